@@ -1,0 +1,2 @@
+//! JSON as it arrives: in pieces.
+

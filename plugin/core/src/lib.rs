@@ -1,0 +1,23 @@
+//! Every decision Tollgate takes, and nothing else: no host, no clock, no I/O, no panic.
+//!
+//! A request travels through these modules in this order, which is also the order of refusals:
+//!
+//! ```text
+//! head -> credential -> identity -> target -> access -> admission -> upstream
+//!         credential.rs  policy/     route.rs  policy/   admission.rs
+//!                                    body/     access.rs cell/
+//!
+//! client <- headers <- settlement <- usage
+//!           standing.rs  admission.rs  meter/
+//! ```
+//!
+//! [`exchange`] is the state machine that walks it: an adapter feeds it heads, bytes and the time,
+//! and carries out what it answers.
+
+extern crate alloc;
+
+pub mod json;
+pub mod limits;
+pub mod money;
+pub mod policy;
+pub mod time;

@@ -1,0 +1,78 @@
+//! The five request and token limits a principal may carry.
+
+use core::num::NonZeroU64;
+
+/// What a limit counts, and over which span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Window {
+    /// Requests in any 60 s.
+    Rpm = 0,
+    /// Tokens in any 60 s.
+    Tpm = 1,
+    /// Requests in any 3600 s.
+    Rph = 2,
+    /// Requests in a UTC day.
+    Rpd = 3,
+    /// Tokens in a UTC day.
+    Tpd = 4,
+}
+
+impl Window {
+    /// All windows, in the order of their discriminants.
+    pub const ALL: [Window; 5] = [Window::Rpm, Window::Tpm, Window::Rph, Window::Rpd, Window::Tpd];
+
+    /// The field's name in a policy, and the second half of a scope such as `team_rpm`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Window::Rpm => "rpm",
+            Window::Tpm => "tpm",
+            Window::Rph => "rph",
+            Window::Rpd => "rpd",
+            Window::Tpd => "tpd",
+        }
+    }
+
+    /// Whether it counts tokens (else requests).
+    pub fn counts_tokens(self) -> bool {
+        matches!(self, Window::Tpm | Window::Tpd)
+    }
+}
+
+/// The limits of one principal; a window without one is not enforced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests in any 60 s: 1 to 4,294,967,295.
+    pub rpm: Option<NonZeroU64>,
+    /// Tokens in any 60 s: 1 to 4,294,967,295.
+    pub tpm: Option<NonZeroU64>,
+    /// Requests in any 3600 s: 1 to 4,294,967,295.
+    pub rph: Option<NonZeroU64>,
+    /// Requests in a UTC day: 1 to 9,007,199,254,740,991.
+    pub rpd: Option<NonZeroU64>,
+    /// Tokens in a UTC day: 1 to 9,007,199,254,740,991.
+    pub tpd: Option<NonZeroU64>,
+}
+
+impl Limits {
+    /// The limit of one window.
+    pub fn get(&self, window: Window) -> Option<NonZeroU64> {
+        match window {
+            Window::Rpm => self.rpm,
+            Window::Tpm => self.tpm,
+            Window::Rph => self.rph,
+            Window::Rpd => self.rpd,
+            Window::Tpd => self.tpd,
+        }
+    }
+
+    /// Whether nothing is limited.
+    pub fn is_empty(&self) -> bool {
+        *self == Limits::default()
+    }
+
+    /// Whether a window that counts tokens is limited.
+    pub fn counts_tokens(&self) -> bool {
+        self.tpm.is_some() || self.tpd.is_some()
+    }
+}

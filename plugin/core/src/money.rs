@@ -1,0 +1,53 @@
+//! Exact money: whole pico-dollars in a `u128`, never a float.
+
+/// US dollars times 10^12.
+///
+/// A price in micro-dollars per million tokens is the same number of pico-dollars per token, so
+/// `tokens * price` needs no division.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pico(pub u128);
+
+/// Pico-dollars in one US dollar.
+pub const DOLLAR: u128 = 1_000_000_000_000;
+
+/// What a target costs. Token prices are pico-dollars a token (= micro-dollars per million tokens).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    /// Each input token.
+    pub input: Pico,
+    /// Each output token, reasoning included.
+    pub output: Pico,
+    /// Each input token served from a cache; the input price where the policy is silent.
+    pub cached_input: Pico,
+    /// Each input token written to a cache; the input price where the policy is silent.
+    pub cache_write: Pico,
+    /// Each call.
+    pub request: Pico,
+}
+
+/// When a budget starts over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// At each full hour, UTC.
+    Hour,
+    /// At midnight, UTC.
+    Day,
+    /// On Monday at midnight, UTC.
+    Week,
+    /// On the first of the month at midnight, UTC.
+    Month,
+    /// Never.
+    #[default]
+    Lifetime,
+}
+
+/// A money budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// No load spends more than this in a period; 0 blocks.
+    pub max: Pico,
+    /// Above it a warning is given; it never blocks.
+    pub soft: Option<Pico>,
+    /// When it starts over.
+    pub period: Period,
+}

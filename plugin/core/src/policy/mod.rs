@@ -1,0 +1,5 @@
+//! The policy: who is who, who may call what, and how much.
+
+pub mod model;
+
+pub use model::*;
