@@ -16,6 +16,7 @@
 
 extern crate alloc;
 
+pub mod gateway;
 pub mod json;
 pub mod limits;
 pub mod money;

@@ -1,2 +1,1 @@
 //! JSON as it arrives: in pieces.
-

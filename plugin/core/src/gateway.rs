@@ -1,0 +1,154 @@
+//! How one gateway uses the policy: its configuration, read and checked.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::policy::{Mode, Policy, TargetIx};
+
+/// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
+/// providers' own paths.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The index.
+    pub policy: Policy,
+    /// Where a key is looked for. Default: [`CredentialPlace::defaults`].
+    pub credentials: Vec<CredentialPlace>,
+    /// First match wins. Default: the providers' own paths.
+    pub routes: Vec<Route>,
+    /// What happens to a request that no route names.
+    pub unmatched: Unmatched,
+    /// The management API; `None`: off.
+    pub manage: Option<Manage>,
+    /// What happens when the cells cannot be asked.
+    pub on_unavailable: OnTrouble,
+    /// What happens when a swap was lost too often.
+    pub on_contention: OnTrouble,
+    /// Shadow: refusals of every team are recorded only.
+    pub mode: Mode,
+    /// Keys made through the API may live in this process only.
+    pub volatile_keys: bool,
+    /// Which rate-limit headers answers carry.
+    pub headers: HeaderStyle,
+    /// Largest request body in bytes; above: 413. Default 10 MiB.
+    pub max_body: u64,
+    /// What the names of all records in shared data begin with. Default `tollgate/1/`.
+    pub prefix: Box<str>,
+}
+
+/// One place in a request's head where a key may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CredentialPlace {
+    /// `{"header": "x-api-key"}`: the whole value.
+    Header(Box<str>),
+    /// `{"header": "authorization", "scheme": "Bearer"}`: what follows the scheme (RFC 9110, 11.4).
+    Scheme {
+        /// The header's name, lower case.
+        header: Box<str>,
+        /// The scheme, compared without case.
+        scheme: Box<str>,
+    },
+    /// `{"query": "key"}`: a parameter of the query string.
+    Query(Box<str>),
+}
+
+/// Which requests a route takes, and how their target is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its template, in segments.
+    pub path: Box<[Segment]>,
+    /// Empty: every method.
+    pub methods: Box<[Box<str>]>,
+    /// Headers that must have exactly this value. Names in lower case.
+    pub headers: Box<[(Box<str>, Box<str>)]>,
+    /// The API spoken there: where target and usage stand, and the shape of refusals.
+    pub api: Api,
+    /// The target of every call there.
+    pub target: Option<TargetIx>,
+    /// No key is needed.
+    pub public: bool,
+    /// Upgrades pass although a token limit or a budget cannot govern them.
+    pub unmetered: bool,
+}
+
+/// A segment of a path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// `chat`
+    Literal(Box<str>),
+    /// `*`: any one segment.
+    Any,
+    /// `{model}` or `{model}:generateContent`: names the target.
+    Model {
+        /// What must follow the name within the segment; empty: nothing.
+        suffix: Box<str>,
+    },
+    /// `**`, last only: any rest, also none.
+    Rest,
+}
+
+/// An API as the field knows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Api {
+    /// `plain`: nothing is known of the bodies.
+    #[default]
+    Plain,
+    /// `openai-chat`: `/v1/chat/completions`
+    OpenAiChat,
+    /// `openai-completions`: `/v1/completions`
+    OpenAiCompletions,
+    /// `openai-responses`: `/v1/responses`
+    OpenAiResponses,
+    /// `openai-embeddings`: `/v1/embeddings`
+    OpenAiEmbeddings,
+    /// `openai-images`: `/v1/images/*`
+    OpenAiImages,
+    /// `openai-audio`: `/v1/audio/*`
+    OpenAiAudio,
+    /// `anthropic-messages`: `/v1/messages`
+    AnthropicMessages,
+    /// `gemini-generate`: `/v1beta/models/{model}:generateContent` and `:streamGenerateContent`
+    GeminiGenerate,
+    /// `models`: the model list, answered by the filter itself.
+    Models,
+}
+
+/// Requests that no route names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unmatched {
+    /// 404 `unknown_route`.
+    #[default]
+    Deny,
+    /// They pass, without identity headers.
+    Pass,
+}
+
+/// When limits cannot be decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTrouble {
+    /// 503 `limits_unavailable`.
+    #[default]
+    Deny,
+    /// The request passes uncounted.
+    Allow,
+}
+
+/// Which rate-limit headers answers carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderStyle {
+    /// `x-ratelimit-*`, as OpenAI sends them.
+    #[default]
+    OpenAi,
+    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+    Ietf,
+    /// Both families.
+    Both,
+    /// None but `x-tollgate-*` and `Retry-After`.
+    None,
+}
+
+/// The management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manage {
+    /// Paths below it are the filter's own. Default `/tollgate/v1`.
+    pub prefix: Box<str>,
+}
