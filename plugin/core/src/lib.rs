@@ -16,7 +16,7 @@
 
 extern crate alloc;
 
-pub mod gateway;
+pub mod cell;
 pub mod json;
 pub mod limits;
 pub mod money;

@@ -20,13 +20,7 @@ pub enum Window {
 
 impl Window {
     /// All windows, in the order of their discriminants.
-    pub const ALL: [Window; 5] = [
-        Window::Rpm,
-        Window::Tpm,
-        Window::Rph,
-        Window::Rpd,
-        Window::Tpd,
-    ];
+    pub const ALL: [Window; 5] = [Window::Rpm, Window::Tpm, Window::Rph, Window::Rpd, Window::Tpd];
 
     /// The field's name in a policy, and the second half of a scope such as `team_rpm`.
     pub fn name(self) -> &'static str {

@@ -1,0 +1,315 @@
+//! The bytes of a cell: a header that names its principal, then one block for each thing counted.
+//!
+//! ```text
+//! header  "TGc" version:u8  0:u32  fingerprint:u64
+//! block   kind:u8  0:u24  0:u32  target:u64  payload (its length follows from the kind)
+//! ```
+//!
+//! All integers little-endian. A record that does not read so is never overwritten: it may be a newer
+//! version's.
+
+use alloc::vec::Vec;
+
+use super::periods::{Day, Purse};
+use super::ring::{Ring, Span};
+use super::{CellsError, Trouble};
+use crate::limits::Window;
+use crate::time::Now;
+
+const MAGIC: [u8; 4] = *b"TGc\x01";
+const HEADER: usize = 16;
+const BLOCK_HEADER: usize = 16;
+
+/// What a block counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Requests or tokens of a window.
+    Window(Window),
+    /// Money.
+    Budget,
+}
+
+/// A block within a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockId {
+    /// What it counts.
+    pub kind: Kind,
+    /// Fingerprint of the target whose use is counted; 0: the principal as a whole.
+    pub target: u64,
+}
+
+impl Kind {
+    fn code(self) -> u8 {
+        match self {
+            Kind::Window(window) => window as u8,
+            Kind::Budget => 16,
+        }
+    }
+
+    fn payload(code: u8) -> Option<usize> {
+        match code {
+            0..=2 => Some(Ring::BYTES),
+            3 | 4 => Some(Day::BYTES),
+            16 => Some(Purse::BYTES),
+            _ => None,
+        }
+    }
+}
+
+/// How a window of the catalogue is counted.
+fn span(window: Window) -> Option<Span> {
+    match window {
+        Window::Rpm | Window::Tpm => Some(Span::Minute),
+        Window::Rph => Some(Span::Hour),
+        Window::Rpd | Window::Tpd => None,
+    }
+}
+
+/// A counter for requests or tokens, sliding or by the day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "lives on the stack for the length of one decision")]
+pub enum Counter {
+    /// A sliding window.
+    Sliding(Ring),
+    /// A UTC day.
+    Daily(Day),
+}
+
+impl Counter {
+    /// Moves to this moment.
+    pub fn advance(&mut self, now: Now) {
+        match self {
+            Counter::Sliding(ring) => ring.advance(now.monotonic),
+            Counter::Daily(day) => day.advance(now.wall),
+        }
+    }
+
+    /// What is within the window.
+    pub fn used(&self) -> u64 {
+        match self {
+            Counter::Sliding(ring) => ring.used(),
+            Counter::Daily(day) => day.used(),
+        }
+    }
+
+    /// The slot or day that a charge of this moment goes to.
+    pub fn slot(&self) -> u64 {
+        match self {
+            Counter::Sliding(ring) => ring.head(),
+            Counter::Daily(day) => day.number(),
+        }
+    }
+
+    /// Counts.
+    pub fn charge(&mut self, amount: u64) {
+        match self {
+            Counter::Sliding(ring) => ring.charge(amount),
+            Counter::Daily(day) => day.charge(amount),
+        }
+    }
+
+    /// Corrects an earlier charge in its own slot or day.
+    pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
+        match self {
+            Counter::Sliding(ring) => ring.correct(slot, charged, actual),
+            Counter::Daily(day) => day.correct(slot, charged, actual),
+        }
+    }
+
+    /// Nanoseconds until `amount` fits under `limit`; `None`: never.
+    pub fn wait(&self, now: Now, amount: u64, limit: u64) -> Option<u64> {
+        match self {
+            Counter::Sliding(ring) => ring.wait(now.monotonic, amount, limit),
+            Counter::Daily(_) if amount > limit => None,
+            Counter::Daily(day) if day.used().saturating_add(amount) <= limit => Some(0),
+            Counter::Daily(day) => Some(day.until_over(now.wall)),
+        }
+    }
+
+    /// Nanoseconds until nothing is counted any more.
+    pub fn until_empty(&self, now: Now) -> u64 {
+        match self {
+            Counter::Sliding(ring) => ring.until_empty(now.monotonic),
+            Counter::Daily(day) if day.used() == 0 => 0,
+            Counter::Daily(day) => day.until_over(now.wall),
+        }
+    }
+}
+
+/// A cell's record, known to be ours and well formed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    bytes: Vec<u8>,
+}
+
+impl Cell {
+    /// Takes a stored record; empty bytes begin a new one.
+    ///
+    /// # Errors
+    /// [`Trouble::Aliased`] where it names another principal, [`Trouble::Format`] where it does not read.
+    pub fn open(mut bytes: Vec<u8>, fingerprint: u64) -> Result<Cell, CellsError> {
+        if bytes.is_empty() {
+            bytes.extend_from_slice(&MAGIC);
+            bytes.extend_from_slice(&[0; 4]);
+            bytes.extend_from_slice(&fingerprint.to_le_bytes());
+            return Ok(Cell { bytes });
+        }
+        match owner(&bytes) {
+            Some(owner) if owner != fingerprint => return Err(CellsError::Unavailable(Trouble::Aliased)),
+            Some(_) if well_formed(&bytes) => Ok(Cell { bytes }),
+            _ => Err(CellsError::Unavailable(Trouble::Format)),
+        }
+    }
+
+    /// The record to store.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The counter of a window, as stored or still empty; moved to this moment.
+    pub fn counter(&self, window: Window, target: u64, now: Now) -> Counter {
+        let stored = self.payload(BlockId { kind: Kind::Window(window), target });
+        let mut counter = match span(window) {
+            Some(span) => Counter::Sliding(
+                stored
+                    .and_then(|bytes| bytes.first_chunk())
+                    .map_or(Ring::new(span), |bytes| Ring::load(span, bytes)),
+            ),
+            None => {
+                Counter::Daily(stored.and_then(|bytes| bytes.first_chunk()).map_or(Day::default(), Day::load))
+            }
+        };
+        counter.advance(now);
+        counter
+    }
+
+    /// Puts a counter back.
+    pub fn put_counter(&mut self, window: Window, target: u64, counter: &Counter) {
+        let bytes = self.payload_mut(BlockId { kind: Kind::Window(window), target });
+        match counter {
+            Counter::Sliding(ring) => {
+                bytes.and_then(|bytes| bytes.first_chunk_mut()).map(|bytes| ring.store(bytes))
+            }
+            Counter::Daily(day) => {
+                bytes.and_then(|bytes| bytes.first_chunk_mut()).map(|bytes| day.store(bytes))
+            }
+        };
+    }
+
+    /// The money spent, as stored or none; not yet moved to this moment.
+    pub fn purse(&self) -> Purse {
+        let stored = self.payload(BlockId { kind: Kind::Budget, target: 0 });
+        stored.and_then(|bytes| bytes.first_chunk()).map_or(Purse::default(), Purse::load)
+    }
+
+    /// Puts the purse back.
+    pub fn put_purse(&mut self, purse: &Purse) {
+        let bytes = self.payload_mut(BlockId { kind: Kind::Budget, target: 0 });
+        if let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut()) {
+            purse.store(bytes);
+        }
+    }
+
+    /// Whether a block is stored.
+    pub fn has(&self, id: BlockId) -> bool {
+        self.payload(id).is_some()
+    }
+
+    fn payload(&self, id: BlockId) -> Option<&[u8]> {
+        let (start, length) = find(&self.bytes, id)?;
+        self.bytes.get(start..)?.get(..length)
+    }
+
+    fn payload_mut(&mut self, id: BlockId) -> Option<&mut [u8]> {
+        let (start, length) = match find(&self.bytes, id) {
+            Some(place) => place,
+            None => {
+                let length = Kind::payload(id.kind.code())?;
+                self.bytes.extend_from_slice(&[id.kind.code(), 0, 0, 0, 0, 0, 0, 0]);
+                self.bytes.extend_from_slice(&id.target.to_le_bytes());
+                let start = self.bytes.len();
+                self.bytes.resize(start.saturating_add(length), 0);
+                (start, length)
+            }
+        };
+        self.bytes.get_mut(start..)?.get_mut(..length)
+    }
+}
+
+/// The fingerprint a record carries; `None` where it is not a cell of this format.
+pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
+    let (header, _) = bytes.split_first_chunk::<HEADER>()?;
+    let (magic, rest) = header.split_first_chunk::<4>()?;
+    let fingerprint = rest.last_chunk::<8>()?;
+    (*magic == MAGIC).then(|| u64::from_le_bytes(*fingerprint))
+}
+
+/// The kind, target, start and length of each block's payload; an error where the bytes end too early.
+fn blocks(bytes: &[u8]) -> impl Iterator<Item = Result<(u8, u64, usize, usize), Trouble>> {
+    let mut at = HEADER;
+    core::iter::from_fn(move || {
+        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
+        let block = rest.split_first_chunk::<BLOCK_HEADER>().and_then(|(header, payload)| {
+            let (kind, _) = header.split_first()?;
+            let length = Kind::payload(*kind)?;
+            payload.get(..length)?;
+            Some((*kind, u64::from_le_bytes(*header.last_chunk()?), at.saturating_add(BLOCK_HEADER), length))
+        });
+        at = block.map_or(bytes.len(), |(_, _, start, length)| start.saturating_add(length));
+        Some(block.ok_or(Trouble::Format))
+    })
+}
+
+fn well_formed(bytes: &[u8]) -> bool {
+    blocks(bytes).all(|block| block.is_ok())
+}
+
+fn find(bytes: &[u8], id: BlockId) -> Option<(usize, usize)> {
+    let code = id.kind.code();
+    blocks(bytes)
+        .filter_map(Result::ok)
+        .find(|(kind, target, ..)| *kind == code && *target == id.target)
+        .map(|(_, _, start, length)| (start, length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Now = Now { wall: 1_000_000_000_000_000_000, monotonic: 5_000_000_000 };
+
+    fn charged() -> Cell {
+        let mut cell = Cell::open(Vec::new(), 7).unwrap();
+        for (window, target) in [(Window::Rpm, 0), (Window::Tpd, 0), (Window::Rpm, 99), (Window::Rph, 0)] {
+            let mut counter = cell.counter(window, target, NOW);
+            counter.charge(target + 1);
+            cell.put_counter(window, target, &counter);
+        }
+        cell
+    }
+
+    #[test]
+    fn blocks_of_one_cell_do_not_touch_one_another() {
+        let cell = Cell::open(charged().bytes, 7).unwrap();
+        assert_eq!(cell.counter(Window::Rpm, 0, NOW).used(), 1);
+        assert_eq!(cell.counter(Window::Rpm, 99, NOW).used(), 100);
+        assert_eq!(cell.counter(Window::Rph, 0, NOW).used(), 1);
+        assert_eq!(cell.counter(Window::Tpd, 0, NOW).used(), 1);
+        assert_eq!(cell.counter(Window::Tpm, 0, NOW).used(), 0);
+    }
+
+    #[test]
+    fn a_foreign_record_is_told_from_one_that_does_not_read() {
+        let bytes = charged().bytes;
+        assert_eq!(Cell::open(bytes.clone(), 8), Err(CellsError::Unavailable(Trouble::Aliased)));
+        for end in 1..bytes.len() {
+            let cut = Cell::open(bytes[..end].to_vec(), 7);
+            let whole_blocks =
+                [HEADER, HEADER + 276, HEADER + 276 + 32, HEADER + 276 + 32 + 276].contains(&end);
+            assert_eq!(cut.is_ok(), whole_blocks, "cut at {end}");
+        }
+        let mut newer = bytes;
+        newer[3] = 2;
+        assert_eq!(Cell::open(newer, 7), Err(CellsError::Unavailable(Trouble::Format)));
+    }
+}

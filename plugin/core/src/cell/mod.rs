@@ -1,0 +1,128 @@
+//! Cells: one record for each principal, holding all of its windows, target limits and its budget.
+//!
+//! [`Cells`] is the seam: a store reads a record and swaps it against the version it read. What is in
+//! the record is [`Cell`]'s business alone, so every store runs the same decisions.
+
+mod layout;
+mod periods;
+mod ring;
+mod shared;
+
+pub use layout::{BlockId, Cell, Counter, Kind};
+pub use periods::{Day, Purse};
+pub use ring::{Ring, SLOTS, Span};
+pub use shared::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// How often a lost swap is tried again before the caller's `on_contention` decides. Each loss means
+/// that another VM made progress, so this is far beyond what any number of real workers needs.
+pub const MAX_TRIES: u32 = 128;
+
+/// The name of a principal's cell, and the fingerprint of that name which the record itself carries.
+///
+/// A host may identify names by a checksum only; the fingerprint tells a foreign record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellName {
+    text: String,
+    fingerprint: u64,
+}
+
+impl CellName {
+    /// Joins the configured prefix and the principal's own parts: `tollgate/1/` + `team` + `search`.
+    pub fn new(prefix: &str, parts: &[&str]) -> Self {
+        let length = parts.iter().map(|part| part.len().saturating_add(1)).sum::<usize>();
+        let mut text = String::with_capacity(prefix.len().saturating_add(length));
+        text.push_str(prefix);
+        for (position, part) in parts.iter().enumerate() {
+            if position > 0 {
+                text.push('/');
+            }
+            text.push_str(part);
+        }
+        let fingerprint = fingerprint(text.as_bytes());
+        CellName { text, fingerprint }
+    }
+
+    /// The name in shared data.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// What the record carries to tell that it belongs to this name.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+}
+
+/// FNV-1a, 64 bit: names records and targets within a cell. Not a defence: ids come from the policy.
+pub fn fingerprint(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// Why a store could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellsError {
+    /// The host has no shared data, refused the call, or holds a record that is not ours.
+    Unavailable(Trouble),
+    /// [`MAX_TRIES`] swaps in a row were lost.
+    Contention,
+}
+
+/// What made a store unavailable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The host keeps no shared data.
+    NoSharedData,
+    /// The host answered with this proxy-wasm status.
+    Host(HostStatus),
+    /// Four names in a row belong to other principals (the host identifies names by a checksum).
+    Aliased,
+    /// The record's format is not one this version reads.
+    Format,
+}
+
+/// A store of cells. It owns the retry loop; what it stores is opaque to it.
+pub trait Cells {
+    /// What [`Cells::swap`] needs to know that nobody wrote in between.
+    type Version: Copy;
+
+    /// The record as it is; empty bytes where there is none.
+    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, Self::Version), CellsError>;
+
+    /// Replaces the record if it still has the version read; `Lost` otherwise, with nothing written.
+    fn swap(&mut self, name: &CellName, version: Self::Version, bytes: &[u8]) -> Result<Swap, CellsError>;
+
+    /// Applies a pure decision to the record, again after each lost swap. `decide` changes the cell in
+    /// place and answers with [`Update::Write`] to have it stored.
+    fn update<R>(
+        &mut self,
+        name: &CellName,
+        mut decide: impl FnMut(&mut Cell) -> Update<R>,
+    ) -> Result<R, CellsError> {
+        for _ in 0..MAX_TRIES {
+            let (bytes, version) = self.read(name)?;
+            let mut cell = Cell::open(bytes, name.fingerprint)?;
+            let outcome = match decide(&mut cell) {
+                Update::Keep(outcome) => return Ok(outcome),
+                Update::Write(outcome) => outcome,
+            };
+            if self.swap(name, version, cell.as_bytes())? == Swap::Done {
+                return Ok(outcome);
+            }
+        }
+        Err(CellsError::Contention)
+    }
+}
+
+/// What a decision wants done with the cell it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update<R> {
+    /// Leave the stored record as it is.
+    Keep(R),
+    /// Store the changed cell.
+    Write(R),
+}

@@ -1,0 +1,222 @@
+//! What is counted by the calendar: a day's requests or tokens, and a budget's money.
+
+use crate::money::{Period, Pico};
+use crate::time::{DAY, period_end, period_index};
+
+/// Requests or tokens of one UTC day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Day {
+    day: u64,
+    used: u64,
+}
+
+impl Day {
+    /// Bytes of a stored day.
+    pub const BYTES: usize = 16;
+
+    /// Reads what [`Day::store`] wrote.
+    pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
+        let both = u128::from_le_bytes(*bytes);
+        Day { day: both as u64, used: (both >> 64) as u64 }
+    }
+
+    /// Writes it; integers little-endian.
+    pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
+        *bytes = (u128::from(self.day) | u128::from(self.used) << 64).to_le_bytes();
+    }
+
+    /// Starts over at midnight UTC. A clock one day behind is still within the newest day; one further
+    /// behind relabels it, so that a moment in the far future cannot freeze the count.
+    pub fn advance(&mut self, wall: u64) {
+        let day = wall / DAY;
+        if day > self.day {
+            *self = Day { day, used: 0 };
+        } else if self.day - day > 1 {
+            self.day = day;
+        }
+    }
+
+    /// The number of the day that a charge goes to; call [`Day::advance`] first.
+    pub fn number(&self) -> u64 {
+        self.day
+    }
+
+    /// What was counted today.
+    pub fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// Counts.
+    pub fn charge(&mut self, amount: u64) {
+        self.used = self.used.saturating_add(amount);
+    }
+
+    /// Corrects a charge of the same day; a closed day keeps its estimate.
+    pub fn correct(&mut self, day: u64, charged: u64, actual: u64) {
+        if day == self.day {
+            self.used = self.used.saturating_add(actual).saturating_sub(charged);
+        }
+    }
+
+    /// Nanoseconds until the day ends.
+    pub fn until_over(&self, wall: u64) -> u64 {
+        (self.day.saturating_add(1)).saturating_mul(DAY).saturating_sub(wall)
+    }
+}
+
+/// The money spent in one period of a budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purse {
+    period: Period,
+    index: u64,
+    spent: u128,
+    estimated: u128,
+}
+
+impl Purse {
+    /// Bytes of a stored purse.
+    pub const BYTES: usize = 48;
+
+    /// Reads what [`Purse::store`] wrote; an unknown period reads as `lifetime`.
+    pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<16>();
+        let mut words = words.iter().map(|word| u128::from_le_bytes(*word));
+        let mut word = || words.next().unwrap_or(0);
+        let head = word();
+        let period = match (head >> 64) as u64 {
+            0 => Period::Hour,
+            1 => Period::Day,
+            2 => Period::Week,
+            3 => Period::Month,
+            _ => Period::Lifetime,
+        };
+        Purse { period, index: head as u64, spent: word(), estimated: word() }
+    }
+
+    /// Writes it; integers little-endian.
+    pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
+        let period: u128 = match self.period {
+            Period::Hour => 0,
+            Period::Day => 1,
+            Period::Week => 2,
+            Period::Month => 3,
+            Period::Lifetime => 4,
+        };
+        let (words, _) = bytes.as_chunks_mut::<16>();
+        let values = [u128::from(self.index) | period << 64, self.spent, self.estimated];
+        for (word, value) in words.iter_mut().zip(values) {
+            *word = value.to_le_bytes();
+        }
+    }
+
+    /// Starts over with the period. A budget whose period was changed keeps what was spent, as a part of
+    /// the new one; so does one whose clock went back by more than a period.
+    pub fn advance(&mut self, period: Period, wall: u64) {
+        let index = period_index(period, wall);
+        if period != self.period {
+            self.period = period;
+            self.index = index;
+        } else if index > self.index {
+            *self = Purse { period, index, spent: 0, estimated: 0 };
+        } else if self.index - index > 1 {
+            self.index = index;
+        }
+    }
+
+    /// The number of the period that a charge goes to; call [`Purse::advance`] first.
+    pub fn number(&self) -> u64 {
+        self.index
+    }
+
+    /// Everything charged in this period, reservations included.
+    pub fn spent(&self) -> Pico {
+        Pico(self.spent)
+    }
+
+    /// The part of [`Purse::spent`] that rests on estimates: requests under way, and those whose true
+    /// usage nobody reported.
+    pub fn estimated(&self) -> Pico {
+        Pico(self.estimated)
+    }
+
+    /// Spends a reservation.
+    pub fn charge(&mut self, amount: Pico) {
+        self.spent = self.spent.saturating_add(amount.0);
+        self.estimated = self.estimated.saturating_add(amount.0);
+    }
+
+    /// Corrects a reservation of the same period; a closed period keeps its estimate. `estimated` tells
+    /// that `actual` is an estimate too.
+    pub fn correct(&mut self, index: u64, charged: Pico, actual: Pico, estimated: bool) {
+        if index == self.index {
+            self.spent = self.spent.saturating_add(actual.0).saturating_sub(charged.0);
+            self.estimated = self.estimated.saturating_sub(charged.0);
+            if estimated {
+                self.estimated = self.estimated.saturating_add(actual.0);
+            }
+        }
+    }
+
+    /// Nanoseconds until the period ends; `None`: never.
+    pub fn until_over(&self, wall: u64) -> Option<u64> {
+        period_end(self.period, self.index).map(|end| end.saturating_sub(wall))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::SECOND;
+
+    #[test]
+    fn a_day_resets_at_midnight_and_not_before() {
+        let mut day = Day::default();
+        day.advance(3 * DAY - 1);
+        day.charge(7);
+        assert_eq!(day.until_over(3 * DAY - 1), 1);
+        day.advance(3 * DAY - 1);
+        assert_eq!(day.used(), 7);
+        day.advance(3 * DAY);
+        assert_eq!(day.used(), 0);
+        day.advance(3 * DAY - SECOND);
+        day.charge(1);
+        assert_eq!((day.number(), day.used()), (3, 1), "a clock just behind stays in the newest day");
+    }
+
+    #[test]
+    fn a_moment_in_the_far_future_does_not_freeze_the_day() {
+        let mut day = Day::default();
+        day.advance(9000 * DAY);
+        day.charge(4);
+        day.advance(20 * DAY);
+        assert_eq!((day.number(), day.used()), (20, 4));
+        day.advance(21 * DAY);
+        assert_eq!(day.used(), 0);
+    }
+
+    #[test]
+    fn a_changed_period_keeps_what_was_spent() {
+        let mut purse = Purse::default();
+        purse.advance(Period::Day, 40 * DAY);
+        purse.charge(Pico(10));
+        purse.advance(Period::Month, 40 * DAY);
+        assert_eq!(purse.spent(), Pico(10));
+        purse.advance(Period::Month, 60 * DAY);
+        assert_eq!(purse.spent(), Pico(0), "1970-03-02 is in another month than 1970-02-10");
+    }
+
+    #[test]
+    fn settled_money_is_no_longer_an_estimate() {
+        let mut purse = Purse::default();
+        purse.advance(Period::Lifetime, 0);
+        purse.charge(Pico(10));
+        purse.charge(Pico(20));
+        purse.correct(purse.number(), Pico(10), Pico(4), false);
+        assert_eq!((purse.spent(), purse.estimated()), (Pico(24), Pico(20)));
+        purse.correct(purse.number(), Pico(20), Pico(6), true);
+        assert_eq!((purse.spent(), purse.estimated()), (Pico(10), Pico(6)));
+        let mut bytes = [0; Purse::BYTES];
+        purse.store(&mut bytes);
+        assert_eq!(Purse::load(&bytes), purse);
+    }
+}

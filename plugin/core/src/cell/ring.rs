@@ -1,0 +1,233 @@
+//! The sliding window: no span of its length ever holds more than was admitted into it.
+
+use crate::time::SECOND;
+
+/// The current slot and the sixty before it. With sixty slots alone, a span could touch sixty-one of
+/// them and hold more than the limit.
+pub const SLOTS: usize = 61;
+
+/// How far a clock may be behind the newest slot and still mean that slot.
+const TOLERANCE: u64 = 2 * SECOND;
+
+/// The length of one slot: a sixtieth of the window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// One second a slot: any 60 s.
+    Minute,
+    /// One minute a slot: any 3600 s.
+    Hour,
+}
+
+impl Span {
+    /// Nanoseconds a slot lasts.
+    pub fn slot(self) -> u64 {
+        match self {
+            Span::Minute => SECOND,
+            Span::Hour => 60 * SECOND,
+        }
+    }
+}
+
+/// Counts of the last [`SLOTS`] slots.
+///
+/// Slots are numbered on the ring's own time line, `clock / slot + shift`. When the clock jumps back,
+/// `shift` grows instead of slots moving: ages are kept, and a receipt's slot number stays valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ring {
+    span: Span,
+    head: u64,
+    shift: u64,
+    counts: [u32; SLOTS],
+}
+
+impl Ring {
+    /// Bytes of a stored ring.
+    pub const BYTES: usize = 16 + 4 * SLOTS;
+
+    /// Nothing counted yet.
+    pub fn new(span: Span) -> Self {
+        Ring { span, head: 0, shift: 0, counts: [0; SLOTS] }
+    }
+
+    /// Reads what [`Ring::store`] wrote.
+    pub fn load(span: Span, bytes: &[u8; Self::BYTES]) -> Self {
+        let mut ring = Ring::new(span);
+        let (words, _) = bytes.as_chunks::<4>();
+        let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
+        let mut long = || u64::from(words.next().unwrap_or(0)) | u64::from(words.next().unwrap_or(0)) << 32;
+        ring.head = long();
+        ring.shift = long();
+        for (count, word) in ring.counts.iter_mut().zip(words) {
+            *count = word;
+        }
+        ring
+    }
+
+    /// Writes the ring; all integers little-endian.
+    pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
+        let (words, _) = bytes.as_chunks_mut::<4>();
+        let longs = [self.head, self.shift];
+        let longs = longs.iter().flat_map(|long| [*long as u32, (*long >> 32) as u32]);
+        for (word, value) in words.iter_mut().zip(longs.chain(self.counts)) {
+            *word = value.to_le_bytes();
+        }
+    }
+
+    /// Moves the head to the slot of this moment, forgetting what left the window.
+    pub fn advance(&mut self, now: u64) {
+        let moment = (now / self.span.slot()).saturating_add(self.shift);
+        if moment > self.head {
+            let steps = (moment - self.head).min(SLOTS as u64);
+            for slot in (moment + 1 - steps)..=moment {
+                self.put(slot, 0);
+            }
+            self.head = moment;
+        } else {
+            let behind = self.head - moment;
+            if behind > TOLERANCE.div_ceil(self.span.slot()) {
+                self.shift = self.shift.saturating_add(behind);
+            }
+        }
+    }
+
+    /// The slot that a charge of this moment goes to; call [`Ring::advance`] first.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// Everything within the window.
+    pub fn used(&self) -> u64 {
+        self.counts.iter().map(|count| u64::from(*count)).sum()
+    }
+
+    /// Counts in the head slot.
+    pub fn charge(&mut self, amount: u64) {
+        self.put(self.head, u64::from(self.get(self.head)).saturating_add(amount));
+    }
+
+    /// Corrects an earlier charge where it was made; nothing if that slot has left the window.
+    pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
+        if slot <= self.head && self.head - slot < SLOTS as u64 {
+            let count = u64::from(self.get(slot)).saturating_add(actual).saturating_sub(charged);
+            self.put(slot, count);
+        }
+    }
+
+    /// Nanoseconds until `amount` fits under `limit` if nothing else comes; `None` if it never does.
+    pub fn wait(&self, now: u64, amount: u64, limit: u64) -> Option<u64> {
+        if amount > limit {
+            return None;
+        }
+        let mut used = self.used();
+        if used.saturating_add(amount) <= limit {
+            return Some(0);
+        }
+        for slot in self.oldest()..=self.head {
+            used = used.saturating_sub(u64::from(self.get(slot)));
+            if used.saturating_add(amount) <= limit {
+                return Some(self.until_gone(slot, now));
+            }
+        }
+        None
+    }
+
+    /// Nanoseconds until the window is empty if nothing else comes.
+    pub fn until_empty(&self, now: u64) -> u64 {
+        let newest = (self.oldest()..=self.head).rev().find(|slot| self.get(*slot) > 0);
+        newest.map_or(0, |slot| self.until_gone(slot, now))
+    }
+
+    fn oldest(&self) -> u64 {
+        self.head.saturating_sub(SLOTS as u64 - 1)
+    }
+
+    fn until_gone(&self, slot: u64, now: u64) -> u64 {
+        let gone = slot.saturating_add(SLOTS as u64).saturating_sub(self.shift);
+        gone.saturating_mul(self.span.slot()).saturating_sub(now)
+    }
+
+    fn get(&self, slot: u64) -> u32 {
+        self.counts.get((slot % SLOTS as u64) as usize).copied().unwrap_or(0)
+    }
+
+    fn put(&mut self, slot: u64, count: u64) {
+        if let Some(place) = self.counts.get_mut((slot % SLOTS as u64) as usize) {
+            *place = u32::try_from(count).unwrap_or(u32::MAX);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> u64 {
+        seconds * SECOND
+    }
+
+    #[test]
+    fn capacity_returns_when_its_slot_has_left_and_not_before() {
+        let mut ring = Ring::new(Span::Minute);
+        ring.advance(at(100) + 999_999_999);
+        ring.charge(3);
+        ring.advance(at(160));
+        assert_eq!(ring.used(), 3);
+        assert_eq!(ring.wait(at(160), 1, 3), Some(at(1)));
+        ring.advance(at(161) - 1);
+        assert_eq!(ring.used(), 3);
+        ring.advance(at(161));
+        assert_eq!(ring.used(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_keeps_ages_and_receipts() {
+        let mut ring = Ring::new(Span::Minute);
+        ring.advance(at(1000));
+        ring.charge(5);
+        let slot = ring.head();
+        ring.advance(at(1030));
+        ring.charge(1);
+        ring.advance(at(10));
+        assert_eq!(ring.used(), 6, "a jump back frees nothing");
+        ring.correct(slot, 5, 2);
+        assert_eq!(ring.used(), 3, "a receipt from before the jump still finds its slot");
+        assert_eq!(ring.wait(at(10), 3, 4), Some(at(31)), "thirty of its sixty-one seconds had passed");
+        ring.advance(at(41));
+        assert_eq!(ring.used(), 1);
+    }
+
+    #[test]
+    fn two_seconds_behind_is_the_newest_slot() {
+        let mut ring = Ring::new(Span::Minute);
+        ring.advance(at(1000));
+        ring.advance(at(998));
+        ring.charge(1);
+        ring.advance(at(1060));
+        assert_eq!(ring.used(), 1);
+        ring.advance(at(1061));
+        assert_eq!(ring.used(), 0);
+    }
+
+    #[test]
+    fn a_correction_after_its_slot_left_changes_nothing() {
+        let mut ring = Ring::new(Span::Hour);
+        ring.advance(at(60));
+        ring.charge(9);
+        let slot = ring.head();
+        ring.advance(at(60 * 62));
+        ring.charge(4);
+        ring.correct(slot, 9, 100);
+        assert_eq!(ring.used(), 4);
+    }
+
+    #[test]
+    fn what_is_stored_is_what_is_read() {
+        let mut ring = Ring::new(Span::Hour);
+        ring.advance(u64::MAX / 3);
+        ring.charge(u64::from(u32::MAX) + 5);
+        ring.advance(0);
+        let mut bytes = [0; Ring::BYTES];
+        ring.store(&mut bytes);
+        assert_eq!(Ring::load(Span::Hour, &bytes), ring);
+    }
+}
