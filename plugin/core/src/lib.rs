@@ -16,9 +16,15 @@
 
 extern crate alloc;
 
+pub mod admission;
 pub mod cell;
+pub mod denial;
+pub mod gateway;
 pub mod json;
 pub mod limits;
 pub mod money;
 pub mod policy;
+pub mod refusal;
+pub mod route;
+pub mod standing;
 pub mod time;

@@ -168,8 +168,15 @@ impl Cell {
 
     /// The counter of a window, as stored or still empty; moved to this moment.
     pub fn counter(&self, window: Window, target: u64, now: Now) -> Counter {
+        let mut counter = self.stored_counter(window, target);
+        counter.advance(now);
+        counter
+    }
+
+    /// The same, not moved: for corrections, which name their slot.
+    pub fn stored_counter(&self, window: Window, target: u64) -> Counter {
         let stored = self.payload(BlockId { kind: Kind::Window(window), target });
-        let mut counter = match span(window) {
+        match span(window) {
             Some(span) => Counter::Sliding(
                 stored
                     .and_then(|bytes| bytes.first_chunk())
@@ -178,9 +185,7 @@ impl Cell {
             None => {
                 Counter::Daily(stored.and_then(|bytes| bytes.first_chunk()).map_or(Day::default(), Day::load))
             }
-        };
-        counter.advance(now);
-        counter
+        }
     }
 
     /// Puts a counter back.

@@ -1,0 +1,354 @@
+//! All principals and all windows, or none; and the correction when the true cost is known.
+//!
+//! Every cell is read and decided first; a refusal there has written nothing. Then each is swapped,
+//! narrow to wide, deciding again where a swap was lost. A late refusal takes back, in reverse, exactly
+//! what was charged. A trap in between leaves a charge: the safe side.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::cell::{BlockId, Cell, CellName, Cells, CellsError, Kind, Swap, Update};
+use crate::denial::{Denial, Reason, Scope};
+use crate::limits::{Limits, Window};
+use crate::money::{Budget, Pico};
+use crate::standing::Standing;
+use crate::time::Now;
+
+/// One principal that governs the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Which level it is.
+    pub scope: Scope,
+    /// Where it counts.
+    pub cell: CellName,
+    /// Its limits as a whole.
+    pub limits: Limits,
+    /// The target's limits within it, by the target's fingerprint.
+    pub target_limits: Option<(u64, Limits)>,
+    /// Its budget.
+    pub budget: Option<Budget>,
+}
+
+impl Principal {
+    /// Every window that is limited: whose it is, which block counts it, and the limit.
+    fn windows(&self) -> impl Iterator<Item = (Scope, Window, u64, u64)> {
+        let whole = (self.scope, 0, self.limits);
+        let target = self.target_limits.map(|(target, limits)| (self.scope.of_target(), target, limits));
+        [Some(whole), target].into_iter().flatten().flat_map(|(scope, target, limits)| {
+            Window::ALL
+                .into_iter()
+                .filter_map(move |window| Some((scope, window, target, limits.get(window)?.get())))
+        })
+    }
+
+    /// Whether one of its limits counts tokens.
+    pub fn counts_tokens(&self) -> bool {
+        self.limits.counts_tokens() || self.target_limits.is_some_and(|(_, limits)| limits.counts_tokens())
+    }
+}
+
+/// What a request is charged before it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reservation {
+    /// Tokens of the input alone, as estimated for limits.
+    pub input_tokens: u64,
+    /// Tokens of input and output, as estimated for limits. Cut to a limit that is smaller.
+    pub tokens: u64,
+    /// The most the call can cost. Never cut.
+    pub cost: Pico,
+}
+
+/// What a request turned out to have used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Actual {
+    /// Input and output tokens.
+    pub tokens: u64,
+    /// Their price.
+    pub cost: Pico,
+    /// Whether the two rest on an estimate.
+    pub estimated: bool,
+}
+
+/// The principals of one request, narrow to wide, and what it is to be charged.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Charges {
+    /// Narrow to wide: key, member, user, team, organization.
+    pub principals: Vec<Principal>,
+    /// Before it runs.
+    pub reservation: Reservation,
+}
+
+/// What was charged to one cell, and exactly where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    cell: CellName,
+    marks: Vec<Mark>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mark {
+    block: BlockId,
+    /// Slot, day or period.
+    slot: u64,
+    amount: u128,
+}
+
+/// Proof of an admission; settling consumes it, so that it cannot happen twice.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    held: Vec<Held>,
+}
+
+/// A correction of one cell that is still to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Correction {
+    held: Held,
+    change: Change,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// The request never ran: everything is taken back.
+    TakeBack,
+    /// It ran, and used this.
+    Settle(Actual),
+}
+
+/// An admitted request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// To be settled once.
+    pub receipt: Receipt,
+    /// For the answer's headers.
+    pub standing: Standing,
+}
+
+/// A request that was not admitted. Nothing is charged for it, but for what `unsettled` takes back.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAdmitted {
+    /// Why.
+    pub why: Why,
+    /// For the answer's headers.
+    pub standing: Standing,
+    /// Roll-backs that lost too many swaps: to be tried again later.
+    pub unsettled: Vec<Correction>,
+}
+
+/// Why a request was not admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A limit or a budget refuses.
+    Denied(Box<Denial>),
+    /// The cells could not be asked, or were contended for too long.
+    Cells(CellsError),
+}
+
+/// Charges a request to all of its principals, or to none.
+///
+/// # Errors
+/// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
+#[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
+pub fn admit<C: Cells>(cells: &mut C, charges: &Charges, now: Now) -> Result<Admitted, NotAdmitted> {
+    let mut standing = Standing::default();
+    if let Some(denial) = can_never_pass(charges) {
+        let why = Why::Denied(Box::new(denial));
+        return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
+    }
+
+    let mut denial = None;
+    let mut planned = Vec::with_capacity(charges.principals.len());
+    for principal in &charges.principals {
+        let read = cells
+            .read(&principal.cell)
+            .and_then(|(bytes, version)| Ok((Cell::open(bytes, principal.cell.fingerprint())?, version)));
+        let (mut cell, version) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                return Err(NotAdmitted { why: Why::Cells(error), standing, unsettled: Vec::new() });
+            }
+        };
+        match charge(principal, &charges.reservation, &mut cell, now, &mut standing) {
+            Ok(marks) => planned.push((principal, cell, version, marks)),
+            Err(refused) => Denial::keep_longest(&mut denial, refused),
+        }
+    }
+    if let Some(denial) = denial {
+        let why = Why::Denied(Box::new(denial));
+        return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
+    }
+
+    let mut held = Vec::with_capacity(planned.len());
+    for (principal, cell, version, marks) in planned {
+        let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
+        let charged = match swapped {
+            Ok(Swap::Done) => Ok(marks),
+            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
+            Err(error) => Err(Why::Cells(error)),
+        };
+        match charged {
+            Ok(marks) => held.push(Held { cell: principal.cell.clone(), marks }),
+            Err(why) => {
+                let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
+                return Err(NotAdmitted { why, standing, unsettled });
+            }
+        }
+    }
+    Ok(Admitted { receipt: Receipt { held }, standing })
+}
+
+/// Corrects the reservation to what was used. What is returned lost too many swaps, and is to be tried
+/// again with [`retry`].
+pub fn settle<C: Cells>(cells: &mut C, receipt: Receipt, actual: Actual) -> Vec<Correction> {
+    let held = receipt.held.into_iter().filter(Held::awaits_settlement);
+    apply(cells, held, Change::Settle(actual))
+}
+
+/// Takes an admission back whose request was not sent on.
+pub fn take_back<C: Cells>(cells: &mut C, receipt: Receipt) -> Vec<Correction> {
+    apply(cells, receipt.held.into_iter().rev(), Change::TakeBack)
+}
+
+/// Tries a correction again.
+pub fn retry<C: Cells>(cells: &mut C, correction: Correction) -> Option<Correction> {
+    let Correction { held, change } = correction;
+    apply(cells, core::iter::once(held), change).pop()
+}
+
+fn apply<C: Cells>(cells: &mut C, held: impl Iterator<Item = Held>, change: Change) -> Vec<Correction> {
+    held.filter_map(|held| {
+        let done = cells.update(&held.cell, |cell| {
+            for mark in &held.marks {
+                correct(cell, mark, change);
+            }
+            Update::Write(())
+        });
+        done.err().map(|_| Correction { held, change })
+    })
+    .collect()
+}
+
+impl Held {
+    fn awaits_settlement(&self) -> bool {
+        self.marks.iter().any(|mark| match mark.block.kind {
+            Kind::Window(window) => window.counts_tokens(),
+            Kind::Budget => true,
+        })
+    }
+}
+
+/// Limits and budgets that are smaller than the request itself, whatever is counted already.
+fn can_never_pass(charges: &Charges) -> Option<Denial> {
+    let input = charges.reservation.input_tokens;
+    let cost = charges.reservation.cost;
+    let mut found: Option<Denial> = None;
+    for principal in &charges.principals {
+        for (scope, window, _, limit) in principal.windows() {
+            if window.counts_tokens() && input > limit {
+                return Some(Denial {
+                    scope,
+                    reason: Reason::InputAboveLimit { window, limit, input },
+                    wait: None,
+                });
+            }
+        }
+        if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
+            found.get_or_insert(Denial {
+                scope: principal.scope,
+                reason: Reason::CostAboveBudget { max: budget.max, cost },
+                wait: None,
+            });
+        }
+    }
+    found
+}
+
+fn charge_again<C: Cells>(
+    cells: &mut C,
+    principal: &Principal,
+    reservation: &Reservation,
+    now: Now,
+    standing: &mut Standing,
+) -> Result<Vec<Mark>, Why> {
+    cells
+        .update(&principal.cell, |cell| match charge(principal, reservation, cell, now, standing) {
+            Ok(marks) => Update::Write(Ok(marks)),
+            Err(denial) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
+        })
+        .map_err(Why::Cells)?
+}
+
+/// Decides for one cell and charges it: every window of it and its budget, or nothing.
+#[allow(clippy::result_large_err, reason = "moved once, straight into a box")]
+fn charge(
+    principal: &Principal,
+    reservation: &Reservation,
+    cell: &mut Cell,
+    now: Now,
+    standing: &mut Standing,
+) -> Result<Vec<Mark>, Denial> {
+    let mut denial = None;
+    let mut marks = Vec::with_capacity(4);
+    for (scope, window, target, limit) in principal.windows() {
+        let amount = if window.counts_tokens() { reservation.tokens.min(limit) } else { 1 };
+        let mut counter = cell.counter(window, target, now);
+        let used = counter.used();
+        if used.saturating_add(amount) > limit {
+            let reason = Reason::LimitReached { window, limit, used, asked: amount };
+            let wait = counter.wait(now, amount, limit);
+            Denial::keep_longest(&mut denial, Denial { scope, reason, wait });
+        } else if denial.is_none() {
+            counter.charge(amount);
+            let block = BlockId { kind: Kind::Window(window), target };
+            marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
+            cell.put_counter(window, target, &counter);
+        }
+        standing.note_window(scope, window, limit, counter.used(), counter.until_empty(now));
+    }
+    if let Some(budget) = principal.budget {
+        let mut purse = cell.purse();
+        purse.advance(budget.period, now.wall);
+        let left = Pico(budget.max.0.saturating_sub(purse.spent().0));
+        if reservation.cost > left || left.0 == 0 {
+            let reason =
+                Reason::BudgetSpent { max: budget.max, left, cost: reservation.cost, period: budget.period };
+            Denial::keep_longest(
+                &mut denial,
+                Denial { scope: principal.scope, reason, wait: purse.until_over(now.wall) },
+            );
+        } else if denial.is_none() {
+            purse.charge(reservation.cost);
+            let block = BlockId { kind: Kind::Budget, target: 0 };
+            marks.push(Mark { block, slot: purse.number(), amount: reservation.cost.0 });
+            cell.put_purse(&purse);
+        }
+        standing.note_budget(principal.scope, &budget, purse.spent());
+    }
+    denial.map_or(Ok(marks), Err)
+}
+
+fn correct(cell: &mut Cell, mark: &Mark, change: Change) {
+    let actual = match change {
+        Change::TakeBack => Actual::default(),
+        Change::Settle(actual) => actual,
+    };
+    match mark.block.kind {
+        Kind::Window(window) => {
+            let used = match change {
+                Change::Settle(_) if !window.counts_tokens() => return,
+                _ => actual.tokens,
+            };
+            if cell.has(mark.block) {
+                let mut counter = cell.stored_counter(window, mark.block.target);
+                counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), used);
+                cell.put_counter(window, mark.block.target, &counter);
+            }
+        }
+        Kind::Budget => {
+            let mut purse = cell.purse();
+            purse.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
+            if cell.has(mark.block) {
+                cell.put_purse(&purse);
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Why a limit or a budget refuses, with the numbers.
+
+use crate::limits::Window;
+use crate::money::{Period, Pico};
+
+/// A level of the hierarchy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// One API key.
+    Key,
+    /// A user within a team.
+    Member,
+    /// A user within an organization.
+    User,
+    /// A team.
+    Team,
+    /// An organization.
+    Organization,
+}
+
+/// Whose limit or budget it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// The principal's level.
+    pub level: Level,
+    /// Only its use of one target.
+    pub target: bool,
+}
+
+impl Scope {
+    /// The principal as a whole.
+    pub fn whole(level: Level) -> Self {
+        Scope { level, target: false }
+    }
+
+    /// The same principal's use of one target.
+    pub fn of_target(self) -> Self {
+        Scope { target: true, ..self }
+    }
+
+    /// As headers and messages name it.
+    pub fn name(self) -> &'static str {
+        match (self.level, self.target) {
+            (Level::Key, _) => "key",
+            (Level::Member, _) => "member",
+            (Level::User, _) => "user",
+            (Level::Team, false) => "team",
+            (Level::Team, true) => "team_target",
+            (Level::Organization, false) => "organization",
+            (Level::Organization, true) => "organization_target",
+        }
+    }
+}
+
+/// A refusal by one principal's allowance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// Whose.
+    pub scope: Scope,
+    /// Why, with the numbers.
+    pub reason: Reason,
+    /// Nanoseconds until the same request would be admitted if nothing else came; `None`: never.
+    pub wait: Option<u64>,
+}
+
+/// What refused, with the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The window is full.
+    LimitReached {
+        /// Which.
+        window: Window,
+        /// Requests or tokens it may hold.
+        limit: u64,
+        /// What it holds.
+        used: u64,
+        /// What the request would add.
+        asked: u64,
+    },
+    /// The input alone is larger than the whole limit.
+    InputAboveLimit {
+        /// Which window.
+        window: Window,
+        /// Tokens it may hold.
+        limit: u64,
+        /// Tokens of the input, as estimated.
+        input: u64,
+    },
+    /// What is left of the budget is less than the request could cost.
+    BudgetSpent {
+        /// The budget.
+        max: Pico,
+        /// What is left of it.
+        left: Pico,
+        /// What the request could cost.
+        cost: Pico,
+        /// When it starts over.
+        period: Period,
+    },
+    /// The request could cost more than the whole budget.
+    CostAboveBudget {
+        /// The budget.
+        max: Pico,
+        /// What the request could cost.
+        cost: Pico,
+    },
+}
+
+impl Denial {
+    /// Keeps of two refusals the one to name - limits before budgets, then the longer wait - with the
+    /// longer of both waits.
+    pub fn keep_longest(kept: &mut Option<Denial>, other: Denial) {
+        let Some(first) = kept.take() else {
+            *kept = Some(other);
+            return;
+        };
+        let wait = first.wait.zip(other.wait).map(|(one, two)| one.max(two));
+        let rank = |denial: &Denial| (denial.is_limit(), denial.wait.unwrap_or(u64::MAX));
+        let named = if rank(&other) > rank(&first) { other } else { first };
+        *kept = Some(Denial { wait, ..named });
+    }
+
+    fn is_limit(&self) -> bool {
+        matches!(self.reason, Reason::LimitReached { .. } | Reason::InputAboveLimit { .. })
+    }
+}

@@ -1,0 +1,176 @@
+//! How a request stands with its limits: what the rate-limit headers say.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::denial::Scope;
+use crate::gateway::HeaderStyle;
+use crate::limits::Window;
+use crate::money::{Budget, Pico};
+use crate::time::SECOND;
+
+/// The tightest windows of one request (least remaining of the limit).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    requests: Option<Tight>,
+    tokens: Option<Tight>,
+    over_soft_budget: Option<Scope>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tight {
+    scope: Scope,
+    window: Window,
+    limit: u64,
+    remaining: u64,
+    reset: u64,
+}
+
+impl Tight {
+    /// Whether less of this limit remains than of the other.
+    fn is_tighter_than(&self, other: &Tight) -> bool {
+        let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        cross(self.remaining, other.limit) < cross(other.remaining, self.limit)
+    }
+
+    fn label(&self) -> String {
+        format!("{}_{}", self.scope.name(), self.window.name())
+    }
+
+    fn used_permille(&self) -> u128 {
+        u128::from(self.limit.saturating_sub(self.remaining)) * 1000 / u128::from(self.limit.max(1))
+    }
+}
+
+impl Standing {
+    /// Takes note of a window: `used` of `limit`, empty again after `reset` ns.
+    pub fn note_window(&mut self, scope: Scope, window: Window, limit: u64, used: u64, reset: u64) {
+        let tight = Tight { scope, window, limit, remaining: limit.saturating_sub(used), reset };
+        let place = if window.counts_tokens() { &mut self.tokens } else { &mut self.requests };
+        let same = place.is_some_and(|old| old.scope == scope && old.window == window);
+        if same || place.is_none_or(|old| tight.is_tighter_than(&old)) {
+            *place = Some(tight);
+        }
+    }
+
+    /// Takes note of a budget: `spent` with this request's reservation.
+    pub fn note_budget(&mut self, scope: Scope, budget: &Budget, spent: Pico) {
+        if budget.soft.is_some_and(|soft| spent > soft) {
+            self.over_soft_budget.get_or_insert(scope);
+        }
+    }
+
+    /// Whether a budget is above its soft mark.
+    pub fn over_soft_budget(&self) -> Option<Scope> {
+        self.over_soft_budget
+    }
+
+    /// The headers of an answer, in the configured families.
+    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, String)) {
+        let (openai, ietf) = match style {
+            HeaderStyle::OpenAi => (true, false),
+            HeaderStyle::Ietf => (false, true),
+            HeaderStyle::Both => (true, true),
+            HeaderStyle::None => (false, false),
+        };
+        if openai {
+            if let Some(tight) = self.requests {
+                add("x-ratelimit-limit-requests", tight.limit.to_string());
+                add("x-ratelimit-remaining-requests", tight.remaining.to_string());
+                add("x-ratelimit-reset-requests", duration(tight.reset));
+            }
+            if let Some(tight) = self.tokens {
+                add("x-ratelimit-limit-tokens", tight.limit.to_string());
+                add("x-ratelimit-remaining-tokens", tight.remaining.to_string());
+                add("x-ratelimit-reset-tokens", duration(tight.reset));
+            }
+        }
+        if ietf {
+            let both = [self.requests, self.tokens];
+            let items = |item: fn(&Tight) -> String| {
+                both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
+            };
+            if let Some(items) = items(|tight| {
+                let seconds = tight.reset.div_ceil(SECOND);
+                format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
+            }) {
+                add("ratelimit", items);
+            }
+            if let Some(items) = items(|tight| {
+                format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
+            }) {
+                add("ratelimit-policy", items);
+            }
+        }
+        if let Some(tight) = self.tightest() {
+            add("x-tollgate-scope", tight.label());
+        }
+        if let Some(warning) = self.warning() {
+            add("x-tollgate-warning", String::from(warning));
+        }
+    }
+
+    fn tightest(&self) -> Option<Tight> {
+        match (self.requests, self.tokens) {
+            (Some(requests), Some(tokens)) if tokens.is_tighter_than(&requests) => Some(tokens),
+            (requests, tokens) => requests.or(tokens),
+        }
+    }
+
+    fn warning(&self) -> Option<&'static str> {
+        let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
+        match used.unwrap_or(0) {
+            950.. => Some("near_limit"),
+            800.. => Some("approaching_limit"),
+            _ if self.over_soft_budget.is_some() => Some("soft_budget_exceeded"),
+            _ => None,
+        }
+    }
+}
+
+fn seconds_of(window: Window) -> u64 {
+    match window {
+        Window::Rpm | Window::Tpm => 60,
+        Window::Rph => 3_600,
+        Window::Rpd | Window::Tpd => 86_400,
+    }
+}
+
+/// A duration as OpenAI writes it in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounded
+/// up, to a millisecond below a minute and to a second above.
+pub fn duration(nanos: u64) -> String {
+    let millis = nanos.div_ceil(1_000_000);
+    let seconds = nanos.div_ceil(SECOND);
+    if millis < 1_000 {
+        format!("{millis}ms")
+    } else if millis < 60_000 {
+        let exact = format!("{}.{:03}", millis / 1_000, millis % 1_000);
+        format!("{}s", exact.trim_end_matches('0').trim_end_matches('.'))
+    } else if seconds < 3_600 {
+        format!("{}m{}s", seconds / 60, seconds % 60)
+    } else {
+        format!("{}h{}m{}s", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_spelled_as_openai_does() {
+        let table = [
+            (0, "0ms"),
+            (1, "1ms"),
+            (250_000_000, "250ms"),
+            (8_640_000_000, "8.64s"),
+            (10 * SECOND, "10s"),
+            (59_999_900_000, "1m0s"),
+            (360 * SECOND, "6m0s"),
+            (86_399 * SECOND, "23h59m59s"),
+        ];
+        for (nanos, text) in table {
+            assert_eq!(duration(nanos), text);
+        }
+    }
+}
