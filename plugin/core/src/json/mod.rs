@@ -1,1 +1,6 @@
-//! JSON as it arrives: in pieces.
+//! JSON as it arrives: in pieces, strictly, in fixed memory.
+//!
+//! [`lexer::Lexer`] checks and splits a document of any size while it holds nothing of it but the
+//! texts that its [`lexer::Visitor`] asked for.
+
+pub mod lexer;

@@ -1,0 +1,42 @@
+//! The text being read, as far as somebody asked for it.
+
+use alloc::string::String;
+
+use super::visitor::Text;
+
+/// The text being read, as far as it was asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Kept {
+    text: String,
+    pub(super) bound: usize,
+    pub(super) cut: bool,
+}
+
+impl Kept {
+    pub(super) fn start(&mut self, bound: usize) {
+        self.text.clear();
+        self.bound = bound;
+        self.cut = false;
+    }
+
+    pub(super) fn push(&mut self, piece: &str) {
+        if self.cut || piece.is_empty() {
+            return;
+        }
+        let room = self.bound.saturating_sub(self.text.len());
+        let part = prefix(piece, room);
+        self.cut = !part.whole;
+        self.text.push_str(part.text);
+    }
+
+    pub(super) fn text(&self) -> Text<'_> {
+        Text { text: &self.text, whole: !self.cut }
+    }
+}
+
+/// The first `bound` bytes of a text, or a few less: whole characters only.
+pub(super) fn prefix(text: &str, bound: usize) -> Text<'_> {
+    let whole = text.len() <= bound;
+    let end = if whole { text.len() } else { text.floor_char_boundary(bound) };
+    Text { text: text.get(..end).unwrap_or_default(), whole }
+}

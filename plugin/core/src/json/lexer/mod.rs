@@ -1,0 +1,426 @@
+//! A strict JSON lexer (RFC 8259) that is fed in pieces.
+//!
+//! Strict, so that what it reads is what every conforming parser reads: UTF-8 is checked, the depth is
+//! bounded, escapes must name characters (no lone surrogates), and there is exactly one document with
+//! nothing around it but white space, a byte order mark included. Duplicate names are the visitor's to
+//! judge: it alone knows which names matter.
+//!
+//! ```
+//! use tollgate_core::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
+//!
+//! /// The member `model` of the document's object.
+//! #[derive(Default)]
+//! struct Model {
+//!     here: bool,
+//!     found: Option<String>,
+//! }
+//!
+//! impl Visitor for Model {
+//!     type Stop = core::convert::Infallible;
+//!
+//!     fn name_bytes(&self, depth: usize) -> usize {
+//!         if depth == 1 { 16 } else { 0 }
+//!     }
+//!     fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Self::Stop> {
+//!         self.here = depth == 1 && name.is("model");
+//!         Ok(())
+//!     }
+//!     fn scalar_bytes(&self, depth: usize) -> usize {
+//!         if depth == 1 && self.here { 64 } else { 0 }
+//!     }
+//!     fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Self::Stop> {
+//!         if let (1, true, Scalar::String(text)) = (depth, self.here, value) {
+//!             self.found = Some(text.text.into());
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! let (mut lexer, mut model) = (Lexer::new(128), Model::default());
+//! lexer.push(br#"{"messages": [{"model": "x"}], "mod"#, &mut model).unwrap();
+//! lexer.push(br#"el": "gpt-5\u002dmini"}"#, &mut model).unwrap();
+//! lexer.finish(&mut model).unwrap();
+//! assert_eq!(model.found.as_deref(), Some("gpt-5-mini"));
+//! ```
+
+mod kept;
+mod number;
+mod plain;
+mod string;
+mod visitor;
+
+use kept::Kept;
+use number::Number;
+pub use visitor::{Container, Error, Scalar, Text, Visitor};
+
+/// The deepest nesting a lexer can be asked to follow.
+pub const MAX_DEPTH: usize = 512;
+
+const WORDS: usize = MAX_DEPTH / 64;
+
+/// An error before its place is known: `back` bytes before where the reading stands.
+enum Fault<S> {
+    Syntax(&'static str),
+    TooDeep,
+    Utf8 { back: usize },
+    Stop(S),
+}
+
+const AFTER_ERROR: &str = "nothing more: an error was reported before";
+
+/// What is left of the piece being read.
+struct Piece<'a> {
+    rest: &'a [u8],
+    /// Bytes of the document up to the end of this piece.
+    end: u64,
+}
+
+impl Piece<'_> {
+    fn offset(&self) -> u64 {
+        self.end - self.rest.len() as u64
+    }
+
+    fn skip(&mut self, bytes: usize) {
+        self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+}
+
+/// What a string is in the document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Name,
+    Value,
+}
+
+/// A word of the grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    True,
+    False,
+    Null,
+}
+
+impl Word {
+    fn scalar(self) -> Scalar<'static> {
+        match self {
+            Self::True => Scalar::Bool(true),
+            Self::False => Scalar::Bool(false),
+            Self::Null => Scalar::Null,
+        }
+    }
+}
+
+/// What may come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A value.
+    Value,
+    /// A value, or the end of the array that just opened.
+    First,
+    /// A name, or the end of the object that just opened.
+    FirstName,
+    /// A name.
+    Name,
+    /// A colon.
+    Colon,
+    /// A comma, or the end of the container.
+    After,
+    /// White space.
+    Done,
+    /// The rest of a string.
+    String(Role),
+    /// What follows a backslash.
+    Escape(Role),
+    /// Hexadecimal digits, this many of them.
+    Hex { role: Role, left: u8 },
+    /// The backslash of a second surrogate.
+    Pair(Role),
+    /// The `u` of a second surrogate.
+    PairU(Role),
+    /// The rest of a number.
+    Number(Number),
+    /// The rest of a word.
+    Word { rest: &'static [u8], word: Word },
+    /// Nothing: there was an error.
+    Failed,
+}
+
+/// Reads one document, fed in pieces.
+///
+/// Its size is fixed, but for the texts a visitor asks for: of those that lie across pieces or hold
+/// escapes it keeps a copy, never longer than the visitor's bound.
+#[derive(Clone, Debug)]
+pub struct Lexer {
+    state: State,
+    /// One bit for each open container, set for an object.
+    objects: [u64; WORDS],
+    depth: usize,
+    max_depth: usize,
+    offset: u64,
+    kept: Kept,
+    /// A character cut by the border between two pieces.
+    partial: [u8; 4],
+    partial_len: usize,
+    /// The value of the escape being read.
+    unit: u16,
+    /// The first surrogate of a pair; 0: none.
+    high: u16,
+}
+
+impl Lexer {
+    /// A lexer that follows `max_depth` containers within one another, at most [`MAX_DEPTH`].
+    #[must_use]
+    pub fn new(max_depth: usize) -> Self {
+        Self {
+            state: State::Value,
+            objects: [0; WORDS],
+            depth: 0,
+            max_depth: max_depth.min(MAX_DEPTH),
+            offset: 0,
+            kept: Kept::default(),
+            partial: [0; 4],
+            partial_len: 0,
+            unit: 0,
+            high: 0,
+        }
+    }
+
+    /// Forgets the document and waits for another one.
+    pub fn restart(&mut self) {
+        self.state = State::Value;
+        self.depth = 0;
+        self.offset = 0;
+        self.partial_len = 0;
+        self.high = 0;
+    }
+
+    /// Bytes read so far; within a visitor's call: before the piece being read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Reads the next piece.
+    ///
+    /// # Errors
+    /// As soon as the document cannot be JSON any more, or the visitor stops. After an error every
+    /// further call fails.
+    pub fn push<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> Result<(), Error<V::Stop>> {
+        let mut piece = Piece { rest: bytes, end: self.offset + bytes.len() as u64 };
+        let result = self.run(&mut piece, visitor);
+        self.offset = piece.offset();
+        result.map_err(|fault| self.fail(fault))
+    }
+
+    /// The document ends here.
+    ///
+    /// # Errors
+    /// If it is incomplete, or the visitor stops at the number that ends it.
+    pub fn finish<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Error<V::Stop>> {
+        let result = match self.state {
+            State::Done => Ok(()),
+            State::Number(number) if self.depth == 0 && number.is_whole() => {
+                self.state = State::Done;
+                visitor.reached(self.offset);
+                visitor.scalar(0, Scalar::Number(self.kept.text())).map_err(Fault::Stop)
+            }
+            State::Failed => Err(Fault::Syntax(AFTER_ERROR)),
+            State::Value if self.depth == 0 => Err(Fault::Syntax("a JSON value")),
+            _ => Err(Fault::Syntax("the rest of the document")),
+        };
+        result.map_err(|fault| self.fail(fault))
+    }
+
+    fn fail<S>(&mut self, fault: Fault<S>) -> Error<S> {
+        self.state = State::Failed;
+        let offset = self.offset;
+        match fault {
+            Fault::Syntax(expected) => Error::Syntax { offset, expected },
+            Fault::TooDeep => Error::TooDeep { offset },
+            Fault::Utf8 { back } => Error::Utf8 { offset: offset.saturating_sub(back as u64) },
+            Fault::Stop(stop) => Error::Stopped(stop),
+        }
+    }
+
+    fn run<V: Visitor>(&mut self, piece: &mut Piece<'_>, visitor: &mut V) -> Result<(), Fault<V::Stop>> {
+        loop {
+            match self.state {
+                State::String(role) => self.string(role, piece, visitor)?,
+                State::Number(number) => self.number(number, piece, visitor)?,
+                State::Escape(role) => self.escape(role, piece)?,
+                State::Hex { role, left } => self.hex(role, left, piece)?,
+                State::Pair(_) | State::PairU(_) => self.pair(piece)?,
+                State::Word { rest, word } => self.word(rest, word, piece, visitor)?,
+                _ => {
+                    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = piece.rest {
+                        piece.rest = rest;
+                    }
+                    if let Some(&byte) = piece.rest.first() {
+                        self.structure(byte, piece, visitor)?;
+                    }
+                }
+            }
+            if piece.rest.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Between the texts, at a byte that is no white space.
+    fn structure<V: Visitor>(
+        &mut self,
+        byte: u8,
+        piece: &mut Piece<'_>,
+        visitor: &mut V,
+    ) -> Result<(), Fault<V::Stop>> {
+        match (self.state, byte) {
+            (State::FirstName | State::Name, b'"') => {
+                piece.skip(1);
+                self.kept.start(visitor.name_bytes(self.depth));
+                self.state = State::String(Role::Name);
+                self.short_string(Role::Name, piece, visitor)
+            }
+            (State::Colon, b':') => {
+                piece.skip(1);
+                self.state = State::Value;
+                Ok(())
+            }
+            (State::After, b',') => {
+                piece.skip(1);
+                self.state = if self.in_object() { State::Name } else { State::Value };
+                Ok(())
+            }
+            (State::After | State::FirstName, b'}') if self.in_object() => {
+                self.close(Container::Object, piece, visitor)
+            }
+            (State::After | State::First, b']') if !self.in_object() => {
+                self.close(Container::Array, piece, visitor)
+            }
+            (State::Value | State::First, _) => self.value(byte, piece, visitor),
+            (state, _) => Err(Fault::Syntax(match state {
+                State::FirstName => "a member's name or `}`",
+                State::Name => "a member's name",
+                State::Colon => "`:`",
+                State::After if self.in_object() => "`,` or `}`",
+                State::After => "`,` or `]`",
+                State::Failed => AFTER_ERROR,
+                _ => "nothing after the document's end",
+            })),
+        }
+    }
+
+    fn value<V: Visitor>(
+        &mut self,
+        byte: u8,
+        piece: &mut Piece<'_>,
+        visitor: &mut V,
+    ) -> Result<(), Fault<V::Stop>> {
+        let (rest, word): (&'static [u8], _) = match byte {
+            b'"' => {
+                piece.skip(1);
+                self.kept.start(visitor.scalar_bytes(self.depth));
+                self.state = State::String(Role::Value);
+                return self.short_string(Role::Value, piece, visitor);
+            }
+            b'{' => return self.open(Container::Object, piece, visitor),
+            b'[' => return self.open(Container::Array, piece, visitor),
+            b't' => (b"rue", Word::True),
+            b'f' => (b"alse", Word::False),
+            b'n' => (b"ull", Word::Null),
+            _ => {
+                let Some(number) = Number::begin(byte) else {
+                    let what = match self.state {
+                        State::First => "a JSON value or `]`",
+                        _ => "a JSON value",
+                    };
+                    return Err(Fault::Syntax(what));
+                };
+                // The first byte is read here, and only looked at again to be kept.
+                self.kept.start(visitor.scalar_bytes(self.depth));
+                if let Some(first) = piece.rest.get(..1).and_then(|b| core::str::from_utf8(b).ok()) {
+                    self.kept.push(first);
+                }
+                piece.skip(1);
+                self.state = State::Number(number);
+                return Ok(());
+            }
+        };
+        piece.skip(1);
+        self.state = State::Word { rest, word };
+        Ok(())
+    }
+
+    fn in_object(&self) -> bool {
+        let Some(top) = self.depth.checked_sub(1) else {
+            return false;
+        };
+        self.objects.get(top / 64).is_some_and(|word| word >> (top % 64) & 1 == 1)
+    }
+
+    fn open<V: Visitor>(
+        &mut self,
+        kind: Container,
+        piece: &mut Piece<'_>,
+        visitor: &mut V,
+    ) -> Result<(), Fault<V::Stop>> {
+        let depth = self.depth;
+        if depth >= self.max_depth {
+            return Err(Fault::TooDeep);
+        }
+        piece.skip(1);
+        if let Some(word) = self.objects.get_mut(depth / 64) {
+            let bit = 1 << (depth % 64);
+            match kind {
+                Container::Object => *word |= bit,
+                Container::Array => *word &= !bit,
+            }
+        }
+        self.depth = depth + 1;
+        self.state = match kind {
+            Container::Object => State::FirstName,
+            Container::Array => State::First,
+        };
+        visitor.reached(piece.offset());
+        visitor.begin(depth, kind).map_err(Fault::Stop)
+    }
+
+    fn close<V: Visitor>(
+        &mut self,
+        kind: Container,
+        piece: &mut Piece<'_>,
+        visitor: &mut V,
+    ) -> Result<(), Fault<V::Stop>> {
+        piece.skip(1);
+        self.depth = self.depth.saturating_sub(1);
+        self.state = self.after_value();
+        visitor.reached(piece.offset());
+        visitor.end(self.depth, kind).map_err(Fault::Stop)
+    }
+
+    fn after_value(&self) -> State {
+        if self.depth == 0 { State::Done } else { State::After }
+    }
+
+    fn word<V: Visitor>(
+        &mut self,
+        expected: &'static [u8],
+        word: Word,
+        piece: &mut Piece<'_>,
+        visitor: &mut V,
+    ) -> Result<(), Fault<V::Stop>> {
+        let ([first, others @ ..], [byte, rest @ ..]) = (expected, piece.rest) else {
+            return Ok(());
+        };
+        if first != byte {
+            return Err(Fault::Syntax("`true`, `false` or `null`"));
+        }
+        piece.rest = rest;
+        if !others.is_empty() {
+            self.state = State::Word { rest: others, word };
+            return Ok(());
+        }
+        self.state = self.after_value();
+        visitor.reached(piece.offset());
+        visitor.scalar(self.depth, word.scalar()).map_err(Fault::Stop)
+    }
+}

@@ -1,0 +1,131 @@
+//! What a lexer tells, and whom.
+
+use core::fmt;
+
+/// What holds other values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    /// `{}`
+    Object,
+    /// `[]`
+    Array,
+}
+
+/// A text of the document, unescaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a> {
+    /// As much of it as the visitor asked for, cut at a character's border.
+    pub text: &'a str,
+    /// Nothing was cut off.
+    pub whole: bool,
+}
+
+impl Text<'_> {
+    /// Whether the whole text is this one.
+    #[must_use]
+    pub fn is(&self, other: &str) -> bool {
+        self.whole && self.text == other
+    }
+}
+
+/// A value that holds no other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar<'a> {
+    /// A string.
+    String(Text<'a>),
+    /// A number as it is written.
+    Number(Text<'a>),
+    /// `true` or `false`.
+    Bool(bool),
+    /// `null`
+    Null,
+}
+
+/// Who is told of the document, in its order.
+///
+/// `depth` is the number of containers open around the thing: 0 for the document's own value, 1 for
+/// the members of its object and their names. Whatever the pieces, the calls are the same.
+pub trait Visitor {
+    /// The visitor's own reason to end early.
+    type Stop;
+
+    /// Called before each of the others: the document's bytes up to the end of what they tell of.
+    fn reached(&mut self, offset: u64) {
+        let _ = offset;
+    }
+
+    /// A container opens.
+    ///
+    /// # Errors
+    /// Ends the lexer.
+    fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
+        let _ = (depth, kind);
+        Ok(())
+    }
+
+    /// A container closes.
+    ///
+    /// # Errors
+    /// Ends the lexer.
+    fn end(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
+        let _ = (depth, kind);
+        Ok(())
+    }
+
+    /// How many bytes to keep of the name that comes now. With 0 its text is skipped.
+    fn name_bytes(&self, depth: usize) -> usize;
+
+    /// A member's name; its value comes next.
+    ///
+    /// # Errors
+    /// Ends the lexer.
+    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Self::Stop>;
+
+    /// How many bytes to keep of the string or number that comes now. With 0 its text is skipped.
+    fn scalar_bytes(&self, depth: usize) -> usize;
+
+    /// A string, a number, a truth value or null.
+    ///
+    /// # Errors
+    /// Ends the lexer.
+    fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Self::Stop>;
+}
+
+/// Why a document was not read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error<S> {
+    /// It is not JSON.
+    Syntax {
+        /// Bytes before the place.
+        offset: u64,
+        /// What would be right there.
+        expected: &'static str,
+    },
+    /// It is nested more deeply than the lexer was told to follow.
+    TooDeep {
+        /// Bytes before the container that is one too many.
+        offset: u64,
+    },
+    /// A string is not UTF-8.
+    Utf8 {
+        /// Bytes before the character that is none.
+        offset: u64,
+    },
+    /// The visitor wanted no more.
+    Stopped(S),
+}
+
+impl<S: fmt::Display> fmt::Display for Error<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { offset, expected } => {
+                write!(f, "not JSON at byte {offset}: expected {expected}")
+            }
+            Self::TooDeep { offset } => write!(f, "nested too deeply at byte {offset}"),
+            Self::Utf8 { offset } => write!(f, "not UTF-8 at byte {offset}"),
+            Self::Stopped(reason) => reason.fmt(f),
+        }
+    }
+}
+
+impl<S: fmt::Debug + fmt::Display> core::error::Error for Error<S> {}
