@@ -3,14 +3,14 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::policy::{Mode, TargetIx};
+use crate::policy::{Mode, Policy, TargetIx};
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
 /// providers' own paths.
 #[derive(Debug)]
 pub struct Gateway {
     /// The index.
-    pub policy: (),
+    pub policy: Policy,
     /// Where a key is looked for. Default: [`CredentialPlace::defaults`].
     pub credentials: Vec<CredentialPlace>,
     /// First match wins. Default: the providers' own paths.
