@@ -21,6 +21,7 @@ pub mod cell;
 pub mod denial;
 pub mod gateway;
 pub mod json;
+pub mod key;
 pub mod limits;
 pub mod money;
 pub mod policy;
