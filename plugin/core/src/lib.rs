@@ -17,9 +17,13 @@
 extern crate alloc;
 
 pub mod admission;
+pub mod body;
 pub mod cell;
+pub mod credential;
 pub mod denial;
 pub mod gateway;
+pub mod head;
+pub mod identity;
 pub mod json;
 pub mod key;
 pub mod limits;

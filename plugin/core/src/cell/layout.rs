@@ -152,7 +152,6 @@ impl Cell {
             bytes.extend_from_slice(&MAGIC);
             bytes.extend_from_slice(&[0; 4]);
             bytes.extend_from_slice(&fingerprint.to_le_bytes());
-            return Ok(Cell { bytes });
         }
         match owner(&bytes) {
             Some(owner) if owner != fingerprint => return Err(CellsError::Unavailable(Trouble::Aliased)),
