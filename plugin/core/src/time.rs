@@ -18,7 +18,7 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const DAY: u64 = 86_400 * SECOND;
 
 /// A point of the wall clock: milliseconds since the Unix epoch, as RFC 3339 texts are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Now {

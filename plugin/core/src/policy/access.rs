@@ -91,8 +91,8 @@ impl<'p> Levels<'p> {
     }
 
     /// Everything that can be called, in the catalogue's order.
-    pub fn targets(&self, policy: &'p Policy) -> impl Iterator<Item = (TargetIx, &'p Target)> {
-        let levels = *self;
+    pub fn targets(self, policy: &'p Policy) -> impl Iterator<Item = (TargetIx, &'p Target)> {
+        let levels = self;
         policy
             .targets
             .iter()
