@@ -106,7 +106,8 @@ impl Fields for GatewayFields {
 
     fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
         let Some((field, inner)) = names.split_first() else {
-            return report.error(Problem::Expected { expected: "an object", found: node.describe() });
+            report.error(Problem::Expected { expected: "an object", found: node.describe() });
+            return;
         };
         match field.as_str() {
             "policy" => {
