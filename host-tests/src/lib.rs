@@ -1,3 +1,5 @@
-//! A proxy-wasm host on wasmtime.
+//! A proxy-wasm host on wasmtime, the server that runs the filter in it, and what both are tried with.
 
+pub mod module;
 pub mod provision;
+pub mod upstream;
