@@ -102,11 +102,7 @@ pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
 
     ensure_target(&root)?;
     cargo_build(&root, &build, features)?;
-    let built = build
-        .join(TARGET)
-        .join("wasm")
-        .join(PACKAGE.replace('-', "_"))
-        .with_extension("wasm");
+    let built = build.join(TARGET).join("wasm").join(PACKAGE.replace('-', "_")).with_extension("wasm");
     let bytes = fs::read(&built).map_err(|error| file(&built, error))?;
     match has_simd(&bytes) {
         Ok(true) => {}
@@ -114,12 +110,7 @@ pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
         Err(error) => return Err(BuildError::Unreadable { path: built, error }),
     }
 
-    let name = ["tollgate"]
-        .iter()
-        .chain(features)
-        .copied()
-        .collect::<Vec<_>>()
-        .join("-");
+    let name = ["tollgate"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
     let module = folder.join(name).with_extension("wasm");
     let fresh = module.with_extension("wasm.new");
     fs::write(&fresh, &bytes).map_err(|error| file(&fresh, error))?;
@@ -177,15 +168,7 @@ fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), 
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program(cargo.clone(), root);
     command
-        .args([
-            "build",
-            "--package",
-            PACKAGE,
-            "--target",
-            TARGET,
-            "--profile",
-            "wasm",
-        ])
+        .args(["build", "--package", PACKAGE, "--target", TARGET, "--profile", "wasm"])
         .arg("--target-dir")
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
@@ -193,9 +176,7 @@ fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), 
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
-    let status = command
-        .status()
-        .map_err(|error| start(&cargo.to_string_lossy(), error))?;
+    let status = command.status().map_err(|error| start(&cargo.to_string_lossy(), error))?;
     if status.success() {
         Ok(())
     } else {
@@ -217,15 +198,9 @@ fn program(name: OsString, root: &Path) -> Command {
 }
 
 fn start(program: &str, error: io::Error) -> BuildError {
-    BuildError::Program {
-        program: program.to_owned(),
-        error,
-    }
+    BuildError::Program { program: program.to_owned(), error }
 }
 
 fn file(path: &Path, error: io::Error) -> BuildError {
-    BuildError::File {
-        path: path.to_owned(),
-        error,
-    }
+    BuildError::File { path: path.to_owned(), error }
 }

@@ -17,20 +17,12 @@ pub struct Answer {
 impl Answer {
     /// A JSON document.
     pub fn json(document: &Value) -> Answer {
-        Answer {
-            status: 200,
-            content_type: "application/json",
-            chunks: vec![document.to_string().into()],
-        }
+        Answer { status: 200, content_type: "application/json", chunks: vec![document.to_string().into()] }
     }
 
     /// Server-sent events, already in their wire format.
     pub fn events(chunks: Vec<Bytes>) -> Answer {
-        Answer {
-            status: 200,
-            content_type: "text/event-stream; charset=utf-8",
-            chunks,
-        }
+        Answer { status: 200, content_type: "text/event-stream; charset=utf-8", chunks }
     }
 
     /// With another status.

@@ -7,11 +7,7 @@ use super::draw::Draw;
 
 /// The answer to a request.
 pub fn messages(model: &str, request: &Value, draw: &Draw, report: bool) -> Answer {
-    let stop = if draw.cut_short {
-        "max_tokens"
-    } else {
-        "end_turn"
-    };
+    let stop = if draw.cut_short { "max_tokens" } else { "end_turn" };
     // Here the input is what was not cached: the three figures add up to everything read.
     let usage = |output: u64| {
         json!({
@@ -29,10 +25,7 @@ pub fn messages(model: &str, request: &Value, draw: &Draw, report: bool) -> Answ
         })
     };
     if request["stream"] != json!(true) {
-        let mut document = message(
-            vec![json!({"type": "text", "text": draw.text()})],
-            Some(stop),
-        );
+        let mut document = message(vec![json!({"type": "text", "text": draw.text()})], Some(stop));
         if report {
             document["usage"] = usage(draw.usage.output);
         }
@@ -40,8 +33,7 @@ pub fn messages(model: &str, request: &Value, draw: &Draw, report: bool) -> Answ
     }
 
     let mut start = message(Vec::new(), None);
-    let mut delta =
-        json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}});
+    let mut delta = json!({"type": "message_delta", "delta": {"stop_reason": stop, "stop_sequence": null}});
     if report {
         start["usage"] = usage(1);
         delta["usage"] = json!({"output_tokens": draw.usage.output});

@@ -30,13 +30,9 @@ const TRAILER: &str = "x-upstream-trailer";
 pub fn deliver(answer: Answer, request: &HeaderMap, simulation: &Simulation) -> Response<Body> {
     let stream = answer.is_stream();
     let mut response = Response::new(());
-    *response.status_mut() =
-        StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static(answer.content_type),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     headers.insert("x-request-id", HeaderValue::from_static("req_simulated"));
 
     let mut chunks = answer.chunks;
@@ -88,18 +84,10 @@ fn encodes(gzip: Gzip, request: &HeaderMap) -> bool {
     match gzip {
         Gzip::Off => false,
         Gzip::Forced => true,
-        Gzip::Accepted => request
-            .get_all(header::ACCEPT_ENCODING)
-            .iter()
-            .any(|value| {
-                let value = String::from_utf8_lossy(value.as_bytes());
-                value.split(',').any(|coding| {
-                    coding
-                        .split(';')
-                        .next()
-                        .is_some_and(|name| name.trim() == "gzip")
-                })
-            }),
+        Gzip::Accepted => request.get_all(header::ACCEPT_ENCODING).iter().any(|value| {
+            let value = String::from_utf8_lossy(value.as_bytes());
+            value.split(',').any(|coding| coding.split(';').next().is_some_and(|name| name.trim() == "gzip"))
+        }),
     }
 }
 
@@ -171,13 +159,9 @@ pub fn upgrade(request: &mut Request<Incoming>) -> Response<Body> {
     });
     let mut response = Response::new(whole(Bytes::new()));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    response
-        .headers_mut()
-        .insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     if let Some(protocol) = request.headers().get(header::UPGRADE) {
-        response
-            .headers_mut()
-            .insert(header::UPGRADE, protocol.clone());
+        response.headers_mut().insert(header::UPGRADE, protocol.clone());
     }
     response
 }

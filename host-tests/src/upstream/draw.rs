@@ -36,9 +36,9 @@ const USUAL_OUTPUT: u64 = 400;
 const ASSUMED_OUTPUT: u64 = 4096;
 
 const WORDS: [&str; 32] = [
-    "the", "gate", "opens", "for", "a", "key", "that", "is", "known", "and", "counts", "what",
-    "passes", "so", "no", "one", "pays", "twice", "toll", "by", "token", "each", "team", "sees",
-    "its", "own", "share", "of", "road", "ahead", "at", "dawn",
+    "the", "gate", "opens", "for", "a", "key", "that", "is", "known", "and", "counts", "what", "passes",
+    "so", "no", "one", "pays", "twice", "toll", "by", "token", "each", "team", "sees", "its", "own", "share",
+    "of", "road", "ahead", "at", "dawn",
 ];
 
 impl Draw {
@@ -51,27 +51,17 @@ impl Draw {
         let digest = hash.finalize();
         let mut seed = [0; 4];
         for (number, bytes) in seed.iter_mut().zip(digest.chunks_exact(8)) {
-            *number = bytes
-                .iter()
-                .fold(0, |number, byte| number << 8 | u64::from(*byte));
+            *number = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         }
         let maximum = requested_maximum(request);
         let choices = choices(request);
         let (usage, visible) = match (simulation.usage, simulation.tokens) {
             (Some((input, output, cached)), tokens) => {
-                let usage = Usage {
-                    input,
-                    cached,
-                    output,
-                    reasoning: 0,
-                };
+                let usage = Usage { input, cached, output, reasoning: 0 };
                 (usage, tokens.unwrap_or(output / choices))
             }
             (None, Some(tokens)) => {
-                let usage = Usage {
-                    output: tokens.saturating_mul(choices),
-                    ..input(seed, body.len())
-                };
+                let usage = Usage { output: tokens.saturating_mul(choices), ..input(seed, body.len()) };
                 (usage, tokens)
             }
             (None, None) => {
@@ -101,11 +91,7 @@ impl Draw {
             state ^= state >> 7;
             state ^= state << 17;
             let word = WORDS[(state % WORDS.len() as u64) as usize];
-            if index == 0 {
-                word.to_owned()
-            } else {
-                format!(" {word}")
-            }
+            if index == 0 { word.to_owned() } else { format!(" {word}") }
         })
     }
 
@@ -137,11 +123,7 @@ fn input(seed: [u64; 4], bytes: usize) -> Usage {
     let percent = 60 + seed[0] % 81;
     let input = (bytes * percent / 400).max(1);
     let cached = if seed[0] >> 32 & 3 == 0 { input / 2 } else { 0 };
-    Usage {
-        input,
-        cached,
-        ..Usage::default()
-    }
+    Usage { input, cached, ..Usage::default() }
 }
 
 /// Output and reasoning of one choice. A provider keeps to the requested maximum; without one, one answer in
@@ -181,12 +163,7 @@ mod tests {
     use serde_json::json;
 
     fn draw(request: &Value) -> Draw {
-        Draw::new(
-            "/v1/chat/completions",
-            request.to_string().as_bytes(),
-            request,
-            &Simulation::default(),
-        )
+        Draw::new("/v1/chat/completions", request.to_string().as_bytes(), request, &Simulation::default())
     }
 
     #[test]
@@ -206,10 +183,7 @@ mod tests {
             input[usize::from(usage.input > estimate)] = true;
             output[usize::from(usage.output > ASSUMED_OUTPUT)] = true;
             assert!(usage.cached <= usage.input && usage.reasoning < usage.output);
-            assert!(
-                usage.input <= request.to_string().len() as u64,
-                "no more than a token a byte"
-            );
+            assert!(usage.input <= request.to_string().len() as u64, "no more than a token a byte");
         }
         assert_eq!((input, output), ([true; 2], [true; 2]));
     }

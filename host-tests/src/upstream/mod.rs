@@ -82,25 +82,16 @@ impl Upstream {
         let recording = Arc::<Recording>::default();
         let (stop, stopped) = oneshot::channel();
         let kept = record.then(|| Arc::clone(&recording));
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let thread = std::thread::Builder::new()
-            .name("upstream".into())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    tokio::select! {
-                        _ = accept(listener, kept) => {}
-                        _ = stopped => {}
-                    }
-                });
-            })?;
-        Ok(Upstream {
-            addr,
-            recording,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name("upstream".into()).spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    _ = accept(listener, kept) => {}
+                    _ = stopped => {}
+                }
+            });
+        })?;
+        Ok(Upstream { addr, recording, stop: Some(stop), thread: Some(thread) })
     }
 }
 
@@ -113,10 +104,7 @@ impl Drop for Upstream {
     }
 }
 
-async fn accept(
-    listener: std::net::TcpListener,
-    recording: Option<Arc<Recording>>,
-) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener, recording: Option<Arc<Recording>>) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -145,11 +133,7 @@ async fn serve(
         Ok(simulation) => simulation,
         Err(unknown) => {
             let refusal = answer::error(Dialect::OpenAi, 400, &unknown.to_string());
-            return Ok(deliver::deliver(
-                refusal,
-                &HeaderMap::new(),
-                &Simulation::default(),
-            ));
+            return Ok(deliver::deliver(refusal, &HeaderMap::new(), &Simulation::default()));
         }
     };
     if request.headers().contains_key(header::UPGRADE) {
@@ -157,12 +141,7 @@ async fn serve(
     }
     let (head, mut incoming) = request.into_parts();
     if simulation.mirror {
-        return Ok(deliver::mirror(
-            &head,
-            incoming,
-            Recorded::new(connection, &head),
-            recording,
-        ));
+        return Ok(deliver::mirror(&head, incoming, Recorded::new(connection, &head), recording));
     }
 
     let mut recorded = Recorded::new(connection, &head);
@@ -173,18 +152,10 @@ async fn serve(
     }
     if !complete {
         let refusal = answer::error(Dialect::OpenAi, 400, "the body broke off");
-        return Ok(deliver::deliver(
-            refusal,
-            &HeaderMap::new(),
-            &Simulation::default(),
-        ));
+        return Ok(deliver::deliver(refusal, &HeaderMap::new(), &Simulation::default()));
     }
     tokio::time::sleep(simulation.delay).await;
-    Ok(deliver::deliver(
-        provider::answer(&head, &body, &simulation),
-        &head.headers,
-        &simulation,
-    ))
+    Ok(deliver::deliver(provider::answer(&head, &body, &simulation), &head.headers, &simulation))
 }
 
 /// Reads a body to its end; answers whether it came to one.

@@ -82,9 +82,7 @@ fn completions(kind: Kind, model: &str, request: &Value, draw: &Draw, report: bo
         let text = draw.text();
         let mut document = frame(
             kind.document,
-            (0..count)
-                .map(|index| choice(index, (kind.whole)(&text), Some(finish)))
-                .collect(),
+            (0..count).map(|index| choice(index, (kind.whole)(&text), Some(finish))).collect(),
         );
         if report {
             document["usage"] = usage(&draw.usage);
@@ -106,10 +104,7 @@ fn completions(kind: Kind, model: &str, request: &Value, draw: &Draw, report: bo
         let pieces = kind.first.iter().map(|first| first());
         let pieces = pieces.chain(draw.words().map(|word| (kind.piece)(&word)));
         chunks.extend(pieces.map(|piece| chunk(vec![choice(index, piece, None)], Value::Null)));
-        chunks.push(chunk(
-            vec![choice(index, (kind.last)(), Some(finish))],
-            Value::Null,
-        ));
+        chunks.push(chunk(vec![choice(index, (kind.last)(), Some(finish))], Value::Null));
     }
     if wants_usage {
         chunks.push(chunk(Vec::new(), usage(&draw.usage)));
@@ -123,7 +118,7 @@ fn usage(usage: &Usage) -> Value {
         "prompt_tokens": usage.input,
         "completion_tokens": usage.output,
         "total_tokens": usage.input + usage.output,
-        "prompt_tokens_details": {"cached_tokens": usage.cached, "audio_tokens": 0},
+        "prompt_tokens_details": {"cached_tokens": usage.cached, "cache_write_tokens": 0, "audio_tokens": 0},
         "completion_tokens_details": {
             "reasoning_tokens": usage.reasoning, "audio_tokens": 0,
             "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0,
@@ -143,10 +138,7 @@ pub fn embeddings(model: &str, request: &Value, draw: &Draw, report: bool) -> An
         .map(|index| {
             let vector = draw.vector(index, dimensions);
             let embedding = if request["encoding_format"] == json!("base64") {
-                let bytes: Vec<u8> = vector
-                    .iter()
-                    .flat_map(|number| number.to_le_bytes())
-                    .collect();
+                let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
                 json!(STANDARD.encode(bytes))
             } else {
                 json!(vector)
@@ -156,17 +148,14 @@ pub fn embeddings(model: &str, request: &Value, draw: &Draw, report: bool) -> An
         .collect();
     let mut document = json!({"object": "list", "model": model, "data": data});
     if report {
-        document["usage"] =
-            json!({"prompt_tokens": draw.usage.input, "total_tokens": draw.usage.input});
+        document["usage"] = json!({"prompt_tokens": draw.usage.input, "total_tokens": draw.usage.input});
     }
     Answer::json(&document)
 }
 
 /// `POST /v1/images/generations` and `/v1/images/edits`
 pub fn images(request: &Value, draw: &Draw, report: bool) -> Answer {
-    let data: Vec<Value> = (0..choices(request))
-        .map(|_| json!({"b64_json": PNG}))
-        .collect();
+    let data: Vec<Value> = (0..choices(request)).map(|_| json!({"b64_json": PNG})).collect();
     let mut document = json!({"created": CREATED, "data": data});
     if report {
         let Usage { input, output, .. } = draw.usage;
@@ -193,19 +182,12 @@ pub fn transcription(draw: &Draw, report: bool) -> Answer {
 
 /// `POST /v1/audio/speech`: bytes, and no usage.
 pub fn speech(draw: &Draw) -> Answer {
-    Answer {
-        status: 200,
-        content_type: "audio/mpeg",
-        chunks: draw.words().map(Bytes::from).collect(),
-    }
+    Answer { status: 200, content_type: "audio/mpeg", chunks: draw.words().map(Bytes::from).collect() }
 }
 
 /// `GET /v1/models`
 pub fn models() -> Answer {
-    let data: Vec<Value> = ["gpt-5", "gpt-5-mini", "text-embedding-3-small"]
-        .into_iter()
-        .map(entry)
-        .collect();
+    let data: Vec<Value> = ["gpt-5", "gpt-5-mini", "text-embedding-3-small"].into_iter().map(entry).collect();
     Answer::json(&json!({"object": "list", "data": data}))
 }
 

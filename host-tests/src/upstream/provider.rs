@@ -10,13 +10,7 @@ use super::simulate::Simulation;
 use super::{anthropic, gemini, openai, responses};
 
 /// Headers whose values an echo keeps to itself.
-const SECRET: [&str; 5] = [
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "cookie",
-];
+const SECRET: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
 /// Answers one request. Paths are told by their ends, so that `/v1/...`, Azure's deployments and any prefix
 /// an operator puts in front all work; what nobody knows is echoed.
@@ -24,30 +18,20 @@ pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
     let path = head.uri.path();
     let gemini = gemini_call(path);
     if let Some(status) = simulation.status {
-        return answer::error(
-            dialect(path, gemini.is_some()),
-            status,
-            "simulated, as x-simulate asked",
-        );
+        return answer::error(dialect(path, gemini.is_some()), status, "simulated, as x-simulate asked");
     }
     let request = serde_json::from_slice(body).unwrap_or(Value::Null);
     let draw = Draw::new(path, body, &request, simulation);
     let report = !simulation.no_usage;
     if let Some((model, method)) = gemini {
-        let events = head
-            .uri
-            .query()
-            .is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
+        let events = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
         return match method {
             "streamGenerateContent" => gemini::stream(model, &draw, report, events),
             "countTokens" => Answer::json(&json!({"totalTokens": draw.usage.input})),
             _ => gemini::generate(model, &request, &draw, report),
         };
     }
-    let model = request["model"]
-        .as_str()
-        .or_else(|| deployment(path))
-        .unwrap_or("simulated");
+    let model = request["model"].as_str().or_else(|| deployment(path)).unwrap_or("simulated");
     if head.method == Method::GET {
         return match path.split_once("/v1/models") {
             Some((_, "")) => openai::models(),
@@ -61,9 +45,7 @@ pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
         () if ends("/completions") => openai::legacy(model, &request, &draw, report),
         () if ends("/responses") => responses::responses(model, &request, &draw, report),
         () if ends("/embeddings") => openai::embeddings(model, &request, &draw, report),
-        () if ends("/images/generations") || ends("/images/edits") => {
-            openai::images(&request, &draw, report)
-        }
+        () if ends("/images/generations") || ends("/images/edits") => openai::images(&request, &draw, report),
         () if ends("/audio/transcriptions") || ends("/audio/translations") => {
             openai::transcription(&draw, report)
         }

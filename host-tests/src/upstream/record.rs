@@ -44,10 +44,7 @@ impl Recorded {
             connection,
             version: head.version,
             method: head.method.to_string(),
-            path: head
-                .uri
-                .path_and_query()
-                .map_or_else(String::new, ToString::to_string),
+            path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
             headers: head.headers.clone(),
             body: Vec::new(),
             trailers: None,
@@ -57,11 +54,7 @@ impl Recorded {
 
     /// All values of a header, in order.
     pub fn header(&self, name: &str) -> Vec<&[u8]> {
-        self.headers
-            .get_all(name)
-            .iter()
-            .map(hyper::header::HeaderValue::as_bytes)
-            .collect()
+        self.headers.get_all(name).iter().map(hyper::header::HeaderValue::as_bytes).collect()
     }
 }
 
@@ -73,10 +66,7 @@ impl Recording {
 
     /// Every byte that a connection has brought so far, framing included.
     pub fn wire(&self, connection: usize) -> Vec<u8> {
-        locked(&self.wires)
-            .get(connection)
-            .map(|wire| locked(wire).clone())
-            .unwrap_or_default()
+        locked(&self.wires).get(connection).map(|wire| locked(wire).clone()).unwrap_or_default()
     }
 
     /// How many connections were accepted.
@@ -92,13 +82,7 @@ impl Recording {
         let wire = Arc::<Mutex<Vec<u8>>>::default();
         let mut wires = locked(&self.wires);
         wires.push(Arc::clone(&wire));
-        (
-            wires.len() - 1,
-            Tapped {
-                stream,
-                wire: Some(wire),
-            },
-        )
+        (wires.len() - 1, Tapped { stream, wire: Some(wire) })
     }
 }
 

@@ -25,7 +25,7 @@ pub fn responses(model: &str, request: &Value, draw: &Draw, report: bool) -> Ans
     let usage = if report {
         json!({
             "input_tokens": draw.usage.input,
-            "input_tokens_details": {"cached_tokens": draw.usage.cached},
+            "input_tokens_details": {"cached_tokens": draw.usage.cached, "cache_write_tokens": 0},
             "output_tokens": draw.usage.output,
             "output_tokens_details": {"reasoning_tokens": draw.usage.reasoning},
             "total_tokens": draw.usage.input + draw.usage.output,
@@ -33,17 +33,14 @@ pub fn responses(model: &str, request: &Value, draw: &Draw, report: bool) -> Ans
     } else {
         Value::Null
     };
-    let done = response(
-        "completed",
-        vec![item("completed", vec![part(&text)])],
-        usage,
-    );
+    let done = response("completed", vec![item("completed", vec![part(&text)])], usage);
     if request["stream"] != json!(true) {
         return Answer::json(&done);
     }
 
     let begun = response("in_progress", Vec::new(), Value::Null);
-    let place = |kind: &str| json!({"type": kind, "item_id": draw.id("msg_"), "output_index": 0, "content_index": 0});
+    let place =
+        |kind: &str| json!({"type": kind, "item_id": draw.id("msg_"), "output_index": 0, "content_index": 0});
     let with = |mut document: Value, name: &str, value: Value| {
         document[name] = value;
         document
@@ -59,11 +56,7 @@ pub fn responses(model: &str, request: &Value, draw: &Draw, report: bool) -> Ans
         with(delta, "logprobs", json!([]))
     }));
     events.extend([
-        with(
-            with(place("response.output_text.done"), "text", json!(text)),
-            "logprobs",
-            json!([]),
-        ),
+        with(with(place("response.output_text.done"), "text", json!(text)), "logprobs", json!([])),
         with(place("response.content_part.done"), "part", part(&text)),
         json!({
             "type": "response.output_item.done", "output_index": 0,
@@ -73,8 +66,6 @@ pub fn responses(model: &str, request: &Value, draw: &Draw, report: bool) -> Ans
     ]);
     let numbered = events.into_iter().enumerate();
     Answer::events(
-        numbered
-            .map(|(number, document)| event(&with(document, "sequence_number", json!(number))))
-            .collect(),
+        numbered.map(|(number, document)| event(&with(document, "sequence_number", json!(number)))).collect(),
     )
 }

@@ -60,14 +60,8 @@ impl Simulation {
         let mut simulation = Simulation::default();
         for value in headers.get_all(HEADER) {
             let text = String::from_utf8_lossy(value.as_bytes());
-            for word in text
-                .split(',')
-                .map(str::trim)
-                .filter(|word| !word.is_empty())
-            {
-                simulation
-                    .apply(word)
-                    .ok_or_else(|| Unknown(word.to_owned()))?;
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                simulation.apply(word).ok_or_else(|| Unknown(word.to_owned()))?;
             }
         }
         Ok(simulation)
@@ -77,25 +71,18 @@ impl Simulation {
         let (name, value) = word.split_once('=').unwrap_or((word, ""));
         match (name, value) {
             ("status", _) => {
-                self.status = Some(
-                    value
-                        .parse()
-                        .ok()
-                        .filter(|status| (400..600).contains(status))?,
-                );
+                self.status = Some(value.parse().ok().filter(|status| (400..600).contains(status))?);
             }
             ("delay-ms", _) => self.delay = Duration::from_millis(value.parse().ok()?),
             ("chunk-ms", _) => self.pause = Duration::from_millis(value.parse().ok()?),
-            ("chunk-bytes", _) => {
-                self.chunk_bytes = Some(value.parse().ok().filter(|bytes| *bytes > 0)?)
-            }
+            ("chunk-bytes", _) => self.chunk_bytes = Some(value.parse().ok().filter(|bytes| *bytes > 0)?),
             ("cut-after", _) => self.cut_after = Some(value.parse().ok()?),
             ("usage", _) => {
                 let mut figures = value.split(':').map(|figure| figure.parse().ok());
                 let (input, output) = (figures.next()??, figures.next()??);
                 let cached = figures.next().unwrap_or(Some(0))?;
-                self.usage = Some((input, output, cached))
-                    .filter(|_| cached <= input && figures.next().is_none());
+                self.usage =
+                    Some((input, output, cached)).filter(|_| cached <= input && figures.next().is_none());
                 self.usage?;
             }
             ("tokens", _) => self.tokens = Some(value.parse().ok()?),
@@ -131,15 +118,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_named() {
-        for word in [
-            "status=200",
-            "usage=1",
-            "usage=1:2:3",
-            "usage=1:2:0:4",
-            "chunk-bytes=0",
-            "gzip=maybe",
-            "slow",
-        ] {
+        for word in
+            ["status=200", "usage=1", "usage=1:2:3", "usage=1:2:0:4", "chunk-bytes=0", "gzip=maybe", "slow"]
+        {
             assert_eq!(read(word), Err(Unknown(word.to_owned())), "{word}");
         }
     }
