@@ -45,8 +45,7 @@ impl Response {
     ///
     /// If it is not JSON.
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body.data)
-            .unwrap_or_else(|error| panic!("{error} in {self:?}"))
+        serde_json::from_slice(&self.body.data).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 }
 
@@ -68,9 +67,7 @@ impl Request {
 
     /// A JSON body for this path, with its length.
     pub fn json(path: &str, body: &Value) -> Self {
-        Self::new("POST", path)
-            .header("content-type", "application/json")
-            .body(body.to_string())
+        Self::new("POST", path).header("content-type", "application/json").body(body.to_string())
     }
 
     /// One more field, in whatever spelling.
@@ -103,17 +100,13 @@ impl Request {
     pub fn chunked(self, chunks: &[&[u8]], trailers: &[(&str, &str)]) -> Self {
         let mut request = self.header("transfer-encoding", "chunked");
         for chunk in chunks {
-            request
-                .body
-                .extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            request.body.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
             request.body.extend_from_slice(chunk);
             request.body.extend_from_slice(b"\r\n");
         }
         request.body.extend_from_slice(b"0\r\n");
         for (name, value) in trailers {
-            request
-                .body
-                .extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            request.body.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
         }
         request.body.extend_from_slice(b"\r\n");
         request
@@ -137,10 +130,7 @@ impl Connection {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            Ok(Self {
-                reader: Reader::new(stream.try_clone()?),
-                stream,
-            })
+            Ok(Self { reader: Reader::new(stream.try_clone()?), stream })
         };
         connect().unwrap_or_else(|error| panic!("{address}: {error}"))
     }
@@ -174,21 +164,14 @@ impl Connection {
             _ => headers.framing(Framing::Close),
         };
         let body = self.reader.body(framing)?;
-        Ok(Response {
-            status,
-            headers,
-            body,
-        })
+        Ok(Response { status, headers, body })
     }
 
     /// Status and fields of the next final answer; its body is left to be read with [`Self::some`].
     pub fn response_head(&mut self) -> io::Result<(u16, Headers)> {
         loop {
             let Some(head) = self.reader.head()? else {
-                return Err(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "closed without an answer",
-                ));
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
             };
             let (status, headers) = response_head(&head);
             // 1xx are announcements; 101 is the end of HTTP on this connection.

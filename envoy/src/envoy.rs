@@ -48,29 +48,16 @@ impl Envoy {
         let folder = Folder::new();
         shipped::lay_out(&folder.0, site);
         let process = command(program, &folder.0)
-            .args([
-                "--concurrency",
-                &workers.to_string(),
-                "--admin-address-path",
-                "admin",
-            ])
+            .args(["--concurrency", &workers.to_string(), "--admin-address-path", "admin"])
             // Tests read the access log while Envoy runs.
             .args(["--file-flush-interval-msec", "20"])
             .spawn()
             .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut envoy = Self {
-            process,
-            folder,
-            gateway: nowhere,
-            admin: nowhere,
-        };
-        envoy.admin = envoy.wait_for("its admin address", |envoy| {
-            envoy.file("admin").ok()?.parse().ok()
-        });
-        envoy.wait_for("it to be live", |envoy| {
-            (envoy.admin("GET", "/ready").trim() == "LIVE").then_some(())
-        });
+        let mut envoy = Self { process, folder, gateway: nowhere, admin: nowhere };
+        envoy.admin = envoy.wait_for("its admin address", |envoy| envoy.file("admin").ok()?.parse().ok());
+        envoy
+            .wait_for("it to be live", |envoy| (envoy.admin("GET", "/ready").trim() == "LIVE").then_some(()));
         envoy.gateway = envoy.wait_for("its listener", Self::bound);
         envoy
     }
@@ -93,10 +80,7 @@ impl Envoy {
     /// If Envoy does nothing.
     pub fn reload(&mut self, configuration: &str) -> Reload {
         let counter = |envoy: &Self, name: &str| envoy.stat(&format!("{DISCOVERY}.{name}"));
-        let before = (
-            counter(self, "update_rejected"),
-            counter(self, "config_reload"),
-        );
+        let before = (counter(self, "update_rejected"), counter(self, "config_reload"));
         let fresh = self.folder.0.join("tollgate.yaml.new");
         fs::write(&fresh, shipped::extension(Some(configuration)).to_string())
             .and_then(|()| fs::rename(&fresh, self.folder.0.join("tollgate.yaml")))
@@ -125,12 +109,7 @@ impl Envoy {
 
     /// A page of the admin interface.
     pub fn admin(&self, method: &str, path: &str) -> String {
-        request(
-            self.admin,
-            &Request::new(method, path).header("content-length", "0"),
-        )
-        .text()
-        .to_owned()
+        request(self.admin, &Request::new(method, path).header("content-length", "0")).text().to_owned()
     }
 
     /// The access log's lines, once there are `count` of them.
@@ -146,9 +125,7 @@ impl Envoy {
             (whole.lines().count() >= count).then(|| whole.to_owned())
         });
         text.lines()
-            .map(|line| {
-                serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-            })
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
             .collect()
     }
 
@@ -162,15 +139,10 @@ impl Envoy {
     }
 
     fn bound(&self) -> Option<SocketAddr> {
-        let listeners: Value =
-            serde_json::from_str(&self.admin("GET", "/listeners?format=json")).ok()?;
-        let port = listeners
-            .pointer("/listener_statuses/0/local_address/socket_address/port_value")?
-            .as_u64()?;
-        Some(SocketAddr::from((
-            [127, 0, 0, 1],
-            u16::try_from(port).ok()?,
-        )))
+        let listeners: Value = serde_json::from_str(&self.admin("GET", "/listeners?format=json")).ok()?;
+        let port =
+            listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?.as_u64()?;
+        Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)))
     }
 
     fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {
@@ -182,11 +154,7 @@ impl Envoy {
             if let Some(found) = look(self) {
                 return found;
             }
-            assert!(
-                Instant::now() < end,
-                "waited too long for {what}:\n{}",
-                self.log()
-            );
+            assert!(Instant::now() < end, "waited too long for {what}:\n{}", self.log());
             thread::sleep(POLL);
         }
     }
@@ -206,10 +174,7 @@ impl Drop for Envoy {
             thread::sleep(POLL);
         }
         if thread::panicking() {
-            eprintln!(
-                "--- the end of Envoy's log\n{}",
-                last_lines(&self.log(), 40)
-            );
+            eprintln!("--- the end of Envoy's log\n{}", last_lines(&self.log(), 40));
         }
     }
 }
@@ -224,16 +189,12 @@ pub fn validate(program: &Path, site: &Site, configuration: &Value) -> (bool, St
     let folder = Folder::new();
     shipped::lay_out(&folder.0, site);
     let path = folder.0.join("envoy.yaml");
-    fs::write(&path, configuration.to_string())
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    fs::write(&path, configuration.to_string()).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let Output { status, .. } = command(program, &folder.0)
         .args(["--mode", "validate"])
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
-    (
-        status.success(),
-        fs::read_to_string(folder.0.join("envoy.log")).unwrap_or_default(),
-    )
+    (status.success(), fs::read_to_string(folder.0.join("envoy.log")).unwrap_or_default())
 }
 
 fn command(program: &Path, folder: &Path) -> Command {
@@ -242,13 +203,7 @@ fn command(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command
         .current_dir(folder)
-        .args([
-            "-c",
-            "envoy.yaml",
-            "--use-dynamic-base-id",
-            "--log-level",
-            "info",
-        ])
+        .args(["-c", "envoy.yaml", "--use-dynamic-base-id", "--log-level", "info"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
@@ -267,11 +222,7 @@ struct Folder(PathBuf);
 impl Folder {
     fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "tollgate-envoy-{}-{}",
-            std::process::id(),
-            NEXT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("tollgate-envoy-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)

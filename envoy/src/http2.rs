@@ -39,9 +39,7 @@ pub struct Request<'a> {
 ///
 /// If one has no answer.
 pub fn requests(address: SocketAddr, requests: &[Request<'_>]) -> Vec<Response> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
     let all = async { tokio::time::timeout(PATIENCE, exchange(address, requests)).await };
     match runtime.block_on(all) {
@@ -55,8 +53,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn exchange(address: SocketAddr, requests: &[Request<'_>]) -> Result<Vec<Response>, Failure> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let mut responses = Vec::with_capacity(requests.len());
     for request in requests {
@@ -87,16 +84,8 @@ async fn exchange(address: SocketAddr, requests: &[Request<'_>]) -> Result<Vec<R
         let body = body.collect().await?;
         let trailers = body.trailers().map(read).unwrap_or_default();
         let data = body.to_bytes().to_vec();
-        let body = Body {
-            raw: data.clone(),
-            data,
-            trailers,
-        };
-        responses.push(Response {
-            status: head.status.as_u16(),
-            headers: read(&head.headers),
-            body,
-        });
+        let body = Body { raw: data.clone(), data, trailers };
+        responses.push(Response { status: head.status.as_u16(), headers: read(&head.headers), body });
     }
     Ok(responses)
 }
@@ -110,9 +99,5 @@ fn fields(list: &[(&str, &str)]) -> Result<HeaderMap, Failure> {
 }
 
 fn read(map: &HeaderMap) -> Headers {
-    Headers(
-        map.iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-            .collect(),
-    )
+    Headers(map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect())
 }

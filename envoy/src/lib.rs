@@ -8,6 +8,8 @@
 
 pub mod client;
 pub mod envoy;
+pub mod gateway;
 pub mod http2;
 pub mod shipped;
 pub mod wire;
+pub mod world;

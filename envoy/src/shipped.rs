@@ -29,10 +29,8 @@ pub enum Protocol {
 }
 
 /// The keys of the upstreams `openai` and `anthropic`, as their secret files hold them.
-pub const UPSTREAM_SECRETS: [(&str, &str); 2] = [
-    ("openai", "Bearer sk-of-the-upstream-openai"),
-    ("anthropic", "sk-of-the-upstream-anthropic"),
-];
+pub const UPSTREAM_SECRETS: [(&str, &str); 2] =
+    [("openai", "Bearer sk-of-the-upstream-openai"), ("anthropic", "sk-of-the-upstream-anthropic")];
 
 const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -57,13 +55,18 @@ pub fn lay_out(folder: &Path, site: &Site) {
         write(&folder.join(format!("secrets/{name}.key")), secret);
     }
     let module = folder.join("tollgate.wasm");
-    fs::copy(&site.module, &module)
-        .unwrap_or_else(|error| panic!("{}: {error}", site.module.display()));
+    fs::copy(&site.module, &module).unwrap_or_else(|error| panic!("{}: {error}", site.module.display()));
     write(&folder.join("envoy.yaml"), bootstrap(site).to_string());
-    write(
-        &folder.join("tollgate.yaml"),
-        extension(site.configuration.as_deref()).to_string(),
-    );
+    write(&folder.join("tollgate.yaml"), extension(site.configuration.as_deref()).to_string());
+}
+
+/// A shipped file as it is.
+///
+/// # Panics
+///
+/// If it is not there, or is not YAML.
+pub fn shipped(name: &'static str) -> Value {
+    Document::shipped(name).value
 }
 
 /// `envoy.yaml` for this site.
@@ -72,14 +75,8 @@ pub fn bootstrap(site: &Site) -> Value {
     for address in ["/admin/address", "/static_resources/listeners/0/address"] {
         document.replace(&format!("{address}/socket_address"), loopback(0));
     }
-    document.replace(
-        &format!("{MANAGER}/access_log/0/typed_config/path"),
-        json!("./access.log"),
-    );
-    for cluster in [
-        "/static_resources/clusters/0",
-        "/static_resources/clusters/1",
-    ] {
+    document.replace(&format!("{MANAGER}/access_log/0/typed_config/path"), json!("./access.log"));
+    for cluster in ["/static_resources/clusters/0", "/static_resources/clusters/1"] {
         document.replace(
             &format!("{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address"),
             loopback(site.upstream.port()),
@@ -92,17 +89,10 @@ pub fn bootstrap(site: &Site) -> Value {
             Protocol::Http1 => ("http2_protocol_options", "http_protocol_options"),
             Protocol::Http2 => ("http_protocol_options", "http2_protocol_options"),
         };
-        let protocols_object = protocols
-            .as_object_mut()
-            .unwrap_or_else(|| panic!("auto_config is no object"));
-        assert!(
-            protocols_object.remove(unused).is_some(),
-            "auto_config has no {unused}"
-        );
-        assert!(
-            protocols_object.contains_key(kept),
-            "auto_config has no {kept}"
-        );
+        let protocols_object =
+            protocols.as_object_mut().unwrap_or_else(|| panic!("auto_config is no object"));
+        assert!(protocols_object.remove(unused).is_some(), "auto_config has no {unused}");
+        assert!(protocols_object.contains_key(kept), "auto_config has no {kept}");
         document.insert(&options, "explicit_http_config", protocols);
     }
     document.value
@@ -124,13 +114,8 @@ pub fn extension(configuration: Option<&str>) -> Value {
 /// If it has none.
 pub fn configuration() -> String {
     let document = Document::shipped("tollgate.yaml");
-    let value = document
-        .value
-        .pointer(CONFIGURATION)
-        .and_then(Value::as_str);
-    value
-        .unwrap_or_else(|| panic!("tollgate.yaml has no {CONFIGURATION}"))
-        .to_owned()
+    let value = document.value.pointer(CONFIGURATION).and_then(Value::as_str);
+    value.unwrap_or_else(|| panic!("tollgate.yaml has no {CONFIGURATION}")).to_owned()
 }
 
 /// `envoy.yaml` with the filter written into it instead of beside it: a form that cannot be reloaded, and whose
@@ -140,10 +125,7 @@ pub fn configuration() -> String {
 ///
 /// If the shipped files do not have the filter where it is expected.
 pub fn inline(site: &Site) -> Value {
-    let mut document = Document {
-        name: "envoy.yaml",
-        value: bootstrap(site),
-    };
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
     let filter = format!("{MANAGER}/http_filters/0");
     document.remove(&filter, "config_discovery");
     let extension = extension(site.configuration.as_deref());
@@ -151,9 +133,7 @@ pub fn inline(site: &Site) -> Value {
     document.insert(
         &filter,
         "typed_config",
-        typed
-            .unwrap_or_else(|| panic!("tollgate.yaml has no filter"))
-            .clone(),
+        typed.unwrap_or_else(|| panic!("tollgate.yaml has no filter")).clone(),
     );
     document.value
 }
@@ -179,16 +159,13 @@ struct Document {
 
 impl Document {
     fn shipped(name: &'static str) -> Self {
-        let value =
-            serde_saphyr::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let value = serde_saphyr::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         Self { name, value }
     }
 
     fn at(&mut self, pointer: &str) -> &mut Value {
         let name = self.name;
-        self.value
-            .pointer_mut(pointer)
-            .unwrap_or_else(|| panic!("{name} has no {pointer}"))
+        self.value.pointer_mut(pointer).unwrap_or_else(|| panic!("{name} has no {pointer}"))
     }
 
     fn replace(&mut self, pointer: &str, value: Value) {
@@ -196,19 +173,14 @@ impl Document {
     }
 
     fn remove(&mut self, pointer: &str, field: &str) -> Value {
-        let removed = self
-            .at(pointer)
-            .as_object_mut()
-            .and_then(|object| object.remove(field));
+        let removed = self.at(pointer).as_object_mut().and_then(|object| object.remove(field));
         removed.unwrap_or_else(|| panic!("{} has no {pointer}/{field}", self.name))
     }
 
     fn insert(&mut self, pointer: &str, field: &str, value: Value) {
         let name = self.name;
-        let object = self
-            .at(pointer)
-            .as_object_mut()
-            .unwrap_or_else(|| panic!("{name}: {pointer} is no object"));
+        let object =
+            self.at(pointer).as_object_mut().unwrap_or_else(|| panic!("{name}: {pointer} is no object"));
         object.insert(field.to_owned(), value);
     }
 }

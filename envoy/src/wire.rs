@@ -63,36 +63,23 @@ impl Headers {
 
     /// The values of all fields of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.0
-            .iter()
-            .filter(move |(found, _)| found == name)
-            .map(|(_, value)| value.as_slice())
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_slice())
     }
 
     fn from_parsed(fields: &[httparse::Header<'_>]) -> Self {
-        Self(
-            fields
-                .iter()
-                .map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec()))
-                .collect(),
-        )
+        Self(fields.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect())
     }
 
     /// What these fields say of the body that follows them; `rest` where they say nothing.
     pub fn framing(&self, rest: Framing) -> Framing {
-        if self
-            .get("transfer-encoding")
-            .is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
-        {
+        if self.get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             return Framing::Chunked;
         }
         match self.get("content-length") {
             Some("0") => Framing::Empty,
-            Some(length) => Framing::Length(
-                length
-                    .parse()
-                    .unwrap_or_else(|_| panic!("content-length: {length}")),
-            ),
+            Some(length) => {
+                Framing::Length(length.parse().unwrap_or_else(|_| panic!("content-length: {length}")))
+            }
             None => rest,
         }
     }
@@ -116,11 +103,7 @@ const FIELDS: usize = 200;
 pub fn request_head(raw: &[u8]) -> RequestHead {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
-    assert!(
-        request.parse(raw).is_ok_and(|status| status.is_complete()),
-        "{}",
-        raw.escape_ascii()
-    );
+    assert!(request.parse(raw).is_ok_and(|status| status.is_complete()), "{}", raw.escape_ascii());
     RequestHead {
         method: request.method.unwrap_or_default().to_owned(),
         path: request.path.unwrap_or_default().to_owned(),
@@ -132,15 +115,8 @@ pub fn request_head(raw: &[u8]) -> RequestHead {
 pub fn response_head(raw: &[u8]) -> (u16, Headers) {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
-    assert!(
-        response.parse(raw).is_ok_and(|status| status.is_complete()),
-        "{}",
-        raw.escape_ascii()
-    );
-    (
-        response.code.unwrap_or_default(),
-        Headers::from_parsed(response.headers),
-    )
+    assert!(response.parse(raw).is_ok_and(|status| status.is_complete()), "{}", raw.escape_ascii());
+    (response.code.unwrap_or_default(), Headers::from_parsed(response.headers))
 }
 
 /// Takes messages off a stream of bytes.
@@ -153,10 +129,7 @@ pub struct Reader<R> {
 impl<R: Read> Reader<R> {
     /// Reads from this stream.
     pub fn new(stream: R) -> Self {
-        Self {
-            stream,
-            ahead: Vec::new(),
-        }
+        Self { stream, ahead: Vec::new() }
     }
 
     /// A head up to and with its empty line; `None` where the stream ends before it begins.
@@ -171,19 +144,13 @@ impl<R: Read> Reader<R> {
     pub fn body(&mut self, framing: Framing) -> io::Result<Body> {
         match framing {
             Framing::Empty => Ok(Body::default()),
-            Framing::Length(length) => self.exactly(length).map(|data| Body {
-                raw: data.clone(),
-                data,
-                ..Body::default()
-            }),
+            Framing::Length(length) => {
+                self.exactly(length).map(|data| Body { raw: data.clone(), data, ..Body::default() })
+            }
             Framing::Close => {
                 while self.more()? {}
                 let data = std::mem::take(&mut self.ahead);
-                Ok(Body {
-                    raw: data.clone(),
-                    data,
-                    ..Body::default()
-                })
+                Ok(Body { raw: data.clone(), data, ..Body::default() })
             }
             Framing::Chunked => self.chunks(),
         }
@@ -200,9 +167,7 @@ impl<R: Read> Reader<R> {
                     httparse::Status::Complete(complete) => Some(complete),
                     httparse::Status::Partial => None,
                 })
-                .ok_or_else(|| {
-                    io::Error::other(format!("not a chunk size: {}", line.escape_ascii()))
-                })?;
+                .ok_or_else(|| io::Error::other(format!("not a chunk size: {}", line.escape_ascii())))?;
             if size == 0 {
                 break;
             }
@@ -239,10 +204,7 @@ impl<R: Read> Reader<R> {
     fn until(&mut self, end: &[u8]) -> io::Result<Vec<u8>> {
         let mut searched = 0;
         loop {
-            if let Some(at) = self.ahead[searched..]
-                .windows(end.len())
-                .position(|window| window == end)
-            {
+            if let Some(at) = self.ahead[searched..].windows(end.len()).position(|window| window == end) {
                 return Ok(self.split(searched + at + end.len()));
             }
             searched = self.ahead.len().saturating_sub(end.len() - 1);
@@ -301,10 +263,7 @@ mod tests {
         let head = request_head(&reader.head().unwrap().unwrap());
         let body = reader.body(head.headers.framing(Framing::Empty)).unwrap();
         assert_eq!(body.data, b"hiyou");
-        assert_eq!(
-            body.raw,
-            b"2\r\nhi\r\n3;x=y\r\nyou\r\n0\r\nDigest: q\r\n\r\n"
-        );
+        assert_eq!(body.raw, b"2\r\nhi\r\n3;x=y\r\nyou\r\n0\r\nDigest: q\r\n\r\n");
         assert_eq!(body.trailers.get("digest"), Some("q"));
 
         assert_eq!(request_head(&reader.head().unwrap().unwrap()).method, "GET");
@@ -314,9 +273,6 @@ mod tests {
     #[test]
     fn a_stream_that_breaks_off_is_an_error() {
         let mut reader = Reader::new(&b"5\r\nabc"[..]);
-        assert_eq!(
-            reader.body(Framing::Chunked).unwrap_err().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
+        assert_eq!(reader.body(Framing::Chunked).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }
