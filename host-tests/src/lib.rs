@@ -1,4 +1,5 @@
 //! A proxy-wasm host on wasmtime, the server that runs the filter in it, and what both are tried with.
 
+pub mod host;
 pub mod module;
 pub mod upstream;

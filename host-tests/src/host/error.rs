@@ -1,0 +1,65 @@
+//! What can go wrong, with what would be right.
+
+use std::path::PathBuf;
+
+use super::StreamId;
+
+/// Why a file is not a module that this host can run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // The messages say what the fields are.
+pub enum ModuleError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("not a WebAssembly module: it has {found}, where the magic number `\\0asm` should be")]
+    NotWasm { found: String },
+    #[error("a WebAssembly component, not a core module: build it for `wasm32-wasip1` as a `cdylib`")]
+    Component,
+    #[error("not a valid WebAssembly module: {0}")]
+    Invalid(String),
+    #[error(
+        "not a proxy-wasm module: it exports no `proxy_abi_version_*` function; a filter for ABI 0.2.1 exports `proxy_abi_version_0_2_1`"
+    )]
+    NotProxyWasm,
+    #[error(
+        "the module speaks {found}; this host runs `proxy_abi_version_0_2_1` and `proxy_abi_version_0_2_0`"
+    )]
+    WrongAbi { found: String },
+    #[error("the module does not export {missing}")]
+    MissingExport { missing: &'static str },
+    #[error("the export `{name}` does not have the type that ABI 0.2.1 gives it: {reason}")]
+    WrongExport { name: &'static str, reason: String },
+    #[error("the module imports what this host does not have: {}", .imports.join(", "))]
+    UnknownImports { imports: Vec<String> },
+}
+
+/// Why a process did not take a configuration, or a VM did not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)] // The messages say what the fields are.
+pub enum StartError {
+    #[error(transparent)]
+    Module(#[from] ModuleError),
+    #[error("a VM cannot be made: {0}")]
+    Instance(String),
+    #[error("the module refused to start: `proxy_on_vm_start` returned false")]
+    StartRefused,
+    #[error("the module refused its configuration: `proxy_on_configure` returned false (its log says why)")]
+    ConfigurationRefused,
+    #[error(transparent)]
+    Vm(#[from] VmError),
+}
+
+/// Why a VM did not do what it was asked to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // The messages say what the fields are.
+pub enum VmError {
+    /// The VM is dead now, and all of its streams with it; none of them gets a last callback.
+    #[error("the module trapped in `{callback}`: {reason}")]
+    Trapped { callback: &'static str, reason: String },
+    /// Answer 503 and call [`Vm::reload`](super::Vm::reload).
+    #[error("the VM is dead since the module trapped in `{callback}`; it answers again after a reload")]
+    Dead { callback: &'static str },
+    #[error("the VM has no stream {0:?}: it was closed, or cut when the module trapped")]
+    UnknownStream(StreamId),
+    #[error("the VM has no callout {0}: it was answered, or made by a VM that is gone")]
+    UnknownCallout(u32),
+}

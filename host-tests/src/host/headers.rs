@@ -1,0 +1,147 @@
+//! Header maps: bytes, in the order in which they came.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Headers or trailers. Names are lower case; values are any bytes; a name may come more than once.
+///
+/// A clone shares its entries until one of the two is changed: what goes on to the upstream is kept for `on_log` too.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct HeaderMap {
+    entries: Arc<Vec<Entry>>,
+}
+
+type Entry = (Arc<[u8]>, Arc<[u8]>);
+
+impl HeaderMap {
+    /// An empty map.
+    pub fn new() -> HeaderMap {
+        HeaderMap::default()
+    }
+
+    /// Appends, keeping what stands under the same name.
+    pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        let name = if name.iter().any(u8::is_ascii_uppercase) {
+            name.to_ascii_lowercase().into()
+        } else {
+            name.into()
+        };
+        Arc::make_mut(&mut self.entries).push((name, value.as_ref().into()));
+    }
+
+    /// Puts one value in place of whatever stands under the name.
+    pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
+        let mut first = true;
+        Arc::make_mut(&mut self.entries).retain_mut(|(present, old)| {
+            if !present.eq_ignore_ascii_case(name) {
+                return true;
+            }
+            if std::mem::take(&mut first) {
+                *old = value.into();
+                return true;
+            }
+            false
+        });
+        if first {
+            self.add(name, value);
+        }
+    }
+
+    /// Removes every value under the name.
+    pub fn remove(&mut self, name: impl AsRef<[u8]>) {
+        let name = name.as_ref();
+        if self.get(name).is_some() {
+            Arc::make_mut(&mut self.entries).retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        }
+    }
+
+    /// The first value under the name.
+    pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
+        let name = name.as_ref();
+        let found = self.entries.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
+        Some(&found.1)
+    }
+
+    /// As [`HeaderMap::get`], to keep while the map may change.
+    pub(crate) fn shared(&self, name: &[u8]) -> Option<Arc<[u8]>> {
+        let found = self.entries.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
+        Some(Arc::clone(&found.1))
+    }
+
+    /// The first value under the name, where it is UTF-8.
+    pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
+        std::str::from_utf8(self.get(name)?).ok()
+    }
+
+    /// All values under the name.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        let same = move |(present, _): &&Entry| present.eq_ignore_ascii_case(name.as_bytes());
+        self.entries.iter().filter(same).map(|(_, value)| &**value)
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
+        self.entries.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all names and values together.
+    pub fn byte_size(&self) -> usize {
+        self.entries.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.add(name, value);
+        }
+        map
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>, const COUNT: usize> From<[(N, V); COUNT]> for HeaderMap {
+    fn from(pairs: [(N, V); COUNT]) -> HeaderMap {
+        pairs.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for HeaderMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+        f.debug_map().entries(self.iter().map(|(name, value)| (text(name), text(value)))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HeaderMap;
+
+    #[test]
+    fn set_leaves_one_value_in_the_place_of_the_first() {
+        let mut map = HeaderMap::from([("A", "1"), ("b", "2"), ("a", "3")]);
+        map.set("a", "4");
+        assert_eq!(map, HeaderMap::from([("a", "4"), ("b", "2")]));
+        map.set("c", [0xff]);
+        assert_eq!(map.get("C"), Some(&[0xff][..]));
+    }
+
+    #[test]
+    fn remove_takes_every_value_whatever_the_case() {
+        let mut map = HeaderMap::from([("x-a", "1"), ("b", "2"), ("X-A", "3")]);
+        map.remove("X-a");
+        assert_eq!(map, HeaderMap::from([("b", "2")]));
+    }
+}

@@ -1,0 +1,87 @@
+//! Where the lines go that a module logs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use super::LogLevel;
+
+/// One line that a module logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// Its severity. What the module writes to standard output is `Info`, to standard error `Error`, as in Envoy.
+    pub level: LogLevel,
+    /// Which VM it came from, counted from 0 within the process; the canary has none.
+    pub vm: Option<u32>,
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub text: String,
+}
+
+/// A sink for log lines, common to the VMs of a process.
+#[derive(Clone)]
+pub struct Log {
+    sink: Arc<dyn Fn(LogLine) + Send + Sync>,
+}
+
+impl Log {
+    /// Hands every line to `sink`.
+    pub fn new(sink: impl Fn(LogLine) + Send + Sync + 'static) -> Log {
+        Log { sink: Arc::new(sink) }
+    }
+
+    /// Drops every line.
+    pub fn discard() -> Log {
+        Log::new(|_| {})
+    }
+
+    /// Writes to standard error.
+    pub fn stderr() -> Log {
+        Log::new(|line| match line.vm {
+            Some(vm) => eprintln!("[wasm {}] [vm {vm}] {}", line.level, line.text),
+            None => eprintln!("[wasm {}] [canary] {}", line.level, line.text),
+        })
+    }
+
+    /// Keeps the lines for tests to read.
+    pub fn capture() -> (Log, CapturedLog) {
+        let lines = CapturedLog::default();
+        let kept = lines.clone();
+        let log = Log::new(move |line| kept.lock().push(line));
+        (log, lines)
+    }
+
+    pub(crate) fn write(&self, line: LogLine) {
+        (self.sink)(line);
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Log")
+    }
+}
+
+/// The lines that were logged so far.
+#[derive(Debug, Clone, Default)]
+pub struct CapturedLog(Arc<Mutex<Vec<LogLine>>>);
+
+impl CapturedLog {
+    /// All lines, oldest first.
+    pub fn lines(&self) -> Vec<LogLine> {
+        self.lock().clone()
+    }
+
+    /// Whether any line contains the text.
+    pub fn contains(&self, text: &str) -> bool {
+        self.lock().iter().any(|line| line.text.contains(text))
+    }
+
+    /// Forgets what was logged.
+    pub fn clear(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<LogLine>> {
+        // A test that panicked while it held the lock has left whole lines behind.
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,176 @@
+//! A compiled module, checked to be a proxy-wasm filter.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::{Config, Engine, ExternType, Instance, Store, TypedFunc, WasmParams, WasmResults};
+
+use super::state::VmState;
+use super::{Dialect, ModuleError, calls};
+
+/// A proxy-wasm module, compiled once and shared by all that run it.
+#[derive(Clone)]
+pub struct Module {
+    inner: Arc<Compiled>,
+}
+
+struct Compiled {
+    module: wasmtime::Module,
+    size: usize,
+}
+
+impl Module {
+    /// Reads and compiles a file: WebAssembly in its binary form.
+    ///
+    /// # Errors
+    /// Where the file cannot be read, or is not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
+    pub fn load(path: impl AsRef<Path>) -> Result<Module, ModuleError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path)
+            .map_err(|source| ModuleError::Unreadable { path: path.to_owned(), source })?;
+        Module::from_bytes(&bytes)
+    }
+
+    /// Compiles a module.
+    ///
+    /// # Errors
+    /// Where the bytes are not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Module, ModuleError> {
+        check_magic(bytes)?;
+        let engine =
+            Engine::new(&Config::new()).map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
+        let module = wasmtime::Module::from_binary(&engine, bytes)
+            .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
+        check_exports(&module)?;
+        let module = Module { inner: Arc::new(Compiled { module, size: bytes.len() }) };
+        // Envoy's imports are all there are; another dialect is checked when a process starts.
+        calls::link(&module, Dialect::Envoy)?;
+        Ok(module)
+    }
+
+    /// Bytes of the binary.
+    pub fn size(&self) -> usize {
+        self.inner.size
+    }
+
+    pub(crate) fn compiled(&self) -> &wasmtime::Module {
+        &self.inner.module
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Module({} bytes)", self.inner.size)
+    }
+}
+
+fn check_magic(bytes: &[u8]) -> Result<(), ModuleError> {
+    if !bytes.starts_with(b"\0asm") {
+        let found = match bytes.get(..bytes.len().min(4)).unwrap_or_default() {
+            [] => "nothing".to_owned(),
+            start => format!("`{}`", start.escape_ascii()),
+        };
+        return Err(ModuleError::NotWasm { found });
+    }
+    // The second half of the version field tells components (1) from core modules (0).
+    match bytes.get(4..8) {
+        Some([_, _, 1, 0]) => Err(ModuleError::Component),
+        _ => Ok(()),
+    }
+}
+
+fn check_exports(module: &wasmtime::Module) -> Result<(), ModuleError> {
+    let marker = "proxy_abi_version_";
+    let versions: Vec<&str> =
+        module.exports().map(|export| export.name()).filter(|name| name.starts_with(marker)).collect();
+    if versions.is_empty() {
+        return Err(ModuleError::NotProxyWasm);
+    }
+    if !versions.iter().any(|name| matches!(*name, "proxy_abi_version_0_2_1" | "proxy_abi_version_0_2_0")) {
+        return Err(ModuleError::WrongAbi { found: versions.join(", ") });
+    }
+    if !matches!(module.get_export("memory"), Some(ExternType::Memory(_))) {
+        return Err(ModuleError::MissingExport { missing: "its `memory`" });
+    }
+    let allocators = ["proxy_on_memory_allocate", "malloc"];
+    if !allocators.iter().any(|name| module.get_export(name).is_some()) {
+        let missing = "`proxy_on_memory_allocate` or `malloc`, through which a host hands data over";
+        return Err(ModuleError::MissingExport { missing });
+    }
+    Ok(())
+}
+
+/// The callbacks of a module, looked up once. One that is not there is not called.
+pub(crate) struct Exports {
+    pub(crate) allocate: TypedFunc<u32, u32>,
+    pub(crate) initialize: Option<TypedFunc<(), ()>>,
+    pub(crate) context_create: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) vm_start: Option<TypedFunc<(u32, u32), u32>>,
+    pub(crate) configure: Option<TypedFunc<(u32, u32), u32>>,
+    pub(crate) tick: Option<TypedFunc<u32, ()>>,
+    pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) request: Callbacks,
+    pub(crate) response: Callbacks,
+    pub(crate) http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
+    pub(crate) log: Option<TypedFunc<u32, ()>>,
+    pub(crate) done: Option<TypedFunc<u32, u32>>,
+    pub(crate) delete: Option<TypedFunc<u32, ()>>,
+}
+
+/// The callbacks of one direction.
+pub(crate) struct Callbacks {
+    pub(crate) headers: Option<TypedFunc<(u32, u32, u32), u32>>,
+    pub(crate) body: Option<TypedFunc<(u32, u32, u32), u32>>,
+    pub(crate) trailers: Option<TypedFunc<(u32, u32), u32>>,
+}
+
+impl Exports {
+    pub(crate) fn find(instance: &Instance, store: &mut Store<VmState>) -> Result<Exports, ModuleError> {
+        let allocate = match typed(instance, store, "proxy_on_memory_allocate")? {
+            Some(allocate) => allocate,
+            None => typed(instance, store, "malloc")?
+                .ok_or(ModuleError::MissingExport { missing: "`proxy_on_memory_allocate` or `malloc`" })?,
+        };
+        // A reactor exports `_initialize`, a command `_start`; a module built by hand may have neither.
+        let initialize = match typed(instance, store, "_initialize")? {
+            Some(initialize) => Some(initialize),
+            None => typed(instance, store, "_start")?,
+        };
+        Ok(Exports {
+            allocate,
+            initialize,
+            context_create: typed(instance, store, "proxy_on_context_create")?,
+            vm_start: typed(instance, store, "proxy_on_vm_start")?,
+            configure: typed(instance, store, "proxy_on_configure")?,
+            tick: typed(instance, store, "proxy_on_tick")?,
+            queue_ready: typed(instance, store, "proxy_on_queue_ready")?,
+            request: Callbacks {
+                headers: typed(instance, store, "proxy_on_request_headers")?,
+                body: typed(instance, store, "proxy_on_request_body")?,
+                trailers: typed(instance, store, "proxy_on_request_trailers")?,
+            },
+            response: Callbacks {
+                headers: typed(instance, store, "proxy_on_response_headers")?,
+                body: typed(instance, store, "proxy_on_response_body")?,
+                trailers: typed(instance, store, "proxy_on_response_trailers")?,
+            },
+            http_call_response: typed(instance, store, "proxy_on_http_call_response")?,
+            log: typed(instance, store, "proxy_on_log")?,
+            done: typed(instance, store, "proxy_on_done")?,
+            delete: typed(instance, store, "proxy_on_delete")?,
+        })
+    }
+}
+
+fn typed<P: WasmParams, R: WasmResults>(
+    instance: &Instance,
+    store: &mut Store<VmState>,
+    name: &'static str,
+) -> Result<Option<TypedFunc<P, R>>, ModuleError> {
+    let Some(function) = instance.get_func(&mut *store, name) else {
+        return Ok(None);
+    };
+    let typed = function.typed(&*store);
+    typed.map(Some).map_err(|error| ModuleError::WrongExport { name, reason: format!("{error:#}") })
+}

@@ -1,0 +1,222 @@
+//! Shared data and shared queues, in the dialects of real hosts.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hashbrown::HashMap;
+
+use super::{Dialect, Status};
+
+/// What all VMs of a process share. A clone is another handle of the same data.
+#[derive(Debug, Clone)]
+pub struct SharedData {
+    dialect: Dialect,
+    cells: Arc<Mutex<Cells>>,
+    queues: Arc<Mutex<Queues>>,
+}
+
+#[derive(Debug)]
+struct Cells {
+    entries: HashMap<Box<[u8]>, Cell>,
+    /// Envoy numbers every write of the process in one series.
+    next_cas: u32,
+}
+
+#[derive(Debug)]
+struct Cell {
+    value: Vec<u8>,
+    cas: u32,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    ids: BTreeMap<Vec<u8>, u32>,
+    items: Vec<VecDeque<Vec<u8>>>,
+}
+
+impl SharedData {
+    /// Empty, as after the start of the process.
+    pub fn new(dialect: Dialect) -> SharedData {
+        SharedData {
+            dialect,
+            cells: Arc::new(Mutex::new(Cells { entries: HashMap::new(), next_cas: 1 })),
+            queues: Arc::default(),
+        }
+    }
+
+    /// Which hosts it behaves as.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
+    /// The value and its compare-and-swap number.
+    ///
+    /// # Errors
+    /// `NotFound`, and `Unimplemented` where the host has no shared data.
+    pub fn get(&self, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
+        let mut value = Vec::new();
+        let cas = self.read_into(key, &mut value)?;
+        Ok((value, cas))
+    }
+
+    /// Writes a value. `None` is what the SDK calls `set(None)`: it removes on WasmX and stores an empty value on Envoy.
+    ///
+    /// # Errors
+    /// `CasMismatch` by the rules of the dialect, and `Unimplemented` where the host has no shared data.
+    pub fn set(&self, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), Status> {
+        match self.dialect {
+            Dialect::Envoy => self.set_as_envoy(key, value.unwrap_or_default(), cas),
+            Dialect::WasmX => self.set_as_wasmx(key, value, cas),
+            Dialect::Forgetful => Ok(()),
+            Dialect::Unimplemented => Err(Status::Unimplemented),
+        }
+    }
+
+    /// Takes an entry away as WasmX does when its zone is full: its numbers start from 1 again.
+    pub fn evict(&self, key: &[u8]) {
+        let crc = crc32(key).to_le_bytes();
+        self.cells().entries.remove(self.identity(key, &crc));
+    }
+
+    /// Forgets everything, as when the last VM of the process dies.
+    pub fn clear(&self) {
+        self.cells().entries.clear();
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.cells().entries.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every key with its value, sorted. On WasmX a key is the CRC32 of its name, little-endian.
+    pub fn snapshot(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let cells = self.cells();
+        cells.entries.iter().map(|(key, cell)| (key.to_vec(), cell.value.clone())).collect()
+    }
+
+    /// As [`SharedData::get`], into a buffer that is used again.
+    pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<u32, Status> {
+        match self.dialect {
+            Dialect::Forgetful => return Err(Status::NotFound),
+            Dialect::Unimplemented => return Err(Status::Unimplemented),
+            Dialect::Envoy | Dialect::WasmX => {}
+        }
+        let crc = if self.dialect.is_wasmx() { crc32(key).to_le_bytes() } else { [0; 4] };
+        let cells = self.cells();
+        let cell = cells.entries.get(self.identity(key, &crc)).ok_or(Status::NotFound)?;
+        value.clear();
+        value.extend_from_slice(&cell.value);
+        Ok(cell.cas)
+    }
+
+    /// `proxy-wasm-cpp-host/src/shared_data.cc`: the number is compared only where the key exists and it is not 0.
+    fn set_as_envoy(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
+        let mut cells = self.cells();
+        let next = cells.next_cas;
+        match cells.entries.get_mut(key) {
+            Some(cell) if cas != 0 && cas != cell.cas => return Err(Status::CasMismatch),
+            Some(cell) => {
+                cell.value.clear();
+                cell.value.extend_from_slice(value);
+                cell.cas = next;
+            }
+            None => _ = cells.entries.insert(key.into(), Cell { value: value.to_vec(), cas: next }),
+        }
+        cells.next_cas = next.checked_add(1).unwrap_or(1);
+        Ok(())
+    }
+
+    /// `ngx_wasm_module/src/common/shm/ngx_wa_shm_kv.c`: the number must be the entry's, or 0 where there is none.
+    fn set_as_wasmx(&self, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), Status> {
+        let key = crc32(key).to_le_bytes();
+        let mut cells = self.cells();
+        let current = cells.entries.get(&key[..]).map_or(0, |cell| cell.cas);
+        if cas != current {
+            return Err(Status::CasMismatch);
+        }
+        match value {
+            Some(value) => {
+                let cell = Cell { value: value.to_vec(), cas: current + 1 };
+                cells.entries.insert(key.into(), cell);
+                Ok(())
+            }
+            // Removing what is not there writes nothing, which the host call reports as a mismatch.
+            None if cells.entries.remove(&key[..]).is_none() => Err(Status::CasMismatch),
+            None => Ok(()),
+        }
+    }
+
+    fn identity<'a>(&self, key: &'a [u8], crc: &'a [u8; 4]) -> &'a [u8] {
+        if self.dialect.is_wasmx() { crc } else { key }
+    }
+
+    fn cells(&self) -> MutexGuard<'_, Cells> {
+        self.cells.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The id of the queue with this name, made where it is new. Ids start at 1.
+    pub(crate) fn register_queue(&self, name: &[u8]) -> u32 {
+        let mut queues = self.queues();
+        if let Some(id) = queues.ids.get(name) {
+            return *id;
+        }
+        queues.items.push(VecDeque::new());
+        let id = queues.items.len() as u32;
+        queues.ids.insert(name.to_vec(), id);
+        id
+    }
+
+    pub(crate) fn resolve_queue(&self, name: &[u8]) -> Result<u32, Status> {
+        self.queues().ids.get(name).copied().ok_or(Status::NotFound)
+    }
+
+    pub(crate) fn enqueue(&self, id: u32, item: &[u8]) -> Result<(), Status> {
+        let mut queues = self.queues();
+        let items =
+            (id as usize).checked_sub(1).and_then(|at| queues.items.get_mut(at)).ok_or(Status::NotFound)?;
+        items.push_back(item.to_vec());
+        Ok(())
+    }
+
+    pub(crate) fn dequeue(&self, id: u32) -> Result<Vec<u8>, Status> {
+        let mut queues = self.queues();
+        let items =
+            (id as usize).checked_sub(1).and_then(|at| queues.items.get_mut(at)).ok_or(Status::NotFound)?;
+        items.pop_front().ok_or(Status::Empty)
+    }
+
+    pub(crate) fn queue_length(&self, id: u32) -> usize {
+        let queues = self.queues();
+        let items = (id as usize).checked_sub(1).and_then(|at| queues.items.get(at));
+        items.map_or(0, VecDeque::len)
+    }
+}
+
+/// CRC-32 (IEEE 802.3, reflected), which is nginx' `ngx_crc32_long`.
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = {
+        let mut table = [0u32; 256];
+        let mut index = 0;
+        while index < 256 {
+            let mut value = index as u32;
+            let mut bit = 0;
+            while bit < 8 {
+                value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
+                bit += 1;
+            }
+            table[index] = value;
+            index += 1;
+        }
+        table
+    };
+    !bytes.iter().fold(!0, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
+}
