@@ -1,5 +1,8 @@
 //! Why a limit or a budget refuses, with the numbers.
 
+use alloc::format;
+use alloc::string::String;
+
 use crate::limits::Window;
 use crate::money::{Period, Pico};
 
@@ -107,6 +110,15 @@ pub enum Reason {
 }
 
 impl Denial {
+    /// What refused, as headers name it: `team_rpm`, `user_budget`.
+    pub fn label(&self) -> String {
+        let what = match self.reason {
+            Reason::LimitReached { window, .. } | Reason::InputAboveLimit { window, .. } => window.name(),
+            Reason::BudgetSpent { .. } | Reason::CostAboveBudget { .. } => "budget",
+        };
+        format!("{}_{what}", self.scope.name())
+    }
+
     /// Keeps of two refusals the one to name - limits before budgets, then the longer wait - with the
     /// longer of both waits.
     pub fn keep_longest(kept: &mut Option<Denial>, other: Denial) {

@@ -17,11 +17,19 @@
 extern crate alloc;
 
 pub mod admission;
+pub mod body;
 pub mod cell;
+pub mod credential;
 pub mod denial;
+pub mod exchange;
+pub mod facts;
 pub mod gateway;
+pub mod head;
+pub mod identity;
 pub mod json;
+pub mod key;
 pub mod limits;
+pub mod models;
 pub mod money;
 pub mod policy;
 pub mod refusal;

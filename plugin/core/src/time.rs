@@ -18,7 +18,7 @@ pub const SECOND: u64 = 1_000_000_000;
 pub const DAY: u64 = 86_400 * SECOND;
 
 /// A point of the wall clock: milliseconds since the Unix epoch, as RFC 3339 texts are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);
 
 impl Now {
@@ -81,6 +81,58 @@ pub fn period_end(period: Period, index: u64) -> Option<u64> {
     Some(days.saturating_mul(DAY))
 }
 
+/// Reads a moment as RFC 3339, 5.6 writes it. A leap second is the second after it.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.split_at_checked(10)?;
+    let time = time.strip_prefix(['T', 't', ' '])?;
+    let number = |part: Option<&str>, digits: usize| -> Option<u64> {
+        let part = part?;
+        (part.len() == digits && part.bytes().all(|byte| byte.is_ascii_digit())).then(|| part.parse().ok())?
+    };
+    let mut parts = date.split('-');
+    let (year, month, day) = (number(parts.next(), 4)?, number(parts.next(), 2)?, number(parts.next(), 2)?);
+    let days = days_from_civil(year, month, day);
+    let month_ends = days_from_civil(if month == 12 { year + 1 } else { year }, month % 12 + 1, 1);
+    if year < 1970 || !(1..=12).contains(&month) || day == 0 || days >= month_ends || parts.next().is_some() {
+        return None;
+    }
+
+    let zone_at = time.find(['Z', 'z', '+', '-'])?;
+    let (clock, zone) = time.split_at_checked(zone_at)?;
+    let (clock, fraction) =
+        clock.split_once('.').map_or((clock, None), |(clock, fraction)| (clock, Some(fraction)));
+    let mut parts = clock.split(':');
+    let (hour, minute, second) =
+        (number(parts.next(), 2)?, number(parts.next(), 2)?, number(parts.next(), 2)?);
+    if hour > 23 || minute > 59 || second > 60 || parts.next().is_some() {
+        return None;
+    }
+    let millis = match fraction {
+        None => 0,
+        Some(digits) if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            return None;
+        }
+        Some(digits) => {
+            digits.bytes().chain([b'0'; 3]).take(3).fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
+        }
+    };
+
+    let seconds = days * 86_400 + hour * 3_600 + minute * 60 + second;
+    let seconds = match zone.split_at_checked(1)? {
+        ("Z" | "z", "") => seconds,
+        (sign, offset) => {
+            let (hours, minutes) = offset.split_once(':')?;
+            let (hours, minutes) = (number(Some(hours), 2)?, number(Some(minutes), 2)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let offset = hours * 3_600 + minutes * 60;
+            if sign == "+" { seconds.checked_sub(offset)? } else { seconds + offset }
+        }
+    };
+    Some(Timestamp(seconds * 1_000 + millis))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +148,27 @@ mod tests {
                 assert_eq!(period_index(period, end - 1), index, "{period:?} at day {day}");
                 assert_eq!(period_index(period, end), index + 1, "{period:?} at day {day}");
             }
+        }
+    }
+
+    #[test]
+    fn moments_are_read_as_rfc_3339_writes_them() {
+        let table = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-24T01:02:03.5Z", Some(1_795_482_123_500)),
+            ("2026-11-24t03:02:03.5004+02:00", Some(1_795_482_123_500)),
+            ("2024-02-29T00:00:00-00:30", Some(1_709_166_600_000)),
+            ("2023-02-29T00:00:00Z", None),
+            ("2026-13-01T00:00:00Z", None),
+            ("2026-11-24T24:00:00Z", None),
+            ("2026-11-24", None),
+            ("2026-11-24T01:02:03", None),
+            ("2026-11-24T01:02:03.Z", None),
+            ("2026-11-24T01:02:03+0200", None),
+            ("+026-11-24T01:02:03Z", None),
+        ];
+        for (text, millis) in table {
+            assert_eq!(parse_rfc3339(text), millis.map(Timestamp), "{text}");
         }
     }
 

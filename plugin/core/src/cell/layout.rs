@@ -152,10 +152,9 @@ impl Cell {
             bytes.extend_from_slice(&MAGIC);
             bytes.extend_from_slice(&[0; 4]);
             bytes.extend_from_slice(&fingerprint.to_le_bytes());
-            return Ok(Cell { bytes });
         }
         match owner(&bytes) {
-            Some(owner) if owner != fingerprint => return Err(CellsError::Unavailable(Trouble::Aliased)),
+            Some(owner) if owner != fingerprint => Err(CellsError::Unavailable(Trouble::Aliased)),
             Some(_) if well_formed(&bytes) => Ok(Cell { bytes }),
             _ => Err(CellsError::Unavailable(Trouble::Format)),
         }

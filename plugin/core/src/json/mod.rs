@@ -4,3 +4,5 @@
 //! texts that its [`lexer::Visitor`] asked for.
 
 pub mod lexer;
+
+pub mod node;

@@ -1,24 +1,30 @@
 //! How one gateway uses the policy: its configuration, read and checked.
 
+mod defaults;
+mod load;
+mod records;
+
+#[cfg(feature = "schema")]
+pub use load::schema;
+pub use load::{Loader, MAX_BODY, PREFIX};
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::policy::{Mode, TargetIx};
+use crate::policy::{Mode, Policy, TargetIx};
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
 /// providers' own paths.
 #[derive(Debug)]
 pub struct Gateway {
     /// The index.
-    pub policy: (),
-    /// Where a key is looked for. Default: [`CredentialPlace::defaults`].
+    pub policy: Policy,
+    /// Where a key is looked for. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: Vec<CredentialPlace>,
     /// First match wins. Default: the providers' own paths.
     pub routes: Vec<Route>,
     /// What happens to a request that no route names.
     pub unmatched: Unmatched,
-    /// The management API; `None`: off.
-    pub manage: Option<Manage>,
     /// What happens when the cells cannot be asked.
     pub on_unavailable: OnTrouble,
     /// What happens when a swap was lost too often.
@@ -144,11 +150,4 @@ pub enum HeaderStyle {
     Both,
     /// None but `x-tollgate-*` and `Retry-After`.
     None,
-}
-
-/// The management API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manage {
-    /// Paths below it are the filter's own. Default `/tollgate/v1`.
-    pub prefix: Box<str>,
 }

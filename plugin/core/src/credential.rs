@@ -1,0 +1,151 @@
+//! Where a key stands in a head, and how it is taken out again.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::gateway::CredentialPlace;
+use crate::head::{Edit, Edits, Head};
+use crate::refusal::Refusal;
+
+/// Longest key that is looked at; more is no key of anybody's.
+const MOST: usize = 1_024;
+
+/// The one key of a request.
+///
+/// # Errors
+/// [`Refusal::MissingKey`], [`Refusal::AmbiguousKey`] for two different ones, [`Refusal::InvalidKey`] for
+/// one that cannot be a key.
+pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> Result<&'h str, Refusal> {
+    let mut found: Option<&[u8]> = None;
+    let mut take = |candidate: &'h [u8]| match found {
+        _ if candidate.is_empty() => Ok(()),
+        Some(first) if first != candidate => Err(Refusal::AmbiguousKey),
+        _ => {
+            found = Some(candidate);
+            Ok(())
+        }
+    };
+    for place in places {
+        match place {
+            CredentialPlace::Header(name) => head.all(name).try_for_each(|value| take(value.trim_ascii()))?,
+            CredentialPlace::Scheme { header, scheme } => {
+                for value in head.all(header) {
+                    // A host may join repeated fields with commas (RFC 9110, 5.3).
+                    for part in value.split(|byte| *byte == b',') {
+                        take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default())?;
+                    }
+                }
+            }
+            CredentialPlace::Query(name) => {
+                query(path)
+                    .filter(|(known, _)| *known == &**name)
+                    .try_for_each(|(_, value)| take(value.as_bytes()))?;
+            }
+        }
+    }
+    let key = found.ok_or(Refusal::MissingKey)?;
+    if key.len() > MOST || !key.iter().all(u8::is_ascii_graphic) {
+        return Err(Refusal::InvalidKey);
+    }
+    core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)
+}
+
+/// Takes every credential out of the head, so that the upstream sees none.
+pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &mut Edits) {
+    let mut kept = path.to_string();
+    for place in places {
+        match place {
+            CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => {
+                if head.all(header).next().is_some() {
+                    edits.push(Edit::Remove(header.to_string()));
+                }
+            }
+            CredentialPlace::Query(name) => kept = without_parameter(&kept, name),
+        }
+    }
+    if kept != path {
+        edits.push(Edit::Replace(":path", kept));
+    }
+}
+
+fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
+    let (start, rest) = value.split_at_checked(scheme.len())?;
+    (start.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ')).then(|| rest.trim_ascii())
+}
+
+fn query(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let query = path.split_once('?').map_or("", |(_, query)| query);
+    query.split('&').filter_map(|pair| pair.split_once('='))
+}
+
+fn without_parameter(path: &str, name: &str) -> String {
+    let Some((plain, query)) = path.split_once('?') else {
+        return path.to_string();
+    };
+    let kept =
+        query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(known, _)| known) != name).fold(
+            String::new(),
+            |all, pair| if all.is_empty() { pair.to_string() } else { format!("{all}&{pair}") },
+        );
+    if kept.is_empty() { plain.to_string() } else { format!("{plain}?{kept}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::Loader;
+
+    fn places() -> alloc::vec::Vec<CredentialPlace> {
+        let mut loader = Loader::default();
+        loader.push(br#"{"policy": {"version": 1}}"#);
+        loader.finish().unwrap().0.credentials
+    }
+
+    fn key<'a>(fields: &'a [(&'a [u8], &'a [u8])], path: &'a str) -> Result<&'a str, Refusal> {
+        find(&places(), &Head::new(fields), path)
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_sdks_put_it() {
+        assert_eq!(key(&[(b"authorization", b"Bearer abc")], "/"), Ok("abc"));
+        assert_eq!(key(&[(b"Authorization", b"bEARER  abc ")], "/"), Ok("abc"));
+        assert_eq!(key(&[(b"x-api-key", b"abc")], "/"), Ok("abc"));
+        assert_eq!(key(&[(b"api-key", b"abc")], "/"), Ok("abc"));
+        assert_eq!(key(&[(b"x-goog-api-key", b"abc")], "/"), Ok("abc"));
+        assert_eq!(key(&[], "/x?a=b&key=abc"), Ok("abc"));
+        assert_eq!(key(&[(b"authorization", b"Bearer abc"), (b"x-api-key", b"abc")], "/"), Ok("abc"));
+    }
+
+    #[test]
+    fn no_key_and_two_keys_and_what_cannot_be_a_key_are_told_apart() {
+        assert_eq!(key(&[], "/"), Err(Refusal::MissingKey));
+        assert_eq!(key(&[(b"authorization", b"Bearer ")], "/"), Err(Refusal::MissingKey));
+        assert_eq!(key(&[(b"authorization", b"Basic abc")], "/"), Err(Refusal::MissingKey));
+        assert_eq!(
+            key(&[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")], "/"),
+            Err(Refusal::AmbiguousKey)
+        );
+        assert_eq!(key(&[(b"authorization", b"Bearer a,Bearer b")], "/"), Err(Refusal::AmbiguousKey));
+        assert_eq!(
+            key(&[(b"authorization", b"Bearer a"), (b"api-key", b"b")], "/"),
+            Err(Refusal::AmbiguousKey)
+        );
+        assert_eq!(key(&[(b"x-api-key", b"\xff\xfe")], "/"), Err(Refusal::InvalidKey));
+        assert_eq!(key(&[(b"x-api-key", &[b'a'; 65_536])], "/"), Err(Refusal::InvalidKey));
+    }
+
+    #[test]
+    fn nothing_of_a_key_is_left_for_the_upstream() {
+        let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Bearer abc"), (b"api-key", b"abc")];
+        let mut edits = Edits::new();
+        remove(&places(), &Head::new(fields), "/x?key=abc&a=b&key=abc", &mut edits);
+        assert_eq!(
+            edits,
+            [
+                Edit::Remove("authorization".into()),
+                Edit::Remove("api-key".into()),
+                Edit::Replace(":path", "/x?a=b".into()),
+            ]
+        );
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known about a request, for access logs and metrics. Never a key, a digest or a body.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::identity::Identity;
+use crate::money::Pico;
+use crate::refusal::dollars;
+use crate::time::Timestamp;
+
+/// How a request was decided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decision {
+    /// Not yet.
+    #[default]
+    Undecided,
+    /// Sent on.
+    Allowed,
+    /// Refused here.
+    Denied,
+    /// Would have been refused, and was sent on.
+    Shadowed,
+    /// Sent on without a key: a public or unmatched route.
+    Public,
+    /// Answered by the gateway itself.
+    Answered,
+}
+
+impl Decision {
+    /// As logs and metrics name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Decision::Undecided => "undecided",
+            Decision::Allowed => "allowed",
+            Decision::Denied => "denied",
+            Decision::Shadowed => "shadowed",
+            Decision::Public => "public",
+            Decision::Answered => "answered",
+        }
+    }
+}
+
+/// What is known about a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// When it was decided.
+    pub time: Timestamp,
+    /// How.
+    pub decision: Decision,
+    /// The code of the refusal.
+    pub reason: Option<Cow<'static, str>>,
+    /// HTTP status of the answer; 0: none came.
+    pub status: u16,
+    /// Ids of those behind the key.
+    pub organization: Option<Box<str>>,
+    /// The team's id.
+    pub team: Option<Box<str>>,
+    /// The user's id.
+    pub user: Option<Box<str>>,
+    /// The key's public id.
+    pub key: Option<Box<str>>,
+    /// What was called.
+    pub target: Option<Box<str>>,
+    /// What it cost.
+    pub cost: Pico,
+    /// Whether the cost rests on an estimate.
+    pub estimated: bool,
+    /// It passed although its limits could not be checked.
+    pub uncounted: bool,
+}
+
+impl Facts {
+    /// Takes note of who asks.
+    pub fn take_identity(&mut self, identity: &Identity<'_>) {
+        self.organization = Some(identity.organization.id.clone());
+        self.team = Some(identity.team.id.clone());
+        self.user = identity.user.map(|user| user.id.clone());
+        self.key = Some(identity.key.id.clone());
+    }
+
+    /// Organization, team, user, key: what the upstream is told.
+    pub fn identity(&self) -> [Option<Box<str>>; 4] {
+        [self.organization.clone(), self.team.clone(), self.user.clone(), self.key.clone()]
+    }
+
+    /// Name and value of each field of the access log.
+    pub fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = alloc::vec![
+            ("tollgate.time", format!("{}.{:03}", self.time.0 / 1_000, self.time.0 % 1_000)),
+            ("tollgate.decision", self.decision.name().to_string()),
+        ];
+        let texts = [
+            ("tollgate.organization", &self.organization),
+            ("tollgate.team", &self.team),
+            ("tollgate.user", &self.user),
+            ("tollgate.key", &self.key),
+            ("tollgate.target", &self.target),
+        ];
+        fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?.to_string()))));
+        fields.extend(self.reason.as_ref().map(|reason| ("tollgate.reason", reason.to_string())));
+        if self.cost > Pico(0) {
+            fields.push(("tollgate.cost", dollars(self.cost)));
+            fields.push(("tollgate.estimated", self.estimated.to_string()));
+        }
+        fields
+    }
+}

@@ -1,0 +1,230 @@
+//! Reads a gateway's configuration in pieces, with the policy inside it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::records::{CredentialRecord, Prefix, RouteRecord};
+use super::{Api, CredentialPlace, Gateway, HeaderStyle, OnTrouble, Route, Unmatched, defaults};
+use crate::json::node::Node;
+use crate::policy::finding::{Finding, Problem, Report};
+use crate::policy::load::{Fields, PolicyFields, Reading};
+use crate::policy::value::{Count, Value};
+use crate::policy::{Mode, Policy};
+
+const FIELDS: &[&str] = &[
+    "policy",
+    "credentials",
+    "routes",
+    "unmatched",
+    "on_unavailable",
+    "on_contention",
+    "mode",
+    "volatile_keys",
+    "headers",
+    "max_body",
+    "prefix",
+];
+
+/// Largest request body unless the configuration says otherwise: 10 MiB.
+pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+
+/// What the names of records begin with unless the configuration says otherwise.
+pub const PREFIX: &str = "tollgate/1/";
+
+/// Reads a gateway's configuration that comes in pieces.
+///
+/// ```
+/// let mut loader = tollgate_core::gateway::Loader::default();
+/// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
+/// let (gateway, _) = loader.finish().unwrap();
+/// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
+/// ```
+#[derive(Debug)]
+pub struct Loader {
+    reading: Reading<GatewayFields>,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        Loader { reading: Reading::new(GatewayFields::default()) }
+    }
+}
+
+impl Loader {
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reading.push(bytes);
+    }
+
+    /// The gateway and the warnings.
+    ///
+    /// # Errors
+    /// Every finding, if one of them is an error.
+    pub fn finish(self) -> Result<(Gateway, Vec<Finding>), Vec<Finding>> {
+        let (fields, mut report) = self.reading.finish();
+        if !fields.has_policy && !report.has_errors() {
+            report.error(Problem::Missing("policy"));
+        } else {
+            report.within("policy", |report| fields.policy.require_version(report));
+        }
+        let gateway = fields.gateway(&mut report);
+        if report.has_errors() { Err(report.finish()) } else { Ok((gateway, report.finish())) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct GatewayFields {
+    policy: PolicyFields,
+    has_policy: bool,
+    credentials: Option<Vec<CredentialPlace>>,
+    routes: Option<Vec<Route>>,
+    unmatched: Unmatched,
+    on_unavailable: OnTrouble,
+    on_contention: OnTrouble,
+    mode: Mode,
+    volatile_keys: bool,
+    headers: HeaderStyle,
+    max_body: Option<Count>,
+    prefix: Option<Prefix>,
+}
+
+impl Fields for GatewayFields {
+    fn opens(&self, names: &[String]) -> bool {
+        match names.split_first() {
+            None => true,
+            Some((first, inner)) => first == "policy" && self.policy.opens(inner),
+        }
+    }
+
+    fn known(&self, names: &[String]) -> Option<&'static [&'static str]> {
+        match names.split_first() {
+            None => Some(FIELDS),
+            Some((_, inner)) => self.policy.known(inner),
+        }
+    }
+
+    fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
+        let Some((field, inner)) = names.split_first() else {
+            report.error(Problem::Expected { expected: "an object", found: node.describe() });
+            return;
+        };
+        match field.as_str() {
+            "policy" => {
+                self.has_policy = true;
+                self.policy.value(inner, node, report);
+            }
+            "credentials" => self.credentials = read_credentials(node, report),
+            "routes" => self.routes = self.read_routes(node, report),
+            "unmatched" => keep(&mut self.unmatched, node, report),
+            "on_unavailable" => keep(&mut self.on_unavailable, node, report),
+            "on_contention" => keep(&mut self.on_contention, node, report),
+            "mode" => keep(&mut self.mode, node, report),
+            "volatile_keys" => keep(&mut self.volatile_keys, node, report),
+            "headers" => keep(&mut self.headers, node, report),
+            "max_body" => self.max_body = Count::read(node, report),
+            "prefix" => self.prefix = Prefix::read(node, report),
+            _ => {}
+        }
+    }
+}
+
+impl GatewayFields {
+    fn read_routes(&mut self, node: Node, report: &mut Report) -> Option<Vec<Route>> {
+        let Node::Array(items) = node else {
+            report.error(Problem::Expected { expected: "an array", found: node.describe() });
+            return None;
+        };
+        let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
+            report.within(&position.to_string(), |report| {
+                let record = RouteRecord::read(item, report)?;
+                let api = record.api.unwrap_or_default();
+                let path = record.path?.0;
+                let public = record.public.unwrap_or_default();
+                if api == Api::Plain && record.target.is_none() && !public && !names_model(&path) {
+                    report.error(Problem::Missing("target"));
+                }
+                let pointer = format!("{}/target", report.place());
+                Some(Route {
+                    path,
+                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+                    headers: record
+                        .headers
+                        .unwrap_or_default()
+                        .0
+                        .into_iter()
+                        .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
+                        .collect(),
+                    api,
+                    target: record.target.map(|name| self.policy.assembly.mention_target(&name.0, pointer)),
+                    public,
+                    unmetered: record.unmetered.is_some(),
+                })
+            })
+        });
+        Some(routes.collect())
+    }
+
+    fn gateway(self, report: &mut Report) -> Gateway {
+        let policy: Policy = self.policy.assembly.finish("/policy", report);
+        Gateway {
+            policy,
+            credentials: self.credentials.unwrap_or_else(defaults::credentials),
+            routes: self.routes.unwrap_or_else(defaults::routes),
+            unmatched: self.unmatched,
+            on_unavailable: self.on_unavailable,
+            on_contention: self.on_contention,
+            mode: self.mode,
+            volatile_keys: self.volatile_keys,
+            headers: self.headers,
+            max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
+            prefix: self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0),
+        }
+    }
+}
+
+fn names_model(path: &[super::Segment]) -> bool {
+    path.iter().any(|segment| matches!(segment, super::Segment::Model { .. }))
+}
+
+fn keep<T: Value>(place: &mut T, node: Node, report: &mut Report) {
+    if let Some(value) = T::read(node, report) {
+        *place = value;
+    }
+}
+
+fn read_credentials(node: Node, report: &mut Report) -> Option<Vec<CredentialPlace>> {
+    let Node::Array(items) = node else {
+        report.error(Problem::Expected { expected: "an array", found: node.describe() });
+        return None;
+    };
+    let places = items.into_iter().enumerate().filter_map(|(position, item)| {
+        report.within(&position.to_string(), |report| CredentialRecord::read(item, report)?.place(report))
+    });
+    Some(places.collect())
+}
+
+/// The schema of a gateway's configuration (draft 2020-12).
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tollgate gateway configuration",
+        "type": "object",
+        "properties": {
+            "policy": crate::policy::schema::policy_fields(),
+            "credentials": Vec::<CredentialRecord>::schema(),
+            "routes": Vec::<RouteRecord>::schema(),
+            "unmatched": Unmatched::schema(),
+            "on_unavailable": OnTrouble::schema(),
+            "on_contention": OnTrouble::schema(),
+            "mode": Mode::schema(),
+            "volatile_keys": bool::schema(),
+            "headers": HeaderStyle::schema(),
+            "max_body": Count::schema(),
+            "prefix": Prefix::schema(),
+        },
+        "required": ["policy"],
+        "additionalProperties": false,
+    })
+}

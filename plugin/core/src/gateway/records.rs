@@ -1,0 +1,130 @@
+//! The records of a gateway's configuration, as they are written.
+
+use alloc::string::ToString;
+
+use super::defaults::template;
+use super::{Api, CredentialPlace, HeaderStyle, OnTrouble, Segment, Unmatched};
+use crate::json::node::Node;
+use crate::policy::finding::{Problem, Report};
+use crate::policy::value::{HeaderName, Map, TargetName, Token, Value};
+use crate::{choice, record};
+
+choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
+choice!(OnTrouble, "`deny` or `allow`", "deny" => OnTrouble::Deny, "allow" => OnTrouble::Allow);
+choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
+    "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
+choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-embeddings`, `openai-images`, `openai-audio`, `anthropic-messages`, `gemini-generate` or `models`",
+    "plain" => Api::Plain, "openai-chat" => Api::OpenAiChat, "openai-completions" => Api::OpenAiCompletions,
+    "openai-responses" => Api::OpenAiResponses, "openai-embeddings" => Api::OpenAiEmbeddings,
+    "openai-images" => Api::OpenAiImages, "openai-audio" => Api::OpenAiAudio,
+    "anthropic-messages" => Api::AnthropicMessages, "gemini-generate" => Api::GeminiGenerate, "models" => Api::Models);
+
+/// `unmetered` of a route: only `allow` can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowUnmetered;
+choice!(AllowUnmetered, "`allow`", "allow" => AllowUnmetered);
+
+/// A path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub alloc::boxed::Box<[Segment]>);
+
+const TEMPLATE: &str = "a path such as `/v1/chat/completions`, its segments literal, `*`, `{model}`, `{model}:suffix`, or `**` at the end";
+
+impl Value for Template {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        let segments = match &node {
+            Node::String(text) => template(text),
+            _ => None,
+        };
+        if segments.is_none() {
+            report.error(Problem::Expected { expected: TEMPLATE, found: node.describe() });
+        }
+        segments.map(Template)
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^/", "description": TEMPLATE })
+    }
+}
+
+/// What the names of records in shared data begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(pub alloc::boxed::Box<str>);
+
+const PREFIX: &str = "1 to 64 of letters, digits, `.`, `_`, `-` and `/`, with `/` at the end";
+
+impl Value for Prefix {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        match &node {
+            Node::String(text)
+                if (2..=64).contains(&text.len())
+                    && text.ends_with('/')
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) =>
+            {
+                Some(Prefix(text.as_str().into()))
+            }
+            _ => {
+                report.error(Problem::Expected { expected: PREFIX, found: node.describe() });
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]{1,63}/$", "description": PREFIX })
+    }
+}
+
+record! {
+    /// One place where a key may stand.
+    CredentialRecord {
+        /// A header's name.
+        header: HeaderName,
+        /// The scheme before the key in that header, such as `Bearer`.
+        scheme: Token,
+        /// A parameter of the query string.
+        query: Token,
+    }
+}
+
+impl CredentialRecord {
+    /// The place, if the record names exactly one.
+    pub fn place(self, report: &mut Report) -> Option<CredentialPlace> {
+        match (self.header, self.scheme, self.query) {
+            (Some(header), None, None) => Some(CredentialPlace::Header(header.0)),
+            (Some(header), Some(scheme), None) => {
+                Some(CredentialPlace::Scheme { header: header.0, scheme: scheme.0 })
+            }
+            (None, None, Some(query)) => Some(CredentialPlace::Query(query.0)),
+            _ => {
+                report.error(Problem::Expected {
+                    expected: "either `header` (and perhaps `scheme`) or `query`",
+                    found: "another mixture".to_string(),
+                });
+                None
+            }
+        }
+    }
+}
+
+record! {
+    /// Which requests a route takes.
+    RouteRecord {
+        /// Its path.
+        path!required: Template,
+        /// Its methods; any, if left out.
+        methods: alloc::vec::Vec<Token>,
+        /// Headers that must have exactly this value.
+        headers: Map<Token>,
+        /// The API spoken there; `plain` if left out.
+        api: Api,
+        /// The target of every call there.
+        target: TargetName,
+        /// No key is needed.
+        public: bool,
+        /// `allow`: upgrades pass although no token limit or budget can govern them.
+        unmetered: AllowUnmetered,
+    }
+}

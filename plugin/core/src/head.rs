@@ -1,0 +1,47 @@
+//! A request's or response's head, as bytes: nothing in it is trusted to be text.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Header fields in the order they came; names are compared without case.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    fields: &'a [(&'a [u8], &'a [u8])],
+}
+
+impl<'a> Head<'a> {
+    /// A head of these fields, pseudo-headers included.
+    pub fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
+        Head { fields }
+    }
+
+    /// Every value of a header.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields
+            .iter()
+            .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| *value)
+    }
+
+    /// The first value of a header, if it is text.
+    pub fn text(&self, name: &str) -> Option<&'a str> {
+        self.all(name).next().and_then(|value| core::str::from_utf8(value).ok())
+    }
+
+    /// The names of all fields.
+    pub fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.fields.iter().map(|(name, _)| *name)
+    }
+}
+
+/// A change to a head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// Take every value of the field out.
+    Remove(String),
+    /// Let the field have this value alone.
+    Replace(&'static str, String),
+}
+
+/// Changes to a head, in order.
+pub type Edits = Vec<Edit>;

@@ -1,0 +1,118 @@
+//! Whose key it is, and what governs its requests.
+
+use alloc::vec::Vec;
+
+use crate::admission::Principal;
+use crate::cell::{CellName, fingerprint};
+use crate::denial::{Level, Scope};
+use crate::key::{self, Form};
+use crate::limits::Limits;
+use crate::policy::access::Levels;
+use crate::policy::*;
+use crate::refusal::Refusal;
+use crate::time::Now;
+
+/// A key and everybody behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'p> {
+    /// The key.
+    pub key: &'p Key,
+    /// Its team.
+    pub team: &'p Team,
+    /// The team's organization.
+    pub organization: &'p Organization,
+    /// The key's owner, when that is a person.
+    pub user: Option<&'p User>,
+}
+
+/// Whose key this is.
+///
+/// # Errors
+/// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
+/// service account is blocked.
+pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<Identity<'p>, Refusal> {
+    if key::form(text) == Form::Mistyped {
+        return Err(Refusal::MistypedKey);
+    }
+    let digest = key::digest(text.as_bytes());
+    let (_, key) = policy.key_by_digest(&digest, now).ok_or(Refusal::InvalidKey)?;
+    of_key(policy, key, now)
+}
+
+/// The same for a key that is known.
+///
+/// # Errors
+/// As [`identify`].
+pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: Now) -> Result<Identity<'p>, Refusal> {
+    if key.state == State::Blocked {
+        return Err(Refusal::InvalidKey);
+    }
+    if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
+        return Err(Refusal::ExpiredKey);
+    }
+    // A loaded policy has every name resolved; a key whose team is gone is nobody's.
+    let team = policy.teams.get(key.team.0).ok_or(Refusal::InvalidKey)?;
+    let organization = policy.organizations.get(team.organization.0).ok_or(Refusal::InvalidKey)?;
+    let user = match key.owner {
+        Owner::User(user) => Some(policy.users.get(user.0).ok_or(Refusal::InvalidKey)?),
+        Owner::ServiceAccount(account) => {
+            let account = policy.service_accounts.get(account.0).ok_or(Refusal::InvalidKey)?;
+            if account.state == State::Blocked {
+                return Err(Refusal::Blocked("service_account_blocked"));
+            }
+            None
+        }
+        Owner::None => None,
+    };
+    if organization.state == State::Blocked {
+        return Err(Refusal::Blocked("organization_blocked"));
+    }
+    if team.state == State::Blocked {
+        return Err(Refusal::Blocked("team_blocked"));
+    }
+    Ok(Identity { key, team, organization, user })
+}
+
+impl<'p> Identity<'p> {
+    /// The levels whose access meets in its requests.
+    pub fn levels(&self) -> Levels<'p> {
+        Levels::new(self.organization, self.team, self.key, self.user)
+    }
+
+    /// Everybody whose allowance a call of this target needs, narrow to wide.
+    pub fn principals(&self, prefix: &str, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
+        let mut principals = Vec::with_capacity(5);
+        let mut add = |level, allowance: Option<&Allowance>, parts: &[&str]| {
+            if let Some(allowance) = allowance {
+                let target_limits = target.and_then(|(ix, target)| {
+                    let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
+                    Some((fingerprint(target.name.as_bytes()), allowance.target_limits.get(at)?.1))
+                });
+                let governs = !allowance.limits.is_empty()
+                    || target_limits.is_some_and(|(_, limits): (u64, Limits)| !limits.is_empty())
+                    || allowance.budget.is_some();
+                if governs {
+                    principals.push(Principal {
+                        scope: Scope::whole(level),
+                        cell: CellName::new(prefix, parts),
+                        limits: allowance.limits,
+                        target_limits,
+                        budget: allowance.budget,
+                    });
+                }
+            }
+        };
+        add(Level::Key, self.key.allowance(), &["key", &self.key.id]);
+        if let Some(user) = self.user {
+            add(Level::Member, self.team.member_allowance.as_deref(), &["member", &self.team.id, &user.id]);
+            add(Level::User, user.allowance.as_deref(), &["user", &self.organization.id, &user.id]);
+        }
+        add(Level::Team, self.team.allowance.as_deref(), &["team", &self.team.id]);
+        add(
+            Level::Organization,
+            self.organization.allowance.as_deref(),
+            &["organization", &self.organization.id],
+        );
+        principals
+    }
+}

@@ -1,0 +1,88 @@
+//! A small part of a document as a tree: one record at a time, never the whole.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::lexer::{Container, Scalar};
+
+/// A value, with what a typed reader needs to report: order and duplicates are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Node {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number as written.
+    Number(String),
+    /// A string, unescaped. Longer ones than a record may have are cut.
+    String(String),
+    /// An array.
+    Array(Vec<Node>),
+    /// An object, its members in the order of the text.
+    Object(Vec<(String, Node)>),
+}
+
+impl Node {
+    /// What it is, for a message.
+    pub fn describe(&self) -> String {
+        match self {
+            Node::Null => "null".to_string(),
+            Node::Bool(value) => value.to_string(),
+            Node::Number(text) => text.chars().take(40).collect(),
+            Node::String(text) => crate::policy::finding::quoted(text),
+            Node::Array(_) => "an array".to_string(),
+            Node::Object(_) => "an object".to_string(),
+        }
+    }
+}
+
+/// Puts a tree together from a lexer's events.
+#[derive(Debug, Default)]
+pub struct Builder {
+    open: Vec<(Node, Option<String>)>,
+    name: Option<String>,
+}
+
+impl Builder {
+    /// A container opens.
+    pub fn begin(&mut self, kind: Container) {
+        let node = match kind {
+            Container::Object => Node::Object(Vec::new()),
+            Container::Array => Node::Array(Vec::new()),
+        };
+        self.open.push((node, self.name.take()));
+    }
+
+    /// A member's name.
+    pub fn name(&mut self, name: &str) {
+        self.name = Some(name.to_string());
+    }
+
+    /// A scalar; the whole tree, if it is one.
+    pub fn scalar(&mut self, value: Scalar<'_>) -> Option<Node> {
+        let node = match value {
+            Scalar::String(text) => Node::String(text.text.to_string()),
+            Scalar::Number(text) => Node::Number(text.text.to_string()),
+            Scalar::Bool(value) => Node::Bool(value),
+            Scalar::Null => Node::Null,
+        };
+        let name = self.name.take();
+        self.put(name, node)
+    }
+
+    /// A container closes; the whole tree, if that was the outermost.
+    pub fn end(&mut self) -> Option<Node> {
+        let (node, name) = self.open.pop()?;
+        self.put(name, node)
+    }
+
+    fn put(&mut self, name: Option<String>, node: Node) -> Option<Node> {
+        match self.open.last_mut() {
+            None => return Some(node),
+            Some((Node::Object(members), _)) => members.push((name.unwrap_or_default(), node)),
+            Some((Node::Array(items), _)) => items.push(node),
+            Some(_) => {}
+        }
+        None
+    }
+}

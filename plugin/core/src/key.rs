@@ -1,0 +1,102 @@
+//! The form of our own keys, and the digest of anybody's.
+
+use alloc::format;
+use alloc::string::String;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use crate::policy::Digest;
+
+/// What our own keys begin with.
+pub const MARK: &str = "sk-tg-";
+
+/// Length of a secret: 256 bits in unpadded base64url.
+const SECRET: usize = 43;
+
+/// Length of the checksum.
+const CHECKSUM: usize = 6;
+
+/// How a text looks as a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// `sk-tg-<id>-<secret><checksum>`, the checksum right.
+    Ours,
+    /// It begins like ours and is not whole: a typo, refused without a look-up.
+    Mistyped,
+    /// A key of another spelling.
+    Foreign,
+}
+
+/// SHA-256 of a key as the client sends it.
+pub fn digest(key: &[u8]) -> Digest {
+    Sha256::digest(key).into()
+}
+
+/// How a text looks as a key.
+pub fn form(key: &str) -> Form {
+    let Some(rest) = key.strip_prefix(MARK) else {
+        return Form::Foreign;
+    };
+    let whole = rest.split_once('-').is_some_and(|(id, secret)| {
+        let id_fits = (4..=24).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        id_fits && secret.len() == SECRET + CHECKSUM
+    });
+    let checked = whole
+        && key
+            .split_at_checked(key.len().saturating_sub(CHECKSUM))
+            .is_some_and(|(text, sum)| checksum(text) == sum);
+    if checked { Form::Ours } else { Form::Mistyped }
+}
+
+/// A key of our own: `id` of 4 to 24 lower-case letters and digits, and 256 random bits.
+///
+/// ```
+/// let key = tollgate_core::key::mint("demo", &[7; 32]);
+/// assert_eq!(tollgate_core::key::form(&key), tollgate_core::key::Form::Ours);
+/// ```
+pub fn mint(id: &str, random: &[u8; 32]) -> String {
+    let text = format!("{MARK}{id}-{}", URL_SAFE_NO_PAD.encode(random));
+    let sum = checksum(&text);
+    text + &sum
+}
+
+fn checksum(text: &str) -> String {
+    let mut sum = URL_SAFE_NO_PAD.encode(Sha256::digest(text.as_bytes()));
+    sum.truncate(CHECKSUM);
+    sum
+}
+
+/// A digest as a policy writes it.
+pub fn spell(digest: &Digest) -> String {
+    digest.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_character_anywhere_is_a_typo() {
+        let key = mint("search1", &[0xf7; 32]);
+        assert_eq!(form(&key), Form::Ours);
+        for position in MARK.len()..key.len() {
+            let mut typo = key.clone().into_bytes();
+            typo[position] = if typo[position] == b'a' { b'b' } else { b'a' };
+            assert_eq!(form(core::str::from_utf8(&typo).unwrap()), Form::Mistyped, "at {position}");
+        }
+        assert_eq!(form(&key[..key.len() - 1]), Form::Mistyped);
+        assert_eq!(form("sk-tg-"), Form::Mistyped);
+        assert_eq!(form("sk-proj-abc"), Form::Foreign);
+    }
+
+    #[test]
+    fn the_digest_is_plain_sha_256() {
+        assert_eq!(
+            spell(&digest(b"abc")),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+}

@@ -1,0 +1,97 @@
+//! Tables by name: a name has its position before its record is read.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use hashbrown::HashTable;
+
+/// FNV-1a over a name, mixed: names come from the operator's own document.
+#[derive(Default)]
+struct NameHasher(u64);
+
+impl Hasher for NameHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = crate::cell::fingerprint(bytes) ^ self.0.rotate_left(5);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+fn hash(name: &str) -> u64 {
+    BuildHasherDefault::<NameHasher>::default().hash_one(name)
+}
+
+/// Rows found by name or by position.
+#[derive(Clone, Debug)]
+pub struct Table<T> {
+    rows: Vec<(Box<str>, Option<T>)>,
+    names: HashTable<u32>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { rows: Vec::new(), names: HashTable::new() }
+    }
+}
+
+impl<T> Table<T> {
+    /// The position of a name, also of one that has no record (yet).
+    pub fn reserve(&mut self, name: &str) -> u32 {
+        if let Some(position) = self.find(name) {
+            return position;
+        }
+        let position = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push((name.into(), None));
+        let rows = &self.rows;
+        self.names.insert_unique(hash(name), position, |row| {
+            rows.get(*row as usize).map_or(0, |(name, _)| hash(name))
+        });
+        position
+    }
+
+    /// The position of a name, if it was ever mentioned.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let same = |row: &u32| self.rows.get(*row as usize).is_some_and(|(known, _)| **known == *name);
+        self.names.find(hash(name), same).copied()
+    }
+
+    /// Puts a record in its place; `false`: there was one already, and it stays.
+    pub fn define(&mut self, position: u32, record: T) -> bool {
+        match self.rows.get_mut(position as usize) {
+            Some((_, row @ None)) => {
+                *row = Some(record);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The record at a position.
+    pub fn get(&self, position: u32) -> Option<&T> {
+        self.rows.get(position as usize)?.1.as_ref()
+    }
+
+    /// The record at a position.
+    pub fn get_mut(&mut self, position: u32) -> Option<&mut T> {
+        self.rows.get_mut(position as usize)?.1.as_mut()
+    }
+
+    /// The name at a position.
+    pub fn name(&self, position: u32) -> &str {
+        self.rows.get(position as usize).map_or("", |(name, _)| name)
+    }
+
+    /// All records, with position and name.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &str, &T)> {
+        (0..).zip(&self.rows).filter_map(|(position, (name, row))| Some((position, &**name, row.as_ref()?)))
+    }
+
+    /// Gives back what growing left over.
+    pub fn shrink(&mut self) {
+        self.rows.shrink_to_fit();
+        let rows = &self.rows;
+        self.names.shrink_to_fit(|row| rows.get(*row as usize).map_or(0, |(name, _)| hash(name)));
+    }
+}

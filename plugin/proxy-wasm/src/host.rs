@@ -1,0 +1,290 @@
+//! The host calls that are needed, on bytes, with every status as a value.
+//!
+//! The SDK's own wrappers panic on a status they do not expect and on a header that is not UTF-8; a panic
+//! cuts every stream of the worker.
+
+use tollgate_core::cell::{Entry, HostStatus, SharedData, Support, Swap};
+use tollgate_core::time::Now;
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const CAS_MISMATCH: u32 = 8;
+
+/// Header maps (ABI 0.2.1, `proxy_map_type_t`).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Map {
+    Request = 0,
+    Response = 2,
+}
+
+/// Buffers (`proxy_buffer_type_t`).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Buffer {
+    RequestBody = 0,
+    Configuration = 7,
+}
+
+/// Log levels (`proxy_log_level_t`).
+#[derive(Clone, Copy)]
+#[repr(u32)]
+pub enum Level {
+    Info = 2,
+    Warning = 3,
+    Error = 4,
+}
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, text: *const u8, size: usize) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_get_buffer_bytes(
+        kind: u32,
+        start: usize,
+        most: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_get_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_set_property(path: *const u8, path_size: usize, value: *const u8, value_size: usize) -> u32;
+    fn proxy_get_shared_data(
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        cas: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        name: *const u8,
+        name_size: usize,
+        data: *const u8,
+        size: usize,
+        cas: u32,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+}
+
+/// Takes over what the host put into memory that it asked this module for.
+///
+/// # Safety
+/// `data` and `size` come from one successful host call, which got the memory from
+/// `proxy_on_memory_allocate` with just that capacity.
+unsafe fn taken(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: see above.
+    unsafe { Vec::from_raw_parts(data, size, size) }
+}
+
+fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, HostStatus> {
+    let mut data = core::ptr::null_mut();
+    let mut size = 0;
+    match call(&mut data, &mut size) {
+        // SAFETY: the call has just succeeded.
+        OK => Ok(unsafe { taken(data, size) }),
+        status => Err(HostStatus(status)),
+    }
+}
+
+/// Writes a line to the host's log.
+pub fn log(level: Level, text: &str) {
+    // SAFETY: the host reads `text` during the call only.
+    unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
+}
+
+/// Both clocks. Only hosts of Envoy's kind are known to share their monotonic clock between VMs; on any
+/// other, windows go by the wall clock.
+pub fn now(support: Support) -> Now {
+    const MONOTONIC: u32 = 1;
+    let mut wall = 0;
+    let mut monotonic = 0;
+    // SAFETY: both calls write one u64.
+    let has_monotonic = unsafe {
+        proxy_get_current_time_nanoseconds(&mut wall);
+        support == Support::Lenient && clock_time_get(MONOTONIC, 1, &mut monotonic) == OK
+    };
+    Now { wall, monotonic: if has_monotonic { monotonic } else { wall } }
+}
+
+/// Asks for ticks; a host without them says no, and there are none.
+pub fn set_tick_period(millis: u32) {
+    // SAFETY: no memory is involved.
+    unsafe { proxy_set_tick_period_milliseconds(millis) };
+}
+
+/// Up to `most` bytes of a buffer from `start` on; fewer at its end.
+pub fn buffer(kind: Buffer, start: usize, most: usize) -> Result<Vec<u8>, HostStatus> {
+    // SAFETY: the two out-pointers are valid for the call.
+    returned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, start, most, data, size) })
+}
+
+/// A header map as the host serializes it; [`fields`] reads it.
+pub fn head(map: Map) -> Result<Vec<u8>, HostStatus> {
+    // SAFETY: as above.
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
+}
+
+/// One header's value.
+pub fn header(map: Map, name: &str) -> Result<Vec<u8>, HostStatus> {
+    // SAFETY: as above; the name is read during the call only.
+    returned(|data, size| unsafe {
+        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size)
+    })
+}
+
+/// The fields of a serialized map: a count, then the sizes of each name and value, then each with a zero
+/// byte after it; all numbers u32, little-endian. What does not read so ends the list.
+pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
+    let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) as usize;
+    let Some((count, rest)) = map.split_first_chunk::<4>() else {
+        return Vec::new();
+    };
+    let sizes_length = number(count).saturating_mul(8);
+    let Some((sizes, mut rest)) = rest.split_at_checked(sizes_length) else {
+        return Vec::new();
+    };
+    let mut take = |size: usize| {
+        let (text, after) = rest.split_at_checked(size)?;
+        rest = after.get(1..).unwrap_or_default();
+        Some(text)
+    };
+    let (words, _) = sizes.as_chunks::<4>();
+    let (pairs, _) = words.as_chunks::<2>();
+    pairs.iter().map_while(|[name, value]| Some((take(number(name))?, take(number(value))?))).collect()
+}
+
+fn serialized(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut map = Vec::new();
+    let word = |map: &mut Vec<u8>, number: usize| map.extend_from_slice(&(number as u32).to_le_bytes());
+    word(&mut map, fields.len());
+    for (name, value) in fields {
+        word(&mut map, name.len());
+        word(&mut map, value.len());
+    }
+    for text in fields.iter().flat_map(|(name, value)| [name, value]) {
+        map.extend_from_slice(text.as_bytes());
+        map.push(0);
+    }
+    map
+}
+
+/// Takes every value of a header out.
+pub fn remove_header(map: Map, name: &str) -> Result<(), HostStatus> {
+    // SAFETY: the name is read during the call only.
+    status(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
+}
+
+/// Lets a header have this value alone.
+pub fn replace_header(map: Map, name: &str, value: &str) -> Result<(), HostStatus> {
+    // SAFETY: both texts are read during the call only.
+    status(unsafe {
+        proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    })
+}
+
+/// Sets a property of one part, for the access log.
+pub fn set_property(name: &str, value: &str) -> Result<(), HostStatus> {
+    // SAFETY: both texts are read during the call only.
+    status(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Answers the stream here.
+pub fn reply(code: u16, fields: &[(&str, &str)], body: &str) -> Result<(), HostStatus> {
+    const DETAILS: &str = "tollgate";
+    const NOT_GRPC: i32 = -1;
+    let map = serialized(fields);
+    // SAFETY: everything is read during the call only.
+    status(unsafe {
+        proxy_send_local_response(
+            u32::from(code),
+            DETAILS.as_ptr(),
+            DETAILS.len(),
+            body.as_ptr(),
+            body.len(),
+            map.as_ptr(),
+            map.len(),
+            NOT_GRPC,
+        )
+    })
+}
+
+/// Defines a counter.
+pub fn define_counter(name: &str) -> Result<u32, HostStatus> {
+    let mut id = 0;
+    // SAFETY: the name is read, and one u32 written, during the call only.
+    status(unsafe { proxy_define_metric(0, name.as_ptr(), name.len(), &mut id) }).map(|()| id)
+}
+
+/// Adds to a counter.
+pub fn count(id: u32, by: i64) -> Result<(), HostStatus> {
+    // SAFETY: no memory is involved.
+    status(unsafe { proxy_increment_metric(id, by) })
+}
+
+fn status(status: u32) -> Result<(), HostStatus> {
+    if status == OK { Ok(()) } else { Err(HostStatus(status)) }
+}
+
+/// The host's shared data.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared;
+
+impl SharedData for Shared {
+    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+        let mut cas = 0;
+        let bytes = returned(|data, size| {
+            // SAFETY: the out-pointers are valid, and the name is read, during the call only.
+            unsafe { proxy_get_shared_data(name.as_ptr(), name.len(), data, size, &mut cas) }
+        });
+        match bytes {
+            Ok(bytes) => Ok(Entry { bytes, version: Some(cas) }),
+            Err(HostStatus(NOT_FOUND)) => Ok(Entry { bytes: Vec::new(), version: None }),
+            Err(other) => Err(other),
+        }
+    }
+
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+        // SAFETY: name and bytes are read during the call only.
+        match unsafe {
+            proxy_set_shared_data(name.as_ptr(), name.len(), bytes.as_ptr(), bytes.len(), version)
+        } {
+            OK => Ok(Swap::Done),
+            CAS_MISMATCH => Ok(Swap::Lost),
+            other => Err(HostStatus(other)),
+        }
+    }
+}

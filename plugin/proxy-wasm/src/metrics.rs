@@ -1,0 +1,32 @@
+//! Counters of the host. Their names come from a bounded set: decisions, refusal codes, troubles.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::host;
+
+/// Counters by name, defined when first needed.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    ids: RefCell<BTreeMap<String, Option<u32>>>,
+}
+
+impl Metrics {
+    /// Adds one to `tollgate.<name>`; nothing on a host without metrics.
+    pub fn count(&self, name: &str) {
+        let Ok(mut ids) = self.ids.try_borrow_mut() else {
+            return;
+        };
+        let id = match ids.get(name) {
+            Some(id) => *id,
+            None => {
+                let id = host::define_counter(&format!("tollgate.{name}")).ok();
+                ids.insert(name.to_owned(), id);
+                id
+            }
+        };
+        if let Some(id) = id {
+            let _ = host::count(id, 1);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! One stream: the host's callbacks go to the exchange, and what it answers is carried out.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use tollgate_core::admission::{admit, settle};
+use tollgate_core::exchange::{Answer, Exchange, Step};
+use tollgate_core::head::{Edit, Edits, Head};
+
+use crate::host::{self, Buffer, Map};
+use crate::root::Plugin;
+
+/// Bytes of a body that are in memory at once.
+const PIECE: usize = 64 * 1024;
+
+/// A stream under the configuration it began with.
+pub struct Stream(Option<Carrier>);
+
+struct Carrier {
+    plugin: Rc<Plugin>,
+    exchange: Exchange,
+    /// Bytes of the held request body that were read.
+    read: usize,
+    replied: bool,
+}
+
+impl Stream {
+    /// A stream that has just begun; without a configuration it answers 503.
+    pub fn new(plugin: Option<Rc<Plugin>>) -> Self {
+        Stream(plugin.map(|plugin| {
+            let exchange = Exchange::new(Rc::clone(&plugin.gateway));
+            Carrier { plugin, exchange, read: 0, replied: false }
+        }))
+    }
+}
+
+impl Carrier {
+    fn carry_out(&mut self, mut step: Step) -> Action {
+        loop {
+            step = match step {
+                Step::Hold => return Action::Pause,
+                Step::Admit(charges) => {
+                    let outcome = admit(&mut self.plugin.cells(), &charges, self.plugin.now());
+                    let (next, unsettled) = self.exchange.admitted(outcome);
+                    self.plugin.keep(unsettled);
+                    next
+                }
+                Step::Forward(edits) => {
+                    self.apply(Map::Request, edits);
+                    return Action::Continue;
+                }
+                Step::Answer(answer) => {
+                    self.reply(&answer);
+                    return Action::Pause;
+                }
+            };
+        }
+    }
+
+    fn apply(&self, map: Map, edits: Edits) {
+        for edit in edits {
+            let done = match edit {
+                Edit::Remove(name) => host::remove_header(map, &name),
+                Edit::Replace(name, value) => host::replace_header(map, name, &value),
+            };
+            if done.is_err() {
+                self.plugin.metrics.count("header_edits_failed");
+            }
+        }
+    }
+
+    fn reply(&mut self, answer: &Answer) {
+        if self.replied {
+            return;
+        }
+        self.replied = true;
+        let mut fields = vec![("content-type", "application/json")];
+        fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
+        if host::reply(answer.status, &fields, &answer.body).is_err() {
+            self.plugin.metrics.count("replies_failed");
+        }
+    }
+
+    fn read_body(&mut self, held: usize, end_of_stream: bool) -> Step {
+        while self.read < held {
+            let most = PIECE.min(held - self.read);
+            let Ok(piece) = host::buffer(Buffer::RequestBody, self.read, most) else {
+                break;
+            };
+            if piece.is_empty() {
+                break;
+            }
+            self.read += piece.len();
+            match self.exchange.body(&piece, false, self.plugin.now()) {
+                Step::Hold => {}
+                decided => return decided,
+            }
+        }
+        if !end_of_stream {
+            return Step::Hold;
+        }
+        self.exchange.body(&[], true, self.plugin.now())
+    }
+
+    fn end(&mut self, complete: bool) {
+        if let Some((receipt, actual)) = self.exchange.end(complete) {
+            self.plugin.keep(settle(&mut self.plugin.cells(), receipt, actual));
+        }
+    }
+
+    fn report(&self) {
+        let facts = self.exchange.facts();
+        for (name, value) in facts.fields() {
+            let _ = host::set_property(name, &value);
+        }
+        self.plugin.metrics.count(facts.decision.name());
+        if let Some(reason) = &facts.reason {
+            self.plugin.metrics.count(&format!("denied_{reason}"));
+        }
+        if facts.uncounted {
+            self.plugin.metrics.count("uncounted");
+        }
+    }
+}
+
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        let Some(carrier) = &mut self.0 else {
+            let _ = host::reply(503, &[], "");
+            return Action::Pause;
+        };
+        let map = host::head(Map::Request).unwrap_or_default();
+        let fields = host::fields(&map);
+        let head = Head::new(&fields);
+        let step = carrier.exchange.head(&head, end_of_stream, carrier.plugin.now());
+        let action = carrier.carry_out(step);
+        #[cfg(feature = "inject-trap")]
+        if head.text("x-tollgate-inject-trap").is_some() {
+            core::arch::wasm32::unreachable();
+        }
+        action
+    }
+
+    fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
+        let Some(carrier) = &mut self.0 else {
+            return Action::Pause;
+        };
+        if carrier.replied {
+            return Action::Pause;
+        }
+        if !carrier.exchange.is_held() {
+            return Action::Continue;
+        }
+        let step = carrier.read_body(held, end_of_stream);
+        carrier.carry_out(step)
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        let Some(carrier) = &mut self.0 else {
+            return Action::Pause;
+        };
+        if carrier.replied {
+            return Action::Pause;
+        }
+        if !carrier.exchange.is_held() {
+            return Action::Continue;
+        }
+        let step = carrier.read_body(usize::MAX, true);
+        carrier.carry_out(step)
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+        if let Some(carrier) = &mut self.0
+            && !carrier.replied
+        {
+            let status = host::header(Map::Response, ":status").unwrap_or_default();
+            let edits = carrier.exchange.answer_head(&Head::new(&[(b":status", &status)]));
+            carrier.apply(Map::Response, edits);
+            if end_of_stream {
+                carrier.end(true);
+            }
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _: usize, end_of_stream: bool) -> Action {
+        if let Some(carrier) = &mut self.0
+            && end_of_stream
+        {
+            carrier.end(true);
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+        if let Some(carrier) = &mut self.0 {
+            carrier.end(true);
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if let Some(carrier) = &mut self.0 {
+            carrier.end(false);
+            carrier.report();
+        }
+    }
+}
