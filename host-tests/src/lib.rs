@@ -3,4 +3,5 @@
 pub mod host;
 pub mod module;
 pub mod provision;
+pub mod serve;
 pub mod upstream;

@@ -1,0 +1,197 @@
+//! Heads, between HTTP's own types and the pairs that a module sees.
+
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::http::{response, uri};
+use hyper::{HeaderMap as Fields, Method, Request, Response, StatusCode, Version};
+
+use crate::host::HeaderMap;
+
+use super::forward::Target;
+
+/// Fields that speak of one connection (RFC 9110, 7.6.1) and never go on to the next.
+const HOP_BY_HOP: [HeaderName; 5] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// A head that cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BadHead {
+    #[error("the request names more than one host")]
+    Hosts,
+    #[error("the module made a head that HTTP has no form for: {0}")]
+    Edited(#[from] hyper::http::Error),
+    #[error("the module left `{0}` out of a head")]
+    Missing(&'static str),
+}
+
+/// What the module sees of a request's head: pseudo headers first, nothing that speaks of the connection.
+pub(super) fn of_request(head: &Parts) -> Result<HeaderMap, BadHead> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    // RFC 9112, 3.2.2: a host in the request's target wins over the field.
+    let authority = match (head.uri.authority(), hosts.next()) {
+        (Some(authority), _) => authority.as_str().as_bytes(),
+        (None, Some(host)) => host.as_bytes(),
+        (None, None) => b"",
+    };
+    if hosts.next().is_some() {
+        return Err(BadHead::Hosts);
+    }
+    let path = head.uri.path_and_query().map_or("", uri::PathAndQuery::as_str);
+    let mut pairs = HeaderMap::from([
+        (":method", head.method.as_str().as_bytes()),
+        (":scheme", b"http"),
+        (":authority", authority),
+        (":path", path.as_bytes()),
+    ]);
+    let upgrade = upgrade(head);
+    append(&mut pairs, &head.headers, |name| {
+        *name != header::HOST && (upgrade || !is_framed_length(&head.headers, name))
+    });
+    if upgrade {
+        add_upgrade(&mut pairs, &head.headers);
+    }
+    Ok(pairs)
+}
+
+/// What the module sees of a response's head.
+pub(super) fn of_response(head: &response::Parts) -> HeaderMap {
+    let mut pairs = HeaderMap::from([(":status", head.status.as_str())]);
+    append(&mut pairs, &head.headers, |name| !is_framed_length(&head.headers, name));
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        add_upgrade(&mut pairs, &head.headers);
+    }
+    pairs
+}
+
+/// Trailers, or any fields without a first line.
+pub(super) fn of_fields(fields: &Fields) -> HeaderMap {
+    let mut pairs = HeaderMap::new();
+    append(&mut pairs, fields, |_| true);
+    pairs
+}
+
+/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here.
+pub(super) fn upgrade(head: &Parts) -> bool {
+    head.version == Version::HTTP_11
+        && head.headers.contains_key(header::UPGRADE)
+        && names(&head.headers, "upgrade")
+}
+
+/// The request that goes to the upstream.
+pub(super) fn to_request<B>(pairs: &HeaderMap, target: &Target, body: B) -> Result<Request<B>, BadHead> {
+    let required = |name: &'static str| pairs.get(name).ok_or(BadHead::Missing(name));
+    let method = Method::from_bytes(required(":method")?).map_err(hyper::http::Error::from)?;
+    let uri = target.uri(required(":path")?)?;
+    let mut request = Request::builder().method(method).uri(uri).version(target.version()).body(body)?;
+    *request.headers_mut() = to_fields(pairs)?;
+    for (name, value) in target.fields() {
+        request.headers_mut().insert(name, value.clone());
+    }
+    Ok(request)
+}
+
+/// The response that goes to the client.
+pub(super) fn to_response<B>(pairs: &HeaderMap, body: B) -> Result<Response<B>, BadHead> {
+    let status = pairs.get(":status").ok_or(BadHead::Missing(":status"))?;
+    let status = StatusCode::from_bytes(status).map_err(hyper::http::Error::from)?;
+    let mut response = Response::builder().status(status).body(body)?;
+    *response.headers_mut() = to_fields(pairs)?;
+    Ok(response)
+}
+
+/// Everything but pseudo headers.
+pub(super) fn to_fields(pairs: &HeaderMap) -> Result<Fields, BadHead> {
+    let mut fields = Fields::with_capacity(pairs.len());
+    for (name, value) in pairs.iter().filter(|(name, _)| !name.starts_with(b":")) {
+        let name = HeaderName::from_bytes(name).map_err(hyper::http::Error::from)?;
+        fields.append(name, HeaderValue::from_bytes(value).map_err(hyper::http::Error::from)?);
+    }
+    Ok(fields)
+}
+
+fn append(pairs: &mut HeaderMap, fields: &Fields, keep: impl Fn(&HeaderName) -> bool) {
+    for (name, value) in fields {
+        let goes_on = match *name {
+            // It asks for trailers, which do go through.
+            header::TE => value.as_bytes().eq_ignore_ascii_case(b"trailers"),
+            _ => !HOP_BY_HOP.contains(name) && !names(fields, name.as_str()),
+        };
+        if goes_on && keep(name) {
+            pairs.add(name.as_str(), value.as_bytes());
+        }
+    }
+}
+
+fn add_upgrade(pairs: &mut HeaderMap, fields: &Fields) {
+    pairs.add("connection", "upgrade");
+    for protocol in fields.get_all(header::UPGRADE) {
+        pairs.add("upgrade", protocol.as_bytes());
+    }
+}
+
+/// Whether `Connection` names a field.
+fn names(fields: &Fields, wanted: &str) -> bool {
+    fields.get_all(header::CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+    })
+}
+
+/// A length beside `Transfer-Encoding` is void, and how requests are smuggled (RFC 9112, 6.3).
+fn is_framed_length(fields: &Fields, name: &HeaderName) -> bool {
+    *name == header::CONTENT_LENGTH && fields.contains_key(header::TRANSFER_ENCODING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(request: hyper::http::request::Builder) -> Parts {
+        request.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn what_speaks_of_the_connection_stays_behind() {
+        let head = parts(
+            Request::post("http://gate/v1?q=1")
+                .header("Connection", "close, X-Private")
+                .header("keep-alive", "timeout=5")
+                .header("x-private", "1")
+                .header("transfer-encoding", "chunked")
+                .header("content-length", "7")
+                .header("te", "gzip")
+                .header("upgrade", "h2c")
+                .header("x-kept", [0xE9].as_slice()),
+        );
+        let pairs = of_request(&head).unwrap();
+        let expected = HeaderMap::from([
+            (":method", b"POST".as_slice()),
+            (":scheme", b"http"),
+            (":authority", b"gate"),
+            (":path", b"/v1?q=1"),
+            ("x-kept", &[0xE9]),
+        ]);
+        assert_eq!(pairs, expected);
+    }
+
+    #[test]
+    fn an_upgrade_keeps_its_two_fields() {
+        let head = parts(
+            Request::get("/ws").header("connection", "keep-alive, Upgrade").header("upgrade", "websocket"),
+        );
+        let pairs = of_request(&head).unwrap();
+        assert_eq!(pairs.get("connection"), Some(b"upgrade".as_slice()));
+        assert_eq!(pairs.get("upgrade"), Some(b"websocket".as_slice()));
+    }
+
+    #[test]
+    fn two_hosts_are_refused() {
+        let head = parts(Request::get("/").header("host", "a").header("host", "b"));
+        assert!(matches!(of_request(&head), Err(BadHead::Hosts)));
+    }
+}
