@@ -17,21 +17,12 @@ const OUTPUT_LINES: usize = 12;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Runs the command to its end, or ends it with all its children after `limit`. Its output goes to `log`.
-pub fn run(
-    mut command: Command,
-    limit: Duration,
-    log: &Path,
-    help: &'static str,
-) -> Result<(), Reason> {
+pub fn run(mut command: Command, limit: Duration, log: &Path, help: &'static str) -> Result<(), Reason> {
     let shown = shown(&command);
     let output = File::create(log).map_err(|error| file(log, &error))?;
     let errors = output.try_clone().map_err(|error| file(log, &error))?;
     // A group of its own, so that what the installer starts ends with it.
-    command
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(output)
-        .stderr(errors);
+    command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);
     let mut child = command.spawn().map_err(|error| Reason::NoProgram {
         program: command.get_program().to_string_lossy().into_owned(),
         error: error.to_string(),
@@ -39,16 +30,8 @@ pub fn run(
     })?;
     match wait(&mut child, limit).map_err(|error| file(log, &error))? {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(Reason::Failed {
-            command: shown,
-            status: status.to_string(),
-            output: tail(log),
-        }),
-        None => Err(Reason::TooSlow {
-            command: shown,
-            seconds: limit.as_secs(),
-            output: tail(log),
-        }),
+        Some(status) => Err(Reason::Failed { command: shown, status: status.to_string(), output: tail(log) }),
+        None => Err(Reason::TooSlow { command: shown, seconds: limit.as_secs(), output: tail(log) }),
     }
 }
 
@@ -83,19 +66,13 @@ fn tail(log: &Path) -> String {
     // An error message without the output is still better than an error about the output.
     let _ = File::open(log).and_then(|mut file| file.read_to_end(&mut bytes));
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> = text
-        .lines()
-        .filter(|line| !line.trim().is_empty())
-        .collect();
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
     lines[lines.len().saturating_sub(OUTPUT_LINES)..].join("\n")
 }
 
 /// An error of the file system, with its place.
 pub fn file(path: &Path, error: &std::io::Error) -> Reason {
-    Reason::File {
-        path: path.to_owned(),
-        error: error.to_string(),
-    }
+    Reason::File { path: path.to_owned(), error: error.to_string() }
 }
 
 /// Removes a folder that may not be there.

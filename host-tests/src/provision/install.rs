@@ -50,9 +50,6 @@ pub(super) fn installed_in(
     };
     match made() {
         Ok(()) => Ok(folder),
-        Err(reason) => Err(Unavailable {
-            tool: format!("{name} {version}"),
-            reason,
-        }),
+        Err(reason) => Err(Unavailable { tool: format!("{name} {version}"), reason }),
     }
 }

