@@ -75,7 +75,8 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     assert_eq!(map.rows(), before);
 
     let wait = denial.wait.unwrap();
-    let waited = |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
+    let waited =
+        |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
     let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
     assert!(admit(&mut cells, &of_key("two"), early).is_err(), "not a nanosecond early");
     admit(&mut cells, &of_key("two"), waited(0)).unwrap();
@@ -87,13 +88,15 @@ fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
     let mut cells = cells(&map);
     let mut team = principal(Level::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
     let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
-    let receipt = admit(&mut cells, &Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
+    let receipt =
+        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
     assert!(settle(&mut cells, receipt, Actual { tokens: 60, cost: Pico(0), estimated: false }).is_empty());
     let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
     admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: small }, at(1)).unwrap();
 
     let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
-    let refused = admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
+    let refused =
+        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
     let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
     assert!(matches!(denial.reason, Reason::InputAboveLimit { limit: 100, input: 101, .. }));
 
@@ -266,7 +269,8 @@ mod interleavings {
                     },
                     self.support,
                 );
-                let run = catch_unwind(AssertUnwindSafe(|| admit(&mut replay, &self.charges[who], at(0)).is_ok()));
+                let run =
+                    catch_unwind(AssertUnwindSafe(|| admit(&mut replay, &self.charges[who], at(0)).is_ok()));
                 let mut pasts = pasts.to_vec();
                 pasts[who].0.append(&mut replay.host().made);
                 let mut outcomes = outcomes.to_vec();
