@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -154,6 +155,23 @@ impl Connection {
     pub fn request(&mut self, request: &Request) -> Response {
         self.try_request(request)
             .unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
+    }
+
+    /// Sends a request that may be answered before it is whole: what cannot be sent any more does not matter.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn request_while_sending(&mut self, request: &Request) -> Response {
+        let mut writer = self.stream.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        let bytes = request.bytes();
+        thread::scope(|scope| {
+            scope.spawn(move || writer.write_all(&bytes));
+            let response = self.response();
+            // Ends a writer that nobody reads from.
+            let _ = self.stream.shutdown(Shutdown::Both);
+            response.unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
+        })
     }
 
     /// The next final answer.

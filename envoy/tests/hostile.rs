@@ -142,7 +142,7 @@ fn hostile_heads_are_refused_clearly_or_answered_rightly() {
     ];
     let mut wrong = Vec::new();
     for (name, request, right) in table {
-        let answer = gateway.request(&request.body(BODY));
+        let answer = gateway.request(&request.clone().body(BODY));
         let code = serde_json::from_slice::<serde_json::Value>(&answer.body.data)
             .ok()
             .and_then(|body| body["error"]["code"].as_str().map(str::to_owned))
