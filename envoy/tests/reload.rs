@@ -79,6 +79,20 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
 }
 
 #[test]
+fn another_build_of_the_filter_takes_over_with_the_counters_as_they_were() {
+    let configuration = with_limit(1_000, &["laptop"]);
+    let Some(mut gateway) = Gateway::start(&configuration) else { return };
+    let mut connection = gateway.connect();
+    assert_eq!(remaining(&connection.request(&chat().bearer(&secret("laptop")))), 999);
+    let vms = gateway.envoy.stat("wasm.envoy.wasm.runtime.v8.created");
+    assert_eq!(gateway.envoy.upgrade(&filter(&["inject-trap"]), &configuration.to_string()), Reload::Taken);
+    assert_eq!(remaining(&connection.request(&chat().bearer(&secret("laptop")))), 998);
+    let new = gateway.envoy.stat("wasm.envoy.wasm.runtime.v8.created") - vms;
+    assert!(new > u64::from(WORKERS), "{new} new VMs: the old build still runs");
+    gateway.assert_no_trap();
+}
+
+#[test]
 fn no_request_is_lost_while_policies_change() {
     const CLIENTS: usize = 8;
     const RELOADS: u32 = 20;
