@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,9 +12,11 @@ use crate::wire::{Body, Framing, Headers, Reader, response_head};
 /// No answer takes longer, in these tests.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection.
+/// One connection; where the other end announces that it closes it, the next request begins another.
 #[derive(Debug)]
 pub struct Connection {
+    address: SocketAddr,
+    closing: bool,
     stream: TcpStream,
     reader: Reader<TcpStream>,
 }
@@ -130,13 +133,17 @@ impl Connection {
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             stream.set_write_timeout(Some(PATIENCE))?;
-            Ok(Self { reader: Reader::new(stream.try_clone()?), stream })
+            let reader = Reader::new(stream.try_clone()?);
+            Ok(Self { address, closing: false, stream, reader })
         };
         connect().unwrap_or_else(|error| panic!("{address}: {error}"))
     }
 
     /// Sends these bytes.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.closing {
+            *self = Self::open(self.address);
+        }
         self.stream.write_all(bytes)
     }
 
@@ -154,6 +161,23 @@ impl Connection {
     pub fn request(&mut self, request: &Request) -> Response {
         self.try_request(request)
             .unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
+    }
+
+    /// Sends a request that may be answered before it is whole: what cannot be sent any more does not matter.
+    ///
+    /// # Panics
+    ///
+    /// If there is no answer.
+    pub fn request_while_sending(&mut self, request: &Request) -> Response {
+        let mut writer = self.stream.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        let bytes = request.bytes();
+        thread::scope(|scope| {
+            scope.spawn(move || writer.write_all(&bytes));
+            let response = self.response();
+            // Ends a writer that nobody reads from.
+            let _ = self.stream.shutdown(Shutdown::Both);
+            response.unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
+        })
     }
 
     /// The next final answer.
@@ -176,6 +200,8 @@ impl Connection {
             let (status, headers) = response_head(&head);
             // 1xx are announcements; 101 is the end of HTTP on this connection.
             if status >= 200 || status == 101 {
+                self.closing =
+                    headers.get("connection").is_some_and(|option| option.eq_ignore_ascii_case("close"));
                 return Ok((status, headers));
             }
         }

@@ -51,6 +51,7 @@ fn run(script: &str, limited: &str) {
         .output()
         .unwrap();
     let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    println!("{said}");
     assert!(output.status.success(), "{said}\n{failed}");
     gateway.assert_no_trap();
 }
