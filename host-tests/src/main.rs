@@ -1,3 +1,7 @@
 //! The `tollgate` command.
 
-fn main() {}
+mod command;
+
+fn main() -> std::process::ExitCode {
+    command::main()
+}

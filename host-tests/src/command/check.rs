@@ -1,0 +1,48 @@
+//! `tollgate check`: everything that is wrong, one finding a line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use tollgate_core::policy::{Finding, Severity};
+
+use super::document::{Document, LoadError};
+
+/// Findings go to standard output, the summary of each file to standard error.
+pub fn run(files: &[PathBuf]) -> Result<ExitCode, LoadError> {
+    let mut code = ExitCode::SUCCESS;
+    for path in files {
+        let (kind, findings) = match Document::load(path) {
+            Ok((document, warnings)) => (document.kind(), warnings),
+            Err(LoadError::Wrong { findings, .. }) => ("document", findings),
+            Err(error) => return Err(error),
+        };
+        for finding in &findings {
+            println!("{}: {finding}", path.display());
+        }
+        let errors = count(&findings, Severity::Error);
+        let warnings = count(&findings, Severity::Warning);
+        if errors == 0 {
+            eprintln!("{}: a valid {kind}, {}", path.display(), number(warnings, "warning"));
+        } else {
+            eprintln!(
+                "{}: not loadable, {} and {}",
+                path.display(),
+                number(errors, "error"),
+                number(warnings, "warning")
+            );
+            code = ExitCode::FAILURE;
+        }
+    }
+    Ok(code)
+}
+
+fn count(findings: &[Finding], severity: Severity) -> usize {
+    findings.iter().filter(|finding| finding.severity == severity).count()
+}
+
+fn number(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}

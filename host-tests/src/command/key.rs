@@ -1,0 +1,77 @@
+//! `tollgate key`: mints a key, or digests one.
+
+use std::io::{self, Read as _};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use tollgate_core::key::{self, Form};
+
+/// Letters and digits of an id that is drawn.
+const ID_LENGTH: usize = 8;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mint a key: the key on the first line of standard output, its digest for the policy on the second.
+    New {
+        /// Its public id: 4 to 24 lower-case letters and digits. Without one it is drawn.
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Digest a key from standard input, as a policy holds it.
+    Digest,
+}
+
+/// Why there is no key or no digest.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Usage(&'static str),
+    #[error(
+        "this begins like one of Tollgate's own keys and its checksum does not fit: a typo, no gateway takes it"
+    )]
+    Mistyped,
+    #[error("the system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    #[error("standard input: {0}")]
+    Input(#[from] io::Error),
+}
+
+pub fn run(command: &Command) -> Result<ExitCode, Error> {
+    match command {
+        Command::New { id } => {
+            let id = match id {
+                Some(id) => id.clone(),
+                None => draw_id()?,
+            };
+            let mut secret = [0; 32];
+            getrandom::fill(&mut secret).map_err(Error::Random)?;
+            let minted = key::mint(&id, &secret);
+            if key::form(&minted) != Form::Ours {
+                return Err(Error::Usage("--id: 4 to 24 lower-case letters and digits"));
+            }
+            println!("{minted}\n{}", key::spell(&key::digest(minted.as_bytes())));
+            eprintln!("the key is shown this once; its digest goes into the policy");
+        }
+        Command::Digest => {
+            let mut text = Vec::new();
+            io::stdin().read_to_end(&mut text)?;
+            let line = text.strip_suffix(b"\n").unwrap_or(&text);
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() || line.contains(&b'\n') {
+                return Err(Error::Usage("give one key, on one line of standard input"));
+            }
+            if std::str::from_utf8(line).is_ok_and(|text| key::form(text) == Form::Mistyped) {
+                return Err(Error::Mistyped);
+            }
+            println!("{}", key::spell(&key::digest(line)));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn draw_id() -> Result<String, Error> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnopqrstuvwxyz2345679";
+    let mut random = [0; ID_LENGTH];
+    getrandom::fill(&mut random).map_err(Error::Random)?;
+    Ok(random.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect())
+}

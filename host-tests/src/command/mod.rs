@@ -1,0 +1,96 @@
+//! What can be typed. Each command answers with an exit code: 0 all is well, 1 it found or met something
+//! wrong, 2 it was not understood.
+
+mod check;
+mod demo;
+mod document;
+mod explain;
+mod key;
+mod log;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tollgate_host::module;
+
+use self::document::LoadError;
+
+/// Keys, access, limits and budgets for LLM and API traffic, decided in the proxy.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// Without a command: `serve`.
+    #[command(flatten)]
+    serve: serve::Arguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the filter in wasmtime behind an HTTP server.
+    Serve(serve::Arguments),
+    /// Validate policies and gateway configurations: every error and warning with its place.
+    Check {
+        /// The documents; one with a `policy` field is read as a gateway configuration.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show whether a key may call a target, and each step that leads there.
+    Explain(explain::Arguments),
+    /// Mint a key, or digest one.
+    Key {
+        #[command(subcommand)]
+        command: key::Command,
+    },
+    /// Build the filter: target/tollgate/tollgate.wasm.
+    Build,
+}
+
+/// Why a command ends before its end.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Serve(#[from] serve::Error),
+    #[error(transparent)]
+    Build(#[from] module::BuildError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Key(#[from] key::Error),
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Failure::Load(LoadError::Unreadable { .. }) | Failure::Key(key::Error::Usage(_)) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs what the arguments say.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+        Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
+        Command::Check { files } => check::run(&files).map_err(Failure::from),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Key { command } => key::run(&command).map_err(Failure::from),
+        Command::Build => build().map_err(Failure::from),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("tollgate: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn build() -> Result<ExitCode, module::BuildError> {
+    println!("{}", module::build(&[])?.display());
+    Ok(ExitCode::SUCCESS)
+}
