@@ -1,5 +1,7 @@
 //! Bodies that two readers would read differently are refused; the others are read alike at any split.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use tollgate_core::body::{Ask, BodyError, Reader, StreamOptions, include_usage, prefix_to_hold};
 
 fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {

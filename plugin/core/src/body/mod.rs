@@ -28,7 +28,7 @@ pub const MAX_NAME: usize = 256;
 pub const MAX_FALLBACKS: usize = 32;
 
 /// The deepest nesting of a JSON body. `serde_json` stops at the same depth, and no API asks for more.
-pub const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 127;
 
 /// What a body asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::json::lexer::Lexer;
 /// The deepest nesting that is followed in an answer.
 const MAX_DEPTH: usize = 512;
 
-/// Characters a token has at least, on average, in what the providers write.
+/// Bytes of text for a token, as providers write it on average.
 const BYTES_PER_TOKEN: u64 = 4;
 
 /// Tokens that a provider reported.

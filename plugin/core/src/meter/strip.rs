@@ -11,7 +11,7 @@ const MAX_HELD: usize = 8192;
 /// Long enough for `choices` and `usage`.
 const NAME_BYTES: usize = 8;
 
-/// The chunk has no other members at this depth of interest than these.
+/// The deepest nesting of the chunk; one that is deeper is none of ours.
 const MAX_DEPTH: usize = 64;
 
 /// Lets a stream pass but for events whose `choices` are empty and whose `usage` is an object.
