@@ -100,7 +100,7 @@ fn only_the_members_of_the_body_itself_are_read() {
     );
     let ask = ask.unwrap();
     assert_eq!(ask.model.as_deref(), Some("a"));
-    assert_eq!(ask.choices, 1);
+    assert_eq!(ask.choices, None);
     let late = format!(r#"{{"messages":"{}","model":"late"}}"#, "x".repeat(1 << 20));
     let ask = json(&late).unwrap();
     assert_eq!((ask.model.as_deref(), ask.bytes), (Some("late"), late.len() as u64));
@@ -115,13 +115,13 @@ fn the_larger_output_maximum_and_the_larger_count_hold() {
     .unwrap();
     assert_eq!(ask.model.as_deref(), Some("a"));
     assert_eq!(ask.fallbacks, ["b".into(), "c".into()]);
-    assert_eq!((ask.max_output, ask.choices, ask.stream), (Some(70), 3, false));
+    assert_eq!((ask.max_output, ask.choices, ask.stream), (Some(70), Some(3), false));
     let gemini = at_every_cut(
         "application/json",
         br#"{"contents":[],"generation_config":{"maxOutputTokens":12,"candidate_count":4}}"#,
     );
     let gemini = gemini.unwrap();
-    assert_eq!((gemini.max_output, gemini.choices), (Some(12), 4));
+    assert_eq!((gemini.max_output, gemini.choices), (Some(12), Some(4)));
     assert_eq!(json(r#"{"max_tokens":null}"#).unwrap().max_output, None);
 }
 
@@ -214,7 +214,7 @@ fn forms_are_read_at_every_cut() {
     .concat();
     let ask = at_every_cut(FORM, body.as_bytes()).unwrap();
     assert_eq!(ask.model.as_deref(), Some("whisper-1"));
-    assert_eq!((ask.choices, ask.stream, ask.bytes), (3, true, body.len() as u64));
+    assert_eq!((ask.choices, ask.stream, ask.bytes), (Some(3), true, body.len() as u64));
 }
 
 #[test]

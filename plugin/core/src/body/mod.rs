@@ -31,7 +31,7 @@ pub const MAX_FALLBACKS: usize = 32;
 pub const MAX_DEPTH: usize = 127;
 
 /// What a body asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
     /// `model`
     pub model: Option<Box<str>>,
@@ -43,32 +43,37 @@ pub struct Ask {
     pub stream_options: StreamOptions,
     /// The most tokens one choice may have: the larger of the spellings.
     pub max_output: Option<u64>,
-    /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, at least 1.
-    pub choices: u64,
+    /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, never 0;
+    /// `None` means one.
+    pub choices: Option<u64>,
     /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation.
     pub hidden_content: bool,
     /// The body's length.
     pub bytes: u64,
 }
 
-impl Default for Ask {
-    fn default() -> Self {
-        Self {
-            model: None,
-            fallbacks: Vec::new(),
-            stream: false,
-            stream_options: StreamOptions::Absent,
-            max_output: None,
-            choices: 1,
-            hidden_content: false,
-            bytes: 0,
-        }
-    }
-}
+/// What every request adds to the text of its body: roles, separators, tool preambles.
+const ENVELOPE_TOKENS: u64 = 64;
 
 impl Ask {
+    /// No input of these bytes has more tokens: one a byte, and a constant.
+    #[must_use]
+    pub fn most_input_tokens(&self) -> u64 {
+        self.bytes.saturating_add(ENVELOPE_TOKENS)
+    }
+
+    /// Tokens of the input as token limits estimate them: four bytes a token.
+    #[must_use]
+    pub fn likely_input_tokens(&self) -> u64 {
+        self.bytes.div_ceil(4)
+    }
+
     fn output_at_most(&mut self, tokens: u64) {
         self.max_output = self.max_output.max(Some(tokens));
+    }
+
+    fn choices_at_least(&mut self, choices: u64) {
+        self.choices = self.choices.max(Some(choices));
     }
 }
 

@@ -303,7 +303,7 @@ impl MultipartScanner {
             }
             _ => {
                 let number = whole_number(text).filter(|number| *number > 0);
-                self.ask.choices = number.ok_or_else(|| wrong("a whole number, at least 1"))?;
+                self.ask.choices_at_least(number.ok_or_else(|| wrong("a whole number, at least 1"))?);
             }
         }
         Ok(())

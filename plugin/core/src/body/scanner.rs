@@ -25,7 +25,7 @@ const MARK_BYTES: usize = 8;
 /// scanner.push(br#"el": "gpt-5-mini", "n": 2}"#).unwrap();
 /// let ask = scanner.finish().unwrap();
 /// assert_eq!(ask.model.as_deref(), Some("gpt-5-mini"));
-/// assert_eq!(ask.choices, 2);
+/// assert_eq!(ask.choices, Some(2));
 /// ```
 #[derive(Clone, Debug)]
 pub struct RequestScanner {
@@ -216,8 +216,9 @@ impl Found {
                 }
             }
             Field::N | Field::BestOf | Field::GeminiCandidateCount => {
-                let choices = self.count(field, value, 1)?;
-                self.ask.choices = self.ask.choices.max(choices.unwrap_or(1));
+                if let Some(choices) = self.count(field, value, 1)? {
+                    self.ask.choices_at_least(choices);
+                }
             }
             Field::GenerationConfig if value != Scalar::Null => {
                 return Err(self.wrong(field, "an object"));
