@@ -20,6 +20,7 @@ use super::Failure;
 use super::document::Document;
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Arguments {
     /// The policy, or a gateway configuration with one in it.
     #[arg(long, value_name = "FILE")]

@@ -23,6 +23,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Arguments {
     /// Where to listen; port 0: one that the system chooses.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
