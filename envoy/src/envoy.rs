@@ -47,6 +47,15 @@ impl Envoy {
     pub fn start(program: &Path, site: &Site, workers: u32) -> Self {
         let folder = Folder::new();
         shipped::lay_out(&folder.0, site);
+        Self::run(program, folder, workers)
+    }
+
+    /// Starts what lies in this folder, and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn run(program: &Path, folder: Folder, workers: u32) -> Self {
         let process = command(program, &folder.0)
             .args(["--concurrency", &workers.to_string(), "--admin-address-path", "admin"])
             // Tests read the access log while Envoy runs.
@@ -111,6 +120,11 @@ impl Envoy {
             }
             (counter(envoy, "config_reload") > before.1).then_some(Reload::Taken)
         })
+    }
+
+    /// Where the admin interface listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin
     }
 
     /// All counters and gauges.
@@ -245,15 +259,26 @@ fn last_lines(text: &str, count: usize) -> String {
 
 /// A folder under the system's temporary one, removed at the end.
 #[derive(Debug)]
-struct Folder(PathBuf);
+pub struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    /// An empty one.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    #[expect(clippy::new_without_default, reason = "each is another folder on the disk")]
+    pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("tollgate-envoy-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

@@ -94,6 +94,11 @@ fn a_request_passes_or_learns_why_not() {
     ] {
         assert!(facts.contains(&expected), "{expected:?} is not in {facts:#?}");
     }
+
+    let metrics = gateway.envoy.admin("GET", "/stats/prometheus");
+    for line in ["tollgate_allowed{} 2", "tollgate_denied{tollgate_reason=\"team_rpm_exceeded\"} 1"] {
+        assert!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
     gateway.assert_no_trap();
 }
 

@@ -116,10 +116,8 @@ fn hostile_heads_are_refused_clearly_or_answered_rightly() {
     assert!(wrong.is_empty(), "{wrong:#?}");
     // Whatever the client wrote, the upstream reads what the filter has read.
     for request in gateway.upstream.recording().requests() {
-        assert_eq!(
-            request.path.trim_end_matches(['/', '?']).trim_end_matches("?key="),
-            "/v1/chat/completions"
-        );
+        let path = request.path.split('?').next().unwrap_or_default();
+        assert_eq!(path.trim_end_matches('/'), "/v1/chat/completions");
     }
     gateway.assert_no_trap();
 }

@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_envoy::client::{Connection, Response};
-use tollgate_envoy::envoy::Reload;
+use tollgate_envoy::client::{self, Connection, Response};
+use tollgate_envoy::envoy::{Envoy, Reload};
 use tollgate_envoy::gateway::{Gateway, WORKERS, filter};
-use tollgate_envoy::shipped::Protocol;
+use tollgate_envoy::shipped::{Protocol, Site};
 use tollgate_envoy::world::{chat, configuration, key_of, secret};
+use tollgate_host::provision;
+use tollgate_host::upstream::Upstream;
 
 fn with_limit(rpm: u32, keys: &[&str]) -> Value {
     let keys: serde_json::Map<_, _> = keys.iter().map(|id| ((*id).to_owned(), key_of("ml", id))).collect();
@@ -76,6 +78,22 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
     // A policy with an error changes nothing.
     assert_eq!(gateway.envoy.reload(r#"{"policy": {"version": 2}}"#), Reload::Refused);
     assert!(all("key2").iter().all(|response| response.status == 200));
+}
+
+#[test]
+fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
+    let Some(program) = provision::require(provision::envoy()) else { return };
+    let upstream = Upstream::start_recording().unwrap();
+    let configuration = Some(r#"{"policy": {"version": 2}}"#.to_owned());
+    let site =
+        Site { module: filter(&[]), configuration, upstream: upstream.addr(), protocol: Protocol::Http1 };
+    let mut envoy = Envoy::start(&program, &site, WORKERS);
+    assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 500);
+    assert!(upstream.recording().requests().is_empty());
+
+    // It needs no restart to do better.
+    assert_eq!(envoy.reload(&with_limit(1, &["laptop"]).to_string()), Reload::Taken);
+    assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 200);
 }
 
 #[test]
