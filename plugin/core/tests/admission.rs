@@ -1,5 +1,13 @@
 //! Exactness of admission: never one too many, nothing lost, all or nothing.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail so"
+)]
+
 mod support;
 
 use std::collections::VecDeque;

@@ -1,5 +1,13 @@
 //! Documents: every mistake at once with its place; access against a naive reading.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail so"
+)]
+
 use proptest::prelude::*;
 use tollgate_core::gateway;
 use tollgate_core::policy::access::Levels;
