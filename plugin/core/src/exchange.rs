@@ -3,7 +3,7 @@
 //! ```text
 //! head() -> Hold | Admit | Forward | Answer        body() -> the same
 //! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
-//! answer_head() -> edits of the answer             end() -> the settlement, once
+//! answer_head() -> edits of the answer             answer_body() -> its usage      end() -> the settlement, once
 //! ```
 
 use alloc::borrow::Cow;
@@ -13,13 +13,14 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::admission::{Actual, Admitted, Charges, NotAdmitted, Receipt, Reservation, Why};
-use crate::body::{Ask, RequestScanner};
+use crate::body::{Ask, BodyError, Reader};
 use crate::cell::CellsError;
 use crate::facts::{Decision, Facts};
 use crate::gateway::{Api, Gateway, OnTrouble, Route, Unmatched};
 use crate::head::{Edit, Edits, Head};
 use crate::identity::{Identity, identify};
-use crate::money::Pico;
+use crate::meter::{Meter, Metered, Usage};
+use crate::money::{Pico, Price};
 use crate::policy::{Mode, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::standing::Standing;
@@ -68,6 +69,8 @@ pub struct Exchange {
     shadow: bool,
     edits: Edits,
     reservation: Reservation,
+    price: Option<Price>,
+    meter: Option<Meter>,
     status: u16,
 }
 
@@ -92,7 +95,7 @@ struct Pending {
     /// From the path, where it names one.
     model: Option<String>,
     target: Option<TargetIx>,
-    scanner: RequestScanner,
+    reader: Reader,
     received: u64,
 }
 
@@ -108,6 +111,8 @@ impl Exchange {
             shadow: false,
             edits: Edits::new(),
             reservation: Reservation::default(),
+            price: None,
+            meter: None,
             status: 0,
         }
     }
@@ -174,14 +179,20 @@ impl Exchange {
             if length.is_some_and(|length| length > gateway.max_body) {
                 return Err(Refusal::BodyTooLarge { max: gateway.max_body });
             }
-            if head.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
-                return Err(Refusal::UnsupportedEncoding);
-            }
+            let encoding = match head.all("content-encoding").next() {
+                None => None,
+                Some(encoding) => {
+                    Some(core::str::from_utf8(encoding).map_err(|_| Refusal::UnsupportedEncoding)?)
+                }
+            };
+            let reader = Reader::for_head(head.text("content-type"), encoding).map_err(unreadable)?;
+            // An encoded answer hides its usage.
+            self.edits.push(Edit::Remove("accept-encoding".into()));
             self.stage = Stage::Body(Box::new(Pending {
                 key: key.to_string(),
                 model,
                 target: route.target,
-                scanner: RequestScanner::default(),
+                reader,
                 received: 0,
             }));
             return Ok(Step::Hold);
@@ -203,7 +214,7 @@ impl Exchange {
         let read = if pending.received > max {
             Err(Refusal::BodyTooLarge { max })
         } else {
-            pending.scanner.push(bytes).map_err(unreadable)
+            pending.reader.push(bytes).map_err(unreadable)
         };
         match read {
             Err(refusal) => self.refuse_always(refusal),
@@ -222,8 +233,8 @@ impl Exchange {
             return Step::Hold;
         };
         let gateway = Rc::clone(&self.gateway);
-        let Pending { key, model, target, scanner, .. } = *pending;
-        let ask = match scanner.finish() {
+        let Pending { key, model, target, reader, .. } = *pending;
+        let ask = match reader.finish() {
             Ok(ask) => ask,
             Err(error) => return self.refuse_always(unreadable(error)),
         };
@@ -257,6 +268,7 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         self.may_call(gateway, identity, &target.name)?;
         self.facts.target = Some(target.name.clone());
+        self.price = target.price;
         self.edits.push(Edit::Replace("x-tollgate-target", target.name.to_string()));
         let principals = identity.principals(&gateway.prefix, Some((ix, target)));
         let budgeted = principals.iter().any(|principal| principal.budget.is_some());
@@ -319,9 +331,24 @@ impl Exchange {
         }
         let mut edits = Edits::new();
         if matches!(self.stage, Stage::Running(_)) {
+            if reads_body(self.api) && head.all("content-encoding").next().is_none() {
+                self.meter = Some(Meter::new(self.api, head.text("content-type")));
+            }
             self.standing.headers(self.gateway.headers, |name, value| edits.push(Edit::Replace(name, value)));
         }
         edits
+    }
+
+    /// Whether the bytes of the answer are to be told to [`Exchange::answer_body`].
+    pub fn reads_answer(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// The next bytes of the answer.
+    pub fn answer_body(&mut self, bytes: &[u8]) {
+        if let Some(meter) = &mut self.meter {
+            meter.push(bytes);
+        }
     }
 
     /// The end of the stream, however it came: what is to be settled. Only the first call has anything.
@@ -330,19 +357,54 @@ impl Exchange {
             return None;
         };
         self.facts.status = self.status;
-        let actual = self.actual(complete);
+        let metered = self.meter.take().map(Meter::finish);
+        let (actual, usage) = self.actual(metered, complete);
+        self.facts.usage = usage;
         self.facts.cost = actual.cost;
         self.facts.estimated = actual.estimated;
         receipt.map(|receipt| (receipt, actual))
     }
 
-    fn actual(&self, complete: bool) -> Actual {
+    /// As reported; without a report: nothing if there was no answer or it is an error, the estimate for a
+    /// complete one, the input's estimate and the output seen for one that broke off.
+    fn actual(&self, metered: Option<Metered>, complete: bool) -> (Actual, Option<Usage>) {
         let Reservation { input_tokens, tokens, cost } = self.reservation;
-        if self.status == 0 || self.status >= 400 {
-            return Actual::default();
+        let whole = complete && metered.is_none_or(|metered| metered.complete);
+        let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
+        match metered.and_then(|metered| metered.usage) {
+            Some(usage) => {
+                let output = if whole { usage.output } else { usage.output.max(seen) };
+                let usage = Usage { output, ..usage };
+                let actual = Actual {
+                    tokens: usage.input.saturating_add(output),
+                    cost: self.cost(usage),
+                    estimated: !whole,
+                };
+                (actual, Some(usage))
+            }
+            None if self.status == 0 || self.status >= 400 => (Actual::default(), None),
+            None if whole => (Actual { tokens, cost, estimated: true }, None),
+            None => {
+                let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
+                let tokens = input_tokens.saturating_add(seen);
+                (Actual { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
+            }
         }
-        let tokens = if complete { tokens } else { input_tokens };
-        Actual { tokens, cost, estimated: true }
+    }
+
+    fn cost(&self, usage: Usage) -> Pico {
+        let Some(price) = self.price else { return Pico(0) };
+        let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);
+        let parts = [
+            (fresh, price.input),
+            (usage.cached_input, price.cached_input),
+            (usage.cache_write, price.cache_write),
+            (usage.output, price.output),
+            (1, price.request),
+        ];
+        Pico(parts.into_iter().fold(0, |sum: u128, (tokens, price)| {
+            sum.saturating_add(u128::from(tokens).saturating_mul(price.0))
+        }))
     }
 
     fn forward(&mut self, receipt: Option<Receipt>) -> Step {
@@ -418,8 +480,11 @@ impl Exchange {
     }
 }
 
-fn unreadable(error: crate::body::BodyError) -> Refusal {
-    Refusal::InvalidBody(Cow::Owned(error.to_string()))
+fn unreadable(error: BodyError) -> Refusal {
+    match error {
+        BodyError::UnsupportedEncoding { .. } => Refusal::UnsupportedEncoding,
+        other => Refusal::InvalidBody(Cow::Owned(other.to_string())),
+    }
 }
 
 fn is_unreadable(refusal: &Refusal) -> bool {

@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::identity::Identity;
+use crate::meter::Usage;
 use crate::money::Pico;
 use crate::refusal::dollars;
 use crate::time::Timestamp;
@@ -64,6 +65,8 @@ pub struct Facts {
     pub key: Option<Box<str>>,
     /// What was called.
     pub target: Option<Box<str>>,
+    /// The tokens of it, reported or (where `estimated`) seen.
+    pub usage: Option<Usage>,
     /// What it cost.
     pub cost: Pico,
     /// Whether the cost rests on an estimate.
@@ -101,8 +104,15 @@ impl Facts {
         ];
         fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?.to_string()))));
         fields.extend(self.reason.as_ref().map(|reason| ("tollgate.reason", reason.to_string())));
+        if let Some(usage) = self.usage {
+            fields.push(("tollgate.input_tokens", usage.input.to_string()));
+            fields.push(("tollgate.output_tokens", usage.output.to_string()));
+            fields.push(("tollgate.cached_tokens", usage.cached_input.to_string()));
+        }
         if self.cost > Pico(0) {
             fields.push(("tollgate.cost", dollars(self.cost)));
+        }
+        if self.usage.is_some() || self.cost > Pico(0) {
             fields.push(("tollgate.estimated", self.estimated.to_string()));
         }
         fields

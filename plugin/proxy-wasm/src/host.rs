@@ -23,6 +23,7 @@ pub enum Map {
 #[repr(u32)]
 pub enum Buffer {
     RequestBody = 0,
+    ResponseBody = 1,
     Configuration = 7,
 }
 
@@ -48,13 +49,6 @@ unsafe extern "C" {
         size: *mut usize,
     ) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
-    fn proxy_get_header_map_value(
-        map: u32,
-        name: *const u8,
-        name_size: usize,
-        data: *mut *mut u8,
-        size: *mut usize,
-    ) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_replace_header_map_value(
         map: u32,
@@ -156,14 +150,6 @@ pub fn buffer(kind: Buffer, start: usize, most: usize) -> Result<Vec<u8>, HostSt
 pub fn head(map: Map) -> Result<Vec<u8>, HostStatus> {
     // SAFETY: as above.
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
-}
-
-/// One header's value.
-pub fn header(map: Map, name: &str) -> Result<Vec<u8>, HostStatus> {
-    // SAFETY: as above; the name is read during the call only.
-    returned(|data, size| unsafe {
-        proxy_get_header_map_value(map as u32, name.as_ptr(), name.len(), data, size)
-    })
 }
 
 /// The fields of a serialized map: a count, then the sizes of each name and value, then each with a zero

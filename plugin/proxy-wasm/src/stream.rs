@@ -103,6 +103,19 @@ impl Carrier {
         self.exchange.body(&[], true, self.plugin.now())
     }
 
+    fn read_answer(&mut self, size: usize) {
+        let mut start = 0;
+        while self.exchange.reads_answer() && start < size {
+            let piece =
+                host::buffer(Buffer::ResponseBody, start, PIECE.min(size - start)).unwrap_or_default();
+            if piece.is_empty() {
+                break;
+            }
+            start += piece.len();
+            self.exchange.answer_body(&piece);
+        }
+    }
+
     fn end(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.end(complete) {
             self.plugin.keep(settle(&mut self.plugin.cells(), receipt, actual));
@@ -176,8 +189,8 @@ impl HttpContext for Stream {
         if let Some(carrier) = &mut self.0
             && !carrier.replied
         {
-            let status = host::header(Map::Response, ":status").unwrap_or_default();
-            let edits = carrier.exchange.answer_head(&Head::new(&[(b":status", &status)]));
+            let map = host::head(Map::Response).unwrap_or_default();
+            let edits = carrier.exchange.answer_head(&Head::new(&host::fields(&map)));
             carrier.apply(Map::Response, edits);
             if end_of_stream {
                 carrier.end(true);
@@ -186,11 +199,14 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _: usize, end_of_stream: bool) -> Action {
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if let Some(carrier) = &mut self.0
-            && end_of_stream
+            && !carrier.replied
         {
-            carrier.end(true);
+            carrier.read_answer(size);
+            if end_of_stream {
+                carrier.end(true);
+            }
         }
         Action::Continue
     }

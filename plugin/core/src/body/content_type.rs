@@ -10,6 +10,7 @@ const SHOWN: usize = 64;
 
 /// Reads a body of either kind.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "one for each stream, within what its owner boxes")]
 pub enum Reader {
     /// `application/json`, and bodies that do not say what they are.
     Json(RequestScanner),
