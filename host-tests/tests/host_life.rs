@@ -201,6 +201,23 @@ fn an_injected_status_is_what_the_module_gets() {
 }
 
 #[test]
+fn a_lost_swap_is_lost_to_somebody_who_wrote_before() {
+    let process = Process::builder(&modules::cells()).log(Log::discard()).start(b"p").unwrap();
+    let mut vm = process.worker().unwrap();
+    process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
+    let id = vm.open(Default::default()).unwrap();
+    vm.request_headers(id, post(), true).unwrap();
+    assert_eq!(process.shared_data().get(b"cell").unwrap(), (vec![1, 0, 0, 0], 1), "a creation is not lost");
+    process.faults().clear();
+    process.faults().inject(Some(HostCall::SetSharedData), When::Next(3), Effect::LoseSwap);
+    let id = vm.open(Default::default()).unwrap();
+    vm.request_headers(id, post(), true).unwrap();
+    let (value, cas) = process.shared_data().get(b"cell").unwrap();
+    assert_eq!((value, cas), (vec![2, 0, 0, 0], 5), "three writes of another, then its own");
+    assert_eq!(vm.count(HostCall::SetSharedData), 5);
+}
+
+#[test]
 fn every_nth_and_the_nth_call_can_fail() {
     let hits = |when| {
         let process = probe().log(Log::discard()).start(b"t").unwrap();

@@ -279,6 +279,14 @@ fn a_body_over_the_buffer_limit_gets_the_hosts_own_413() {
 }
 
 #[test]
+fn a_refusal_of_a_body_over_the_limit_is_the_modules_own() {
+    let mut host = Recorder::with("prcccccccccc", |builder| builder.buffer_limit(10));
+    let id = host.open();
+    host.vm.request_headers(id, post(), false).unwrap();
+    assert_eq!(reply_of(host.vm.request_body(id, &[b'x'; 100], false).unwrap()).status, 403);
+}
+
+#[test]
 fn a_body_that_is_not_held_may_be_of_any_size() {
     let mut host = Recorder::with("cccccccccccc", |builder| builder.buffer_limit(10));
     let id = host.open();

@@ -9,7 +9,8 @@ pub enum Dialect {
     Envoy,
     /// nginx with WasmX (ngx_wasm_module): strict numbers per key, a key is the CRC32 of its name, `set(None)` removes.
     /// Properties are text; no trailers, no pause in response headers, `end_of_stream` is false in headers callbacks;
-    /// unsupported calls trap; a module that imports `proxy_get_log_level` does not load.
+    /// unsupported calls, a second local reply and a second tick period trap; a module that imports
+    /// `proxy_get_log_level` does not load.
     WasmX,
     /// A host that says `Ok` to everything that would need memory between requests, and keeps nothing: no shared data,
     /// queues, ticks or metrics (as FastEdge does for shared data).

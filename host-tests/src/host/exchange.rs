@@ -112,9 +112,7 @@ impl Vm {
         let stream = self.open_stream(id)?;
         stream.logging = true;
         stream.flags |= ending.flags();
-        if stream.details.is_empty() {
-            stream.details = ending.details().to_owned();
-        }
+        let details = stream.details.get_or_insert_with(|| ending.details().to_owned()).clone();
         let id = id.0;
         if let Some(log) = self.exports.log.clone() {
             self.enter(id, "proxy_on_log", |store| log.call(store, id))?;
@@ -136,7 +134,7 @@ impl Vm {
         if stream.root != self.newest_root() {
             self.retire_roots()?;
         }
-        Ok(ClosedStream { properties: stream.properties(), status: stream.status(), details: stream.details })
+        Ok(ClosedStream { properties: stream.properties(), status: stream.status(), details })
     }
 
     /// A property that the module wrote with `set_property`, while the stream is open.
@@ -221,9 +219,11 @@ impl Vm {
         };
         let action = self.enter(id.0, name, |store| callback.call(store, (id.0, size, u32::from(end))))?;
         if action != CONTINUE {
-            let side = self.open_stream(id)?.side_mut(direction);
+            let stream = self.open_stream(id)?;
+            let decided = stream.reply.is_some() || stream.closed;
+            let side = stream.side_mut(direction);
             side.body_held = true;
-            if side.body.len() > limit && !side.resume {
+            if side.body.len() > limit && !side.resume && !decided {
                 return self.too_large(id, direction);
             }
         }
@@ -303,7 +303,7 @@ impl Vm {
         let stream = self.open_stream(id)?;
         stream.replied = true;
         stream.request.abandon();
-        stream.details.clone_from(&reply.details);
+        stream.details = Some(reply.details.clone());
         let status = reply.status as u16;
         let headers = reply_headers(&reply);
         if stream.response.headers_sent {

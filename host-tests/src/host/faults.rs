@@ -12,6 +12,10 @@ pub enum Effect {
     Answer(Status),
     /// The module traps in the call: its VM is dead.
     Trap,
+    /// Another writer is faster: it writes the same value again just before this call, so that a compare-and-swap is
+    /// lost as it is lost in reality. Where no value is, nothing happens: on Envoy a creation never mismatches, and
+    /// `Answer(CasMismatch)` there would be a lie that no host tells. For `SetSharedData` only.
+    LoseSwap,
 }
 
 /// Which of the calls go wrong, counted from the injection.
@@ -30,10 +34,10 @@ pub enum When {
 /// The faults of a process, common to its VMs. A clone is another handle.
 ///
 /// ```
-/// use tollgate_host::host::{Effect, Faults, HostCall, Status, When};
+/// use tollgate_host::host::{Effect, Faults, HostCall, When};
 /// let faults = Faults::default();
 /// // Two lost swaps, then a dead VM at the hundredth host call of any kind.
-/// faults.inject(Some(HostCall::SetSharedData), When::Next(2), Effect::Answer(Status::CasMismatch));
+/// faults.inject(Some(HostCall::SetSharedData), When::Next(2), Effect::LoseSwap);
 /// faults.inject(None, When::Nth(100), Effect::Trap);
 /// ```
 #[derive(Debug, Clone, Default)]

@@ -44,6 +44,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! Headers reach the module as the embedder gives them. Envoy itself joins some that come twice before any filter sees
+//! them (two `authorization` headers are one with a comma in it); a test of that gives the joined value.
+//!
 //! What it leaves out: gRPC calls (they answer as to a cluster that is not there), layer-4 filters, WASI beyond the
 //! handful of functions that a standard library links.
 

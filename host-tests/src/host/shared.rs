@@ -72,6 +72,14 @@ impl SharedData {
         }
     }
 
+    /// Writes the value that is there once more: who has read it before loses the next swap.
+    pub fn write_again(&self, key: &[u8]) {
+        if let Ok((value, cas)) = self.get(key) {
+            // Lost to yet another writer: that one changed the number just as well.
+            let _ = self.set(key, Some(&value), cas);
+        }
+    }
+
     /// Takes an entry away as WasmX does when its zone is full: its numbers start from 1 again.
     pub fn evict(&self, key: &[u8]) {
         let crc = crc32(key).to_le_bytes();

@@ -97,6 +97,8 @@ pub(crate) struct VmState {
     /// Used again by every call that returns data.
     pub(crate) scratch: Vec<u8>,
     pub(crate) turn: Option<Turn>,
+    /// An injected fault: somebody else writes before the next write.
+    pub(crate) lose_swap: bool,
     pub(crate) limits: StoreLimits,
     /// SplitMix64 state of `random_get`.
     pub(crate) random: u64,
@@ -124,6 +126,7 @@ impl VmState {
             counts: [0; HostCall::COUNT],
             scratch: Vec::new(),
             turn: None,
+            lose_swap: false,
             limits,
             random,
         }

@@ -217,7 +217,8 @@ pub(crate) struct Stream {
     /// `on_log` runs: headers of both directions can be read again.
     pub(crate) logging: bool,
     pub(crate) flags: u64,
-    pub(crate) details: String,
+    /// `response.code_details`: a local reply's own, possibly empty, or the ending's.
+    pub(crate) details: Option<String>,
     /// What the module wrote with `set_property`, by the path as it wrote it.
     pub(crate) written: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -236,7 +237,7 @@ impl Stream {
             closed: false,
             logging: false,
             flags: 0,
-            details: String::new(),
+            details: None,
             written: BTreeMap::new(),
         }
     }

@@ -64,6 +64,10 @@ impl Call<'_> {
         match state.shared.faults.check(call) {
             None => Ok(()),
             Some(Effect::Answer(status)) => Err(Refusal::Status(status)),
+            Some(Effect::LoseSwap) => {
+                state.lose_swap = true;
+                Ok(())
+            }
             Some(Effect::Trap) => Err(Refusal::trap(format!("injected fault in {call:?}"))),
         }
     }

@@ -134,7 +134,7 @@ fn response(stream: &Stream, field: &[u8], value: Value<'_>) -> Answer {
     let headers = side.headers.as_ref().filter(|_| side.headers_open || stream.logging);
     match field {
         b"code" if stream.status() != 0 => value.number(u64::from(stream.status())),
-        b"code_details" if !stream.details.is_empty() => value.text(&stream.details),
+        b"code_details" => value.text(stream.details.as_ref().ok_or(Status::NotFound)?),
         b"flags" => value.number(stream.flags),
         b"size" => value.number(side.size),
         _ => match field.strip_prefix(b"headers\0") {

@@ -37,6 +37,9 @@ fn set(call: &mut Call<'_>, key: u32, key_size: u32, value: u32, value_size: u32
     let (key, bytes) = (slice(memory, key, key_size)?, slice(memory, value, value_size)?);
     // The SDK's `None` is a null pointer.
     let bytes = (value != 0 || value_size != 0).then_some(bytes);
+    if std::mem::take(&mut state.lose_swap) {
+        state.shared.data.write_again(key);
+    }
     Ok(state.shared.data.set(key, bytes, cas)?)
 }
 

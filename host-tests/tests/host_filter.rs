@@ -1,0 +1,142 @@
+//! The filter itself in the host: exactly the limit, in every schedule, on every dialect.
+
+mod modules;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use modules::ok;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tollgate_host::host::{
+    CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Module, Process, SharedData,
+    StreamInfo, Vm, When, interleave,
+};
+
+const KEY: &str = "a-key-of-another-gateway";
+const UNLIMITED_KEY: &str = "a-key-without-limits";
+const LIMIT: usize = 2;
+
+fn filter() -> &'static Module {
+    static MODULE: OnceLock<Module> = OnceLock::new();
+    MODULE.get_or_init(|| {
+        let path = tollgate_host::module::build(&[]).expect("the filter builds");
+        Module::load(path).expect("the filter loads")
+    })
+}
+
+/// One limited team with a key, one team without limits with another; both may call `/reports`.
+fn configuration() -> Vec<u8> {
+    let digest = |key: &str| format!("sha256:{:x}", Sha256::digest(key));
+    let policy = json!({
+        "version": 1,
+        "targets": { "reports-api": {} },
+        "organizations": {
+            "acme": { "name": "Acme", "access": { "targets": ["reports-api"] }, "limits": { "rph": 1000 } },
+            "open": { "name": "Open", "access": { "targets": ["reports-api"] } }
+        },
+        "teams": {
+            "blue": { "organization": "acme", "name": "Blue", "limits": { "rpm": LIMIT } },
+            "free": { "organization": "open", "name": "Free" }
+        },
+        "keys": {
+            "limited": { "team": "blue", "digest": digest(KEY), "limits": { "rpm": LIMIT } },
+            "unlimited": { "team": "free", "digest": digest(UNLIMITED_KEY) }
+        }
+    });
+    let gateway: Value =
+        json!({ "policy": policy, "routes": [{ "path": "/reports", "target": "reports-api" }] });
+    gateway.to_string().into_bytes()
+}
+
+fn process(data: SharedData) -> (Process, CapturedLog) {
+    let (sink, log) = Log::capture();
+    let (clock, _) = Clock::manual(Duration::from_secs(1_800_000_000));
+    let builder = Process::builder(filter()).shared_data(data).clock(clock).log(sink);
+    (builder.start(&configuration()).expect("the configuration is right"), log)
+}
+
+/// The status that the caller sees.
+fn call(vm: &mut Vm, key: &str) -> u16 {
+    let bearer = format!("Bearer {key}");
+    let head = HeaderMap::from([
+        (":method", "GET"),
+        (":path", "/reports"),
+        (":authority", "gateway"),
+        (":scheme", "http"),
+        ("authorization", &bearer),
+    ]);
+    let stream = vm.open(StreamInfo::default()).unwrap();
+    let status = match vm.request_headers(stream, head, true).unwrap() {
+        Flow::Reply(reply) => reply.status,
+        Flow::Forward(_) => {
+            vm.response_headers(stream, ok(), true).unwrap();
+            200
+        }
+        flow => panic!("a request without a body is decided in its head, not {flow:?}"),
+    };
+    vm.close(stream, &Ending::Complete).unwrap();
+    status
+}
+
+fn admitted(statuses: &[u16]) -> usize {
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
+    statuses.iter().filter(|status| **status == 200).count()
+}
+
+fn exactly_the_limit_in_five_thousand_schedules(dialect: Dialect) {
+    let (process, _) = process(SharedData::new(dialect));
+    let mut vms: Vec<Vm> = (0..3).map(|_| process.worker().unwrap()).collect();
+    for seed in 0..5_000 {
+        process.shared_data().clear();
+        let done = interleave(seed, &mut vms, |_, vm| call(vm, KEY));
+        assert_eq!(admitted(&done.results), LIMIT, "seed {seed}: {:?}", done.trace);
+    }
+}
+
+#[test]
+fn exactly_the_limit_is_admitted_in_every_schedule_on_envoy() {
+    exactly_the_limit_in_five_thousand_schedules(Dialect::Envoy);
+}
+
+#[test]
+fn exactly_the_limit_is_admitted_in_every_schedule_on_wasmx() {
+    exactly_the_limit_in_five_thousand_schedules(Dialect::WasmX);
+}
+
+#[test]
+fn a_storm_of_lost_swaps_never_admits_more() {
+    for dialect in [Dialect::Envoy, Dialect::WasmX] {
+        let (process, _) = process(SharedData::new(dialect));
+        let mut vms: Vec<Vm> = (0..3).map(|_| process.worker().unwrap()).collect();
+        process.faults().inject(Some(HostCall::SetSharedData), When::Every(3), Effect::LoseSwap);
+        for seed in 0..300 {
+            process.shared_data().clear();
+            let done = interleave(seed, &mut vms, |_, vm| call(vm, KEY));
+            assert_eq!(admitted(&done.results), LIMIT, "{dialect:?}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_trap_in_one_vm_leaves_the_counters_to_the_others() {
+    let (process, _) = process(SharedData::new(Dialect::Envoy));
+    let mut vms: Vec<Vm> = (0..2).map(|_| process.worker().unwrap()).collect();
+    assert_eq!(call(&mut vms[0], KEY), 200);
+    process.faults().inject(None, When::Nth(1), Effect::Trap);
+    let stream = vms[0].open(StreamInfo::default());
+    assert!(stream.is_err() || vms[0].request_headers(stream.unwrap(), modules::post(), true).is_err());
+    vms[0].reload().unwrap();
+    assert_eq!([call(&mut vms[0], KEY), call(&mut vms[1], KEY)], [200, 429]);
+}
+
+#[test]
+fn a_host_without_shared_data_serves_keys_without_limits_and_refuses_the_others() {
+    for dialect in [Dialect::Forgetful, Dialect::Unimplemented] {
+        let (process, log) = process(SharedData::new(dialect));
+        let mut vm = process.worker().unwrap();
+        assert_eq!(call(&mut vm, KEY), 503, "{dialect:?}: {:?}", log.lines());
+        assert_eq!(call(&mut vm, UNLIMITED_KEY), 200, "{dialect:?}: {:?}", log.lines());
+        assert_eq!(call(&mut vm, "unknown"), 401);
+    }
+}
