@@ -19,19 +19,19 @@ use self::document::LoadError;
 
 /// Keys, access, limits and budgets for LLM and API traffic, decided in the proxy.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Arguments {
+#[command(name = "tollgate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// Without a command: `serve`.
     #[command(flatten)]
-    serve: serve::Arguments,
+    serve: serve::Serve,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the filter in wasmtime behind an HTTP server.
-    Serve(serve::Arguments),
+    Serve(serve::Serve),
     /// Validate policies and gateway configurations: every error and warning with its place.
     Check {
         /// The documents; one with a `policy` field is read as a gateway configuration.
@@ -39,7 +39,7 @@ enum Command {
         files: Vec<PathBuf>,
     },
     /// Show whether a key may call a target, and each step that leads there.
-    Explain(explain::Arguments),
+    Explain(explain::Explain),
     /// Mint a key, or digest one.
     Key {
         #[command(subcommand)]
@@ -73,7 +73,7 @@ impl Failure {
 
 /// Runs what the arguments say.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Cli::parse();
     let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
         Command::Check { files } => check::run(&files).map_err(Failure::from),
