@@ -2,5 +2,6 @@
 
 pub mod host;
 pub mod module;
+pub mod provision;
 pub mod serve;
 pub mod upstream;

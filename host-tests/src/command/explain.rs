@@ -20,7 +20,8 @@ use super::Failure;
 use super::document::Document;
 
 #[derive(Debug, Args)]
-pub struct Explain {
+#[group(skip)]
+pub struct Arguments {
     /// The policy, or a gateway configuration with one in it.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
@@ -33,7 +34,7 @@ pub struct Explain {
 }
 
 /// Exit code 0: allowed, as far as limits and budgets have something left; 1: refused.
-pub fn run(arguments: &Explain) -> Result<ExitCode, Failure> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (document, _) = Document::load(&arguments.policy)?;
     let key = match arguments.key.as_str() {
         "-" => {

@@ -25,13 +25,13 @@ struct Cli {
     command: Option<Command>,
     /// Without a command: `serve`.
     #[command(flatten)]
-    serve: serve::Serve,
+    serve: serve::Arguments,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the filter in wasmtime behind an HTTP server.
-    Serve(serve::Serve),
+    Serve(serve::Arguments),
     /// Validate policies and gateway configurations: every error and warning with its place.
     Check {
         /// The documents; one with a `policy` field is read as a gateway configuration.
@@ -39,7 +39,7 @@ enum Command {
         files: Vec<PathBuf>,
     },
     /// Show whether a key may call a target, and each step that leads there.
-    Explain(explain::Explain),
+    Explain(explain::Arguments),
     /// Mint a key, or digest one.
     Key {
         #[command(subcommand)]

@@ -23,7 +23,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
-pub struct Serve {
+#[group(skip)]
+pub struct Arguments {
     /// Where to listen; port 0: one that the system chooses.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
     listen: SocketAddr,
@@ -64,7 +65,7 @@ pub enum Error {
     System(#[from] io::Error),
 }
 
-pub fn run(arguments: &Serve) -> Result<ExitCode, Error> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (mut source, demo) = source(arguments)?;
     let configuration = read(&mut source)?;
     let (target, simulated) = upstream(arguments)?;
@@ -105,7 +106,7 @@ pub fn run(arguments: &Serve) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(arguments: &Serve) -> Result<(Source, bool), Error> {
+fn source(arguments: &Arguments) -> Result<(Source, bool), Error> {
     Ok(match (&arguments.config, &arguments.policy) {
         (Some(path), _) => (Source::configuration(path), false),
         (None, Some(path)) => (Source::policy(path), false),
@@ -113,7 +114,7 @@ fn source(arguments: &Serve) -> Result<(Source, bool), Error> {
     })
 }
 
-fn upstream(arguments: &Serve) -> Result<(Target, Option<Upstream>), Error> {
+fn upstream(arguments: &Arguments) -> Result<(Target, Option<Upstream>), Error> {
     let (mut target, simulated) = match &arguments.upstream {
         Some(url) => (Target::parse(url)?, None),
         None => {

@@ -101,28 +101,31 @@ fn check_exports(module: &wasmtime::Module) -> Result<(), ModuleError> {
     Ok(())
 }
 
-/// The callbacks of a module, looked up once. One that is not there is not called.
+/// A callback of the module; one that it does not export is not called.
+type Callback<Parameters, Result = ()> = Option<TypedFunc<Parameters, Result>>;
+
+/// The callbacks of a module, looked up once.
 pub(crate) struct Exports {
     pub(crate) allocate: TypedFunc<u32, u32>,
-    pub(crate) initialize: Option<TypedFunc<(), ()>>,
-    pub(crate) context_create: Option<TypedFunc<(u32, u32), ()>>,
-    pub(crate) vm_start: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) configure: Option<TypedFunc<(u32, u32), u32>>,
-    pub(crate) tick: Option<TypedFunc<u32, ()>>,
-    pub(crate) queue_ready: Option<TypedFunc<(u32, u32), ()>>,
+    pub(crate) initialize: Callback<()>,
+    pub(crate) context_create: Callback<(u32, u32)>,
+    pub(crate) vm_start: Callback<(u32, u32), u32>,
+    pub(crate) configure: Callback<(u32, u32), u32>,
+    pub(crate) tick: Callback<u32>,
+    pub(crate) queue_ready: Callback<(u32, u32)>,
     pub(crate) request: Callbacks,
     pub(crate) response: Callbacks,
-    pub(crate) http_call_response: Option<TypedFunc<(u32, u32, u32, u32, u32), ()>>,
-    pub(crate) log: Option<TypedFunc<u32, ()>>,
-    pub(crate) done: Option<TypedFunc<u32, u32>>,
-    pub(crate) delete: Option<TypedFunc<u32, ()>>,
+    pub(crate) http_call_response: Callback<(u32, u32, u32, u32, u32)>,
+    pub(crate) log: Callback<u32>,
+    pub(crate) done: Callback<u32, u32>,
+    pub(crate) delete: Callback<u32>,
 }
 
 /// The callbacks of one direction.
 pub(crate) struct Callbacks {
-    pub(crate) headers: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) body: Option<TypedFunc<(u32, u32, u32), u32>>,
-    pub(crate) trailers: Option<TypedFunc<(u32, u32), u32>>,
+    pub(crate) headers: Callback<(u32, u32, u32), u32>,
+    pub(crate) body: Callback<(u32, u32, u32), u32>,
+    pub(crate) trailers: Callback<(u32, u32), u32>,
 }
 
 impl Exports {

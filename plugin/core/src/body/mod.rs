@@ -1,42 +1,117 @@
-//! What a request body asks for, read as it arrives and decided on the whole.
+//! What a request's body asks for.
+//!
+//! The host holds the body; a [`Reader`] is fed each callback's new bytes, keeps nothing of them but the
+//! fields that the decision reads, and answers with an [`Ask`] once the body has ended. Whatever the
+//! upstream might read differently is refused, so that nothing is decided on one body and done with another.
 
+mod content_type;
+mod error;
+mod fields;
+mod multipart;
+mod rewrite;
 mod scanner;
-
-pub use scanner::{BodyError, RequestScanner};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::ops::Range;
+
+pub use content_type::Reader;
+pub use error::BodyError;
+pub use multipart::MultipartScanner;
+pub use rewrite::{ReplacePrefix, include_usage, prefix_to_hold};
+pub use scanner::RequestScanner;
+
+/// The longest name of a target, in bytes.
+pub const MAX_NAME: usize = 256;
+
+/// The most names a `models` list may hold.
+pub const MAX_FALLBACKS: usize = 32;
+
+/// The deepest nesting of a JSON body. `serde_json` stops at the same depth, and no API asks for more.
+pub const MAX_DEPTH: usize = 127;
 
 /// What a body asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
-    /// The target.
+    /// `model`
     pub model: Option<Box<str>>,
-    /// Other targets that may serve the call; each must be allowed.
+    /// Every name in `models`, at most [`MAX_FALLBACKS`].
     pub fallbacks: Vec<Box<str>>,
-    /// Whether the answer is to be streamed.
+    /// `stream` is true.
     pub stream: bool,
-    /// The most output tokens the caller wants; the larger, where several spellings are used.
+    /// `stream_options`
+    pub stream_options: StreamOptions,
+    /// The most tokens one choice may have: the larger of the spellings.
     pub max_output: Option<u64>,
-    /// How many answers the caller wants (`n`, `best_of`, `candidateCount`); the largest.
+    /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, never 0;
+    /// `None` means one.
     pub choices: Option<u64>,
-    /// Whether it refers to content that it does not contain (URLs, file ids, earlier responses).
+    /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation.
     pub hidden_content: bool,
-    /// Its length.
+    /// The body's length.
     pub bytes: u64,
 }
 
-/// Content that a body does not show and that every JSON envelope adds: roles, separators, tool preambles.
+/// What every request adds to the text of its body: roles, separators, tool preambles.
 const ENVELOPE_TOKENS: u64 = 64;
 
 impl Ask {
     /// No input of these bytes has more tokens: one a byte, and a constant.
+    #[must_use]
     pub fn most_input_tokens(&self) -> u64 {
         self.bytes.saturating_add(ENVELOPE_TOKENS)
     }
 
-    /// Tokens of the input, as estimated for token limits: four bytes a token.
+    /// Tokens of the input as token limits estimate them: four bytes a token.
+    #[must_use]
     pub fn likely_input_tokens(&self) -> u64 {
         self.bytes.div_ceil(4)
     }
+
+    fn output_at_most(&mut self, tokens: u64) {
+        self.max_output = self.max_output.max(Some(tokens));
+    }
+
+    fn choices_at_least(&mut self, choices: u64) {
+        self.choices = self.choices.max(Some(choices));
+    }
+}
+
+/// The member `stream_options`; ranges are bytes of the body.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum StreamOptions {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is `null`.
+    Null {
+        /// Where the `null` is.
+        at: Range<u64>,
+    },
+    /// It is an object.
+    Object {
+        /// Where the object is, braces included.
+        at: Range<u64>,
+        /// It has no members.
+        empty: bool,
+        /// Its member `include_usage`.
+        include_usage: Option<Switch>,
+    },
+}
+
+impl StreamOptions {
+    /// Whether the client asked for usage itself.
+    #[must_use]
+    pub fn includes_usage(&self) -> bool {
+        matches!(self, Self::Object { include_usage: Some(Switch { on: true, .. }), .. })
+    }
+}
+
+/// A truth value and where it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// `true`; neither `false` nor `null`.
+    pub on: bool,
+    /// Where the value is.
+    pub at: Range<u64>,
 }

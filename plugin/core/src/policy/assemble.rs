@@ -265,8 +265,16 @@ impl Assembly {
         };
         let position = self.policy.keys.reserve(id);
         let new = self.policy.keys.define(position, key);
-        if new && !self.policy.enter_digests(position) {
-            report.within("digest", |report| report.error(Problem::DuplicateDigest));
+        if new {
+            let [current_is_new, previous_is_new] = self.policy.enter_digests(position);
+            if !current_is_new {
+                report.within("digest", |report| report.error(Problem::DuplicateDigest));
+            }
+            if !previous_is_new {
+                report.within("previous", |report| {
+                    report.within("digest", |report| report.error(Problem::DuplicateDigest));
+                });
+            }
         }
         new
     }

@@ -27,7 +27,8 @@ pub(super) fn across(
         within(team.member_allowance.as_deref(), &above, &place, ["member_limits", "member_budget"], report);
         target_limits_within(policy, team, organization, &place, report);
         for (user, _) in &team.members {
-            if !is_member(&organization.members, *user) {
+            // A user that does not exist was reported as such.
+            if policy.users.get(user.0).is_some() && !is_member(&organization.members, *user) {
                 let user = policy.users.name(user.0).to_string();
                 let at = pointer(&place, &["members", &user]);
                 let of = format!("organization `{}`", organization.id);
@@ -35,15 +36,13 @@ pub(super) fn across(
             }
         }
     }
-    for (_, id, organization) in policy.organizations.iter() {
-        let place = pointer(base, &["organizations", id]);
+    for (_, _, organization) in policy.organizations.iter() {
         for (user, _) in &organization.members {
             let Some(record) = policy.users.get(user.0) else { continue };
             let above = [Above::organization(organization)];
             let at = pointer(base, &["users", &record.id]);
             within(record.allowance.as_deref(), &above, &at, ["limits", "budget"], report);
         }
-        let _ = place;
     }
     for (_, id, key) in policy.keys.iter() {
         check_key(policy, key, &pointer(base, &["keys", id]), report);
@@ -87,13 +86,18 @@ fn check_key(policy: &Policy, key: &Key, place: &str, report: &mut Report) {
         whose: format!("member limits of team `{}`", team.id),
         allowance: team.member_allowance.as_deref(),
     };
-    let owner_is_user = matches!(key.owner, Owner::User(_));
-    let above = [
-        if owner_is_user { member } else { Above { whose: String::new(), allowance: None } },
-        Above::team(team),
-        Above::organization(organization),
-    ];
-    within(key.allowance(), &above, place, ["limits", "budget"], report);
+    let (team_above, ceiling) = (Above::team(team), Above::organization(organization));
+    let owner = match key.owner {
+        Owner::User(user) => policy.users.get(user.0),
+        _ => None,
+    };
+    match owner {
+        Some(owner) => {
+            let above = [member, Above::user(owner), team_above, ceiling];
+            within(key.allowance(), &above, place, ["limits", "budget"], report);
+        }
+        None => within(key.allowance(), &[team_above, ceiling], place, ["limits", "budget"], report),
+    }
     match key.owner {
         Owner::User(user) if policy.users.get(user.0).is_some() && !is_member(&team.members, user) => {
             let user = policy.users.name(user.0).to_string();
@@ -127,6 +131,10 @@ impl<'p> Above<'p> {
             whose: format!("organization `{}`", organization.id),
             allowance: organization.allowance.as_deref(),
         }
+    }
+
+    fn user(user: &'p User) -> Self {
+        Above { whose: format!("user `{}`", user.id), allowance: user.allowance.as_deref() }
     }
 
     fn team(team: &'p Team) -> Self {

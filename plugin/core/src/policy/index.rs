@@ -59,24 +59,34 @@ impl Policy {
         Some((TargetIx(position), self.targets.get(position)?))
     }
 
-    /// Enters a key's digests; `false`: another key has one of them.
-    pub(super) fn enter_digests(&mut self, row: u32) -> bool {
-        let Some(key) = self.keys.get(row) else { return true };
+    /// Enters a key's digests, the present one and the one before. Where another digest is the same, present
+    /// or past, it is not entered: the answer says which of the two could be.
+    pub(super) fn enter_digests(&mut self, row: u32) -> [bool; 2] {
+        let Some(key) = self.keys.get(row) else { return [true; 2] };
+        let (digest, previous) = (key.digest, key.previous().map(|(digest, _)| *digest));
+        let current_is_new = !self.has_digest(&digest);
         let keys = &self.keys;
-        let digest = key.digest;
-        let taken =
-            self.digests.find(hash(&digest), |other| keys.get(*other).is_some_and(|k| k.digest == digest));
-        if taken.is_some() {
-            return false;
+        if current_is_new {
+            let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
+            self.digests.insert_unique(hash(&digest), row, hash_of);
         }
-        self.digests
-            .insert_unique(hash(&digest), row, |other| keys.get(*other).map_or(0, |key| hash(&key.digest)));
-        if let Some((previous, _)) = key.previous() {
-            let previous_hash =
+        let Some(previous) = previous else { return [current_is_new, true] };
+        let previous_is_new = !self.has_digest(&previous);
+        let keys = &self.keys;
+        if previous_is_new {
+            let hash_of =
                 |other: &u32| keys.get(*other).and_then(Key::previous).map_or(0, |(digest, _)| hash(digest));
-            self.previous.insert_unique(hash(previous), row, previous_hash);
+            self.previous.insert_unique(hash(&previous), row, hash_of);
         }
-        true
+        [current_is_new, previous_is_new]
+    }
+
+    fn has_digest(&self, digest: &Digest) -> bool {
+        let key = |row: &u32| self.keys.get(*row);
+        let current = |row: &u32| key(row).is_some_and(|key| key.digest == *digest);
+        let previous = |row: &u32| key(row).and_then(Key::previous).is_some_and(|(old, _)| old == digest);
+        self.digests.find(hash(digest), current).is_some()
+            || self.previous.find(hash(digest), previous).is_some()
     }
 
     /// Gives back what growing left over.

@@ -1,0 +1,94 @@
+//! Envoy with the filter, before a simulated provider that keeps what it is sent.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use tollgate_host::upstream::Upstream;
+use tollgate_host::{module, provision};
+
+use crate::client::{self, Connection, Request, Response};
+use crate::envoy::Envoy;
+use crate::shipped::{Protocol, Site};
+
+/// How many worker threads these Envoys have.
+pub const WORKERS: u32 = 4;
+
+/// A gateway and its upstream. Both end with this value.
+#[derive(Debug)]
+pub struct Gateway {
+    /// The process.
+    pub envoy: Envoy,
+    /// What both of its upstreams are here.
+    pub upstream: Upstream,
+}
+
+impl Gateway {
+    /// With this gateway configuration; `None`, after saying so aloud, where Envoy cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// If the filter cannot be built, or Envoy does not start.
+    pub fn start(configuration: &Value) -> Option<Self> {
+        Self::with(configuration, filter(&[]), Protocol::Http1)
+    }
+
+    /// With this module, and an upstream that is spoken to in this protocol.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not start.
+    pub fn with(configuration: &Value, module: PathBuf, protocol: Protocol) -> Option<Self> {
+        let program = provision::require(provision::envoy())?;
+        let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
+        let site = Site {
+            module,
+            configuration: Some(configuration.to_string()),
+            upstream: upstream.addr(),
+            protocol,
+        };
+        let envoy = Envoy::start(&program, &site, WORKERS);
+        let refused = envoy.stat("extension_config_discovery.http_filter.tollgate.update_rejected");
+        assert_eq!(refused, 0, "the filter refuses the configuration:\n{}", envoy.log());
+        Some(Self { envoy, upstream })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.envoy.address()
+    }
+
+    /// A connection that is kept.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.address())
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(&self, request: &Request) -> Response {
+        client::request(self.address(), request)
+    }
+
+    /// That no VM has trapped since the start.
+    ///
+    /// # Panics
+    ///
+    /// If one has.
+    pub fn assert_no_trap(&self) {
+        let log = self.envoy.log();
+        for sign in ["panicked", "Function: proxy_", "Uncaught", "failed to load"] {
+            assert!(!log.contains(sign), "{sign} in Envoy's log:\n{log}");
+        }
+        let reloads =
+            self.envoy.stats().into_iter().filter(|(name, value)| name.contains("vm_reload") && *value > 0);
+        assert_eq!(reloads.collect::<Vec<_>>(), []);
+    }
+}
+
+/// The filter with these of its features.
+///
+/// # Panics
+///
+/// If it cannot be built.
+pub fn filter(features: &[&str]) -> PathBuf {
+    module::build(features).unwrap_or_else(|error| panic!("{error}"))
+}

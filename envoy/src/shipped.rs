@@ -1,0 +1,186 @@
+//! The files that are shipped, made to run on a test's ports.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+/// What a test replaces in the shipped files. Everything else is what operators run.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The filter.
+    pub module: PathBuf,
+    /// The gateway configuration, as JSON text; `None`: the shipped one.
+    pub configuration: Option<String>,
+    /// Where both upstreams are.
+    pub upstream: SocketAddr,
+    /// The HTTP that the upstreams are spoken to in.
+    pub protocol: Protocol,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1
+    Http1,
+    /// HTTP/2 without TLS
+    Http2,
+}
+
+/// The keys of the upstreams `openai` and `anthropic`, as their secret files hold them.
+pub const UPSTREAM_SECRETS: [(&str, &str); 2] =
+    [("openai", "Bearer sk-of-the-upstream-openai"), ("anthropic", "sk-of-the-upstream-anthropic")];
+
+const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+const CONFIGURATION: &str = "/resources/0/typed_config/config/configuration/value";
+
+/// This folder of the repository.
+pub fn folder() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Lays out the folder that an operator starts Envoy in.
+///
+/// # Panics
+///
+/// If a shipped file lacks a place that is replaced here, or a file cannot be written.
+pub fn lay_out(folder: &Path, site: &Site) {
+    let secrets = folder.join("secrets");
+    fs::create_dir_all(&secrets).unwrap_or_else(|error| panic!("{}: {error}", secrets.display()));
+    for (name, secret) in UPSTREAM_SECRETS {
+        let shipped = format!("secrets/{name}.yaml");
+        write(&folder.join(&shipped), read(&shipped));
+        write(&folder.join(format!("secrets/{name}.key")), secret);
+    }
+    let module = folder.join("tollgate.wasm");
+    fs::copy(&site.module, &module).unwrap_or_else(|error| panic!("{}: {error}", site.module.display()));
+    write(&folder.join("envoy.yaml"), bootstrap(site).to_string());
+    write(&folder.join("tollgate.yaml"), extension(site.configuration.as_deref()).to_string());
+}
+
+/// A shipped file as it is.
+///
+/// # Panics
+///
+/// If it is not there, or is not YAML.
+pub fn shipped(name: &'static str) -> Value {
+    Document::shipped(name).value
+}
+
+/// `envoy.yaml` for this site.
+pub fn bootstrap(site: &Site) -> Value {
+    let mut document = Document::shipped("envoy.yaml");
+    for address in ["/admin/address", "/static_resources/listeners/0/address"] {
+        document.replace(&format!("{address}/socket_address"), loopback(0));
+    }
+    document.replace(&format!("{MANAGER}/access_log/0/typed_config/path"), json!("./access.log"));
+    for cluster in ["/static_resources/clusters/0", "/static_resources/clusters/1"] {
+        document.replace(
+            &format!("{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address"),
+            loopback(site.upstream.port()),
+        );
+        // The upstreams of tests speak without TLS; choosing the protocol by ALPN goes with it.
+        document.remove(cluster, "transport_socket");
+        let options = format!("{cluster}/typed_extension_protocol_options/{HTTP_OPTIONS}");
+        let mut protocols = document.remove(&options, "auto_config");
+        let (unused, kept) = match site.protocol {
+            Protocol::Http1 => ("http2_protocol_options", "http_protocol_options"),
+            Protocol::Http2 => ("http_protocol_options", "http2_protocol_options"),
+        };
+        let protocols_object =
+            protocols.as_object_mut().unwrap_or_else(|| panic!("auto_config is no object"));
+        assert!(protocols_object.remove(unused).is_some(), "auto_config has no {unused}");
+        assert!(protocols_object.contains_key(kept), "auto_config has no {kept}");
+        document.insert(&options, "explicit_http_config", protocols);
+    }
+    document.value
+}
+
+/// `tollgate.yaml` with this gateway configuration.
+pub fn extension(configuration: Option<&str>) -> Value {
+    let mut document = Document::shipped("tollgate.yaml");
+    if let Some(configuration) = configuration {
+        document.replace(CONFIGURATION, json!(configuration));
+    }
+    document.value
+}
+
+/// The gateway configuration that `tollgate.yaml` is shipped with.
+///
+/// # Panics
+///
+/// If it has none.
+pub fn configuration() -> String {
+    let document = Document::shipped("tollgate.yaml");
+    let value = document.value.pointer(CONFIGURATION).and_then(Value::as_str);
+    value.unwrap_or_else(|| panic!("tollgate.yaml has no {CONFIGURATION}")).to_owned()
+}
+
+/// `envoy.yaml` with the filter written into it instead of beside it: a form that cannot be reloaded, and whose
+/// policy `envoy --mode validate` checks too.
+///
+/// # Panics
+///
+/// If the shipped files do not have the filter where it is expected.
+pub fn inline(site: &Site) -> Value {
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
+    let filter = format!("{MANAGER}/http_filters/0");
+    document.remove(&filter, "config_discovery");
+    let extension = extension(site.configuration.as_deref());
+    let typed = extension.pointer("/resources/0/typed_config");
+    document.insert(
+        &filter,
+        "typed_config",
+        typed.unwrap_or_else(|| panic!("tollgate.yaml has no filter")).clone(),
+    );
+    document.value
+}
+
+fn loopback(port: u16) -> Value {
+    json!({"address": "127.0.0.1", "port_value": port})
+}
+
+fn read(name: &str) -> String {
+    let path = folder().join(name);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn write(path: &Path, text: impl AsRef<[u8]>) {
+    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// A shipped file. What is replaced in it has to be there: a change of the file that moves it breaks every test.
+struct Document {
+    name: &'static str,
+    value: Value,
+}
+
+impl Document {
+    fn shipped(name: &'static str) -> Self {
+        let value = serde_saphyr::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self { name, value }
+    }
+
+    fn at(&mut self, pointer: &str) -> &mut Value {
+        let name = self.name;
+        self.value.pointer_mut(pointer).unwrap_or_else(|| panic!("{name} has no {pointer}"))
+    }
+
+    fn replace(&mut self, pointer: &str, value: Value) {
+        *self.at(pointer) = value;
+    }
+
+    fn remove(&mut self, pointer: &str, field: &str) -> Value {
+        let removed = self.at(pointer).as_object_mut().and_then(|object| object.remove(field));
+        removed.unwrap_or_else(|| panic!("{} has no {pointer}/{field}", self.name))
+    }
+
+    fn insert(&mut self, pointer: &str, field: &str, value: Value) {
+        let name = self.name;
+        let object =
+            self.at(pointer).as_object_mut().unwrap_or_else(|| panic!("{name}: {pointer} is no object"));
+        object.insert(field.to_owned(), value);
+    }
+}

@@ -1,0 +1,53 @@
+//! Keys and small policies for tests.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use tollgate_core::key;
+
+use crate::client::Request;
+
+/// A key of our own form; the same one for the same id.
+pub fn secret(id: &str) -> String {
+    key::mint(id, &key::digest(id.as_bytes()))
+}
+
+/// The digest of any key, as a policy lists it.
+pub fn digest(secret: &str) -> String {
+    let mut text = String::from("sha256:");
+    for byte in key::digest(secret.as_bytes()) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// The policy's record of the key [`secret`] of this id.
+pub fn key_of(team: &str, id: &str) -> Value {
+    json!({"team": team, "digest": digest(&secret(id))})
+}
+
+/// A configuration with one organization, `acme`, that may call `gpt-5-mini`, and these teams and keys.
+pub fn configuration(teams: &Value, keys: &Value) -> Value {
+    json!({
+        "policy": {
+            "version": 1,
+            "targets": {"gpt-5-mini": {}, "gpt-5": {}},
+            "organizations": {"acme": {"name": "Acme", "access": {"targets": ["gpt-5-mini"]}}},
+            "teams": teams,
+            "keys": keys,
+        }
+    })
+}
+
+/// A chat with this model.
+pub fn chat_with(model: &str) -> Request {
+    Request::json(
+        "/v1/chat/completions",
+        &json!({"model": model, "messages": [{"role": "user", "content": "Say hello."}]}),
+    )
+}
+
+/// A chat that `acme` may have.
+pub fn chat() -> Request {
+    chat_with("gpt-5-mini")
+}

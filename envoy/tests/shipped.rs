@@ -1,0 +1,94 @@
+//! The files that operators copy are whole, and say what the code does.
+
+use serde_json::{Value, json};
+use tollgate_core::gateway::{Loader, MAX_BODY};
+use tollgate_envoy::envoy::validate;
+use tollgate_envoy::gateway::filter;
+use tollgate_envoy::shipped::{self, Protocol, Site};
+use tollgate_host::provision;
+
+fn site(configuration: Option<&str>) -> Site {
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+    Site {
+        module: filter(&[]),
+        configuration: configuration.map(str::to_owned),
+        upstream: nowhere,
+        protocol: Protocol::Http1,
+    }
+}
+
+fn loads(configuration: &str) {
+    let mut loader = Loader::default();
+    loader.push(configuration.as_bytes());
+    let (_, warnings) = loader.finish().unwrap_or_else(|findings| panic!("{findings:#?}"));
+    assert!(warnings.is_empty(), "{warnings:#?}");
+}
+
+#[test]
+fn envoy_accepts_the_shipped_files() {
+    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let site = site(None);
+    let (accepted, said) = validate(&envoy, &site, &shipped::shipped("envoy.yaml"));
+    assert!(accepted, "{said}");
+    let (accepted, said) = validate(&envoy, &site, &shipped::inline(&site));
+    assert!(accepted, "{said}");
+}
+
+#[test]
+fn envoy_accepts_the_filter_of_the_istio_file() {
+    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let istio = shipped::shipped("istio-envoyfilter.yaml");
+    let patches = istio["spec"]["configPatches"].as_array().unwrap();
+    let patch = |of: &str| &patches.iter().find(|patch| patch["applyTo"] == of).unwrap()["patch"]["value"];
+    let mut filter = patch("EXTENSION_CONFIG").clone();
+    filter["typed_config"]["config"]["vm_config"]["code"]["local"]["filename"] = json!("./tollgate.wasm");
+    let site = site(None);
+    let mut bootstrap = shipped::bootstrap(&site);
+    let listener = &mut bootstrap["static_resources"]["listeners"][0];
+    merge(listener, patch("LISTENER"));
+    let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+    merge(manager, &patch("NETWORK_FILTER")["typed_config"]);
+    manager["http_filters"][0] = filter;
+    let (accepted, said) = validate(&envoy, &site, &bootstrap);
+    assert!(accepted, "{said}");
+}
+
+fn merge(into: &mut Value, patch: &Value) {
+    for (name, value) in patch.as_object().unwrap() {
+        into[name] = value.clone();
+    }
+}
+
+#[test]
+fn envoy_refuses_a_policy_with_an_error_where_it_is_inline() {
+    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let site = site(Some(
+        r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "nobody", "name": "ML"}}}}"#,
+    ));
+    let (accepted, said) = validate(&envoy, &site, &shipped::inline(&site));
+    assert!(!accepted, "{said}");
+    assert!(
+        said.contains("/policy/teams/ml/organization"),
+        "the log does not say where the error is:\n{said}"
+    );
+}
+
+#[test]
+fn every_shipped_configuration_loads_without_a_warning() {
+    loads(&shipped::configuration());
+    loads(&shipped::shipped("istio-wasmplugin.yaml")["spec"]["pluginConfig"].to_string());
+    let istio = shipped::shipped("istio-envoyfilter.yaml");
+    let filter = &istio["spec"]["configPatches"][1]["patch"]["value"];
+    loads(filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap());
+}
+
+#[test]
+fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
+    for (file, pointer) in [
+        ("envoy.yaml", "/static_resources/listeners/0/per_connection_buffer_limit_bytes"),
+        ("istio-envoyfilter.yaml", "/spec/configPatches/2/patch/value/per_connection_buffer_limit_bytes"),
+    ] {
+        let limit = shipped::shipped(file).pointer(pointer).and_then(Value::as_u64).unwrap();
+        assert!(limit >= MAX_BODY + (1 << 20), "{file}: {limit} for {MAX_BODY}");
+    }
+}

@@ -1,0 +1,26 @@
+//! A stream's usage, and what is left without the extra chunk, do not depend on the pieces.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tollgate_core::gateway::Api;
+use tollgate_core::meter::{Meter, Usage, UsageStrip};
+
+fn read(api: Api, pieces: [&[u8]; 2]) -> (Option<Usage>, Vec<u8>) {
+    let (mut meter, mut strip) = (Meter::new(api, Some("text/event-stream")), UsageStrip::new());
+    let mut out = Vec::new();
+    for piece in pieces {
+        meter.push(piece);
+        out.extend_from_slice(&strip.push(piece));
+    }
+    out.extend(strip.finish());
+    (meter.finish().usage, out)
+}
+
+fuzz_target!(|input: (u8, u16, &[u8])| {
+    let (api, cut, stream) = input;
+    let apis = [Api::OpenAiChat, Api::OpenAiResponses, Api::AnthropicMessages, Api::GeminiGenerate];
+    let api = apis[usize::from(api) % apis.len()];
+    let cut = usize::from(cut).min(stream.len());
+    assert_eq!(read(api, [&stream[..cut], &stream[cut..]]), read(api, [stream, &[]]));
+});

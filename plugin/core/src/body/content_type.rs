@@ -1,0 +1,130 @@
+//! Which reader a request's head asks for.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::{Ask, BodyError, MultipartScanner, RequestScanner};
+
+/// How much of a header an error repeats, in characters.
+const SHOWN: usize = 64;
+
+/// Reads a body of either kind.
+#[derive(Clone, Debug)]
+pub enum Reader {
+    /// `application/json`, and bodies that do not say what they are.
+    Json(RequestScanner),
+    /// `multipart/form-data`
+    Multipart(MultipartScanner),
+}
+
+impl Reader {
+    /// The reader for a body with this head.
+    ///
+    /// # Errors
+    /// [`BodyError::UnsupportedEncoding`], [`BodyError::UnsupportedType`] and [`BodyError::Boundary`]:
+    /// what we cannot read the upstream might.
+    pub fn for_head(content_type: Option<&str>, content_encoding: Option<&str>) -> Result<Self, BodyError> {
+        if let Some(encoding) = content_encoding.map(str::trim)
+            && !encoding.is_empty()
+            && !encoding.eq_ignore_ascii_case("identity")
+        {
+            return Err(BodyError::UnsupportedEncoding { found: start(encoding) });
+        }
+        let Some(whole) = content_type.map(str::trim).filter(|value| !value.is_empty()) else {
+            return Ok(Self::Json(RequestScanner::new()));
+        };
+        let unsupported = || BodyError::UnsupportedType { found: start(whole) };
+        let (essence, rest) = whole.split_once(';').unwrap_or((whole, ""));
+        let essence = essence.trim();
+        if essence.eq_ignore_ascii_case("multipart/form-data") {
+            let parameters = parameters(rest).ok_or(BodyError::Boundary)?;
+            let mut boundaries = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+            return match (boundaries.next(), boundaries.next()) {
+                (Some((_, boundary)), None) => MultipartScanner::new(boundary).map(Self::Multipart),
+                _ => Err(BodyError::Boundary),
+            };
+        }
+        let (kind, subtype) = essence.split_once('/').ok_or_else(unsupported)?;
+        let json = kind.eq_ignore_ascii_case("application")
+            && (subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json"));
+        let utf8 = parameters(rest).is_some_and(|parameters| {
+            parameters.iter().all(|(name, value)| {
+                !name.eq_ignore_ascii_case("charset")
+                    || value.eq_ignore_ascii_case("utf-8")
+                    || value.eq_ignore_ascii_case("utf8")
+            })
+        });
+        if json && utf8 { Ok(Self::Json(RequestScanner::new())) } else { Err(unsupported()) }
+    }
+
+    /// Reads the next bytes of the body.
+    ///
+    /// # Errors
+    /// As soon as the body cannot be decided on; every further call fails too.
+    pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
+        match self {
+            Self::Json(scanner) => scanner.push(new_bytes),
+            Self::Multipart(scanner) => scanner.push(new_bytes),
+        }
+    }
+
+    /// The body ends here.
+    ///
+    /// # Errors
+    /// If it is incomplete.
+    pub fn finish(self) -> Result<Ask, BodyError> {
+        match self {
+            Self::Json(scanner) => scanner.finish(),
+            Self::Multipart(scanner) => scanner.finish(),
+        }
+    }
+}
+
+fn start(value: &str) -> alloc::boxed::Box<str> {
+    value.chars().take(SHOWN).collect()
+}
+
+/// The parameters after a `;` (RFC 9110, 5.6.6); `None` if they are not written as that says.
+pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
+    let mut found = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix(';') {
+            rest = after.trim_start();
+            continue;
+        }
+        let (name, after) = rest.split_once('=')?;
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return None;
+        }
+        let value;
+        if let Some(quoted) = after.strip_prefix('"') {
+            let mut text = String::new();
+            let mut characters = quoted.char_indices();
+            let end = loop {
+                match characters.next()? {
+                    (at, '"') => break at + 1,
+                    // A file's name in a form has `%22` for a quote (RFC 7578, 2): an escape is one that
+                    // servers read in different ways.
+                    (_, '\\') => return None,
+                    (_, other) => text.push(other),
+                }
+            };
+            value = text;
+            rest = quoted.get(end..)?.trim_start();
+        } else {
+            let end = after.find([';', ' ', '\t']).unwrap_or(after.len());
+            value = after.get(..end)?.into();
+            rest = after.get(end..)?.trim_start();
+        }
+        if !rest.is_empty() && !rest.starts_with(';') {
+            return None;
+        }
+        found.push((name, value));
+    }
+    Some(found)
+}
+
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}

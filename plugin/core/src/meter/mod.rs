@@ -1,0 +1,145 @@
+//! What an answer used, read as it streams.
+//!
+//! A [`Meter`] is fed the answer's bytes, keeps none of them, and gives the usage that the provider
+//! reported: from a JSON document or from server-sent events, in the dialect of its API. Values are
+//! absolute; of each figure the last one that is not null holds.
+
+mod answer;
+mod dialect;
+mod events;
+mod strip;
+
+use answer::Answer;
+use events::Events;
+
+pub use strip::UsageStrip;
+
+use crate::gateway::Api;
+use crate::json::lexer::Lexer;
+
+/// The deepest nesting that is followed in an answer.
+const MAX_DEPTH: usize = 512;
+
+/// Bytes of text for a token, as providers write it on average.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// Tokens that a provider reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Everything that was read, cached or not.
+    pub input: u64,
+    /// Everything that was written, reasoning included.
+    pub output: u64,
+    /// The part of `input` that came from a cache.
+    pub cached_input: u64,
+    /// The part of `input` that was written to a cache.
+    pub cache_write: u64,
+    /// The part of `output` that is reasoning, where the provider tells it apart.
+    pub reasoning: u64,
+}
+
+/// What was found when an answer ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metered {
+    /// What the provider reported; in an answer that broke off perhaps less than what was sent.
+    pub usage: Option<Usage>,
+    /// An estimate of the output that went by: a token for each piece of a stream, or for each four
+    /// bytes of its text, whichever is more.
+    pub output_seen_tokens: u64,
+    /// The answer ended as its API ends one: a whole document, or a stream with its last event.
+    pub complete: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Body {
+    /// Nothing came yet, and the head does not say what will.
+    Unknown,
+    Json {
+        lexer: Lexer,
+        broken: bool,
+    },
+    Events(Events),
+    /// Sound, images, text: no usage can be in it.
+    Opaque,
+}
+
+/// Reads the usage of one answer in fixed memory.
+///
+/// ```
+/// use tollgate_core::gateway::Api;
+/// use tollgate_core::meter::Meter;
+///
+/// let mut meter = Meter::new(Api::OpenAiChat, Some("application/json"));
+/// meter.push(br#"{"usage": {"prompt_tokens": 12, "comple"#);
+/// meter.push(br#"tion_tokens": 30, "total_tokens": 42}}"#);
+/// let usage = meter.finish().usage.unwrap();
+/// assert_eq!((usage.input, usage.output), (12, 30));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Meter {
+    body: Body,
+    answer: Answer,
+}
+
+impl Meter {
+    /// A meter for an answer of this API, with this `content-type`.
+    #[must_use]
+    pub fn new(api: Api, content_type: Option<&str>) -> Self {
+        let essence = content_type.map(|value| value.split(';').next().unwrap_or(value).trim());
+        let body = match essence.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("") => Body::Unknown,
+            Some("text/event-stream") => Body::events(),
+            Some(essence) if essence == "application/json" || essence.ends_with("+json") => Body::json(),
+            Some(_) => Body::Opaque,
+        };
+        let mut meter = Self { body: Body::Unknown, answer: Answer::new(api) };
+        meter.begin(body);
+        meter
+    }
+
+    fn begin(&mut self, body: Body) {
+        if let Body::Events(_) = body {
+            self.answer.streams();
+        }
+        self.body = body;
+    }
+
+    /// Reads the answer's next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if let Body::Unknown = self.body {
+            match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
+                Some(b'{' | b'[') => self.begin(Body::json()),
+                Some(_) => self.begin(Body::events()),
+                None => {}
+            }
+        }
+        match &mut self.body {
+            Body::Json { lexer, broken } => {
+                *broken = *broken || lexer.push(bytes, &mut self.answer).is_err();
+            }
+            Body::Events(events) => events.push(bytes, &mut self.answer),
+            Body::Unknown | Body::Opaque => {}
+        }
+    }
+
+    /// The answer ends here.
+    #[must_use]
+    pub fn finish(mut self) -> Metered {
+        let complete = match self.body {
+            Body::Json { mut lexer, broken } => !broken && lexer.finish(&mut self.answer).is_ok(),
+            Body::Events(events) => events.finish(&mut self.answer),
+            Body::Unknown | Body::Opaque => true,
+        };
+        Metered { usage: self.answer.usage(), output_seen_tokens: self.answer.output_seen_tokens(), complete }
+    }
+}
+
+impl Body {
+    fn json() -> Self {
+        Self::Json { lexer: Lexer::new(MAX_DEPTH), broken: false }
+    }
+
+    fn events() -> Self {
+        Self::Events(Events::new())
+    }
+}

@@ -1,0 +1,336 @@
+//! Exactness of admission: never one too many, nothing lost, all or nothing.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail so"
+)]
+
+mod support;
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+
+use proptest::prelude::*;
+use support::{Map, Rules};
+use tollgate_core::admission::{Actual, Charges, NotAdmitted, Principal, Reservation, Why, admit, settle};
+use tollgate_core::cell::{CellName, SharedCells, Support};
+use tollgate_core::denial::{Level, Reason, Scope};
+use tollgate_core::limits::Limits;
+use tollgate_core::money::{Budget, Period, Pico};
+use tollgate_core::time::{DAY, Now, SECOND};
+
+fn cells(map: &Map) -> SharedCells<Map> {
+    let mut map = map.clone();
+    let support = SharedCells::probe(&mut map, "t/");
+    SharedCells::new(map, support)
+}
+
+fn at(millis: u64) -> Now {
+    let nanos = 1_700_000_000 * SECOND + millis * 1_000_000;
+    Now { wall: nanos, monotonic: nanos }
+}
+
+fn limit(number: u64) -> Option<NonZeroU64> {
+    NonZeroU64::new(number)
+}
+
+fn principal(level: Level, id: &str, limits: Limits) -> Principal {
+    Principal {
+        scope: Scope::whole(level),
+        cell: CellName::new("t/", &[id]),
+        limits,
+        target_limits: None,
+        budget: None,
+    }
+}
+
+fn charges(principals: Vec<Principal>) -> Charges {
+    Charges { principals, reservation: Reservation::default() }
+}
+
+#[test]
+fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_record() {
+    for (rules, support) in [(Rules::Lenient, Support::Lenient), (Rules::Strict, Support::Strict)] {
+        let map = Map::new(rules);
+        for _ in 0..3 {
+            assert_eq!(SharedCells::probe(&mut map.clone(), "t/"), support);
+        }
+        assert_eq!(map.rows().len(), 1);
+    }
+}
+
+#[test]
+fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
+    let map = Map::new(Rules::Lenient);
+    let mut cells = cells(&map);
+    let of_key = |key: &str| {
+        charges(vec![
+            principal(Level::Key, key, Limits { rpm: limit(10), ..Limits::default() }),
+            principal(Level::Team, "team", Limits { rpm: limit(3), ..Limits::default() }),
+            principal(Level::Organization, "org", Limits { rpd: limit(100), ..Limits::default() }),
+        ])
+    };
+    for (n, key) in ["one", "two", "one"].into_iter().enumerate() {
+        admit(&mut cells, &of_key(key), at(n as u64)).unwrap();
+    }
+    let before = map.rows();
+    let refused = admit(&mut cells, &of_key("two"), at(10)).unwrap_err();
+    let NotAdmitted { why: Why::Denied(denial), .. } = refused else { panic!("{refused:?}") };
+    assert_eq!(denial.label(), "team_rpm");
+    assert_eq!(map.rows(), before);
+
+    let wait = denial.wait.unwrap();
+    let waited =
+        |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
+    let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
+    assert!(admit(&mut cells, &of_key("two"), early).is_err(), "not a nanosecond early");
+    admit(&mut cells, &of_key("two"), waited(0)).unwrap();
+}
+
+#[test]
+fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
+    let map = Map::new(Rules::Lenient);
+    let mut cells = cells(&map);
+    let mut team = principal(Level::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
+    let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
+    let receipt =
+        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
+    assert!(settle(&mut cells, receipt, Actual { tokens: 60, cost: Pico(0), estimated: false }).is_empty());
+    let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
+    admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: small }, at(1)).unwrap();
+
+    let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
+    let refused =
+        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
+    let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
+    assert!(matches!(denial.reason, Reason::InputAboveLimit { limit: 100, input: 101, .. }));
+
+    team.limits = Limits::default();
+    team.budget = Some(Budget { max: Pico(100), soft: None, period: Period::Lifetime });
+    let of = |team: &Principal, cost| Charges {
+        principals: vec![team.clone()],
+        reservation: Reservation { cost: Pico(cost), ..Reservation::default() },
+    };
+    let receipt = admit(&mut cells, &of(&team, 70), at(3)).unwrap().receipt;
+    let refused = admit(&mut cells, &of(&team, 31), at(4));
+    let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
+    assert!(matches!(denial.reason, Reason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
+    settle(&mut cells, receipt, Actual { tokens: 0, cost: Pico(69), estimated: false });
+    admit(&mut cells, &of(&team, 31), at(5)).unwrap();
+    assert!(admit(&mut cells, &of(&team, 1), at(6)).is_err());
+    assert!(matches!(
+        admit(&mut cells, &of(&team, 101), at(7)).unwrap_err().why,
+        Why::Denied(denial) if matches!(denial.reason, Reason::CostAboveBudget { .. })
+    ));
+}
+
+/// The naive truth: every admission with its time.
+#[derive(Default)]
+struct Model {
+    admitted: VecDeque<u64>,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Over days of random arrivals no span holds more than the limit, days reset at midnight, and a
+    /// refusal names the moment from which on the request passes.
+    #[test]
+    fn no_span_ever_admits_more_than_the_limit(
+        gaps in proptest::collection::vec(prop_oneof![0_u64..400, 0_u64..70_000, 3_000_000_u64..30_000_000], 1..400),
+        rpm in 1_u64..12, rph in 1_u64..30, rpd in 1_u64..60,
+    ) {
+        let map = Map::new(Rules::Strict);
+        let mut cells = cells(&map);
+        let limits = Limits { rpm: limit(rpm), rph: limit(rph), rpd: limit(rpd), ..Limits::default() };
+        let charges = charges(vec![principal(Level::Team, "team", limits)]);
+        let mut model = Model::default();
+        let mut now = at(0);
+        for gap in gaps {
+            now.wall += gap * 1_000_000;
+            now.monotonic += gap * 1_000_000;
+            let within = |span: u64| model.admitted.iter().filter(|time| **time > now.wall - span).count() as u64;
+            let today = model.admitted.iter().filter(|time| **time / DAY == now.wall / DAY).count() as u64;
+            // A slot late at most: what is surely free must be admitted.
+            let surely_free = within(61 * SECOND) < rpm && within(61 * 60 * SECOND) < rph && today < rpd;
+            match admit(&mut cells, &charges, now) {
+                Ok(_) => {
+                    prop_assert!(within(60 * SECOND) < rpm && within(3_600 * SECOND) < rph && today < rpd);
+                    model.admitted.push_back(now.wall);
+                }
+                Err(refused) => {
+                    prop_assert!(!surely_free, "refused although a slot late is over");
+                    let Why::Denied(denial) = refused.why else { panic!("{refused:?}") };
+                    let wait = denial.wait.expect("one request fits under every limit");
+                    let moment = |wait: u64| Now { wall: now.wall + wait, monotonic: now.monotonic + wait };
+                    let fork = |time| {
+                        let map = map.fork();
+                        admit(&mut SharedCells::new(map, Support::Strict), &charges, time).is_ok()
+                    };
+                    prop_assert!(wait > 0 && !fork(moment(wait - 1)), "Retry-After is too long");
+                    prop_assert!(fork(moment(wait)), "Retry-After is too short");
+                }
+            }
+        }
+    }
+}
+
+/// Every interleaving of a few requests, at every call of the host.
+mod interleavings {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use tollgate_core::cell::{Entry, HostStatus, SharedData, Swap};
+
+    /// Runs a request until it has made this many host calls; beyond them it is not scheduled yet.
+    struct Gate {
+        map: Map,
+        left: usize,
+    }
+
+    struct NotYet;
+
+    impl Gate {
+        fn pass(&mut self) {
+            if self.left == 0 {
+                resume_unwind(Box::new(NotYet));
+            }
+            self.left -= 1;
+        }
+    }
+
+    impl SharedData for Gate {
+        fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+            self.pass();
+            self.map.get(name)
+        }
+        fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+            self.pass();
+            self.map.set(name, bytes, version)
+        }
+    }
+
+    /// Answers recorded of the host calls a request has made so far: running it again with them brings it to
+    /// the same place without touching the store.
+    #[derive(Clone, Default)]
+    struct Past(Vec<Call>);
+
+    #[derive(Clone)]
+    enum Call {
+        Get(Entry),
+        Set(Swap),
+    }
+
+    struct Replay {
+        past: VecDeque<Call>,
+        gate: Gate,
+        made: Vec<Call>,
+    }
+
+    impl SharedData for Replay {
+        fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+            if let Some(Call::Get(entry)) = self.past.pop_front() {
+                return Ok(entry);
+            }
+            let entry = self.gate.get(name)?;
+            self.made.push(Call::Get(entry.clone()));
+            Ok(entry)
+        }
+        fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+            if let Some(Call::Set(swap)) = self.past.pop_front() {
+                return Ok(swap);
+            }
+            let swap = self.gate.set(name, bytes, version)?;
+            self.made.push(Call::Set(swap));
+            Ok(swap)
+        }
+    }
+
+    struct Search {
+        charges: Vec<Charges>,
+        support: Support,
+        least: usize,
+        most: usize,
+        schedules: usize,
+    }
+
+    impl Search {
+        fn explore(&mut self, map: &Map, pasts: &[Past], outcomes: &[Option<bool>]) {
+            if outcomes.iter().all(Option::is_some) {
+                let admitted = outcomes.iter().filter(|outcome| **outcome == Some(true)).count();
+                assert!((self.least..=self.most).contains(&admitted), "{admitted} admitted");
+                self.schedules += 1;
+                return;
+            }
+            for who in 0..outcomes.len() {
+                if outcomes[who].is_some() {
+                    continue;
+                }
+                let map = map.fork();
+                let mut replay = SharedCells::new(
+                    Replay {
+                        past: pasts[who].0.iter().cloned().collect(),
+                        gate: Gate { map: map.clone(), left: 1 },
+                        made: Vec::new(),
+                    },
+                    self.support,
+                );
+                let run =
+                    catch_unwind(AssertUnwindSafe(|| admit(&mut replay, &self.charges[who], at(0)).is_ok()));
+                let mut pasts = pasts.to_vec();
+                pasts[who].0.append(&mut replay.host().made);
+                let mut outcomes = outcomes.to_vec();
+                match run {
+                    Ok(admitted) => outcomes[who] = Some(admitted),
+                    Err(stop) if stop.is::<NotYet>() => {}
+                    Err(other) => resume_unwind(other),
+                }
+                self.explore(&map, &pasts, &outcomes);
+            }
+        }
+    }
+
+    fn search(rules: Rules, charges: Vec<Charges>, least: usize, most: usize) -> usize {
+        let support = if rules == Rules::Strict { Support::Strict } else { Support::Lenient };
+        let count = charges.len();
+        let mut search = Search { charges, support, least, most, schedules: 0 };
+        search.explore(&Map::new(rules), &vec![Past::default(); count], &vec![None; count]);
+        search.schedules
+    }
+
+    fn team(rpm: u64) -> Principal {
+        principal(Level::Team, "team", Limits { rpm: limit(rpm), ..Limits::default() })
+    }
+
+    fn key(id: &str) -> Principal {
+        principal(Level::Key, id, Limits { rpm: limit(5), ..Limits::default() })
+    }
+
+    #[test]
+    fn of_two_requests_for_one_place_exactly_one_is_admitted_in_every_schedule() {
+        for rules in [Rules::Lenient, Rules::Strict] {
+            let one = charges(vec![key("a"), team(1)]);
+            let two = charges(vec![key("b"), team(1)]);
+            let schedules = search(rules, vec![one, two], 1, 1);
+            assert!(schedules > 50, "{schedules} schedules only");
+        }
+    }
+
+    #[test]
+    fn of_three_fresh_requests_for_two_places_exactly_two_are_admitted_in_every_schedule() {
+        for rules in [Rules::Lenient, Rules::Strict] {
+            let schedules = search(rules, vec![charges(vec![team(2)]); 3], 2, 2);
+            assert!(schedules > 50, "{schedules} schedules only");
+        }
+    }
+
+    #[test]
+    fn principals_that_are_no_chain_never_admit_one_too_many() {
+        let user = || principal(Level::User, "user", Limits { rpm: limit(1), ..Limits::default() });
+        let one = charges(vec![user(), team(1)]);
+        let two = charges(vec![team(1)]);
+        search(Rules::Lenient, vec![one, two], 1, 1);
+    }
+}

@@ -1,0 +1,295 @@
+//! Bodies that two readers would read differently are refused; the others are read alike at any split.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use tollgate_core::body::{Ask, BodyError, Reader, StreamOptions, include_usage, prefix_to_hold};
+
+fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
+    let mut reader = Reader::for_head(content_type, None)?;
+    for piece in pieces {
+        reader.push(piece)?;
+    }
+    reader.finish()
+}
+
+fn json(body: &str) -> Result<Ask, BodyError> {
+    read(Some("application/json"), &[body.as_bytes()])
+}
+
+/// What a body is read as, whole; every cut must give the same.
+fn at_every_cut(content_type: &str, body: &[u8]) -> Result<Ask, BodyError> {
+    let whole = read(Some(content_type), &[body]);
+    for cut in 0..=body.len() {
+        let (head, tail) = body.split_at(cut);
+        assert_eq!(read(Some(content_type), &[head, tail]), whole, "cut at {cut}");
+    }
+    let bytes: Vec<&[u8]> = body.chunks(1).collect();
+    assert_eq!(read(Some(content_type), &bytes), whole, "byte by byte");
+    whole
+}
+
+#[test]
+fn ambiguous_json_is_refused_at_every_cut() {
+    let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(matches!(json(&deep), Err(BodyError::TooDeep { .. })));
+    let bodies: &[&[u8]] = &[
+        br#"{"model":"a","model":"b"}"#,
+        br#"{"model":"a","\u006dodel":"b"}"#,
+        br#"{"model":"a","Model":"b"}"#,
+        br#"{"model":"a","MODEL":"b"}"#,
+        br#"{"model":"a","model\u0000x":"b"}"#,
+        "{\"model\":\"a\",\"\u{17f}tream\":true}".as_bytes(),
+        br#"{"model":"a\u0000b"}"#,
+        br#"{"model":""}"#,
+        br#"{"model":7}"#,
+        br#"{"model":null}"#,
+        br#"{"model":["a"]}"#,
+        br#"{"model":"a","max_tokens":1,"max_tokens":9}"#,
+        br#"{"model":"a","n":1,"n":9}"#,
+        br#"{"model":"a","n":0}"#,
+        br#"{"model":"a","n":1.0}"#,
+        br#"{"model":"a","max_tokens":1e3}"#,
+        br#"{"model":"a","max_tokens":-1}"#,
+        br#"{"model":"a","max_tokens":"9"}"#,
+        br#"{"model":"a","max_tokens":99999999999999999999}"#,
+        br#"{"model":"a","models":["b",3]}"#,
+        br#"{"model":"a","models":["b",["c"]]}"#,
+        br#"{"model":"a","models":"b"}"#,
+        br#"{"model":"a","stream":"true"}"#,
+        br#"{"model":"a","stream_options":{"include_usage":false,"include_usag\u0065":true}}"#,
+        br#"{"model":"a","stream_options":[]}"#,
+        br#"{"generationConfig":{"maxOutputTokens":1,"max_output_tokens":9}}"#,
+        br#"{"generationConfig":{"candidateCount":1},"generation_config":{"candidateCount":9}}"#,
+        br#"{"generationConfig":{"candidateCount":1,"candidatecount":9}}"#,
+        b"{\"model\":\"a\"}\0",
+        b"\xef\xbb\xbf{\"model\":\"a\"}",
+        br#"{"model":"a"} x"#,
+        br#"{"model":"a"}{"model":"b"}"#,
+        br#"{"model":"a","x":"\ud800"}"#,
+        b"{\"model\":\"a\",\"x\":\"\xff\"}",
+        b"{\"model\":\"a\",\"x\":\"\xed\xa0\x80\"}",
+        b"{'model':'a'}",
+        br#"{"model":"a",}"#,
+        br#"{"model":"a"/**/}"#,
+        br#"["model"]"#,
+        br#""model""#,
+        b"",
+        br#"{"model":"a""#,
+        b"\x1f\x8b\x08\x00",
+    ];
+    for body in bodies {
+        let read = at_every_cut("application/json", body);
+        assert!(read.is_err(), "{} gave {read:?}", String::from_utf8_lossy(body));
+    }
+}
+
+#[test]
+fn names_longer_than_a_target_can_have_are_refused() {
+    let body = |length: usize| format!(r#"{{"model":"{}"}}"#, "a".repeat(length));
+    assert_eq!(json(&body(256)).unwrap().model.unwrap().len(), 256);
+    assert!(matches!(json(&body(257)), Err(BodyError::TooLong { field: "model", max: 256, .. })));
+    let names = |count: usize| format!(r#"{{"models":[{}]}}"#, vec!["\"a\""; count].join(","));
+    assert_eq!(json(&names(32)).unwrap().fallbacks.len(), 32);
+    assert!(matches!(json(&names(33)), Err(BodyError::TooMany { field: "models", max: 32, .. })));
+}
+
+#[test]
+fn only_the_members_of_the_body_itself_are_read() {
+    let ask = json(
+        r#"{"messages":[{"model":"x","n":9,"content":"\"model\":\"y\""}],"metadata":{"model":"z"},"model":"a"}"#,
+    );
+    let ask = ask.unwrap();
+    assert_eq!(ask.model.as_deref(), Some("a"));
+    assert_eq!(ask.choices, None);
+    let late = format!(r#"{{"messages":"{}","model":"late"}}"#, "x".repeat(1 << 20));
+    let ask = json(&late).unwrap();
+    assert_eq!((ask.model.as_deref(), ask.bytes), (Some("late"), late.len() as u64));
+}
+
+#[test]
+fn the_larger_output_maximum_and_the_larger_count_hold() {
+    let ask = at_every_cut(
+        "application/json; charset=utf-8",
+        br#" {"\u006dodel":"a","models":["b","c"],"max_tokens":5,"max_completion_tokens":70,"n":2,"best_of":3,"stream":null}"#,
+    )
+    .unwrap();
+    assert_eq!(ask.model.as_deref(), Some("a"));
+    assert_eq!(ask.fallbacks, ["b".into(), "c".into()]);
+    assert_eq!((ask.max_output, ask.choices, ask.stream), (Some(70), Some(3), false));
+    let gemini = at_every_cut(
+        "application/json",
+        br#"{"contents":[],"generation_config":{"maxOutputTokens":12,"candidate_count":4}}"#,
+    );
+    let gemini = gemini.unwrap();
+    assert_eq!((gemini.max_output, gemini.choices), (Some(12), Some(4)));
+    assert_eq!(json(r#"{"max_tokens":null}"#).unwrap().max_output, None);
+}
+
+#[test]
+fn content_that_the_body_does_not_show_is_noticed() {
+    for hidden in [
+        r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"https://a/b.png"}}]}]}"#,
+        r#"{"input":[{"content":[{"type":"input_image","image_url":"http://a"}]}]}"#,
+        r#"{"input":[{"content":[{"type":"input_file","file_url":"http://a"}]}]}"#,
+        r#"{"input":[{"content":[{"type":"input_file","file_id":"file-1"}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"document","source":{"type":"file","file_id":"f"}}]}]}"#,
+        r#"{"contents":[{"parts":[{"fileData":{"fileUri":"gs://a"}}]}]}"#,
+        r#"{"contents":[{"parts":[{"file_data":{"file_uri":"gs://a"}}]}]}"#,
+        r#"{"cachedContent":"cachedContents/1"}"#,
+        r#"{"previous_response_id":"resp_1"}"#,
+        r#"{"conversation":{"id":"conv_1"}}"#,
+        r#"{"conversation":"conv_1"}"#,
+        r#"{"prompt":{"id":"pmpt_1"}}"#,
+        r#"{"tools":[{"type":"file_search","vector_store_ids":["vs_1"]}]}"#,
+    ] {
+        let ask = at_every_cut("application/json", hidden.as_bytes()).unwrap();
+        assert!(ask.hidden_content, "{hidden}");
+    }
+    for shown in [
+        r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"image","source":{"type":"base64","data":"AA"}}]}]}"#,
+        r#"{"messages":[{"content":[{"type":"file","file":{"file_data":"data:application/pdf;base64,AA"}}]}]}"#,
+        r#"{"messages":[{"content":"see https://example.com and file_id"}]}"#,
+        r#"{"previous_response_id":null,"conversation":null,"prompt":"text"}"#,
+        r#"{"tools":[{"container":{"type":"auto","file_ids":[]}}],"metadata":{"url":"https://a"}}"#,
+    ] {
+        let ask = at_every_cut("application/json", shown.as_bytes()).unwrap();
+        assert!(!ask.hidden_content, "{shown}");
+    }
+}
+
+#[test]
+fn usage_is_asked_for_without_a_second_key() {
+    for body in [
+        r#"{"stream":true}"#,
+        " \n{\"stream\":true,\"model\":\"a\"}",
+        r#"{"model":"a","stream_options":null,"stream":true}"#,
+        r#"{"model":"a","stream_options":{},"stream":true}"#,
+        r#"{"model":"a","stream_options": { } ,"stream":true}"#,
+        r#"{"stream":true,"stream_options":{"include_obfuscation":false}}"#,
+        r#"{"stream":true,"stream_options":{"x":1,"include_usage": false ,"y":[2]},"model":"a"}"#,
+        r#"{"stream":true,"stream_options":{"include_usage":null}}"#,
+    ] {
+        let ask = json(body).unwrap();
+        let held = usize::try_from(prefix_to_hold(&ask).unwrap()).unwrap();
+        let edit = include_usage(&ask, &body.as_bytes()[..held]).unwrap();
+        let rewritten = [&edit.put, &body.as_bytes()[edit.drop..]].concat();
+        let rewritten = String::from_utf8(rewritten).unwrap();
+        assert!(json(&rewritten).unwrap().stream_options.includes_usage(), "{rewritten}");
+        let mut expected: serde_json::Value = serde_json::from_str(body).unwrap();
+        if !expected["stream_options"].is_object() {
+            expected["stream_options"] = serde_json::json!({});
+        }
+        expected["stream_options"]["include_usage"] = true.into();
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&rewritten).unwrap(), expected);
+    }
+    for body in [
+        r#"{"model":"a"}"#,
+        r#"{"stream":false,"stream_options":{}}"#,
+        r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
+    ] {
+        assert_eq!(include_usage(&json(body).unwrap(), body.as_bytes()), None);
+    }
+    assert_eq!(json("{}").unwrap().stream_options, StreamOptions::Absent);
+}
+
+const FORM: &str = "multipart/form-data; boundary=\"x.y\"";
+
+fn part(disposition: &str, content: &str) -> String {
+    format!("--x.y\r\nContent-Disposition: form-data; {disposition}\r\n\r\n{content}\r\n")
+}
+
+#[test]
+fn forms_are_read_at_every_cut() {
+    let file = "\r\n--x.z\r\n--x.\r\r\n\n binary \u{0} --x.y";
+    let body = [
+        part("name=\"file\"; filename=\"a.wav\"", file),
+        part("name=\"model\"", "whisper-1"),
+        part("name=\"n\"", "3"),
+        part("name=stream", "true"),
+        part("name=\"empty\"", ""),
+        "--x.y--\r\n".into(),
+    ]
+    .concat();
+    let ask = at_every_cut(FORM, body.as_bytes()).unwrap();
+    assert_eq!(ask.model.as_deref(), Some("whisper-1"));
+    assert_eq!((ask.choices, ask.stream, ask.bytes), (Some(3), true, body.len() as u64));
+}
+
+#[test]
+fn ambiguous_forms_are_refused_at_every_cut() {
+    let close = "--x.y--\r\n";
+    let model = part("name=\"model\"", "a");
+    let bodies = [
+        [model.as_str(), &model, close].concat(),
+        [model.as_str(), &part("name=\"Model\"", "b"), close].concat(),
+        [model.as_str(), &part("name=\"model[]\"", "b"), close].concat(),
+        [model.as_str(), &part("name=\"%6dodel\"", "b"), close].concat(),
+        [model.as_str(), &part("name=\"x\"; name=\"model\"", "b"), close].concat(),
+        [model.as_str(), &part("name*=utf-8''model", "b"), close].concat(),
+        [model.as_str(), &part("name=\"mod\\el\"", "b"), close].concat(),
+        [&part("name=\"model\"; filename=\"a\"", "b"), close].concat(),
+        [&part("name=\"model\"", "a\r\nb"), close].concat(),
+        [&part("name=\"model\"", ""), close].concat(),
+        [&part("name=\"n\"", "-1"), close].concat(),
+        [&part("name=\"model\"", &"a".repeat(257)), close].concat(),
+        ["preamble\r\n", &model, close].concat(),
+        [model.as_str(), close, &model, close].concat(),
+        [model.as_str(), "--x.yz\r\n", close].concat(),
+        model.clone(),
+        model.replace("\r\n", "\n") + "--x.y--\n",
+        format!("--x.y\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n--x.y\r\n{close}"),
+        format!("--x.y\r\nX: 1\r\n\r\na\r\n{close}"),
+        format!("--x.y\r\nContent-Disposition: form-data;\r\n name=\"model\"\r\n\r\na\r\n{close}"),
+        format!(
+            "--x.y\r\nContent-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ\r\n{close}"
+        ),
+        format!("--x.y\r\n{}\r\n\r\na\r\n{close}", "X: 1\r\n".repeat(1000)),
+    ];
+    for body in bodies {
+        let read = at_every_cut_or_whole(&body);
+        assert!(read.is_err(), "{body:?} gave {read:?}");
+    }
+}
+
+fn at_every_cut_or_whole(body: &str) -> Result<Ask, BodyError> {
+    if body.len() < 1000 { at_every_cut(FORM, body.as_bytes()) } else { read(Some(FORM), &[body.as_bytes()]) }
+}
+
+#[test]
+fn heads_that_promise_another_body_are_refused() {
+    for content_type in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=utf-16",
+        "application/json, multipart/form-data",
+        "application/json; charset=\"utf-8\" x",
+        "json",
+    ] {
+        let reader = Reader::for_head(Some(content_type), None);
+        assert!(matches!(reader, Err(BodyError::UnsupportedType { .. })), "{content_type}");
+    }
+    for content_type in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary=\"a\\b\"",
+        "multipart/form-data; boundary=a b",
+    ] {
+        assert_eq!(Reader::for_head(Some(content_type), None).unwrap_err(), BodyError::Boundary);
+    }
+    for encoding in ["gzip", "br", "identity, gzip", "zstd"] {
+        let error = Reader::for_head(None, Some(encoding)).unwrap_err();
+        assert_eq!(error, BodyError::UnsupportedEncoding { found: encoding.into() });
+    }
+    for content_type in [
+        None,
+        Some(""),
+        Some("application/json"),
+        Some("Application/JSON;charset=UTF-8"),
+        Some("application/a+json"),
+    ] {
+        assert!(matches!(Reader::for_head(content_type, Some("identity")), Ok(Reader::Json(_))));
+    }
+}

@@ -1,0 +1,180 @@
+//! What providers really answered, whole and cut everywhere.
+//!
+//! `TOLLGATE_RECORDINGS` names a folder of recorded answers with a `manifest.json`; without it the
+//! project's own samples are read.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use serde_json::Value;
+use tollgate_core::gateway::Api;
+use tollgate_core::meter::{Meter, Metered};
+
+/// Below this size every cut is tried.
+const SMALL: usize = 4000;
+
+struct Recording {
+    name: String,
+    api: Api,
+    content_type: &'static str,
+    bytes: Vec<u8>,
+    /// Input, output, cached input, reasoning.
+    figures: [u64; 4],
+}
+
+fn folders() -> Vec<PathBuf> {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    std::env::var_os("TOLLGATE_RECORDINGS").map(PathBuf::from).into_iter().chain([own]).collect()
+}
+
+fn recordings() -> Vec<Recording> {
+    folders().iter().flat_map(|folder| read_folder(folder)).collect()
+}
+
+fn read_folder(folder: &Path) -> Vec<Recording> {
+    let manifest = fs::read(folder.join("manifest.json")).expect("the manifest is readable");
+    let manifest: Vec<Value> = serde_json::from_slice(&manifest).expect("the manifest is a list");
+    assert!(!manifest.is_empty());
+    let read = |entry: &Value| {
+        let name = entry["file"].as_str().expect("a file name").to_owned();
+        let figure = |name: &str| entry["usage"][name].as_u64().expect("a figure");
+        Recording {
+            api: api(entry["api"].as_str().expect("an API")),
+            content_type: if entry["stream"] == true { "text/event-stream" } else { "application/json" },
+            bytes: fs::read(folder.join(&name)).expect("the recording is readable"),
+            figures: ["input", "output", "cached_input", "reasoning"].map(figure),
+            name,
+        }
+    };
+    manifest.iter().map(read).collect()
+}
+
+fn api(name: &str) -> Api {
+    match name {
+        "openai-chat" => Api::OpenAiChat,
+        "openai-completions" => Api::OpenAiCompletions,
+        "openai-responses" => Api::OpenAiResponses,
+        "openai-embeddings" => Api::OpenAiEmbeddings,
+        "anthropic-messages" => Api::AnthropicMessages,
+        "gemini-generate" => Api::GeminiGenerate,
+        other => panic!("no API is called {other}"),
+    }
+}
+
+fn metered<'a>(api: Api, content_type: Option<&str>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
+    let mut meter = Meter::new(api, content_type);
+    for piece in pieces {
+        meter.push(piece);
+    }
+    meter.finish()
+}
+
+impl Recording {
+    fn metered<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
+        metered(self.api, Some(self.content_type), pieces)
+    }
+}
+
+fn figures(metered: &Metered) -> Option<[u64; 4]> {
+    metered.usage.map(|usage| [usage.input, usage.output, usage.cached_input, usage.reasoning])
+}
+
+#[test]
+fn every_recording_has_the_manifests_figures() {
+    for recording in recordings() {
+        let whole = recording.metered([recording.bytes.as_slice()]);
+        assert_eq!(figures(&whole), Some(recording.figures), "{}", recording.name);
+        assert_eq!(
+            metered(recording.api, None, [recording.bytes.as_slice()]),
+            whole,
+            "{} without a type",
+            recording.name
+        );
+    }
+}
+
+#[test]
+fn cuts_change_nothing() {
+    for recording in recordings() {
+        let whole = recording.metered([recording.bytes.as_slice()]);
+        assert_eq!(recording.metered(recording.bytes.chunks(1)), whole, "{} byte by byte", recording.name);
+        let step = if recording.bytes.len() <= SMALL { 1 } else { recording.bytes.len() / 100 };
+        for cut in (0..recording.bytes.len()).step_by(step) {
+            let (head, tail) = recording.bytes.split_at(cut);
+            assert_eq!(recording.metered([head, tail]), whole, "{} cut at {cut}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn streams_may_end_their_lines_otherwise() {
+    for recording in recordings().iter().filter(|recording| recording.content_type == "text/event-stream") {
+        let text = String::from_utf8(recording.bytes.clone()).expect("recordings are UTF-8");
+        let text = text.replace("\r\n", "\n");
+        let whole = recording.metered([text.as_bytes()]);
+        for end in ["\r\n", "\r"] {
+            let other = text.replace('\n', end);
+            let other = other.as_bytes();
+            assert_eq!(recording.metered([other]), whole, "{}", recording.name);
+            for size in [1, 7, 64, 1500] {
+                assert_eq!(
+                    recording.metered(other.chunks(size)),
+                    whole,
+                    "{} in pieces of {size}",
+                    recording.name
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+    #[test]
+    fn random_pieces_change_nothing(sizes in proptest::collection::vec(1_usize..4000, 1..40)) {
+        for recording in recordings() {
+            let whole = recording.metered([recording.bytes.as_slice()]);
+            let mut rest = recording.bytes.as_slice();
+            let mut pieces = Vec::new();
+            for size in sizes.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (piece, others) = rest.split_at((*size).min(rest.len()));
+                pieces.push(piece);
+                rest = others;
+            }
+            prop_assert_eq!(recording.metered(pieces), whole, "{}", recording.name);
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_breaks_off_shows_the_output_it_had() {
+    let stream = include_bytes!("samples/messages.sse");
+    let end = stream.windows(20).position(|part| part == b"event: message_delta").expect("the sample has it");
+    let broken = metered(Api::AnthropicMessages, Some("text/event-stream"), [&stream[..end]]);
+    assert!(!broken.complete);
+    assert_eq!(broken.usage.map(|usage| usage.input), Some(30));
+    assert_eq!(broken.output_seen_tokens, 1);
+    assert!(metered(Api::AnthropicMessages, Some("text/event-stream"), [stream.as_slice()]).complete);
+}
+
+#[test]
+fn whole_recordings_are_complete_and_cut_documents_are_not() {
+    for recording in recordings().iter().filter(|recording| recording.content_type == "application/json") {
+        assert!(recording.metered([recording.bytes.as_slice()]).complete, "{}", recording.name);
+        let half = &recording.bytes[..recording.bytes.len() / 2];
+        assert!(!recording.metered([half]).complete, "{}", recording.name);
+    }
+}
+
+#[test]
+fn sound_holds_no_usage() {
+    let sound =
+        metered(Api::OpenAiAudio, Some("audio/mpeg"), [br#"{"usage":{"input_tokens":1}}"#.as_slice()]);
+    assert_eq!(sound, Metered { usage: None, output_seen_tokens: 0, complete: true });
+}

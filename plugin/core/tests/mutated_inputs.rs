@@ -1,0 +1,189 @@
+//! A hundred thousand damaged inputs for each reader: none panics, none depends on the pieces.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use tollgate_core::body::{Ask, BodyError, Reader};
+use tollgate_core::gateway::Api;
+use tollgate_core::meter::{Meter, Metered, UsageStrip};
+
+const INPUTS: usize = 100_000;
+
+/// SplitMix64: the same inputs in every run.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound.max(1) as u64).unwrap()
+    }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len())]
+    }
+
+    /// A sample with one to four damages.
+    fn mutated(&mut self, samples: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
+        let mut bytes = self.pick(samples).clone();
+        for _ in 0..=self.below(4) {
+            let at = self.below(bytes.len() + 1);
+            let end = (at + self.below(24)).min(bytes.len());
+            match self.below(7) {
+                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
+                1 => bytes.insert(at, u8::try_from(self.below(256)).unwrap()),
+                2 => drop(bytes.drain(at..end)),
+                3 => {
+                    let copy = bytes[at..end].to_vec();
+                    let to = self.below(bytes.len() + 1);
+                    bytes.splice(to..to, copy);
+                }
+                4 => bytes.truncate(at),
+                _ => {
+                    let word = self.pick(words).bytes();
+                    bytes.splice(at..at, word);
+                }
+            }
+        }
+        bytes
+    }
+
+    fn cut<'a>(&mut self, bytes: &'a [u8]) -> [&'a [u8]; 3] {
+        let (a, b) = (self.below(bytes.len() + 1), self.below(bytes.len() + 1));
+        [&bytes[..a.min(b)], &bytes[a.min(b)..a.max(b)], &bytes[a.max(b)..]]
+    }
+}
+
+fn read(content_type: &str, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
+    let mut reader = Reader::for_head(Some(content_type), None)?;
+    for piece in pieces {
+        reader.push(piece)?;
+    }
+    reader.finish()
+}
+
+const JSON_WORDS: &[&str] = &[
+    "\"model\":\"b\",",
+    "\"\\u006dodel\":\"b\",",
+    "\"max_tokens\":1,",
+    "\"n\":2,",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    "\\",
+    ",",
+    ":",
+    "\\ud800",
+    "null",
+    "1e9",
+    "\u{0}",
+    "\u{feff}",
+    "\u{17f}",
+];
+
+#[test]
+fn scanned_bodies() {
+    let samples = [
+        r#"{"model":"a","messages":[{"role":"user","content":"Grüße 🙂"}],"max_tokens":5,"n":2,"stream":true}"#,
+        r#"{"models":["a","b"],"stream":true,"stream_options":{"include_usage":false},"best_of":3}"#,
+        r#"{"contents":[{"parts":[{"fileData":{"fileUri":"gs://a"}}]}],"generationConfig":{"maxOutputTokens":7}}"#,
+        r#"{"model":"a","messages":[{"content":[{"type":"image","source":{"type":"url","url":"https://a"}}]}]}"#,
+    ];
+    let samples = samples.map(|sample| sample.as_bytes().to_vec());
+    let (mut random, mut taken) = (Random(1), 0);
+    for _ in 0..INPUTS {
+        let body = random.mutated(&samples, JSON_WORDS);
+        let whole = read("application/json", &[&body]);
+        assert_eq!(read("application/json", &random.cut(&body)), whole, "{}", String::from_utf8_lossy(&body));
+        let Ok(ask) = whole else { continue };
+        taken += 1;
+        // Whatever is taken, a reader that keeps the last of two members reads alike.
+        let other: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(ask.model.as_deref(), other.get("model").and_then(|model| model.as_str()));
+        assert_eq!(ask.stream, other.get("stream").and_then(|on| on.as_bool()).unwrap_or(false));
+        assert_eq!(ask.bytes, body.len() as u64);
+    }
+    assert!(taken > INPUTS / 100, "only {taken} were taken");
+}
+
+#[test]
+fn forms() {
+    let part = |name: &str, text: &str| {
+        format!(
+            "--x\r\nContent-Disposition: form-data; name=\"{name}\"\r\nContent-Type: text/plain\r\n\r\n{text}\r\n"
+        )
+    };
+    let body =
+        part("model", "whisper-1") + &part("file", "\r\n--y\r\n") + &part("stream", "true") + "--x--\r\n";
+    let samples = [body.into_bytes(), (part("n", "2") + "--x--").into_bytes()];
+    let words =
+        ["\r\n", "\r", "\n", "--x", "\r\n--x\r\n", "--", "; name=\"model\"", "\"", "model", "\u{0}", ":"];
+    let (mut random, mut taken) = (Random(2), 0);
+    let content_type = "multipart/form-data; boundary=x";
+    for _ in 0..INPUTS {
+        let body = random.mutated(&samples, &words);
+        let whole = read(content_type, &[&body]);
+        assert_eq!(read(content_type, &random.cut(&body)), whole, "{:?}", String::from_utf8_lossy(&body));
+        taken += usize::from(whole.is_ok());
+    }
+    assert!(taken > INPUTS / 100, "only {taken} were taken");
+}
+
+fn metered(api: Api, pieces: &[&[u8]]) -> Metered {
+    let mut meter = Meter::new(api, Some("text/event-stream"));
+    pieces.iter().for_each(|piece| meter.push(piece));
+    meter.finish()
+}
+
+fn stripped(pieces: &[&[u8]]) -> Vec<u8> {
+    let mut strip = UsageStrip::new();
+    let mut out = Vec::new();
+    for piece in pieces {
+        out.extend_from_slice(&strip.push(piece));
+    }
+    out.extend(strip.finish());
+    out
+}
+
+#[test]
+fn streams() {
+    let samples = [
+        include_bytes!("samples/chat.sse").to_vec(),
+        include_bytes!("samples/x_groq.sse").to_vec(),
+        include_bytes!("samples/messages.sse").to_vec(),
+        include_bytes!("samples/responses.sse").to_vec(),
+    ];
+    let apis = [Api::OpenAiChat, Api::OpenAiResponses, Api::AnthropicMessages, Api::GeminiGenerate];
+    let words = [
+        "\n",
+        "\r",
+        "\r\n\r\n",
+        "data:",
+        "data: [DONE]\n\n",
+        "\u{feff}",
+        "\"usage\":{",
+        "null",
+        "}",
+        "\"",
+        "999",
+    ];
+    let (mut random, mut found) = (Random(3), 0);
+    for _ in 0..INPUTS {
+        let stream = random.mutated(&samples, &words);
+        let api = *random.pick(&apis);
+        let pieces = random.cut(&stream);
+        let (whole, cut) = (metered(api, &[&stream]), metered(api, &pieces));
+        let shown = String::from_utf8_lossy(&stream);
+        assert_eq!(cut.usage, whole.usage, "{shown}");
+        found += usize::from(whole.usage.is_some());
+        assert_eq!(stripped(&pieces), stripped(&[&stream]), "{shown}");
+    }
+    assert!(found > INPUTS / 10, "only {found} had usage");
+}

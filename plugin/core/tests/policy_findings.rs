@@ -1,0 +1,165 @@
+//! Everything that is wrong with a policy is said at once, each with its place.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use serde_json::{Value, json};
+use tollgate_core::policy::{Finding, Loader, Policy, Severity};
+
+fn load(document: &Value) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
+    let mut loader = Loader::default();
+    loader.push(document.to_string().as_bytes());
+    loader.finish()
+}
+
+fn places(findings: &[Finding], severity: Severity) -> Vec<&str> {
+    let mut places: Vec<&str> =
+        findings.iter().filter(|f| f.severity == severity).map(|f| f.pointer.as_str()).collect();
+    places.sort_unstable();
+    places
+}
+
+fn digest(n: u8) -> String {
+    format!("sha256:{}", format!("{n:02x}").repeat(32))
+}
+
+/// A policy without a mistake.
+fn sound() -> Value {
+    json!({
+        "version": 1,
+        "targets": {"small": {"access_groups": ["basic"]}, "large": {"access_groups": ["premium"]}},
+        "organizations": {"acme": {
+            "name": "Acme", "access": {"access_groups": ["basic"]},
+            "limits": {"rpm": 100}, "budget": {"max": "100", "period": "month"},
+            "members": {"alice": "org_owner", "bob": "org_member"},
+        }},
+        "teams": {"search": {
+            "organization": "acme", "name": "Search",
+            "limits": {"rpm": 50}, "members": {"bob": "team_developer"},
+        }},
+        "users": {"alice": {"name": "Alice"}, "bob": {"name": "Bob", "limits": {"rph": 10}}},
+        "service_accounts": {"ci": {"team": "search", "name": "CI"}},
+        "keys": {
+            "one": {"team": "search", "owner": "user/bob", "digest": digest(1)},
+            "two": {"team": "search", "owner": "service_account/ci", "digest": digest(2)},
+        },
+    })
+}
+
+#[test]
+fn a_sound_policy_has_no_findings() {
+    let (_, warnings) = load(&sound()).unwrap();
+    assert_eq!(warnings, []);
+}
+
+#[test]
+fn ten_mistakes_are_ten_findings_at_ten_places() {
+    let mut policy = sound();
+    policy["teams"]["search"]["limits"]["rpm"] = json!(500);
+    policy["teams"]["search"]["access"] = json!({"mode": "restrict", "targets": ["large", "gone"]});
+    policy["teams"]["search"]["models"] = json!(["small"]);
+    policy["targets"]["small"]["price"] = json!({"input": "0.1234567", "output": "1"});
+    policy["organizations"]["acme"]["limits"]["tpd"] = json!(0);
+    policy["users"]["bob"]["tokens"] = json!(["sk-something"]);
+    policy["keys"]["one"]["expires_at"] = json!("tomorrow");
+    policy["keys"]["one"]["owner"] = json!("user/alice");
+    policy["keys"]["two"]["digest"] = json!(digest(1));
+    let findings = load(&policy).unwrap_err();
+    assert_eq!(
+        places(&findings, Severity::Error),
+        [
+            "/keys/one/expires_at",
+            "/keys/one/owner",
+            "/keys/two/digest",
+            "/organizations/acme/limits/tpd",
+            "/targets/small/price/input",
+            "/teams/search/access/targets/1",
+            "/teams/search/limits/rpm",
+            "/teams/search/models",
+            "/users/bob/tokens/0",
+        ],
+        "{findings:#?}"
+    );
+    assert_eq!(places(&findings, Severity::Warning), ["/teams/search/access/targets/0"]);
+}
+
+/// One mistake in a sound policy: where it is put, what, and where it is found.
+#[test]
+fn each_mistake_is_found_where_it_stands() {
+    let cases = [
+        ("/version", json!(2), "/version"),
+        ("/teams/search/organization", json!("nobody"), "/teams/search/organization"),
+        ("/teams/search/members/carol", json!("team_viewer"), "/teams/search/members/carol"),
+        ("/teams/search/access", json!({"mode": "inherit", "targets": ["small"]}), "/teams/search/access"),
+        ("/teams/search/budget", json!({"max": "101", "period": "month"}), "/teams/search/budget/max"),
+        ("/teams/search/budget", json!({"max": 5}), "/teams/search/budget/max"),
+        ("/teams/search/member_limits", json!({"rpm": 51}), "/teams/search/member_limits/rpm"),
+        ("/keys/one/limits", json!({"rpm": 51}), "/keys/one/limits/rpm"),
+        ("/keys/one/limits", json!({"rph": 11}), "/keys/one/limits/rph"),
+        ("/keys/one/limits", json!({"rpm": -1}), "/keys/one/limits/rpm"),
+        (
+            "/keys/two/previous",
+            json!({"digest": digest(1), "until": "2030-01-01T00:00:00Z"}),
+            "/keys/two/previous/digest",
+        ),
+        ("/users/bob/limits", json!({"rpm": 101}), "/users/bob/limits/rpm"),
+        ("/organizations/acme/access/targets", json!(["gone"]), "/organizations/acme/access/targets/0"),
+        (
+            "/organizations/acme/target_limits",
+            json!({"gone": {"rpm": 1}}),
+            "/organizations/acme/target_limits/gone",
+        ),
+        ("/organizations/acme/members/alice", json!("boss"), "/organizations/acme/members/alice"),
+        ("/targets/small/access_groups", json!(["not a group"]), "/targets/small/access_groups/0"),
+    ];
+    for (at, mistake, found) in cases {
+        let mut policy = sound();
+        let (object, name) = at.rsplit_once('/').unwrap();
+        policy.pointer_mut(object).unwrap()[name] = mistake.clone();
+        let findings = load(&policy).expect_err(&format!("{at}: {mistake}"));
+        assert_eq!(places(&findings, Severity::Error), [found], "{at}: {mistake}: {findings:#?}");
+    }
+}
+
+#[test]
+fn a_budget_over_another_period_is_not_compared() {
+    let mut policy = sound();
+    policy["teams"]["search"]["budget"] = json!({"max": "1000", "period": "lifetime"});
+    assert!(load(&policy).is_ok());
+}
+
+#[test]
+fn a_group_that_no_target_carries_is_a_warning() {
+    let mut policy = sound();
+    policy["organizations"]["acme"]["access"]["access_groups"] = json!(["basic", "future"]);
+    let (_, warnings) = load(&policy).unwrap();
+    assert_eq!(places(&warnings, Severity::Warning), ["/organizations/acme/access/access_groups/1"]);
+}
+
+#[test]
+fn a_malformed_digest_does_not_get_into_a_message() {
+    let mut policy = sound();
+    policy["keys"]["one"]["digest"] = json!("sk-tg-demo-verysecret");
+    let findings = load(&policy).unwrap_err();
+    assert_eq!(places(&findings, Severity::Error), ["/keys/one/digest"]);
+    let text = findings.iter().map(ToString::to_string).collect::<String>();
+    assert!(!text.contains("verysecret"), "{text}");
+}
+
+#[test]
+fn a_name_given_twice_is_an_error_at_every_level() {
+    for (text, place) in [
+        (r#"{"version": 1, "version": 1}"#, "/version"),
+        (r#"{"version": 1, "targets": {}, "targets": {}}"#, "/targets"),
+        (r#"{"version": 1, "targets": {"a": {}, "a": {}}}"#, "/targets/a"),
+        (
+            r#"{"version": 1, "targets": {"a": {"max_input_tokens": 1, "max_input_tokens": 1}}}"#,
+            "/targets/a/max_input_tokens",
+        ),
+        (r#"{"version": 1, "targets": {"a": {}, "\u0061": {}}}"#, "/targets/a"),
+    ] {
+        let mut loader = Loader::default();
+        loader.push(text.as_bytes());
+        let findings = loader.finish().expect_err(text);
+        assert_eq!(places(&findings, Severity::Error), [place], "{text}");
+    }
+}
