@@ -19,8 +19,8 @@ use self::document::LoadError;
 
 /// Keys, access, limits and budgets for LLM and API traffic, decided in the proxy.
 #[derive(Debug, Parser)]
-#[command(version, args_conflicts_with_subcommands = true)]
-struct Arguments {
+#[command(name = "tollgate", version, args_conflicts_with_subcommands = true)]
+struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// Without a command: `serve`.
@@ -73,7 +73,7 @@ impl Failure {
 
 /// Runs what the arguments say.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Cli::parse();
     let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
         Command::Check { files } => check::run(&files).map_err(Failure::from),

@@ -182,6 +182,7 @@ impl Body for Answer {
                 return Poll::Ready(Some(Ok(frame)));
             }
             if self.ended() {
+                self.guard.complete();
                 return Poll::Ready(None);
             }
             match ready!(self.poll_event(cx)) {

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::host::ClosedStream;
 
@@ -34,8 +34,8 @@ impl Lines {
         (Lines(Arc::new(move |line| kept.push(line))), captured)
     }
 
-    pub(super) fn write(&self, line: &Value) {
-        (self.0)(&line.to_string());
+    pub(super) fn write(&self, line: &str) {
+        (self.0)(line);
     }
 }
 
@@ -70,7 +70,7 @@ enum Kind {
 
 /// The properties that the module sets, in the order of the line; also the fields of Envoy's access log.
 const FIELDS: [(&str, Kind); 13] = [
-    ("time", Kind::Text),
+    ("time", Kind::Number),
     ("decision", Kind::Text),
     ("reason", Kind::Text),
     ("organization", Kind::Text),
@@ -94,23 +94,30 @@ pub(super) struct Request {
 }
 
 /// The line of a request that has ended.
-pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> Value {
-    let mut line = Map::new();
-    for (name, kind) in FIELDS {
-        let text = closed.properties.get(&format!("tollgate.{name}"));
-        let text = text.map(|value| String::from_utf8_lossy(value).into_owned());
-        let value = match (text, kind) {
-            (None, _) => Value::Null,
-            (Some(text), Kind::Number) => text.parse::<u64>().map_or(Value::String(text), Value::from),
-            (Some(text), Kind::Flag) => text.parse::<bool>().map_or(Value::String(text), Value::from),
-            (Some(text), Kind::Text) => Value::String(text),
-        };
-        line.insert(name.to_owned(), value);
-    }
-    line.insert("method".to_owned(), request.method.clone().into());
-    line.insert("path".to_owned(), request.path.clone().into());
-    line.insert("status".to_owned(), closed.status.into());
-    line.insert("details".to_owned(), closed.details.clone().into());
-    line.insert("duration_ms".to_owned(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX).into());
-    Value::Object(line)
+pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> String {
+    let found = FIELDS.into_iter().map(|(name, kind)| {
+        let property = closed.properties.get(&format!("tollgate.{name}"));
+        (name, property.map_or(Value::Null, |value| show(&String::from_utf8_lossy(value), &kind)))
+    });
+    let known = [
+        ("method", request.method.as_str().into()),
+        ("path", request.path.as_str().into()),
+        ("status", closed.status.into()),
+        ("details", closed.details.as_str().into()),
+        ("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX).into()),
+    ];
+    // Written by hand, because a map would forget the order.
+    let fields: Vec<String> = found.chain(known).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    format!("{{{}}}", fields.join(","))
+}
+
+fn show(text: &str, kind: &Kind) -> Value {
+    let shown = match kind {
+        Kind::Text => None,
+        Kind::Number => {
+            text.parse::<u64>().map(Value::from).or_else(|_| text.parse::<f64>().map(Value::from)).ok()
+        }
+        Kind::Flag => text.parse::<bool>().map(Value::from).ok(),
+    };
+    shown.unwrap_or_else(|| text.into())
 }

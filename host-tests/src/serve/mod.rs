@@ -52,7 +52,7 @@ pub struct Options {
     pub upstream: Target,
     /// Where the line of each request goes.
     pub lines: Lines,
-    /// How long a stop waits for open exchanges before it cuts them.
+    /// How long [`Server::shutdown`] waits for open exchanges before it cuts them.
     pub drain: Duration,
 }
 
@@ -108,12 +108,13 @@ pub enum Cut {
     Head,
 }
 
-/// A running server; it stops when this is dropped.
+/// A running server. Dropped, it stops at once and cuts what is open.
 pub struct Server {
     addr: SocketAddr,
     process: Process,
     workers: Vec<Worker>,
     accepting: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    drain: Duration,
 }
 
 impl Server {
@@ -126,10 +127,10 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let workers = (0..options.workers.max(1))
-            .map(|_| Worker::start(&process, &options.upstream, &options.lines, options.drain))
+            .map(|_| Worker::start(&process, &options.upstream, &options.lines))
             .collect::<Result<Vec<_>, _>>()?;
         let accepting = worker::accept(listener, &workers).map_err(ServeError::Worker)?;
-        Ok(Server { addr, process, workers, accepting: Some(accepting) })
+        Ok(Server { addr, process, workers, accepting: Some(accepting), drain: options.drain })
     }
 
     /// Where it listens.
@@ -154,16 +155,16 @@ impl Server {
 
     /// Stops listening, waits for open exchanges as long as the options say, and cuts what is left.
     pub fn shutdown(mut self) {
-        self.stop();
+        self.stop(self.drain);
     }
 
-    fn stop(&mut self) {
+    fn stop(&mut self, drain: Duration) {
         if let Some((stop, thread)) = self.accepting.take() {
             drop(stop);
             let _ = thread.join();
         }
         for worker in &self.workers {
-            worker.stop();
+            worker.stop(drain);
         }
         for worker in self.workers.drain(..) {
             worker.join();
@@ -173,6 +174,6 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.stop();
+        self.stop(Duration::ZERO);
     }
 }

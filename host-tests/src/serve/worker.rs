@@ -38,7 +38,7 @@ pub(super) struct Worker {
 enum Command {
     Connection(TcpStream, SocketAddr),
     Reconfigure(mpsc::Sender<Result<(), StartError>>),
-    Stop,
+    Stop(Duration),
 }
 
 /// A worker that was asked to go over to another configuration.
@@ -52,12 +52,7 @@ impl Pending {
 }
 
 impl Worker {
-    pub(super) fn start(
-        process: &Process,
-        target: &Target,
-        lines: &Lines,
-        drain: Duration,
-    ) -> Result<Worker, ServeError> {
+    pub(super) fn start(process: &Process, target: &Target, lines: &Lines) -> Result<Worker, ServeError> {
         let vm = process.worker()?;
         let client = target.client()?;
         let runtime =
@@ -71,7 +66,7 @@ impl Worker {
                 let run = move |vm: Vm| async move {
                     let gate = Rc::new(Gate::new(vm, lines));
                     let exchanger = Exchanger { gate, target, client };
-                    serve(Rc::new(exchanger), received, drain).await;
+                    serve(Rc::new(exchanger), received).await;
                 };
                 local.block_on(&runtime, run(vm));
             })
@@ -86,8 +81,8 @@ impl Worker {
         Pending(receiver)
     }
 
-    pub(super) fn stop(&self) {
-        let _ = self.commands.send(Command::Stop);
+    pub(super) fn stop(&self, drain: Duration) {
+        let _ = self.commands.send(Command::Stop(drain));
     }
 
     pub(super) fn join(self) {
@@ -133,13 +128,13 @@ pub(super) fn accept(
     Ok((stop, thread))
 }
 
-async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command>, drain: Duration) {
+async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command>) {
     let gate = Rc::clone(&exchanger.gate);
     let (draining, drained) = watch::channel(false);
     let mut connections = JoinSet::new();
     let ticks = gate.tick();
     tokio::pin!(ticks);
-    loop {
+    let drain = loop {
         let command = tokio::select! {
             command = commands.recv() => command,
             () = &mut ticks => return,
@@ -152,9 +147,10 @@ async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command
             Some(Command::Reconfigure(done)) => {
                 let _ = done.send(gate.reconfigure());
             }
-            Some(Command::Stop) | None => break,
+            Some(Command::Stop(drain)) => break drain,
+            None => break Duration::ZERO,
         }
-    }
+    };
     let _ = draining.send(true);
     let rest = async { while connections.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(drain, rest).await;
