@@ -183,15 +183,19 @@ impl Connection {
     /// The next final answer.
     pub fn response(&mut self) -> io::Result<Response> {
         let (status, headers) = self.response_head()?;
-        let framing = match status {
-            204 | 304 => Framing::Empty,
-            _ => headers.framing(Framing::Close),
+        let body = match status {
+            204 | 304 => Body::default(),
+            _ => self.body(&headers)?,
         };
-        let body = self.reader.body(framing)?;
         Ok(Response { status, headers, body })
     }
 
-    /// Status and fields of the next final answer; its body is left to be read with [`Self::some`].
+    /// The body that these fields announce.
+    pub fn body(&mut self, headers: &Headers) -> io::Result<Body> {
+        self.reader.body(headers.framing(Framing::Close))
+    }
+
+    /// Status and fields of the next final answer; its body is left to be read.
     pub fn response_head(&mut self) -> io::Result<(u16, Headers)> {
         loop {
             let Some(head) = self.reader.head()? else {

@@ -1,12 +1,19 @@
-//! The providers' own Python SDKs, unmodified, through real Envoy.
+//! The providers' own Python SDKs, unmodified, through real Envoy and through `tollgate serve`.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_envoy::gateway::Gateway;
+use tollgate_envoy::gateway::{Gateway, filter};
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::{key_of, secret};
+use tollgate_host::host::{Module, Process};
 use tollgate_host::provision;
+use tollgate_host::serve::lines::Lines;
+use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::upstream::Upstream;
 
 fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});
@@ -39,12 +46,11 @@ fn configuration() -> Value {
     })
 }
 
-fn run(script: &str, limited: &str) {
-    let Some(python) = provision::require(provision::python_sdks()) else { return };
-    let Some(gateway) = Gateway::start(&configuration()) else { return };
+/// Runs a script with a key of this id for what it tries of limits.
+fn run(python: &Path, script: &str, address: SocketAddr, limited: &str) {
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk").join(script))
-        .args(["--base-url", &format!("http://{}", gateway.address())])
+        .args(["--base-url", &format!("http://{address}")])
         .args(["--key", &secret("good"), "--limited-key", &secret(limited)])
         .args(["--expired-key", &secret("expired"), "--budget-key", &secret("poor")])
         .env("PYTHONDONTWRITEBYTECODE", "1")
@@ -53,15 +59,37 @@ fn run(script: &str, limited: &str) {
     let (said, failed) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{said}");
     assert!(output.status.success(), "{said}\n{failed}");
+}
+
+fn both(python: &Path, address: SocketAddr) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| run(python, "openai_sdk.py", address, "openai"));
+        scope.spawn(|| run(python, "anthropic_sdk.py", address, "anthropic"));
+    });
+}
+
+#[test]
+fn the_sdks_find_what_they_expect_behind_envoy() {
+    let Some(python) = provision::require(provision::python_sdks()) else { return };
+    let Some(gateway) = Gateway::start(&configuration()) else { return };
+    both(&python, gateway.address());
     gateway.assert_no_trap();
 }
 
 #[test]
-fn the_openai_sdk_finds_what_it_expects() {
-    run("openai_sdk.py", "openai");
-}
-
-#[test]
-fn the_anthropic_sdk_finds_what_it_expects() {
-    run("anthropic_sdk.py", "anthropic");
+fn the_sdks_find_what_they_expect_behind_the_command() {
+    let Some(python) = provision::require(provision::python_sdks()) else { return };
+    let upstream = Upstream::start().unwrap();
+    let module = Module::load(filter(&[])).unwrap();
+    let server = Server::start(Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        workers: 2,
+        process: Process::builder(&module).buffer_limit(BUFFER_LIMIT),
+        configuration: configuration().to_string().into_bytes(),
+        upstream: Target::parse(&upstream.url()).unwrap(),
+        lines: Lines::discard(),
+        drain: Duration::ZERO,
+    })
+    .unwrap();
+    both(&python, server.addr());
 }
