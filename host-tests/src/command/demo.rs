@@ -1,6 +1,37 @@
 //! Requests to try against `policies/demo.json`.
 
+use std::fmt::Write as _;
+
+/// The one place where the demo's keys stand.
+const README: &str = include_str!("../../../policies/README.md");
+
+/// What to paste, and what comes of it.
 pub fn requests(base: &str) -> String {
-    let _ = base;
-    String::new()
+    let chat = |key: Option<&str>, model: &str| {
+        let key = key.map_or(String::new(), |key| format!(" -H 'authorization: Bearer {key}'"));
+        format!(
+            "curl -i {base}/v1/chat/completions{key} -H 'content-type: application/json' \
+             -d '{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"user\",\"content\":\"Hello\"}}]}}'"
+        )
+    };
+    let (search, trial) = (key("demosearch"), key("demotrial"));
+    let tries = [
+        ("200, with what is left of the team's limits", chat(search, "gpt-5-mini")),
+        ("401: no key", chat(None, "gpt-5-mini")),
+        ("403: the trial team may call gpt-5-mini only", chat(trial, "gpt-5")),
+        ("200 three times a minute, then 429 with the time to wait", chat(trial, "gpt-5-mini")),
+    ];
+    let mut text = String::from("\nTo try (policies/README.md has more keys):\n");
+    for (what, request) in tries {
+        // Writing into a string does not fail.
+        let _ = writeln!(text, "\n  # {what}\n  {request}");
+    }
+    text.push('\n');
+    text
+}
+
+/// A key of the demo, by its public id.
+fn key(id: &str) -> Option<&'static str> {
+    let start = README.find(&format!("sk-tg-{id}-"))?;
+    README.get(start..)?.split('`').next()
 }

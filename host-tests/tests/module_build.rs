@@ -1,0 +1,48 @@
+//! The filter as the command builds it.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tollgate_host::host::Module;
+use tollgate_host::module::{self, has_simd};
+
+#[test]
+fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
+    // What cargo sets for build scripts, clippy for what it checks, and a person may have exported.
+    let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
+        .arg("build")
+        .env("CARGO_ENCODED_RUSTFLAGS", "")
+        .env("RUSTFLAGS", "-Ctarget-feature=-simd128")
+        .env("RUSTC_WORKSPACE_WRAPPER", "/nowhere/clippy-driver")
+        .env("CARGO_TARGET_DIR", "/nowhere")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let path = String::from_utf8(output.stdout).unwrap();
+    let path = Path::new(path.trim_end());
+    assert!(path.ends_with("target/tollgate/tollgate.wasm"), "{}", path.display());
+    let bytes = std::fs::read(path).unwrap();
+    assert!(has_simd(&bytes).unwrap());
+    Module::from_bytes(&bytes).unwrap();
+}
+
+#[test]
+fn a_switch_for_tests_is_in_a_file_of_its_own() {
+    let contains = |path: &Path| {
+        let bytes = std::fs::read(path).unwrap();
+        bytes.windows(22).any(|window| window == b"x-tollgate-inject-trap")
+    };
+    let shipped = module::build(&[]).unwrap();
+    let trapping = module::build(&["inject-trap"]).unwrap();
+    assert!(trapping.ends_with("target/tollgate/tollgate-inject-trap.wasm"));
+    assert!(contains(&trapping) && !contains(&shipped));
+}
+
+#[test]
+fn simd_is_told_from_bytes_that_look_like_it() {
+    let plain = wat::parse_str("(module (func (drop (i32.const 0xfd)) (drop (i32.const -3))))").unwrap();
+    let vector = wat::parse_str("(module (func (drop (v128.const i32x4 1 2 3 4))))").unwrap();
+    assert!(!has_simd(&plain).unwrap());
+    assert!(has_simd(&vector).unwrap());
+}
