@@ -95,7 +95,7 @@ impl<S: SharedData> SharedCells<S> {
     fn try_probe(shared: &mut S, name: &str) -> Result<Support, HostStatus> {
         const MARK: &[u8] = b"TGp\x01";
         if shared.get(name)?.version.is_none() {
-            create(shared, name, MARK)?;
+            create(shared, name, MARK, true)?;
         }
         let kept = shared.get(name)?;
         if kept.version.is_none() || kept.bytes != MARK {
@@ -161,17 +161,19 @@ impl<S: SharedData> Cells for SharedCells<S> {
         };
         match at.version {
             Some(version) => self.shared.set(text, bytes, version),
-            None => create(&mut self.shared, text, bytes),
+            None => create(&mut self.shared, text, bytes, self.support == Support::Strict),
         }
         .map_err(host)
     }
 }
 
-fn create<S: SharedData>(shared: &mut S, name: &str, bytes: &[u8]) -> Result<Swap, HostStatus> {
+/// Inserts what is missing. Only a host known to be strict may be asked with version 0: a lenient one would
+/// overwrite what came in between.
+fn create<S: SharedData>(shared: &mut S, name: &str, bytes: &[u8], strict: bool) -> Result<Swap, HostStatus> {
     if shared.set(name, bytes, CREATE)? == Swap::Done {
         return Ok(Swap::Done);
     }
-    if shared.get(name)?.version.is_some() {
+    if !strict || shared.get(name)?.version.is_some() {
         return Ok(Swap::Lost);
     }
     shared.set(name, bytes, 0)
