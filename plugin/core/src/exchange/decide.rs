@@ -41,6 +41,9 @@ impl Exchange {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
         let path = if method == "CONNECT" { target } else { route::plain_path(target)? };
+        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
+            return Ok(step);
+        }
         let found =
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
         let Some(route::Found { route, model }) = found else {

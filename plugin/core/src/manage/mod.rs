@@ -5,6 +5,7 @@
 //! holds when it is written, whoever else writes.
 
 pub mod audit;
+pub mod intake;
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 use crate::policy::Change;
 
 /// A management request, its body whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// HTTP method.
     pub method: String,
