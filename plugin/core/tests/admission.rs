@@ -272,8 +272,7 @@ mod interleavings {
 
         fn step(&self, map: &Map, charges: &Charges, request: &Request) -> Request {
             let past = request.past.iter().cloned().collect();
-            let mut cells =
-                SharedCells::new(OneMore { past, map: map.clone(), made: None }, self.support);
+            let mut cells = SharedCells::new(OneMore { past, map: map.clone(), made: None }, self.support);
             let run = catch_unwind(AssertUnwindSafe(|| admit(&mut cells, charges, at(0)).is_ok()));
             let mut request = request.clone();
             request.past.extend(cells.host().made.take());

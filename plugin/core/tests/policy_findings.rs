@@ -178,7 +178,8 @@ fn a_name_given_twice_is_an_error_at_every_level() {
 #[test]
 fn a_route_to_a_target_that_does_not_exist_is_an_error() {
     let mut loader = gateway::Loader::default();
-    loader.push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
+    loader
+        .push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
     let findings = loader.finish().unwrap_err();
     assert_eq!(places(&findings, Severity::Error), ["/routes/0/target", "/routes/1/path"]);
 }
