@@ -24,6 +24,7 @@ pub mod denial;
 pub mod exchange;
 pub mod explain;
 pub mod facts;
+pub mod fleet;
 pub mod gateway;
 pub mod head;
 pub mod identity;
