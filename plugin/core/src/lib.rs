@@ -21,6 +21,7 @@ pub mod body;
 pub mod cell;
 pub mod credential;
 pub mod denial;
+pub mod documents;
 pub mod exchange;
 pub mod explain;
 pub mod facts;
