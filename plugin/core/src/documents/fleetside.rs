@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::keeper::{Act, Keeper, answered, contended, refused};
+use super::keeper::{Act, Keeper, answered, contended, entry_of, line, refused};
 use super::{Commit, JournalError};
 use crate::cell::{CellName, Cells, MAX_TRIES, Swap};
 use crate::fleet::{self, BEHIND, Desk, Effect, Loaded, Seen, Ticket, Trouble, entry_name, take_lease};
@@ -176,7 +176,7 @@ impl Keeper {
                     let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
                     let entries: Vec<_> = entries
                         .into_iter()
-                        .filter_map(|(name, text)| Some((name, Entry::from_json(&text)?)))
+                        .filter_map(|(name, text)| Some((name, entry_of(&text)?)))
                         .collect();
                     let response = audit::page(&entries, next.as_deref());
                     acts.push(Act::Answer(ticket, answered(response, None)));
@@ -207,7 +207,7 @@ impl Keeper {
         let response = match (decided.outcome, state, revision) {
             (Outcome::Write(write), Ok(()), Some(revision)) => {
                 let documents = gateway.policy.change(|policy| contents(policy, &write.change));
-                let text = entry.as_ref().map_or_else(String::new, Entry::to_json);
+                let text = entry.as_ref().map_or_else(String::new, |entry| entry.to_json().to_string());
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
@@ -243,8 +243,8 @@ impl Keeper {
         acts: &mut Vec<Act>,
     ) {
         let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
-        acts.push(Act::Audit(entry.line()));
-        let (name, text) = (fleet.name(entry), entry.to_json());
+        acts.push(Act::Audit(line(entry)));
+        let (name, text) = (fleet.name(entry), entry.to_json().to_string());
         let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
         self.carry_out(cells, gateway, effects, asked, acts);
     }
@@ -266,7 +266,7 @@ impl Keeper {
         if let Err(error) = self.publish(cells, gateway, &documents, revision) {
             acts.push(Act::Warn(error.to_string()));
         }
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(entry.line())));
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
         acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
     }
 
@@ -288,7 +288,7 @@ impl Keeper {
         };
         let entry = waiting.and_then(|waiting| waiting.decided).and_then(|pending| pending.entry);
         let entry = entry.map(|entry| refused(entry, &problem));
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(entry.line())));
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
         acts.push(Act::Answer(ticket, answered(problem.response(), entry.as_ref())));
     }
 

@@ -4,17 +4,19 @@
 //! Nothing here calls a host but through [`Cells`]. What is to be done comes out as [`Act`]s, in order.
 
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::fleetside::Fleetside;
 use super::{Commit, Journal, JournalError};
-use crate::cell::{Cells, MAX_TRIES};
+use crate::cell::{Cells, MAX_TRIES, fingerprint};
 use crate::fleet::{Call, Ticket};
 use crate::gateway::Gateway;
 use crate::manage::audit::{self, Entry, Query};
 use crate::manage::problem::Problem;
-use crate::manage::{Asked, Decided, Outcome, Request, Response, decide};
+use crate::time::Now;
+use crate::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
 use crate::policy::Policy;
 
 /// What an adapter is to do.
@@ -61,7 +63,12 @@ impl Keeper {
     /// The keeper that there is without a journal, and why.
     pub fn open<C: Cells>(cells: &mut C, gateway: &Gateway, vm: u64) -> Result<Keeper, (Keeper, JournalError)> {
         let fleet = gateway.fleet.as_ref().map(|fleet| Box::new(Fleetside::new(fleet, &gateway.prefix, vm)));
-        match Journal::open(cells, &gateway.prefix, gateway.policy.read().fingerprint()) {
+        // With a fleet what its etcd has wins over whatever policy is inline.
+        let inline = match &gateway.fleet {
+            Some(fleet) => fingerprint(format!("fleet {} {}", fleet.cluster, fleet.prefix).as_bytes()),
+            None => gateway.policy.read().fingerprint(),
+        };
+        match Journal::open(cells, &gateway.prefix, inline) {
             Ok(journal) => {
                 let mut keeper = Keeper { journal: Some(journal), fleet };
                 match keeper.catch_up(cells, gateway) {
@@ -71,6 +78,17 @@ impl Keeper {
             }
             Err(error) => Err((Keeper { journal: None, fleet }, error)),
         }
+    }
+
+    /// The circumstances of requests at a gateway. Where the host has no randomness, no secrets can be made.
+    pub fn asked(gateway: &Gateway, now: Now, random: Option<[u8; 48]>) -> Asked {
+        let keeps = match (&gateway.fleet, gateway.volatile_keys) {
+            _ if random.is_none() => Keeps::No,
+            (Some(_), _) => Keeps::Durable,
+            (None, true) => Keeps::Volatile,
+            (None, false) => Keeps::No,
+        };
+        Asked { now, random: random.unwrap_or([0; 48]), keeps }
     }
 
     /// Whether another configuration has taken over, so that this one's policy no longer changes.
@@ -111,7 +129,7 @@ impl Keeper {
             return acts;
         }
         let (response, entry) = self.manage_here(cells, gateway, &request, asked);
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(entry.line())));
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
         acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
         acts
     }
@@ -135,7 +153,7 @@ impl Keeper {
                 let why = state.err();
                 return self.not_kept(cells, why, entry);
             };
-            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), entry.to_json()));
+            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), entry.to_json().to_string()));
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
             match gateway.policy.change(|policy| journal.commit(cells, policy, commit)) {
                 Ok(true) => return (write.response, entry),
@@ -167,7 +185,7 @@ impl Keeper {
         entry: Option<Entry>,
     ) -> (Response, Option<Entry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &entry.to_json());
+            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &entry.to_json().to_string());
         }
         (response, entry)
     }
@@ -189,7 +207,7 @@ impl Keeper {
             Ok((kept, next)) => {
                 let entries: Vec<_> = kept
                     .iter()
-                    .filter_map(|kept| Some((kept.name(), Entry::from_json(&kept.entry)?)))
+                    .filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?)))
                     .collect();
                 audit::page(&entries, next.as_deref())
             }
@@ -229,6 +247,16 @@ pub(super) fn refused(entry: Entry, problem: &Problem) -> Entry {
     Entry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
 }
 
+/// An entry as it was kept.
+pub(super) fn entry_of(text: &str) -> Option<Entry> {
+    Entry::from_json(&serde_json::from_str(text).ok()?)
+}
+
+/// An attempt as the log has it.
+pub(super) fn line(entry: &Entry) -> String {
+    serde_json::json!({ "audit": entry.line() }).to_string()
+}
+
 pub(super) fn contended() -> Response {
     Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
         .with("retry-after", "1")
@@ -247,7 +275,7 @@ fn problem(why: Option<JournalError>) -> Problem {
         Some(JournalError::TooLarge(bytes)) => Problem::new(
             400,
             "change_too_large",
-            alloc::format!("The change has {bytes} bytes, and at most {} can be kept at once.", super::MOST),
+            format!("The change has {bytes} bytes, and at most {} can be kept at once.", super::MOST),
         ),
         Some(JournalError::Damaged) => Problem::new(
             503,
