@@ -35,10 +35,10 @@ impl Documents {
         }
         // Names this VM among those that it shares a lease with; a host without randomness has no fleet.
         let vm = host::random().map_or(0, u64::from_le_bytes);
-        let keeper = Keeper::open(cells, gateway, vm).unwrap_or_else(|(keeper, error)| {
-            host::log(Level::Warning, &format!("the policy cannot be changed through the API: {error:?}"));
-            keeper
-        });
+        let (keeper, trouble) = Keeper::open(cells, gateway, vm);
+        if let Some(trouble) = trouble {
+            host::log(Level::Warning, &format!("the policy cannot be changed here: {trouble:?}"));
+        }
         Some(Documents {
             keeper: RefCell::new(keeper),
             root,

@@ -15,9 +15,9 @@ use crate::fleet::{Call, Ticket};
 use crate::gateway::Gateway;
 use crate::manage::audit::{self, Entry, Query};
 use crate::manage::problem::Problem;
-use crate::time::Now;
 use crate::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
 use crate::policy::Policy;
+use crate::time::Now;
 
 /// What an adapter is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,11 +57,9 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Joins the others of the process. `vm`: a number that no other VM has.
-    ///
-    /// # Errors
-    /// The keeper that there is without a journal, and why.
-    pub fn open<C: Cells>(cells: &mut C, gateway: &Gateway, vm: u64) -> Result<Keeper, (Keeper, JournalError)> {
+    /// Joins the others of the process, and says what kept it from doing so: it then serves the policy that it has, and
+    /// changes nothing. `vm`: a number that no other VM has.
+    pub fn open<C: Cells>(cells: &mut C, gateway: &Gateway, vm: u64) -> (Keeper, Option<JournalError>) {
         let fleet = gateway.fleet.as_ref().map(|fleet| Box::new(Fleetside::new(fleet, &gateway.prefix, vm)));
         // With a fleet what its etcd has wins over whatever policy is inline.
         let inline = match &gateway.fleet {
@@ -71,12 +69,10 @@ impl Keeper {
         match Journal::open(cells, &gateway.prefix, inline) {
             Ok(journal) => {
                 let mut keeper = Keeper { journal: Some(journal), fleet };
-                match keeper.catch_up(cells, gateway) {
-                    Ok(()) => Ok(keeper),
-                    Err(error) => Err((keeper, error)),
-                }
+                let trouble = keeper.catch_up(cells, gateway).err();
+                (keeper, trouble)
             }
-            Err(error) => Err((Keeper { journal: None, fleet }, error)),
+            Err(error) => (Keeper { journal: None, fleet }, Some(error)),
         }
     }
 
@@ -110,7 +106,11 @@ impl Keeper {
         }
     }
 
-    pub(super) fn catch_up<C: Cells>(&mut self, cells: &mut C, gateway: &Gateway) -> Result<(), JournalError> {
+    pub(super) fn catch_up<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+    ) -> Result<(), JournalError> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         gateway.policy.change(|policy| journal.catch_up(cells, policy))
     }
@@ -205,10 +205,8 @@ impl Keeper {
         let Some(journal) = &self.journal else { return problem(None).response() };
         match journal.attempts(cells, query) {
             Ok((kept, next)) => {
-                let entries: Vec<_> = kept
-                    .iter()
-                    .filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?)))
-                    .collect();
+                let entries: Vec<_> =
+                    kept.iter().filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?))).collect();
                 audit::page(&entries, next.as_deref())
             }
             Err(error) => problem(Some(error)).response(),

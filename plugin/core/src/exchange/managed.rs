@@ -2,14 +2,14 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::string::ToString;
+use alloc::format;
 
 use super::{Exchange, Stage, Step};
 use crate::facts::Decision;
 use crate::gateway::Gateway;
 use crate::head::Head;
-use crate::manage::Response;
 use crate::manage::intake::{Intake, MAX_BODY, TooLarge};
+use crate::manage::problem::Problem;
 
 impl Exchange {
     /// What to do with a request below the management API's prefix; `None`: it is not.
@@ -39,16 +39,8 @@ impl Exchange {
     }
 
     pub(super) fn too_large(&mut self) -> Step {
-        let detail = alloc::format!("A request of the management API has at most {MAX_BODY} bytes.");
-        let body = serde_json::json!({
-            "type": "about:blank", "title": "Content Too Large", "status": 413,
-            "code": "body_too_large", "detail": detail,
-        });
-        let response = Response {
-            status: 413,
-            fields: alloc::vec![("content-type", "application/problem+json".to_string())],
-            body: body.to_string(),
-        };
+        let detail = format!("A request of the management API has at most {MAX_BODY} bytes.");
+        let response = Problem::new(413, "body_too_large", detail).response();
         self.managed(response.status, Some(Cow::Borrowed("body_too_large")));
         Step::Respond(response)
     }

@@ -12,7 +12,7 @@ use super::view;
 use super::who::{Over, Right};
 use crate::json::node::Node;
 use crate::policy::finding::Report;
-use crate::policy::record::ServiceAccountRecord;
+use crate::policy::records::ServiceAccountRecord;
 use crate::policy::value::{Id, Value as _};
 use crate::policy::{Change, Owner, Policy, Section, ServiceAccountIx, TeamIx};
 

@@ -132,20 +132,6 @@ pub fn merge(target: Node, patch: Members) -> Node {
     Node::Object(members)
 }
 
-/// A record of the policy as a tree.
-pub fn from_json(json: &Json) -> Node {
-    match json {
-        Json::Null => Node::Null,
-        Json::Bool(value) => Node::Bool(*value),
-        Json::Number(number) => Node::Number(number.to_string()),
-        Json::String(text) => Node::String(text.clone()),
-        Json::Array(items) => Node::Array(items.iter().map(from_json).collect()),
-        Json::Object(members) => {
-            Node::Object(members.iter().map(|(name, value)| (name.clone(), from_json(value))).collect())
-        }
-    }
-}
-
 /// A tree as JSON. For trees that were read as a record: all their numbers are whole.
 pub fn to_json(node: &Node) -> Json {
     match node {
@@ -223,7 +209,7 @@ mod tests {
     use serde_json::json;
 
     fn members(json: Json) -> Members {
-        match from_json(&json) {
+        match Node::from(&json) {
             Node::Object(members) => members,
             _ => Members::new(),
         }
@@ -245,7 +231,7 @@ mod tests {
             (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
         ];
         for (target, patch, result) in table {
-            let merged = merge(from_json(&target), members(patch.clone()));
+            let merged = merge(Node::from(&target), members(patch.clone()));
             assert_eq!(to_json(&merged), result, "{target} and {patch}");
         }
     }

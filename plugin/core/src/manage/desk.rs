@@ -140,10 +140,18 @@ impl Desk<'_> {
         self.after = subject(self.policy);
         let response = show(self.policy, &self.who);
         if self.policy.apply(&undo).is_err() {
-            return Err(Problem::new(500, "internal", "The change could not be tried out. Nothing was changed."));
+            return Err(Problem::new(
+                500,
+                "internal",
+                "The change could not be tried out. Nothing was changed.",
+            ));
         }
         // What changes nothing is not written: it holds already.
-        Ok(if kept == undo { Reply::Answer(response) } else { Reply::Write(Write { change: kept, response }) })
+        Ok(if kept == undo {
+            Reply::Answer(response)
+        } else {
+            Reply::Write(Write { change: kept, response })
+        })
     }
 }
 
@@ -180,7 +188,8 @@ pub(super) fn require_free(policy: &Policy, section: Section, kind: &str, id: &s
     match policy.record(section, id) {
         None => Ok(()),
         Some(_) => {
-            let mut problem = Problem::at("already_exists", "/id", format!("There is a {kind} `{id}` already."));
+            let mut problem =
+                Problem::at("already_exists", "/id", format!("There is a {kind} `{id}` already."));
             problem.status = 409;
             Err(problem)
         }

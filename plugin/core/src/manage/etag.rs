@@ -44,7 +44,8 @@ pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<()
 
 /// Whether a list of entity tags names one. Weak ones match nothing here.
 fn names(list: &str, tag: Option<&str>) -> Result<bool, Problem> {
-    let malformed = || Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.");
+    let malformed =
+        || Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.");
     let mut rest = list;
     let mut found = false;
     loop {

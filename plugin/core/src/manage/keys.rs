@@ -13,7 +13,7 @@ use super::who::{Over, Right};
 use super::{Asked, Keeps, secret, self_service, view};
 use crate::json::node::Node;
 use crate::key;
-use crate::policy::record::KeyRecord;
+use crate::policy::records::KeyRecord;
 use crate::policy::value::{Moment, Small, Words};
 use crate::policy::{Change, KeyIx, Owner, Section, TeamIx};
 use crate::record;
@@ -121,13 +121,14 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     let mut patch = body::object(desk.request)?;
     let record = desk.policy.record(Section::Keys, id).unwrap_or_default();
     let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default().to_string();
-    let fixed = [("id", id.to_string()), ("team", text("team")), ("owner", text("owner")), ("hint", text("hint"))];
+    let fixed =
+        [("id", id.to_string()), ("team", text("team")), ("owner", text("owner")), ("hint", text("hint"))];
     for (field, value) in &fixed {
         take_fixed(&mut patch, &[(field, value)])?;
     }
     body::only(&patch, WISHES)?;
     let moves = patch.iter().any(|(name, _)| name == "expires_at");
-    let merged = body::merge(body::from_json(&record), patch);
+    let merged = body::merge(Node::from(&record), patch);
     let typed = body::read_at::<KeyRecord>("", merged.clone(), INVALID)?;
     if moves {
         require_future(desk.asked, typed.expires_at)?;
@@ -150,12 +151,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.require_match(Some(&view::record(desk.policy, Section::Keys, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
-    desk.change(
-        &change,
-        &["keys", id],
-        |policy| view::kept(policy, Section::Keys, id),
-        |_, _| removed(),
-    )
+    desk.change(&change, &["keys", id], |policy| view::kept(policy, Section::Keys, id), |_, _| removed())
 }
 
 /// `POST /keys/{id}/rotate`: a new secret. Id, access, limits and what was counted stay.

@@ -9,7 +9,6 @@ use super::desk::{Desk, Reply};
 use super::page::{Page, no_parameters};
 use super::preview::through;
 use super::problem::Problem;
-use super::view::RoleName;
 use super::who::role_of;
 use crate::policy::access::{Levels, Reach};
 use crate::policy::{OrganizationIx, TargetIx};
@@ -23,7 +22,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
         .iter()
         .filter_map(|(_, id, organization)| {
             let role = role_of(&organization.members, user)?;
-            Some(json!({ "id": id, "name": organization.name, "role": role.role_name() }))
+            Some(json!({ "id": id, "name": organization.name, "role": role.name() }))
         })
         .collect();
     let teams: Vec<Value> = policy
@@ -32,7 +31,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
         .filter_map(|(_, id, team)| {
             let role = role_of(&team.members, user)?;
             let organization = policy.organizations.name(team.organization.0);
-            let role = role.role_name();
+            let role = role.name();
             Some(json!({ "id": id, "name": team.name, "organization": organization, "role": role }))
         })
         .collect();

@@ -10,11 +10,11 @@ use super::body::{self, INVALID, take_fixed};
 use super::desk::{Desk, Reply, Shown, removed};
 use super::page::{Page, no_parameters};
 use super::problem::{Problem, shown};
-use super::view::{self, RoleName};
+use super::view;
 use super::who::{Over, Right, role_of};
 use crate::json::node::Node;
-use crate::policy::value::{Id, Value as _, Words};
 use crate::policy::finding::Report;
+use crate::policy::value::{Id, Value as _, Words};
 use crate::policy::{
     Change, OrganizationIx, OrganizationRole, Owner, Policy, Section, TeamIx, TeamRole, UserIx,
 };
@@ -45,7 +45,7 @@ pub(super) fn of_organization(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Pr
     let ix = desk.organization(id)?;
     desk.need(Right::Read, Over::Organization(ix))?;
     let members = desk.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
-    Ok(list(desk.policy, &page, members))
+    Ok(list(desk.policy, &page, members, OrganizationRole::name))
 }
 
 /// `GET /teams/{id}/members`
@@ -54,12 +54,17 @@ pub(super) fn of_team(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     let (ix, _) = desk.team(id)?;
     desk.need(Right::Read, Over::Team(ix))?;
     let members = desk.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
-    Ok(list(desk.policy, &page, members))
+    Ok(list(desk.policy, &page, members, TeamRole::name))
 }
 
-fn list<R: Copy + RoleName>(policy: &Policy, page: &Page, members: &[(UserIx, R)]) -> Reply {
+fn list<R: Copy>(
+    policy: &Policy,
+    page: &Page,
+    members: &[(UserIx, R)],
+    name: fn(&R) -> &'static str,
+) -> Reply {
     let items = members.iter().map(|(user, _)| (policy.users.name(user.0), *user)).collect();
-    Reply::Answer(page.of(items, |_, user| view::member(policy, members, user).unwrap_or_default()))
+    Reply::Answer(page.of(items, |_, user| view::member(policy, members, user, name).unwrap_or_default()))
 }
 
 /// `GET /organizations/{id}/members/{user}`
@@ -105,7 +110,7 @@ pub(super) fn put_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> 
     if !known_name {
         create_user(&mut change, user, name)?;
     }
-    put_member(desk.policy, &mut change, Section::Organizations, id, user, role.role_name());
+    put_member(desk.policy, &mut change, Section::Organizations, id, user, role.name());
     desk.change(
         &change,
         &["organizations", id, "members", user],
@@ -139,10 +144,10 @@ pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<R
         if !known_name {
             create_user(&mut change, user, name)?;
         }
-        let member = OrganizationRole::Member.role_name();
+        let member = OrganizationRole::Member.name();
         put_member(desk.policy, &mut change, Section::Organizations, &of, user, member);
     }
-    put_member(desk.policy, &mut change, Section::Teams, id, user, role.role_name());
+    put_member(desk.policy, &mut change, Section::Teams, id, user, role.name());
     desk.change(
         &change,
         &["teams", id, "members", user],
@@ -208,12 +213,12 @@ fn position(policy: &Policy, user: &str) -> Option<UserIx> {
 
 fn in_organization(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let organization = policy.organizations.get(policy.organizations.find(id)?)?;
-    view::member(policy, &organization.members, position(policy, user)?)
+    view::member(policy, &organization.members, position(policy, user)?, OrganizationRole::name)
 }
 
 fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let team = policy.teams.get(policy.teams.find(id)?)?;
-    view::member(policy, &team.members, position(policy, user)?)
+    view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
 }
 
 fn organization_role(policy: &Policy, ix: OrganizationIx, user: &str) -> Option<OrganizationRole> {

@@ -17,8 +17,6 @@ pub mod intake;
 mod keys;
 mod me;
 mod members;
-#[cfg(feature = "schema")]
-pub mod openapi;
 mod organizations;
 mod page;
 mod preview;
@@ -141,11 +139,12 @@ pub fn decide<C: Cells>(
 ) -> Decided {
     let who = match Who::sign_in(policy, request) {
         Ok(who) => who,
-        Err(problem) => return Decided { outcome: Outcome::Answer(finish(request, problem.response())), entry: None },
+        Err(problem) => {
+            return Decided { outcome: Outcome::Answer(finish(request, problem.response())), entry: None };
+        }
     };
     let paths = gateway.manage.as_ref().map_or("", |manage| &manage.prefix);
-    let mut desk =
-        Desk { policy, request, asked, who, paths, organization: None, before: None, after: None };
+    let mut desk = Desk { policy, request, asked, who, paths, organization: None, before: None, after: None };
     let decided = route::find(&request.method, &request.path)
         .and_then(|found| dispatch(&mut desk, cells, &gateway.prefix, &found));
     let reason = decided.as_ref().err().map(|problem| problem.code);
@@ -180,7 +179,7 @@ fn dispatch<C: Cells>(
     cell_prefix: &str,
     found: &Found,
 ) -> Result<Reply, Problem> {
-    use Method::{Delete, Get, Patch, Post, Put};
+    use Method::{Delete, Patch, Post, Put};
     let [one, two] = &found.ids;
     match (found.place, found.method) {
         (Place::Me, _) => me::show(desk),

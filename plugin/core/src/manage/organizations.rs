@@ -12,7 +12,7 @@ use super::problem::Problem;
 use super::view;
 use super::who::{Over, Right, Who};
 use crate::json::node::Node;
-use crate::policy::record::OrganizationRecord;
+use crate::policy::records::OrganizationRecord;
 use crate::policy::{Change, OrganizationIx, Section};
 
 /// Fields that only the platform's administrators set: what the organization can never exceed.
@@ -81,7 +81,7 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     refuse_members(&mut patch, &format!("{}/organizations/{id}/members", desk.paths))?;
     let record = desk.policy.record(Section::Organizations, id).unwrap_or_default();
-    let merged = body::merge(body::from_json(&record), patch);
+    let merged = body::merge(Node::from(&record), patch);
     body::read_at::<OrganizationRecord>("", merged.clone(), INVALID)?;
     let mut change = Change::default();
     change.put(Section::Organizations, id, body::to_json(&merged));
@@ -118,7 +118,9 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
 pub(super) fn refuse_members(patch: &mut Members, where_to: &str) -> Result<(), Problem> {
     match take(patch, "members") {
         None => Ok(()),
-        Some(_) => Err(Problem::at(INVALID, "/members", format!("Members are changed at `{where_to}/USER`."))),
+        Some(_) => {
+            Err(Problem::at(INVALID, "/members", format!("Members are changed at `{where_to}/USER`.")))
+        }
     }
 }
 

@@ -38,7 +38,11 @@ pub fn parameters<const N: usize>(
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let name = decode(name).unwrap_or_default();
         let Some((_, place)) = known.iter().zip(&mut values).find(|(known, _)| **known == name) else {
-            let known = if N == 0 { "there is none here".to_string() } else { format!("known: {}", known.join(", ")) };
+            let known = if N == 0 {
+                "there is none here".to_string()
+            } else {
+                format!("known: {}", known.join(", "))
+            };
             return Err(wrong(&name, format!("`{}` is not a parameter: {known}.", shown(&name))));
         };
         let value = decode(value).ok_or_else(|| wrong(&name, "This is not percent-encoded UTF-8.".into()))?;
@@ -70,8 +74,10 @@ impl Page {
     /// The page of these items. `items` have their ids first, in any order.
     pub fn of<T>(&self, mut items: Vec<(&str, T)>, mut show: impl FnMut(&str, T) -> Value) -> Response {
         items.sort_by_key(|(id, _)| *id);
-        let mut rest =
-            items.into_iter().filter(|(id, _)| self.after.as_deref().is_none_or(|after| *id > after)).peekable();
+        let mut rest = items
+            .into_iter()
+            .filter(|(id, _)| self.after.as_deref().is_none_or(|after| *id > after))
+            .peekable();
         let mut last = None;
         let shown: Vec<Value> = rest
             .by_ref()

@@ -14,7 +14,7 @@ use super::problem::{Fault, Place, Problem};
 use super::teams::{scope, with_field};
 use super::who::{Over, Right};
 use crate::policy::access::{Levels, Narrower, Reach, Through};
-use crate::policy::record::AccessRecord;
+use crate::policy::records::AccessRecord;
 use crate::policy::value::group_name;
 use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
 
@@ -70,7 +70,8 @@ pub(super) fn require_available(
     for (place, (_, name)) in targets.enumerate() {
         // One that does not exist is reported as such, with all else.
         let Some((ix, target)) = policy.target(&name.0) else { continue };
-        if !had.is_some_and(|had| had.targets.contains(&ix)) && organization.access.has(ix, target).is_none() {
+        if !had.is_some_and(|had| had.targets.contains(&ix)) && organization.access.has(ix, target).is_none()
+        {
             refuse("targets", place, "target", &name.0);
         }
     }
@@ -83,11 +84,9 @@ pub(super) fn require_available(
             refuse("access_groups", place, "group", &name);
         }
     }
-    match faults.first() {
-        None => Ok(()),
-        Some(first) => Err(Problem { detail: first.detail.clone(), ..Problem::new(400, "not_available", "") }),
-    }
-    .map_err(|problem| Problem { faults, ..problem })
+    let Some(first) = faults.first() else { return Ok(()) };
+    let detail = first.detail.clone();
+    Err(Problem { faults, ..Problem::new(400, "not_available", detail) })
 }
 
 /// A group that is granted, or of which at least one member is.
@@ -123,7 +122,9 @@ fn preview(policy: &Policy, id: &str) -> Value {
         let targets: BTreeMap<&str, Value> = policy
             .targets
             .iter()
-            .map(|(position, name, target)| (name, line(policy, organization, team, TargetIx(position), target)))
+            .map(|(position, name, target)| {
+                (name, line(policy, organization, team, TargetIx(position), target))
+            })
             .collect();
         fields.insert("preview".into(), targets.into_values().collect());
     }

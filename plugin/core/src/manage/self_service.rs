@@ -13,7 +13,7 @@ use super::problem::Problem;
 use crate::json::node::Node;
 use crate::money::Period;
 use crate::policy::finding::pointer;
-use crate::policy::record::{AccessMode, AccessRecord, BudgetRecord, LimitsRecord};
+use crate::policy::records::{AccessMode, AccessRecord, BudgetRecord, LimitsRecord};
 use crate::policy::value::{Moment, OwnerName};
 use crate::policy::{Change, Owner, Section, SelfService, TeamIx};
 use crate::refusal::dollars;
@@ -87,7 +87,8 @@ fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Pro
         return match policy.budget_ceiling {
             None => Ok(()),
             Some(ceiling) => {
-                let detail = format!("`budget` is missing: this team wants one, of at most ${}.", dollars(ceiling));
+                let detail =
+                    format!("`budget` is missing: this team wants one, of at most ${}.", dollars(ceiling));
                 Err(Problem::at(BUDGET, "/budget", detail))
             }
         };
@@ -131,12 +132,7 @@ fn require_expiry(desk: &Desk<'_>, policy: &SelfService, expiry: Option<&Node>) 
 }
 
 /// Rows 6 and 8: what the key would have lies within the nearest level above it that sets the same.
-fn require_room(
-    desk: &mut Desk<'_>,
-    id: &str,
-    record: &Members,
-    code: &'static str,
-) -> Result<(), Problem> {
+fn require_room(desk: &mut Desk<'_>, id: &str, record: &Members, code: &'static str) -> Result<(), Problem> {
     let mut change = Change::default();
     change.put(Section::Keys, id, body::object_json(record));
     match desk.policy.try_change(&change) {

@@ -1,7 +1,7 @@
 //! `/teams`: the working units, within what their organization grants.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 
 use serde_json::json;
 
@@ -14,8 +14,8 @@ use super::problem::Problem;
 use super::view;
 use super::who::{Over, Right};
 use crate::json::node::Node;
-use crate::policy::record::{SelfServiceRecord, TeamRecord};
-use crate::policy::{Change, OrganizationIx, Policy, Scope, Section, TeamIx};
+use crate::policy::records::{SelfServiceRecord, TeamRecord};
+use crate::policy::{Change, Policy, Scope, Section, TeamIx};
 
 /// `POST /organizations/{id}/teams`: a new team has self-service on.
 pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, Problem> {
@@ -78,7 +78,7 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     refuse_members(&mut patch, &format!("{}/teams/{id}/members", desk.paths))?;
     let record = desk.policy.record(Section::Teams, id).unwrap_or_default();
-    let merged = body::merge(body::from_json(&record), patch);
+    let merged = body::merge(Node::from(&record), patch);
     let typed = body::read_at::<TeamRecord>("", merged.clone(), INVALID)?;
     if let Some(access) = &typed.access {
         let before = scope(desk.policy, ix);
@@ -110,12 +110,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
         change.remove(Section::ServiceAccounts, &account.id);
     }
     change.remove(Section::Teams, id);
-    desk.change(
-        &change,
-        &["teams", id],
-        |policy| view::kept(policy, Section::Teams, id),
-        |_, _| removed(),
-    )
+    desk.change(&change, &["teams", id], |policy| view::kept(policy, Section::Teams, id), |_, _| removed())
 }
 
 /// `GET /teams/{id}/self-service`
@@ -159,11 +154,6 @@ pub(super) fn with_field(policy: &Policy, id: &str, field: &str, value: &Members
 /// What a team selects now.
 pub(super) fn scope(policy: &Policy, ix: TeamIx) -> Scope {
     policy.teams.get(ix.0).map(|team| team.access.clone()).unwrap_or_default()
-}
-
-/// The organization a team belongs to, by name.
-pub(super) fn organization_name(policy: &Policy, OrganizationIx(position): OrganizationIx) -> String {
-    policy.organizations.name(position).to_string()
 }
 
 fn self_service(policy: &Policy, id: &str) -> Shown {

@@ -147,22 +147,12 @@ fn budget(cell: &Cell, allowance: &Allowance, now: Now) -> Value {
     json!({
         "max": dollars(budget.max),
         "soft": budget.soft.map(dollars),
-        "period": period(budget.period),
+        "period": budget.period.name(),
         "spent": dollars(purse.spent()),
         "estimated": dollars(purse.estimated()),
         "left": dollars(left),
         "resets_in_seconds": resets,
     })
-}
-
-fn period(period: Period) -> &'static str {
-    match period {
-        Period::Hour => "hour",
-        Period::Day => "day",
-        Period::Week => "week",
-        Period::Month => "month",
-        Period::Lifetime => "lifetime",
-    }
 }
 
 fn unavailable(error: &CellsError) -> Problem {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::desk::Shown;
 use super::who::{Over, Right, Who, role_of};
-use crate::policy::{OrganizationRole, Policy, Section, TeamIx, TeamRole, UserIx};
+use crate::policy::{Policy, Section, TeamIx, UserIx};
 
 /// A record without what nobody is shown: digests.
 pub(super) fn without_digests(mut record: Value) -> Value {
@@ -44,42 +44,15 @@ pub(super) fn team(policy: &Policy, who: &Who, id: &str) -> Shown {
 }
 
 /// A member, if the user is one.
-pub(super) fn member<R: Copy + RoleName>(
+pub(super) fn member<R: Copy>(
     policy: &Policy,
     members: &[(UserIx, R)],
     user: UserIx,
+    name: fn(&R) -> &'static str,
 ) -> Option<Value> {
     let role = role_of(members, user)?;
     let record = policy.users.get(user.0)?;
-    Some(json!({ "user": record.id, "name": record.name, "role": role.role_name() }))
-}
-
-/// A role's name in a policy.
-pub(super) trait RoleName {
-    /// Its name.
-    fn role_name(&self) -> &'static str;
-}
-
-impl RoleName for OrganizationRole {
-    fn role_name(&self) -> &'static str {
-        match self {
-            OrganizationRole::Owner => "org_owner",
-            OrganizationRole::Admin => "org_admin",
-            OrganizationRole::Billing => "org_billing",
-            OrganizationRole::Auditor => "org_auditor",
-            OrganizationRole::Member => "org_member",
-        }
-    }
-}
-
-impl RoleName for TeamRole {
-    fn role_name(&self) -> &'static str {
-        match self {
-            TeamRole::Admin => "team_admin",
-            TeamRole::Developer => "team_developer",
-            TeamRole::Viewer => "team_viewer",
-        }
-    }
+    Some(json!({ "user": record.id, "name": record.name, "role": name(&role) }))
 }
 
 fn with_id(record: Value, id: &str) -> Value {
