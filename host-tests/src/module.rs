@@ -92,6 +92,15 @@ pub enum BuildError {
 /// Safe to call from many processes at once: they wait for one another, and a reader sees the old file or
 /// the new one.
 pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
+    build_package(PACKAGE, "tollgate", features)
+}
+
+/// The same for another package of the workspace that is a proxy-wasm module: the benches have one.
+/// `name` is what the file in `target/tollgate/` is called.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_package(package: &str, name: &str, features: &[&str]) -> Result<PathBuf, BuildError> {
     let root = workspace()?;
     let folder = root.join("target/tollgate");
     let build = folder.join("build");
@@ -101,8 +110,8 @@ pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
     lock.lock().map_err(|error| file(&lock_path, error))?;
 
     ensure_target(&root)?;
-    cargo_build(&root, &build, features)?;
-    let built = build.join(TARGET).join("wasm").join(PACKAGE.replace('-', "_")).with_extension("wasm");
+    cargo_build(&root, &build, package, features)?;
+    let built = build.join(TARGET).join("wasm").join(package.replace('-', "_")).with_extension("wasm");
     let bytes = fs::read(&built).map_err(|error| file(&built, error))?;
     match has_simd(&bytes) {
         Ok(true) => {}
@@ -110,7 +119,7 @@ pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
         Err(error) => return Err(BuildError::Unreadable { path: built, error }),
     }
 
-    let name = ["tollgate"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
+    let name = [name].iter().chain(features).copied().collect::<Vec<_>>().join("-");
     let module = folder.join(name).with_extension("wasm");
     let fresh = module.with_extension("wasm.new");
     fs::write(&fresh, &bytes).map_err(|error| file(&fresh, error))?;
@@ -164,11 +173,11 @@ fn ensure_target(root: &Path) -> Result<(), BuildError> {
     }
 }
 
-fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), BuildError> {
+fn cargo_build(root: &Path, target_dir: &Path, package: &str, features: &[&str]) -> Result<(), BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program(cargo.clone(), root);
     command
-        .args(["build", "--package", PACKAGE, "--target", TARGET, "--profile", "wasm"])
+        .args(["build", "--package", package, "--target", TARGET, "--profile", "wasm"])
         .arg("--target-dir")
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
@@ -181,7 +190,7 @@ fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), 
         Ok(())
     } else {
         Err(BuildError::Cargo {
-            command: format!("cargo build --package {PACKAGE} --target {TARGET} --profile wasm"),
+            command: format!("cargo build --package {package} --target {TARGET} --profile wasm"),
             status,
         })
     }
