@@ -67,7 +67,7 @@ fn requests_that_share_a_connection_arrive_byte_for_byte() {
                 assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
                 let stream = answers[0].text();
                 assert!(stream.ends_with("data: [DONE]\n\n"), "{stream}");
-                assert!(!stream.contains("\"usage\":{"), "the client did not ask for it: {stream}");
+                assert!(!stream.contains("usage"), "the client did not ask for it: {stream}");
 
                 let recording = gateway.upstream.recording();
                 let arrived = recording.requests();

@@ -2,6 +2,8 @@
 
 mod filtered;
 
+use std::time::Duration;
+
 use filtered::{CHAT, Filtered, configuration, roomy};
 use serde_json::{Value, json};
 use tollgate_host::host::{Ending, Flow};
@@ -141,4 +143,27 @@ fn a_call_larger_than_a_limit_is_told_so_or_cut_to_it() {
     assert_eq!((refused.status, answer["error"]["type"].as_str()), (429, Some("rate_limit_error")));
     filter.close(stream, &Ending::UpstreamReset);
     assert_eq!(filter.charged(), (0, 0));
+}
+
+#[test]
+fn a_wait_for_tokens_is_exact() {
+    let mut filter = Filtered::new(&configuration(json!({"tpm": 1_000}), json!({"max": "1000"})));
+    let call = br#"{"model":"small","max_tokens":300}"#;
+    // Three of about 309 in three different seconds: the fourth waits for the first one's second to leave.
+    for _ in 0..3 {
+        let (stream, _) = filter.admitted(CHAT, call);
+        filter.answers(stream, "200", "application/json");
+        filter.more(stream, br#"{"usage":{"prompt_tokens":9,"completion_tokens":300}}"#, true);
+        filter.close(stream, &Ending::Complete);
+        filter.clock.advance(Duration::from_millis(1_700));
+    }
+    let refused = filter.refused(CHAT, JSON, call);
+    assert_eq!(refused.status, 429);
+    let told = |name: &str| refused.headers.text(name).and_then(|value| value.parse::<u64>().ok()).unwrap();
+    let (seconds, millis) = (told("retry-after"), told("retry-after-ms"));
+    assert_eq!(seconds, millis.div_ceil(1_000));
+    filter.clock.advance(Duration::from_millis(millis - 1));
+    assert_eq!(filter.refused(CHAT, JSON, call).status, 429);
+    filter.clock.advance(Duration::from_millis(1));
+    filter.admitted(CHAT, call);
 }

@@ -114,6 +114,58 @@ fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
 }
 
 #[test]
+fn every_other_api_is_metered_by_what_it_calls_its_figures() {
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nsmall\r\n--b--\r\n";
+    let (json, multipart) = ("application/json", "multipart/form-data; boundary=b");
+    let model = r#"{"model":"small"}"#;
+    let gemini = "/v1beta/models/small:streamGenerateContent";
+    let table = [
+        ("/v1/embeddings", json, model, r#"{"usage":{"prompt_tokens":100,"total_tokens":100}}"#, [100, 0, 0]),
+        (
+            "/v1/images/generations",
+            json,
+            model,
+            r#"{"usage":{"input_tokens":7,"output_tokens":1056,"total_tokens":1063}}"#,
+            [7, 1056, 0],
+        ),
+        ("/v1/images/edits", multipart, form, r#"{"usage":{"input_tokens":7,"output_tokens":9}}"#, [7, 9, 0]),
+        (
+            "/v1/audio/transcriptions",
+            multipart,
+            form,
+            r#"{"text":"a","usage":{"type":"tokens","input_tokens":5,"output_tokens":6}}"#,
+            [5, 6, 0],
+        ),
+        (
+            "/v1/messages",
+            json,
+            model,
+            r#"{"usage":{"input_tokens":1,"cache_creation_input_tokens":2,"cache_read_input_tokens":4,"output_tokens":8}}"#,
+            [7, 8, 4],
+        ),
+        (
+            gemini,
+            json,
+            "{}",
+            r#"[{"usageMetadata":{"promptTokenCount":3}},{"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4,"thoughtsTokenCount":5}}]"#,
+            [3, 9, 0],
+        ),
+    ];
+    for (path, content_type, body, answer, [input, output, cached]) in table {
+        let mut filter = Filtered::new(&roomy());
+        let (stream, flow) = filter.send(path, &[("content-type", content_type)], body.as_bytes());
+        assert!(flow.forward().is_some(), "{path}");
+        filter.answers(stream, "200", "application/json; charset=UTF-8");
+        filter.more(stream, answer.as_bytes(), true);
+        let closed = filter.close(stream, &Ending::Complete);
+        let cost =
+            u128::from(input - cached) * INPUT + u128::from(cached) * CACHED + u128::from(output) * OUTPUT;
+        assert_eq!(filter.charged(), (input + output, cost), "{path}");
+        assert_eq!(logged(&closed, "estimated"), Some("false"), "{path}");
+    }
+}
+
+#[test]
 fn a_stream_from_before_a_reload_settles_what_it_was_charged() {
     let mut filter = Filtered::new(&roomy());
     let (stream, _) = filter.admitted(CHAT, &chat(100, false));

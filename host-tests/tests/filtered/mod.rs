@@ -2,7 +2,7 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,8 +10,8 @@ use tollgate_core::cell::{Cell, CellName};
 use tollgate_core::key;
 use tollgate_core::limits::Window;
 use tollgate_host::host::{
-    Clock, ClosedStream, Ending, Flow, Forward, HeaderMap, LocalReply, Log, Module, Process, StreamId,
-    StreamInfo, Vm,
+    Clock, ClosedStream, Ending, Flow, Forward, HeaderMap, LocalReply, Log, ManualClock, Module, Process,
+    StreamId, StreamInfo, Vm,
 };
 
 pub const KEY: &str = "a-key-of-another-gateway";
@@ -51,15 +51,16 @@ pub fn roomy() -> Value {
 pub struct Filtered {
     pub process: Process,
     pub vm: Vm,
+    pub clock: Arc<ManualClock>,
 }
 
 impl Filtered {
     pub fn new(configuration: &Value) -> Filtered {
-        let (clock, _) = Clock::manual(Duration::from_secs(1_800_000_000));
+        let (clock, hands) = Clock::manual(Duration::from_secs(1_800_000_000));
         let builder = Process::builder(module()).clock(clock).log(Log::discard()).buffer_limit(32 << 20);
         let process = builder.start(configuration.to_string().as_bytes()).expect("it is right");
         let vm = process.worker().expect("the canary took it");
-        Filtered { process, vm }
+        Filtered { process, vm, clock: hands }
     }
 
     /// The head and the body of a request in one piece: what the host does after the last of it.
