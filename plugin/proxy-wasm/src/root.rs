@@ -3,8 +3,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 use tollgate_core::admission::{Correction, retry};
 use tollgate_core::cell::{SharedCells, Support};
 use tollgate_core::gateway::{Gateway, Loader};
@@ -89,10 +87,9 @@ impl Root {
     }
 }
 
-impl Context for Root {}
-
-impl RootContext for Root {
-    fn on_configure(&mut self, _: usize) -> bool {
+impl Root {
+    /// Reads the configuration; `false`: it has an error, and whatever was in force stays so.
+    pub fn on_configure(&mut self) -> bool {
         let Ok(gateway) = Self::load() else {
             host::log(Level::Error, "the configuration is not loaded: see the errors above");
             return false;
@@ -121,17 +118,15 @@ impl RootContext for Root {
         true
     }
 
-    fn on_tick(&mut self) {
+    /// Once every `TICK_MILLIS`, in every VM.
+    pub fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.retry_corrections();
         }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
-    }
-
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream::new(self.plugin.clone())))
+    /// A stream that begins under this configuration.
+    pub fn stream(&self) -> Stream {
+        Stream::new(self.plugin.clone())
     }
 }

@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 use tollgate_core::admission::{admit, settle};
 use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::HostStatus;
 use tollgate_core::exchange::{Answer, Exchange, Step};
 use tollgate_core::head::{Edit, Edits, Head};
 
+use crate::dispatch::Action;
 use crate::host::{self, Buffer, Map};
 use crate::root::Plugin;
 
@@ -214,10 +213,9 @@ fn turn(bytes: usize) -> Result<(), HostStatus> {
     Ok(())
 }
 
-impl Context for Stream {}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+impl Stream {
+    /// The request's head.
+    pub fn on_http_request_headers(&mut self, end_of_stream: bool) -> Action {
         let Some(carrier) = &mut self.0 else {
             let _ = host::reply(503, &[], "");
             return Action::Pause;
@@ -234,7 +232,8 @@ impl HttpContext for Stream {
         action
     }
 
-    fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
+    /// More of the request's body: `held` bytes so far.
+    pub fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
         let Some(carrier) = &mut self.0 else {
             return Action::Pause;
         };
@@ -248,7 +247,8 @@ impl HttpContext for Stream {
         carrier.carry_out(step)
     }
 
-    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+    /// The request's trailers: its body is whole.
+    pub fn on_http_request_trailers(&mut self) -> Action {
         let Some(carrier) = &mut self.0 else {
             return Action::Pause;
         };
@@ -262,7 +262,8 @@ impl HttpContext for Stream {
         carrier.carry_out(step)
     }
 
-    fn on_http_response_headers(&mut self, _: usize, end_of_stream: bool) -> Action {
+    /// The answer's head.
+    pub fn on_http_response_headers(&mut self, end_of_stream: bool) -> Action {
         if let Some(carrier) = &mut self.0
             && !carrier.replied
         {
@@ -276,7 +277,8 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    /// A piece of the answer's body.
+    pub fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
         if let Some(carrier) = &mut self.0
             && !carrier.replied
         {
@@ -290,14 +292,16 @@ impl HttpContext for Stream {
         Action::Continue
     }
 
-    fn on_http_response_trailers(&mut self, _: usize) -> Action {
+    /// The answer's trailers: it is whole.
+    pub fn on_http_response_trailers(&mut self) -> Action {
         if let Some(carrier) = &mut self.0 {
             carrier.end(true);
         }
         Action::Continue
     }
 
-    fn on_log(&mut self) {
+    /// The last callback of the stream, however it ended.
+    pub fn on_log(&mut self) {
         if let Some(carrier) = &mut self.0 {
             carrier.end(false);
             carrier.report();

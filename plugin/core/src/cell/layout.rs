@@ -240,12 +240,15 @@ impl Cell {
     }
 }
 
-/// The fingerprint a record carries; `None` where it is not a cell of this format.
+/// What a record of the journal begins with; its fingerprint stands where a cell's does.
+pub const DOCUMENT_MAGIC: [u8; 4] = *b"TGd\x01";
+
+/// The fingerprint a record carries; `None` where it is neither a cell nor a journal's, of this format.
 pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     let (header, _) = bytes.split_first_chunk::<HEADER>()?;
     let (magic, rest) = header.split_first_chunk::<4>()?;
     let fingerprint = rest.last_chunk::<8>()?;
-    (*magic == MAGIC).then(|| u64::from_le_bytes(*fingerprint))
+    (*magic == MAGIC || *magic == DOCUMENT_MAGIC).then(|| u64::from_le_bytes(*fingerprint))
 }
 
 /// The kind, target, start and length of each block's payload; an error where the bytes end too early.

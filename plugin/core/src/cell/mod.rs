@@ -8,7 +8,7 @@ mod periods;
 mod ring;
 mod shared;
 
-pub use layout::{BlockId, Cell, Counter, Kind};
+pub use layout::{BlockId, Cell, Counter, DOCUMENT_MAGIC, Kind};
 pub use periods::{Day, Purse};
 pub use ring::{Ring, SLOTS, Span};
 pub use shared::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};

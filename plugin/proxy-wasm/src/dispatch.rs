@@ -1,0 +1,146 @@
+//! The ABI's callbacks, and the context each is for.
+//!
+//! An id that nobody knows, or a callback within a callback, is no reason to panic: that would cut every
+//! stream of the worker. A request's callbacks then pause, so that nothing goes on undecided.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use crate::root::Root;
+use crate::stream::Stream;
+
+/// What a callback wants done with what it was shown (`proxy_action_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Action {
+    /// It goes on.
+    Continue = 0,
+    /// It is held.
+    Pause = 1,
+}
+
+#[derive(Default)]
+struct Contexts {
+    roots: BTreeMap<u32, Root>,
+    // Boxed: the nodes of the tree move their entries.
+    streams: BTreeMap<u32, Box<Stream>>,
+}
+
+thread_local! {
+    static CONTEXTS: RefCell<Contexts> = RefCell::default();
+}
+
+fn contexts<R>(call: impl FnOnce(&mut Contexts) -> Option<R>) -> Option<R> {
+    CONTEXTS.with(|contexts| call(&mut *contexts.try_borrow_mut().ok()?))
+}
+
+fn root<R>(id: u32, call: impl FnOnce(&mut Root) -> R) -> Option<R> {
+    contexts(|contexts| contexts.roots.get_mut(&id).map(call))
+}
+
+fn stream<R>(id: u32, call: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+    contexts(|contexts| contexts.streams.get_mut(&id).map(|stream| call(stream)))
+}
+
+#[cfg(target_os = "wasi")]
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// A reactor's start: what the standard library wants done before anything else.
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    #[cfg(target_os = "wasi")]
+    // SAFETY: the host calls this once, first.
+    unsafe {
+        __wasm_call_ctors();
+    }
+}
+
+/// Tells a host which ABI this module speaks.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Where a host puts what it returns; `host::taken` takes it over with just this capacity.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    let bytes = vec![0_u8; size].into_boxed_slice();
+    Box::into_raw(bytes).cast()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
+    contexts(|contexts| {
+        if parent == 0 {
+            contexts.roots.insert(id, Root::default());
+        } else {
+            let stream = contexts.roots.get(&parent).map_or_else(|| Stream::new(None), Root::stream);
+            contexts.streams.insert(id, Box::new(stream));
+        }
+        Some(())
+    });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_vm_start(_: u32, _: usize) -> bool {
+    true
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(id: u32, _: usize) -> bool {
+    root(id, Root::on_configure).unwrap_or(false)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(id: u32) {
+    root(id, Root::on_tick);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(id: u32, _: usize, end_of_stream: bool) -> Action {
+    stream(id, |stream| stream.on_http_request_headers(end_of_stream)).unwrap_or(Action::Pause)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_body(id: u32, held: usize, end_of_stream: bool) -> Action {
+    stream(id, |stream| stream.on_http_request_body(held, end_of_stream)).unwrap_or(Action::Pause)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_trailers(id: u32, _: usize) -> Action {
+    stream(id, Stream::on_http_request_trailers).unwrap_or(Action::Pause)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_headers(id: u32, _: usize, end_of_stream: bool) -> Action {
+    stream(id, |stream| stream.on_http_response_headers(end_of_stream)).unwrap_or(Action::Continue)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_body(id: u32, size: usize, end_of_stream: bool) -> Action {
+    stream(id, |stream| stream.on_http_response_body(size, end_of_stream)).unwrap_or(Action::Continue)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_trailers(id: u32, _: usize) -> Action {
+    stream(id, Stream::on_http_response_trailers).unwrap_or(Action::Continue)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_log(id: u32) {
+    stream(id, Stream::on_log);
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_done(_: u32) -> bool {
+    true
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(id: u32) {
+    contexts(|contexts| {
+        drop(contexts.streams.remove(&id));
+        drop(contexts.roots.remove(&id));
+        Some(())
+    });
+}
