@@ -6,6 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::denial::Scope;
 use crate::identity::Identity;
 use crate::meter::Usage;
 use crate::money::Pico;
@@ -71,6 +72,10 @@ pub struct Facts {
     pub cost: Pico,
     /// Whether the cost rests on an estimate.
     pub estimated: bool,
+    /// It was charged before it ran.
+    pub reserved: bool,
+    /// Whose budget is above its soft mark, with this request.
+    pub over_soft_budget: Option<Scope>,
     /// It passed although its limits could not be checked.
     pub uncounted: bool,
 }

@@ -30,6 +30,7 @@ pub mod identity;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod manage;
 pub mod meter;
 pub mod models;
 pub mod money;

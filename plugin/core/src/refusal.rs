@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use crate::body::BodyError;
 use crate::denial::{Denial, Level, Reason, Scope};
 use crate::gateway::Api;
 use crate::money::{DOLLAR, Period, Pico};
@@ -66,6 +67,15 @@ pub enum Refusal {
         /// What was asked for.
         target: Box<str>,
     },
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::UnsupportedEncoding { .. } => Refusal::UnsupportedEncoding,
+            other => Refusal::InvalidBody(Cow::Owned(other.to_string())),
+        }
+    }
 }
 
 /// What tells a program apart from a person what happened.

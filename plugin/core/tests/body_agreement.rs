@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tollgate_core::body::{Ask, BodyError, Reader, StreamOptions, include_usage, prefix_to_hold};
+use tollgate_core::body::{Ask, BodyError, Reader, StreamOptions, include_usage};
 
 fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
     let mut reader = Reader::for_head(content_type, None)?;
@@ -172,10 +172,10 @@ fn usage_is_asked_for_without_a_second_key() {
         r#"{"stream":true,"stream_options":{"include_usage":null}}"#,
     ] {
         let ask = json(body).unwrap();
-        let held = usize::try_from(prefix_to_hold(&ask).unwrap()).unwrap();
-        let edit = include_usage(&ask, &body.as_bytes()[..held]).unwrap();
-        let rewritten = [&edit.put, &body.as_bytes()[edit.drop..]].concat();
-        let rewritten = String::from_utf8(rewritten).unwrap();
+        let edit = include_usage(&ask).unwrap();
+        let [start, end] = [edit.at.start, edit.at.end].map(|at| usize::try_from(at).unwrap());
+        let rewritten = [&body[..start], edit.put, &body[end..]].concat();
+        assert_eq!(edit.length_of(ask.bytes), rewritten.len() as u64);
         assert!(json(&rewritten).unwrap().stream_options.includes_usage(), "{rewritten}");
         let mut expected: serde_json::Value = serde_json::from_str(body).unwrap();
         if !expected["stream_options"].is_object() {
@@ -189,7 +189,7 @@ fn usage_is_asked_for_without_a_second_key() {
         r#"{"stream":false,"stream_options":{}}"#,
         r#"{"stream":true,"stream_options":{"include_usage":true}}"#,
     ] {
-        assert_eq!(include_usage(&json(body).unwrap(), body.as_bytes()), None);
+        assert_eq!(include_usage(&json(body).unwrap()), None);
     }
     assert_eq!(json("{}").unwrap().stream_options, StreamOptions::Absent);
 }

@@ -176,5 +176,5 @@ fn whole_recordings_are_complete_and_cut_documents_are_not() {
 fn sound_holds_no_usage() {
     let sound =
         metered(Api::OpenAiAudio, Some("audio/mpeg"), [br#"{"usage":{"input_tokens":1}}"#.as_slice()]);
-    assert_eq!(sound, Metered { usage: None, output_seen_tokens: 0, complete: true });
+    assert_eq!(sound, Metered { usage: None, output_seen_tokens: 0, complete: true, closed: false });
 }

@@ -48,6 +48,7 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_set_buffer_bytes(kind: u32, start: usize, dropped: usize, data: *const u8, size: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
     fn proxy_replace_header_map_value(
@@ -144,6 +145,18 @@ pub fn set_tick_period(millis: u32) {
 pub fn buffer(kind: Buffer, start: usize, most: usize) -> Result<Vec<u8>, HostStatus> {
     // SAFETY: the two out-pointers are valid for the call.
     returned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, start, most, data, size) })
+}
+
+/// Lets these bytes take the place of a buffer's first `dropped` ones.
+pub fn replace_front(kind: Buffer, dropped: usize, bytes: &[u8]) -> Result<(), HostStatus> {
+    // SAFETY: the bytes are read during the call only.
+    status(unsafe { proxy_set_buffer_bytes(kind as u32, 0, dropped, bytes.as_ptr(), bytes.len()) })
+}
+
+/// Adds bytes at a buffer's end.
+pub fn append(kind: Buffer, bytes: &[u8]) -> Result<(), HostStatus> {
+    // SAFETY: the bytes are read during the call only.
+    status(unsafe { proxy_set_buffer_bytes(kind as u32, u32::MAX as usize, 0, bytes.as_ptr(), bytes.len()) })
 }
 
 /// A header map as the host serializes it; [`fields`] reads it.

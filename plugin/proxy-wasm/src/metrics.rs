@@ -14,6 +14,16 @@ pub struct Metrics {
 impl Metrics {
     /// Adds one to `tollgate.<name>`; nothing on a host without metrics.
     pub fn count(&self, name: &str) {
+        self.add(name, 1);
+    }
+
+    /// Adds to `tollgate.<name>`; nothing on a host without metrics.
+    pub fn add(&self, name: &str, by: u128) {
+        // Hosts refuse a step of 0, and take none that is larger.
+        let by = i64::try_from(by).unwrap_or(i64::MAX);
+        if by == 0 {
+            return;
+        }
         let Ok(mut ids) = self.ids.try_borrow_mut() else {
             return;
         };
@@ -26,7 +36,7 @@ impl Metrics {
             }
         };
         if let Some(id) = id {
-            let _ = host::count(id, 1);
+            let _ = host::count(id, by);
         }
     }
 }

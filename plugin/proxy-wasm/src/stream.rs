@@ -1,10 +1,13 @@
 //! One stream: the host's callbacks go to the exchange, and what it answers is carried out.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 use tollgate_core::admission::{admit, settle};
+use tollgate_core::body::BodyEdit;
+use tollgate_core::cell::HostStatus;
 use tollgate_core::exchange::{Answer, Exchange, Step};
 use tollgate_core::head::{Edit, Edits, Head};
 
@@ -42,12 +45,22 @@ impl Carrier {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
                     let outcome = admit(&mut self.plugin.cells(), &charges, self.plugin.now());
+                    if outcome.is_ok() {
+                        // Those that are never settled, since the module trapped, are what this counts more.
+                        self.plugin.metrics.count("reserved");
+                    }
                     let (next, unsettled) = self.exchange.admitted(outcome);
                     self.plugin.keep(unsettled);
                     next
                 }
-                Step::Forward(edits) => {
-                    self.apply(Map::Request, edits);
+                Step::Forward { head, body } => {
+                    if body.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
+                        // Half a change must not go upstream.
+                        self.plugin.metrics.count("body_edits_failed");
+                        self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
+                        return Action::Pause;
+                    }
+                    self.apply(Map::Request, head);
                     return Action::Continue;
                 }
                 Step::Answer(answer) => {
@@ -68,6 +81,21 @@ impl Carrier {
                 self.plugin.metrics.count("header_edits_failed");
             }
         }
+    }
+
+    /// Hosts change a held body at its ends only. Where the place is far from the front, the body is turned
+    /// round piece by piece, so that never more than one piece is in memory.
+    fn edit_held_body(&self, edit: &BodyEdit) -> Result<(), HostStatus> {
+        let [start, end] = [edit.at.start, edit.at.end].map(|at| at as usize);
+        if start <= PIECE {
+            let mut front = first(start)?;
+            front.extend_from_slice(edit.put.as_bytes());
+            return host::replace_front(Buffer::RequestBody, end, &front);
+        }
+        turn(start)?;
+        host::append(Buffer::RequestBody, edit.put.as_bytes())?;
+        host::replace_front(Buffer::RequestBody, end - start, &[])?;
+        turn(self.read - end)
     }
 
     fn reply(&mut self, answer: &Answer) {
@@ -103,21 +131,37 @@ impl Carrier {
         self.exchange.body(&[], true, self.plugin.now())
     }
 
-    fn read_answer(&mut self, size: usize) {
+    /// Lets the exchange see the answer's new bytes, and the client what it makes of them.
+    fn pass_answer(&mut self, size: usize, end_of_stream: bool) -> Result<(), HostStatus> {
+        let mut left = size;
+        let turned = size > PIECE && self.exchange.changes_answer();
         let mut start = 0;
-        while self.exchange.reads_answer() && start < size {
-            let piece =
-                host::buffer(Buffer::ResponseBody, start, PIECE.min(size - start)).unwrap_or_default();
-            if piece.is_empty() {
+        while self.exchange.reads_answer() {
+            let piece = match left {
+                0 => Vec::new(),
+                _ => host::buffer(Buffer::ResponseBody, start, PIECE.min(left))?,
+            };
+            left = if piece.is_empty() { 0 } else { left - piece.len() };
+            let passed = self.exchange.answer_body(&piece, end_of_stream && left == 0);
+            if turned {
+                host::replace_front(Buffer::ResponseBody, piece.len(), &[])?;
+                host::append(Buffer::ResponseBody, &passed)?;
+            } else {
+                start += piece.len();
+                if let Cow::Owned(passed) = passed {
+                    host::replace_front(Buffer::ResponseBody, piece.len(), &passed)?;
+                }
+            }
+            if left == 0 {
                 break;
             }
-            start += piece.len();
-            self.exchange.answer_body(&piece);
         }
+        Ok(())
     }
 
     fn end(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.end(complete) {
+            self.plugin.metrics.count("settled");
             self.plugin.keep(settle(&mut self.plugin.cells(), receipt, actual));
         }
     }
@@ -131,10 +175,43 @@ impl Carrier {
         if let Some(reason) = &facts.reason {
             self.plugin.metrics.count(&format!("denied_{reason}"));
         }
+        if let Some(usage) = facts.usage {
+            self.plugin.metrics.add("tokens_input", usage.input.into());
+            self.plugin.metrics.add("tokens_output", usage.output.into());
+            self.plugin.metrics.add("tokens_cached", usage.cached_input.into());
+            self.plugin.metrics.add("tokens_reasoning", usage.reasoning.into());
+        }
+        self.plugin.metrics.add("cost_picodollars", facts.cost.0);
+        if facts.estimated {
+            self.plugin.metrics.count("estimated");
+        }
+        if facts.over_soft_budget.is_some() {
+            self.plugin.metrics.count("over_soft_budget");
+        }
         if facts.uncounted {
             self.plugin.metrics.count("uncounted");
         }
     }
+}
+
+/// The first bytes of the held request body.
+fn first(bytes: usize) -> Result<Vec<u8>, HostStatus> {
+    if bytes == 0 { Ok(Vec::new()) } else { host::buffer(Buffer::RequestBody, 0, bytes) }
+}
+
+/// Moves so many bytes of the held request body from its front to its end.
+fn turn(bytes: usize) -> Result<(), HostStatus> {
+    let mut left = bytes;
+    while left > 0 {
+        let piece = first(PIECE.min(left))?;
+        if piece.is_empty() {
+            break;
+        }
+        left -= piece.len();
+        host::replace_front(Buffer::RequestBody, piece.len(), &[])?;
+        host::append(Buffer::RequestBody, &piece)?;
+    }
+    Ok(())
 }
 
 impl Context for Stream {}
@@ -203,7 +280,9 @@ impl HttpContext for Stream {
         if let Some(carrier) = &mut self.0
             && !carrier.replied
         {
-            carrier.read_answer(size);
+            if carrier.pass_answer(size, end_of_stream).is_err() {
+                carrier.plugin.metrics.count("answer_edits_failed");
+            }
             if end_of_stream {
                 carrier.end(true);
             }

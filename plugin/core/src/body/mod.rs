@@ -18,7 +18,7 @@ use core::ops::Range;
 pub use content_type::Reader;
 pub use error::BodyError;
 pub use multipart::MultipartScanner;
-pub use rewrite::{ReplacePrefix, include_usage, prefix_to_hold};
+pub use rewrite::{BodyEdit, include_usage};
 pub use scanner::RequestScanner;
 
 /// The longest name of a target, in bytes.
@@ -48,6 +48,8 @@ pub struct Ask {
     pub choices: Option<u64>,
     /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation.
     pub hidden_content: bool,
+    /// Where the object opens: white space may come before it.
+    pub opens: u64,
     /// The body's length.
     pub bytes: u64,
 }

@@ -282,6 +282,9 @@ impl Visitor for Found {
         if depth == 0 && kind == Container::Array {
             return Err(BodyError::NotAnObject);
         }
+        if depth == 0 {
+            self.ask.opens = self.reached.saturating_sub(1);
+        }
         if let Some(field) = self.field_at(depth) {
             self.field_container(field, depth, kind)?;
         }

@@ -4,8 +4,10 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::records::{CredentialRecord, Prefix, RouteRecord};
-use super::{Api, CredentialPlace, Gateway, HeaderStyle, OnTrouble, Route, Unmatched, defaults};
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
+use super::{
+    Api, CredentialPlace, Fleet, Gateway, HeaderStyle, Manage, OnTrouble, Route, Unmatched, defaults,
+};
 use crate::json::node::Node;
 use crate::policy::finding::{Finding, Problem, Report};
 use crate::policy::load::{Fields, PolicyFields, Reading};
@@ -24,6 +26,8 @@ const FIELDS: &[&str] = &[
     "headers",
     "max_body",
     "prefix",
+    "manage",
+    "fleet",
 ];
 
 /// Largest request body unless the configuration says otherwise: 10 MiB.
@@ -87,6 +91,9 @@ struct GatewayFields {
     headers: HeaderStyle,
     max_body: Option<Count>,
     prefix: Option<Prefix>,
+    /// `Some(None)`: switched off.
+    manage: Option<Option<Manage>>,
+    fleet: Option<Fleet>,
 }
 
 impl Fields for GatewayFields {
@@ -124,6 +131,10 @@ impl Fields for GatewayFields {
             "headers" => keep(&mut self.headers, node, report),
             "max_body" => self.max_body = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
+            "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
+            "fleet" => {
+                self.fleet = FleetRecord::read(node, report).and_then(|record| record.settings(report));
+            }
             _ => {}
         }
     }
@@ -179,6 +190,8 @@ impl GatewayFields {
             headers: self.headers,
             max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
             prefix: self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0),
+            manage: self.manage.unwrap_or_else(|| Some(Manage::default())),
+            fleet: self.fleet,
         }
     }
 }
@@ -223,6 +236,8 @@ pub fn schema() -> serde_json::Value {
             "headers": HeaderStyle::schema(),
             "max_body": Count::schema(),
             "prefix": Prefix::schema(),
+            "manage": ManageRecord::schema(),
+            "fleet": FleetRecord::schema(),
         },
         "required": ["policy"],
         "additionalProperties": false,

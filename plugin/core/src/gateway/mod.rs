@@ -39,6 +39,45 @@ pub struct Gateway {
     pub max_body: u64,
     /// What the names of all records in shared data begin with. Default `tollgate/1/`.
     pub prefix: Box<str>,
+    /// The management API; `None`: switched off.
+    pub manage: Option<Manage>,
+    /// Where documents live that outlast the process; `None`: they live as long as it does.
+    pub fleet: Option<Fleet>,
+}
+
+/// The management API of one gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manage {
+    /// What its paths begin with. Default `/tollgate/v1`.
+    pub prefix: Box<str>,
+    /// Whose verified JWTs say who asks; `None`: user tokens only.
+    pub jwt: Option<Jwt>,
+}
+
+impl Default for Manage {
+    fn default() -> Self {
+        Manage { prefix: "/tollgate/v1".into(), jwt: None }
+    }
+}
+
+/// Where Envoy's own jwt_authn filter leaves the payload of a token that it has verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jwt {
+    /// Its `payload_in_metadata`.
+    pub metadata: Box<str>,
+    /// The claim that is the user's id. Default `sub`.
+    pub claim: Box<str>,
+}
+
+/// The etcd that a fleet of gateways shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// The host's name for it: a cluster in Envoy, `host:port` in nginx.
+    pub cluster: Box<str>,
+    /// What its keys begin with. Default `tollgate/1/`.
+    pub prefix: Box<str>,
+    /// User and password, where etcd's authentication is on.
+    pub login: Option<(Box<str>, Box<str>)>,
 }
 
 /// One place in a request's head where a key may stand.

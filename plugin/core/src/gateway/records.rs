@@ -3,10 +3,13 @@
 use alloc::string::ToString;
 
 use super::defaults::template;
-use super::{Api, CredentialPlace, HeaderStyle, OnTrouble, Segment, Unmatched};
+use super::{
+    Api, CredentialPlace, Fleet, HeaderStyle, Jwt, Manage, OnTrouble, PREFIX as DEFAULT_PREFIX, Segment,
+    Unmatched,
+};
 use crate::json::node::Node;
 use crate::policy::finding::{Problem, Report};
-use crate::policy::value::{HeaderName, Map, TargetName, Token, Value};
+use crate::policy::value::{HeaderName, Map, TargetName, Token, Value, Words};
 use crate::{choice, record};
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
@@ -126,5 +129,107 @@ record! {
         public: bool,
         /// `allow`: upgrades pass although no token limit or budget can govern them.
         unmetered: AllowUnmetered,
+    }
+}
+
+/// What the paths of the management API begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPrefix(pub alloc::boxed::Box<str>);
+
+const PATH_PREFIX: &str = "a path of literal segments such as `/tollgate/v1`, without `/` at the end";
+
+impl Value for PathPrefix {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        match &node {
+            Node::String(text)
+                if template(text).is_some_and(|segments| {
+                    !segments.is_empty() && segments.iter().all(|one| matches!(one, Segment::Literal(_)))
+                }) =>
+            {
+                Some(PathPrefix(text.as_str().into()))
+            }
+            _ => {
+                report.error(Problem::Expected { expected: PATH_PREFIX, found: node.describe() });
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^(/[^/{}*?#%]+)+$", "description": PATH_PREFIX })
+    }
+}
+
+record! {
+    /// Where a verified JWT's payload lies.
+    JwtRecord {
+        /// `payload_in_metadata` of the proxy's JWT filter.
+        metadata!required: Token,
+        /// The claim that is the user's id; `sub` if left out.
+        claim: Token,
+    }
+}
+
+record! {
+    /// The management API of this gateway.
+    ManageRecord {
+        /// `false` switches it off.
+        enabled: bool,
+        /// What its paths begin with; `/tollgate/v1` if left out.
+        prefix: PathPrefix,
+        /// Whose verified JWTs say who asks.
+        jwt: JwtRecord,
+    }
+}
+
+impl ManageRecord {
+    /// The settings; `None` where it is switched off.
+    pub fn settings(self) -> Option<Manage> {
+        if self.enabled == Some(false) {
+            return None;
+        }
+        let jwt = self.jwt.and_then(|jwt| {
+            Some(Jwt {
+                metadata: jwt.metadata?.0,
+                claim: jwt.claim.map_or_else(|| "sub".into(), |claim| claim.0),
+            })
+        });
+        let prefix = self.prefix.map_or_else(|| Manage::default().prefix, |prefix| prefix.0);
+        Some(Manage { prefix, jwt })
+    }
+}
+
+record! {
+    /// The etcd that a fleet of gateways shares.
+    FleetRecord {
+        /// The proxy's name for it: a cluster in Envoy.
+        cluster!required: Words,
+        /// What its keys begin with; `tollgate/1/` if left out.
+        prefix: Prefix,
+        /// User name, where etcd's authentication is on.
+        user: Words,
+        /// The password of that user.
+        password: Words,
+    }
+}
+
+impl FleetRecord {
+    /// The settings, if the record is whole.
+    pub fn settings(self, report: &mut Report) -> Option<Fleet> {
+        let login = match (self.user, self.password) {
+            (Some(user), Some(password)) => Some((user.0, password.0)),
+            (None, None) => None,
+            (Some(_), None) => {
+                report.error(Problem::Missing("password"));
+                None
+            }
+            (None, Some(_)) => {
+                report.error(Problem::Missing("user"));
+                None
+            }
+        };
+        let prefix = self.prefix.map_or_else(|| DEFAULT_PREFIX.into(), |prefix| prefix.0);
+        Some(Fleet { cluster: self.cluster?.0, prefix, login })
     }
 }

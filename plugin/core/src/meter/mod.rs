@@ -46,8 +46,10 @@ pub struct Metered {
     /// An estimate of the output that went by: a token for each piece of a stream, or for each four
     /// bytes of its text, whichever is more.
     pub output_seen_tokens: u64,
-    /// The answer ended as its API ends one: a whole document, or a stream with its last event.
+    /// Nothing shows that more was to come.
     pub complete: bool,
+    /// The answer itself shows that it is over: a whole document, or the event that is its API's last.
+    pub closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -104,6 +106,12 @@ impl Meter {
         self.body = body;
     }
 
+    /// Whether the answer comes, or may yet turn out to come, as server-sent events.
+    #[must_use]
+    pub fn may_be_events(&self) -> bool {
+        matches!(self.body, Body::Events(_) | Body::Unknown)
+    }
+
     /// Reads the answer's next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if let Body::Unknown = self.body {
@@ -125,12 +133,20 @@ impl Meter {
     /// The answer ends here.
     #[must_use]
     pub fn finish(mut self) -> Metered {
-        let complete = match self.body {
-            Body::Json { mut lexer, broken } => !broken && lexer.finish(&mut self.answer).is_ok(),
-            Body::Events(events) => events.finish(&mut self.answer),
-            Body::Unknown | Body::Opaque => true,
+        let (complete, closed) = match self.body {
+            Body::Json { mut lexer, broken } => {
+                let whole = !broken && lexer.finish(&mut self.answer).is_ok();
+                (whole, whole)
+            }
+            Body::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
+            Body::Unknown | Body::Opaque => (true, false),
         };
-        Metered { usage: self.answer.usage(), output_seen_tokens: self.answer.output_seen_tokens(), complete }
+        Metered {
+            usage: self.answer.usage(),
+            output_seen_tokens: self.answer.output_seen_tokens(),
+            complete,
+            closed,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod access;
 mod assemble;
+pub mod change;
 mod check;
 pub mod finding;
 mod index;
@@ -18,6 +19,7 @@ pub mod schema;
 pub mod table;
 pub mod value;
 
+pub use change::{Change, Document, Section};
 pub use finding::{Finding, Problem, Severity};
 pub use index::Policy;
 pub use load::Loader;

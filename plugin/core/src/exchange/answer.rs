@@ -1,0 +1,61 @@
+//! The answer on its way: its usage is read, and what the client did not ask for is taken out.
+
+use alloc::borrow::Cow;
+
+use super::{Exchange, Stage};
+use crate::head::{Edit, Edits, Head};
+use crate::meter::{Meter, UsageStrip};
+
+impl Exchange {
+    /// The answer's head: its status, and what is to be changed in it.
+    pub fn answer_head(&mut self, head: &Head<'_>) -> Edits {
+        if let Some(status) = head.text(":status").and_then(|status| status.parse().ok()) {
+            self.status = status;
+        }
+        let mut edits = Edits::new();
+        if !matches!(self.stage, Stage::Running(_)) {
+            return edits;
+        }
+        let encoded = head.all("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
+        if self.metered && !encoded {
+            let content_type = head.text("content-type");
+            let meter = Meter::new(self.api, content_type);
+            if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
+                self.strip = Some(UsageStrip::new());
+                // A stream that announced its length would be cut, or waited for.
+                edits.push(Edit::Remove("content-length".into()));
+            }
+            self.meter = Some(meter);
+        }
+        self.standing.headers(self.gateway.headers, |name, value| edits.push(Edit::Replace(name, value)));
+        edits
+    }
+
+    /// Whether the bytes of the answer are to be told to [`Exchange::answer_body`].
+    pub fn reads_answer(&self) -> bool {
+        self.meter.is_some()
+    }
+
+    /// Whether [`Exchange::answer_body`] may change what it is told.
+    pub fn changes_answer(&self) -> bool {
+        self.strip.is_some()
+    }
+
+    /// The next bytes of the answer, and whether they are the last: what of them the client is to see now.
+    /// A borrowed value is `bytes` themselves, unchanged. An answer that ends with trailers has no last
+    /// bytes.
+    pub fn answer_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
+        if let Some(meter) = &mut self.meter {
+            meter.push(bytes);
+        }
+        let Some(strip) = &mut self.strip else {
+            return Cow::Borrowed(bytes);
+        };
+        let passed = strip.push(bytes);
+        if !end_of_stream {
+            return passed;
+        }
+        let rest = core::mem::take(strip).finish();
+        if rest.is_empty() { passed } else { Cow::Owned([passed.as_ref(), &rest].concat()) }
+    }
+}

@@ -1,0 +1,221 @@
+//! Whether a request is sent on: who asks, for what, and what that is to be charged.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::reserve::{bare_call, dearest, reserve};
+use super::{Exchange, Pending, Stage, Step, reads_body};
+use crate::admission::Charges;
+use crate::body::{Ask, Reader, include_usage};
+use crate::credential;
+use crate::gateway::{Api, Gateway, Unmatched};
+use crate::head::{Edit, Head};
+use crate::identity::{Identity, identify};
+use crate::models;
+use crate::policy::{Mode, Target, TargetIx, Unpriced};
+use crate::refusal::Refusal;
+use crate::route;
+use crate::time::Now;
+
+/// What is known of a request when its target is.
+enum Known<'a> {
+    /// Its body was read.
+    Body(&'a Ask),
+    /// Nobody reads its bodies.
+    Bare,
+    /// It leaves HTTP; whether it may although it cannot be metered.
+    Upgrade { unmetered: bool },
+}
+
+impl Exchange {
+    pub(super) fn decide_head(
+        &mut self,
+        gateway: &Gateway,
+        head: &Head<'_>,
+        end_of_stream: bool,
+        now: Now,
+    ) -> Result<Step, Refusal> {
+        let method = head.text(":method").unwrap_or_default();
+        let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
+        let path = if method == "CONNECT" { target } else { route::plain_path(target)? };
+        let found =
+            route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
+        let Some(route::Found { route, model }) = found else {
+            return match gateway.unmatched {
+                Unmatched::Pass => Ok(self.forward_ungoverned(head)),
+                Unmatched::Deny => Err(Refusal::UnknownRoute),
+            };
+        };
+        self.api = route.api;
+        if route.public {
+            return Ok(self.forward_ungoverned(head));
+        }
+
+        let key = credential::find(&gateway.credentials, head, target)?;
+        let identity = identify(&gateway.policy, key, now)?;
+        self.facts.take_identity(&identity);
+        self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
+        if route.api == Api::Models {
+            return Ok(match models::answer(&gateway.policy, &identity, head, path) {
+                Ok(answer) => self.answer(answer),
+                Err(refusal) => self.refuse_always(&refusal),
+            });
+        }
+        credential::remove(&gateway.credentials, head, target, &mut self.edits);
+        self.identity_edits(head);
+
+        let upgrades = method == "CONNECT" || head.all("upgrade").next().is_some();
+        if upgrades || !reads_body(route.api) {
+            let (ix, target) = named_target(gateway, route.target, model.as_deref(), None)?;
+            let known = if upgrades { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
+            return self.govern(gateway, &identity, ix, target, known);
+        }
+        if end_of_stream {
+            return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
+        }
+        let length = head.all("content-length").next();
+        let bytes = head.text("content-length").and_then(|length| length.parse::<u64>().ok());
+        if bytes.is_some_and(|bytes| bytes > gateway.max_body) {
+            return Err(Refusal::BodyTooLarge { max: gateway.max_body });
+        }
+        let encoding = content_encoding(head)?;
+        let reader = Reader::for_head(head.text("content-type"), encoding.as_deref())?;
+        // An encoded answer hides its usage.
+        self.edits.push(Edit::Remove("accept-encoding".into()));
+        self.stage = Stage::Body(Box::new(Pending {
+            key: key.to_string(),
+            model,
+            target: route.target,
+            reader,
+            received: 0,
+            announced: length.is_some(),
+        }));
+        Ok(Step::Hold)
+    }
+
+    pub(super) fn decide_body(&mut self, now: Now) -> Step {
+        let Stage::Body(pending) = core::mem::replace(&mut self.stage, Stage::Admitting) else {
+            return Step::Hold;
+        };
+        let gateway = Rc::clone(&self.gateway);
+        let Pending { key, model, target, reader, announced, .. } = *pending;
+        let ask = match reader.finish() {
+            Ok(ask) => ask,
+            Err(error) => return self.refuse_always(&error.into()),
+        };
+        self.metered = true;
+        if matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
+            self.ask_for_usage(&ask, announced);
+        }
+        let decided = identify(&gateway.policy, &key, now).and_then(|identity| {
+            let (ix, target) = named_target(&gateway, target, model.as_deref(), ask.model.as_deref())?;
+            self.govern(&gateway, &identity, ix, target, Known::Body(&ask))
+        });
+        decided.unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    /// Streams of these APIs report usage on request only.
+    fn ask_for_usage(&mut self, ask: &Ask, announced: bool) {
+        let Some(edit) = include_usage(ask) else { return };
+        if announced {
+            self.edits.push(Edit::Replace("content-length", edit.length_of(ask.bytes).to_string()));
+        }
+        self.usage_added = true;
+        self.body_edit = Some(edit);
+    }
+
+    /// Access, then what the call is to be charged.
+    fn govern(
+        &mut self,
+        gateway: &Gateway,
+        identity: &Identity<'_>,
+        ix: TargetIx,
+        target: &Target,
+        known: Known<'_>,
+    ) -> Result<Step, Refusal> {
+        let granted = |name: &str| {
+            let found = gateway.policy.target(name);
+            found
+                .filter(|(ix, target)| identity.levels().reach(*ix, target).is_granted())
+                .map(|(_, target)| target)
+                .ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
+        };
+        let fallbacks = match &known {
+            Known::Body(ask) => ask.fallbacks.as_slice(),
+            Known::Bare | Known::Upgrade { .. } => &[],
+        };
+        let mut named = Vec::with_capacity(1 + fallbacks.len());
+        named.push(granted(&target.name)?);
+        for fallback in fallbacks {
+            named.push(granted(fallback)?);
+        }
+        self.facts.target = Some(target.name.clone());
+        self.edits.push(Edit::Replace("x-tollgate-target", target.name.to_string()));
+        let principals = identity.principals(&gateway.prefix, Some((ix, target)));
+        let budgeted = principals.iter().any(|principal| principal.budget.is_some());
+        let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());
+        if metered && matches!(known, Known::Upgrade { unmetered: false }) {
+            return Err(Refusal::UpgradeNotMetered);
+        }
+        if budgeted {
+            let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
+            for target in &named {
+                if target.price.is_none() && gateway.policy.unpriced == Unpriced::Deny {
+                    return Err(Refusal::UnpricedTarget { target: target.name.clone() });
+                }
+                if hidden && target.max_input_tokens.is_none() {
+                    return Err(Refusal::UnboundedCost { target: target.name.clone() });
+                }
+            }
+        }
+        // Which of them answers is the upstream's choice.
+        self.price = dearest(&named);
+        self.reservation = match known {
+            Known::Body(ask) => reserve(self.api, &named, self.price, ask),
+            Known::Bare | Known::Upgrade { .. } => bare_call(self.price),
+        };
+        if principals.is_empty() {
+            return Ok(self.forward(None));
+        }
+        self.stage = Stage::Admitting;
+        Ok(Step::Admit(Charges { principals, reservation: self.reservation }))
+    }
+}
+
+/// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).
+fn content_encoding(head: &Head<'_>) -> Result<Option<String>, Refusal> {
+    let mut all = None;
+    for value in head.all("content-encoding") {
+        let text = core::str::from_utf8(value).map_err(|_| Refusal::UnsupportedEncoding)?;
+        let all = all.get_or_insert_with(String::new);
+        if !all.is_empty() {
+            all.push(',');
+        }
+        all.push_str(text);
+    }
+    Ok(all)
+}
+
+/// The one target that route, path and body name.
+fn named_target<'g>(
+    gateway: &'g Gateway,
+    of_route: Option<TargetIx>,
+    of_path: Option<&str>,
+    of_body: Option<&str>,
+) -> Result<(TargetIx, &'g Target), Refusal> {
+    if let Some(ix) = of_route {
+        let target = gateway.policy.targets.get(ix.0).ok_or(Refusal::ModelRequired)?;
+        return Ok((ix, target));
+    }
+    let name = match (of_path, of_body) {
+        (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
+            return Err(Refusal::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
+        }
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => return Err(Refusal::ModelRequired),
+    };
+    gateway.policy.target(name).ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
+}

@@ -1,0 +1,223 @@
+//! One request and its answer: the state machine an adapter drives.
+//!
+//! ```text
+//! head() -> Hold | Admit | Forward | Answer        body(), trailers() -> the same
+//! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
+//! answer_head() -> edits of the answer             answer_body() -> what of it the client sees
+//! end() -> the settlement, once
+//! ```
+
+mod answer;
+mod decide;
+mod outcome;
+mod reserve;
+mod settle;
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::admission::{Admitted, Charges, Correction, NotAdmitted, Receipt, Reservation, Why};
+use crate::body::{BodyEdit, Reader};
+use crate::cell::CellsError;
+use crate::facts::Facts;
+use crate::gateway::{Api, Gateway, OnTrouble};
+use crate::head::{Edits, Head};
+use crate::meter::{Meter, UsageStrip};
+use crate::money::Price;
+use crate::policy::TargetIx;
+use crate::refusal::Refusal;
+use crate::standing::Standing;
+use crate::time::Now;
+
+/// What is to be done next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Hold everything back: the decision needs more of the body.
+    Hold,
+    /// Run [`crate::admission::admit`] on these and report to [`Exchange::admitted`].
+    Admit(Charges),
+    /// Send it on.
+    Forward {
+        /// Changes to the head. Where `body` changes a body whose length was announced, the new length is
+        /// among them.
+        head: Edits,
+        /// A change to the body, all of which is held at that moment.
+        body: Option<BodyEdit>,
+    },
+    /// Answer it here.
+    Answer(Answer),
+}
+
+/// An answer by the gateway itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// Fields besides content-type and content-length.
+    pub fields: Vec<(&'static str, String)>,
+    /// JSON.
+    pub body: String,
+}
+
+/// One request and its answer.
+#[derive(Debug)]
+pub struct Exchange {
+    gateway: Rc<Gateway>,
+    stage: Stage,
+    facts: Facts,
+    standing: Standing,
+    api: Api,
+    /// Refusals are recorded only.
+    shadow: bool,
+    /// What will be changed when the request is sent on.
+    edits: Edits,
+    body_edit: Option<BodyEdit>,
+    reservation: Reservation,
+    price: Option<Price>,
+    /// The request had a body that was read, so its answer holds usage.
+    metered: bool,
+    /// The answer holds a chunk that the client did not ask for.
+    usage_added: bool,
+    meter: Option<Meter>,
+    strip: Option<UsageStrip>,
+    /// Of the answer; 0: none came.
+    status: u16,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The head has not come.
+    Fresh,
+    /// The body decides; held back.
+    Body(Box<Pending>),
+    /// The cells are being asked.
+    Admitting,
+    /// Sent on; the receipt, if it was charged.
+    Running(Option<Receipt>),
+    /// Answered here, or settled.
+    Over,
+}
+
+/// What is known before the body is.
+#[derive(Debug)]
+struct Pending {
+    key: String,
+    /// From the path, where it names one.
+    model: Option<String>,
+    target: Option<TargetIx>,
+    reader: Reader,
+    /// Bytes of the body so far.
+    received: u64,
+    /// The head says how long the body is.
+    announced: bool,
+}
+
+impl Exchange {
+    /// A stream that has just begun.
+    pub fn new(gateway: Rc<Gateway>) -> Self {
+        Exchange {
+            gateway,
+            stage: Stage::Fresh,
+            facts: Facts::default(),
+            standing: Standing::default(),
+            api: Api::Plain,
+            shadow: false,
+            edits: Edits::new(),
+            body_edit: None,
+            reservation: Reservation::default(),
+            price: None,
+            metered: false,
+            usage_added: false,
+            meter: None,
+            strip: None,
+            status: 0,
+        }
+    }
+
+    /// Whether the request is still undecided: every callback of its stream is to pause.
+    pub fn is_held(&self) -> bool {
+        matches!(self.stage, Stage::Body(_) | Stage::Admitting)
+    }
+
+    /// What is known about the request, for logs and metrics.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The request's head.
+    pub fn head(&mut self, head: &Head<'_>, end_of_stream: bool, now: Now) -> Step {
+        if !matches!(self.stage, Stage::Fresh) {
+            return Step::Forward { head: Edits::new(), body: None };
+        }
+        self.facts.time = now.timestamp();
+        let gateway = Rc::clone(&self.gateway);
+        self.decide_head(&gateway, head, end_of_stream, now).unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    /// The next bytes of the request's body, and whether they are the last.
+    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Now) -> Step {
+        let Stage::Body(pending) = &mut self.stage else {
+            return if self.is_held() {
+                Step::Hold
+            } else {
+                Step::Forward { head: Edits::new(), body: None }
+            };
+        };
+        pending.received = pending.received.saturating_add(bytes.len() as u64);
+        let max = self.gateway.max_body;
+        let read = if pending.received > max {
+            Err(Refusal::BodyTooLarge { max })
+        } else {
+            pending.reader.push(bytes).map_err(Refusal::from)
+        };
+        match read {
+            Err(refusal) => self.refuse_always(&refusal),
+            Ok(()) if end_of_stream => self.decide_body(now),
+            Ok(()) => Step::Hold,
+        }
+    }
+
+    /// The request's trailers: its body is whole.
+    pub fn trailers(&mut self, now: Now) -> Step {
+        self.body(&[], true, now)
+    }
+
+    /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.
+    pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Step, Vec<Correction>) {
+        match outcome {
+            Ok(Admitted { receipt, standing }) => {
+                self.take_standing(standing);
+                (self.forward(Some(receipt)), Vec::new())
+            }
+            Err(NotAdmitted { why, standing, unsettled }) => {
+                self.take_standing(standing);
+                let trouble = match &why {
+                    Why::Cells(CellsError::Contention) => self.gateway.on_contention,
+                    Why::Cells(CellsError::Unavailable(_)) => self.gateway.on_unavailable,
+                    Why::Denied(_) => OnTrouble::Deny,
+                };
+                let step = match (why, trouble) {
+                    (Why::Denied(denial), _) => self.refuse(Refusal::Denied(denial)),
+                    (Why::Cells(_), OnTrouble::Deny) => self.refuse(Refusal::LimitsUnavailable),
+                    (Why::Cells(_), OnTrouble::Allow) => {
+                        self.facts.uncounted = true;
+                        self.forward(None)
+                    }
+                };
+                (step, unsettled)
+            }
+        }
+    }
+
+    fn take_standing(&mut self, standing: Standing) {
+        self.facts.over_soft_budget = standing.over_soft_budget();
+        self.standing = standing;
+    }
+}
+
+/// Whether the API's requests say in their body what they ask for.
+fn reads_body(api: Api) -> bool {
+    !matches!(api, Api::Plain | Api::Models)
+}

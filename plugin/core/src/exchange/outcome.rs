@@ -1,0 +1,106 @@
+//! Sending on, and answering instead.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Answer, Exchange, Stage, Step};
+use crate::admission::Receipt;
+use crate::facts::Decision;
+use crate::head::{Edit, Head};
+use crate::refusal::Refusal;
+
+/// Headers the upstream may trust, in the order of [`crate::facts::Facts::identity`].
+const IDENTITY: [&str; 5] =
+    ["x-tollgate-organization", "x-tollgate-team", "x-tollgate-user", "x-tollgate-key", "x-tollgate-target"];
+
+impl Exchange {
+    pub(super) fn forward(&mut self, receipt: Option<Receipt>) -> Step {
+        self.facts.reserved = receipt.is_some();
+        self.stage = Stage::Running(receipt);
+        if self.facts.decision == Decision::Undecided {
+            self.facts.decision = Decision::Allowed;
+        }
+        Step::Forward { head: core::mem::take(&mut self.edits), body: self.body_edit.take() }
+    }
+
+    /// Sends on what no key is needed for; a client's word about who it is does not pass.
+    pub(super) fn forward_ungoverned(&mut self, head: &Head<'_>) -> Step {
+        self.identity_edits(head);
+        self.stage = Stage::Over;
+        self.facts.decision = Decision::Public;
+        Step::Forward { head: core::mem::take(&mut self.edits), body: None }
+    }
+
+    /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
+    pub(super) fn identity_edits(&mut self, head: &Head<'_>) {
+        let values = self.facts.identity();
+        for name in head.names() {
+            let ours = |known: &str| {
+                known.len() == name.len()
+                    && known
+                        .bytes()
+                        .zip(name)
+                        .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
+            };
+            if IDENTITY.iter().any(|known| ours(known)) {
+                self.edits.push(Edit::Remove(String::from_utf8_lossy(name).into_owned()));
+            }
+        }
+        for (name, value) in IDENTITY.into_iter().zip(values) {
+            if let Some(value) = value {
+                self.edits.push(Edit::Replace(name, value.to_string()));
+            }
+        }
+    }
+
+    pub(super) fn answer(&mut self, answer: Answer) -> Step {
+        self.stage = Stage::Over;
+        self.facts.decision = Decision::Answered;
+        self.facts.status = answer.status;
+        Step::Answer(answer)
+    }
+
+    /// A refusal by the policy: in shadow mode it is recorded, and the request passes.
+    pub(super) fn refuse(&mut self, refusal: Refusal) -> Step {
+        if self.shadow && !is_unreadable(&refusal) {
+            self.facts.decision = Decision::Shadowed;
+            self.facts.reason = Some(refusal.label().code);
+            return self.forward(None);
+        }
+        self.refuse_always(&refusal)
+    }
+
+    pub(super) fn refuse_always(&mut self, refusal: &Refusal) -> Step {
+        self.stage = Stage::Over;
+        let label = refusal.label();
+        let mut fields = Vec::new();
+        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value)));
+        if let Refusal::Denied(denial) = refusal {
+            fields.retain(|(name, _)| *name != "x-tollgate-scope");
+            fields.push(("x-tollgate-scope", denial.label()));
+        }
+        if let Some((seconds, millis)) = refusal.retry_after() {
+            fields.push(("retry-after", seconds.to_string()));
+            fields.push(("retry-after-ms", millis.to_string()));
+        }
+        if refusal.should_not_retry() {
+            fields.push(("x-should-retry", "false".into()));
+        }
+        self.facts.decision = Decision::Denied;
+        self.facts.status = label.status;
+        self.facts.reason = Some(label.code);
+        Step::Answer(Answer { status: label.status, fields, body: refusal.body(self.api) })
+    }
+}
+
+/// Nothing can be decided about it, in whatever mode.
+fn is_unreadable(refusal: &Refusal) -> bool {
+    matches!(
+        refusal,
+        Refusal::InvalidBody(_)
+            | Refusal::BodyTooLarge { .. }
+            | Refusal::UnsupportedEncoding
+            | Refusal::AmbiguousKey
+            | Refusal::AmbiguousPath
+    )
+}

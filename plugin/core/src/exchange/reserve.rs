@@ -1,0 +1,51 @@
+//! What a call is charged before it runs: an upper bound.
+
+use crate::admission::Reservation;
+use crate::body::Ask;
+use crate::gateway::Api;
+use crate::money::{Pico, Price};
+use crate::policy::Target;
+
+/// Output tokens reserved where neither the request nor the target says.
+const DEFAULT_OUTPUT: u64 = 4_096;
+
+/// The most that a call can use which one of these targets answers, at this price.
+pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &Ask) -> Reservation {
+    let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
+    let hidden = if ask.hidden_content { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
+    let output = match api {
+        Api::OpenAiEmbeddings => 0,
+        _ => ask
+            .max_output
+            .or_else(|| named.iter().map(|target| target.max_output_tokens.unwrap_or(DEFAULT_OUTPUT)).max())
+            .unwrap_or(DEFAULT_OUTPUT),
+    }
+    .saturating_mul(ask.choices.unwrap_or(1).max(1));
+    let input_tokens = ask.likely_input_tokens().max(hidden);
+    let most_input = ask.most_input_tokens().max(hidden);
+    let cost = price.map_or(0, |price| {
+        let dearest = price.input.max(price.cached_input).max(price.cache_write).0;
+        u128::from(most_input)
+            .saturating_mul(dearest)
+            .saturating_add(u128::from(output).saturating_mul(price.output.0))
+            .saturating_add(price.request.0)
+    });
+    Reservation { input_tokens, tokens: input_tokens.saturating_add(output), cost: Pico(cost) }
+}
+
+/// A call whose bodies are nobody's business costs its price per call.
+pub(super) fn bare_call(price: Option<Price>) -> Reservation {
+    let cost = price.map_or(Pico(0), |price| price.request);
+    Reservation { input_tokens: 0, tokens: 0, cost }
+}
+
+/// Of each kind of token the highest price; `None` if none of the targets has one.
+pub(super) fn dearest(named: &[&Target]) -> Option<Price> {
+    named.iter().filter_map(|target| target.price).reduce(|one, other| Price {
+        input: one.input.max(other.input),
+        output: one.output.max(other.output),
+        cached_input: one.cached_input.max(other.cached_input),
+        cache_write: one.cache_write.max(other.cache_write),
+        request: one.request.max(other.request),
+    })
+}

@@ -1,0 +1,70 @@
+//! What a request turned out to have used.
+
+use super::{Exchange, Stage};
+use crate::admission::{Actual, Receipt, Reservation};
+use crate::meter::{Meter, Metered, Usage};
+use crate::money::Pico;
+
+impl Exchange {
+    /// The end of the stream, however it came; `complete`: the upstream ended its answer. Gives what is to
+    /// be settled with [`crate::admission::settle`]. Only the first call has anything.
+    pub fn end(&mut self, complete: bool) -> Option<(Receipt, Actual)> {
+        let Stage::Running(receipt) = core::mem::replace(&mut self.stage, Stage::Over) else {
+            return None;
+        };
+        self.facts.status = self.status;
+        let metered = self.meter.take().map(Meter::finish);
+        let (actual, usage) = self.actual(metered, complete);
+        self.facts.usage = usage;
+        self.facts.cost = actual.cost;
+        self.facts.estimated = actual.estimated;
+        receipt.map(|receipt| (receipt, actual))
+    }
+
+    /// As reported; without a report: nothing if there was no answer or it is no success, the estimate for a
+    /// complete one, the input's estimate and the output seen for one that broke off.
+    fn actual(&self, metered: Option<Metered>, complete: bool) -> (Actual, Option<Usage>) {
+        let Reservation { input_tokens, tokens, cost } = self.reservation;
+        if !self.metered {
+            // Known before it ran, and known exactly.
+            let ran = (100..400).contains(&self.status);
+            return (if ran { Actual { tokens, cost, estimated: false } } else { Actual::default() }, None);
+        }
+        let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
+        let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
+        match metered.and_then(|metered| metered.usage) {
+            Some(usage) => {
+                let output = if whole { usage.output } else { usage.output.max(seen) };
+                let usage = Usage { output, ..usage };
+                let actual = Actual {
+                    tokens: usage.input.saturating_add(output),
+                    cost: self.cost(usage),
+                    estimated: !whole,
+                };
+                (actual, Some(usage))
+            }
+            None if !(200..300).contains(&self.status) => (Actual::default(), None),
+            None if whole => (Actual { tokens, cost, estimated: true }, None),
+            None => {
+                let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
+                let tokens = input_tokens.saturating_add(seen);
+                (Actual { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
+            }
+        }
+    }
+
+    fn cost(&self, usage: Usage) -> Pico {
+        let Some(price) = self.price else { return Pico(0) };
+        let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);
+        let parts = [
+            (fresh, price.input),
+            (usage.cached_input, price.cached_input),
+            (usage.cache_write, price.cache_write),
+            (usage.output, price.output),
+            (1, price.request),
+        ];
+        Pico(parts.into_iter().fold(0, |sum: u128, (tokens, price)| {
+            sum.saturating_add(u128::from(tokens).saturating_mul(price.0))
+        }))
+    }
+}

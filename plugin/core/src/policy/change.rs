@@ -1,0 +1,180 @@
+//! A change of a policy: records put and removed, as one unit.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use serde_json::{Map, Value};
+
+/// A section of a policy document that holds records by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Section {
+    /// `targets`
+    Targets,
+    /// `organizations`
+    Organizations,
+    /// `teams`
+    Teams,
+    /// `users`
+    Users,
+    /// `service_accounts`
+    ServiceAccounts,
+    /// `keys`
+    Keys,
+}
+
+impl Section {
+    /// All of them, in the order in which a record may name those before it.
+    pub const ALL: [Section; 6] = [
+        Section::Targets,
+        Section::Users,
+        Section::Organizations,
+        Section::Teams,
+        Section::ServiceAccounts,
+        Section::Keys,
+    ];
+
+    /// Its name in a document.
+    pub fn name(self) -> &'static str {
+        match self {
+            Section::Targets => "targets",
+            Section::Organizations => "organizations",
+            Section::Teams => "teams",
+            Section::Users => "users",
+            Section::ServiceAccounts => "service_accounts",
+            Section::Keys => "keys",
+        }
+    }
+
+    /// The section of this name.
+    pub fn named(name: &str) -> Option<Section> {
+        Section::ALL.into_iter().find(|section| section.name() == name)
+    }
+}
+
+/// One record put or removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Where it stands.
+    pub section: Section,
+    /// Its name there.
+    pub id: String,
+    /// The whole record as a document writes it; `None`: it is removed.
+    pub record: Option<Value>,
+}
+
+/// Records put and removed together: all of them or none.
+///
+/// Its text is the fragment of a policy document that changes, with `null` for what is removed:
+/// `{"teams": {"search": {…}}, "keys": {"k1": null}}`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// In the order they were made. Of two with the same section and id the later one holds.
+    pub edits: Vec<Edit>,
+}
+
+impl Change {
+    /// Puts a record, new or in the place of one.
+    pub fn put(&mut self, section: Section, id: &str, record: Value) {
+        self.edits.push(Edit { section, id: id.to_string(), record: Some(record) });
+    }
+
+    /// Removes a record.
+    pub fn remove(&mut self, section: Section, id: &str) {
+        self.edits.push(Edit { section, id: id.to_string(), record: None });
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+
+    /// The change as JSON.
+    pub fn to_json(&self) -> Value {
+        let mut sections = Map::new();
+        for Edit { section, id, record } in &self.edits {
+            let section = sections.entry(section.name()).or_insert_with(|| Value::Object(Map::new()));
+            if let Value::Object(records) = section {
+                records.insert(id.clone(), record.clone().unwrap_or_default());
+            }
+        }
+        Value::Object(sections)
+    }
+
+    /// Reads what [`Change::to_json`] wrote; `None` where it is something else.
+    pub fn from_json(json: &Value) -> Option<Change> {
+        let mut change = Change::default();
+        for (name, records) in json.as_object()? {
+            let section = Section::named(name)?;
+            for (id, record) in records.as_object()? {
+                let record = (!record.is_null()).then(|| record.clone());
+                change.edits.push(Edit { section, id: id.clone(), record });
+            }
+        }
+        change.edits.sort_by_key(|edit| Section::ALL.iter().position(|section| *section == edit.section));
+        Some(change)
+    }
+}
+
+/// A part of the policy that is stored as one record: small enough to be swapped whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Document {
+    /// The targets.
+    Catalog,
+    /// One organization.
+    Organization(String),
+    /// One person.
+    User(String),
+    /// One team with its service accounts and keys.
+    Team(String),
+}
+
+impl Document {
+    /// The document of this name (`catalog`, `organization/acme`, `user/bob`, `team/search`).
+    pub fn named(name: &str) -> Option<Document> {
+        if name == "catalog" {
+            return Some(Document::Catalog);
+        }
+        let (kind, id) = name.split_once('/')?;
+        match kind {
+            "organization" => Some(Document::Organization(id.to_string())),
+            "user" => Some(Document::User(id.to_string())),
+            "team" => Some(Document::Team(id.to_string())),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Document::Catalog => write!(f, "catalog"),
+            Document::Organization(id) => write!(f, "organization/{id}"),
+            Document::User(id) => write!(f, "user/{id}"),
+            Document::Team(id) => write!(f, "team/{id}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_reads_as_it_was_written() {
+        let mut change = Change::default();
+        change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
+        change.remove(Section::Keys, "k1");
+        assert_eq!(Change::from_json(&change.to_json()), Some(change));
+        assert_eq!(Change::from_json(&serde_json::json!({ "teams": 1 })), None);
+        assert_eq!(Change::from_json(&serde_json::json!({ "version": 1 })), None);
+    }
+
+    #[test]
+    fn documents_are_known_by_their_names() {
+        for name in ["catalog", "organization/acme", "user/bob", "team/search"] {
+            assert_eq!(Document::named(name).map(|document| document.to_string()).as_deref(), Some(name));
+        }
+        assert_eq!(Document::named("team"), None);
+    }
+}
