@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use serde::Serialize;
 use tollgate_core::admission::{Admitted, NotAdmitted, Receipt, Why};
+use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::{CellsError, Trouble};
 use tollgate_core::exchange as core;
 use tollgate_core::gateway::Gateway;
@@ -34,6 +35,9 @@ pub enum Step {
     Forward {
         /// Changes to the head.
         edits: Vec<Edit>,
+        /// A change to the body, all of which was held.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        splice: Option<Splice>,
     },
     /// Answer it here.
     Answer {
@@ -54,6 +58,17 @@ pub struct Edit {
     /// What it is to have as its only value; absent: it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+/// Bytes of a body that make way for others.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Splice {
+    /// The first that goes.
+    pub start: u32,
+    /// The first that stays.
+    pub end: u32,
+    /// What comes there.
+    pub put: String,
 }
 
 /// Name and value of everything that is known about a request, for logs. Never a key, a digest or a body.
@@ -93,9 +108,10 @@ impl Exchange {
                 let organization = self.exchange.facts().organization.as_deref().unwrap_or_default();
                 Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
             }
-            core::Step::Forward(edits) => {
-                Step::Forward { edits: edits.into_iter().map(Edit::from).collect() }
-            }
+            core::Step::Forward { head, body } => Step::Forward {
+                edits: head.into_iter().map(Edit::from).collect(),
+                splice: body.map(Splice::from),
+            },
             core::Step::Answer(core::Answer { status, fields, body }) => {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
@@ -169,10 +185,11 @@ impl Exchange {
         edits.into_iter().map(|edit| Ok(Edit::from(edit).into_ts()?)).collect()
     }
 
-    /// The next bytes of the answer's body.
+    /// The next bytes of the answer's body, and whether they are the last; answers with what of them the
+    /// client is to see.
     #[wasm_bindgen(js_name = answerBody)]
-    pub fn answer_body(&mut self, bytes: &[u8]) {
-        self.exchange.answer_body(bytes);
+    pub fn answer_body(&mut self, bytes: &[u8], last: bool) -> Vec<u8> {
+        self.exchange.answer_body(bytes, last).into_owned()
     }
 
     /// The end of the exchange, however it came: what the object is to settle. Only the first call has
@@ -193,6 +210,12 @@ impl Exchange {
         let fields = self.exchange.facts().fields().into_iter();
         let plain = |name: &str| name.strip_prefix("tollgate.").unwrap_or(name).to_owned();
         Ok(Facts(fields.map(|(name, value)| (plain(name), value)).collect()).into_ts()?)
+    }
+}
+
+impl From<BodyEdit> for Splice {
+    fn from(edit: BodyEdit) -> Self {
+        Splice { start: edit.at.start as u32, end: edit.at.end as u32, put: edit.put.to_owned() }
     }
 }
 
