@@ -11,6 +11,7 @@ use crate::time::SECOND;
 
 /// The tightest windows of one request (least remaining of the limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Standing {
     requests: Option<Tight>,
     tokens: Option<Tight>,
@@ -18,6 +19,7 @@ pub struct Standing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 struct Tight {
     scope: Scope,
     window: Window,
