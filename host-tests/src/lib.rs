@@ -5,3 +5,4 @@ pub mod module;
 pub mod provision;
 pub mod serve;
 pub mod upstream;
+pub mod worker;

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_host::module;
+use tollgate_host::{module, worker};
 
 use self::document::LoadError;
 
@@ -45,7 +45,7 @@ enum Command {
         #[command(subcommand)]
         command: key::Command,
     },
-    /// Build the filter: target/tollgate/tollgate.wasm.
+    /// Build the filter, target/tollgate/tollgate.wasm, and the CDN worker, target/tollgate/worker.
     Build,
 }
 
@@ -92,5 +92,6 @@ pub fn main() -> ExitCode {
 
 fn build() -> Result<ExitCode, module::BuildError> {
     println!("{}", module::build(&[])?.display());
+    println!("{}", worker::build()?.display());
     Ok(ExitCode::SUCCESS)
 }
