@@ -1,8 +1,10 @@
 //! The shipped policies, their schemas and the snippets of their README.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::Value;
 use tollgate_core::{gateway, policy};
 
 fn folder() -> PathBuf {
@@ -32,6 +34,40 @@ fn the_demo_policy_loads_and_has_every_key_of_its_table() {
         assert_eq!(tollgate_core::key::form(key), tollgate_core::key::Form::Ours, "{key}");
         let digest = tollgate_core::key::digest(key.as_bytes());
         assert!(policy.key_by_digest(&digest, now).is_some(), "{key}");
+    }
+}
+
+#[test]
+fn the_company_policy_loads_without_a_warning_and_shows_every_field_and_choice() {
+    let text = fs::read_to_string(folder().join("company.json")).unwrap();
+    let mut loader = policy::Loader::default();
+    loader.push(text.as_bytes());
+    let (_, warnings) = loader.finish().unwrap();
+    assert_eq!(warnings, []);
+    let company: Value = serde_json::from_str(&text).unwrap();
+    let mut parts = BTreeMap::from([("unpriced: \"allow\"".to_owned(), true)]);
+    look(&policy::schema::policy(), &[&company], ["", ""], &mut parts);
+    let missing: Vec<_> = parts.iter().filter(|(_, shown)| !**shown).map(|(part, _)| part).collect();
+    assert!(parts.len() > 80 && missing.is_empty(), "{missing:?} of {parts:#?}");
+}
+
+/// Every field of a schema, by its last two names, and every choice, by the last one: whether one of these
+/// values has it.
+fn look(schema: &Value, values: &[&Value], [above, name]: [&str; 2], parts: &mut BTreeMap<String, bool>) {
+    if !name.is_empty() {
+        *parts.entry(format!("{above}/{name}")).or_default() |= !values.is_empty();
+    }
+    for choice in schema["enum"].as_array().into_iter().flatten() {
+        *parts.entry(format!("{name}: {choice}")).or_default() |= values.contains(&choice);
+    }
+    for (field, form) in schema["properties"].as_object().into_iter().flatten() {
+        let values: Vec<&Value> = values.iter().filter_map(|value| value.get(field)).collect();
+        look(form, &values, [name, field], parts);
+    }
+    let form = &schema["additionalProperties"];
+    if form.is_object() {
+        let members = values.iter().filter_map(|value| value.as_object()).flat_map(serde_json::Map::values);
+        look(form, &members.collect::<Vec<_>>(), [name, name], parts);
     }
 }
 
@@ -69,10 +105,9 @@ fn the_schemas_are_those_of_the_types() {
 #[test]
 fn the_schema_and_the_reader_agree_on_the_shape_of_changed_documents() {
     let validator = jsonschema::validator_for(&policy::schema::policy()).unwrap();
-    let demo: serde_json::Value =
-        serde_json::from_str(&fs::read_to_string(folder().join("demo.json")).unwrap()).unwrap();
+    let demo: Value = serde_json::from_str(&fs::read_to_string(folder().join("demo.json")).unwrap()).unwrap();
     assert!(validator.is_valid(&demo));
-    let changes: [(&str, serde_json::Value); 12] = [
+    let changes: [(&str, Value); 12] = [
         ("/teams/search/limits/rpm", 0.into()),
         ("/teams/search/limits/rpm", "60".into()),
         ("/teams/search/limits/tpm", (-5).into()),

@@ -1,5 +1,8 @@
 //! Time, always as an argument: the core never asks a clock.
 
+use alloc::format;
+use alloc::string::String;
+
 use crate::money::Period;
 
 /// One moment, as the host's two clocks show it.
@@ -39,17 +42,18 @@ fn days_from_civil(year: u64, month: u64, day: u64) -> u64 {
     (era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year).saturating_sub(719_468)
 }
 
-/// Year and month (from 1) of a day since the Unix epoch; `civil_from_days` of the same paper.
-fn year_and_month(days: u64) -> (u64, u64) {
+/// Year, month and day (from 1) of a day since the Unix epoch; `civil_from_days` of the same paper.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
     let of_era = days - era * 146_097;
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = year_of_era + era * 400;
-    (if month <= 2 { year + 1 } else { year }, month)
+    (if month <= 2 { year + 1 } else { year }, month, day)
 }
 
 /// The number of the period that a moment of the wall clock (ns) lies in; it grows by one at each border.
@@ -61,7 +65,7 @@ pub fn period_index(period: Period, wall: u64) -> u64 {
         // 1970-01-01 was a Thursday: three days into a week that began on Monday.
         Period::Week => (days + 3) / 7,
         Period::Month => {
-            let (year, month) = year_and_month(days);
+            let (year, month, _) = civil_from_days(days);
             year * 12 + (month - 1)
         }
         Period::Lifetime => 0,
@@ -81,7 +85,30 @@ pub fn period_end(period: Period, index: u64) -> Option<u64> {
     Some(days.saturating_mul(DAY))
 }
 
-/// Reads a moment as RFC 3339, 5.6 writes it. A leap second is the second after it.
+/// The last moment that RFC 3339 can write in UTC: the end of the year 9999.
+const LAST: Timestamp = Timestamp(253_402_300_799_999);
+
+/// A moment as RFC 3339, 5.6 writes it, in UTC, with milliseconds where there are some. Later ones than the year
+/// 9999 are its end.
+///
+/// ```
+/// use tollgate_core::time::{Timestamp, rfc3339};
+/// assert_eq!(rfc3339(Timestamp(1_795_482_123_500)), "2026-11-24T01:02:03.500Z");
+/// ```
+pub fn rfc3339(moment: Timestamp) -> String {
+    let millis = moment.min(LAST).0;
+    let (year, month, day) = civil_from_days(millis / 86_400_000);
+    let (hour, minute) = (millis / 3_600_000 % 24, millis / 60_000 % 60);
+    let second = millis / 1_000 % 60;
+    let fraction = match millis % 1_000 {
+        0 => String::new(),
+        millis => format!(".{millis:03}"),
+    };
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}Z")
+}
+
+/// Reads a moment as RFC 3339, 5.6 writes it. A leap second is the second after it. One that is past the year 9999
+/// in UTC is not read: it could not be written.
 pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
     let (date, time) = text.split_at_checked(10)?;
     let time = time.strip_prefix(['T', 't', ' '])?;
@@ -130,7 +157,7 @@ pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
             if sign == "+" { seconds.checked_sub(offset)? } else { seconds + offset }
         }
     };
-    Some(Timestamp(seconds * 1_000 + millis))
+    Some(Timestamp(seconds * 1_000 + millis)).filter(|moment| *moment <= LAST)
 }
 
 #[cfg(test)]
@@ -166,10 +193,22 @@ mod tests {
             ("2026-11-24T01:02:03.Z", None),
             ("2026-11-24T01:02:03+0200", None),
             ("+026-11-24T01:02:03Z", None),
+            ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
+            ("9999-12-31T23:59:60Z", None),
+            ("9999-12-31T23:59:59-00:01", None),
         ];
         for (text, millis) in table {
             assert_eq!(parse_rfc3339(text), millis.map(Timestamp), "{text}");
         }
+    }
+
+    #[test]
+    fn moments_are_written_as_they_are_read() {
+        for millis in (0..253_402_300_800_000_u64).step_by(86_399_999 * 17) {
+            let text = rfc3339(Timestamp(millis));
+            assert_eq!(parse_rfc3339(&text), Some(Timestamp(millis)), "{text}");
+        }
+        assert_eq!(rfc3339(Timestamp(u64::MAX)), "9999-12-31T23:59:59.999Z");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
+use tollgate_core::gateway;
 use tollgate_core::policy::{Finding, Loader, Policy, Severity};
 
 fn load(document: &Value) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
@@ -80,6 +81,12 @@ fn ten_mistakes_are_ten_findings_at_ten_places() {
         "{findings:#?}"
     );
     assert_eq!(places(&findings, Severity::Warning), ["/teams/search/access/targets/0"]);
+    let words = |place: &str| findings.iter().find(|finding| finding.pointer == place).unwrap().to_string();
+    assert_eq!(
+        words("/teams/search/limits/rpm"),
+        "error /teams/search/limits/rpm: rpm of 500 is above the 100 of its organization `acme`: lower it, or raise that"
+    );
+    assert!(words("/teams/search/models").contains("`access`"), "it says where a model list belongs");
 }
 
 /// One mistake in a sound policy: where it is put, what, and where it is found.
@@ -156,10 +163,23 @@ fn a_name_given_twice_is_an_error_at_every_level() {
             "/targets/a/max_input_tokens",
         ),
         (r#"{"version": 1, "targets": {"a": {}, "\u0061": {}}}"#, "/targets/a"),
+        (
+            r#"{"version": 1, "targets": {"a/b": {"max_input_tokens": 1, "max_input_tokens": 2}}}"#,
+            "/targets/a~1b/max_input_tokens",
+        ),
     ] {
         let mut loader = Loader::default();
         loader.push(text.as_bytes());
         let findings = loader.finish().expect_err(text);
         assert_eq!(places(&findings, Severity::Error), [place], "{text}");
     }
+}
+
+#[test]
+fn a_route_to_a_target_that_does_not_exist_is_an_error() {
+    let mut loader = gateway::Loader::default();
+    loader
+        .push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
+    let findings = loader.finish().unwrap_err();
+    assert_eq!(places(&findings, Severity::Error), ["/routes/0/target", "/routes/1/path"]);
 }

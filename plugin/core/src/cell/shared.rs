@@ -15,7 +15,7 @@ use super::{CellName, Cells, CellsError, Trouble};
 pub struct HostStatus(pub u32);
 
 /// What a host holds under a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The value; empty also where the name is missing.
     pub bytes: Vec<u8>,
@@ -24,7 +24,7 @@ pub struct Entry {
 }
 
 /// The end of a swap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Swap {
     /// It is stored.
     Done,

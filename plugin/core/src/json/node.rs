@@ -36,6 +36,22 @@ impl Node {
     }
 }
 
+impl From<&serde_json::Value> for Node {
+    fn from(value: &serde_json::Value) -> Node {
+        use serde_json::Value;
+        match value {
+            Value::Null => Node::Null,
+            Value::Bool(value) => Node::Bool(*value),
+            Value::Number(number) => Node::Number(number.to_string()),
+            Value::String(text) => Node::String(text.clone()),
+            Value::Array(items) => Node::Array(items.iter().map(Node::from).collect()),
+            Value::Object(members) => {
+                Node::Object(members.iter().map(|(name, value)| (name.clone(), Node::from(value))).collect())
+            }
+        }
+    }
+}
+
 /// Puts a tree together from a lexer's events.
 #[derive(Debug, Default)]
 pub struct Builder {

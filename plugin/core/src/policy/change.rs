@@ -6,6 +6,8 @@ use core::fmt;
 
 use serde_json::{Map, Value};
 
+use super::model::Unpriced;
+
 /// A section of a policy document that holds records by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Section {
@@ -66,11 +68,13 @@ pub struct Edit {
 /// Records put and removed together: all of them or none.
 ///
 /// Its text is the fragment of a policy document that changes, with `null` for what is removed:
-/// `{"teams": {"search": {…}}, "keys": {"k1": null}}`.
+/// `{"teams": {"search": {…}}, "keys": {"k1": null}}`; `unpriced` stands in it as in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// In the order they were made. Of two with the same section and id the later one holds.
     pub edits: Vec<Edit>,
+    /// What becomes of the policy's `unpriced`; `None`: it stays.
+    pub unpriced: Option<Unpriced>,
 }
 
 impl Change {
@@ -86,7 +90,7 @@ impl Change {
 
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+        self.edits.is_empty() && self.unpriced.is_none()
     }
 
     /// The change as JSON.
@@ -98,6 +102,9 @@ impl Change {
                 records.insert(id.clone(), record.clone().unwrap_or_default());
             }
         }
+        if let Some(unpriced) = self.unpriced {
+            sections.insert("unpriced".into(), unpriced.name().into());
+        }
         Value::Object(sections)
     }
 
@@ -105,6 +112,10 @@ impl Change {
     pub fn from_json(json: &Value) -> Option<Change> {
         let mut change = Change::default();
         for (name, records) in json.as_object()? {
+            if name == "unpriced" {
+                change.unpriced = Some(Unpriced::named(records.as_str()?)?);
+                continue;
+            }
             let section = Section::named(name)?;
             for (id, record) in records.as_object()? {
                 let record = (!record.is_null()).then(|| record.clone());
@@ -165,6 +176,7 @@ mod tests {
         let mut change = Change::default();
         change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
         change.remove(Section::Keys, "k1");
+        change.unpriced = Some(Unpriced::Allow);
         assert_eq!(Change::from_json(&change.to_json()), Some(change));
         assert_eq!(Change::from_json(&serde_json::json!({ "teams": 1 })), None);
         assert_eq!(Change::from_json(&serde_json::json!({ "version": 1 })), None);

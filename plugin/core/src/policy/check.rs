@@ -1,64 +1,327 @@
-//! What must hold between records: limits within the level above, members, what a team selected.
+//! What must hold between records: names that exist, limits within the level above, members, what a team
+//! selected, digests that are one key's.
 
-use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use super::assemble::{Choice, Selected};
+use super::change::Section;
 use super::finding::{Problem, Report, pointer};
 use super::index::Policy;
 use super::model::*;
-use crate::limits::Window;
-use crate::refusal::dollars;
+use super::order::{Choice, Order};
+use super::reach::Reach;
+use super::within::{Above, Whose, budget_within, limits_within};
 
-/// Checks all that spans records.
-pub(super) fn across(
-    policy: &Policy,
-    selected: &[Selected],
-    groups: &[(GroupIx, String)],
-    base: &str,
-    report: &mut Report,
-) {
-    for (_, id, team) in policy.teams.iter() {
-        let Some(organization) = policy.organizations.get(team.organization.0) else { continue };
-        let place = pointer(base, &["teams", id]);
-        let above = [Above::organization(organization)];
-        within(team.allowance.as_deref(), &above, &place, ["limits", "budget"], report);
-        let above = [Above::team(team), Above::organization(organization)];
-        within(team.member_allowance.as_deref(), &above, &place, ["member_limits", "member_budget"], report);
-        target_limits_within(policy, team, organization, &place, report);
+/// Checks what spans records, of a whole policy or of a part of it.
+pub(super) struct Check<'a> {
+    policy: &'a Policy,
+    order: &'a Order,
+    /// Where the policy stands in its document.
+    base: &'a str,
+    /// By group: whether a target carries it.
+    carried: Vec<bool>,
+    report: &'a mut Report,
+}
+
+/// A record's place in the document, spelt out only for a finding.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    base: &'a str,
+    section: Section,
+    id: &'a str,
+}
+
+impl Place<'_> {
+    /// The pointer of something in the record.
+    pub fn at(&self, steps: &[&str]) -> String {
+        let mut whole = Vec::from([self.section.name(), self.id]);
+        whole.extend_from_slice(steps);
+        pointer(self.base, &whole)
+    }
+}
+
+impl<'a> Check<'a> {
+    /// Of this policy, with the order in which the text lists what records select.
+    pub fn new(policy: &'a Policy, order: &'a Order, base: &'a str, report: &'a mut Report) -> Self {
+        let mut carried = Vec::new();
+        for (_, _, target) in policy.targets.iter() {
+            for group in &target.groups {
+                let at = group.0 as usize;
+                if at >= carried.len() {
+                    carried.resize(at.saturating_add(1), false);
+                }
+                if let Some(carried) = carried.get_mut(at) {
+                    *carried = true;
+                }
+            }
+        }
+        Check { policy, order, base, carried, report }
+    }
+
+    /// Everything.
+    pub fn whole(&mut self) {
+        let policy = self.policy;
+        for (position, _, organization) in policy.organizations.iter() {
+            self.organization(OrganizationIx(position));
+            for (user, _) in &organization.members {
+                self.member(OrganizationIx(position), *user);
+            }
+        }
+        policy.teams.iter().for_each(|(position, ..)| self.team(TeamIx(position)));
+        policy.users.iter().for_each(|(position, ..)| self.user(UserIx(position)));
+        let accounts = policy.service_accounts.iter();
+        accounts.for_each(|(position, ..)| self.service_account(ServiceAccountIx(position)));
+        policy.keys.iter().for_each(|(position, ..)| self.key(KeyIx(position)));
+    }
+
+    /// What a change reaches.
+    pub fn reach(&mut self, reach: &Reach) {
+        if reach.everything {
+            return self.whole();
+        }
+        reach.organizations.iter().for_each(|ix| self.organization(*ix));
+        reach.members.iter().for_each(|(organization, user)| self.member(*organization, *user));
+        reach.teams.iter().for_each(|ix| self.team(*ix));
+        reach.users.iter().for_each(|ix| self.user(*ix));
+        reach.service_accounts.iter().for_each(|ix| self.service_account(*ix));
+        reach.keys.iter().for_each(|ix| self.key(*ix));
+    }
+
+    fn organization(&mut self, ix: OrganizationIx) {
+        let Some(organization) = self.policy.organizations.get(ix.0) else { return };
+        let place = self.place(Section::Organizations, &organization.id);
+        self.selection(ix.0, place, &organization.access, None);
+        self.allowance(place, organization.allowance.as_deref());
+        self.members(place, &organization.members);
+    }
+
+    fn team(&mut self, ix: TeamIx) {
+        let policy = self.policy;
+        let Some(team) = policy.teams.get(ix.0) else { return };
+        let place = self.place(Section::Teams, &team.id);
+        let organization = policy.organizations.get(team.organization.0);
+        self.scope(ix.0, place, &team.access, organization);
+        self.allowance(place, team.allowance.as_deref());
+        self.members(place, &team.members);
+        let Some(organization) = organization else {
+            let id = policy.organizations.name(team.organization.0);
+            return self.unknown(place.at(&["organization"]), "organization", id);
+        };
+        let ceiling = Above::organization(organization);
+        self.within(team.allowance.as_deref(), &[ceiling], place, ["limits", "budget"]);
+        let above = [Above::team(team), ceiling];
+        self.within(team.member_allowance.as_deref(), &above, place, ["member_limits", "member_budget"]);
+        self.target_limits_within(team, organization, place);
         for (user, _) in &team.members {
-            // A user that does not exist was reported as such.
+            // A user that does not exist is reported as such.
             if policy.users.get(user.0).is_some() && !is_member(&organization.members, *user) {
-                let user = policy.users.name(user.0).to_string();
-                let at = pointer(&place, &["members", &user]);
-                let of = format!("organization `{}`", organization.id);
-                report.error_at(at, Problem::NotMember { user, of });
+                let user = policy.users.name(user.0);
+                let of = Whose::Organization(&organization.id).to_string();
+                let problem = Problem::NotMember { user: user.to_string(), of };
+                self.report.error_at(place.at(&["members", user]), problem);
             }
         }
     }
-    for (_, _, organization) in policy.organizations.iter() {
-        for (user, _) in &organization.members {
-            let Some(record) = policy.users.get(user.0) else { continue };
+
+    /// A person within an organization.
+    fn member(&mut self, organization: OrganizationIx, user: UserIx) {
+        let policy = self.policy;
+        let Some(organization) = policy.organizations.get(organization.0) else { return };
+        let Some(record) = policy.users.get(user.0) else { return };
+        if is_member(&organization.members, user) {
             let above = [Above::organization(organization)];
-            let at = pointer(base, &["users", &record.id]);
-            within(record.allowance.as_deref(), &above, &at, ["limits", "budget"], report);
+            let place = self.place(Section::Users, &record.id);
+            self.within(record.allowance.as_deref(), &above, place, ["limits", "budget"]);
         }
     }
-    for (_, id, key) in policy.keys.iter() {
-        check_key(policy, key, &pointer(base, &["keys", id]), report);
-    }
-    for Selected { team, what, pointer } in selected {
-        let Some(team) = policy.teams.get(team.0) else { continue };
-        let Some(organization) = policy.organizations.get(team.organization.0) else { continue };
-        if !is_available(policy, organization, *what) {
-            let organization = organization.id.to_string();
-            report.warning_at(pointer.clone(), Problem::Inert { organization });
+
+    fn user(&mut self, ix: UserIx) {
+        let policy = self.policy;
+        let Some(user) = policy.users.get(ix.0) else { return };
+        let place = self.place(Section::Users, &user.id);
+        self.scope(ix.0, place, &user.access, None);
+        for (at, token) in (0_u32..).zip(&user.tokens) {
+            let named = |(other, at): (UserIx, u32)| (policy.users.name(other.0), at);
+            if policy.token_holders(token).map(named).any(|other| other < (&*user.id, at)) {
+                self.report.error_at(place.at(&["tokens", &at.to_string()]), Problem::DuplicateToken);
+            }
         }
     }
-    for (group, pointer) in groups {
-        if !policy.targets.iter().any(|(_, _, target)| target.groups.contains(group)) {
-            report.warning_at(pointer.clone(), Problem::EmptyGroup);
+
+    fn service_account(&mut self, ix: ServiceAccountIx) {
+        let policy = self.policy;
+        let Some(account) = policy.service_accounts.get(ix.0) else { return };
+        if policy.teams.get(account.team.0).is_none() {
+            let place = self.place(Section::ServiceAccounts, &account.id);
+            self.unknown(place.at(&["team"]), "team", policy.teams.name(account.team.0));
         }
+    }
+
+    fn key(&mut self, ix: KeyIx) {
+        let policy = self.policy;
+        let Some(key) = policy.keys.get(ix.0) else { return };
+        let place = self.place(Section::Keys, &key.id);
+        self.scope(ix.0, place, key.access(), None);
+        self.digests(key, place);
+        let owner = match key.owner {
+            Owner::None => None,
+            Owner::User(user) => {
+                let owner = policy.users.get(user.0);
+                if owner.is_none() {
+                    self.unknown(place.at(&["owner"]), "user", policy.users.name(user.0));
+                }
+                owner
+            }
+            Owner::ServiceAccount(account) => {
+                match policy.service_accounts.get(account.0) {
+                    None => {
+                        let id = policy.service_accounts.name(account.0);
+                        self.unknown(place.at(&["owner"]), "service account", id);
+                    }
+                    Some(account) if account.team != key.team => {
+                        let problem = Problem::OtherTeam(account.id.to_string());
+                        self.report.error_at(place.at(&["owner"]), problem);
+                    }
+                    Some(_) => {}
+                }
+                None
+            }
+        };
+        let Some(team) = policy.teams.get(key.team.0) else {
+            return self.unknown(place.at(&["team"]), "team", policy.teams.name(key.team.0));
+        };
+        if let Owner::User(user) = key.owner
+            && owner.is_some()
+            && !is_member(&team.members, user)
+        {
+            let (user, of) = (policy.users.name(user.0).to_string(), Whose::Team(&team.id).to_string());
+            self.report.error_at(place.at(&["owner"]), Problem::NotMember { user, of });
+        }
+        let Some(organization) = policy.organizations.get(team.organization.0) else { return };
+        let (whole, ceiling) = (Above::team(team), Above::organization(organization));
+        match owner {
+            Some(owner) => {
+                let above = [Above::member_of(team), Above::user(owner), whole, ceiling];
+                self.within(key.allowance(), &above, place, ["limits", "budget"]);
+            }
+            None => self.within(key.allowance(), &[whole, ceiling], place, ["limits", "budget"]),
+        }
+    }
+
+    /// Of all that have a digest, the first by name has it rightly: its present one before an earlier one.
+    fn digests(&mut self, key: &Key, place: Place<'_>) {
+        let policy = self.policy;
+        let mut check = |digest: &Digest, previous: bool, steps: &[&str]| {
+            let named = |(other, previous): (KeyIx, bool)| (policy.keys.name(other.0), previous);
+            if policy.holders(digest).map(named).any(|other| other < (&*key.id, previous)) {
+                self.report.error_at(place.at(steps), Problem::DuplicateDigest);
+            }
+        };
+        check(&key.digest, false, &["digest"]);
+        if let Some((digest, _)) = key.previous() {
+            check(digest, true, &["previous", "digest"]);
+        }
+    }
+
+    fn scope(&mut self, position: u32, place: Place<'_>, scope: &Scope, of: Option<&Organization>) {
+        if let Scope::Restrict(selection) = scope {
+            self.selection(position, place, selection, of);
+        }
+    }
+
+    /// What is selected exists; what a team selects is available through its organization, if it is given.
+    fn selection(
+        &mut self,
+        position: u32,
+        place: Place<'_>,
+        selection: &Selection,
+        organization: Option<&Organization>,
+    ) {
+        let policy = self.policy;
+        let places = |choice| self.order.places(policy, place.section, position, selection, choice);
+        let at = |list: &str, index: u32| place.at(&["access", list, &index.to_string()]);
+        let inert =
+            |organization: &Organization| Problem::Inert { organization: organization.id.to_string() };
+        for target in &selection.targets {
+            let choice = Choice::Target(*target);
+            if policy.targets.get(target.0).is_none() {
+                let id = policy.targets.name(target.0).to_string();
+                for index in places(choice) {
+                    let problem = Problem::Unknown { kind: "target", id: id.clone() };
+                    self.report.error_at(at("targets", index), problem);
+                }
+            } else if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
+                for index in places(choice) {
+                    self.report.warning_at(at("targets", index), inert(organization));
+                }
+            }
+        }
+        for group in &selection.groups {
+            let choice = Choice::Group(*group);
+            if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
+                for index in places(choice) {
+                    self.report.warning_at(at("access_groups", index), inert(organization));
+                }
+            }
+            if self.carried.get(group.0 as usize) != Some(&true) {
+                for index in places(choice) {
+                    self.report.warning_at(at("access_groups", index), Problem::EmptyGroup);
+                }
+            }
+        }
+    }
+
+    fn allowance(&mut self, place: Place<'_>, allowance: Option<&Allowance>) {
+        for (target, _) in allowance.into_iter().flat_map(|allowance| &allowance.target_limits) {
+            if self.policy.targets.get(target.0).is_none() {
+                let id = self.policy.targets.name(target.0);
+                self.unknown(place.at(&["target_limits", id]), "target", id);
+            }
+        }
+    }
+
+    fn members<R>(&mut self, place: Place<'_>, members: &[(UserIx, R)]) {
+        for (user, _) in members {
+            if self.policy.users.get(user.0).is_none() {
+                let id = self.policy.users.name(user.0);
+                self.unknown(place.at(&["members", id]), "user", id);
+            }
+        }
+    }
+
+    fn within(
+        &mut self,
+        own: Option<&Allowance>,
+        above: &[Above<'_>],
+        place: Place<'_>,
+        [limits, budget]: [&str; 2],
+    ) {
+        let Some(own) = own else { return };
+        let levels = above.iter().filter_map(|above| Some((&above.allowance?.limits, above.whose)));
+        limits_within(&own.limits, levels, place, &[limits], self.report);
+        if let Some(own) = own.budget {
+            budget_within(own, above, place, budget, self.report);
+        }
+    }
+
+    fn target_limits_within(&mut self, team: &Team, organization: &Organization, place: Place<'_>) {
+        let (Some(own), Some(above)) = (team.allowance.as_deref(), organization.allowance.as_deref()) else {
+            return;
+        };
+        for (target, limits) in &own.target_limits {
+            let most = above.target_limits.iter().filter(|(other, _)| other == target);
+            let most = most.map(|(_, limits)| (limits, Whose::Organization(&organization.id)));
+            let steps = ["target_limits", self.policy.targets.name(target.0)];
+            limits_within(limits, most, place, &steps, self.report);
+        }
+    }
+
+    fn place(&self, section: Section, id: &'a str) -> Place<'a> {
+        Place { base: self.base, section, id }
+    }
+
+    fn unknown(&mut self, pointer: String, kind: &'static str, id: &str) {
+        self.report.error_at(pointer, Problem::Unknown { kind, id: id.to_string() });
     }
 }
 
@@ -79,137 +342,6 @@ fn is_available(policy: &Policy, organization: &Organization, what: Choice) -> b
     }
 }
 
-fn check_key(policy: &Policy, key: &Key, place: &str, report: &mut Report) {
-    let Some(team) = policy.teams.get(key.team.0) else { return };
-    let Some(organization) = policy.organizations.get(team.organization.0) else { return };
-    let member = Above {
-        whose: format!("member limits of team `{}`", team.id),
-        allowance: team.member_allowance.as_deref(),
-    };
-    let (team_above, ceiling) = (Above::team(team), Above::organization(organization));
-    let owner = match key.owner {
-        Owner::User(user) => policy.users.get(user.0),
-        _ => None,
-    };
-    match owner {
-        Some(owner) => {
-            let above = [member, Above::user(owner), team_above, ceiling];
-            within(key.allowance(), &above, place, ["limits", "budget"], report);
-        }
-        None => within(key.allowance(), &[team_above, ceiling], place, ["limits", "budget"], report),
-    }
-    match key.owner {
-        Owner::User(user) if policy.users.get(user.0).is_some() && !is_member(&team.members, user) => {
-            let user = policy.users.name(user.0).to_string();
-            let of = format!("team `{}`", team.id);
-            report.error_at(pointer(place, &["owner"]), Problem::NotMember { user, of });
-        }
-        Owner::ServiceAccount(account) => {
-            if let Some(account) = policy.service_accounts.get(account.0)
-                && account.team != key.team
-            {
-                report.error_at(pointer(place, &["owner"]), Problem::OtherTeam(account.id.to_string()));
-            }
-        }
-        _ => {}
-    }
-}
-
 fn is_member<R>(members: &[(UserIx, R)], user: UserIx) -> bool {
     members.binary_search_by_key(&user, |(member, _)| *member).is_ok()
-}
-
-/// A level that what lies below must fit into.
-struct Above<'p> {
-    whose: String,
-    allowance: Option<&'p Allowance>,
-}
-
-impl<'p> Above<'p> {
-    fn organization(organization: &'p Organization) -> Self {
-        Above {
-            whose: format!("organization `{}`", organization.id),
-            allowance: organization.allowance.as_deref(),
-        }
-    }
-
-    fn user(user: &'p User) -> Self {
-        Above { whose: format!("user `{}`", user.id), allowance: user.allowance.as_deref() }
-    }
-
-    fn team(team: &'p Team) -> Self {
-        Above { whose: format!("team `{}`", team.id), allowance: team.allowance.as_deref() }
-    }
-}
-
-/// Each limit lies within the nearest level above that sets the same one; each budget within the nearest
-/// over the same period.
-fn within(
-    allowance: Option<&Allowance>,
-    above: &[Above<'_>],
-    place: &str,
-    [limits_field, budget_field]: [&str; 2],
-    report: &mut Report,
-) {
-    let Some(allowance) = allowance else { return };
-    for window in Window::ALL {
-        let Some(found) = allowance.limits.get(window) else { continue };
-        let nearest =
-            above.iter().find_map(|above| Some((above.allowance?.limits.get(window)?, &above.whose)));
-        if let Some((most, whose)) = nearest
-            && found > most
-        {
-            report.error_at(
-                pointer(place, &[limits_field, window.name()]),
-                Problem::Above {
-                    what: window.name(),
-                    found: found.to_string(),
-                    most: most.to_string(),
-                    whose: whose.clone(),
-                },
-            );
-        }
-    }
-    let Some(found) = allowance.budget else { return };
-    let nearest = above.iter().find_map(|above| {
-        let budget = above.allowance?.budget.filter(|budget| budget.period == found.period)?;
-        Some((budget, &above.whose))
-    });
-    if let Some((most, whose)) = nearest
-        && found.max > most.max
-    {
-        report.error_at(
-            pointer(place, &[budget_field, "max"]),
-            Problem::Above {
-                what: "budget",
-                found: format!("${}", dollars(found.max)),
-                most: format!("${}", dollars(most.max)),
-                whose: whose.clone(),
-            },
-        );
-    }
-}
-
-fn target_limits_within(
-    policy: &Policy,
-    team: &Team,
-    organization: &Organization,
-    place: &str,
-    report: &mut Report,
-) {
-    let (Some(own), Some(above)) = (team.allowance.as_deref(), organization.allowance.as_deref()) else {
-        return;
-    };
-    for (target, limits) in &own.target_limits {
-        let Ok(at) = above.target_limits.binary_search_by_key(target, |(target, _)| *target) else {
-            continue;
-        };
-        let Some((_, most)) = above.target_limits.get(at) else { continue };
-        let name = policy.targets.name(target.0);
-        let as_whole = |limits| Allowance { limits, target_limits: [].into(), budget: None };
-        let above = as_whole(*most);
-        let above = [Above { whose: format!("organization `{}`", organization.id), allowance: Some(&above) }];
-        let at = pointer(place, &["target_limits"]);
-        within(Some(&as_whole(*limits)), &above, &at, [name, "budget"], report);
-    }
 }

@@ -48,6 +48,10 @@ pub enum Problem {
     Duplicate,
     /// Another key has the same digest.
     DuplicateDigest,
+    /// Another token has the same digest.
+    DuplicateToken,
+    /// A record of another document than this one, such as `team/search`.
+    OtherDocument(String),
     /// Nothing of this name is in the document.
     Unknown {
         /// What was looked for.
@@ -98,6 +102,10 @@ impl fmt::Display for Problem {
             Problem::Missing(field) => write!(f, "`{field}` is missing"),
             Problem::Duplicate => write!(f, "stands here twice: keep one"),
             Problem::DuplicateDigest => write!(f, "another key has the same digest: each key needs its own"),
+            Problem::DuplicateToken => {
+                write!(f, "another token has the same digest: each token needs its own")
+            }
+            Problem::OtherDocument(document) => write!(f, "does not belong into document `{document}`"),
             Problem::Unknown { kind, id } => write!(f, "there is no {kind} `{id}` in this document"),
             Problem::Above { what, found, most, whose } => {
                 write!(f, "{what} of {found} is above the {most} of its {whose}: lower it, or raise that")

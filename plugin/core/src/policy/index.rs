@@ -1,6 +1,7 @@
 //! The index: everything a request needs, found without allocating.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use hashbrown::HashTable;
 
 use super::model::*;
@@ -26,13 +27,24 @@ pub struct Policy {
     pub keys: Table<Key>,
     /// What a budget does about a target without a price.
     pub unpriced: Unpriced,
+    /// Keys by digest. Where several have the same, which only a policy with errors does, all are in it.
     digests: HashTable<u32>,
+    /// Keys by the digest from before their last rotation.
     previous: HashTable<u32>,
+    /// Users by token: the position among the user's own comes second.
+    tokens: HashTable<(u32, u32)>,
+    team_keys: BTreeSet<(TeamIx, KeyIx)>,
 }
 
 /// A digest is its own hash.
 fn hash(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
+}
+
+fn forget(rows: &mut HashTable<u32>, digest: &Digest, row: u32) {
+    if let Ok(entry) = rows.find_entry(hash(digest), |entry| *entry == row) {
+        entry.remove();
+    }
 }
 
 impl Policy {
@@ -59,34 +71,101 @@ impl Policy {
         Some((TargetIx(position), self.targets.get(position)?))
     }
 
-    /// Enters a key's digests, the present one and the one before. Where another digest is the same, present
-    /// or past, it is not entered: the answer says which of the two could be.
-    pub(super) fn enter_digests(&mut self, row: u32) -> [bool; 2] {
-        let Some(key) = self.keys.get(row) else { return [true; 2] };
-        let (digest, previous) = (key.digest, key.previous().map(|(digest, _)| *digest));
-        let current_is_new = !self.has_digest(&digest);
-        let keys = &self.keys;
-        if current_is_new {
-            let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
-            self.digests.insert_unique(hash(&digest), row, hash_of);
-        }
-        let Some(previous) = previous else { return [current_is_new, true] };
-        let previous_is_new = !self.has_digest(&previous);
-        let keys = &self.keys;
-        if previous_is_new {
-            let hash_of =
-                |other: &u32| keys.get(*other).and_then(Key::previous).map_or(0, |(digest, _)| hash(digest));
-            self.previous.insert_unique(hash(&previous), row, hash_of);
-        }
-        [current_is_new, previous_is_new]
+    /// Whose token this is, at the management API.
+    pub fn user_by_token(&self, digest: &Digest) -> Option<(UserIx, &User)> {
+        let holds = |(row, at): &(u32, u32)| self.token(*row, *at) == Some(digest);
+        let (row, _) = *self.tokens.find(hash(digest), holds)?;
+        Some((UserIx(row), self.users.get(row)?))
     }
 
-    fn has_digest(&self, digest: &Digest) -> bool {
+    /// The keys of a team.
+    pub fn keys_of(&self, team: TeamIx) -> impl Iterator<Item = (KeyIx, &Key)> {
+        let rows = self.team_keys.range((team, KeyIx(0))..=(team, KeyIx(u32::MAX)));
+        rows.filter_map(|(_, ix)| Some((*ix, self.keys.get(ix.0)?)))
+    }
+
+    /// The service accounts of a team.
+    pub fn service_accounts_of(
+        &self,
+        team: TeamIx,
+    ) -> impl Iterator<Item = (ServiceAccountIx, &ServiceAccount)> {
+        let accounts = self.service_accounts.iter().filter(move |(_, _, account)| account.team == team);
+        accounts.map(|(position, _, account)| (ServiceAccountIx(position), account))
+    }
+
+    /// The teams of an organization.
+    pub fn teams_of(&self, organization: OrganizationIx) -> impl Iterator<Item = (TeamIx, &Team)> {
+        let teams = self.teams.iter().filter(move |(_, _, team)| team.organization == organization);
+        teams.map(|(position, _, team)| (TeamIx(position), team))
+    }
+
+    /// Every key that has a digest, now (`false`) or from before its last rotation (`true`).
+    pub(super) fn holders(&self, digest: &Digest) -> impl Iterator<Item = (KeyIx, bool)> {
         let key = |row: &u32| self.keys.get(*row);
-        let current = |row: &u32| key(row).is_some_and(|key| key.digest == *digest);
-        let previous = |row: &u32| key(row).and_then(Key::previous).is_some_and(|(old, _)| old == digest);
-        self.digests.find(hash(digest), current).is_some()
-            || self.previous.find(hash(digest), previous).is_some()
+        let now = self.digests.iter_hash(hash(digest));
+        let now = now.filter(move |row| key(row).is_some_and(|key| key.digest == *digest));
+        let before = self.previous.iter_hash(hash(digest));
+        let before = before.filter(move |row| {
+            key(row).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
+        });
+        now.map(|row| (KeyIx(*row), false)).chain(before.map(|row| (KeyIx(*row), true)))
+    }
+
+    /// Every user that has a token, and which of its tokens it is.
+    pub(super) fn token_holders(&self, digest: &Digest) -> impl Iterator<Item = (UserIx, u32)> {
+        let same = self.tokens.iter_hash(hash(digest));
+        same.filter(move |(row, at)| self.token(*row, *at) == Some(digest))
+            .map(|(row, at)| (UserIx(*row), *at))
+    }
+
+    fn token(&self, row: u32, at: u32) -> Option<&Digest> {
+        self.users.get(row)?.tokens.get(at as usize)
+    }
+
+    /// Puts a key in its place, or takes it away; the one that was there.
+    pub(super) fn replace_key(&mut self, row: u32, key: Option<Key>) -> Option<Key> {
+        if let Some(old) = self.keys.get(row) {
+            self.team_keys.remove(&(old.team, KeyIx(row)));
+            forget(&mut self.digests, &old.digest, row);
+            if let Some((digest, _)) = old.previous() {
+                forget(&mut self.previous, digest, row);
+            }
+        }
+        let old = self.keys.replace(row, key);
+        let keys = &self.keys;
+        if let Some(key) = keys.get(row) {
+            self.team_keys.insert((key.team, KeyIx(row)));
+            let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
+            self.digests.insert_unique(hash(&key.digest), row, hash_of);
+            if let Some((digest, _)) = key.previous() {
+                let hash_of = |other: &u32| {
+                    keys.get(*other).and_then(Key::previous).map_or(0, |(digest, _)| hash(digest))
+                };
+                self.previous.insert_unique(hash(digest), row, hash_of);
+            }
+        }
+        old
+    }
+
+    /// Puts a user in its place, or takes it away; the one that was there.
+    pub(super) fn replace_user(&mut self, row: u32, user: Option<User>) -> Option<User> {
+        if let Some(old) = self.users.get(row) {
+            for (at, token) in (0_u32..).zip(&old.tokens) {
+                if let Ok(entry) = self.tokens.find_entry(hash(token), |entry| *entry == (row, at)) {
+                    entry.remove();
+                }
+            }
+        }
+        let old = self.users.replace(row, user);
+        let users = &self.users;
+        if let Some(user) = users.get(row) {
+            let token = |row: u32, at: u32| users.get(row)?.tokens.get(at as usize);
+            for (at, digest) in (0_u32..).zip(&user.tokens) {
+                let hash_of = |(row, at): &(u32, u32)| token(*row, *at).map_or(0, hash);
+                self.tokens.insert_unique(hash(digest), (row, at), hash_of);
+            }
+        }
+        old
     }
 
     /// Gives back what growing left over.

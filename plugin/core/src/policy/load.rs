@@ -3,7 +3,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::assemble::{Assembly, FIELDS, SECTIONS};
+use super::assemble::{Assembly, FIELDS};
+use super::change::Section;
 use super::finding::{Finding, Problem, Report};
 use super::index::Policy;
 use super::model::Unpriced;
@@ -90,7 +91,7 @@ impl Fields for PolicyFields {
     fn opens(&self, names: &[String]) -> bool {
         match names {
             [] => true,
-            [section] => SECTIONS.contains(&section.as_str()),
+            [section] => Section::named(section).is_some(),
             _ => false,
         }
     }
@@ -101,7 +102,9 @@ impl Fields for PolicyFields {
 
     fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
         match names {
-            [section, id] => self.assembly.entry(section, id, node, report),
+            [section, id] if let Some(section) = Section::named(section) => {
+                self.assembly.entry(section, id, node, report);
+            }
             [field] if field == "version" => self.version = Version::read(node, report),
             [field] if field == "unpriced" => {
                 if let Some(unpriced) = Unpriced::read(node, report) {

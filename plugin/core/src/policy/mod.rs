@@ -1,26 +1,39 @@
 //! The policy: who is who, who may call what, and how much.
 //!
 //! A document is read in pieces ([`Loader`]) into an index ([`Policy`]): `load` walks the text, `record`
-//! and `records` say what each record looks like, `assemble` turns names into positions, `check` holds
-//! records against one another. [`access`] decides what can be called.
+//! and `records` say what each record looks like, `read` turns names into positions, `assemble` puts the whole
+//! together, `check` and `within` hold records against one another. [`access`] decides what can be called.
+//!
+//! It changes in place: `edit` applies a [`Change`], and tries one on what it can reach (`reach`); `write` turns the
+//! index into records again, `documents` cuts it into the parts that are stored. A gateway has it in [`Live`].
 
 pub mod access;
 mod assemble;
 pub mod change;
 mod check;
+mod documents;
+mod edit;
 pub mod finding;
 mod index;
+mod live;
 pub mod load;
 pub mod model;
+mod order;
+mod reach;
+mod read;
 pub mod record;
-mod records;
+pub(crate) mod records;
+mod row;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod table;
 pub mod value;
+mod within;
+mod write;
 
 pub use change::{Change, Document, Section};
 pub use finding::{Finding, Problem, Severity};
 pub use index::Policy;
+pub use live::Live;
 pub use load::Loader;
 pub use model::*;

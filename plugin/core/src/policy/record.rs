@@ -69,17 +69,35 @@ macro_rules! record {
 /// Defines a choice of names.
 #[macro_export]
 macro_rules! choice {
-    ($target:ty, $words:literal, $($name:literal => $value:expr),* $(,)?) => {
+    ($target:ty, $words:literal, $($name:literal => $value:path),* $(,)?) => {
+        impl $target {
+            /// As a document writes it.
+            #[allow(dead_code, reason = "not every choice is written")]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($value => $name,)*
+                }
+            }
+
+            /// What a document writes so.
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some($value),)*
+                    _ => None,
+                }
+            }
+        }
+
         impl $crate::policy::value::Value for $target {
             fn read(node: $crate::json::node::Node, report: &mut $crate::policy::finding::Report) -> Option<Self> {
-                if let $crate::json::node::Node::String(text) = &node {
-                    match text.as_str() {
-                        $($name => return Some($value),)*
-                        _ => {}
-                    }
+                let value = match &node {
+                    $crate::json::node::Node::String(text) => <$target>::named(text),
+                    _ => None,
+                };
+                if value.is_none() {
+                    report.error($crate::policy::finding::Problem::Expected { expected: $words, found: node.describe() });
                 }
-                report.error($crate::policy::finding::Problem::Expected { expected: $words, found: node.describe() });
-                None
+                value
             }
 
             #[cfg(feature = "schema")]

@@ -28,11 +28,13 @@ fn hash(name: &str) -> u64 {
 pub struct Table<T> {
     rows: Vec<(Box<str>, Option<T>)>,
     names: HashTable<u32>,
+    /// Rows whose name is forgotten, to be used again.
+    free: Vec<u32>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table { rows: Vec::new(), names: HashTable::new() }
+        Table { rows: Vec::new(), names: HashTable::new(), free: Vec::new() }
     }
 }
 
@@ -42,8 +44,18 @@ impl<T> Table<T> {
         if let Some(position) = self.find(name) {
             return position;
         }
-        let position = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.rows.push((name.into(), None));
+        let free = self.free.pop().and_then(|free| Some((free, self.rows.get_mut(free as usize)?)));
+        let position = match free {
+            Some((position, row)) => {
+                row.0 = name.into();
+                position
+            }
+            None => {
+                let position = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+                self.rows.push((name.into(), None));
+                position
+            }
+        };
         let rows = &self.rows;
         self.names.insert_unique(hash(name), position, |row| {
             rows.get(*row as usize).map_or(0, |(name, _)| hash(name))
@@ -57,14 +69,35 @@ impl<T> Table<T> {
         self.names.find(hash(name), same).copied()
     }
 
-    /// Puts a record in its place; `false`: there was one already, and it stays.
-    pub fn define(&mut self, position: u32, record: T) -> bool {
-        match self.rows.get_mut(position as usize) {
-            Some((_, row @ None)) => {
-                *row = Some(record);
-                true
+    /// Puts a record in its place, or takes it away; the one that was there. The name keeps its position.
+    pub fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
+        let (_, row) = self.rows.get_mut(position as usize)?;
+        core::mem::replace(row, record)
+    }
+
+    /// Forgets a name that has no record: its position may come to mean another. Only where nothing that
+    /// lives on refers to positions of this table.
+    pub(super) fn release(&mut self, position: u32) {
+        let Some((name, None)) = self.rows.get_mut(position as usize) else { return };
+        let name = core::mem::take(name);
+        if let Ok(entry) = self.names.find_entry(hash(&name), |row| *row == position) {
+            entry.remove();
+            self.free.push(position);
+        }
+    }
+
+    /// How many positions there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Forgets the names from this position on, and their records.
+    pub(super) fn truncate(&mut self, length: usize) {
+        let from = length.min(self.rows.len());
+        for (position, (name, _)) in (from..).zip(self.rows.drain(from..)) {
+            if let Ok(entry) = self.names.find_entry(hash(&name), |row| *row as usize == position) {
+                entry.remove();
             }
-            _ => false,
         }
     }
 

@@ -322,9 +322,9 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// A list whose items keep their place, so that later findings can point at them.
+/// A list whose items keep their place in it, so that later findings can point at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed<T>(pub Vec<(String, T)>);
+pub struct Placed<T>(pub Vec<(u32, T)>);
 
 impl<T> Default for Placed<T> {
     fn default() -> Self {
@@ -336,11 +336,9 @@ impl<T: Value> Value for Placed<T> {
     fn read(node: Node, report: &mut Report) -> Option<Self> {
         match node {
             Node::Array(items) => {
-                let items = items.into_iter().enumerate().filter_map(|(position, item)| {
-                    report.within(&position.to_string(), |report| {
-                        let value = T::read(item, report)?;
-                        Some((report.place().to_string(), value))
-                    })
+                let items = (0..).zip(items).filter_map(|(position, item): (u32, Node)| {
+                    let value = report.within(&position.to_string(), |report| T::read(item, report))?;
+                    Some((position, value))
                 });
                 Some(Placed(items.collect()))
             }

@@ -1,7 +1,7 @@
 //! Stores that the core's tests run on.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tollgate_core::cell::{Entry, HostStatus, SharedData, Swap};
@@ -15,10 +15,13 @@ pub enum Rules {
     Strict,
 }
 
+/// Every value by name, with its version.
+pub type Rows = BTreeMap<String, (Vec<u8>, u32)>;
+
 #[derive(Debug)]
 struct Inner {
     rules: Rules,
-    rows: HashMap<String, (Vec<u8>, u32)>,
+    rows: Rows,
     next: u32,
 }
 
@@ -28,7 +31,7 @@ pub struct Map(Rc<RefCell<Inner>>);
 
 impl Map {
     pub fn new(rules: Rules) -> Self {
-        Map(Rc::new(RefCell::new(Inner { rules, rows: HashMap::new(), next: 1 })))
+        Map(Rc::new(RefCell::new(Inner { rules, rows: Rows::new(), next: 1 })))
     }
 
     /// A copy that no longer shares anything with this one.
@@ -41,8 +44,14 @@ impl Map {
 
     /// Every value by name.
     #[allow(dead_code, reason = "not every test binary looks inside")]
-    pub fn rows(&self) -> HashMap<String, Vec<u8>> {
+    pub fn rows(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.borrow().rows.iter().map(|(name, (bytes, _))| (name.clone(), bytes.clone())).collect()
+    }
+
+    /// The same with versions.
+    #[allow(dead_code, reason = "not every test binary explores")]
+    pub fn versions(&self) -> Rows {
+        self.0.borrow().rows.clone()
     }
 }
 

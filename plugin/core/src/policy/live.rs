@@ -1,0 +1,34 @@
+//! The policy of a gateway, which changes while requests are in flight.
+
+use alloc::rc::Rc;
+use core::cell::RefCell;
+
+use super::index::Policy;
+
+/// A policy that is read and changed through a shared gateway.
+///
+/// Nothing here panics: a borrow of the cell is over before any other code runs. Who reads holds the policy as it
+/// was then; a change is made in place while nobody does. That is the rule, since callbacks come one after another
+/// and none keeps what it read, and a change made all the same costs a copy, never a wrong reading.
+#[derive(Debug, Default)]
+pub struct Live(RefCell<Rc<Policy>>);
+
+impl Live {
+    /// Begins with this one.
+    pub fn new(policy: Policy) -> Self {
+        Live(RefCell::new(Rc::new(policy)))
+    }
+
+    /// The policy as it is now.
+    pub fn read(&self) -> Rc<Policy> {
+        Rc::clone(&self.0.borrow())
+    }
+
+    /// Changes it. What reads it meanwhile, from within `change`, finds an empty policy.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Policy) -> R) -> R {
+        let mut policy = self.0.take();
+        let outcome = change(Rc::make_mut(&mut policy));
+        self.0.replace(policy);
+        outcome
+    }
+}

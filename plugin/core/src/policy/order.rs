@@ -1,0 +1,86 @@
+//! Where selected things stand in the text they came from.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::change::Section;
+use super::index::Policy;
+use super::model::{GroupIx, Selection, TargetIx};
+
+/// A selected thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Choice {
+    Target(TargetIx),
+    Group(GroupIx),
+}
+
+/// A selection's lists as a text writes them: each item with its place.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listing {
+    pub targets: Vec<(TargetIx, u32)>,
+    pub groups: Vec<(GroupIx, u32)>,
+}
+
+/// The listings of the records that were just read, for findings to point at. A record that is not among
+/// them is listed as [`Policy::record`] writes it: by name, `*` first.
+#[derive(Debug, Default)]
+pub(super) struct Order(BTreeMap<(Section, u32), Listing>);
+
+impl Order {
+    /// Keeps a record's listing; the last one of a record holds.
+    pub fn keep(&mut self, policy: &Policy, section: Section, position: u32, listing: Listing, all: bool) {
+        if listing.is_by_name(policy, all) {
+            self.0.remove(&(section, position));
+        } else {
+            self.0.insert((section, position), listing);
+        }
+    }
+
+    /// Every place of a selected thing in its list.
+    pub fn places(
+        &self,
+        policy: &Policy,
+        section: Section,
+        position: u32,
+        selection: &Selection,
+        choice: Choice,
+    ) -> Vec<u32> {
+        fn of<T: PartialEq>(list: &[(T, u32)], item: &T) -> Vec<u32> {
+            list.iter().filter(|(listed, _)| listed == item).map(|(_, place)| *place).collect()
+        }
+        fn rank<'p>(names: impl Iterator<Item = &'p str>, name: &str, first: bool) -> Vec<u32> {
+            let before = names.filter(|other| *other < name).count();
+            Vec::from([u32::try_from(before).unwrap_or(u32::MAX).saturating_add(first.into())])
+        }
+        let names = (&policy.targets, &policy.groups);
+        match (self.0.get(&(section, position)), choice) {
+            (Some(listing), Choice::Target(target)) => of(&listing.targets, &target),
+            (Some(listing), Choice::Group(group)) => of(&listing.groups, &group),
+            (None, Choice::Target(target)) => {
+                let all = selection.targets.iter().map(|other| names.0.name(other.0));
+                rank(all, names.0.name(target.0), selection.all)
+            }
+            (None, Choice::Group(group)) => {
+                let all = selection.groups.iter().map(|other| names.1.name(other.0));
+                rank(all, names.1.name(group.0), false)
+            }
+        }
+    }
+}
+
+impl Listing {
+    fn is_by_name(&self, policy: &Policy, all: bool) -> bool {
+        let targets = self.targets.iter().map(|(target, place)| (policy.targets.name(target.0), *place));
+        let groups = self.groups.iter().map(|(group, place)| (policy.groups.name(group.0), *place));
+        is_by_name(targets, all.into()) && is_by_name(groups, 0)
+    }
+}
+
+fn is_by_name<'p>(list: impl Iterator<Item = (&'p str, u32)>, first: u32) -> bool {
+    let mut last = None;
+    (first..).zip(list).all(|(expected, (name, place))| {
+        let above = last.is_none_or(|last| last < name);
+        last = Some(name);
+        above && place == expected
+    })
+}
