@@ -1,6 +1,6 @@
 //! Documents: what the keeper wants done is carried out, and what it answers goes to the streams that wait.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use tollgate_core::cell::SharedCells;
@@ -23,6 +23,8 @@ pub struct Documents {
     root: u32,
     /// Calls on their way: the host's token, and the keeper's number.
     calls: RefCell<BTreeMap<u32, u32>>,
+    /// Whether the fleet's etcd was read in this process, or there is none.
+    read: Cell<bool>,
     /// Answers for streams that wait.
     answers: RefCell<Vec<(u32, Answered)>>,
 }
@@ -43,6 +45,7 @@ impl Documents {
             keeper: RefCell::new(keeper),
             root,
             calls: RefCell::default(),
+            read: Cell::new(gateway.fleet.is_none()),
             answers: RefCell::default(),
         })
     }
@@ -55,6 +58,15 @@ impl Plugin {
         if documents.keeper.borrow_mut().refresh(&mut self.cells(), &self.gateway).is_err() {
             self.metrics.count("documents_unavailable");
         }
+    }
+
+    /// Whether etcd has the say and was never read in this process.
+    pub fn awaits_fleet(&self) -> bool {
+        let Some(documents) = &self.documents else { return false };
+        if !documents.read.get() {
+            documents.read.set(!documents.keeper.borrow().awaits_fleet(&mut self.cells()));
+        }
+        !documents.read.get()
     }
 
     /// Has a management request decided. The answer comes by [`Plugin::take_answers`]: now, or once it is kept.

@@ -244,6 +244,9 @@ impl Stream {
         let fields = host::fields(&map);
         let head = Head::new(&fields);
         carrier.plugin.refresh();
+        if carrier.plugin.awaits_fleet() {
+            carrier.exchange.await_keys();
+        }
         let step = carrier.exchange.head(&head, end_of_stream, carrier.plugin.now());
         let action = carrier.carry_out(step);
         #[cfg(feature = "inject-trap")]

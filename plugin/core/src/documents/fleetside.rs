@@ -104,7 +104,14 @@ impl Keeper {
         let Some(fleet) = &mut self.fleet else { return };
         let effects = match decided.outcome {
             Outcome::Answer(response) => {
-                let response = aged(response, &request, fleet.seen(cells), asked.now);
+                let seen = fleet.seen(cells);
+                if seen.is_none() && matches!(response.status, 401 | 403 | 404) {
+                    // Who asks, or what for, may be in etcd.
+                    let response = never_read().response();
+                    acts.push(Act::Answer(ticket, answered(response, None)));
+                    return;
+                }
+                let response = aged(response, &request, seen, asked.now);
                 self.attempt(decided.entry.as_ref(), asked.now, cells, gateway, asked, acts);
                 acts.push(Act::Answer(ticket, answered(response, decided.entry.as_ref())));
                 return;
@@ -409,6 +416,11 @@ fn contents(policy: &mut Policy, change: &Change) -> Vec<Content> {
         .collect();
     let _ = Policy::apply(policy, &back);
     contents
+}
+
+fn never_read() -> Problem {
+    let detail = "This gateway has not read its fleet's policy yet. Try again shortly.";
+    Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
 }
 
 /// Says in what is read how old it is (RFC 9111, 5.1).

@@ -79,6 +79,8 @@ pub struct Exchange {
     api: Api,
     /// Refusals are recorded only.
     shadow: bool,
+    /// A key that is not known may be one of the fleet's, which was never read.
+    awaits_keys: bool,
     /// What will be changed when the request is sent on.
     edits: Edits,
     body_edit: Option<BodyEdit>,
@@ -127,6 +129,12 @@ struct Pending {
 }
 
 impl Exchange {
+    /// Says before the head comes that the fleet's keys were never read: then a key that is not known here is no
+    /// reason for a 401, which clients take to be final.
+    pub fn await_keys(&mut self) {
+        self.awaits_keys = true;
+    }
+
     /// A stream that has just begun.
     pub fn new(gateway: Rc<Gateway>) -> Self {
         Exchange {
@@ -136,6 +144,7 @@ impl Exchange {
             standing: Standing::default(),
             api: Api::Plain,
             shadow: false,
+            awaits_keys: false,
             edits: Edits::new(),
             body_edit: None,
             reservation: Reservation::default(),
