@@ -41,6 +41,7 @@ pub struct Choices {
     pub h2c: bool,
     pub drain: Duration,
     pub clock: Clock,
+    pub clusters: Vec<(String, Target)>,
 }
 
 impl Default for Choices {
@@ -51,6 +52,7 @@ impl Default for Choices {
             h2c: false,
             drain: Duration::from_secs(5),
             clock: Clock::system(),
+            clusters: Vec::new(),
         }
     }
 }
@@ -72,6 +74,7 @@ impl Serving {
             process: Process::builder(module).log(sink).clock(choices.clock).buffer_limit(BUFFER_LIMIT),
             configuration: configuration.as_bytes().to_vec(),
             upstream: target,
+            clusters: choices.clusters,
             lines,
             drain: choices.drain,
         })
