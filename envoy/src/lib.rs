@@ -11,5 +11,7 @@ pub mod envoy;
 pub mod gateway;
 pub mod http2;
 pub mod shipped;
+pub mod suite;
 pub mod wire;
+pub mod workerd;
 pub mod world;
