@@ -60,6 +60,7 @@ impl InWasmtime {
             process,
             configuration: configuration().to_string().into_bytes(),
             upstream: Target::parse(&self.upstream.url()).unwrap_or_else(|error| panic!("{error}")),
+            clusters: Vec::new(),
             lines: Lines::discard(),
             drain: Duration::ZERO,
         };
