@@ -231,7 +231,7 @@ fn sdk(host: &mut dyn Host) -> Outcome {
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk/openai_sdk.py"))
         .args(["--base-url", &format!("http://{}", host.address())])
-        .args(["--key", &secret("good"), "--limited-key", &secret("sdk")])
+        .args(["--key", &secret("good"), "--limited-key", &secret("agent")])
         .args(["--expired-key", &secret("expired"), "--budget-key", &secret("poor")])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()

@@ -80,7 +80,7 @@ pub fn configuration() -> Value {
         "expired": key_of("ml", "expired"),
         "poor": key_of("poor", "poor"),
         "three": key_of("three", "three"),
-        "sdk": key_of("sdk", "sdk"),
+        "agent": key_of("sdk", "agent"),
         "crowd": key_of("crowd", "crowd"),
         "spender": key_of("spender", "spender"),
         "metered": key_of("metered", "metered"),
