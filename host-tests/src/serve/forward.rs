@@ -82,6 +82,11 @@ impl Target {
         })
     }
 
+    /// `HOST[:PORT]`.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
     /// Adds the headers of a file, such as the upstream's own credential: lines `name: value`, put in after the
     /// module in place of whatever stands under the same name. Empty lines and `#` comments are passed over.
     pub fn with_header_file(mut self, path: &Path) -> Result<Target, TargetError> {
