@@ -8,8 +8,11 @@
 
 pub mod client;
 pub mod envoy;
+pub mod fleet;
 pub mod gateway;
 pub mod http2;
 pub mod shipped;
+pub mod suite;
 pub mod wire;
+pub mod workerd;
 pub mod world;

@@ -83,6 +83,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         process,
         configuration,
         upstream: target,
+        clusters: Vec::new(),
         lines: Lines::stdout(),
         drain: DRAIN,
     })?;

@@ -31,12 +31,13 @@ pub struct Identity<'p> {
 /// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
 pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<Identity<'p>, Refusal> {
-    if key::form(text) == Form::Mistyped {
-        return Err(Refusal::MistypedKey);
-    }
     let digest = key::digest(text.as_bytes());
-    let (_, key) = policy.key_by_digest(&digest, now).ok_or(Refusal::InvalidKey)?;
-    of_key(policy, key, now)
+    match policy.key_by_digest(&digest, now) {
+        // Who has the digest has the whole key: its checksum, a second SHA-256, has nothing to add.
+        Some((_, key)) => of_key(policy, key, now),
+        None if key::form(text) == Form::Mistyped => Err(Refusal::MistypedKey),
+        None => Err(Refusal::InvalidKey),
+    }
 }
 
 /// The same for a key that is known.
@@ -82,7 +83,7 @@ impl<'p> Identity<'p> {
     /// Everybody whose allowance a call of this target needs, narrow to wide.
     pub fn principals(&self, prefix: &str, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
-        let mut add = |level, allowance: Option<&Allowance>, parts: &[&str]| {
+        let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn() -> CellName| {
             if let Some(allowance) = allowance {
                 let target_limits = target.and_then(|(ix, target)| {
                     let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
@@ -94,7 +95,7 @@ impl<'p> Identity<'p> {
                 if governs {
                     principals.push(Principal {
                         scope: Scope::whole(level),
-                        cell: CellName::new(prefix, parts),
+                        cell: cell(),
                         limits: allowance.limits,
                         target_limits,
                         budget: allowance.budget,
@@ -102,17 +103,41 @@ impl<'p> Identity<'p> {
                 }
             }
         };
-        add(Level::Key, self.key.allowance(), &["key", &self.key.id]);
-        if let Some(user) = self.user {
-            add(Level::Member, self.team.member_allowance.as_deref(), &["member", &self.team.id, &user.id]);
-            add(Level::User, user.allowance.as_deref(), &["user", &self.organization.id, &user.id]);
+        let Identity { key, team, organization, user } = *self;
+        add(Level::Key, key.allowance(), &|| key_cell(prefix, &key.id));
+        if let Some(user) = user {
+            let member = team.member_allowance.as_deref();
+            add(Level::Member, member, &|| member_cell(prefix, &team.id, &user.id));
+            add(Level::User, user.allowance.as_deref(), &|| user_cell(prefix, &organization.id, &user.id));
         }
-        add(Level::Team, self.team.allowance.as_deref(), &["team", &self.team.id]);
-        add(
-            Level::Organization,
-            self.organization.allowance.as_deref(),
-            &["organization", &self.organization.id],
-        );
+        add(Level::Team, team.allowance.as_deref(), &|| team_cell(prefix, &team.id));
+        let ceiling = organization.allowance.as_deref();
+        add(Level::Organization, ceiling, &|| organization_cell(prefix, &organization.id));
         principals
     }
+}
+
+/// Where a key's counters live.
+pub fn key_cell(prefix: &str, key: &str) -> CellName {
+    CellName::new(prefix, &["key", key])
+}
+
+/// Where those of a user within a team live.
+pub fn member_cell(prefix: &str, team: &str, user: &str) -> CellName {
+    CellName::new(prefix, &["member", team, user])
+}
+
+/// Where those of a user within an organization live.
+pub fn user_cell(prefix: &str, organization: &str, user: &str) -> CellName {
+    CellName::new(prefix, &["user", organization, user])
+}
+
+/// Where a team's live.
+pub fn team_cell(prefix: &str, team: &str) -> CellName {
+    CellName::new(prefix, &["team", team])
+}
+
+/// Where an organization's live.
+pub fn organization_cell(prefix: &str, organization: &str) -> CellName {
+    CellName::new(prefix, &["organization", organization])
 }

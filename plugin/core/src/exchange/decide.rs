@@ -41,6 +41,9 @@ impl Exchange {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
         let path = if method == "CONNECT" { target } else { route::plain_path(target)? };
+        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
+            return Ok(step);
+        }
         let found =
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
         let Some(route::Found { route, model }) = found else {
@@ -56,7 +59,7 @@ impl Exchange {
 
         let key = credential::find(&gateway.credentials, head, target)?;
         let policy = gateway.policy.read();
-        let identity = identify(&policy, key, now)?;
+        let identity = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
         self.facts.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
@@ -112,11 +115,16 @@ impl Exchange {
             self.ask_for_usage(&ask, announced);
         }
         let policy = gateway.policy.read();
-        let decided = identify(&policy, &key, now).and_then(|identity| {
+        let found = identify(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
+        let decided = found.and_then(|identity| {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
             self.govern(&gateway, &policy, &identity, ix, target, Known::Body(&ask))
         });
         decided.unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    fn unknown(&self, refusal: Refusal) -> Refusal {
+        if self.awaits_keys && refusal == Refusal::InvalidKey { Refusal::KeysUnavailable } else { refusal }
     }
 
     /// Streams of these APIs report usage on request only.

@@ -1,10 +1,18 @@
 //! The audit: who attempted what, and what became of it.
 
-use alloc::string::String;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::time::Timestamp;
+use super::desk::{Desk, Reply, not_allowed};
+use super::page::{self, parameters};
+use super::problem::Problem;
+use super::who::{Over, Right};
+use super::{Response, answer};
+use crate::policy::OrganizationIx;
+use crate::time::{Timestamp, parse_rfc3339, rfc3339};
 
 /// Entries that are kept for each organization.
 pub const KEPT: usize = 1_000;
@@ -39,4 +47,92 @@ pub struct Query {
     pub after: Option<String>,
     /// How many at most.
     pub limit: usize,
+}
+
+impl Entry {
+    /// As it is kept and shown.
+    pub fn to_json(&self) -> Value {
+        let mut entry = self.line();
+        if let Some(fields) = entry.as_object_mut() {
+            fields.insert("before".into(), self.before.clone().unwrap_or_default());
+            fields.insert("after".into(), self.after.clone().unwrap_or_default());
+        }
+        entry
+    }
+
+    /// As a log has it: without before and after.
+    pub fn line(&self) -> Value {
+        json!({
+            "time": rfc3339(self.time),
+            "organization": self.organization,
+            "actor": self.actor,
+            "action": self.action,
+            "status": self.status,
+            "reason": self.reason,
+        })
+    }
+
+    /// Reads what [`Entry::to_json`] wrote; `None` where it is something else.
+    pub fn from_json(json: &Value) -> Option<Entry> {
+        let text = |field: &str| json.get(field)?.as_str().map(ToString::to_string);
+        let some = |field: &str| json.get(field).filter(|value| !value.is_null()).cloned();
+        Some(Entry {
+            time: parse_rfc3339(&text("time")?)?,
+            organization: text("organization"),
+            actor: text("actor")?,
+            action: text("action")?,
+            status: u16::try_from(json.get("status")?.as_u64()?).ok()?,
+            reason: text("reason"),
+            before: some("before"),
+            after: some("after"),
+        })
+    }
+}
+
+/// The answer with these entries, newest first, each with its name in the store. `next`: what an `after` must be
+/// for the page behind them, if there is one.
+pub fn page(entries: &[(String, Entry)], next: Option<&str>) -> Response {
+    let items = entries.iter().map(|(name, entry)| {
+        let mut item = entry.to_json();
+        if let Some(fields) = item.as_object_mut() {
+            fields.insert("id".into(), json!(name));
+        }
+        item
+    });
+    answer(200, &json!({ "items": items.collect::<Vec<Value>>(), "next": next }))
+}
+
+/// `GET /audit`: of the organization the query names, or of the only one that can be meant.
+pub(super) fn show(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
+    let [organization, limit, after] = parameters(desk.request, ["organization", "limit", "after"])?;
+    let limit = page::size(limit)?;
+    if after.as_deref().is_some_and(|after| after.len() > 64 || !after.bytes().all(|b| b.is_ascii_graphic()))
+    {
+        return Err(page::wrong("after", "Send the `next` of an earlier page.".into()));
+    }
+    let organization = match organization {
+        Some(id) => {
+            let ix = desk.organization(&id)?;
+            desk.need(Right::ReadAudit, Over::Organization(ix))?;
+            Some(id)
+        }
+        None if desk.who.platform_admin => None,
+        None => Some(only_organization(desk)?),
+    };
+    Ok(Reply::Audit(Query { organization, after, limit }))
+}
+
+fn only_organization(desk: &Desk<'_>) -> Result<String, Problem> {
+    let policy = &*desk.policy;
+    let mut readable = policy.organizations.iter().filter(|(position, ..)| {
+        desk.who.may(policy, Right::ReadAudit, Over::Organization(OrganizationIx(*position)))
+    });
+    match (readable.next(), readable.next()) {
+        (Some((_, id, _)), None) => Ok(id.to_string()),
+        (None, _) => Err(not_allowed(Right::ReadAudit)),
+        (Some(_), Some(_)) => {
+            let detail = format!("You can read several: name one as `{}`.", "?organization=ID");
+            Err(page::wrong("organization", detail))
+        }
+    }
 }

@@ -75,6 +75,18 @@ impl<'p> Levels<'p> {
         }
     }
 
+    /// What a member of a team may call through it.
+    pub fn of_member(organization: &'p Organization, team: &'p Team, user: &'p User) -> Self {
+        Levels {
+            organization: &organization.access,
+            narrower: [
+                (Narrower::Team, &team.access),
+                (Narrower::Key, &INHERIT),
+                (Narrower::User, &user.access),
+            ],
+        }
+    }
+
     /// Whether a target can be called, and why.
     pub fn reach(&self, ix: TargetIx, target: &Target) -> Reach {
         let Some(through) = self.organization.has(ix, target) else {

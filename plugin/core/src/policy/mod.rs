@@ -23,7 +23,7 @@ mod order;
 mod reach;
 mod read;
 pub mod record;
-mod records;
+pub(crate) mod records;
 mod row;
 #[cfg(feature = "schema")]
 pub mod schema;

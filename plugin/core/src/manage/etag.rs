@@ -1,0 +1,98 @@
+//! Optimistic concurrency: strong entity tags and `If-Match` (RFC 9110, 8.8.3 and 13.1.1).
+
+use alloc::format;
+use alloc::string::String;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest as _, Sha256};
+
+use super::problem::Problem;
+
+/// The strong entity tag of a representation: a digest of all that it rests on.
+pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.as_bytes());
+        // A byte that no text contains: parts cannot run into one another.
+        digest.update([0xff]);
+    }
+    let digest = digest.finalize();
+    let half = digest.get(..16).unwrap_or_default();
+    format!("\"{}\"", URL_SAFE_NO_PAD.encode(half))
+}
+
+/// Goes on if `If-Match` allows it. `current` is the tag of what there is now, if there is something.
+///
+/// # Errors
+/// 412 where it names another version; 400 where it does not read.
+pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+    let Some(field) = if_match else { return Ok(()) };
+    let matches = match field.trim() {
+        "*" => current.is_some(),
+        list => names(list, current)?,
+    };
+    if matches {
+        return Ok(());
+    }
+    let detail = match current {
+        Some(_) => "It was changed since you read it. Read it again and repeat your change.",
+        None => "There is nothing here that `If-Match` could match.",
+    };
+    Err(Problem::new(412, "precondition_failed", detail))
+}
+
+/// Whether a list of entity tags names one. Weak ones match nothing here.
+fn names(list: &str, tag: Option<&str>) -> Result<bool, Problem> {
+    let malformed =
+        || Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.");
+    let mut rest = list;
+    let mut found = false;
+    loop {
+        rest = rest.trim_start();
+        let strong = rest.strip_prefix("W/");
+        let after = strong.unwrap_or(rest).strip_prefix('"').ok_or_else(malformed)?;
+        let (opaque, after) = after.split_once('"').ok_or_else(malformed)?;
+        let named = tag.and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
+        found |= strong.is_none() && named == Some(opaque);
+        rest = after.trim_start();
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more,
+            None if rest.is_empty() => return Ok(found),
+            None => return Err(malformed()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_compares_strongly_and_reads_lists() {
+        let status = |field, current| require_match(Some(field), current).err().map(|problem| problem.status);
+        let tag = Some("\"a,b\"");
+        for (field, expected) in [
+            ("*", None),
+            ("\"a,b\"", None),
+            ("\"x\", \"a,b\"", None),
+            ("\"x\"", Some(412)),
+            ("W/\"a,b\"", Some(412)),
+            ("a,b", Some(400)),
+            ("\"a,b", Some(400)),
+            ("\"a,b\" \"x\"", Some(400)),
+            ("", Some(400)),
+        ] {
+            assert_eq!(status(field, tag), expected, "{field}");
+        }
+        assert_eq!(status("*", None), Some(412));
+        assert_eq!(status("\"a\"", None), Some(412));
+        assert_eq!(require_match(None, None), Ok(()));
+    }
+
+    #[test]
+    fn parts_do_not_run_into_one_another() {
+        assert_ne!(etag(["ab", "c"]), etag(["a", "bc"]));
+        assert_eq!(etag(["ab", "c"]), etag(["ab", "c"]));
+    }
+}

@@ -1,0 +1,78 @@
+//! `/me` and `/targets`: who am I; what may I call, and through what.
+
+use alloc::vec::Vec;
+
+use serde_json::{Value, json};
+
+use super::answer;
+use super::desk::{Desk, Reply};
+use super::page::{Page, no_parameters};
+use super::preview::through;
+use super::problem::Problem;
+use super::who::role_of;
+use crate::policy::access::{Levels, Reach};
+use crate::policy::{OrganizationIx, TargetIx};
+
+/// `GET /me`
+pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (policy, user) = (&*desk.policy, desk.who.user);
+    let organizations: Vec<Value> = policy
+        .organizations
+        .iter()
+        .filter_map(|(_, id, organization)| {
+            let role = role_of(&organization.members, user)?;
+            Some(json!({ "id": id, "name": organization.name, "role": role.name() }))
+        })
+        .collect();
+    let teams: Vec<Value> = policy
+        .teams
+        .iter()
+        .filter_map(|(_, id, team)| {
+            let role = role_of(&team.members, user)?;
+            let organization = policy.organizations.name(team.organization.0);
+            let role = role.name();
+            Some(json!({ "id": id, "name": team.name, "organization": organization, "role": role }))
+        })
+        .collect();
+    let name = policy.users.get(user.0).map(|user| &user.name);
+    Ok(Reply::Answer(answer(
+        200,
+        &json!({
+            "id": desk.who.id,
+            "name": name,
+            "platform_admin": desk.who.platform_admin,
+            "organizations": organizations,
+            "teams": teams,
+        }),
+    )))
+}
+
+/// `GET /targets`: what a key of the signed-in person's own could call, in each of their teams.
+pub(super) fn targets(desk: &Desk<'_>) -> Result<Reply, Problem> {
+    let page = Page::asked(desk.request)?;
+    let (policy, ix) = (&*desk.policy, desk.who.user);
+    let Some(user) = policy.users.get(ix.0) else {
+        return Err(Problem::not_found("user", &desk.who.id));
+    };
+    let mine: Vec<_> = policy
+        .teams
+        .iter()
+        .filter(|(_, _, team)| role_of(&team.members, ix).is_some())
+        .filter_map(|(_, id, team)| {
+            let OrganizationIx(organization) = team.organization;
+            Some((id, Levels::of_member(policy.organizations.get(organization)?, team, user)))
+        })
+        .collect();
+    let callable = policy.targets.iter().filter_map(|(position, name, target)| {
+        let teams: Vec<Value> = mine
+            .iter()
+            .filter_map(|(team, levels)| match levels.reach(TargetIx(position), target) {
+                Reach::Granted(by) => Some(json!({ "team": team, "through": through(policy, by) })),
+                _ => None,
+            })
+            .collect();
+        (!teams.is_empty()).then_some((name, teams))
+    });
+    Ok(Reply::Answer(page.of(callable.collect(), |name, teams| json!({ "target": name, "teams": teams }))))
+}

@@ -1,0 +1,171 @@
+//! What is answered where a request fails: problem details (RFC 9457).
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Value, json};
+
+use super::Response;
+use crate::policy::Finding;
+use crate::policy::finding::Severity;
+
+/// Where something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// JSON Pointer into the request's body.
+    Body(String),
+    /// A parameter of the query.
+    Parameter(String),
+    /// JSON Pointer into the policy: somebody else's record.
+    Policy(String),
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where.
+    pub place: Place,
+    /// What, and what would be right.
+    pub detail: String,
+}
+
+/// Why a request is not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// What a program can rely on.
+    pub code: &'static str,
+    /// For people: what to do next. Never a secret.
+    pub detail: String,
+    /// Every fault with its place.
+    pub faults: Vec<Fault>,
+    /// Fields the status asks for.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Problem {
+    /// A problem without places.
+    pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+        Problem { status, code, detail: detail.into(), faults: Vec::new(), fields: Vec::new() }
+    }
+
+    /// 401: nobody is signed in.
+    pub fn unauthorized(code: &'static str, detail: &str) -> Self {
+        Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
+    }
+
+    /// 404: there is no such thing.
+    pub fn not_found(kind: &str, id: &str) -> Self {
+        Problem::new(404, "not_found", format!("There is no {kind} `{}`.", shown(id)))
+    }
+
+    /// 400 with one place in the body.
+    pub fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        let fault = Fault { place: Place::Body(pointer.into()), detail: detail.clone() };
+        let mut problem = Problem::new(400, code, detail);
+        problem.faults.push(fault);
+        problem
+    }
+
+    /// 400 for what is wrong with a body, read on its own.
+    pub fn in_body(code: &'static str, findings: Vec<Finding>) -> Self {
+        Problem::of_findings(code, findings, "")
+    }
+
+    /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
+    /// are the body's (400). Where only other records object, it is a conflict with them (409).
+    pub fn of_findings(code: &'static str, findings: Vec<Finding>, own: &str) -> Self {
+        let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+        let faults: Vec<Fault> = errors
+            .map(|finding| {
+                let below = finding.pointer.strip_prefix(own);
+                let place = match below.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+                    Some(rest) => Place::Body(rest.to_string()),
+                    None => Place::Policy(finding.pointer),
+                };
+                Fault { place, detail: finding.problem.to_string() }
+            })
+            .collect();
+        let is_own = |fault: &&Fault| matches!(fault.place, Place::Body(_));
+        let (status, code, detail) = match faults.iter().find(is_own) {
+            Some(fault) => (400, code, fault.detail.clone()),
+            None => {
+                let others: Vec<&str> = faults.iter().take(8).filter_map(Fault::policy_pointer).collect();
+                (409, "conflict", format!("Other records do not allow it: {}.", others.join(", ")))
+            }
+        };
+        Problem { faults, ..Problem::new(status, code, detail) }
+    }
+
+    /// With another field.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// The answer.
+    pub fn response(&self) -> Response {
+        let errors = self.faults.iter().map(|fault| match &fault.place {
+            Place::Body(pointer) => json!({ "pointer": pointer, "detail": fault.detail }),
+            Place::Parameter(name) => json!({ "parameter": name, "detail": fault.detail }),
+            Place::Policy(pointer) => json!({ "policy_pointer": pointer, "detail": fault.detail }),
+        });
+        let errors: Vec<Value> = errors.collect();
+        let mut body = json!({
+            "type": "about:blank",
+            "title": title(self.status),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        });
+        if let (Some(body), false) = (body.as_object_mut(), errors.is_empty()) {
+            body.insert("errors".into(), errors.into());
+        }
+        let mut fields = Vec::from([
+            ("content-type", "application/problem+json".to_string()),
+            ("cache-control", "no-store".to_string()),
+        ]);
+        fields.extend(self.fields.iter().cloned());
+        Response { status: self.status, fields, body: body.to_string() }
+    }
+}
+
+impl Fault {
+    fn policy_pointer(&self) -> Option<&str> {
+        match &self.place {
+            Place::Policy(pointer) => Some(pointer),
+            _ => None,
+        }
+    }
+}
+
+/// The phrase of a status (RFC 9110, 15), which is the title where `type` is `about:blank`.
+fn title(status: u16) -> &'static str {
+    match status {
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        409 => "Conflict",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        415 => "Unsupported Media Type",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}
+
+/// A caller's own text, fit to be repeated.
+pub fn shown(text: &str) -> String {
+    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same for a path.
+pub(super) fn shown_path(path: &str) -> String {
+    path.chars().take(300).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

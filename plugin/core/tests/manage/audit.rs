@@ -1,0 +1,125 @@
+//! The audit: every attempt of the signed-in to change something.
+
+use serde_json::{Value, json};
+use tollgate_core::manage::audit::{Entry, Query, page};
+use tollgate_core::manage::{Outcome, Request};
+
+use super::world::{World, policy, read, request};
+
+#[test]
+fn a_change_is_kept_with_who_what_before_and_after() {
+    let mut world = World::new();
+    world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));
+    let entry = world.audit.pop().unwrap();
+    assert_eq!(entry.time, world.now.timestamp());
+    assert_eq!(entry.organization.as_deref(), Some("acme"));
+    assert_eq!(entry.actor, "team-admin");
+    assert_eq!(entry.action, "PATCH /teams/search");
+    assert_eq!((entry.status, entry.reason), (200, None));
+    assert_eq!(entry.before.unwrap()["limits"], json!({ "rpm": 100 }));
+    assert_eq!(entry.after.unwrap()["limits"], json!({ "rpm": 7 }));
+}
+
+#[test]
+fn failed_attempts_are_kept_too_and_reads_and_strangers_are_not() {
+    let mut world = World::new();
+    for (person, method, path, body, status, reason, organization) in [
+        ("viewer", "DELETE", "/teams/search", json!({}), 403, "not_allowed", Some("acme")),
+        (
+            "foreign-owner",
+            "POST",
+            "/teams/search/keys",
+            json!({ "name": "x" }),
+            403,
+            "not_allowed",
+            Some("acme"),
+        ),
+        ("viewer", "PATCH", "/teams/gone", json!({}), 404, "not_found", None),
+        ("viewer", "POST", "/teams/search/keys", json!({}), 400, "name_required", None),
+        ("owner", "DELETE", "/teams/search", json!({}), 409, "keys_assigned", Some("acme")),
+        ("viewer", "POST", "/nowhere", json!({}), 404, "not_found", None),
+    ] {
+        world.send(person, method, path, body);
+        let entry = world.audit.pop().unwrap();
+        assert_eq!((entry.status, entry.reason.as_deref()), (status, Some(reason)), "{method} {path}");
+        assert_eq!(entry.organization.as_deref(), organization, "{method} {path}");
+        assert_eq!(entry.actor, person);
+    }
+    world.get("viewer", "/teams/search/keys");
+    world.get("viewer", "/teams/search");
+    world.send("nobody", "DELETE", "/teams/search", Value::Null);
+    assert_eq!(world.audit, []);
+}
+
+#[test]
+fn neither_secrets_nor_digests_are_in_it() {
+    let mut world = World::new();
+    let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
+    let path = format!("/keys/{}", created["id"].as_str().unwrap());
+    let rotated =
+        world.send("developer", "POST", &format!("{path}/rotate"), json!({ "grace_seconds": 60 })).body;
+    world.send("team-admin", "PATCH", &path, json!({ "name": "y" }));
+    world.send("developer", "DELETE", &path, Value::Null);
+    world.send("org-admin", "PUT", "/organizations/acme/members/developer", json!({ "role": "org_billing" }));
+    assert_eq!(world.audit.len(), 5);
+    for entry in &world.audit {
+        let text = entry.to_json().to_string();
+        assert!(!text.contains("sha256"), "{text}");
+        for secret in [&created["secret"], &rotated["secret"]] {
+            assert!(!text.contains(secret.as_str().unwrap()), "{text}");
+        }
+    }
+}
+
+#[test]
+fn an_entry_reads_as_it_was_written_and_its_log_line_is_shorter() {
+    let mut world = World::new();
+    world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));
+    world.send("viewer", "DELETE", "/teams/search", Value::Null);
+    for entry in &world.audit {
+        assert_eq!(Entry::from_json(&entry.to_json()).as_ref(), Some(entry));
+        let line = entry.line();
+        assert_eq!(line["action"], entry.action.as_str());
+        assert!(line.get("before").is_none() && line.get("after").is_none());
+    }
+    assert_eq!(Entry::from_json(&json!({ "actor": "x" })), None);
+}
+
+fn asked(person: &str, query: &str, policy: Value) -> Result<Query, u16> {
+    let request = Request { query: query.into(), ..request(person, "GET", "/audit", &Value::Null) };
+    match World::of(policy).decide(&request).outcome {
+        Outcome::Audit(query) => Ok(query),
+        Outcome::Answer(response) => Err(response.status),
+        Outcome::Write(write) => panic!("{write:?}"),
+    }
+}
+
+#[test]
+fn whose_audit_is_read_is_said_or_clear() {
+    let of = |organization: Option<&str>| {
+        Ok(Query { organization: organization.map(str::to_string), after: None, limit: 50 })
+    };
+    assert_eq!(asked("owner", "", policy()), of(Some("acme")));
+    assert_eq!(asked("platform", "", policy()), of(None));
+    assert_eq!(asked("platform", "organization=globex", policy()), of(Some("globex")));
+    assert_eq!(asked("owner", "organization=globex", policy()), Err(403));
+    assert_eq!(asked("owner", "organization=gone", policy()), Err(404));
+    assert_eq!(asked("org-admin", "", policy()), Err(403));
+    let mut both = policy();
+    both["organizations"]["globex"]["members"]["owner"] = json!("org_auditor");
+    assert_eq!(asked("owner", "", both.clone()), Err(400));
+    assert_eq!(asked("owner", "organization=globex", both), of(Some("globex")));
+    let page = asked("owner", "limit=3&after=42", policy());
+    assert_eq!(page, Ok(Query { organization: Some("acme".into()), after: Some("42".into()), limit: 3 }));
+}
+
+#[test]
+fn a_page_of_it_shows_each_entry_with_its_name() {
+    let mut world = World::new();
+    world.send("viewer", "DELETE", "/teams/search", Value::Null);
+    let entry = world.audit.pop().unwrap();
+    let shown = read(page(&[("17".into(), entry.clone())], Some("17")));
+    assert_eq!((shown.status, &shown.body["next"]), (200, &json!("17")));
+    assert_eq!(shown.body["items"][0]["id"], "17");
+    assert_eq!(shown.body["items"][0]["actor"], "viewer");
+}

@@ -1,0 +1,126 @@
+//! Bodies, queries and methods that are not as they should be.
+
+use serde_json::{Value, json};
+use tollgate_core::manage::{Outcome, Request};
+
+use super::world::{World, read, request};
+
+fn answer(request: &Request) -> super::world::Answer {
+    match World::new().decide(request).outcome {
+        Outcome::Answer(response) => read(response),
+        Outcome::Write(write) => read(write.response),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn patch(body: &str) -> Request {
+    Request {
+        content_type: Some("application/merge-patch+json".into()),
+        body: body.into(),
+        ..request("team-admin", "PATCH", "/teams/search", &Value::Null)
+    }
+}
+
+#[test]
+fn a_body_that_two_readers_could_read_differently_is_refused() {
+    for body in [
+        r#"{"name": "a", "name": "b"}"#,
+        r#"{"name": "a", "\u006eame": "b"}"#,
+        r#"{"limits": {"rpm": 1, "rpm": 2}}"#,
+        r#"{"name": "a"} {}"#,
+        r#"{"name": "a",}"#,
+        r#"{"name": NaN}"#,
+        "",
+        "null",
+        "[]",
+        "\u{feff}{}",
+    ] {
+        assert_eq!(answer(&patch(body)).status, 400, "{body}");
+    }
+    let invalid_utf8 = Request { body: b"{\"name\": \"\xff\"}".to_vec(), ..patch("") };
+    assert_eq!(answer(&invalid_utf8).status, 400);
+    let deep = format!("{}1{}", "{\"name\":".repeat(500), "}".repeat(500));
+    assert_eq!(answer(&patch(&deep)).status, 400);
+}
+
+#[test]
+fn a_body_is_json_and_of_bounded_size() {
+    for (content_type, status) in [
+        (Some("application/json"), 200),
+        (Some("application/merge-patch+json; charset=utf-8"), 200),
+        (Some("Application/JSON"), 200),
+        (None, 200),
+        (Some("text/plain"), 415),
+        (Some("application/json-patch+json"), 415),
+        (Some("application/x-www-form-urlencoded"), 415),
+        (Some(""), 415),
+    ] {
+        let request =
+            Request { content_type: content_type.map(str::to_string), ..patch("{\"name\": \"x\"}") };
+        assert_eq!(answer(&request).status, status, "{content_type:?}");
+    }
+    let post = Request {
+        content_type: Some("application/merge-patch+json".into()),
+        ..request("platform", "POST", "/organizations", &json!({ "id": "x", "name": "x" }))
+    };
+    assert_eq!(answer(&post).status, 415);
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(256 * 1024));
+    assert_eq!(answer(&patch(&large)).status, 413);
+}
+
+#[test]
+fn a_method_that_is_not_taken_and_a_path_that_leads_nowhere() {
+    for (method, path, status) in [
+        ("POST", "/me", 405),
+        ("PUT", "/teams/search", 405),
+        ("OPTIONS", "/teams/search", 405),
+        ("BREW", "/teams/search", 405),
+        ("GET", "/keys/developers/rotate", 405),
+        ("GET", "/teams", 404),
+        ("GET", "/teams/search/", 404),
+        ("GET", "/teams/gone", 404),
+        ("GET", "/keys/gone", 404),
+        ("GET", "/organizations/gone", 404),
+        ("GET", "/teams/%ff", 404),
+    ] {
+        let answer = answer(&request("platform", method, path, &Value::Null));
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(answer.field("allow").is_some(), status == 405);
+    }
+}
+
+#[test]
+fn a_head_is_a_get_without_the_body() {
+    let request = request("platform", "HEAD", "/teams/search", &Value::Null);
+    let Outcome::Answer(head) = World::new().decide(&request).outcome else { panic!() };
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert!(head.fields.iter().any(|(name, _)| *name == "etag"));
+}
+
+#[test]
+fn a_query_says_what_is_known_and_says_it_once() {
+    for (path, status) in [
+        ("/organizations?limit=1", 200),
+        ("/organizations?limit=0", 400),
+        ("/organizations?limit=201", 400),
+        ("/organizations?limit=x", 400),
+        ("/organizations?limit=1&limit=1", 400),
+        ("/organizations?offset=1", 400),
+        ("/organizations?after=%zz", 400),
+        ("/teams/search?limit=1", 400),
+    ] {
+        let answer = answer(&request("platform", "GET", path, &Value::Null));
+        assert_eq!(answer.status, status, "{path}");
+        if status == 400 {
+            assert!(answer.body["errors"][0]["parameter"].is_string(), "{path}: {}", answer.body);
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_request_that_might_be_a_secret_is_repeated() {
+    let secret = "sk-tg-abcd-verysecretverysecretverysecretverysecret";
+    let body = json!({ "name": "x", "digest": secret, "owner": 7 });
+    let answer = answer(&request("team-admin", "POST", "/teams/search/keys", &body));
+    assert!(!answer.body.to_string().contains("verysecret"), "{}", answer.body);
+}

@@ -1,0 +1,162 @@
+//! Many at once: nothing is lost, nothing slips past.
+
+use serde_json::{Value, json};
+use tollgate_core::manage::{Decided, Outcome};
+
+use super::world::{World, request};
+
+/// Several gateways that decide on what they last read, and one place where writes are accepted: only one that was
+/// decided on what holds there.
+struct Shared {
+    world: World,
+    position: u64,
+}
+
+impl Shared {
+    fn decide(
+        &mut self,
+        person: &str,
+        method: &str,
+        path: &str,
+        body: &Value,
+        tag: Option<&str>,
+    ) -> (u64, Decided) {
+        let mut request = request(person, method, path, body);
+        request.if_match = tag.map(str::to_string);
+        (self.position, self.world.decide(&request))
+    }
+
+    /// The status; `None`: somebody else was faster.
+    fn commit(&mut self, (position, decided): (u64, Decided)) -> Option<super::world::Answer> {
+        if matches!(decided.outcome, Outcome::Write(_)) {
+            if position != self.position {
+                return None;
+            }
+            self.position += 1;
+        }
+        Some(self.world.commit(decided))
+    }
+}
+
+#[test]
+fn a_hundred_edits_with_if_match_lose_none() {
+    let mut shared = Shared { world: World::new(), position: 0 };
+    shared.world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpd": 1 } }));
+    let (mut waiting, mut refused) = (100, 0);
+    // Each round, all who wait read the same team, and each sends an edit that adds one to what it read.
+    while waiting > 0 {
+        let read = shared.world.get("team-admin", "/teams/search");
+        let tag = read.field("etag").unwrap().to_string();
+        let edit = json!({ "limits": { "rpd": read.body["limits"]["rpd"].as_u64().unwrap() + 1 } });
+        let decided: Vec<_> = (0..waiting)
+            .map(|_| shared.decide("team-admin", "PATCH", "/teams/search", &edit, Some(&tag)))
+            .collect();
+        let mut done = 0;
+        for one in decided {
+            let answer = shared.commit(one).unwrap_or_else(|| {
+                let again = shared.decide("team-admin", "PATCH", "/teams/search", &edit, Some(&tag));
+                shared.commit(again).unwrap()
+            });
+            match answer.status {
+                200 => done += 1,
+                412 => refused += 1,
+                other => panic!("{other}: {}", answer.body),
+            }
+        }
+        assert_eq!(done, 1, "of those who read the same, one wins");
+        waiting -= done;
+    }
+    assert_eq!(refused, 99 * 100 / 2);
+    assert_eq!(shared.world.get("team-admin", "/teams/search").body["limits"]["rpd"], 101);
+}
+
+#[test]
+fn twenty_creations_at_once_make_as_many_keys_as_are_allowed() {
+    let mut shared = Shared { world: World::new(), position: 0 };
+    let body = json!({ "name": "x" });
+    // All are decided on the policy before any of them is written.
+    let mut decided: Vec<_> =
+        (0..20).map(|_| shared.decide("developer", "POST", "/teams/search/keys", &body, None)).collect();
+    let mut statuses = Vec::new();
+    while let Some(one) = decided.pop() {
+        match shared.commit(one) {
+            Some(answer) => statuses.push(answer.status),
+            // Lost: decided again on what holds now.
+            None => decided.insert(0, shared.decide("developer", "POST", "/teams/search/keys", &body, None)),
+        }
+    }
+    let created = statuses.iter().filter(|status| **status == 201).count();
+    // One of the three there was already.
+    assert_eq!((created, statuses.iter().filter(|status| **status == 403).count()), (2, 18));
+}
+
+#[test]
+fn an_entity_tag_is_the_same_until_something_changes() {
+    let mut world = World::new();
+    for (path, method, body) in [
+        ("/teams/search", "PATCH", json!({ "name": "x" })),
+        ("/organizations/acme", "PATCH", json!({ "name": "x" })),
+        ("/keys/developers", "PATCH", json!({ "name": "x" })),
+        ("/teams/search/access", "PUT", json!({ "mode": "restrict" })),
+        ("/teams/search/self-service", "PUT", json!({ "enabled": true })),
+        ("/teams/search/members/viewer", "PUT", json!({ "role": "team_developer" })),
+        ("/organizations/acme/members/viewer", "PUT", json!({ "role": "org_billing" })),
+        ("/teams/search/service-accounts/nightly", "PUT", json!({ "name": "x" })),
+    ] {
+        let tag = world.get("platform", path).field("etag").unwrap().to_string();
+        assert_eq!(world.get("platform", path).field("etag"), Some(tag.as_str()), "{path}");
+        let stale = world.send_with("platform", method, path, body.clone(), Some("\"other\""));
+        assert_eq!(stale.status, 412, "{path}");
+        let fresh = world.send_with("platform", method, path, body.clone(), Some(&tag));
+        assert_eq!(fresh.status, 200, "{path}: {}", fresh.body);
+        assert_ne!(fresh.field("etag"), Some(tag.as_str()), "{path}");
+        let again = world.get("platform", path);
+        assert_eq!(again.field("etag"), fresh.field("etag"), "{path}");
+        assert_eq!(world.send_with("platform", method, path, body, Some(&tag)).status, 412, "{path}");
+    }
+}
+
+#[test]
+fn deletions_and_rotations_obey_if_match_too() {
+    let mut world = World::new();
+    let tag = world.get("platform", "/keys/developers").field("etag").unwrap().to_string();
+    let rotate = |world: &mut World, tag: &str| {
+        world.send_with("developer", "POST", "/keys/developers/rotate", json!({}), Some(tag)).status
+    };
+    assert_eq!(rotate(&mut world, &tag), 201);
+    assert_eq!(rotate(&mut world, &tag), 412, "a rotation sent twice rotates once");
+    for path in [
+        "/keys/developers",
+        "/teams/search/members/viewer",
+        "/organizations/acme/members/viewer",
+        "/teams/empty",
+    ] {
+        let stale = world.send_with("platform", "DELETE", path, Value::Null, Some("\"old\""));
+        assert_eq!(stale.status, 412, "{path}");
+        let tag = world.get("platform", path).field("etag").unwrap().to_string();
+        let fresh = world.send_with("platform", "DELETE", path, Value::Null, Some(&tag));
+        assert_eq!(fresh.status, 204, "{path}");
+    }
+    let create =
+        world.send_with("platform", "POST", "/organizations", json!({ "id": "n", "name": "N" }), Some("*"));
+    assert_eq!(create.status, 412, "there is nothing yet that could match");
+}
+
+#[test]
+fn what_is_sent_again_changes_nothing_more() {
+    let mut world = World::new();
+    for (method, path, body) in [
+        ("PUT", "/teams/search/members/member", json!({ "role": "team_viewer" })),
+        ("PUT", "/organizations/acme/members/new", json!({ "role": "org_member" })),
+        ("PUT", "/teams/search/access", json!({ "mode": "restrict", "targets": ["small"] })),
+        ("PUT", "/teams/search/self-service", json!({ "enabled": true, "max_expiry_days": 3 })),
+        ("PUT", "/teams/search/service-accounts/weekly", json!({ "name": "Weekly" })),
+    ] {
+        let first = world.send("platform", method, path, body.clone());
+        assert_eq!(first.status, 200, "{path}: {}", first.body);
+        let decided = world.decide(&request("platform", method, path, &body));
+        let Outcome::Answer(second) = decided.outcome else { panic!("{path} is written again") };
+        assert_eq!(second.status, 200);
+        assert_eq!(serde_json::from_str::<Value>(&second.body).unwrap(), first.body);
+    }
+}

@@ -1,0 +1,20 @@
+//! The management API, decided on real policies: who may do what, and what comes of it.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod audit;
+mod bodies;
+mod concurrency;
+mod keys;
+mod lists;
+mod members;
+mod preview;
+mod roles;
+mod self_service;
+mod sign_in;
+#[allow(dead_code, reason = "these tests need one kind of host")]
+#[path = "../support/mod.rs"]
+mod support;
+mod teams;
+mod usage;
+mod world;

@@ -1,0 +1,274 @@
+//! A gateway with two organizations, and people in every role.
+
+use serde_json::{Map as Object, Value, json};
+use tollgate_core::cell::SharedCells;
+use tollgate_core::gateway::{self, Gateway};
+use tollgate_core::key;
+use tollgate_core::manage::audit::Entry;
+use tollgate_core::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
+use tollgate_core::policy::{Live, Loader};
+use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
+
+use super::support::{Map, Rules};
+
+/// 2027-01-15T08:00:00Z.
+pub const START: u64 = 1_800_000_000 * SECOND;
+
+/// Everybody with a role, by what they are. `nobody` is no user.
+pub const PEOPLE: [&str; 12] = [
+    "platform",
+    "owner",
+    "org-admin",
+    "billing",
+    "auditor",
+    "member",
+    "team-admin",
+    "developer",
+    "viewer",
+    "other-team-admin",
+    "foreign-owner",
+    "foreign-team-admin",
+];
+
+pub fn token(person: &str) -> String {
+    format!("tg-test-{person}")
+}
+
+fn digest(text: &str) -> String {
+    key::spell(&key::digest(text.as_bytes()))
+}
+
+/// `search` is the team that most tests ask about; `other` is beside it, `lab` in another organization.
+pub fn policy() -> Value {
+    let mut users: Object<String, Value> = PEOPLE
+        .iter()
+        .map(|person| (person.to_string(), json!({ "name": person, "tokens": [digest(&token(person))] })))
+        .collect();
+    users["platform"]["role"] = json!("platform_admin");
+    json!({
+        "version": 1,
+        "targets": {
+            "small": { "access_groups": ["basic"], "price": { "input": "1", "output": "1" } },
+            "large": { "access_groups": ["premium"] },
+            "secret": {},
+        },
+        "organizations": {
+            "acme": {
+                "name": "Acme",
+                "access": { "targets": ["large"], "access_groups": ["basic"] },
+                "limits": { "rpm": 1000, "rpd": 100_000 },
+                "budget": { "max": "1000.00", "period": "month" },
+                "members": {
+                    "owner": "org_owner", "org-admin": "org_admin", "billing": "org_billing",
+                    "auditor": "org_auditor", "member": "org_member", "team-admin": "org_member",
+                    "developer": "org_member", "viewer": "org_member", "other-team-admin": "org_member",
+                },
+            },
+            "globex": {
+                "name": "Globex",
+                "access": { "targets": ["*"] },
+                "members": { "foreign-owner": "org_owner", "foreign-team-admin": "org_member" },
+            },
+        },
+        "teams": {
+            "search": {
+                "organization": "acme", "name": "Search",
+                "limits": { "rpm": 100 },
+                "self_service": { "enabled": true, "max_keys_per_user": 3 },
+                "members": {
+                    "team-admin": "team_admin", "developer": "team_developer", "viewer": "team_viewer",
+                },
+            },
+            "other": {
+                "organization": "acme", "name": "Other", "members": { "other-team-admin": "team_admin" },
+            },
+            "empty": { "organization": "acme", "name": "Empty" },
+            "lab": {
+                "organization": "globex", "name": "Lab", "members": { "foreign-team-admin": "team_admin" },
+            },
+        },
+        "users": users,
+        "service_accounts": { "nightly": { "team": "search", "name": "Nightly" } },
+        "keys": {
+            "developers": { "team": "search", "owner": "user/developer", "digest": digest("one") },
+            "admins": { "team": "search", "owner": "user/team-admin", "digest": digest("two") },
+            "jobs": { "team": "search", "owner": "service_account/nightly", "digest": digest("three") },
+        },
+    })
+}
+
+/// A gateway, its counters, and the time.
+pub struct World {
+    pub gateway: Gateway,
+    /// As it is now.
+    pub policy: Live,
+    pub cells: SharedCells<Map>,
+    pub now: Now,
+    pub keeps: Keeps,
+    /// What the audit kept.
+    pub audit: Vec<Entry>,
+    draws: u64,
+}
+
+/// An answer, read.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub body: Value,
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Answer {
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    /// The places of what is wrong in the body.
+    pub fn pointers(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().into_iter().flatten();
+        errors.filter_map(|error| error["pointer"].as_str()).collect()
+    }
+}
+
+impl World {
+    pub fn new() -> Self {
+        World::of(policy())
+    }
+
+    pub fn of(policy: Value) -> Self {
+        let mut loader = gateway::Loader::default();
+        loader.push(json!({ "policy": { "version": 1 } }).to_string().as_bytes());
+        let (gateway, _) = loader.finish().unwrap();
+        let mut loader = Loader::default();
+        loader.push(policy.to_string().as_bytes());
+        let (policy, _) = loader.finish().unwrap();
+        let mut map = Map::new(Rules::Lenient);
+        let support = SharedCells::probe(&mut map, "tollgate/1/");
+        World {
+            gateway,
+            policy: Live::new(policy),
+            cells: SharedCells::new(map, support),
+            now: Now { wall: START, monotonic: SECOND },
+            keeps: Keeps::Volatile,
+            audit: Vec::new(),
+            draws: 0,
+        }
+    }
+
+    /// Decides, and holds that deciding leaves the policy alone.
+    pub fn decide(&mut self, request: &Request) -> Decided {
+        self.draws += 1;
+        let mut random = [0; 48];
+        for (block, bytes) in (0_u64..).zip(random.chunks_mut(8)) {
+            bytes.copy_from_slice(
+                &(self.draws * 1_000 + block).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
+            );
+        }
+        let asked = Asked { now: self.now, random, keeps: self.keeps };
+        let (gateway, cells) = (&self.gateway, &mut self.cells);
+        self.policy.change(|policy| {
+            let before = policy.fingerprint();
+            let decided = decide(policy, gateway, cells, request, &asked);
+            assert_eq!(policy.fingerprint(), before, "{} {}", request.method, request.path);
+            decided
+        })
+    }
+
+    /// Does what was decided. After a write the whole policy must read without an error.
+    pub fn commit(&mut self, decided: Decided) -> Answer {
+        self.audit.extend(decided.entry);
+        match decided.outcome {
+            Outcome::Answer(response) => read(response),
+            Outcome::Write(write) => {
+                self.policy.change(|policy| policy.apply(&write.change)).unwrap();
+                let whole = self.document();
+                let mut loader = Loader::default();
+                loader.push(whole.to_string().as_bytes());
+                let findings = loader.finish().err();
+                assert_eq!(findings, None, "after {:?}", self.audit.last());
+                read(write.response)
+            }
+            Outcome::Audit(query) => panic!("nobody here keeps an audit: {query:?}"),
+        }
+    }
+
+    /// One request after another.
+    pub fn send(&mut self, person: &str, method: &str, path: &str, body: Value) -> Answer {
+        self.send_with(person, method, path, body, None)
+    }
+
+    /// The same with `If-Match`.
+    pub fn send_with(
+        &mut self,
+        person: &str,
+        method: &str,
+        path: &str,
+        body: Value,
+        if_match: Option<&str>,
+    ) -> Answer {
+        let mut request = request(person, method, path, &body);
+        request.if_match = if_match.map(str::to_string);
+        let decided = self.decide(&request);
+        self.commit(decided)
+    }
+
+    pub fn get(&mut self, person: &str, path: &str) -> Answer {
+        self.send(person, "GET", path, Value::Null)
+    }
+
+    /// The whole policy as a document.
+    pub fn document(&self) -> Value {
+        let policy = self.policy.read();
+        let mut whole = json!({ "version": 1 });
+        for document in policy.documents() {
+            let part = policy.document(&document).unwrap();
+            for (section, records) in part.as_object().unwrap() {
+                if let Some(records) = records.as_object() {
+                    let section = whole.as_object_mut().unwrap().entry(section).or_insert_with(|| json!({}));
+                    section.as_object_mut().unwrap().extend(records.clone());
+                }
+            }
+        }
+        whole
+    }
+
+    /// A moment from now on.
+    pub fn in_days(&self, days: u64) -> String {
+        rfc3339(Timestamp(self.now.timestamp().0 + days * 86_400_000))
+    }
+
+    pub fn pass(&mut self, seconds: u64) {
+        self.now.wall += seconds * SECOND;
+        self.now.monotonic += seconds * SECOND;
+    }
+}
+
+/// A request by somebody; `nobody` sends no token. A path may have a query.
+pub fn request(person: &str, method: &str, path: &str, body: &Value) -> Request {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    Request {
+        method: method.into(),
+        path: path.into(),
+        query: query.into(),
+        token: (person != "nobody").then(|| token(person)),
+        content_type: (!body.is_null()).then(|| "application/json".into()),
+        body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
+        ..Request::default()
+    }
+}
+
+pub fn read(response: Response) -> Answer {
+    let body = match response.body.as_str() {
+        "" => Value::Null,
+        text => serde_json::from_str(text).unwrap(),
+    };
+    if response.status >= 400 {
+        assert_eq!(body["status"], response.status, "{body}");
+        assert!(response.fields.contains(&("content-type", "application/problem+json".into())), "{body}");
+    }
+    Answer { status: response.status, body, fields: response.fields }
+}
