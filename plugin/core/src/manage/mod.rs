@@ -16,6 +16,8 @@ mod etag;
 mod keys;
 mod me;
 mod members;
+#[cfg(feature = "schema")]
+pub mod openapi;
 mod organizations;
 mod page;
 mod preview;
