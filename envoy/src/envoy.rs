@@ -71,6 +71,13 @@ impl Envoy {
         envoy
     }
 
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.gateway

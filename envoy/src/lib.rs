@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod envoy;
+pub mod fleet;
 pub mod gateway;
 pub mod http2;
 pub mod shipped;

@@ -60,6 +60,23 @@ pub fn lay_out(folder: &Path, site: &Site) {
     write(&folder.join("tollgate.yaml"), extension(site.configuration.as_deref()).to_string());
 }
 
+/// Adds the cluster of `etcd.yaml` to what was laid out, as an operator adds it.
+///
+/// # Panics
+///
+/// If the shipped file lacks what is replaced here, or a file cannot be written.
+pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
+    let mut cluster = Document::shipped("etcd.yaml");
+    let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+    cluster.replace(address, loopback(etcd.port()));
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
+    match document.at("/static_resources/clusters") {
+        Value::Array(clusters) => clusters.push(cluster.value),
+        _ => panic!("envoy.yaml has no list of clusters"),
+    }
+    write(&folder.join("envoy.yaml"), document.value.to_string());
+}
+
 /// A shipped file as it is.
 ///
 /// # Panics

@@ -58,7 +58,6 @@ fn over_http2(gateway: &Gateway, trailers: &[(&str, &str)]) -> Vec<Response> {
 }
 
 #[test]
-#[ignore = "the filter does not meter yet"]
 fn requests_that_share_a_connection_arrive_byte_for_byte() {
     for protocol in [Protocol::Http1, Protocol::Http2] {
         for send in [over_http1, over_http2] {
@@ -68,7 +67,7 @@ fn requests_that_share_a_connection_arrive_byte_for_byte() {
                 assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
                 let stream = answers[0].text();
                 assert!(stream.ends_with("data: [DONE]\n\n"), "{stream}");
-                assert!(!stream.contains("\"usage\":{"), "the client did not ask for it: {stream}");
+                assert!(!stream.contains("usage"), "the client did not ask for it: {stream}");
 
                 let recording = gateway.upstream.recording();
                 let arrived = recording.requests();

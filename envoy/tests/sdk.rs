@@ -87,6 +87,7 @@ fn the_sdks_find_what_they_expect_behind_the_command() {
         process: Process::builder(&module).buffer_limit(BUFFER_LIMIT),
         configuration: configuration().to_string().into_bytes(),
         upstream: Target::parse(&upstream.url()).unwrap(),
+        clusters: Vec::new(),
         lines: Lines::discard(),
         drain: Duration::ZERO,
     })

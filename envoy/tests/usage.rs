@@ -68,7 +68,6 @@ fn left(gateway: &Gateway, budget: u128) -> u128 {
 }
 
 #[test]
-#[ignore = "the filter does not meter yet"]
 fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_used() {
     const CALLS: usize = 50;
     const ROOM: u128 = 20;
@@ -122,7 +121,6 @@ fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_u
 }
 
 #[test]
-#[ignore = "the filter does not meter yet"]
 fn a_client_that_leaves_pays_for_the_input_and_the_output_seen() {
     const BUDGET: u128 = DOLLAR / 10;
     const CLIENTS: usize = 8;
@@ -153,7 +151,6 @@ fn a_client_that_leaves_pays_for_the_input_and_the_output_seen() {
 }
 
 #[test]
-#[ignore = "the filter does not meter yet"]
 fn every_api_reports_its_tokens_and_its_cost() {
     let Some(mut gateway) = Gateway::start(&configuration(1_000 * DOLLAR)) else { return };
     let user = json!([{"role": "user", "content": "Say hello."}]);
@@ -240,7 +237,6 @@ fn an_answer_that_does_not_say_is_settled_by_the_estimate_and_marked() {
 }
 
 #[test]
-#[ignore = "the filter does not meter yet"]
 fn an_encoded_answer_is_not_asked_for() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let request = chat(100, false).bearer(&secret("laptop")).header("accept-encoding", "gzip, br");

@@ -1,7 +1,9 @@
 //! A proxy-wasm host on wasmtime, the server that runs the filter in it, and what both are tried with.
 
+pub mod etcd;
 pub mod host;
 pub mod module;
 pub mod provision;
 pub mod serve;
 pub mod upstream;
+pub mod worker;

@@ -20,7 +20,7 @@ const PACKAGE: &str = "tollgate-proxy-wasm";
 const RUSTFLAGS: &str = "-Ctarget-feature=+simd128";
 
 /// What a cargo further up may have left in the environment, and what would bend this build.
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 16] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
     "RUSTC",
@@ -35,6 +35,8 @@ const FOREIGN: [&str; 14] = [
     "CARGO_TARGET_DIR",
     "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
     "CARGO_TARGET_WASM32_WASIP1_LINKER",
+    "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS",
+    "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
 ];
 
 /// Why there is no module.
@@ -55,8 +57,13 @@ pub enum BuildError {
         error: io::Error,
     },
     /// The toolchain has no standard library for the target, and it could not be added.
-    #[error("this toolchain has no {TARGET}, and `rustup target add {TARGET}` failed ({0})")]
-    NoTarget(String),
+    #[error("this toolchain has no {target}, and `rustup target add {target}` failed ({reason})")]
+    NoTarget {
+        /// The target.
+        target: &'static str,
+        /// How it failed.
+        reason: String,
+    },
     /// The compiler refused; its messages are on standard error.
     #[error("`{command}` failed ({status})")]
     Cargo {
@@ -76,6 +83,14 @@ pub enum BuildError {
         /// Where it breaks.
         error: wasmparser::BinaryReaderError,
     },
+    /// The worker's module did not get its JavaScript.
+    #[error("wasm-bindgen refuses {}: {reason}", path.display())]
+    Bindgen {
+        /// The module.
+        path: PathBuf,
+        /// What it said.
+        reason: String,
+    },
     /// A file could not be written or read.
     #[error("{}: {error}", path.display())]
     File {
@@ -92,30 +107,71 @@ pub enum BuildError {
 /// Safe to call from many processes at once: they wait for one another, and a reader sees the old file or
 /// the new one.
 pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
+    build_package(PACKAGE, "tollgate", features)
+}
+
+/// The same for another package of the workspace that is a proxy-wasm module: the benches have one.
+/// `name` is what the file in `target/tollgate/` is called.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_package(package: &'static str, name: &str, features: &[&str]) -> Result<PathBuf, BuildError> {
+    let compiled = compile(package, TARGET, features)?;
+    let bytes = compiled.bytes()?;
+    let name = [name].iter().chain(features).copied().collect::<Vec<_>>().join("-");
+    let module = output()?.join(name).with_extension("wasm");
+    replace(&module, &bytes)?;
+    Ok(module)
+}
+
+/// Where everything that is built goes: `target/tollgate`.
+pub(crate) fn output() -> Result<PathBuf, BuildError> {
+    Ok(workspace()?.join("target/tollgate"))
+}
+
+/// A module as the compiler left it. Nobody builds another one while this value lives.
+pub(crate) struct Compiled {
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
+impl Compiled {
+    /// The module's bytes.
+    pub(crate) fn bytes(&self) -> Result<Vec<u8>, BuildError> {
+        fs::read(&self.path).map_err(|error| file(&self.path, error))
+    }
+}
+
+/// Compiles a package of this workspace to a module, and makes sure that it has SIMD.
+pub(crate) fn compile(
+    package: &'static str,
+    target: &'static str,
+    features: &[&str],
+) -> Result<Compiled, BuildError> {
     let root = workspace()?;
-    let folder = root.join("target/tollgate");
+    let folder = output()?;
     let build = folder.join("build");
     fs::create_dir_all(&build).map_err(|error| file(&build, error))?;
     let lock_path = folder.join("build.lock");
     let lock = File::create(&lock_path).map_err(|error| file(&lock_path, error))?;
     lock.lock().map_err(|error| file(&lock_path, error))?;
 
-    ensure_target(&root)?;
-    cargo_build(&root, &build, features)?;
-    let built = build.join(TARGET).join("wasm").join(PACKAGE.replace('-', "_")).with_extension("wasm");
-    let bytes = fs::read(&built).map_err(|error| file(&built, error))?;
-    match has_simd(&bytes) {
-        Ok(true) => {}
-        Ok(false) => return Err(BuildError::NoSimd(built)),
-        Err(error) => return Err(BuildError::Unreadable { path: built, error }),
+    ensure_target(&root, target)?;
+    cargo_build(&root, &build, package, target, features)?;
+    let path = build.join(target).join("wasm").join(package.replace('-', "_")).with_extension("wasm");
+    let compiled = Compiled { path, _lock: lock };
+    match has_simd(&compiled.bytes()?) {
+        Ok(true) => Ok(compiled),
+        Ok(false) => Err(BuildError::NoSimd(compiled.path)),
+        Err(error) => Err(BuildError::Unreadable { path: compiled.path, error }),
     }
+}
 
-    let name = ["tollgate"].iter().chain(features).copied().collect::<Vec<_>>().join("-");
-    let module = folder.join(name).with_extension("wasm");
-    let fresh = module.with_extension("wasm.new");
-    fs::write(&fresh, &bytes).map_err(|error| file(&fresh, error))?;
-    fs::rename(&fresh, &module).map_err(|error| file(&module, error))?;
-    Ok(module)
+/// Writes a file so that a reader sees the old one or the new one.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    let fresh = path.with_added_extension("new");
+    fs::write(&fresh, bytes).map_err(|error| file(&fresh, error))?;
+    fs::rename(&fresh, path).map_err(|error| file(path, error))
 }
 
 /// The folder of the workspace that this command was compiled in.
@@ -147,31 +203,39 @@ pub fn has_simd(module: &[u8]) -> Result<bool, wasmparser::BinaryReaderError> {
 }
 
 /// `targets` in rust-toolchain.toml does not make cargo fetch one that is missing, so look and add it.
-fn ensure_target(root: &Path) -> Result<(), BuildError> {
+fn ensure_target(root: &Path, target: &'static str) -> Result<(), BuildError> {
     let mut rustc = program("rustc".into(), root);
-    rustc.args(["--print", "target-libdir", "--target", TARGET]);
+    rustc.args(["--print", "target-libdir", "--target", target]);
     let printed = rustc.output().map_err(|error| start("rustc", error))?;
     let libraries = PathBuf::from(String::from_utf8_lossy(&printed.stdout).trim());
     if libraries.is_dir() {
         return Ok(());
     }
     let mut rustup = program("rustup".into(), root);
-    rustup.args(["target", "add", TARGET]).stdout(Stdio::null());
+    rustup.args(["target", "add", target]).stdout(Stdio::null());
     match rustup.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(BuildError::NoTarget(status.to_string())),
-        Err(error) => Err(BuildError::NoTarget(error.to_string())),
+        Ok(status) => Err(BuildError::NoTarget { target, reason: status.to_string() }),
+        Err(error) => Err(BuildError::NoTarget { target, reason: error.to_string() }),
     }
 }
 
-fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), BuildError> {
+fn cargo_build(
+    root: &Path,
+    target_dir: &Path,
+    package: &str,
+    target: &str,
+    features: &[&str],
+) -> Result<(), BuildError> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program(cargo.clone(), root);
     command
-        .args(["build", "--package", PACKAGE, "--target", TARGET, "--profile", "wasm"])
+        .args(["build", "--package", package, "--target", target, "--profile", "wasm"])
         .arg("--target-dir")
         .arg(target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", RUSTFLAGS)
+        // wasm-bindgen reads what stripping takes away, and strips by itself.
+        .args(if target == TARGET { &[] } else { &["--config", "profile.wasm.strip=false"][..] })
         .stdout(Stdio::null());
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
@@ -181,7 +245,7 @@ fn cargo_build(root: &Path, target_dir: &Path, features: &[&str]) -> Result<(), 
         Ok(())
     } else {
         Err(BuildError::Cargo {
-            command: format!("cargo build --package {PACKAGE} --target {TARGET} --profile wasm"),
+            command: format!("cargo build --package {package} --target {target} --profile wasm"),
             status,
         })
     }
@@ -201,6 +265,6 @@ fn start(program: &str, error: io::Error) -> BuildError {
     BuildError::Program { program: program.to_owned(), error }
 }
 
-fn file(path: &Path, error: io::Error) -> BuildError {
+pub(crate) fn file(path: &Path, error: io::Error) -> BuildError {
     BuildError::File { path: path.to_owned(), error }
 }

@@ -2,14 +2,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tollgate_core::gateway::{self, Gateway};
-use tollgate_core::policy::{self, Finding, Policy};
+use tollgate_core::policy::{self, Finding, Live, Policy};
 
 /// What a file turned out to be.
 pub enum Document {
     /// A policy.
-    Policy(Box<Policy>),
+    Policy(Live),
     /// A gateway's configuration, with its policy.
     Gateway(Box<Gateway>),
 }
@@ -37,16 +38,16 @@ impl Document {
         } else {
             let mut loader = policy::Loader::default();
             loader.push(&text);
-            loader.finish().map(|(policy, warnings)| (Document::Policy(Box::new(policy)), warnings))
+            loader.finish().map(|(policy, warnings)| (Document::Policy(Live::new(policy)), warnings))
         };
         loaded.map_err(|findings| LoadError::Wrong { path: path.to_owned(), findings })
     }
 
     /// The policy in it.
-    pub fn policy(&self) -> &Policy {
+    pub fn policy(&self) -> Rc<Policy> {
         match self {
-            Document::Policy(policy) => policy,
-            Document::Gateway(gateway) => &gateway.policy,
+            Document::Policy(policy) => policy.read(),
+            Document::Gateway(gateway) => gateway.policy.read(),
         }
     }
 

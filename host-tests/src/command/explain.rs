@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         key => key.to_owned(),
     };
     let policy = document.policy();
-    let verdict = explain(policy, &key, &arguments.target, now());
+    let verdict = explain(&policy, &key, &arguments.target, now());
     Ok(match verdict {
         Ok(shadow) => {
             step(

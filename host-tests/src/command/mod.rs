@@ -5,15 +5,18 @@ mod check;
 mod demo;
 mod document;
 mod explain;
+mod fleet;
 mod key;
 mod log;
+mod pull;
+mod push;
 mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_host::module;
+use tollgate_host::{module, worker};
 
 use self::document::LoadError;
 
@@ -45,7 +48,11 @@ enum Command {
         #[command(subcommand)]
         command: key::Command,
     },
-    /// Build the filter: target/tollgate/tollgate.wasm.
+    /// Bring a policy from a file to a fleet's etcd, showing first what differs.
+    Push(push::Arguments),
+    /// Bring a fleet's policy from etcd to a file, showing first what differs.
+    Pull(pull::Arguments),
+    /// Build the filter, target/tollgate/tollgate.wasm, and the CDN worker, target/tollgate/worker.
     Build,
 }
 
@@ -60,6 +67,8 @@ enum Failure {
     Load(#[from] LoadError),
     #[error(transparent)]
     Key(#[from] key::Error),
+    #[error(transparent)]
+    Fleet(#[from] fleet::Error),
 }
 
 impl Failure {
@@ -79,6 +88,8 @@ pub fn main() -> ExitCode {
         Command::Check { files } => check::run(&files).map_err(Failure::from),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Key { command } => key::run(&command).map_err(Failure::from),
+        Command::Push(arguments) => push::run(&arguments).map_err(Failure::from),
+        Command::Pull(arguments) => pull::run(&arguments).map_err(Failure::from),
         Command::Build => build().map_err(Failure::from),
     };
     match outcome {
@@ -92,5 +103,6 @@ pub fn main() -> ExitCode {
 
 fn build() -> Result<ExitCode, module::BuildError> {
     println!("{}", module::build(&[])?.display());
+    println!("{}", worker::build()?.display());
     Ok(ExitCode::SUCCESS)
 }

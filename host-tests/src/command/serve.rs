@@ -43,6 +43,10 @@ pub struct Arguments {
     /// Threads, each with its own VM. Without a number, one for each processor.
     #[arg(long, value_name = "N")]
     workers: Option<usize>,
+    /// The etcd of a fleet, http:// or https://: what is changed through the API is kept there, and shared with all gateways
+    /// that use it. Without one it lasts as long as this process. With --config, that names the cluster HOST:PORT itself.
+    #[arg(long, value_name = "URL")]
+    fleet: Option<String>,
     /// Another build of the filter. Without one it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
@@ -66,7 +70,9 @@ pub enum Error {
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let (mut source, demo) = source(arguments)?;
+    let fleet = arguments.fleet.as_deref().map(Target::parse).transpose()?;
+    let clusters: Vec<_> = fleet.into_iter().map(|etcd| (etcd.authority().to_owned(), etcd)).collect();
+    let (mut source, demo) = source(arguments, clusters.first().map(|(name, _)| name.clone()))?;
     let configuration = read(&mut source)?;
     let (target, simulated) = upstream(arguments)?;
     let path = match &arguments.module {
@@ -83,6 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         process,
         configuration,
         upstream: target,
+        clusters,
         lines: Lines::stdout(),
         drain: DRAIN,
     })?;
@@ -92,8 +99,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         |upstream| format!("a simulated LLM provider at {}", upstream.url()),
     );
     eprintln!("tollgate: http://{} goes through {} to {what}", server.addr(), source.path().display());
-    if arguments.config.is_none() {
-        eprintln!("tollgate: keys made through the API and all counters last as long as this process");
+    match &arguments.fleet {
+        Some(url) => eprintln!(
+            "tollgate: what the API changes is kept in {url}; counters last as long as this process"
+        ),
+        None if arguments.config.is_none() => {
+            eprintln!("tollgate: keys made through the API and all counters last as long as this process");
+        }
+        None => {}
     }
     if demo {
         eprint!("{}", demo::requests(&format!("http://{}", server.addr())));
@@ -106,11 +119,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn source(arguments: &Arguments) -> Result<(Source, bool), Error> {
+fn source(arguments: &Arguments, fleet: Option<String>) -> Result<(Source, bool), Error> {
     Ok(match (&arguments.config, &arguments.policy) {
         (Some(path), _) => (Source::configuration(path), false),
-        (None, Some(path)) => (Source::policy(path), false),
-        (None, None) => (Source::policy(module::workspace()?.join("policies/demo.json")), true),
+        (None, Some(path)) => (Source::policy(path, fleet), false),
+        (None, None) => (Source::policy(module::workspace()?.join("policies/demo.json"), fleet), true),
     })
 }
 

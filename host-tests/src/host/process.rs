@@ -23,7 +23,8 @@ pub(crate) struct Options {
     pub(crate) root_id: String,
     pub(crate) vm_id: String,
     pub(crate) clusters: BTreeSet<String>,
-    pub(crate) random_seed: u64,
+    /// `None`: the system's own randomness.
+    pub(crate) random_seed: Option<u64>,
 }
 
 /// What all VMs of a process have in common.
@@ -80,7 +81,7 @@ impl Process {
                 root_id: "tollgate".to_owned(),
                 vm_id: String::new(),
                 clusters: BTreeSet::new(),
-                random_seed: 0,
+                random_seed: None,
             },
             data: None,
             clock: Clock::system(),
@@ -207,9 +208,10 @@ impl ProcessBuilder {
         self
     }
 
-    /// What `random_get` starts from, so that a run can be repeated. 0 by default.
+    /// What `random_get` starts from, so that a run can be repeated. Anybody can guess what it gives then: for tests alone.
+    /// Without it, the system's own randomness.
     pub fn random_seed(mut self, seed: u64) -> Self {
-        self.options.random_seed = seed;
+        self.options.random_seed = Some(seed);
         self
     }
 

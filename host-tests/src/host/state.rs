@@ -100,12 +100,17 @@ pub(crate) struct VmState {
     /// An injected fault: somebody else writes before the next write.
     pub(crate) lose_swap: bool,
     pub(crate) limits: StoreLimits,
-    /// SplitMix64 state of `random_get`.
-    pub(crate) random: u64,
+    /// SplitMix64 state of `random_get`; `None`: the system's own randomness.
+    pub(crate) random: Option<u64>,
 }
 
 impl VmState {
-    pub(crate) fn new(shared: Arc<Shared>, index: Option<u32>, limits: StoreLimits, random: u64) -> VmState {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        index: Option<u32>,
+        limits: StoreLimits,
+        random: Option<u64>,
+    ) -> VmState {
         VmState {
             memory: None,
             allocate: None,

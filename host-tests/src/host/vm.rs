@@ -40,7 +40,8 @@ impl Vm {
         configuration: Arc<[u8]>,
     ) -> Result<Vm, StartError> {
         let limits = StoreLimitsBuilder::new().memory_size(shared.options.memory_limit).build();
-        let random = shared.options.random_seed ^ u64::from(index.map_or(0, |index| index + 1));
+        let random =
+            shared.options.random_seed.map(|seed| seed ^ u64::from(index.map_or(0, |index| index + 1)));
         let engine = shared.module.compiled().engine().clone();
         let instance_pre = shared.instance.clone();
         let mut store = Store::new(&engine, VmState::new(shared, index, limits, random));

@@ -16,6 +16,7 @@
 //! ```
 
 mod bounded;
+mod etcd;
 mod install;
 mod node;
 mod python;
@@ -23,6 +24,7 @@ mod python;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+pub use etcd::Etcd;
 pub use node::Workers;
 
 /// Envoy's version. Runtimes inside: V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 would do.)

@@ -20,9 +20,9 @@ use super::Cut;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// What a request to the upstream carries.
-pub(super) type RequestBody = BoxBody<Bytes, Cut>;
+pub(crate) type RequestBody = BoxBody<Bytes, Cut>;
 /// One worker's connections to the upstream.
-pub(super) type Client = legacy::Client<HttpsConnector<HttpConnector>, RequestBody>;
+pub(crate) type Client = legacy::Client<HttpsConnector<HttpConnector>, RequestBody>;
 
 /// Where requests go that the module lets through.
 #[derive(Clone, Debug)]
@@ -82,6 +82,11 @@ impl Target {
         })
     }
 
+    /// `HOST[:PORT]`.
+    pub fn authority(&self) -> &str {
+        self.authority.as_str()
+    }
+
     /// Adds the headers of a file, such as the upstream's own credential: lines `name: value`, put in after the
     /// module in place of whatever stands under the same name. Empty lines and `#` comments are passed over.
     pub fn with_header_file(mut self, path: &Path) -> Result<Target, TargetError> {
@@ -103,7 +108,7 @@ impl Target {
     }
 
     /// The address of one request.
-    pub(super) fn uri(&self, path: &[u8]) -> Result<Uri, hyper::http::Error> {
+    pub(crate) fn uri(&self, path: &[u8]) -> Result<Uri, hyper::http::Error> {
         // `OPTIONS *` asks about the server as a whole.
         let joined = if self.prefix.is_empty() || path == b"*" {
             Bytes::copy_from_slice(path)
@@ -127,7 +132,7 @@ impl Target {
     }
 
     /// Connections of one worker.
-    pub(super) fn client(&self) -> Result<Client, TargetError> {
+    pub(crate) fn client(&self) -> Result<Client, TargetError> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT));
         http.set_nodelay(true);

@@ -10,10 +10,11 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::host::{
-    ClosedStream, Direction, Ending, Flow, HeaderMap, LocalReply, StartError, StreamId, StreamInfo, Vm,
-    VmError,
+    ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError, StreamId,
+    StreamInfo, Vm, VmError,
 };
 
+use super::callout::Outbox;
 use super::lines::{self, Lines};
 
 /// As Envoy's FAIL_RELOAD: a VM that traps again and again is not restarted more often.
@@ -30,6 +31,7 @@ pub(super) struct Gate {
     ticks: Notify,
     tick_period: Cell<Option<Duration>>,
     draining: Cell<bool>,
+    outbox: Outbox,
     lines: Lines,
 }
 
@@ -48,7 +50,7 @@ pub(super) struct Mail {
 }
 
 impl Gate {
-    pub(super) fn new(vm: Vm, lines: Lines) -> Gate {
+    pub(super) fn new(vm: Vm, outbox: Outbox, lines: Lines) -> Gate {
         let tick_period = Cell::new(vm.tick_period());
         Gate {
             vm: RefCell::new(vm),
@@ -58,6 +60,7 @@ impl Gate {
             ticks: Notify::new(),
             tick_period,
             draining: Cell::new(false),
+            outbox,
             lines,
         }
     }
@@ -122,6 +125,21 @@ impl Gate {
         }
     }
 
+    /// Gives the VM the answer to a call that it made, `None`: it failed.
+    pub(super) fn called(&self, token: u32, generation: u64, response: Option<HttpCallResponse>) {
+        if generation != self.generation.get() || self.vm.borrow().is_dead() {
+            return;
+        }
+        let delivered = match response {
+            Some(response) => self.vm.borrow_mut().callout_response(token, response),
+            None => self.vm.borrow_mut().callout_failed(token),
+        };
+        if let Err(error) = delivered {
+            self.trapped(&error);
+        }
+        self.after();
+    }
+
     /// From now on, streams that are left end because the server does.
     pub(super) fn drain(&self) {
         self.draining.set(true);
@@ -129,10 +147,11 @@ impl Gate {
 
     /// What one callback may have changed for others.
     fn after(&self) {
-        let (resumed, period) = {
+        let (calls, resumed, period) = {
             let mut vm = self.vm.borrow_mut();
-            (vm.take_resumed(), vm.tick_period())
+            (vm.take_callouts(), vm.take_resumed(), vm.tick_period())
         };
+        self.outbox.leave(calls, self.generation.get());
         for resumed in resumed {
             if let Some(mailboxes) = self.waiting.borrow().get(&resumed.stream) {
                 let mailbox = match resumed.direction {

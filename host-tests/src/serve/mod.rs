@@ -9,6 +9,7 @@
 //! `TE: trailers`. CONNECT is shown to the module and goes no further.
 
 mod answer;
+mod callout;
 mod exchange;
 mod forward;
 mod gate;
@@ -50,6 +51,8 @@ pub struct Options {
     pub configuration: Vec<u8>,
     /// Where requests go that the module lets through.
     pub upstream: Target,
+    /// Where the module's own HTTP calls may go, by the names that its configuration uses.
+    pub clusters: Vec<(String, Target)>,
     /// Where the line of each request goes.
     pub lines: Lines,
     /// How long [`Server::shutdown`] waits for open exchanges before it cuts them.
@@ -120,14 +123,16 @@ pub struct Server {
 impl Server {
     /// Starts the module, then its workers, then listens.
     pub fn start(options: Options) -> Result<Server, ServeError> {
-        let process = options.process.start(&options.configuration)?;
+        let named = options.clusters.iter().map(|(name, _)| name);
+        let process = named.fold(options.process, |process, name| process.cluster(name));
+        let process = process.start(&options.configuration)?;
         let addr = options.listen;
         let listen = |error| ServeError::Listen { addr, error };
         let listener = TcpListener::bind(addr).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let workers = (0..options.workers.max(1))
-            .map(|_| Worker::start(&process, &options.upstream, &options.lines))
+            .map(|_| Worker::start(&process, &options.upstream, &options.clusters, &options.lines))
             .collect::<Result<Vec<_>, _>>()?;
         let accepting = worker::accept(listener, &workers).map_err(ServeError::Worker)?;
         Ok(Server { addr, process, workers, accepting: Some(accepting), drain: options.drain })

@@ -13,9 +13,10 @@ pub struct Source {
     seen: Option<Stamp>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Policy,
+    /// With the cluster of a fleet's etcd.
+    Policy(Option<String>),
     Configuration,
 }
 
@@ -26,10 +27,10 @@ struct Stamp {
 }
 
 impl Source {
-    /// A file with a policy: the rest of the configuration is the default, and keys made through the API may
-    /// live in this process only.
-    pub fn policy(path: impl Into<PathBuf>) -> Source {
-        Source { path: path.into(), kind: Kind::Policy, seen: None }
+    /// A file with a policy; the rest of the configuration is the default. What is changed through the API is kept in the
+    /// etcd of this name, or in this process only, keys too.
+    pub fn policy(path: impl Into<PathBuf>, fleet: Option<String>) -> Source {
+        Source { path: path.into(), kind: Kind::Policy(fleet), seen: None }
     }
 
     /// A file with a whole gateway configuration.
@@ -47,11 +48,18 @@ impl Source {
         // The stamp first: a change while it is read is seen the next time.
         self.seen = Some(stamp(&self.path)?);
         let text = fs::read(&self.path)?;
-        Ok(match self.kind {
-            Kind::Configuration => text,
-            // The text stays as it is, so that the module finds in it what `check` would.
-            Kind::Policy => [br#"{"volatile_keys":true,"policy":"#, text.as_slice(), b"}"].concat(),
-        })
+        let kept = match &self.kind {
+            Kind::Configuration => return Ok(text),
+            Kind::Policy(Some(cluster)) => serde_json::json!({ "fleet": { "cluster": cluster } }),
+            Kind::Policy(None) => serde_json::json!({ "volatile_keys": true }),
+        };
+        // The text stays as it is, so that the module finds in it what `check` would.
+        let mut configuration = kept.to_string().into_bytes();
+        configuration.pop();
+        configuration.extend_from_slice(br#","policy":"#);
+        configuration.extend_from_slice(&text);
+        configuration.push(b'}');
+        Ok(configuration)
     }
 
     /// Whether the file is another one than when it was last read. A file that is not there at the moment, as

@@ -19,6 +19,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::host::{Process, StartError, StreamInfo, Vm};
 
 use super::ServeError;
+use super::callout::{self, Clusters, carry_out};
 use super::exchange::{Exchanger, protocol};
 use super::forward::Target;
 use super::gate::Gate;
@@ -52,9 +53,15 @@ impl Pending {
 }
 
 impl Worker {
-    pub(super) fn start(process: &Process, target: &Target, lines: &Lines) -> Result<Worker, ServeError> {
+    pub(super) fn start(
+        process: &Process,
+        target: &Target,
+        clusters: &[(String, Target)],
+        lines: &Lines,
+    ) -> Result<Worker, ServeError> {
         let vm = process.worker()?;
         let client = target.client()?;
+        let clusters = Clusters::new(clusters)?;
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
         let (commands, received) = unbounded_channel();
@@ -64,9 +71,12 @@ impl Worker {
             .spawn(move || {
                 let local = LocalSet::new();
                 let run = move |vm: Vm| async move {
-                    let gate = Rc::new(Gate::new(vm, lines));
+                    let (outbox, calls) = callout::outbox();
+                    let gate = Rc::new(Gate::new(vm, outbox, lines));
+                    let calling = tokio::task::spawn_local(carry_out(calls, clusters, Rc::clone(&gate)));
                     let exchanger = Exchanger { gate, target, client };
                     serve(Rc::new(exchanger), received).await;
+                    calling.abort();
                 };
                 local.block_on(&runtime, run(vm));
             })

@@ -40,11 +40,12 @@ pub struct Choices {
     /// The upstream is spoken to in HTTP/2.
     pub h2c: bool,
     pub drain: Duration,
+    pub clusters: Vec<(String, Target)>,
 }
 
 impl Default for Choices {
     fn default() -> Choices {
-        Choices { workers: 1, target: None, h2c: false, drain: Duration::from_secs(5) }
+        Choices { workers: 1, target: None, h2c: false, drain: Duration::from_secs(5), clusters: Vec::new() }
     }
 }
 
@@ -65,6 +66,7 @@ impl Serving {
             process: Process::builder(module).log(sink).buffer_limit(BUFFER_LIMIT),
             configuration: configuration.as_bytes().to_vec(),
             upstream: target,
+            clusters: choices.clusters,
             lines,
             drain: choices.drain,
         })

@@ -16,6 +16,7 @@ use crate::time::Now;
 
 /// One principal that governs the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Principal {
     /// Which level it is.
     pub scope: Scope,
@@ -49,6 +50,7 @@ impl Principal {
 
 /// What a request is charged before it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reservation {
     /// Tokens of the input alone, as estimated for limits.
     pub input_tokens: u64,
@@ -60,6 +62,7 @@ pub struct Reservation {
 
 /// What a request turned out to have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Actual {
     /// Input and output tokens.
     pub tokens: u64,
@@ -71,6 +74,7 @@ pub struct Actual {
 
 /// The principals of one request, narrow to wide, and what it is to be charged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Charges {
     /// Narrow to wide: key, member, user, team, organization.
     pub principals: Vec<Principal>,
@@ -80,12 +84,14 @@ pub struct Charges {
 
 /// What was charged to one cell, and exactly where.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Held {
     cell: CellName,
     marks: Vec<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 struct Mark {
     block: BlockId,
     /// Slot, day or period.
@@ -95,8 +101,16 @@ struct Mark {
 
 /// Proof of an admission; settling consumes it, so that it cannot happen twice.
 #[derive(Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
     held: Vec<Held>,
+}
+
+impl Receipt {
+    /// Whether there is anything to settle: requests alone are charged once and for all.
+    pub fn awaits_settlement(&self) -> bool {
+        self.held.iter().any(Held::awaits_settlement)
+    }
 }
 
 /// A correction of one cell that is still to be made.

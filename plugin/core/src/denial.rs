@@ -8,6 +8,7 @@ use crate::money::{Period, Pico};
 
 /// A level of the hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Level {
     /// One API key.
     Key,
@@ -23,6 +24,7 @@ pub enum Level {
 
 /// Whose limit or budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Scope {
     /// The principal's level.
     pub level: Level,
@@ -57,6 +59,7 @@ impl Scope {
 
 /// A refusal by one principal's allowance.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Denial {
     /// Whose.
     pub scope: Scope,
@@ -68,6 +71,7 @@ pub struct Denial {
 
 /// What refused, with the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Reason {
     /// The window is full.
     LimitReached {

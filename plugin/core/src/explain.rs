@@ -24,7 +24,7 @@ pub struct Step {
 
 /// The steps in the order of refusals; the last one decides.
 pub fn explain(gateway: &Gateway, key: &str, target: &str, now: Now) -> Vec<Step> {
-    let policy = &gateway.policy;
+    let policy = &*gateway.policy.read();
     let mut steps = Vec::new();
     let mut step = |subject, outcome: String, passes| steps.push(Step { subject, outcome, passes });
     let identity = match identify(policy, key, now) {

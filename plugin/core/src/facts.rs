@@ -72,8 +72,6 @@ pub struct Facts {
     pub cost: Pico,
     /// Whether the cost rests on an estimate.
     pub estimated: bool,
-    /// It was charged before it ran.
-    pub reserved: bool,
     /// Whose budget is above its soft mark, with this request.
     pub over_soft_budget: Option<Scope>,
     /// It passed although its limits could not be checked.
@@ -117,6 +115,9 @@ impl Facts {
         if self.cost > Pico(0) {
             fields.push(("tollgate.cost", dollars(self.cost)));
         }
+        fields.extend(
+            self.over_soft_budget.map(|scope| ("tollgate.over_soft_budget", scope.name().to_string())),
+        );
         if self.usage.is_some() || self.cost > Pico(0) {
             fields.push(("tollgate.estimated", self.estimated.to_string()));
         }

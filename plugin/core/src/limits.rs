@@ -4,6 +4,7 @@ use core::num::NonZeroU64;
 
 /// What a limit counts, and over which span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 #[repr(u8)]
 pub enum Window {
     /// Requests in any 60 s.
@@ -41,6 +42,7 @@ impl Window {
 
 /// The limits of one principal; a window without one is not enforced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
     /// Requests in any 60 s: 1 to 4,294,967,295.
     pub rpm: Option<NonZeroU64>,

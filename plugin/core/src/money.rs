@@ -5,6 +5,7 @@
 /// A price in micro-dollars per million tokens is the same number of pico-dollars per token, so
 /// `tokens * price` needs no division.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Pico(pub u128);
 
 /// Pico-dollars in one US dollar.
@@ -27,6 +28,7 @@ pub struct Price {
 
 /// When a budget starts over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Period {
     /// At each full hour, UTC.
     Hour,
@@ -43,6 +45,7 @@ pub enum Period {
 
 /// A money budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Budget {
     /// No load spends more than this in a period; 0 blocks.
     pub max: Pico,

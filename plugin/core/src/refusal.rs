@@ -60,6 +60,8 @@ pub enum Refusal {
     },
     /// A limit or budget refuses.
     Denied(Box<Denial>),
+    /// Unknown here, and the fleet's keys have never been read: it may be one of them.
+    KeysUnavailable,
     /// Limits cannot be checked.
     LimitsUnavailable,
     /// The model list has no such model.
@@ -117,6 +119,7 @@ impl Refusal {
             Refusal::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
             Refusal::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
             Refusal::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
+            Refusal::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
             Refusal::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
             Refusal::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
             Refusal::Denied(denial) => denied(denial),
@@ -142,6 +145,7 @@ impl Refusal {
             Refusal::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
             Refusal::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Refusal::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Refusal::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
             Refusal::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
             Refusal::Denied(denial) => denial_message(denial),
@@ -155,7 +159,7 @@ impl Refusal {
             Refusal::Denied(denial) => {
                 denial.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
-            Refusal::LimitsUnavailable => Some((1, 1_000)),
+            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => Some((1, 1_000)),
             _ => None,
         }
     }
@@ -164,7 +168,7 @@ impl Refusal {
     pub fn should_not_retry(&self) -> bool {
         match self {
             Refusal::Denied(denial) => denial.wait.is_none_or(|wait| wait > 60 * SECOND),
-            Refusal::LimitsUnavailable => false,
+            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => false,
             _ => self.label().status < 500,
         }
     }

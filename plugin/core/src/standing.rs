@@ -11,6 +11,7 @@ use crate::time::SECOND;
 
 /// The tightest windows of one request (least remaining of the limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Standing {
     requests: Option<Tight>,
     tokens: Option<Tight>,
@@ -18,6 +19,7 @@ pub struct Standing {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 struct Tight {
     scope: Scope,
     window: Window,
@@ -106,7 +108,7 @@ impl Standing {
             add("x-tollgate-scope", tight.label());
         }
         if let Some(warning) = self.warning() {
-            add("x-tollgate-warning", String::from(warning));
+            add("x-tollgate-warning", warning);
         }
     }
 
@@ -117,13 +119,18 @@ impl Standing {
         }
     }
 
-    fn warning(&self) -> Option<&'static str> {
+    /// What is near its end; a limit's warning does not hide a budget's.
+    fn warning(&self) -> Option<String> {
         let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
-        match used.unwrap_or(0) {
+        let limit = match used.unwrap_or(0) {
             950.. => Some("near_limit"),
             800.. => Some("approaching_limit"),
-            _ if self.over_soft_budget.is_some() => Some("soft_budget_exceeded"),
             _ => None,
+        };
+        let budget = self.over_soft_budget.map(|_| "soft_budget_exceeded");
+        match (limit, budget) {
+            (Some(limit), Some(budget)) => Some(format!("{limit}, {budget}")),
+            (one, other) => one.or(other).map(String::from),
         }
     }
 }

@@ -81,7 +81,13 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn refresh(&mut self) -> Result<(), JournalError> {
-        self.journal.refresh(&mut self.cells, &mut self.teams)
+        if self.journal.is_behind(&mut self.cells)? {
+            return match self.journal.catch_up(&mut self.cells, &mut self.teams) {
+                Err(JournalError::Superseded) => Ok(()),
+                other => other,
+            };
+        }
+        Ok(())
     }
 
     fn help(&mut self) -> Result<(), JournalError> {

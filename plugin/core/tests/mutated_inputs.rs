@@ -2,62 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "support/random.rs"]
+mod random;
+
+use random::Random;
 use tollgate_core::body::{Ask, BodyError, Reader};
 use tollgate_core::gateway::Api;
 use tollgate_core::meter::{Meter, Metered, UsageStrip};
 
 const INPUTS: usize = 100_000;
-
-/// SplitMix64: the same inputs in every run.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound.max(1) as u64).unwrap()
-    }
-
-    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len())]
-    }
-
-    /// A sample with one to four damages.
-    fn mutated(&mut self, samples: &[Vec<u8>], words: &[&str]) -> Vec<u8> {
-        let mut bytes = self.pick(samples).clone();
-        for _ in 0..=self.below(4) {
-            let at = self.below(bytes.len() + 1);
-            let end = (at + self.below(24)).min(bytes.len());
-            match self.below(7) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << self.below(8),
-                1 => bytes.insert(at, u8::try_from(self.below(256)).unwrap()),
-                2 => drop(bytes.drain(at..end)),
-                3 => {
-                    let copy = bytes[at..end].to_vec();
-                    let to = self.below(bytes.len() + 1);
-                    bytes.splice(to..to, copy);
-                }
-                4 => bytes.truncate(at),
-                _ => {
-                    let word = self.pick(words).bytes();
-                    bytes.splice(at..at, word);
-                }
-            }
-        }
-        bytes
-    }
-
-    fn cut<'a>(&mut self, bytes: &'a [u8]) -> [&'a [u8]; 3] {
-        let (a, b) = (self.below(bytes.len() + 1), self.below(bytes.len() + 1));
-        [&bytes[..a.min(b)], &bytes[a.min(b)..a.max(b)], &bytes[a.max(b)..]]
-    }
-}
 
 fn read(content_type: &str, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
     let mut reader = Reader::for_head(Some(content_type), None)?;

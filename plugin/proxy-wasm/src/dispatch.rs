@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::host;
 use crate::root::Root;
 use crate::stream::Stream;
 
@@ -35,11 +36,42 @@ fn contexts<R>(call: impl FnOnce(&mut Contexts) -> Option<R>) -> Option<R> {
 }
 
 fn root<R>(id: u32, call: impl FnOnce(&mut Root) -> R) -> Option<R> {
-    contexts(|contexts| contexts.roots.get_mut(&id).map(call))
+    contexts(|contexts| {
+        let result = contexts.roots.get_mut(&id).map(call);
+        contexts.deliver(id);
+        result
+    })
 }
 
 fn stream<R>(id: u32, call: impl FnOnce(&mut Stream) -> R) -> Option<R> {
     contexts(|contexts| contexts.streams.get_mut(&id).map(|stream| call(stream)))
+}
+
+/// A callback of a request, in which a management request may be decided.
+fn request(id: u32, call: impl FnOnce(&mut Stream) -> Action) -> Action {
+    let action = contexts(|contexts| {
+        let action = contexts.streams.get_mut(&id).map(|stream| call(stream));
+        contexts.deliver(id);
+        action
+    });
+    action.unwrap_or(Action::Pause)
+}
+
+impl Contexts {
+    /// Lets streams have the answers that they wait for; one that has gone needs none. `current`: whose callback this is.
+    fn deliver(&mut self, current: u32) {
+        for root in self.roots.values() {
+            for (id, answered) in root.take_answers() {
+                let Some(stream) = self.streams.get_mut(&id) else { continue };
+                if id == current {
+                    stream.on_answered(answered);
+                } else if host::set_effective_context(id).is_ok() {
+                    stream.on_answered(answered);
+                    let _ = host::set_effective_context(current);
+                }
+            }
+        }
+    }
 }
 
 #[cfg(target_os = "wasi")]
@@ -72,9 +104,10 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     contexts(|contexts| {
         if parent == 0 {
-            contexts.roots.insert(id, Root::default());
+            contexts.roots.insert(id, Root::new(id));
         } else {
-            let stream = contexts.roots.get(&parent).map_or_else(|| Stream::new(None), Root::stream);
+            let stream =
+                contexts.roots.get(&parent).map_or_else(|| Stream::new(id, None), |root| root.stream(id));
             contexts.streams.insert(id, Box::new(stream));
         }
         Some(())
@@ -98,17 +131,17 @@ extern "C" fn proxy_on_tick(id: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(id: u32, _: usize, end_of_stream: bool) -> Action {
-    stream(id, |stream| stream.on_http_request_headers(end_of_stream)).unwrap_or(Action::Pause)
+    request(id, |stream| stream.on_http_request_headers(end_of_stream))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_body(id: u32, held: usize, end_of_stream: bool) -> Action {
-    stream(id, |stream| stream.on_http_request_body(held, end_of_stream)).unwrap_or(Action::Pause)
+    request(id, |stream| stream.on_http_request_body(held, end_of_stream))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_trailers(id: u32, _: usize) -> Action {
-    stream(id, Stream::on_http_request_trailers).unwrap_or(Action::Pause)
+    request(id, Stream::on_http_request_trailers)
 }
 
 #[unsafe(no_mangle)]
@@ -124,6 +157,12 @@ extern "C" fn proxy_on_response_body(id: u32, size: usize, end_of_stream: bool) 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_trailers(id: u32, _: usize) -> Action {
     stream(id, Stream::on_http_response_trailers).unwrap_or(Action::Continue)
+}
+
+/// The root context is the one that calls, whichever stream the call is for.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(id: u32, token: u32, _: usize, body_size: usize, _: usize) {
+    root(id, |root| root.on_http_call_response(token, body_size));
 }
 
 #[unsafe(no_mangle)]

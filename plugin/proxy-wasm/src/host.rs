@@ -16,6 +16,7 @@ const CAS_MISMATCH: u32 = 8;
 pub enum Map {
     Request = 0,
     Response = 2,
+    Callout = 6,
 }
 
 /// Buffers (`proxy_buffer_type_t`).
@@ -24,6 +25,7 @@ pub enum Map {
 pub enum Buffer {
     RequestBody = 0,
     ResponseBody = 1,
+    CalloutBody = 4,
     Configuration = 7,
 }
 
@@ -83,6 +85,20 @@ unsafe extern "C" {
         headers_size: usize,
         grpc_status: i32,
     ) -> u32;
+    fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_set_effective_context(id: u32) -> u32;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        token: *mut u32,
+    ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, by: i64) -> u32;
 }
@@ -90,6 +106,7 @@ unsafe extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
+    fn random_get(bytes: *mut u8, size: usize) -> u32;
 }
 
 /// Takes over what the host put into memory that it asked this module for.
@@ -133,6 +150,56 @@ pub fn now(support: Support) -> Now {
         support == Support::Lenient && clock_time_get(MONOTONIC, 1, &mut monotonic) == OK
     };
     Now { wall, monotonic: if has_monotonic { monotonic } else { wall } }
+}
+
+/// Bytes that nobody can guess; `None`: the host has none.
+pub fn random<const N: usize>() -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    // SAFETY: the host writes `N` bytes.
+    (unsafe { random_get(bytes.as_mut_ptr(), N) } == OK).then_some(bytes)
+}
+
+/// Lets the calls that follow be for another context. Envoy goes back to the callback's own at its end.
+pub fn set_effective_context(id: u32) -> Result<(), HostStatus> {
+    // SAFETY: no memory is involved.
+    status(unsafe { proxy_set_effective_context(id) })
+}
+
+/// A property of the stream, by the parts of its path.
+pub fn property(path: &[&str]) -> Result<Vec<u8>, HostStatus> {
+    let path = path.join("\0");
+    // SAFETY: the out-pointers are valid, and the path is read, during the call only.
+    returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
+}
+
+/// Sends a POST to a cluster; the token is in its answer. Its head has these fields besides the pseudo-headers.
+pub fn post(
+    cluster: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: &[u8],
+    timeout_millis: u32,
+) -> Result<u32, HostStatus> {
+    let mut head = vec![(":method", "POST"), (":path", path), (":authority", cluster), (":scheme", "http")];
+    head.extend_from_slice(fields);
+    let map = serialized(&head);
+    let mut token = 0;
+    // SAFETY: everything is read, and one u32 written, during the call only.
+    status(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            map.as_ptr(),
+            map.len(),
+            body.as_ptr(),
+            body.len(),
+            core::ptr::null(),
+            0,
+            timeout_millis,
+            &mut token,
+        )
+    })
+    .map(|()| token)
 }
 
 /// Asks for ticks; a host without them says no, and there are none.

@@ -8,6 +8,7 @@
 
 mod dispatch;
 mod host;
+mod manage;
 mod metrics;
 mod root;
 mod stream;

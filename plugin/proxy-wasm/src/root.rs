@@ -5,18 +5,23 @@ use std::rc::Rc;
 
 use tollgate_core::admission::{Correction, retry};
 use tollgate_core::cell::{SharedCells, Support};
+use tollgate_core::documents::Answered;
 use tollgate_core::gateway::{Gateway, Loader};
 use tollgate_core::time::Now;
 
 use crate::host::{self, Level, Shared};
+use crate::manage::Documents;
 use crate::metrics::Metrics;
 use crate::stream::Stream;
 
 /// Bytes of the configuration that are in memory at once.
 const PIECE: usize = 64 * 1024;
 
-/// How often corrections that lost too many swaps are tried again.
+/// How often corrections that lost too many swaps are tried again, and writes finished that a trapped VM left.
 const TICK_MILLIS: u32 = 1_000;
+
+/// The same where etcd is to be looked at: several times within the second in which a change is to be everywhere.
+const FLEET_TICK_MILLIS: u32 = (tollgate_core::fleet::TICK / 1_000_000) as u32;
 
 /// What the streams of one configuration share.
 pub struct Plugin {
@@ -26,6 +31,8 @@ pub struct Plugin {
     pub support: Support,
     /// Counters.
     pub metrics: Metrics,
+    /// What can change of the policy; `None`: nothing.
+    pub documents: Option<Documents>,
     corrections: Cell<Vec<Correction>>,
 }
 
@@ -58,12 +65,17 @@ impl Plugin {
 }
 
 /// The root context.
-#[derive(Default)]
 pub struct Root {
+    id: u32,
     plugin: Option<Rc<Plugin>>,
 }
 
 impl Root {
+    /// One without a configuration yet.
+    pub fn new(id: u32) -> Self {
+        Root { id, plugin: None }
+    }
+
     fn load() -> Result<Gateway, ()> {
         let mut loader = Loader::default();
         let mut start = 0;
@@ -108,25 +120,40 @@ impl Root {
             ),
         };
         host::log(level, words);
-        host::set_tick_period(TICK_MILLIS);
+        host::set_tick_period(if gateway.fleet.is_some() { FLEET_TICK_MILLIS } else { TICK_MILLIS });
+        let documents = Documents::open(&gateway, &mut SharedCells::new(Shared, support), self.id);
         self.plugin = Some(Rc::new(Plugin {
             gateway: Rc::new(gateway),
             support,
             metrics: Metrics::default(),
+            documents,
             corrections: Cell::default(),
         }));
         true
     }
 
-    /// Once every `TICK_MILLIS`, in every VM.
+    /// Once every tick period, in every VM.
     pub fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.retry_corrections();
+            plugin.tick();
         }
     }
 
+    /// The answer to a call of this context.
+    pub fn on_http_call_response(&mut self, token: u32, body_size: usize) {
+        if let Some(plugin) = &self.plugin {
+            plugin.called(token, body_size);
+        }
+    }
+
+    /// What there is to say to streams that wait.
+    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
+        self.plugin.as_ref().map(|plugin| plugin.take_answers()).unwrap_or_default()
+    }
+
     /// A stream that begins under this configuration.
-    pub fn stream(&self) -> Stream {
-        Stream::new(self.plugin.clone())
+    pub fn stream(&self, id: u32) -> Stream {
+        Stream::new(id, self.plugin.clone())
     }
 }

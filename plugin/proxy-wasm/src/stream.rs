@@ -6,8 +6,10 @@ use std::rc::Rc;
 use tollgate_core::admission::{admit, settle};
 use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::HostStatus;
+use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
 use tollgate_core::head::{Edit, Edits, Head};
+use tollgate_core::manage::Response;
 
 use crate::dispatch::Action;
 use crate::host::{self, Buffer, Map};
@@ -20,6 +22,7 @@ const PIECE: usize = 64 * 1024;
 pub struct Stream(Option<Carrier>);
 
 struct Carrier {
+    id: u32,
     plugin: Rc<Plugin>,
     exchange: Exchange,
     /// Bytes of the held request body that were read.
@@ -29,10 +32,10 @@ struct Carrier {
 
 impl Stream {
     /// A stream that has just begun; without a configuration it answers 503.
-    pub fn new(plugin: Option<Rc<Plugin>>) -> Self {
+    pub fn new(id: u32, plugin: Option<Rc<Plugin>>) -> Self {
         Stream(plugin.map(|plugin| {
             let exchange = Exchange::new(Rc::clone(&plugin.gateway));
-            Carrier { plugin, exchange, read: 0, replied: false }
+            Carrier { id, plugin, exchange, read: 0, replied: false }
         }))
     }
 }
@@ -64,6 +67,14 @@ impl Carrier {
                 }
                 Step::Answer(answer) => {
                     self.reply(&answer);
+                    return Action::Pause;
+                }
+                Step::Manage(request) => {
+                    self.plugin.manage(self.id, *request);
+                    return Action::Pause;
+                }
+                Step::Respond(response) => {
+                    self.respond(&response);
                     return Action::Pause;
                 }
             };
@@ -98,13 +109,22 @@ impl Carrier {
     }
 
     fn reply(&mut self, answer: &Answer) {
+        let mut fields = vec![("content-type", "application/json")];
+        fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
+        self.send(answer.status, &fields, &answer.body);
+    }
+
+    fn respond(&mut self, response: &Response) {
+        let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        self.send(response.status, &fields, &response.body);
+    }
+
+    fn send(&mut self, status: u16, fields: &[(&str, &str)], body: &str) {
         if self.replied {
             return;
         }
         self.replied = true;
-        let mut fields = vec![("content-type", "application/json")];
-        fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
-        if host::reply(answer.status, &fields, &answer.body).is_err() {
+        if host::reply(status, fields, body).is_err() {
             self.plugin.metrics.count("replies_failed");
         }
     }
@@ -223,6 +243,10 @@ impl Stream {
         let map = host::head(Map::Request).unwrap_or_default();
         let fields = host::fields(&map);
         let head = Head::new(&fields);
+        carrier.plugin.refresh();
+        if carrier.plugin.awaits_fleet() {
+            carrier.exchange.await_keys();
+        }
         let step = carrier.exchange.head(&head, end_of_stream, carrier.plugin.now());
         let action = carrier.carry_out(step);
         #[cfg(feature = "inject-trap")]
@@ -298,6 +322,14 @@ impl Stream {
             carrier.end(true);
         }
         Action::Continue
+    }
+
+    /// The answer that a management request has waited for.
+    pub fn on_answered(&mut self, answered: Answered) {
+        if let Some(carrier) = &mut self.0 {
+            carrier.exchange.managed(answered.response.status, answered.reason.map(Cow::Owned));
+            carrier.respond(&answered.response);
+        }
     }
 
     /// The last callback of the stream, however it ended.

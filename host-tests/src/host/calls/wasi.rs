@@ -14,6 +14,7 @@ enum Errno {
     BadFile = 8,
     Fault = 21,
     Invalid = 28,
+    Io = 29,
     NoSystemCall = 52,
 }
 
@@ -91,10 +92,20 @@ fn clock_resolution(call: &mut Call<'_>, clock: u32, resolution_at: u32) -> Answ
 /// A seeded generator and not the machine's: nothing in a filter may need secrets from its host, and a run must be
 /// repeatable.
 fn random(call: &mut Call<'_>, at: u32, size: u32) -> Answer<Errno> {
+    // As proxy-wasm-cpp-host does.
+    if size > 64 * 1024 {
+        return Ok(Errno::Invalid);
+    }
     let mut bytes = vec![0; size as usize];
-    for chunk in bytes.chunks_mut(8) {
-        let number = super::super::schedule::split_mix(&mut call.state_mut().random).to_le_bytes();
-        chunk.copy_from_slice(&number[..chunk.len()]);
+    match &mut call.state_mut().random {
+        Some(state) => {
+            for chunk in bytes.chunks_mut(8) {
+                let number = super::super::schedule::split_mix(state).to_le_bytes();
+                chunk.copy_from_slice(&number[..chunk.len()]);
+            }
+        }
+        None if getrandom::fill(&mut bytes).is_err() => return Ok(Errno::Io),
+        None => {}
     }
     call.write(at, &bytes)?;
     Ok(Errno::Success)

@@ -22,6 +22,7 @@ const BLOCK_HEADER: usize = 16;
 
 /// What a block counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Kind {
     /// Requests or tokens of a window.
     Window(Window),
@@ -31,6 +32,7 @@ pub enum Kind {
 
 /// A block within a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct BlockId {
     /// What it counts.
     pub kind: Kind,

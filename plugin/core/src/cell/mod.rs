@@ -24,6 +24,7 @@ pub const MAX_TRIES: u32 = 128;
 ///
 /// A host may identify names by a checksum only; the fingerprint tells a foreign record.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CellName {
     text: String,
     fingerprint: u64,
@@ -83,6 +84,8 @@ pub enum Trouble {
     Aliased,
     /// The record's format is not one this version reads.
     Format,
+    /// The store is elsewhere, and did not answer or refused.
+    Unreachable,
 }
 
 /// A store of cells. It owns the retry loop; what it stores is opaque to it.

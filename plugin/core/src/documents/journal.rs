@@ -26,7 +26,7 @@ use crate::policy::{Change, Document};
 pub const RING: u64 = 64;
 
 /// Bytes that a record may have: hosts copy it whole at every read.
-pub const MOST: usize = 1024 * 1024;
+pub const MOST: usize = 4 * 1024 * 1024;
 
 /// How often reading everything begins anew because too much was written meanwhile.
 const TRIES: u32 = 8;
@@ -176,23 +176,13 @@ impl Journal {
         self.superseded
     }
 
-    /// Brings the replica up to date with all that was acknowledged: for every request. One short read where nothing has
-    /// changed.
+    /// Whether the replica lacks something that was acknowledged: asked for every request, one short read. Never once another
+    /// configuration has taken over: serving goes on with what there is.
     ///
     /// # Errors
-    /// Where shared data fails; the replica stays as it is. Not [`JournalError::Superseded`]: serving goes on.
-    pub fn refresh<C: Cells>(
-        &mut self,
-        cells: &mut C,
-        replica: &mut impl Replica,
-    ) -> Result<(), JournalError> {
-        if self.superseded || read(cells, &self.epoch_name)?.number <= self.epoch {
-            return Ok(());
-        }
-        match self.catch_up(cells, replica) {
-            Err(JournalError::Superseded) => Ok(()),
-            other => other,
-        }
+    /// Where shared data fails.
+    pub fn is_behind<C: Cells>(&self, cells: &mut C) -> Result<bool, JournalError> {
+        Ok(!self.superseded && read(cells, &self.epoch_name)?.number > self.epoch)
     }
 
     /// Brings the replica up to the newest commit: before something is decided that is to be written.

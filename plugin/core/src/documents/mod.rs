@@ -8,10 +8,13 @@
 //! VM can take, and take again: the next writer and each tick finish what a writer left.
 
 pub mod audit;
+mod fleetside;
 mod journal;
+mod keeper;
 mod record;
 
 pub use journal::{Commit, Journal, MOST, RING};
+pub use keeper::{Act, Answered, Keeper};
 
 use alloc::vec::Vec;
 

@@ -43,7 +43,7 @@ impl Exchange {
 
     /// The next bytes of the answer, and whether they are the last: what of them the client is to see now.
     /// A borrowed value is `bytes` themselves, unchanged. An answer that ends with trailers has no last
-    /// bytes.
+    /// bytes: of a stream that ends so within a line, that part of a line is not seen.
     pub fn answer_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
         if let Some(meter) = &mut self.meter {
             meter.push(bytes);

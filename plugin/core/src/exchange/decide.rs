@@ -15,7 +15,7 @@ use crate::gateway::{Api, Gateway, Unmatched};
 use crate::head::{Edit, Head};
 use crate::identity::{Identity, identify};
 use crate::models;
-use crate::policy::{Mode, Target, TargetIx, Unpriced};
+use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::route;
 use crate::time::Now;
@@ -41,6 +41,9 @@ impl Exchange {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
         let path = if method == "CONNECT" { target } else { route::plain_path(target)? };
+        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
+            return Ok(step);
+        }
         let found =
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
         let Some(route::Found { route, model }) = found else {
@@ -55,11 +58,12 @@ impl Exchange {
         }
 
         let key = credential::find(&gateway.credentials, head, target)?;
-        let identity = identify(&gateway.policy, key, now)?;
+        let policy = gateway.policy.read();
+        let identity = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
         self.facts.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
-            return Ok(match models::answer(&gateway.policy, &identity, head, path) {
+            return Ok(match models::answer(&policy, &identity, head, path) {
                 Ok(answer) => self.answer(answer),
                 Err(refusal) => self.refuse_always(&refusal),
             });
@@ -69,9 +73,9 @@ impl Exchange {
 
         let upgrades = method == "CONNECT" || head.all("upgrade").next().is_some();
         if upgrades || !reads_body(route.api) {
-            let (ix, target) = named_target(gateway, route.target, model.as_deref(), None)?;
+            let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
             let known = if upgrades { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
-            return self.govern(gateway, &identity, ix, target, known);
+            return self.govern(gateway, &policy, &identity, ix, target, known);
         }
         if end_of_stream {
             return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
@@ -110,11 +114,17 @@ impl Exchange {
         if matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
             self.ask_for_usage(&ask, announced);
         }
-        let decided = identify(&gateway.policy, &key, now).and_then(|identity| {
-            let (ix, target) = named_target(&gateway, target, model.as_deref(), ask.model.as_deref())?;
-            self.govern(&gateway, &identity, ix, target, Known::Body(&ask))
+        let policy = gateway.policy.read();
+        let found = identify(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
+        let decided = found.and_then(|identity| {
+            let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
+            self.govern(&gateway, &policy, &identity, ix, target, Known::Body(&ask))
         });
         decided.unwrap_or_else(|refusal| self.refuse(refusal))
+    }
+
+    fn unknown(&self, refusal: Refusal) -> Refusal {
+        if self.awaits_keys && refusal == Refusal::InvalidKey { Refusal::KeysUnavailable } else { refusal }
     }
 
     /// Streams of these APIs report usage on request only.
@@ -131,13 +141,14 @@ impl Exchange {
     fn govern(
         &mut self,
         gateway: &Gateway,
+        policy: &Policy,
         identity: &Identity<'_>,
         ix: TargetIx,
         target: &Target,
         known: Known<'_>,
     ) -> Result<Step, Refusal> {
         let granted = |name: &str| {
-            let found = gateway.policy.target(name);
+            let found = policy.target(name);
             found
                 .filter(|(ix, target)| identity.levels().reach(*ix, target).is_granted())
                 .map(|(_, target)| target)
@@ -163,7 +174,7 @@ impl Exchange {
         if budgeted {
             let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
             for target in &named {
-                if target.price.is_none() && gateway.policy.unpriced == Unpriced::Deny {
+                if target.price.is_none() && policy.unpriced == Unpriced::Deny {
                     return Err(Refusal::UnpricedTarget { target: target.name.clone() });
                 }
                 if hidden && target.max_input_tokens.is_none() {
@@ -200,15 +211,16 @@ fn content_encoding(head: &Head<'_>) -> Result<Option<String>, Refusal> {
 }
 
 /// The one target that route, path and body name.
-fn named_target<'g>(
-    gateway: &'g Gateway,
+fn named_target<'p>(
+    policy: &'p Policy,
     of_route: Option<TargetIx>,
     of_path: Option<&str>,
     of_body: Option<&str>,
-) -> Result<(TargetIx, &'g Target), Refusal> {
+) -> Result<(TargetIx, &'p Target), Refusal> {
     if let Some(ix) = of_route {
-        let target = gateway.policy.targets.get(ix.0).ok_or(Refusal::ModelRequired)?;
-        return Ok((ix, target));
+        // It was there when the route was read, and may be gone since.
+        let gone = || Refusal::TargetNotAllowed { target: policy.targets.name(ix.0).into() };
+        return Ok((ix, policy.targets.get(ix.0).ok_or_else(gone)?));
     }
     let name = match (of_path, of_body) {
         (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
@@ -217,5 +229,5 @@ fn named_target<'g>(
         (Some(name), _) | (None, Some(name)) => name,
         (None, None) => return Err(Refusal::ModelRequired),
     };
-    gateway.policy.target(name).ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
+    policy.target(name).ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
 }

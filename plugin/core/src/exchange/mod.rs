@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! head() -> Hold | Admit | Forward | Answer        body(), trailers() -> the same
+//! head(), body() -> Manage: the adapter has it decided and says so with managed()
 //! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
 //! answer_head() -> edits of the answer             answer_body() -> what of it the client sees
 //! end() -> the settlement, once
@@ -9,6 +10,7 @@
 
 mod answer;
 mod decide;
+mod managed;
 mod outcome;
 mod reserve;
 mod settle;
@@ -24,6 +26,8 @@ use crate::cell::CellsError;
 use crate::facts::Facts;
 use crate::gateway::{Api, Gateway, OnTrouble};
 use crate::head::{Edits, Head};
+use crate::manage;
+use crate::manage::intake::{Intake, TooLarge};
 use crate::meter::{Meter, UsageStrip};
 use crate::money::Price;
 use crate::policy::TargetIx;
@@ -48,6 +52,10 @@ pub enum Step {
     },
     /// Answer it here.
     Answer(Answer),
+    /// Decide it with [`crate::manage::decide`], answer it, and report to [`Exchange::managed`].
+    Manage(Box<manage::Request>),
+    /// Answer it here as the management API does.
+    Respond(manage::Response),
 }
 
 /// An answer by the gateway itself.
@@ -71,6 +79,8 @@ pub struct Exchange {
     api: Api,
     /// Refusals are recorded only.
     shadow: bool,
+    /// A key that is not known may be one of the fleet's, which was never read.
+    awaits_keys: bool,
     /// What will be changed when the request is sent on.
     edits: Edits,
     body_edit: Option<BodyEdit>,
@@ -92,6 +102,10 @@ enum Stage {
     Fresh,
     /// The body decides; held back.
     Body(Box<Pending>),
+    /// A management request whose body is still coming.
+    Intake(Box<Intake>),
+    /// It is being decided, or kept.
+    Managing,
     /// The cells are being asked.
     Admitting,
     /// Sent on; the receipt, if it was charged.
@@ -115,6 +129,12 @@ struct Pending {
 }
 
 impl Exchange {
+    /// Says before the head comes that the fleet's keys were never read: then a key that is not known here is no
+    /// reason for a 401, which clients take to be final.
+    pub fn await_keys(&mut self) {
+        self.awaits_keys = true;
+    }
+
     /// A stream that has just begun.
     pub fn new(gateway: Rc<Gateway>) -> Self {
         Exchange {
@@ -124,6 +144,7 @@ impl Exchange {
             standing: Standing::default(),
             api: Api::Plain,
             shadow: false,
+            awaits_keys: false,
             edits: Edits::new(),
             body_edit: None,
             reservation: Reservation::default(),
@@ -138,7 +159,7 @@ impl Exchange {
 
     /// Whether the request is still undecided: every callback of its stream is to pause.
     pub fn is_held(&self) -> bool {
-        matches!(self.stage, Stage::Body(_) | Stage::Admitting)
+        matches!(self.stage, Stage::Body(_) | Stage::Admitting | Stage::Intake(_) | Stage::Managing)
     }
 
     /// What is known about the request, for logs and metrics.
@@ -158,6 +179,13 @@ impl Exchange {
 
     /// The next bytes of the request's body, and whether they are the last.
     pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Now) -> Step {
+        if let Stage::Intake(intake) = &mut self.stage {
+            return match intake.body(bytes) {
+                Err(TooLarge) => self.too_large(),
+                Ok(()) if end_of_stream => self.take_in(),
+                Ok(()) => Step::Hold,
+            };
+        }
         let Stage::Body(pending) = &mut self.stage else {
             return if self.is_held() {
                 Step::Hold

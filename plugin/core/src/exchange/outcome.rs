@@ -15,7 +15,6 @@ const IDENTITY: [&str; 5] =
 
 impl Exchange {
     pub(super) fn forward(&mut self, receipt: Option<Receipt>) -> Step {
-        self.facts.reserved = receipt.is_some();
         self.stage = Stage::Running(receipt);
         if self.facts.decision == Decision::Undecided {
             self.facts.decision = Decision::Allowed;

@@ -12,7 +12,7 @@ use crate::json::node::Node;
 use crate::policy::finding::{Finding, Problem, Report};
 use crate::policy::load::{Fields, PolicyFields, Reading};
 use crate::policy::value::{Count, Value};
-use crate::policy::{Mode, Policy};
+use crate::policy::{Live, Mode};
 
 const FIELDS: &[&str] = &[
     "policy",
@@ -177,7 +177,7 @@ impl GatewayFields {
     }
 
     fn gateway(self, report: &mut Report) -> Gateway {
-        let policy: Policy = self.policy.assembly.finish("/policy", report);
+        let policy = Live::new(self.policy.assembly.finish("/policy", report));
         Gateway {
             policy,
             credentials: self.credentials.unwrap_or_else(defaults::credentials),

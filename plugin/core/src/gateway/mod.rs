@@ -11,14 +11,14 @@ pub use load::{Loader, MAX_BODY, PREFIX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::policy::{Mode, Policy, TargetIx};
+use crate::policy::{Live, Mode, TargetIx};
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
 /// providers' own paths.
 #[derive(Debug)]
 pub struct Gateway {
-    /// The index.
-    pub policy: Policy,
+    /// The index; it changes under requests in flight.
+    pub policy: Live,
     /// Where a key is looked for. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: Vec<CredentialPlace>,
     /// First match wins. Default: the providers' own paths.

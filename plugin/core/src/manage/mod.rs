@@ -13,6 +13,7 @@ pub mod audit;
 mod body;
 mod desk;
 mod etag;
+pub mod intake;
 mod keys;
 mod me;
 mod members;
@@ -47,7 +48,7 @@ use crate::policy::{Change, Policy};
 use crate::time::Now;
 
 /// A management request, its body whole.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     /// HTTP method.
     pub method: String,

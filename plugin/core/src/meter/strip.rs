@@ -1,7 +1,9 @@
-//! Takes out of an OpenAI stream the extra chunk that our `include_usage` brought.
+//! Takes out of an OpenAI stream what our `include_usage` brought: the extra chunk, and the null in all others.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ops::Range;
 
 use crate::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
 
@@ -14,7 +16,8 @@ const NAME_BYTES: usize = 8;
 /// The deepest nesting of the chunk; one that is deeper is none of ours.
 const MAX_DEPTH: usize = 64;
 
-/// Lets a stream pass but for events whose `choices` are empty and whose `usage` is an object.
+/// Lets a stream pass but for events whose `choices` are empty and whose `usage` is an object, and for the
+/// member `"usage": null` of others: OpenAI's API reference has both only where usage was asked for.
 ///
 /// An event is held back until it is whole, so that it goes or stays as one; a client can do nothing
 /// with a part of an event. One of more than 8 KiB is none of ours and passes as it comes.
@@ -101,29 +104,67 @@ impl UsageStrip {
     }
 
     fn event_ends(&mut self, out: &mut Vec<u8>) {
-        self.dropped = !self.passing && is_extra(&self.held);
-        if !self.dropped {
-            out.extend_from_slice(&self.held);
+        let verdict = if self.passing { Verdict::Stays } else { judge(&self.held) };
+        self.dropped = verdict == Verdict::Goes;
+        match verdict {
+            Verdict::Goes => {}
+            Verdict::Stays => out.extend_from_slice(&self.held),
+            Verdict::Without(range) => {
+                out.extend_from_slice(self.held.get(..range.start).unwrap_or_default());
+                out.extend_from_slice(self.held.get(range.end..).unwrap_or_default());
+            }
         }
         self.held.clear();
         self.passing = false;
     }
 }
 
-/// Whether an event is the extra chunk.
-fn is_extra(event: &[u8]) -> bool {
+/// What becomes of an event.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stays,
+    /// It is the extra chunk.
+    Goes,
+    /// It stays without these bytes.
+    Without(Range<usize>),
+}
+
+fn judge(event: &[u8]) -> Verdict {
     if memchr::memmem::find(event, b"\"usage").is_none() {
-        return false;
+        return Verdict::Stays;
     }
     let (mut lexer, mut chunk) = (Lexer::new(MAX_DEPTH), Chunk::default());
+    let (mut start, mut data_at, mut data_lines) = (0, 0, 0);
     for line in event.split(|byte| matches!(byte, b'\r' | b'\n')) {
-        if let Some(data) = line.strip_prefix(b"data:")
-            && lexer.push(data, &mut chunk).is_err()
-        {
-            return false;
+        if let Some(data) = line.strip_prefix(b"data:") {
+            data_at = start + line.len() - data.len();
+            data_lines += 1;
+            if lexer.push(data, &mut chunk).is_err() {
+                return Verdict::Stays;
+            }
         }
+        start += line.len() + 1;
     }
-    lexer.finish(&mut chunk).is_ok() && chunk.no_choices && chunk.usage
+    if lexer.finish(&mut chunk).is_err() {
+        return Verdict::Stays;
+    }
+    match chunk.null {
+        Some(null) if data_lines == 1 => {
+            let data = event.get(data_at..).unwrap_or_default();
+            Verdict::Without(null.start + data_at..null.end + comma_after(data, &null) + data_at)
+        }
+        _ if chunk.no_choices && chunk.usage => Verdict::Goes,
+        _ => Verdict::Stays,
+    }
+}
+
+/// The bytes up to and with the comma that a first member leaves behind; others took the one before along.
+fn comma_after(data: &[u8], member: &Range<usize>) -> usize {
+    let (own, rest) =
+        (data.get(member.clone()).unwrap_or_default(), data.get(member.end..).unwrap_or_default());
+    let space = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let took_one = own.trim_ascii_start().starts_with(b",");
+    if !took_one && rest.get(space) == Some(&b',') { space + 1 } else { 0 }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,25 +175,40 @@ enum Member {
     Usage,
 }
 
+/// What the members of a chunk are.
 #[derive(Debug, Default)]
 struct Chunk {
     member: Member,
     no_choices: bool,
     usage: bool,
+    /// `usage` is null: from where the member before it ends to where it ends itself.
+    null: Option<Range<usize>>,
+    reached: usize,
+    /// Where the last member ended, or the object opened.
+    before: usize,
 }
 
-/// The chunk has choices, or no usage.
-struct Kept;
-
 impl Visitor for Chunk {
-    type Stop = Kept;
+    type Stop = Infallible;
 
-    fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Kept> {
-        match (depth, self.member, kind) {
-            (1, Member::Choices, Container::Array) => self.no_choices = true,
-            (1, Member::Usage, Container::Object) => self.usage = true,
-            (1, Member::Choices | Member::Usage, _) | (2, Member::Choices, _) => return Err(Kept),
+    fn reached(&mut self, offset: u64) {
+        self.reached = usize::try_from(offset).unwrap_or(usize::MAX);
+    }
+
+    fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
+        match (depth, self.member) {
+            (0, _) => self.before = self.reached,
+            (1, Member::Choices) => self.no_choices = kind == Container::Array,
+            (1, Member::Usage) => self.usage = kind == Container::Object,
+            (2, Member::Choices) => self.no_choices = false,
             _ => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, depth: usize, _: Container) -> Result<(), Infallible> {
+        if depth == 1 {
+            self.before = self.reached;
         }
         Ok(())
     }
@@ -161,7 +217,7 @@ impl Visitor for Chunk {
         if depth == 1 { NAME_BYTES } else { 0 }
     }
 
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Kept> {
+    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Infallible> {
         if depth == 1 {
             self.member = match name.text {
                 "choices" if name.whole => Member::Choices,
@@ -176,10 +232,16 @@ impl Visitor for Chunk {
         0
     }
 
-    fn scalar(&mut self, depth: usize, _: Scalar<'_>) -> Result<(), Kept> {
-        match (depth, self.member) {
-            (1 | 2, Member::Choices) | (1, Member::Usage) => Err(Kept),
-            _ => Ok(()),
+    fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Infallible> {
+        match (depth, self.member, value) {
+            (1, Member::Usage, Scalar::Null) => self.null = Some(self.before..self.reached),
+            (1, Member::Usage, _) => self.usage = false,
+            (1 | 2, Member::Choices, _) => self.no_choices = false,
+            _ => {}
         }
+        if depth == 1 {
+            self.before = self.reached;
+        }
+        Ok(())
     }
 }

@@ -36,9 +36,7 @@ impl Policy {
         if failed {
             self.cut(before);
         } else {
-            for (section, position, row) in rows {
-                self.replace(section, position, row);
-            }
+            self.put_all(rows);
             self.unpriced = change.unpriced.unwrap_or(self.unpriced);
         }
         self.release_keys(&keys);
@@ -53,23 +51,34 @@ impl Policy {
     /// # Errors
     /// Every finding, if one of them is an error.
     pub fn try_change(&mut self, change: &Change) -> Result<Vec<Finding>, Vec<Finding>> {
+        self.try_change_with(change, |_| ()).map(|((), warnings)| warnings)
+    }
+
+    /// The same, with a look at the policy as it would be. A change that is malformed is not shown.
+    ///
+    /// # Errors
+    /// As [`Policy::try_change`].
+    pub fn try_change_with<R>(
+        &mut self,
+        change: &Change,
+        look: impl FnOnce(&Policy) -> R,
+    ) -> Result<(R, Vec<Finding>), Vec<Finding>> {
         let before = self.extent();
         let mut report = Report::default();
         let (rows, order) = self.read_edits(change, &mut report);
         let keys = keys_among(&rows);
         let malformed = report.has_errors();
+        let unpriced = self.unpriced;
         let mut reach = Reach::default();
         rows.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
-        let undo: Vec<Placed> = rows
-            .into_iter()
-            .map(|(section, position, row)| (section, position, self.replace(section, position, row)))
-            .collect();
+        let undo = self.put_all(rows);
+        self.unpriced = change.unpriced.unwrap_or(unpriced);
         undo.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
         reach.settle();
         Check::new(self, &order, "", &mut report).reach(&reach);
-        for (section, position, row) in undo.into_iter().rev() {
-            self.replace(section, position, row);
-        }
+        let seen = (!malformed).then(|| look(self));
+        self.put_all(undo.into_iter().rev());
+        self.unpriced = unpriced;
         let has_errors = report.has_errors();
         let mut findings = report.finish();
         if has_errors && !malformed {
@@ -78,11 +87,19 @@ impl Policy {
         }
         self.cut(before);
         self.release_keys(&keys);
-        if findings.iter().any(|finding| finding.severity == Severity::Error) {
-            Err(findings)
-        } else {
-            Ok(findings)
+        match seen {
+            Some(seen) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
+                Ok((seen, findings))
+            }
+            _ => Err(findings),
         }
+    }
+
+    /// Puts each in its place, one after another; what was there, in the same order.
+    fn put_all(&mut self, rows: impl IntoIterator<Item = Placed>) -> Vec<Placed> {
+        rows.into_iter()
+            .map(|(section, position, row)| (section, position, self.replace(section, position, row)))
+            .collect()
     }
 
     fn errors_in(&self, reach: &Reach) -> Vec<Finding> {

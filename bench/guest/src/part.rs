@@ -1,0 +1,112 @@
+//! The parts.
+
+use std::hint::black_box;
+
+use memchr::memmem;
+use serde::Deserialize;
+use tollgate_core::body::RequestScanner;
+use tollgate_core::gateway::Gateway;
+use tollgate_core::key;
+use tollgate_core::time::Now;
+
+use crate::host;
+
+/// One part of a request's way.
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The request's head, read once.
+    Head,
+    /// Both clocks.
+    Clocks,
+    /// SHA-256 of a key.
+    Digest(String),
+    /// The key of a digest in the index.
+    LookUp(tollgate_core::policy::Digest),
+    /// The request's body, read once.
+    Body,
+    /// Reading the request's body, and going through it as the gate does.
+    Scan,
+    /// Reading the request's body, and a typed parse of the fields that the gate reads.
+    TypedRequest,
+    /// Reading one record of shared data and writing it back.
+    Cell(String, usize),
+    /// Taking a header out.
+    Remove(String),
+    /// Giving a header a value.
+    Replace(String, String),
+    /// The response's body, read once.
+    AnswerBody,
+    /// Reading the response's body, and a typed parse from its last `"usage"` on.
+    Tail,
+    /// Reading the response's body, and searching it for `"usage"`.
+    Search,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "what is measured is that they are parsed")]
+struct Request<'a> {
+    model: &'a str,
+    stream: Option<bool>,
+    max_tokens: Option<u64>,
+    max_completion_tokens: Option<u64>,
+    n: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "what is measured is that they are parsed")]
+struct Usage {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    prompt_tokens_details: Option<Cached>,
+}
+
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "what is measured is that they are parsed")]
+struct Cached {
+    cached_tokens: Option<u64>,
+}
+
+const ALL: usize = usize::MAX >> 1;
+
+impl Part {
+    pub fn run(&self, gateway: Option<&Gateway>) {
+        match self {
+            Part::Head => drop(black_box(host::head())),
+            Part::Clocks => _ = black_box(host::clocks()),
+            Part::Digest(key) => _ = black_box(key::digest(black_box(key).as_bytes())),
+            Part::LookUp(digest) => {
+                let now = Now { wall: 0, monotonic: 0 };
+                let found = gateway.and_then(|gateway| gateway.policy.key_by_digest(black_box(digest), now));
+                assert!(black_box(found).is_some(), "the key is in the index");
+            }
+            Part::Body => drop(black_box(host::buffer(host::REQUEST_BODY, ALL))),
+            Part::Scan => {
+                let mut scanner = RequestScanner::default();
+                let pushed = scanner.push(&host::buffer(host::REQUEST_BODY, ALL));
+                assert!(pushed.is_ok() && black_box(scanner.finish()).is_ok(), "the body is sound");
+            }
+            Part::TypedRequest => {
+                let body = host::buffer(host::REQUEST_BODY, ALL);
+                let request: Result<Request<'_>, _> = serde_json::from_slice(&body);
+                assert!(black_box(request).is_ok(), "the body is sound");
+            }
+            Part::Cell(name, size) => host::swap(name, *size),
+            Part::Remove(name) => host::remove(name),
+            Part::Replace(name, value) => host::replace(name, value),
+            Part::AnswerBody => drop(black_box(host::buffer(host::RESPONSE_BODY, ALL))),
+            Part::Tail => {
+                let body = host::buffer(host::RESPONSE_BODY, ALL);
+                let tail = memmem::rfind(&body, b"\"usage\":").and_then(|at| body.get(at + 8..));
+                let usage = serde_json::Deserializer::from_slice(tail.unwrap_or_default())
+                    .into_iter::<Usage>()
+                    .next();
+                assert!(black_box(usage).is_some_and(|usage| usage.is_ok()), "the answer has its usage");
+            }
+            Part::Search => {
+                let body = host::buffer(host::RESPONSE_BODY, ALL);
+                black_box(memmem::find(&body, b"\"usage\""));
+            }
+        }
+    }
+}

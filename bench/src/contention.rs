@@ -1,0 +1,33 @@
+//! Many VMs that all write the same cells.
+
+use std::thread;
+use std::time::Instant;
+
+use serde_json::Value;
+use tollgate_host::host::Vm;
+
+use crate::piece::Piece;
+use crate::way::{self, Call};
+
+/// Requests of each VM in one batch.
+const EACH: u32 = 500;
+
+/// That many VMs, each on a thread of its own, with one key's requests.
+///
+/// # Panics
+/// If a VM does not start.
+pub fn piece(gateway: &Value, vms: u32) -> Piece {
+    let process = way::process(way::filter(), gateway);
+    let mut workers: Vec<Vm> = (0..vms).map(|_| way::vm(&process)).collect();
+    let call = Call::bodyless();
+    Piece::new(format!("{vms} VMs on one key"), vms * EACH, move || {
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for vm in &mut workers {
+                let call = &call;
+                scope.spawn(move || (0..EACH).for_each(|_| call.once(vm)));
+            }
+        });
+        began.elapsed()
+    })
+}

@@ -1,0 +1,126 @@
+//! Gateways that share an etcd.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use tollgate_host::provision;
+use tollgate_host::upstream::Upstream;
+
+use crate::client::{self, Connection, Request, Response};
+use crate::envoy::{Envoy, Folder};
+use crate::gateway::{WORKERS, filter};
+use crate::shipped::{self, Protocol, Site};
+use crate::world::digest;
+
+/// The tokens of the users in [`policy`].
+pub fn token(user: &str) -> String {
+    format!("tg-test-{user}")
+}
+
+/// A gateway configuration for a fleet: `acme` with the team `search`, its admin `ada`, and developers `bob` and
+/// `eve`; `root` is the platform's admin. Their tokens are [`token`].
+pub fn configuration() -> Value {
+    let user = |name: &str| json!({"name": name, "tokens": [digest(&token(name))]});
+    let mut root = user("root");
+    root["role"] = json!("platform_admin");
+    json!({
+        "fleet": {"cluster": "etcd"},
+        "policy": {
+            "version": 1,
+            "targets": {"gpt-5-mini": {}},
+            "organizations": {"acme": {
+                "name": "Acme",
+                "access": {"targets": ["gpt-5-mini"]},
+                "members": {"ada": "org_member", "bob": "org_member", "eve": "org_member"},
+            }},
+            "users": {"root": root, "ada": user("ada"), "bob": user("bob"), "eve": user("eve")},
+            "teams": {"search": {
+                "organization": "acme",
+                "name": "Search",
+                "limits": {"rpm": 100_000},
+                "self_service": {"enabled": true, "max_keys_per_user": 3},
+                "members": {"ada": "team_admin", "bob": "team_developer", "eve": "team_developer"},
+            }},
+        }
+    })
+}
+
+/// One gateway of a fleet, before an upstream of its own.
+#[derive(Debug)]
+pub struct Member {
+    /// The process.
+    pub envoy: Envoy,
+    /// What it lets through.
+    pub upstream: Upstream,
+    program: PathBuf,
+    configuration: Value,
+    etcd: SocketAddr,
+}
+
+impl Member {
+    /// With this configuration and this etcd; `None`, after saying so aloud, where Envoy cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not start.
+    pub fn start(configuration: &Value, etcd: SocketAddr) -> Option<Self> {
+        let program = provision::require(provision::envoy())?;
+        let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
+        let envoy = run(&program, configuration, &upstream, etcd);
+        Some(Self { envoy, upstream, program, configuration: configuration.clone(), etcd })
+    }
+
+    /// Ends Envoy at once, as a crash does, and starts it anew with the configuration that it was started with.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not start.
+    pub fn crash(&mut self) {
+        self.envoy.kill();
+        self.envoy = run(&self.program, &self.configuration, &self.upstream, self.etcd);
+    }
+
+    /// A connection that is kept.
+    pub fn connect(&self) -> Connection {
+        Connection::open(self.envoy.address())
+    }
+
+    /// One request on a connection of its own.
+    pub fn request(&self, request: &Request) -> Response {
+        client::request(self.envoy.address(), request)
+    }
+
+    /// One request to the management API, signed in as this user.
+    pub fn manage(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> Response {
+        self.request(&manage(user, method, path, body))
+    }
+}
+
+/// A request to the management API, signed in as this user.
+pub fn manage(user: &str, method: &str, path: &str, body: Option<&Value>) -> Request {
+    let request = Request::new(method, &format!("/tollgate/v1{path}")).bearer(&token(user));
+    match body {
+        Some(body) if method == "PATCH" => {
+            request.header("content-type", "application/merge-patch+json").body(body.to_string())
+        }
+        Some(body) => request.header("content-type", "application/json").body(body.to_string()),
+        None => request,
+    }
+}
+
+fn run(program: &std::path::Path, configuration: &Value, upstream: &Upstream, etcd: SocketAddr) -> Envoy {
+    let site = Site {
+        module: filter(&[]),
+        configuration: Some(configuration.to_string()),
+        upstream: upstream.addr(),
+        protocol: Protocol::Http1,
+    };
+    let folder = Folder::new();
+    shipped::lay_out(folder.path(), &site);
+    shipped::add_etcd(folder.path(), &site, etcd);
+    let envoy = Envoy::run(program, folder, WORKERS);
+    let refused = envoy.stat("extension_config_discovery.http_filter.tollgate.update_rejected");
+    assert_eq!(refused, 0, "the filter refuses the configuration:\n{}", envoy.log());
+    envoy
+}

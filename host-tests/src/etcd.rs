@@ -1,0 +1,111 @@
+//! A fleet's etcd, as the command reaches it: the core's operations, carried by HTTP.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::Request;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use tokio::runtime::{self, Runtime};
+use tollgate_core::fleet::{Call, Keys, Login, Operation, Progress, Talk, Trouble};
+
+use crate::serve::{Target, TargetError};
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(10);
+
+/// One etcd, and who we are there.
+pub struct Etcd {
+    runtime: Runtime,
+    target: Target,
+    login: Login,
+    keys: Keys,
+}
+
+/// Why an etcd cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum EtcdError {
+    /// The URL is not one that is spoken, or https has no certificates.
+    #[error("--fleet: {0}")]
+    Target(#[from] TargetError),
+    /// The file with user and password cannot be read.
+    #[error("{}: {error}", path.display())]
+    LoginFile {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// It holds something else.
+    #[error("{}: expected one line `user:password`", .0.display())]
+    Login(PathBuf),
+    /// No threads, no sockets.
+    #[error("the system: {0}")]
+    System(#[from] io::Error),
+}
+
+impl Etcd {
+    /// Reached at this URL; its keys begin with `prefix`. `login`: a file with `user:password`.
+    ///
+    /// # Errors
+    /// What is wrong with the URL or the file.
+    pub fn new(url: &str, prefix: &str, login: Option<&Path>) -> Result<Etcd, EtcdError> {
+        let target = Target::parse(url)?;
+        let login = match login {
+            None => Login::default(),
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| EtcdError::LoginFile { path: path.to_owned(), error })?;
+                let user =
+                    text.trim_end().split_once(':').ok_or_else(|| EtcdError::Login(path.to_owned()))?;
+                Login::new(Some(user))
+            }
+        };
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        // Looked up once, so that missing certificates are said now.
+        target.client()?;
+        Ok(Etcd { runtime, target, login, keys: Keys::new(prefix) })
+    }
+
+    /// The names of its keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Carries an operation to its end.
+    ///
+    /// # Errors
+    /// What ended it.
+    pub fn run<O: Operation>(&mut self, operation: O) -> Result<O::Output, Trouble> {
+        let mut talk = Talk::new(operation, &self.login);
+        loop {
+            let call = talk.call(&self.login);
+            let (status, body) = self.call(call);
+            match talk.answer(&mut self.login, status, &body)? {
+                Progress::More => {}
+                Progress::Done(output) => return Ok(output),
+            }
+        }
+    }
+
+    /// Makes one call: status and body; status 0 where there is no answer.
+    pub fn call(&self, call: Call) -> (u16, Bytes) {
+        let answered = async {
+            let body = Full::new(Bytes::from(call.body)).map_err(|never| match never {}).boxed();
+            let mut request = Request::post(self.target.uri(call.path.as_bytes()).ok()?).body(body).ok()?;
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if let Some(token) = call.token {
+                let mut token = HeaderValue::from_str(&token).ok()?;
+                token.set_sensitive(true);
+                request.headers_mut().insert(AUTHORIZATION, token);
+            }
+            let response = self.target.client().ok()?.request(request).await.ok()?;
+            let status = response.status().as_u16();
+            Some((status, response.into_body().collect().await.ok()?.to_bytes()))
+        };
+        let answered = async { tokio::time::timeout(CALL, answered).await.ok().flatten() };
+        self.runtime.block_on(answered).unwrap_or_default()
+    }
+}

@@ -1,0 +1,149 @@
+//! A running etcd with one member.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Longest time for a start.
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+/// A process with a folder for its data. Both end with this value.
+#[derive(Debug)]
+pub struct Etcd {
+    program: PathBuf,
+    folder: PathBuf,
+    address: SocketAddr,
+    process: Child,
+}
+
+impl Etcd {
+    /// Starts it on a port that the system chooses; `None`, after saying so aloud, where it cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn start() -> Option<Etcd> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let program = super::require(super::etcd())?;
+        let name = format!("tollgate-etcd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        // Restarts need the same port, so it is chosen first. Nobody else is given it soon after.
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .unwrap_or_else(|error| panic!("a port: {error}"));
+        let process = run(&program, &folder, address).unwrap_or_else(|error| panic!("etcd: {error}"));
+        let mut etcd = Etcd { program, folder, address, process };
+        etcd.wait();
+        Some(etcd)
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The same as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it at once, as a crash does.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Starts it again, on the same port and with the same data.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.kill();
+        self.process =
+            run(&self.program, &self.folder, self.address).unwrap_or_else(|error| panic!("{error}"));
+        self.wait();
+    }
+
+    /// Stops its work without closing a connection, as a machine that hangs.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Ends a [`Etcd::freeze`].
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// All bytes that it has written: its log and its data.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut all = Vec::new();
+        let mut folders = vec![self.folder.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+                if entry.path().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    // A file that is renamed meanwhile.
+                    all.extend(fs::read(entry.path()).unwrap_or_default());
+                }
+            }
+        }
+        all
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(process) = Pid::from_raw(self.process.id().cast_signed()) {
+            // It may have ended by itself.
+            let _ = kill_process(process, signal);
+        }
+    }
+
+    fn wait(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        // It listens once it has a leader.
+        while TcpStream::connect(self.address).is_err() {
+            let ended = matches!(self.process.try_wait(), Ok(Some(_)));
+            assert!(!ended && Instant::now() < end, "etcd does not start:\n{}", self.log());
+            thread::sleep(POLL);
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn run(program: &std::path::Path, folder: &std::path::Path, address: SocketAddr) -> io::Result<Child> {
+    let log = File::options().create(true).append(true).open(folder.join("log"))?;
+    Command::new(program)
+        .current_dir(folder)
+        .args(["--data-dir", "data", "--log-level", "warn"])
+        .args([
+            format!("--listen-client-urls=http://{address}"),
+            format!("--advertise-client-urls=http://{address}"),
+        ])
+        // Nobody joins it.
+        .arg("--listen-peer-urls=http://127.0.0.1:0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+}

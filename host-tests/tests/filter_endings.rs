@@ -1,0 +1,219 @@
+//! However a call ends: it is settled once, by what it used, and a trap leaves what was charged.
+
+mod filtered;
+
+use filtered::{CACHED, CHAT, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
+use serde_json::json;
+use tollgate_host::host::{Effect, Ending, StreamId, When};
+
+const STREAM: &str = "text/event-stream";
+const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;
+
+fn estimate(body: &[u8]) -> (u64, u128) {
+    let bytes = body.len() as u64;
+    (bytes.div_ceil(4) + 100, u128::from(bytes + 64) * INPUT + 100 * OUTPUT)
+}
+
+#[test]
+fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
+    let mut filter = Filtered::new(&roomy());
+    let mut charged = (0, 0);
+    // A client that has read the last event may go before the host tells the end.
+    for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
+        for told in [true, false] {
+            let (stream, _) = filter.admitted(CHAT, &chat(100, false));
+            filter.answers(stream, "200", "application/json");
+            filter.more(stream, ANSWER, told);
+            let closed = filter.close(stream, &ending);
+            charged = (charged.0 + 120, charged.1 + 60 * INPUT + 40 * CACHED + 20 * OUTPUT);
+            assert_eq!(filter.charged(), charged, "{ending:?}");
+            let facts = [
+                "team",
+                "key",
+                "target",
+                "input_tokens",
+                "output_tokens",
+                "cached_tokens",
+                "cost",
+                "estimated",
+            ];
+            let seen = facts.map(|name| logged(&closed, name).unwrap_or("-"));
+            assert_eq!(seen, ["blue", "laptop", "small", "100", "20", "40", "0.000264", "false"]);
+        }
+    }
+    assert_eq!(filter.metric("settled"), 8);
+    for (name, value) in
+        [("tokens_input", 800), ("tokens_output", 160), ("tokens_cached", 320), ("estimated", 0)]
+    {
+        assert_eq!(filter.metric(name), value, "{name}");
+    }
+}
+
+#[test]
+fn what_breaks_off_costs_the_input_and_the_output_seen() {
+    let mut filter = Filtered::new(&roomy());
+    let body = chat(100, true);
+    let input = (body.len() as u64).div_ceil(4);
+    for (number, ending) in [Ending::ClientGone, Ending::UpstreamReset, Ending::Drain].into_iter().enumerate()
+    {
+        let (stream, _) = filter.admitted(CHAT, &body);
+        assert_eq!(filter.charged().0, number as u64 * (input + 3) + input + 100, "charged as spent at once");
+        filter.answers(stream, "200", STREAM);
+        for event in &events(9, 50, 9).0[..3] {
+            filter.more(stream, event.as_bytes(), false);
+        }
+        let closed = filter.close(stream, &ending);
+        assert_eq!(logged(&closed, "estimated"), Some("true"));
+        let calls = number as u64 + 1;
+        let cost = u128::from(input) * INPUT + 3 * OUTPUT;
+        assert_eq!(filter.charged(), (calls * (input + 3), u128::from(calls) * cost), "{ending:?}");
+    }
+    assert_eq!(filter.metric("estimated"), 3);
+}
+
+#[test]
+fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
+    let mut filter = Filtered::new(&roomy());
+    let body = chat(100, false);
+    let answer = |filter: &mut Filtered, stream: StreamId, status: &str, fields: &str, bytes: &[u8]| {
+        filter.answers(stream, status, fields);
+        filter.more(stream, bytes, true);
+        let closed = filter.close(stream, &Ending::Complete);
+        logged(&closed, "estimated").map(str::to_owned)
+    };
+    let (stream, _) = filter.admitted(CHAT, &body);
+    assert_eq!(answer(&mut filter, stream, "200", "application/json", b"{}").as_deref(), Some("true"));
+    assert_eq!(filter.charged(), estimate(&body));
+    for (status, content_type) in [("500", "application/json"), ("429", "text/plain"), ("302", "text/html")] {
+        let (stream, _) = filter.admitted(CHAT, &body);
+        answer(&mut filter, stream, status, content_type, b"{\"error\":{}}");
+        assert_eq!(filter.charged(), estimate(&body), "{status}");
+    }
+    // No answer at all, and the host's own.
+    for reply in [false, true] {
+        let (stream, _) = filter.admitted(CHAT, &body);
+        if reply {
+            filter.vm.reply(stream, 503, "no upstream", "no_healthy_upstream").unwrap();
+        }
+        filter.close(stream, &Ending::UpstreamReset);
+        assert_eq!(filter.charged(), estimate(&body));
+    }
+}
+
+#[test]
+fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
+    let mut filter = Filtered::new(&roomy());
+    let body = chat(100, false);
+    let (stream, flow) = filter.send(CHAT, &[("accept-encoding", "gzip, br")], &body);
+    assert_eq!(flow.forward().unwrap().headers.unwrap().get("accept-encoding"), None);
+    let head = [(":status", "200"), ("content-type", "application/json"), ("content-encoding", "gzip")];
+    filter.vm.response_headers(stream, head.into(), false).unwrap();
+    assert_eq!(filter.more(stream, b"\x1f\x8b\x08 not for us", true), b"\x1f\x8b\x08 not for us");
+    assert_eq!(logged(&filter.close(stream, &Ending::Complete), "estimated"), Some("true"));
+    assert_eq!(filter.charged(), estimate(&body));
+}
+
+#[test]
+fn every_other_api_is_metered_by_what_it_calls_its_figures() {
+    let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nsmall\r\n--b--\r\n";
+    let (json, multipart) = ("application/json", "multipart/form-data; boundary=b");
+    let model = r#"{"model":"small"}"#;
+    let gemini = "/v1beta/models/small:streamGenerateContent";
+    let table = [
+        ("/v1/embeddings", json, model, r#"{"usage":{"prompt_tokens":100,"total_tokens":100}}"#, [100, 0, 0]),
+        (
+            "/v1/images/generations",
+            json,
+            model,
+            r#"{"usage":{"input_tokens":7,"output_tokens":1056,"total_tokens":1063}}"#,
+            [7, 1056, 0],
+        ),
+        ("/v1/images/edits", multipart, form, r#"{"usage":{"input_tokens":7,"output_tokens":9}}"#, [7, 9, 0]),
+        (
+            "/v1/audio/transcriptions",
+            multipart,
+            form,
+            r#"{"text":"a","usage":{"type":"tokens","input_tokens":5,"output_tokens":6}}"#,
+            [5, 6, 0],
+        ),
+        (
+            "/v1/messages",
+            json,
+            model,
+            r#"{"usage":{"input_tokens":1,"cache_creation_input_tokens":2,"cache_read_input_tokens":4,"output_tokens":8}}"#,
+            [7, 8, 4],
+        ),
+        (
+            gemini,
+            json,
+            "{}",
+            r#"[{"usageMetadata":{"promptTokenCount":3}},{"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":4,"thoughtsTokenCount":5}}]"#,
+            [3, 9, 0],
+        ),
+    ];
+    for (path, content_type, body, answer, [input, output, cached]) in table {
+        let mut filter = Filtered::new(&roomy());
+        let (stream, flow) = filter.send(path, &[("content-type", content_type)], body.as_bytes());
+        assert!(flow.forward().is_some(), "{path}");
+        filter.answers(stream, "200", "application/json; charset=UTF-8");
+        filter.more(stream, answer.as_bytes(), true);
+        let closed = filter.close(stream, &Ending::Complete);
+        let cost =
+            u128::from(input - cached) * INPUT + u128::from(cached) * CACHED + u128::from(output) * OUTPUT;
+        assert_eq!(filter.charged(), (input + output, cost), "{path}");
+        assert_eq!(logged(&closed, "estimated"), Some("false"), "{path}");
+    }
+}
+
+#[test]
+fn a_stream_from_before_a_reload_settles_what_it_was_charged() {
+    let mut filter = Filtered::new(&roomy());
+    let (stream, _) = filter.admitted(CHAT, &chat(100, false));
+    filter.answers(stream, "200", "application/json");
+    let tighter = configuration(json!({"tpd": 1_000}), json!({"max": "1"}));
+    filter.process.configure(tighter.to_string().as_bytes()).unwrap();
+    filter.vm.reconfigure().unwrap();
+    filter.more(stream, ANSWER, true);
+    filter.close(stream, &Ending::Complete);
+    assert_eq!(filter.charged(), (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT));
+}
+
+#[test]
+fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
+    let mut filter = Filtered::new(&roomy());
+    let body = chat(100, false);
+    let (_, _) = filter.admitted(CHAT, &body);
+    filter.process.faults().inject(None, When::Nth(1), Effect::Trap);
+    let other = filter.vm.open(Default::default());
+    assert!(
+        other.is_err() || filter.vm.request_headers(other.unwrap(), [(":path", "/")].into(), true).is_err()
+    );
+    filter.process.faults().clear();
+    filter.vm.reload().unwrap();
+    assert_eq!(filter.charged(), estimate(&body));
+    let (stream, _) = filter.admitted(CHAT, &body);
+    filter.answers(stream, "200", "application/json");
+    filter.more(stream, ANSWER, true);
+    filter.close(stream, &Ending::Complete);
+    let (tokens, cost) = estimate(&body);
+    assert_eq!(filter.charged(), (tokens + 120, cost + 60 * INPUT + 40 * CACHED + 20 * OUTPUT));
+    assert_eq!((filter.metric("reserved"), filter.metric("settled")), (2, 1));
+}
+
+#[test]
+fn over_the_soft_mark_answers_warn_and_a_metric_counts() {
+    let budget = json!({"max": "10", "soft": "0.001"});
+    let mut filter = Filtered::new(&configuration(json!({}), budget));
+    let mut warned = Vec::new();
+    for _ in 0..3 {
+        let (stream, _) = filter.admitted(CHAT, &chat(10, false));
+        let head = filter.answers(stream, "200", "application/json");
+        warned.push(head.text("x-tollgate-warning").map(str::to_owned));
+        let usage = br#"{"usage":{"prompt_tokens":0,"completion_tokens":70}}"#;
+        filter.more(stream, usage, true);
+        filter.close(stream, &Ending::Complete);
+    }
+    let over = Some("soft_budget_exceeded".to_owned());
+    assert_eq!(warned, [None, None, over]);
+    assert_eq!(filter.metric("over_soft_budget"), 1);
+}

@@ -1,0 +1,384 @@
+//! The core's dealings with etcd, with a real one.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tollgate_core::fleet::{
+    Append, Commit, Committed, Desk, Effect, Keys, Loaded, PAGE, Page, Poll, Trim, Trouble, complete,
+    entry_name, overlay,
+};
+use tollgate_core::gateway::Fleet;
+use tollgate_core::manage::audit::{KEPT, Query};
+use tollgate_core::policy::Document;
+use tollgate_core::time::{Now, Timestamp};
+use tollgate_host::etcd::Etcd as Client;
+use tollgate_host::provision::Etcd;
+
+const PREFIX: &str = "tollgate/1/";
+
+fn client(etcd: &Etcd) -> Client {
+    Client::new(&etcd.url(), PREFIX, None).unwrap()
+}
+
+fn team(id: &str) -> Document {
+    Document::Team(id.to_owned())
+}
+
+fn name(n: u64) -> String {
+    entry_name(Timestamp(n), n)
+}
+
+/// Commits one document with an entry of this number.
+fn write(client: &mut Client, base: u64, n: u64, document: Document, content: Option<Value>) -> Committed {
+    let name = name(n);
+    let commit =
+        Commit::new(client.keys(), base, &[(document, content)], (Some("acme"), &name, "{}")).unwrap();
+    client.run(commit).unwrap()
+}
+
+fn revision(committed: Committed) -> u64 {
+    match committed {
+        Committed::Done { revision } => revision,
+        Committed::Lost => panic!("lost"),
+    }
+}
+
+fn poll(client: &mut Client, known: u64) -> Result<Loaded, Trouble> {
+    let poll = Poll::new(client.keys(), known);
+    client.run(poll)
+}
+
+fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(String, String)>, bool) {
+    let query = Query { organization: Some("acme".to_owned()), after, limit };
+    let page = Page::new(client.keys(), &query);
+    client.run(page).unwrap()
+}
+
+#[test]
+fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    assert_eq!(poll(client, 0).unwrap(), Loaded { revision: 0, all: false, documents: vec![] });
+
+    let first = revision(write(client, 0, 1, team("search"), Some(json!({"teams": {"search": 1}}))));
+    assert_eq!(write(client, 0, 2, team("ads"), Some(json!(2))), Committed::Lost, "decided on nothing");
+    let second = revision(write(client, first, 3, team("ads"), Some(json!({"teams": {"ads": 2}}))));
+    assert_eq!(write(client, first, 4, team("ads"), Some(json!(4))), Committed::Lost);
+
+    let all = poll(client, 0).unwrap();
+    assert_eq!((all.revision, all.all), (second, true));
+    assert_eq!(all.documents.len(), 2);
+    let news = poll(client, first).unwrap();
+    let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
+    assert_eq!(news, Loaded { revision: second, all: false, documents: expected });
+
+    // A removal is news as well.
+    let third = revision(write(client, second, 5, team("search"), None));
+    assert_eq!(poll(client, second).unwrap().documents, [(team("search"), None)]);
+    assert_eq!(poll(client, third).unwrap().documents, []);
+
+    // Losers left no trace, not even in the audit.
+    let names: Vec<_> = audit(client, None, 10).0.into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, [name(5), name(3), name(1)]);
+}
+
+#[test]
+fn a_write_that_is_sent_twice_is_made_once() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let first = write(client, 0, 1, team("search"), Some(json!(1)));
+    // As after an answer that was lost: the very same transaction once more.
+    assert_eq!(write(client, 0, 1, team("search"), Some(json!(1))), first);
+    assert_eq!(poll(client, 0).unwrap().revision, revision(first));
+}
+
+#[test]
+fn many_documents_are_read_whole_and_as_of_one_moment() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let documents: Vec<_> =
+        (0..PAGE * 3 + 1).map(|n| (team(&format!("team{n:03}")), Some(json!({"n": n})))).collect();
+    let commit = Commit::new(client.keys(), 0, &documents, (None, &name(1), "{}")).unwrap();
+    let base = revision(client.run(commit).unwrap());
+    assert_eq!(poll(client, 0).unwrap(), Loaded { revision: base, all: true, documents });
+}
+
+#[test]
+fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let base = revision(write(client, 0, 1, team("search"), Some(json!(1))));
+    let mut last = 0;
+    for n in 2..8 {
+        let append = Append::new(client.keys(), None, &name(n), "{}");
+        client.run(append).unwrap();
+        last = n;
+    }
+    // Everything before now is dropped, the revision of the last write too.
+    let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
+    let compact = tollgate_core::fleet::Call { path: "/v3/kv/compaction", token: None, body };
+    assert_eq!(client.call(compact).0, 200);
+    let loaded = poll(client, 0).unwrap();
+    assert_eq!((loaded.revision, loaded.documents.len()), (base, 1));
+}
+
+#[test]
+fn an_etcd_that_was_emptied_does_not_take_a_policy_away() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    assert_eq!(poll(client, 7), Err(Trouble::Backwards { known: 7, found: 0 }));
+    assert_eq!(write(client, 7, 1, team("search"), None), Committed::Lost);
+}
+
+#[test]
+fn a_catalog_that_says_it_is_all_there_is_makes_the_rest_go_away() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let present = [Document::Catalog, team("local"), team("search")];
+    let first = revision(write(client, 0, 1, team("search"), Some(json!({"n": 1}))));
+    let loaded = poll(client, 0).unwrap();
+    assert_eq!(overlay(&present, loaded), [(team("search"), Some(json!({"n": 1})))], "local stays");
+
+    let catalog = json!({"targets": {}, "complete": true});
+    revision(write(client, first, 2, Document::Catalog, Some(catalog)));
+    let loaded = poll(client, first).unwrap();
+    assert!(loaded.all && complete(&loaded.documents), "{loaded:?}");
+    let made: BTreeMap<_, _> = overlay(&present, loaded).into_iter().collect();
+    assert_eq!(made.len(), 3);
+    assert_eq!(made[&team("local")], None);
+    assert_eq!(made[&team("search")], Some(json!({"n": 1})));
+    assert_eq!(made[&Document::Catalog], Some(json!({"targets": {}})), "no field of a policy");
+}
+
+#[test]
+fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
+    let keys = Keys::new(PREFIX);
+    let entry = (None, "1", "{}");
+    let large = Some(Value::String("x".repeat(1024 * 1024)));
+    assert!(matches!(
+        Commit::new(&keys, 0, &[(team("a"), large)], entry),
+        Err(Trouble::DocumentTooLarge { document: Document::Team(_), .. })
+    ));
+    let half = Some(Value::String("x".repeat(800 * 1024)));
+    let two = [(team("a"), half.clone()), (team("b"), half.clone())];
+    assert!(matches!(Commit::new(&keys, 0, &two, entry), Err(Trouble::TooManyBytes(_))));
+    let many: Vec<_> = (0..121).map(|n| (team(&n.to_string()), None)).collect();
+    assert!(matches!(Commit::new(&keys, 0, &many, entry), Err(Trouble::TooManyDocuments(121))));
+
+    // What is not refused fits: etcd's own limits are above ours.
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let largest = Some(Value::String("x".repeat(1024 * 1024 - 2)));
+    let base = revision(write(client, 0, 1, team("a"), largest));
+    let most: Vec<_> =
+        (0..120).map(|n| (team(&n.to_string()), Some(Value::String("x".repeat(11_000))))).collect();
+    let commit = Commit::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
+    assert!(matches!(client.run(commit), Ok(Committed::Done { .. })));
+}
+
+#[test]
+fn the_audit_is_read_in_pages_newest_first_and_cut_to_what_is_kept() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let count = KEPT as u64 + 3;
+    for n in 1..=count {
+        let append = Append::new(client.keys(), Some("acme"), &name(n), &format!("{{\"n\":{n}}}"));
+        client.run(append).unwrap();
+    }
+    let other = Append::new(client.keys(), Some("acme-2"), &name(1), "{}");
+    client.run(other).unwrap();
+
+    let (page, more) = audit(client, None, 2);
+    assert!(more);
+    assert_eq!(page[0], (name(count), format!("{{\"n\":{count}}}")));
+    let (page, _) = audit(client, Some(page[1].0.clone()), 1);
+    assert_eq!(page[0].0, name(count - 2));
+
+    let trim = Trim::new(client.keys(), Some("acme"));
+    client.run(trim).unwrap();
+    let (page, more) = audit(client, None, KEPT);
+    assert_eq!((page.len(), more), (KEPT, false));
+    assert_eq!(page.last().unwrap().0, name(4));
+    let foreign = Query { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: KEPT };
+    let page = Page::new(client.keys(), &foreign);
+    assert_eq!(client.run(page).unwrap().0.len(), KEPT, "of this organization alone");
+}
+
+#[test]
+fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
+    let Some(mut etcd) = Etcd::start() else { return };
+    let admin = client(&etcd);
+    for (path, body) in [
+        ("/v3/auth/user/add", json!({"name": "root", "password": "s3cret"})),
+        ("/v3/auth/user/grant", json!({"user": "root", "role": "root"})),
+        ("/v3/auth/enable", json!({})),
+    ] {
+        let call = tollgate_core::fleet::Call { path, token: None, body: body.to_string() };
+        let (status, answer) = admin.call(call);
+        assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
+    }
+    let file = std::env::temp_dir().join(format!("tollgate-login-{}", std::process::id()));
+    std::fs::write(&file, "root:s3cret\n").unwrap();
+    let mut good = Client::new(&etcd.url(), PREFIX, Some(&file)).unwrap();
+    std::fs::write(&file, "root:wrong\n").unwrap();
+    let mut bad = Client::new(&etcd.url(), PREFIX, Some(&file)).unwrap();
+    std::fs::remove_file(&file).unwrap();
+
+    let base = revision(write(&mut good, 0, 1, team("search"), Some(json!(1))));
+    assert!(matches!(poll(&mut bad, 0), Err(Trouble::Refused { status: 400, .. })));
+    let mut stranger = client(&etcd);
+    assert!(matches!(poll(&mut stranger, 0), Err(Trouble::Refused { .. })));
+
+    // Simple tokens do not outlast the process.
+    etcd.restart();
+    assert_eq!(poll(&mut good, 0).unwrap().revision, base);
+}
+
+#[test]
+fn what_was_acknowledged_outlasts_a_kill() {
+    let Some(mut etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let mut base = 0;
+    for n in 1..=5 {
+        base = revision(write(client, base, n, team("search"), Some(json!({"n": n}))));
+        etcd.kill();
+        assert_eq!(poll(client, 0), Err(Trouble::Away { status: 0 }));
+        etcd.restart();
+        let loaded = poll(client, 0).unwrap();
+        assert_eq!(loaded.documents, [(team("search"), Some(json!({"n": n})))]);
+    }
+}
+
+/// A gateway's VM: a desk whose calls are made at once, and a counter as its whole policy.
+struct Vm {
+    desk: Desk,
+    client: Client,
+    started: Instant,
+    revision: u64,
+    counter: u64,
+}
+
+impl Vm {
+    fn new(etcd: &Etcd) -> Vm {
+        let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+        Vm { desk: Desk::new(&fleet), client: client(etcd), started: Instant::now(), revision: 0, counter: 0 }
+    }
+
+    fn now(&self) -> Now {
+        let now = u64::try_from(self.started.elapsed().as_nanos()).unwrap();
+        Now { wall: now, monotonic: now }
+    }
+
+    /// Adds one for each ticket; answers with what became of each.
+    fn run(&mut self, mut effects: Vec<Effect>, random: u64) -> Vec<Effect> {
+        let mut ends = Vec::new();
+        while !effects.is_empty() {
+            let effect = effects.remove(0);
+            let now = self.now();
+            match effect {
+                Effect::Call { slot, call, .. } => {
+                    let (status, body) = self.client.call(call);
+                    let now = self.now();
+                    effects.extend(self.desk.answer(slot, status, &body, now));
+                }
+                Effect::Decide(ticket) => {
+                    let name = entry_name(Timestamp(1), random + u64::from(ticket));
+                    let documents = [(team("search"), Some(json!({ "n": self.counter + 1 })))];
+                    let base = self.revision;
+                    effects.extend(self.desk.commit(
+                        ticket,
+                        base,
+                        &documents,
+                        (Some("acme"), &name, "{}"),
+                        now,
+                    ));
+                }
+                Effect::Loaded { loaded, .. } if loaded.revision > self.revision => {
+                    self.revision = loaded.revision;
+                    for (_, content) in loaded.documents {
+                        self.counter = content.unwrap()["n"].as_u64().unwrap();
+                    }
+                }
+                Effect::Loaded { .. } => {}
+                Effect::Committed { revision, .. } => {
+                    (self.revision, self.counter) = (revision, self.counter + 1);
+                    ends.push(effect);
+                }
+                Effect::Page { .. } | Effect::Failed { .. } | Effect::Trouble(_) => ends.push(effect),
+            }
+        }
+        ends
+    }
+}
+
+#[test]
+fn writers_at_once_over_several_gateways_lose_nothing() {
+    const VMS: u64 = 6;
+    const WRITES: u32 = 20;
+    let Some(etcd) = Etcd::start() else { return };
+    let etcd = &etcd;
+    let kept: usize = std::thread::scope(|scope| {
+        let vms: Vec<_> = (0..VMS)
+            .map(|vm| {
+                scope.spawn(move || {
+                    let mut gateway = Vm::new(etcd);
+                    (0..WRITES)
+                        .filter(|ticket| {
+                            let now = gateway.now();
+                            let effects = gateway.desk.submit(*ticket, now);
+                            let ends = gateway.run(effects, vm << 32);
+                            assert_eq!(ends.len(), 1, "{ends:?}");
+                            matches!(ends[0], Effect::Committed { .. })
+                        })
+                        .count()
+                })
+            })
+            .collect();
+        vms.into_iter().map(|vm| vm.join().unwrap()).sum()
+    });
+    let mut last = Vm::new(etcd);
+    let now = last.now();
+    let effects = last.desk.poll(0, now);
+    assert_eq!(last.run(effects, 0), []);
+    assert_eq!(last.counter, kept as u64, "one for each that was acknowledged");
+    assert_eq!(audit(&mut last.client, None, KEPT).0.len(), kept, "and one entry for each");
+    assert!(kept > 0);
+}
+
+#[test]
+fn writes_wait_for_their_turn_and_none_waits_longer_than_its_patience() {
+    let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let mut desk = Desk::new(&fleet);
+    let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
+    assert_eq!(desk.submit(1, at(0)), [Effect::Decide(1)]);
+    assert_eq!(desk.submit(2, at(100)), []);
+    assert_eq!(desk.submit(3, at(1_700)), []);
+    let effects = desk.commit(1, 0, &[], (None, "n", "{}"), at(0));
+    let [Effect::Call { slot, timeout: 1_800, .. }] = effects[..] else { panic!("{effects:?}") };
+    // etcd hangs: the host ends the call at its timeout.
+    let effects = desk.answer(slot, 0, b"", at(1_800));
+    assert_eq!(effects[0], Effect::Failed { ticket: 1, trouble: Trouble::Late });
+    assert_eq!(effects[1], Effect::Decide(2), "it has 100 ms left");
+    let effects = desk.commit(2, 0, &[], (None, "n", "{}"), at(1_801));
+    let [Effect::Call { slot, timeout: 99, .. }] = effects[..] else { panic!("{effects:?}") };
+    let effects = desk.answer(slot, 0, b"", at(1_900));
+    assert_eq!(effects, [Effect::Failed { ticket: 2, trouble: Trouble::Late }, Effect::Decide(3)]);
+    assert_eq!(desk.finish(3, at(1_900)), []);
+    assert_eq!(desk.answer(slot, 200, b"{}", at(1_950)), [], "an answer that nobody waits for");
+    assert_eq!(desk.submit(4, at(2_000)), [Effect::Decide(4)]);
+}
+
+#[test]
+fn a_hanging_etcd_does_not_keep_a_poll_from_the_next() {
+    let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let mut desk = Desk::new(&fleet);
+    let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
+    let effects = desk.poll(0, at(0));
+    let [Effect::Call { slot, .. }] = effects[..] else { panic!("{effects:?}") };
+    assert_eq!(desk.poll(0, at(250)), [], "one at a time");
+    let away = Effect::Trouble(Trouble::Away { status: 504 });
+    assert_eq!(desk.answer(slot, 504, b"upstream request timeout", at(2_000)), [away]);
+    assert!(matches!(desk.poll(0, at(2_250))[..], [Effect::Call { .. }]));
+    assert!(Duration::from_nanos(tollgate_core::fleet::PATIENCE) < Duration::from_secs(2));
+}

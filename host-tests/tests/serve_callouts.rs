@@ -1,0 +1,46 @@
+//! HTTP calls that the module makes on its own, and their answers.
+
+mod modules;
+mod serving;
+
+use std::net::TcpListener;
+
+use modules::recorder;
+use serving::{Choices, Client, Serving, eventually, rest, whole};
+use tollgate_host::serve::Target;
+use tollgate_host::upstream::Upstream;
+
+/// The head dispatches a call to `etcd` and waits, its answer lets the request go.
+const CALL_THEN_GO_ON: &str = "dcccccccckcc";
+
+fn calling(target: &str) -> Choices {
+    let target = Target::parse(target).expect("it is a URL");
+    Choices { clusters: vec![("etcd".to_owned(), target)], ..Choices::default() }
+}
+
+async fn status(client: &mut Client) -> u16 {
+    let request = client.request("GET", "/any").body(whole("")).unwrap();
+    let response = client.send(request).await.unwrap();
+    let status = response.status().as_u16();
+    drop(rest(response.into_body()).await);
+    status
+}
+
+#[tokio::test]
+async fn an_answer_reaches_the_module_and_lets_the_request_go() {
+    let other = Upstream::start_recording().expect("loopback has ports");
+    let serving = Serving::with(&recorder(), CALL_THEN_GO_ON, calling(&other.url()));
+    assert_eq!(status(&mut Client::http1(serving.addr()).await).await, 200);
+    assert_eq!(serving.count("callout"), 1);
+    let calls = other.recording().requests();
+    let [call] = &calls[..] else { panic!("one call: {calls:?}") };
+    assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", "/"));
+}
+
+#[tokio::test]
+async fn a_call_to_nobody_is_told_to_the_module_as_failed() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    let serving = Serving::with(&recorder(), CALL_THEN_GO_ON, calling(&format!("http://{free}")));
+    assert_eq!(status(&mut Client::http1(serving.addr()).await).await, 200);
+    eventually("it was told", || serving.count("callout") == 1).await;
+}

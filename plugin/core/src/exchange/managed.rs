@@ -1,0 +1,55 @@
+//! Requests of the management API.
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+
+use super::{Exchange, Stage, Step};
+use crate::facts::Decision;
+use crate::gateway::Gateway;
+use crate::head::Head;
+use crate::manage::intake::{Intake, MAX_BODY, TooLarge};
+use crate::manage::problem::Problem;
+
+impl Exchange {
+    /// What to do with a request below the management API's prefix; `None`: it is not.
+    pub(super) fn manages(
+        &mut self,
+        gateway: &Gateway,
+        head: &Head<'_>,
+        target: &str,
+        end_of_stream: bool,
+    ) -> Option<Step> {
+        let manage = gateway.manage.as_ref()?;
+        Some(match Intake::begin(&manage.prefix, head, target) {
+            Err(TooLarge) => self.too_large(),
+            Ok(intake) => {
+                self.stage = Stage::Intake(Box::new(intake?));
+                if end_of_stream { self.take_in() } else { Step::Hold }
+            }
+        })
+    }
+
+    /// The body is whole.
+    pub(super) fn take_in(&mut self) -> Step {
+        match core::mem::replace(&mut self.stage, Stage::Managing) {
+            Stage::Intake(intake) => Step::Manage(Box::new(intake.finish())),
+            _ => Step::Hold,
+        }
+    }
+
+    pub(super) fn too_large(&mut self) -> Step {
+        let detail = format!("A request of the management API has at most {MAX_BODY} bytes.");
+        let response = Problem::new(413, "body_too_large", detail).response();
+        self.managed(response.status, Some(Cow::Borrowed("body_too_large")));
+        Step::Respond(response)
+    }
+
+    /// A management request was answered with this status; `reason`: the code of its refusal.
+    pub fn managed(&mut self, status: u16, reason: Option<Cow<'static, str>>) {
+        self.stage = Stage::Over;
+        self.facts.decision = if reason.is_some() { Decision::Denied } else { Decision::Answered };
+        self.facts.status = status;
+        self.facts.reason = reason;
+    }
+}

@@ -1,0 +1,130 @@
+//! etcd's JSON: keys and values in base64, 64-bit numbers as strings, what is zero or empty left out.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Map, Value, json};
+
+use super::Trouble;
+
+pub(super) const RANGE: &str = "/v3/kv/range";
+pub(super) const TXN: &str = "/v3/kv/txn";
+pub(super) const DELETE: &str = "/v3/kv/deleterange";
+pub(super) const AUTHENTICATE: &str = "/v3/auth/authenticate";
+
+/// A key with its value at a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pair {
+    pub key: String,
+    pub value: Vec<u8>,
+    /// The revision of its last put.
+    pub revision: u64,
+}
+
+/// What a range held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pairs {
+    pub pairs: Vec<Pair>,
+    /// Whether the limit cut it.
+    pub more: bool,
+    /// The store's revision at which it was read.
+    pub revision: u64,
+}
+
+pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The end of the range of all keys with this prefix: the first key behind them. Prefixes here end with `/`.
+pub(super) fn behind(prefix: &str) -> String {
+    let stem = prefix.strip_suffix('/').unwrap_or(prefix);
+    format!("{stem}0")
+}
+
+pub(super) fn range(key: &str) -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("key".to_owned(), encode(key).into());
+    fields
+}
+
+pub(super) fn span(from: &str, to: &str) -> Map<String, Value> {
+    let mut fields = range(from);
+    fields.insert("range_end".to_owned(), encode(to).into());
+    fields
+}
+
+pub(super) fn number(fields: &mut Map<String, Value>, name: &str, value: u64) {
+    fields.insert(name.to_owned(), format!("{value}").into());
+}
+
+pub(super) fn put(key: &str, value: &str) -> Value {
+    json!({ "request_put": { "key": encode(key), "value": encode(value) } })
+}
+
+/// An answer's fields.
+pub(super) fn answer(body: &[u8]) -> Result<Map<String, Value>, Trouble> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        _ => Err(unreadable("etcd's answer")),
+    }
+}
+
+pub(super) fn unreadable(what: &str) -> Trouble {
+    Trouble::Unreadable { what: what.to_owned() }
+}
+
+/// The store's revision that every answer carries.
+pub(super) fn revision(fields: &Map<String, Value>) -> Result<u64, Trouble> {
+    fields
+        .get("header")
+        .and_then(|header| long(header.get("revision")))
+        .filter(|revision| *revision > 0)
+        .ok_or_else(|| unreadable("the revision in etcd's answer"))
+}
+
+/// A 64-bit number of protobuf's JSON: a string, or left out where it is 0.
+fn long(value: Option<&Value>) -> Option<u64> {
+    match value {
+        None => Some(0),
+        Some(Value::String(digits)) => digits.parse().ok(),
+        Some(number) => number.as_u64(),
+    }
+}
+
+/// What a range's answer holds.
+pub(super) fn pairs(fields: &Map<String, Value>) -> Result<Pairs, Trouble> {
+    let revision = revision(fields)?;
+    let more = fields.get("more").and_then(Value::as_bool).unwrap_or(false);
+    let pairs = match fields.get("kvs") {
+        None => Vec::new(),
+        Some(Value::Array(pairs)) => pairs.iter().map(pair).collect::<Result<_, _>>()?,
+        Some(_) => return Err(unreadable("etcd's answer to a range")),
+    };
+    Ok(Pairs { pairs, more, revision })
+}
+
+fn pair(json: &Value) -> Result<Pair, Trouble> {
+    let bytes = |name: &str| match json.get(name) {
+        None => Some(Vec::new()),
+        Some(text) => STANDARD.decode(text.as_str()?).ok(),
+    };
+    let read = || {
+        let key = String::from_utf8(bytes("key")?).ok()?;
+        Some(Pair { key, value: bytes("value")?, revision: long(json.get("mod_revision"))? })
+    };
+    read().ok_or_else(|| unreadable("a key in etcd's answer"))
+}
+
+/// The pairs of the range that stood at this position of a transaction's branch.
+pub(super) fn nested(fields: &Map<String, Value>, position: usize) -> Result<Vec<Pair>, Trouble> {
+    let missing = || unreadable("etcd's answer to a transaction");
+    let one = fields.get("responses").and_then(|all| all.get(position)).ok_or_else(missing)?;
+    match one.get("response_range").ok_or_else(missing)?.get("kvs") {
+        None => Ok(Vec::new()),
+        Some(pairs) => pairs.as_array().ok_or_else(missing)?.iter().map(pair).collect(),
+    }
+}

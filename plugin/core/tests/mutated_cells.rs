@@ -1,0 +1,76 @@
+//! A hundred thousand damaged records: each is read or refused, and what is read can be charged and settled.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/random.rs"]
+mod random;
+mod support;
+
+use std::num::NonZeroU64;
+
+use random::Random;
+use support::{Map, Rules};
+use tollgate_core::admission::{Actual, Charges, Principal, Reservation, admit, settle};
+use tollgate_core::cell::{CellName, SharedCells, SharedData, Support};
+use tollgate_core::denial::{Level, Scope};
+use tollgate_core::limits::Limits;
+use tollgate_core::money::{Budget, Period, Pico};
+use tollgate_core::time::{DAY, Now};
+
+const INPUTS: usize = 100_000;
+const NOW: u64 = 20_000 * DAY;
+
+fn principal(target: bool) -> Principal {
+    let limit = NonZeroU64::new(1_000_000);
+    let limits = Limits { rpm: limit, tpm: limit, rph: limit, rpd: limit, tpd: limit };
+    Principal {
+        scope: Scope::whole(Level::Team),
+        cell: CellName::new("t/", &["team", "blue"]),
+        limits,
+        target_limits: target.then_some((77, limits)),
+        budget: Some(Budget { max: Pico(1_000_000), soft: None, period: Period::Day }),
+    }
+}
+
+fn charges(target: bool) -> Charges {
+    let reservation = Reservation { input_tokens: 5, tokens: 50, cost: Pico(40) };
+    Charges { principals: vec![principal(target)], reservation }
+}
+
+/// Records as admissions leave them: with and without a target's own limits.
+fn samples() -> Vec<Vec<u8>> {
+    let record = |target| {
+        let map = Map::new(Rules::Lenient);
+        let mut cells = SharedCells::new(map.clone(), Support::Lenient);
+        for second in 0..3 {
+            let now = Now { wall: NOW + second, monotonic: NOW + second * 1_000_000_000 };
+            admit(&mut cells, &charges(target), now).unwrap();
+        }
+        map.rows().remove("t/team/blue").unwrap()
+    };
+    vec![record(false), record(true)]
+}
+
+#[test]
+fn records_are_read_or_refused() {
+    let samples = samples();
+    let words: [&[u8]; 4] = [&[0xff; 16], &[0; 16], &[0x80], b"TG"];
+    let (mut random, mut admitted, mut refused) = (Random(4), 0, 0);
+    for _ in 0..INPUTS {
+        let record = random.mutated(&samples, &words);
+        let mut map = Map::new(Rules::Lenient);
+        map.set("t/team/blue", &record, 0).unwrap();
+        let mut cells = SharedCells::new(map, Support::Lenient);
+        let now = Now { wall: NOW + random.next() % DAY, monotonic: random.next() >> 1 };
+        match admit(&mut cells, &charges(random.below(2) == 1), now) {
+            Ok(done) => {
+                admitted += 1;
+                let actual =
+                    Actual { tokens: random.next(), cost: Pico(random.next().into()), estimated: false };
+                assert_eq!(settle(&mut cells, done.receipt, actual), []);
+            }
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(admitted > INPUTS / 10 && refused > INPUTS / 10, "{admitted} admitted, {refused} refused");
+}

@@ -1,0 +1,155 @@
+//! Documents: what the keeper wants done is carried out, and what it answers goes to the streams that wait.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use tollgate_core::cell::SharedCells;
+use tollgate_core::documents::{Act, Answered, Keeper};
+use tollgate_core::fleet::Call;
+use tollgate_core::gateway::Gateway;
+use tollgate_core::head::Head;
+use tollgate_core::manage::{Asked, Request};
+
+use crate::host::{self, Level, Map, Shared};
+use crate::root::Plugin;
+
+/// Where Envoy's jwt_authn filter leaves the payloads of the tokens that it has verified.
+const JWT: [&str; 3] = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn"];
+
+/// The documents of one configuration, if they can change.
+pub struct Documents {
+    keeper: RefCell<Keeper>,
+    /// The root context, which makes the calls: a call of a stream's own would end with it.
+    root: u32,
+    /// Calls on their way: the host's token, and the keeper's number.
+    calls: RefCell<BTreeMap<u32, u32>>,
+    /// Whether the fleet's etcd was read in this process, or there is none.
+    read: Cell<bool>,
+    /// Answers for streams that wait.
+    answers: RefCell<Vec<(u32, Answered)>>,
+}
+
+impl Documents {
+    /// Joins the other VMs of the process. `None` where nothing can change: neither a management API nor a fleet.
+    pub fn open(gateway: &Gateway, cells: &mut SharedCells<Shared>, root: u32) -> Option<Documents> {
+        if gateway.manage.is_none() && gateway.fleet.is_none() {
+            return None;
+        }
+        // Names this VM among those that it shares a lease with; a host without randomness has no fleet.
+        let vm = host::random().map_or(0, u64::from_le_bytes);
+        let (keeper, trouble) = Keeper::open(cells, gateway, vm);
+        if let Some(trouble) = trouble {
+            host::log(Level::Warning, &format!("the policy cannot be changed here: {trouble:?}"));
+        }
+        Some(Documents {
+            keeper: RefCell::new(keeper),
+            root,
+            calls: RefCell::default(),
+            read: Cell::new(gateway.fleet.is_none()),
+            answers: RefCell::default(),
+        })
+    }
+}
+
+impl Plugin {
+    /// Makes the policy what was acknowledged last.
+    pub fn refresh(&self) {
+        let Some(documents) = &self.documents else { return };
+        if documents.keeper.borrow_mut().refresh(&mut self.cells(), &self.gateway).is_err() {
+            self.metrics.count("documents_unavailable");
+        }
+    }
+
+    /// Whether etcd has the say and was never read in this process.
+    pub fn awaits_fleet(&self) -> bool {
+        let Some(documents) = &self.documents else { return false };
+        if !documents.read.get() {
+            documents.read.set(!documents.keeper.borrow().awaits_fleet(&mut self.cells()));
+        }
+        !documents.read.get()
+    }
+
+    /// Has a management request decided. The answer comes by [`Plugin::take_answers`]: now, or once it is kept.
+    pub fn manage(&self, context: u32, mut request: Request) {
+        let Some(documents) = &self.documents else { return };
+        request.subject = self.subject();
+        let acts = documents.keeper.borrow_mut().manage(
+            &mut self.cells(),
+            &self.gateway,
+            (context, request),
+            &self.asked(),
+        );
+        self.carry_out(documents, context, acts);
+    }
+
+    /// Once every tick period.
+    pub fn tick(&self) {
+        let Some(documents) = &self.documents else { return };
+        let acts = documents.keeper.borrow_mut().tick(&mut self.cells(), &self.gateway, &self.asked());
+        self.carry_out(documents, documents.root, acts);
+    }
+
+    /// The answer to a call is there to be read.
+    pub fn called(&self, token: u32, body_size: usize) {
+        let Some(documents) = &self.documents else { return };
+        let Some(slot) = documents.calls.borrow_mut().remove(&token) else { return };
+        let map = host::head(Map::Callout).unwrap_or_default();
+        let fields = host::fields(&map);
+        let status = Head::new(&fields).text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        let body = host::buffer(host::Buffer::CalloutBody, 0, body_size).unwrap_or_default();
+        self.answered(documents, documents.root, (slot, status, &body));
+    }
+
+    /// The answers that are there, with the contexts they are for.
+    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
+        self.documents.as_ref().map(|documents| documents.answers.take()).unwrap_or_default()
+    }
+
+    fn answered(&self, documents: &Documents, context: u32, call: (u32, u16, &[u8])) {
+        let acts =
+            documents.keeper.borrow_mut().called(&mut self.cells(), &self.gateway, call, &self.asked());
+        self.carry_out(documents, context, acts);
+    }
+
+    /// Carries out what the keeper wants, in the callback of `context`.
+    fn carry_out(&self, documents: &Documents, context: u32, acts: Vec<Act>) {
+        for act in acts {
+            match act {
+                Act::Answer(waiting, answered) => documents.answers.borrow_mut().push((waiting, answered)),
+                Act::Audit(line) => host::log(Level::Info, &line),
+                Act::Warn(line) => {
+                    self.metrics.count("documents_trouble");
+                    host::log(Level::Warning, &line);
+                }
+                Act::Call { slot, call, timeout } => {
+                    let _ = host::set_effective_context(documents.root);
+                    let token = self.post(&call, timeout);
+                    let _ = host::set_effective_context(context);
+                    match token {
+                        Some(token) => drop(documents.calls.borrow_mut().insert(token, slot)),
+                        None => self.answered(documents, context, (slot, 0, &[])),
+                    }
+                }
+            }
+        }
+    }
+
+    fn post(&self, call: &Call, timeout: u32) -> Option<u32> {
+        let cluster = &self.gateway.fleet.as_ref()?.cluster;
+        let mut fields = vec![("content-type", "application/json")];
+        fields.extend(call.token.as_deref().map(|token| ("authorization", token)));
+        host::post(cluster, call.path, &fields, call.body.as_bytes(), timeout).ok()
+    }
+
+    fn asked(&self) -> Asked {
+        Keeper::asked(&self.gateway, self.now(), host::random())
+    }
+
+    /// Who asks, by a JWT that the host has verified.
+    fn subject(&self) -> Option<String> {
+        let jwt = self.gateway.manage.as_ref()?.jwt.as_ref()?;
+        let [first, second, third] = JWT;
+        let claim = host::property(&[first, second, third, &jwt.metadata, &jwt.claim]).ok()?;
+        String::from_utf8(claim).ok().filter(|claim| !claim.is_empty())
+    }
+}

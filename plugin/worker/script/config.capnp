@@ -1,0 +1,35 @@
+# For workerd, in this folder:  UPSTREAM=https://api.openai.com workerd serve config.capnp
+using Workerd = import "/workerd/workerd.capnp";
+
+const config :Workerd.Config = (
+  services = [
+    (name = "tollgate", worker = .tollgate),
+    (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
+    # A folder that is read as a KV namespace: change policy/configuration.json, and the worker takes it.
+    (name = "policy", disk = "policy"),
+    (name = "storage", disk = (path = "storage", writable = true)),
+  ],
+  sockets = [(name = "http", address = "127.0.0.1:8787", http = (), service = "tollgate")],
+);
+
+const tollgate :Workerd.Worker = (
+  modules = [
+    (name = "worker.js", esModule = embed "worker.js"),
+    (name = "passage.js", esModule = embed "passage.js"),
+    (name = "configuration.js", esModule = embed "configuration.js"),
+    (name = "organization.js", esModule = embed "organization.js"),
+    (name = "core.js", esModule = embed "core.js"),
+    (name = "tollgate.js", esModule = embed "tollgate.js"),
+    (name = "tollgate_bg.wasm", wasm = embed "tollgate_bg.wasm"),
+  ],
+  compatibilityDate = "2026-04-01",
+  bindings = [
+    (name = "ORGANIZATIONS", durableObjectNamespace = "Organization"),
+    (name = "CONFIGURATION", kvNamespace = "policy"),
+    (name = "UPSTREAM", fromEnvironment = "UPSTREAM"),
+    (name = "UPSTREAM_HEADERS", fromEnvironment = "UPSTREAM_HEADERS"),
+    (name = "RESERVATION_SECONDS", fromEnvironment = "RESERVATION_SECONDS"),
+  ],
+  durableObjectNamespaces = [(className = "Organization", uniqueKey = "tollgate-organizations", enableSql = true)],
+  durableObjectStorage = (localDisk = "storage"),
+);

@@ -1,0 +1,7 @@
+// The module, started once for each isolate: the worker's and each object's.
+import { initSync } from "./tollgate.js";
+import module from "./tollgate_bg.wasm";
+
+initSync({ module });
+
+export * from "./tollgate.js";

@@ -1,0 +1,112 @@
+// @ts-check
+import { DurableObject } from "cloudflare:workers";
+import { admit, settle, settleOrphan, takeBack } from "./core.js";
+import { message } from "./configuration.js";
+
+/** How long a reservation waits for its settlement, unless RESERVATION_SECONDS says otherwise: longer than any stream. */
+const RESERVATION_SECONDS = 3_600;
+
+/**
+ * The cells of one organization, and its reservations under way.
+ *
+ * Every method is one synchronous transaction: it is done whole, or not at all.
+ */
+export class Organization extends DurableObject {
+  /** @param {DurableObjectState} ctx @param {Env} env */
+  constructor(ctx, env) {
+    super(ctx, env);
+    const sql = ctx.storage.sql;
+    sql.exec("CREATE TABLE IF NOT EXISTS cells (name TEXT PRIMARY KEY, record BLOB NOT NULL) WITHOUT ROWID");
+    sql.exec("CREATE TABLE IF NOT EXISTS reservations (id TEXT PRIMARY KEY, deadline INTEGER NOT NULL, reserved BLOB NOT NULL)");
+    sql.exec("CREATE INDEX IF NOT EXISTS reservations_by_deadline ON reservations (deadline)");
+    this.sql = sql;
+    this.lifetime = 1_000 * (Number(env.RESERVATION_SECONDS) || RESERVATION_SECONDS);
+    /** @type {import("./tollgate.js").Store} */
+    this.cells = {
+      read: (name) => bytes(sql.exec("SELECT record FROM cells WHERE name = ?", name).toArray()[0]?.record),
+      write: (name, record) => {
+        sql.exec("INSERT INTO cells VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record", name, record);
+      },
+    };
+    // A stop may have come between a reservation and its alarm.
+    ctx.blockConcurrencyWhile(() => this.wake());
+  }
+
+  /**
+   * Charges a request to all of its principals, or to none.
+   *
+   * @param {string} id the reservation's, if there is one to settle
+   * @param {Uint8Array} charges
+   * @returns {Promise<Uint8Array>} for `Exchange.admitted`
+   */
+  async admit(id, charges) {
+    const now = Date.now();
+    const admission = this.ctx.storage.transactionSync(() => {
+      const admission = admit(this.cells, charges, now);
+      if (admission.reserved) {
+        this.sql.exec("INSERT INTO reservations VALUES (?, ?, ?)", id, now + this.lifetime, admission.reserved);
+      }
+      return admission;
+    });
+    if (admission.reserved && !this.awake) await this.wake();
+    return admission.outcome;
+  }
+
+  /**
+   * Corrects a reservation to what was used. One that is settled already, or stands by now, is left.
+   *
+   * @param {string} id
+   * @param {Uint8Array} actual
+   */
+  async settle(id, actual) {
+    this.close(id, (reserved) => settle(this.cells, reserved, actual));
+  }
+
+  /**
+   * Takes back what was charged for a request that was not sent on.
+   *
+   * @param {string} id
+   */
+  async takeBack(id) {
+    this.close(id, (reserved) => takeBack(this.cells, reserved));
+  }
+
+  /** Reservations of which nothing was heard stand as what was used. */
+  async alarm() {
+    this.awake = false;
+    const over = this.sql.exec("SELECT id FROM reservations WHERE deadline <= ?", Date.now()).toArray();
+    for (const { id } of over) {
+      try {
+        this.close(String(id), (reserved) => settleOrphan(this.cells, reserved));
+      } catch (error) {
+        // Another build's: it stays charged as it is.
+        console.error(`a reservation stands as it is: ${message(error)}`);
+        this.sql.exec("DELETE FROM reservations WHERE id = ?", id);
+      }
+    }
+    if (over.length > 0) console.warn(`${over.length} reservations were never settled and stand as their estimates`);
+    await this.wake();
+  }
+
+  /** @param {string} id @param {(reserved: Uint8Array) => void} correct */
+  close(id, correct) {
+    this.ctx.storage.transactionSync(() => {
+      const [row] = this.sql.exec("DELETE FROM reservations WHERE id = ? RETURNING reserved", id).toArray();
+      const reserved = bytes(row?.reserved);
+      if (reserved) correct(reserved);
+    });
+  }
+
+  /** Sets the alarm for the first deadline. Later reservations have later ones. */
+  async wake() {
+    const [first] = this.sql.exec("SELECT min(deadline) AS deadline FROM reservations").toArray();
+    if (typeof first?.deadline !== "number") return;
+    this.awake = true;
+    await this.ctx.storage.setAlarm(first.deadline);
+  }
+}
+
+/** @param {SqlStorageValue | undefined} blob */
+function bytes(blob) {
+  return blob instanceof ArrayBuffer ? new Uint8Array(blob) : undefined;
+}

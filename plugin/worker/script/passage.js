@@ -1,0 +1,225 @@
+// @ts-check
+import { message } from "./configuration.js";
+
+/** @typedef {import("./tollgate.js").Step} Step */
+
+const SETTLEMENT_PAUSES_MS = [100, 1_000, 5_000];
+
+/** One request on its way through, and its answer back. It carries out what the exchange says. */
+export class Passage {
+  /**
+   * @param {import("./tollgate.js").Exchange} exchange
+   * @param {Request} request
+   * @param {Env} env
+   * @param {ExecutionContext} ctx
+   */
+  constructor(exchange, request, env, ctx) {
+    this.exchange = exchange;
+    this.request = request;
+    this.env = env;
+    this.ctx = ctx;
+    this.id = crypto.randomUUID();
+    this.organization = "";
+    this.status = 0;
+    /** @type {Uint8Array[]} */
+    this.held = [];
+    // A client that leaves does not end what runs before this is resolved.
+    /** @type {PromiseWithResolvers<void>} */
+    this.over = Promise.withResolvers();
+    ctx.waitUntil(this.over.promise);
+  }
+
+  /** @returns {Promise<Response>} */
+  async answer() {
+    try {
+      const { method, headers, url, body } = this.request;
+      const { host, pathname, search, protocol } = new URL(url);
+      const fields = [":method", method, ":path", pathname + search, ":authority", host, ":scheme", protocol.slice(0, -1)];
+      let step = this.exchange.head([...fields, ...[...headers].flat()], body === null, Date.now());
+      if (step.do === "hold") step = await this.decideByBody();
+      if (step.do === "admit") step = await this.admit(step);
+      if (step.do === "forward") return await this.forward(step, pathname + search);
+      if (step.do === "answer") return this.refuse(step);
+      throw new Error(`nothing can be done after ${step.do}`);
+    } catch (error) {
+      console.error(`a request ends early: ${message(error)}`);
+      await this.end(false);
+      return new Response(null, { status: 502 });
+    }
+  }
+
+  /** @returns {Promise<Step>} */
+  async decideByBody() {
+    for await (const bytes of this.request.body ?? []) {
+      this.held.push(bytes);
+      const step = this.exchange.body(bytes, false, Date.now());
+      if (step.do !== "hold") return step;
+    }
+    return this.exchange.body(new Uint8Array(), true, Date.now());
+  }
+
+  /**
+   * @param {Extract<Step, { do: "admit" }>} step
+   * @returns {Promise<Step>}
+   */
+  async admit({ organization, charges }) {
+    this.organization = organization;
+    try {
+      return this.exchange.admitted(await this.object().admit(this.id, charges));
+    } catch (error) {
+      console.error(`limits cannot be checked: ${message(error)}`);
+      // It may have been charged all the same.
+      const id = this.id;
+      this.id = "";
+      this.ctx.waitUntil(this.persist(() => this.object().takeBack(id)));
+      return this.exchange.unavailable();
+    }
+  }
+
+  /** @param {Extract<Step, { do: "answer" }>} step */
+  refuse({ status, fields, body }) {
+    this.status = status;
+    const headers = new Headers(fields);
+    headers.set("content-type", "application/json");
+    // Whatever of the body is still to come is not wanted.
+    this.request.body?.cancel().catch(() => {});
+    this.end(true);
+    return new Response(body, { status, headers });
+  }
+
+  /**
+   * @param {Extract<Step, { do: "forward" }>} step
+   * @param {string} path
+   */
+  async forward({ edits, splice }, path) {
+    const headers = new Headers(this.request.headers);
+    for (const { name, value } of edits) {
+      if (name === ":path") path = value ?? path;
+      else edit(headers, name, value);
+    }
+    for (const [name, value] of credentials(this.env.UPSTREAM_HEADERS)) headers.set(name, value);
+    const body = this.held.length > 0 ? spliced(joined(this.held), splice) : this.request.body;
+    this.held = [];
+    const upstream = new URL(this.env.UPSTREAM || "https://api.openai.com").origin;
+    const answer = await fetch(upstream + path, { method: this.request.method, headers, body, redirect: "manual" });
+    return this.passBack(answer);
+  }
+
+  /** @param {Response} answer */
+  passBack(answer) {
+    this.status = answer.status;
+    const headers = new Headers(answer.headers);
+    const edits = this.exchange.answerHead([":status", String(answer.status), ...[...headers].flat()]);
+    for (const { name, value } of edits) edit(headers, name, value);
+    const head = { status: answer.status, statusText: answer.statusText, headers };
+    if (answer.webSocket || answer.body === null) {
+      this.end(true);
+      return new Response(null, { ...head, webSocket: answer.webSocket });
+    }
+    const { readable, writable } = new TransformStream();
+    this.stream(answer.body.getReader(), writable.getWriter());
+    return new Response(readable, head);
+  }
+
+  /**
+   * @param {ReadableStreamDefaultReader<Uint8Array>} from
+   * @param {WritableStreamDefaultWriter<Uint8Array>} to
+   */
+  async stream(from, to) {
+    let complete = false;
+    let gone = false;
+    // Who leaves while the upstream is silent is noticed here.
+    to.closed.catch((error) => {
+      gone = true;
+      return from.cancel(error);
+    }).catch(() => {});
+    try {
+      for (let last = false; !last; ) {
+        const { done, value } = await from.read();
+        last = done;
+        const bytes = this.exchange.answerBody(value ?? new Uint8Array(), last);
+        if (bytes.length > 0) await to.write(bytes);
+      }
+      await to.close();
+      complete = !gone;
+    } catch (error) {
+      await Promise.allSettled([to.abort(error), from.cancel(error)]);
+    } finally {
+      await this.end(complete);
+    }
+  }
+
+  /**
+   * The end of the exchange, once: its settlement, and its line in the log.
+   *
+   * @param {boolean} complete
+   */
+  async end(complete) {
+    const settlement = this.exchange.end(complete);
+    console.log(JSON.stringify({ status: this.status, ...Object.fromEntries(this.exchange.facts()) }));
+    this.exchange.free();
+    if (settlement && this.id && this.organization) {
+      await this.persist(() => this.object().settle(this.id, settlement));
+    }
+    this.over.resolve();
+  }
+
+  /**
+   * Tries a call to the object again. Where it never succeeds, the reservation stands at its deadline.
+   *
+   * @param {() => Promise<unknown>} call
+   */
+  async persist(call) {
+    for (const pause of [...SETTLEMENT_PAUSES_MS, undefined]) {
+      try {
+        await call();
+        return;
+      } catch (error) {
+        console.error(`a reservation is not settled yet: ${message(error)}`);
+        if (pause !== undefined) await scheduler.wait(pause);
+      }
+    }
+  }
+
+  object() {
+    const objects = this.env.ORGANIZATIONS;
+    return objects.get(objects.idFromName(this.organization));
+  }
+}
+
+/** @param {Headers} headers @param {string} name @param {string | undefined} value */
+function edit(headers, name, value) {
+  if (value === undefined) headers.delete(name);
+  else headers.set(name, value);
+}
+
+/**
+ * Lines `name: value`.
+ *
+ * @param {string | null | undefined} lines
+ * @returns {[string, string][]}
+ */
+function credentials(lines) {
+  const pair = (/** @type {string} */ line) => /** @type {[string, string]} */ ([
+    line.slice(0, line.indexOf(":")).trim(),
+    line.slice(line.indexOf(":") + 1).trim(),
+  ]);
+  return (lines ?? "").split("\n").filter((line) => line.includes(":")).map(pair);
+}
+
+/** @param {Uint8Array[]} pieces */
+function joined(pieces) {
+  const whole = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}
+
+/** @param {Uint8Array} body @param {import("./tollgate.js").Splice | undefined} splice */
+function spliced(body, splice) {
+  if (splice === undefined) return body;
+  return joined([body.subarray(0, splice.start), new TextEncoder().encode(splice.put), body.subarray(splice.end)]);
+}

@@ -1,0 +1,229 @@
+//! One request and its answer: the core's state machine, typed for TypeScript.
+
+use std::rc::Rc;
+
+use serde::Serialize;
+use tollgate_core::admission::{Admitted, NotAdmitted, Receipt, Why};
+use tollgate_core::body::BodyEdit;
+use tollgate_core::cell::{CellsError, Trouble};
+use tollgate_core::exchange as core;
+use tollgate_core::gateway::Gateway;
+use tollgate_core::head::{self, Head};
+use tollgate_core::standing::Standing;
+use tollgate_core::time::Now;
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::*;
+
+use crate::wire::{self, Outcome};
+
+/// What is to be done next.
+#[derive(Debug, Serialize, Tsify)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Step {
+    /// Hold everything back, and give more of the request's body.
+    Hold,
+    /// Have the object of this organization admit these charges; report to `admitted` or `unavailable`.
+    Admit {
+        /// Its id.
+        organization: String,
+        /// For the object.
+        #[serde(with = "serde_bytes")]
+        #[tsify(type = "Uint8Array")]
+        charges: Vec<u8>,
+    },
+    /// Send the request on, with its head changed so, in this order. `:path` is the path with its query.
+    Forward {
+        /// Changes to the head.
+        edits: Vec<Edit>,
+        /// A change to the body, all of which was held.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        splice: Option<Splice>,
+    },
+    /// Answer it here.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// Fields of the head besides content-type and content-length.
+        fields: Vec<(String, String)>,
+        /// JSON.
+        body: String,
+    },
+}
+
+/// A change to a head.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Edit {
+    /// The field.
+    pub name: String,
+    /// What it is to have as its only value; absent: it is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// Bytes of a body that make way for others.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Splice {
+    /// The first that goes.
+    pub start: u32,
+    /// The first that stays.
+    pub end: u32,
+    /// What comes there.
+    pub put: String,
+}
+
+/// Name and value of everything that is known about a request, for logs. Never a key, a digest or a body.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Facts(pub Vec<(String, String)>);
+
+/// One request and its answer. `free` it after `facts`.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Exchange {
+    exchange: core::Exchange,
+}
+
+/// Names and values in turn, as the flattened fields of a `Headers`.
+fn with_head<R>(fields: &[String], use_it: impl FnOnce(&Head<'_>) -> R) -> R {
+    let (pairs, _) = fields.as_chunks::<2>();
+    let pairs: Vec<_> = pairs.iter().map(|[name, value]| (name.as_bytes(), value.as_bytes())).collect();
+    use_it(&Head::new(&pairs))
+}
+
+/// Milliseconds since the Unix epoch, as `Date.now` tells them. A worker has no other clock that outlives
+/// an isolate.
+pub(crate) fn at(millis: f64) -> Now {
+    let wall = (millis as u64).saturating_mul(1_000_000);
+    Now { wall, monotonic: wall }
+}
+
+impl Exchange {
+    pub(crate) fn new(gateway: Rc<Gateway>) -> Self {
+        Exchange { exchange: core::Exchange::new(gateway) }
+    }
+
+    fn step(&mut self, step: core::Step) -> Result<Ts<Step>, JsError> {
+        let step = match step {
+            core::Step::Hold => Step::Hold,
+            core::Step::Admit(charges) => {
+                let organization = self.exchange.facts().organization.as_deref().unwrap_or_default();
+                Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
+            }
+            core::Step::Forward { head, body } => Step::Forward {
+                edits: head.into_iter().map(Edit::from).collect(),
+                splice: body.map(Splice::from),
+            },
+            core::Step::Answer(core::Answer { status, fields, body }) => {
+                let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+                Step::Answer { status, fields, body }
+            }
+        };
+        Ok(step.into_ts()?)
+    }
+
+    fn concluded(&mut self, outcome: Result<Admitted, NotAdmitted>) -> Result<Ts<Step>, JsError> {
+        // The object has taken back whatever there was: its cells are one transaction.
+        let (step, _) = self.exchange.admitted(outcome);
+        self.step(step)
+    }
+}
+
+#[wasm_bindgen]
+impl Exchange {
+    /// The request's head: `:method`, `:path`, `:authority`, `:scheme` and the fields, names and values in
+    /// turn; and whether no body follows. `now` is `Date.now()`, everywhere.
+    ///
+    /// # Errors
+    /// Throws if the step cannot be told to JavaScript.
+    pub fn head(&mut self, fields: Vec<String>, last: bool, now: f64) -> Result<Ts<Step>, JsError> {
+        let step = with_head(&fields, |head| self.exchange.head(head, last, at(now)));
+        self.step(step)
+    }
+
+    /// The next bytes of the request's body, and whether they are the last.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn body(&mut self, bytes: &[u8], last: bool, now: f64) -> Result<Ts<Step>, JsError> {
+        let step = self.exchange.body(bytes, last, at(now));
+        self.step(step)
+    }
+
+    /// What the object answered to the charges.
+    ///
+    /// # Errors
+    /// Throws if it is another build's answer: report `unavailable` then.
+    pub fn admitted(&mut self, outcome: &[u8]) -> Result<Ts<Step>, JsError> {
+        let outcome = match wire::decode(outcome)? {
+            // The receipt stays with the object.
+            Outcome::Admitted(standing) => Ok(Admitted { receipt: Receipt::default(), standing }),
+            Outcome::Denied(denial, standing) => {
+                Err(NotAdmitted { why: Why::Denied(Box::new(denial)), standing, unsettled: Vec::new() })
+            }
+        };
+        self.concluded(outcome)
+    }
+
+    /// The object could not be asked: `on_unavailable` decides.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn unavailable(&mut self) -> Result<Ts<Step>, JsError> {
+        self.concluded(Err(NotAdmitted {
+            why: Why::Cells(CellsError::Unavailable(Trouble::Unreachable)),
+            standing: Standing::default(),
+            unsettled: Vec::new(),
+        }))
+    }
+
+    /// The answer's head, `:status` among its fields; answers with the changes to it.
+    ///
+    /// # Errors
+    /// As above.
+    #[wasm_bindgen(js_name = answerHead)]
+    pub fn answer_head(&mut self, fields: Vec<String>) -> Result<Vec<Ts<Edit>>, JsError> {
+        let edits = with_head(&fields, |head| self.exchange.answer_head(head));
+        edits.into_iter().map(|edit| Ok(Edit::from(edit).into_ts()?)).collect()
+    }
+
+    /// The next bytes of the answer's body, and whether they are the last; answers with what of them the
+    /// client is to see.
+    #[wasm_bindgen(js_name = answerBody)]
+    pub fn answer_body(&mut self, bytes: &[u8], last: bool) -> Vec<u8> {
+        self.exchange.answer_body(bytes, last).into_owned()
+    }
+
+    /// The end of the exchange, however it came: what the object is to settle. Only the first call has
+    /// anything.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn end(&mut self, complete: bool) -> Result<Option<Vec<u8>>, JsError> {
+        let settlement = self.exchange.end(complete);
+        Ok(settlement.map(|(_, actual)| wire::encode(&actual)).transpose()?)
+    }
+
+    /// What is known about the request.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn facts(&self) -> Result<Ts<Facts>, JsError> {
+        let fields = self.exchange.facts().fields().into_iter();
+        let plain = |name: &str| name.strip_prefix("tollgate.").unwrap_or(name).to_owned();
+        Ok(Facts(fields.map(|(name, value)| (plain(name), value)).collect()).into_ts()?)
+    }
+}
+
+impl From<BodyEdit> for Splice {
+    fn from(edit: BodyEdit) -> Self {
+        Splice { start: edit.at.start as u32, end: edit.at.end as u32, put: edit.put.to_owned() }
+    }
+}
+
+impl From<head::Edit> for Edit {
+    fn from(edit: head::Edit) -> Self {
+        match edit {
+            head::Edit::Remove(name) => Edit { name, value: None },
+            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value) },
+        }
+    }
+}

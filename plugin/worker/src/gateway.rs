@@ -1,0 +1,51 @@
+//! A gateway's configuration, as a worker reads it.
+
+use std::rc::Rc;
+
+use tollgate_core::gateway::Loader;
+use tollgate_core::policy::Finding;
+use wasm_bindgen::prelude::*;
+
+use crate::exchange::Exchange;
+
+/// A configuration that holds for all exchanges which begin under it.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Gateway {
+    gateway: Rc<tollgate_core::gateway::Gateway>,
+    warnings: Vec<String>,
+}
+
+#[wasm_bindgen]
+impl Gateway {
+    /// Reads a gateway configuration (JSON, with the policy inside).
+    ///
+    /// # Errors
+    /// Throws where it has an error; the message has a line for each finding.
+    #[wasm_bindgen(constructor)]
+    pub fn new(configuration: &str) -> Result<Gateway, JsError> {
+        let mut loader = Loader::default();
+        loader.push(configuration.as_bytes());
+        match loader.finish() {
+            Ok((gateway, warnings)) => Ok(Gateway {
+                gateway: Rc::new(gateway),
+                warnings: warnings.iter().map(Finding::to_string).collect(),
+            }),
+            Err(findings) => {
+                let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
+                Err(JsError::new(&lines.join("\n")))
+            }
+        }
+    }
+
+    /// What is odd about the configuration, though it loads.
+    #[wasm_bindgen(getter)]
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    /// A request that has just begun.
+    pub fn exchange(&self) -> Exchange {
+        Exchange::new(Rc::clone(&self.gateway))
+    }
+}

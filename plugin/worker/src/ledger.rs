@@ -1,0 +1,139 @@
+//! The cells of an organization, in the storage of its Durable Object.
+//!
+//! Every function here is to be called within one synchronous transaction, and undone whole where it
+//! throws: so no swap is ever lost, and there is nothing to roll back.
+
+use serde::Serialize;
+use tollgate_core::admission::{self, Actual, Charges, NotAdmitted, Why};
+use tollgate_core::cell::{CellName, Cells, CellsError, Swap, Trouble};
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::*;
+
+use crate::exchange::at;
+use crate::wire::{self, Outcome, Reserved};
+
+#[wasm_bindgen(typescript_custom_section)]
+const STORE: &str = "
+/** The records of one organization. */
+export interface Store {
+    read(name: string): Uint8Array | undefined;
+    write(name: string, record: Uint8Array): void;
+}
+";
+
+#[wasm_bindgen]
+extern "C" {
+    /// The records of one organization.
+    #[wasm_bindgen(typescript_type = "Store")]
+    #[derive(Debug)]
+    pub type Store;
+
+    #[wasm_bindgen(method, catch)]
+    fn read(this: &Store, name: &str) -> Result<Option<Vec<u8>>, JsValue>;
+
+    #[wasm_bindgen(method, catch)]
+    fn write(this: &Store, name: &str, record: Vec<u8>) -> Result<(), JsValue>;
+}
+
+/// How an admission ended.
+#[derive(Debug, Serialize, Tsify)]
+pub struct Admission {
+    /// For the worker.
+    #[serde(with = "serde_bytes")]
+    #[tsify(type = "Uint8Array")]
+    pub outcome: Vec<u8>,
+    /// To be kept until it is settled; absent where nothing is to be settled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[tsify(type = "Uint8Array")]
+    pub reserved: Option<serde_bytes::ByteBuf>,
+}
+
+struct StoredCells<'a>(&'a Store);
+
+impl Cells for StoredCells<'_> {
+    type Version = ();
+
+    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, ()), CellsError> {
+        let record = self.0.read(name.as_str()).map_err(unreachable_store)?;
+        Ok((record.unwrap_or_default(), ()))
+    }
+
+    fn swap(&mut self, name: &CellName, (): (), bytes: &[u8]) -> Result<Swap, CellsError> {
+        self.0.write(name.as_str(), bytes.to_vec()).map_err(unreachable_store)?;
+        Ok(Swap::Done)
+    }
+}
+
+fn unreachable_store(_: JsValue) -> CellsError {
+    CellsError::Unavailable(Trouble::Unreachable)
+}
+
+/// Charges a request to all of its principals, or to none.
+///
+/// # Errors
+/// Throws if the charges are another build's, or a record cannot be read or written.
+#[wasm_bindgen]
+pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, JsError> {
+    let charges: Charges = wire::decode(charges)?;
+    let (outcome, reserved) = match admission::admit(&mut StoredCells(store), &charges, at(now)) {
+        Ok(admitted) => {
+            let reserved = Reserved { receipt: admitted.receipt, amount: charges.reservation };
+            let reserved =
+                reserved.receipt.awaits_settlement().then(|| wire::encode(&reserved)).transpose()?;
+            (Outcome::Admitted(admitted.standing), reserved)
+        }
+        Err(NotAdmitted { why: Why::Denied(denial), standing, .. }) => {
+            (Outcome::Denied(*denial, standing), None)
+        }
+        Err(NotAdmitted { why: Why::Cells(error), .. }) => return Err(trouble(error)),
+    };
+    let reserved = reserved.map(serde_bytes::ByteBuf::from);
+    Ok(Admission { outcome: wire::encode(&outcome)?, reserved }.into_ts()?)
+}
+
+/// Corrects a reservation to what the request used.
+///
+/// # Errors
+/// As [`admit`].
+#[wasm_bindgen]
+pub fn settle(store: &Store, reserved: &[u8], actual: &[u8]) -> Result<(), JsError> {
+    let reserved: Reserved = wire::decode(reserved)?;
+    settled(store, reserved, wire::decode(actual)?)
+}
+
+/// Lets a reservation stand as what the request used: nothing was heard of it again.
+///
+/// # Errors
+/// As [`admit`].
+#[wasm_bindgen(js_name = settleOrphan)]
+pub fn settle_orphan(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
+    let reserved: Reserved = wire::decode(reserved)?;
+    let actual = Actual { tokens: reserved.amount.tokens, cost: reserved.amount.cost, estimated: true };
+    settled(store, reserved, actual)
+}
+
+/// Takes a reservation back whose request was never sent on.
+///
+/// # Errors
+/// As [`admit`].
+#[wasm_bindgen(js_name = takeBack)]
+pub fn take_back(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
+    let reserved: Reserved = wire::decode(reserved)?;
+    all_done(&admission::take_back(&mut StoredCells(store), reserved.receipt))
+}
+
+fn settled(store: &Store, reserved: Reserved, actual: Actual) -> Result<(), JsError> {
+    all_done(&admission::settle(&mut StoredCells(store), reserved.receipt, actual))
+}
+
+fn all_done(unsettled: &[admission::Correction]) -> Result<(), JsError> {
+    if unsettled.is_empty() { Ok(()) } else { Err(trouble(CellsError::Unavailable(Trouble::Unreachable))) }
+}
+
+fn trouble(error: CellsError) -> JsError {
+    JsError::new(match error {
+        CellsError::Unavailable(Trouble::Format) => "a record is of a newer format than this build reads",
+        CellsError::Unavailable(Trouble::Aliased) => "a record belongs to another principal",
+        _ => "a record cannot be read or written",
+    })
+}
