@@ -1,36 +1,47 @@
-//! A counting allocator: how many bytes are in use.
+//! A counting allocator: how many bytes something keeps.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
-/// The system's allocator, counted. A program that measures makes it its own.
+/// The system's allocator, counted while [`kept_by`] runs. A program that measures makes it its own.
 #[derive(Debug)]
 pub struct Counting;
 
-static IN_USE: AtomicUsize = AtomicUsize::new(0);
+/// Off but for a measurement: one counter for all threads would be what they contend for.
+static COUNTS: AtomicBool = AtomicBool::new(false);
+static IN_USE: AtomicIsize = AtomicIsize::new(0);
 
-/// Bytes that are allocated now; 0 in a program with another allocator.
-pub fn in_use() -> usize {
-    IN_USE.load(Ordering::Relaxed)
+/// What `make` answers, and how many bytes it keeps; 0 in a program with another allocator. For one thread.
+pub fn kept_by<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    let before = IN_USE.load(Ordering::Relaxed);
+    COUNTS.store(true, Ordering::Relaxed);
+    let made = make();
+    COUNTS.store(false, Ordering::Relaxed);
+    (made, usize::try_from(IN_USE.load(Ordering::Relaxed) - before).unwrap_or_default())
+}
+
+fn count(bytes: isize) {
+    if COUNTS.load(Ordering::Relaxed) {
+        IN_USE.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 // SAFETY: every call is handed on as it is; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size(), Ordering::Relaxed);
+        count(layout.size().cast_signed());
         // SAFETY: as this call's own conditions.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        count(-layout.size().cast_signed());
         // SAFETY: as this call's own conditions.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        IN_USE.fetch_add(size, Ordering::Relaxed);
-        IN_USE.fetch_sub(layout.size(), Ordering::Relaxed);
+        count(size.cast_signed() - layout.size().cast_signed());
         // SAFETY: as this call's own conditions.
         unsafe { System.realloc(memory, layout, size) }
     }

@@ -44,9 +44,7 @@ pub struct Sizes {
 /// If the filter does not take the policy.
 pub fn sizes(keys: usize) -> Sizes {
     let document = document(keys);
-    let before = allocation::in_use();
-    let gateway = native::load(&document);
-    let index = allocation::in_use() - before;
+    let (gateway, index) = allocation::kept_by(|| native::load(&document));
     drop(gateway);
     let memory = |keys: usize| {
         let process = way::process(way::filter(), &json!({"policy": world::policy(keys)}));

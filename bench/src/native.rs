@@ -71,7 +71,7 @@ pub fn head_path(gateway: &Value) -> Piece {
             let Step::Admit(charges) = step else { panic!("{step:?}") };
             let mut cells = SharedCells::new(&mut records, Support::Lenient);
             let (step, _) = exchange.admitted(admit(&mut cells, &charges, now));
-            assert!(matches!(step, Step::Forward(..)), "{step:?}");
+            assert!(matches!(step, Step::Forward { .. }), "{step:?}");
         }
         began.elapsed()
     })

@@ -12,5 +12,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http2;
 pub mod shipped;
+pub mod suite;
 pub mod wire;
+pub mod workerd;
 pub mod world;

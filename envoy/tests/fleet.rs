@@ -257,7 +257,7 @@ fn a_secret_is_in_one_answer_and_nowhere_else() {
     let (id, secret) = minted(&mint(&one, "bob"));
     assert_eq!(call(&one, &secret), 200);
     let rotated = one.manage("bob", "POST", &format!("/keys/{id}/rotate"), Some(&json!({})));
-    assert_eq!(rotated.status, 200, "{rotated:?}");
+    assert_eq!(rotated.status, 201, "{rotated:?}");
     let fresh = rotated.json()["secret"].as_str().unwrap().to_owned();
 
     let audit = one.manage("root", "GET", "/audit?organization=acme", None);

@@ -15,6 +15,9 @@ fn part(name: &str, text: &str) -> String {
     format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
 }
 
+/// Path, fields and body of a request, and the status and code that refuse it.
+type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
+
 #[test]
 fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
     let azure = "/openai/deployments/small/chat/completions";
@@ -24,7 +27,7 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
     let two_parts = [part("model", "small"), part("model", "large"), "--b--\r\n".into()].concat();
     let one_part = [part("model", "large"), "--b--\r\n".into()].concat();
     let deep = format!(r#"{{"model":"small","x":{}{}}}"#, "[".repeat(100_000), "]".repeat(100_000));
-    let table: &[(&str, &[(&str, &str)], &[u8], u16, &str)] = &[
+    let table: &[Row<'_>] = &[
         (CHAT, JSON, br#"{"model":"small","model":"large"}"#, 400, "invalid_body"),
         (CHAT, JSON, br#"{"model":"small","\u006dodel":"large"}"#, 400, "invalid_body"),
         (CHAT, JSON, br#"{"model":"small","Model":"large"}"#, 400, "invalid_body"),

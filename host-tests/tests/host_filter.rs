@@ -2,28 +2,20 @@
 
 mod modules;
 
-use std::sync::OnceLock;
+use std::sync::Barrier;
 use std::time::Duration;
 
-use modules::ok;
+use modules::{filter, ok};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tollgate_host::host::{
-    CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Module, Process, SharedData,
+    CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Process, SharedData,
     StreamInfo, Vm, When, interleave,
 };
 
 const KEY: &str = "a-key-of-another-gateway";
 const UNLIMITED_KEY: &str = "a-key-without-limits";
 const LIMIT: usize = 2;
-
-fn filter() -> &'static Module {
-    static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let path = tollgate_host::module::build(&[]).expect("the filter builds");
-        Module::load(path).expect("the filter loads")
-    })
-}
 
 /// One limited team with a key, one team without limits with another; both may call `/reports`.
 fn configuration() -> Vec<u8> {
@@ -50,10 +42,14 @@ fn configuration() -> Vec<u8> {
 }
 
 fn process(data: SharedData) -> (Process, CapturedLog) {
+    process_of(data, &configuration())
+}
+
+fn process_of(data: SharedData, configuration: &[u8]) -> (Process, CapturedLog) {
     let (sink, log) = Log::capture();
     let (clock, _) = Clock::manual(Duration::from_secs(1_800_000_000));
-    let builder = Process::builder(filter()).shared_data(data).clock(clock).log(sink);
-    (builder.start(&configuration()).expect("the configuration is right"), log)
+    let builder = Process::builder(&filter()).shared_data(data).clock(clock).log(sink);
+    (builder.start(configuration).expect("the configuration is right"), log)
 }
 
 /// The status that the caller sees.
@@ -102,6 +98,67 @@ fn exactly_the_limit_is_admitted_in_every_schedule_on_envoy() {
 #[test]
 fn exactly_the_limit_is_admitted_in_every_schedule_on_wasmx() {
     exactly_the_limit_in_five_thousand_schedules(Dialect::WasmX);
+}
+
+/// Clients and teams as against real Envoy: four workers, 64 requests at once on each of 500 fresh teams.
+#[test]
+fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_every_dialect() {
+    const WORKERS: usize = 4;
+    const EACH: usize = 16;
+    const TEAMS: usize = 500;
+    const MOST: usize = 10;
+    let key = |team: usize| format!("the-key-of-team-{team}");
+    let (mut teams, mut keys) = (serde_json::Map::new(), serde_json::Map::new());
+    for team in 0..TEAMS {
+        let (id, digest) = (format!("team{team}"), format!("sha256:{:x}", Sha256::digest(key(team))));
+        teams.insert(
+            id.clone(),
+            json!({ "organization": "acme", "name": "Fresh", "limits": { "rpm": MOST } }),
+        );
+        keys.insert(id.clone(), json!({ "team": id, "digest": digest }));
+    }
+    let configuration = json!({
+        "policy": {
+            "version": 1,
+            "targets": { "reports-api": {} },
+            // A cell that all of them write, on top of their own.
+            "organizations": { "acme": {
+                "name": "Acme", "access": { "targets": ["reports-api"] }, "limits": { "rpm": 1_000_000 }
+            } },
+            "teams": teams,
+            "keys": keys
+        },
+        "routes": [{ "path": "/reports", "target": "reports-api" }]
+    });
+    for dialect in Dialect::ALL {
+        let (process, _) = process_of(SharedData::new(dialect), configuration.to_string().as_bytes());
+        let together = Barrier::new(WORKERS);
+        let statuses: Vec<Vec<u16>> = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..WORKERS)
+                .map(|_| {
+                    let (mut vm, together, key) = (process.worker().unwrap(), &together, &key);
+                    scope.spawn(move || {
+                        let mut statuses = Vec::with_capacity(TEAMS * EACH);
+                        for team in 0..TEAMS {
+                            together.wait();
+                            statuses.extend((0..EACH).map(|_| call(&mut vm, &key(team))));
+                        }
+                        statuses
+                    })
+                })
+                .collect();
+            workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+        });
+        for team in 0..TEAMS {
+            let of_team: Vec<u16> =
+                statuses.iter().flat_map(|all| all[team * EACH..(team + 1) * EACH].to_vec()).collect();
+            if dialect.has_shared_data() {
+                assert_eq!(admitted(&of_team), MOST, "{dialect:?}, team {team}");
+            } else {
+                assert_eq!(of_team, vec![503; WORKERS * EACH], "{dialect:?}: limits cannot be checked there");
+            }
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tollgate_core::{gateway, policy};
+use tollgate_core::{gateway, manage, policy};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies")
@@ -90,9 +90,11 @@ fn every_snippet_of_the_readme_loads() {
 /// Rewrite them with `TOLLGATE_WRITE_SCHEMAS=1 cargo test -p tollgate-host --test policies`.
 #[test]
 fn the_schemas_are_those_of_the_types() {
-    for (name, schema) in
-        [("policy.schema.json", policy::schema::policy()), ("gateway.schema.json", gateway::schema())]
-    {
+    for (name, schema) in [
+        ("policy.schema.json", policy::schema::policy()),
+        ("gateway.schema.json", gateway::schema()),
+        ("management.openapi.json", manage::openapi::document()),
+    ] {
         let path = folder().join(name);
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
         if std::env::var_os("TOLLGATE_WRITE_SCHEMAS").is_some() {

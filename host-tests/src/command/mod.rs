@@ -6,6 +6,7 @@ mod demo;
 mod document;
 mod explain;
 mod fleet;
+mod import;
 mod key;
 mod log;
 mod pull;
@@ -52,6 +53,8 @@ enum Command {
     Push(push::Arguments),
     /// Bring a fleet's policy from etcd to a file, showing first what differs.
     Pull(pull::Arguments),
+    /// Bring keys that another gateway keeps as SHA-256 digests into a policy file.
+    Import(import::Arguments),
     /// Build the filter, target/tollgate/tollgate.wasm, and the CDN worker, target/tollgate/worker.
     Build,
 }
@@ -69,6 +72,8 @@ enum Failure {
     Key(#[from] key::Error),
     #[error(transparent)]
     Fleet(#[from] fleet::Error),
+    #[error(transparent)]
+    Import(#[from] import::Error),
 }
 
 impl Failure {
@@ -90,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Key { command } => key::run(&command).map_err(Failure::from),
         Command::Push(arguments) => push::run(&arguments).map_err(Failure::from),
         Command::Pull(arguments) => pull::run(&arguments).map_err(Failure::from),
+        Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
         Command::Build => build().map_err(Failure::from),
     };
     match outcome {

@@ -66,7 +66,7 @@ fn check(text: &Value) -> Result<(), Error> {
 }
 
 /// Whole or not at all: a gateway may be watching the file.
-fn write(path: &Path, text: &Value) -> std::io::Result<()> {
+pub(super) fn write(path: &Path, text: &Value) -> std::io::Result<()> {
     let new = path.with_added_extension("new");
     std::fs::write(&new, format!("{text:#}\n"))?;
     std::fs::rename(&new, path)

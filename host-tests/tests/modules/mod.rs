@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // Each test uses its own part.
 
+use std::sync::OnceLock;
+
 use tollgate_host::host::{
     CapturedLog, Dialect, HeaderMap, Log, Module, Process, ProcessBuilder, StreamId, StreamInfo, Vm,
 };
@@ -14,6 +16,13 @@ pub fn recorder() -> Module {
 /// `cells.wat`, compiled.
 pub fn cells() -> Module {
     from_wat(include_str!("cells.wat"))
+}
+
+/// The filter itself, built and compiled once.
+pub fn filter() -> Module {
+    static FILTER: OnceLock<Module> = OnceLock::new();
+    let load = || Module::load(tollgate_host::module::build(&[]).expect("the filter builds"));
+    FILTER.get_or_init(|| load().expect("the filter loads")).clone()
 }
 
 pub fn from_wat(text: &str) -> Module {

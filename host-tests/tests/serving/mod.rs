@@ -17,7 +17,7 @@ use hyper::http::request;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tollgate_host::host::{CapturedLog, Log, Module, Process};
+use tollgate_host::host::{CapturedLog, Clock, Log, Module, Process};
 use tollgate_host::serve::lines::{Captured, Lines};
 use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
 use tollgate_host::upstream::Upstream;
@@ -40,12 +40,20 @@ pub struct Choices {
     /// The upstream is spoken to in HTTP/2.
     pub h2c: bool,
     pub drain: Duration,
+    pub clock: Clock,
     pub clusters: Vec<(String, Target)>,
 }
 
 impl Default for Choices {
     fn default() -> Choices {
-        Choices { workers: 1, target: None, h2c: false, drain: Duration::from_secs(5), clusters: Vec::new() }
+        Choices {
+            workers: 1,
+            target: None,
+            h2c: false,
+            drain: Duration::from_secs(5),
+            clock: Clock::system(),
+            clusters: Vec::new(),
+        }
     }
 }
 
@@ -63,7 +71,7 @@ impl Serving {
         let server = Server::start(Options {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
             workers: choices.workers,
-            process: Process::builder(module).log(sink).buffer_limit(BUFFER_LIMIT),
+            process: Process::builder(module).log(sink).clock(choices.clock).buffer_limit(BUFFER_LIMIT),
             configuration: configuration.as_bytes().to_vec(),
             upstream: target,
             clusters: choices.clusters,

@@ -52,7 +52,7 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
 
 /// Takes every credential out of the head, so that the upstream sees none.
 pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &mut Edits) {
-    let mut kept = path.to_string();
+    let mut kept = None;
     for place in places {
         match place {
             CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => {
@@ -60,10 +60,16 @@ pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &m
                     edits.push(Edit::Remove(header.to_string()));
                 }
             }
-            CredentialPlace::Query(name) => kept = without_parameter(&kept, name),
+            CredentialPlace::Query(name) => {
+                let so_far = kept.as_deref().unwrap_or(path);
+                let query = so_far.split_once('?').map_or("", |(_, query)| query);
+                if query.split('&').any(|pair| parameter(pair) == &**name) {
+                    kept = Some(without_parameter(so_far, name));
+                }
+            }
         }
     }
-    if kept != path {
+    if let Some(kept) = kept {
         edits.push(Edit::Replace(":path", kept));
     }
 }
@@ -78,15 +84,17 @@ fn query(path: &str) -> impl Iterator<Item = (&str, &str)> {
     query.split('&').filter_map(|pair| pair.split_once('='))
 }
 
+fn parameter(pair: &str) -> &str {
+    pair.split_once('=').map_or(pair, |(name, _)| name)
+}
+
 fn without_parameter(path: &str, name: &str) -> String {
     let Some((plain, query)) = path.split_once('?') else {
         return path.to_string();
     };
-    let kept =
-        query.split('&').filter(|pair| pair.split_once('=').map_or(*pair, |(known, _)| known) != name).fold(
-            String::new(),
-            |all, pair| if all.is_empty() { pair.to_string() } else { format!("{all}&{pair}") },
-        );
+    let kept = query.split('&').filter(|pair| parameter(pair) != name).fold(String::new(), |all, pair| {
+        if all.is_empty() { pair.to_string() } else { format!("{all}&{pair}") }
+    });
     if kept.is_empty() { plain.to_string() } else { format!("{plain}?{kept}") }
 }
 

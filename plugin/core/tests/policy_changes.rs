@@ -219,6 +219,8 @@ proptest! {
                 touched.into_iter().map(|document| (document.clone(), changed.document(&document))).collect();
             follower.apply(&follower.difference(&contents).unwrap()).unwrap();
             assert_eq!(written(&follower), written(&changed));
+            let same = written(policy) == written(&changed);
+            assert_eq!(policy.fingerprint() == changed.fingerprint(), same, "{change:?}");
             for (section, records) in &written(&changed).sections {
                 for (id, record) in records {
                     let document = changed.document_of(*section, id, None).unwrap();
@@ -367,4 +369,29 @@ fn a_document_holds_its_own_records_only() {
     assert_eq!(places(&twice), ["/keys/k1", "/keys/k2", "/service_accounts/ci", "/teams/search"]);
     let complete = json!({"complete": true, "targets": written(&policy).sections[&Section::Targets]});
     assert!(policy.difference(&[(Document::Catalog, Some(complete))]).unwrap().is_empty());
+}
+
+#[test]
+fn a_lowered_limit_is_held_against_all_that_lies_below() {
+    let mut policy = sound();
+    let mut change = Change::default();
+    let key =
+        json!({"team": "search", "owner": "user/bob", "digest": digest(1), "limits": {"rph": 7, "tpd": 70}});
+    change.put(Section::Keys, "k1", key);
+    policy.apply(&change).unwrap();
+    for (section, id, field, most, place) in [
+        (Section::Organizations, "acme", "limits", json!({"rpm": 20, "rph": 6}), "/keys/k1/limits/rph"),
+        (Section::Organizations, "acme", "limits", json!({"rpm": 9}), "/teams/search/limits/rpm"),
+        (Section::Teams, "search", "limits", json!({"tpd": 69}), "/keys/k1/limits/tpd"),
+        (Section::Teams, "search", "member_limits", json!({"tpd": 69}), "/keys/k1/limits/tpd"),
+        (Section::Users, "bob", "limits", json!({"rph": 6}), "/keys/k1/limits/rph"),
+    ] {
+        let mut record = policy.record(section, id).unwrap();
+        record[field] = most;
+        let mut change = Change::default();
+        change.put(section, id, record);
+        let findings = policy.try_change(&change).unwrap_err();
+        let places: Vec<&str> = findings.iter().map(|finding| finding.pointer.as_str()).collect();
+        assert_eq!(places, [place], "{id} {field}");
+    }
 }

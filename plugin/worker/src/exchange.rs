@@ -116,6 +116,9 @@ impl Exchange {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
+            core::Step::Manage(_) | core::Step::Respond(_) => {
+                return Err(JsError::new("a worker does not serve the management API"));
+            }
         };
         Ok(step.into_ts()?)
     }

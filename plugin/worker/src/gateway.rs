@@ -27,10 +27,14 @@ impl Gateway {
         let mut loader = Loader::default();
         loader.push(configuration.as_bytes());
         match loader.finish() {
-            Ok((gateway, warnings)) => Ok(Gateway {
-                gateway: Rc::new(gateway),
-                warnings: warnings.iter().map(Finding::to_string).collect(),
-            }),
+            Ok((mut gateway, warnings)) => {
+                // A worker's policy is the one of its binding: nobody here would keep what is changed.
+                gateway.manage = None;
+                Ok(Gateway {
+                    gateway: Rc::new(gateway),
+                    warnings: warnings.iter().map(Finding::to_string).collect(),
+                })
+            }
             Err(findings) => {
                 let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
                 Err(JsError::new(&lines.join("\n")))

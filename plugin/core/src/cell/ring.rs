@@ -6,6 +6,9 @@ use crate::time::SECOND;
 /// them and hold more than the limit.
 pub const SLOTS: usize = 61;
 
+/// Bytes of head and shift in a stored ring.
+const LONGS: usize = 16;
+
 /// How far a clock may be behind the newest slot and still mean that slot.
 const TOLERANCE: u64 = 2 * SECOND;
 
@@ -42,7 +45,7 @@ pub struct Ring {
 
 impl Ring {
     /// Bytes of a stored ring.
-    pub const BYTES: usize = 16 + 4 * SLOTS;
+    pub const BYTES: usize = LONGS + 4 * SLOTS;
 
     /// Nothing counted yet.
     pub fn new(span: Span) -> Self {
@@ -52,24 +55,29 @@ impl Ring {
     /// Reads what [`Ring::store`] wrote.
     pub fn load(span: Span, bytes: &[u8; Self::BYTES]) -> Self {
         let mut ring = Ring::new(span);
-        let (words, _) = bytes.as_chunks::<4>();
-        let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
-        let mut long = || u64::from(words.next().unwrap_or(0)) | u64::from(words.next().unwrap_or(0)) << 32;
-        ring.head = long();
-        ring.shift = long();
+        let (longs, words) = bytes.split_at(LONGS);
+        let (longs, _) = longs.as_chunks();
+        for (place, long) in [&mut ring.head, &mut ring.shift].into_iter().zip(longs) {
+            *place = u64::from_le_bytes(*long);
+        }
+        // Two slices of chunks: the compiler makes one copy of it.
+        let (words, _) = words.as_chunks();
         for (count, word) in ring.counts.iter_mut().zip(words) {
-            *count = word;
+            *count = u32::from_le_bytes(*word);
         }
         ring
     }
 
     /// Writes the ring; all integers little-endian.
     pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
-        let (words, _) = bytes.as_chunks_mut::<4>();
-        let longs = [self.head, self.shift];
-        let longs = longs.iter().flat_map(|long| [*long as u32, (*long >> 32) as u32]);
-        for (word, value) in words.iter_mut().zip(longs.chain(self.counts)) {
-            *word = value.to_le_bytes();
+        let (longs, words) = bytes.split_at_mut(LONGS);
+        let (longs, _) = longs.as_chunks_mut();
+        for (place, long) in longs.iter_mut().zip([self.head, self.shift]) {
+            *place = long.to_le_bytes();
+        }
+        let (words, _) = words.as_chunks_mut();
+        for (word, count) in words.iter_mut().zip(&self.counts) {
+            *word = count.to_le_bytes();
         }
     }
 

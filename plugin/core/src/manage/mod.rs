@@ -17,6 +17,8 @@ pub mod intake;
 mod keys;
 mod me;
 mod members;
+#[cfg(feature = "schema")]
+pub mod openapi;
 mod organizations;
 mod page;
 mod preview;

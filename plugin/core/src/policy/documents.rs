@@ -1,7 +1,6 @@
 //! The policy cut into documents: parts that are stored and swapped one by one.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -11,7 +10,6 @@ use super::change::{Change, Document, Edit, Section};
 use super::finding::{Finding, Problem, Report};
 use super::index::Policy;
 use super::model::{TeamIx, Unpriced};
-use crate::cell::fingerprint;
 
 /// A record's name in the whole policy.
 type Name = (Section, String);
@@ -128,21 +126,6 @@ impl Policy {
         Ok(change)
     }
 
-    /// A number for the policy's whole content, whatever the order it came in: equal for equal content.
-    pub fn fingerprint(&self) -> u64 {
-        let mut sum = fingerprint(self.unpriced.name().as_bytes());
-        for section in Section::ALL {
-            let rows = u32::try_from(self.rows(section)).unwrap_or(u32::MAX);
-            for position in 0..rows {
-                if let Some(record) = self.record_at(section, position) {
-                    let text = format!("{}/{}\0{record}", section.name(), self.name(section, position));
-                    sum = sum.wrapping_add(mixed(fingerprint(text.as_bytes())));
-                }
-            }
-        }
-        sum
-    }
-
     fn unpriced_of(&self, catalog: Option<&Value>, report: &mut Report) -> Unpriced {
         let Some(value) = catalog.and_then(|catalog| catalog.get("unpriced")) else {
             return Unpriced::default();
@@ -211,13 +194,4 @@ impl Policy {
 
 fn expected(expected: &'static str, report: &mut Report) {
     report.error(Problem::Expected { expected, found: "something else".to_string() });
-}
-
-/// Spreads a fingerprint over all bits, so that sums of them do not cancel out (the last step of MurmurHash3).
-fn mixed(mut hash: u64) -> u64 {
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    hash ^= hash >> 33;
-    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    hash ^ hash >> 33
 }

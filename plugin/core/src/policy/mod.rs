@@ -5,7 +5,7 @@
 //! together, `check` and `within` hold records against one another. [`access`] decides what can be called.
 //!
 //! It changes in place: `edit` applies a [`Change`], and tries one on what it can reach (`reach`); `write` turns the
-//! index into records again, `documents` cuts it into the parts that are stored. A gateway has it in [`Live`].
+//! index into records again, `documents` cuts it into the parts that are stored, `fingerprint` is one number for it. A gateway has it in [`Live`].
 
 pub mod access;
 mod assemble;
@@ -14,6 +14,7 @@ mod check;
 mod documents;
 mod edit;
 pub mod finding;
+mod fingerprint;
 mod index;
 mod live;
 pub mod load;

@@ -120,6 +120,14 @@ impl Policy {
         record.state(key.state);
     }
 
+    /// What a key may call and spend, if that is less than its team may.
+    pub(super) fn written_narrower(&self, more: &KeyMore) -> Option<Value> {
+        let mut record = Object::default();
+        self.write_scope(&more.access, &mut record);
+        self.write_allowance(more.allowance.as_deref(), &mut record);
+        (!record.0.is_empty()).then_some(Value::Object(record.0))
+    }
+
     fn write_scope(&self, scope: &Scope, record: &mut Object) {
         if let Scope::Restrict(selection) = scope {
             let mut access = Object::default();

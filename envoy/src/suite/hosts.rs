@@ -1,0 +1,105 @@
+//! The hosts that the suite runs on.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tollgate_host::host::{Dialect, Log, Module, Process};
+use tollgate_host::serve::lines::Lines;
+use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::upstream::Upstream;
+
+use super::{Host, configuration};
+use crate::gateway::{Gateway, filter};
+use crate::workerd::Workerd;
+
+struct InEnvoy(Gateway);
+
+impl Host for InEnvoy {
+    fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    fn upstream(&self) -> &Upstream {
+        &self.0.upstream
+    }
+
+    fn restart(&mut self) {
+        self.0 = Gateway::start(&configuration()).unwrap_or_else(|| panic!("Envoy was there"));
+    }
+}
+
+impl Host for Workerd {
+    fn address(&self) -> SocketAddr {
+        Workerd::address(self)
+    }
+
+    fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    fn restart(&mut self) {
+        Workerd::restart(self);
+    }
+}
+
+struct InWasmtime {
+    dialect: Dialect,
+    upstream: Upstream,
+    server: Option<Server>,
+}
+
+impl InWasmtime {
+    fn run(&mut self) {
+        self.server = None;
+        let module = Module::load(filter(&[])).unwrap_or_else(|error| panic!("{error}"));
+        let process =
+            Process::builder(&module).dialect(self.dialect).log(Log::discard()).buffer_limit(BUFFER_LIMIT);
+        let options = Options {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            workers: 2,
+            process,
+            configuration: configuration().to_string().into_bytes(),
+            upstream: Target::parse(&self.upstream.url()).unwrap_or_else(|error| panic!("{error}")),
+            clusters: Vec::new(),
+            lines: Lines::discard(),
+            drain: Duration::ZERO,
+        };
+        self.server = Some(Server::start(options).unwrap_or_else(|error| panic!("{error}")));
+    }
+}
+
+impl Host for InWasmtime {
+    fn address(&self) -> SocketAddr {
+        self.server.as_ref().map_or_else(|| panic!("it runs"), Server::addr)
+    }
+
+    fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    fn restart(&mut self) {
+        self.run();
+    }
+}
+
+/// Real Envoy, where it can be had.
+pub fn envoy() -> Option<Box<dyn Host>> {
+    Some(Box::new(InEnvoy(Gateway::start(&configuration())?)))
+}
+
+/// Real workerd, where it can be had.
+pub fn workerd() -> Option<Box<dyn Host>> {
+    Some(Box::new(Workerd::start(&configuration())?))
+}
+
+/// `tollgate serve` as a host of this kind.
+///
+/// # Panics
+///
+/// If it does not start.
+pub fn wasmtime(dialect: Dialect) -> Option<Box<dyn Host>> {
+    let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
+    let mut host = InWasmtime { dialect, upstream, server: None };
+    host.run();
+    Some(Box::new(host))
+}

@@ -1,0 +1,180 @@
+//! The worker in real workerd, before a simulated provider that keeps what it is sent.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tollgate_host::upstream::Upstream;
+use tollgate_host::{provision, worker};
+
+use crate::envoy::Folder;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+
+/// workerd with the shipped folder. It ends with this value.
+#[derive(Debug)]
+pub struct Workerd {
+    /// Where its requests go.
+    pub upstream: Upstream,
+    program: PathBuf,
+    folder: Folder,
+    reservation_seconds: Option<u32>,
+    process: Option<Child>,
+    address: SocketAddr,
+}
+
+impl Workerd {
+    /// With this gateway configuration; `None`, after saying so aloud, where workerd cannot be had.
+    ///
+    /// # Panics
+    ///
+    /// If the worker cannot be built, or workerd does not start.
+    pub fn start(configuration: &Value) -> Option<Self> {
+        Self::with(configuration, None)
+    }
+
+    /// With reservations that wait this long for their settlement.
+    ///
+    /// # Panics
+    ///
+    /// As [`Workerd::start`].
+    pub fn with(configuration: &Value, reservation_seconds: Option<u32>) -> Option<Self> {
+        let program = provision::require(provision::workers())?.workerd;
+        let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
+        let folder = Folder::new();
+        copy(&shipped, folder.path());
+        for inside in ["storage", "policy"] {
+            fs::create_dir(folder.path().join(inside)).unwrap_or_else(|error| panic!("{error}"));
+        }
+        let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut workerd = Self { upstream, program, folder, reservation_seconds, process: None, address };
+        workerd.configure(configuration);
+        workerd.run();
+        Some(workerd)
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes the configuration, as a user changes it in KV.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be written.
+    pub fn configure(&self, configuration: &Value) {
+        let path = self.folder.path().join("policy/configuration.json");
+        let fresh = path.with_added_extension("new");
+        fs::write(&fresh, configuration.to_string())
+            .and_then(|()| fs::rename(&fresh, &path))
+            .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Ends the process and starts another one on the same folder.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.run();
+    }
+
+    /// What the worker wrote: JSON lines of requests, and words.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be read.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Waits until the log says so.
+    ///
+    /// # Panics
+    ///
+    /// If it does not.
+    pub fn wait_for_log(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < end, "no {words} in\n{}", self.log());
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn run(&mut self) {
+        let path = self.folder.path().join("log");
+        let log = File::create(&path).unwrap_or_else(|error| panic!("{error}"));
+        let errors = log.try_clone().unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(&self.program);
+        command
+            .args(["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=1"])
+            .current_dir(self.folder.path())
+            .env("UPSTREAM", self.upstream.url())
+            .env("UPSTREAM_HEADERS", "x-upstream-key: of-the-upstream")
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors);
+        if let Some(seconds) = self.reservation_seconds {
+            command.env("RESERVATION_SECONDS", seconds.to_string());
+        }
+        self.process = Some(command.spawn().unwrap_or_else(|error| panic!("workerd: {error}")));
+        let end = Instant::now() + PATIENCE;
+        self.address = loop {
+            if let Some(port) = port(&path) {
+                break SocketAddr::from(([127, 0, 0, 1], port));
+            }
+            assert!(Instant::now() < end, "workerd does not listen:\n{}", self.log());
+            std::thread::sleep(POLL);
+        };
+    }
+
+    fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if let Some(id) = Pid::from_raw(process.id().cast_signed()) {
+            // It may have ended by itself.
+            let _ = kill_process(id, Signal::TERM);
+        }
+        let end = Instant::now() + Duration::from_secs(5);
+        while matches!(process.try_wait(), Ok(None)) {
+            if Instant::now() >= end {
+                let _ = process.kill();
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Workerd {
+    fn drop(&mut self) {
+        self.stop();
+        if std::thread::panicking() {
+            eprintln!("--- workerd's log\n{}", self.log());
+        }
+    }
+}
+
+/// The port of the event that workerd announces its socket with.
+fn port(log: &Path) -> Option<u16> {
+    let lines = BufReader::new(File::open(log).ok()?).lines();
+    let mut events = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
+    let listens = events.find(|event| event["event"] == "listen" && event["socket"] == "http")?;
+    u16::try_from(listens["port"].as_u64()?).ok()
+}
+
+/// The files of a folder, without the folders in it.
+fn copy(from: &Path, to: &Path) {
+    let entries = fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
+        let name = path.file_name().unwrap_or_default();
+        fs::copy(&path, to.join(name)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    }
+}

@@ -1,0 +1,40 @@
+//! One suite on every host; README.md's table says which passes what, and is held against it here.
+
+use tollgate_envoy::suite::{self, Host};
+use tollgate_host::host::Dialect;
+
+fn on(name: &str, host: Option<Box<dyn Host>>) {
+    if let Some(mut host) = host {
+        suite::hold(name, &suite::run(host.as_mut()));
+    }
+}
+
+#[test]
+fn envoy() {
+    on("Envoy 1.40", suite::envoy());
+}
+
+#[test]
+fn workerd() {
+    on("workerd", suite::workerd());
+}
+
+#[test]
+fn wasmtime_as_envoy() {
+    on("wasmtime as Envoy", suite::wasmtime(Dialect::Envoy));
+}
+
+#[test]
+fn wasmtime_as_wasmx() {
+    on("as WasmX", suite::wasmtime(Dialect::WasmX));
+}
+
+#[test]
+fn wasmtime_as_a_host_that_forgets() {
+    on("as FastEdge", suite::wasmtime(Dialect::Forgetful));
+}
+
+#[test]
+fn wasmtime_as_a_host_without_shared_data() {
+    on("as a CDN plugin", suite::wasmtime(Dialect::Unimplemented));
+}

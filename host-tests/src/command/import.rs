@@ -1,0 +1,179 @@
+//! `tollgate import`: keys that another gateway keeps as SHA-256 digests, into a policy file.
+
+mod rows;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tollgate_core::key;
+use tollgate_core::policy::{Change, Finding, Live, Policy, Section};
+use tollgate_core::time::Now;
+
+use self::rows::{Row, RowsError};
+use super::document::{Document, LoadError};
+use super::fleet::text;
+use super::pull::write;
+
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Arguments {
+    /// The keys: CSV with a header line, or JSON Lines (`.jsonl`). The columns are `id` and a key's fields in a
+    /// policy; `limits.rpm` says what lies deeper. Only `digest` is needed, with or without `sha256:`.
+    keys: PathBuf,
+    /// The policy file that gets them. It is written anew, its records sorted.
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The team of keys that name none.
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
+    /// Write what is shown. Without it nothing is written.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Why keys do not get into the policy.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    #[error("{}: a gateway configuration; `import` writes policies", .0.display())]
+    Configuration(PathBuf),
+    #[error("line {line}: the same key as in line {first}")]
+    Repeated { line: u64, first: u64 },
+    #[error("line {line}: the policy has another key `{id}`: give this one another `id`")]
+    Taken { line: u64, id: String },
+    #[error("{}: {error}", path.display())]
+    File { path: PathBuf, error: std::io::Error },
+}
+
+/// What a file of keys comes to.
+#[derive(Debug, Default)]
+struct Import {
+    change: Change,
+    /// By id: the line it comes from.
+    lines: BTreeMap<String, u64>,
+    /// Keys that the policy has already, whatever their other fields are there.
+    known: usize,
+}
+
+/// Shows which keys are new, checks them within the policy, and writes it. Exit code 1: something is wrong, or there
+/// are new keys and they were only shown.
+pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let path = &arguments.policy;
+    let policy = match Document::load(path)?.0 {
+        Document::Policy(policy) => policy,
+        Document::Gateway(_) => return Err(Error::Configuration(path.clone())),
+    };
+    let rows = rows::read(&arguments.keys)?;
+    let import = Import::of(rows, &policy.read(), arguments.team.as_deref())?;
+    let (change, new) = (&import.change, import.lines.len());
+    let keys = number(new);
+    let known = match import.known {
+        0 => String::new(),
+        known => format!(", {} already there", number(known)),
+    };
+    match policy.change(|policy| policy.try_change(change).and_then(|_| policy.apply(change))) {
+        Ok(()) => show(&import),
+        Err(findings) => {
+            findings.iter().for_each(|finding| println!("{}", import.describe(finding)));
+            eprintln!(
+                "{}: nothing is written: {keys} do not fit into the policy as they are",
+                path.display()
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    if new == 0 {
+        eprintln!("{}: nothing is new{known}", path.display());
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !arguments.yes {
+        eprintln!("{keys} would be added{known}; nothing is written, `--yes` writes");
+        return Ok(ExitCode::FAILURE);
+    }
+    save(path, &policy)?;
+    eprintln!("{}: {keys} added{known}", path.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Import {
+    fn of(rows: Vec<Row>, policy: &Policy, team: Option<&str>) -> Result<Import, Error> {
+        let mut import = Import::default();
+        for Row { line, id, digest, mut record } in rows {
+            // At the beginning of time no earlier digest has expired.
+            let early = Now { wall: 0, monotonic: 0 };
+            if digest.is_some_and(|digest| policy.key_by_digest(&digest, early).is_some()) {
+                import.known += 1;
+                continue;
+            }
+            // Whoever imports the same keys again finds them by the same names.
+            let id = id.unwrap_or_else(|| match digest {
+                Some(digest) => {
+                    let name = key::spell(&key::digest(&digest));
+                    format!("imported-{}", &name["sha256:".len()..][..16])
+                }
+                None => format!("line-{line}"),
+            });
+            if policy.keys.find(&id).is_some() {
+                return Err(Error::Taken { line, id: discreet(&id) });
+            }
+            if let Some(first) = import.lines.insert(id.clone(), line) {
+                return Err(Error::Repeated { line, first });
+            }
+            if let Some(team) = team {
+                record.entry("team").or_insert_with(|| json!(team));
+            }
+            import.change.put(Section::Keys, &id, Value::Object(record));
+        }
+        Ok(import)
+    }
+
+    /// A finding with the line it comes from.
+    fn describe(&self, finding: &Finding) -> String {
+        let id = finding.pointer.strip_prefix("/keys/").and_then(|rest| rest.split('/').next());
+        let line = id.and_then(|id| self.lines.get(id)).map(|line| format!("line {line}: "));
+        discreet(&format!("{}{finding}", line.unwrap_or_default()))
+    }
+}
+
+fn show(import: &Import) {
+    for edit in &import.change.edits {
+        let field = |name: &str| edit.record.as_ref().and_then(|record| record[name].as_str());
+        let mut words = format!("+ keys/{}: team {}", edit.id, field("team").unwrap_or_default());
+        for name in ["owner", "name"] {
+            if let Some(value) = field(name) {
+                words += &format!(", {name} {value}");
+            }
+        }
+        println!("{}", discreet(&words));
+    }
+}
+
+fn save(path: &Path, policy: &Live) -> Result<(), Error> {
+    write(path, &text(&policy.read())).map_err(|error| Error::File { path: path.to_owned(), error })
+}
+
+fn number(keys: usize) -> String {
+    if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
+}
+
+/// Takes out what may be a digest or a secret in the wrong column.
+fn discreet(line: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "-_+/=.".contains(c);
+    let mut shown = String::new();
+    let mut rest = line;
+    while let Some(begin) = rest.find(is_part) {
+        let (before, after) = rest.split_at(begin);
+        let (word, after) = after.split_at(after.find(|c| !is_part(c)).unwrap_or(after.len()));
+        let longest = word.split(['/', '.']).map(str::len).max().unwrap_or_default();
+        shown += before;
+        shown += if longest >= 32 { "…" } else { word };
+        rest = after;
+    }
+    shown + rest
+}

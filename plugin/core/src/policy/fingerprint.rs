@@ -1,0 +1,90 @@
+//! One number for what a policy holds.
+
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use super::change::Section;
+use super::index::Policy;
+use super::model::{Key, KeyMore, Owner};
+use crate::cell::fingerprint;
+
+impl Policy {
+    /// A number for the policy's whole content, whatever the order it came in: equal for equal content, in every VM
+    /// and on every machine. Not a defence: who writes policies may make two with the same.
+    pub fn fingerprint(&self) -> u64 {
+        let mut sum = fingerprint(self.unpriced.name().as_bytes());
+        let mut bytes = Vec::new();
+        for section in Section::ALL {
+            for position in 0..u32::try_from(self.rows(section)).unwrap_or(u32::MAX) {
+                bytes.clear();
+                if self.feed(section, position, &mut bytes).is_some() {
+                    sum = sum.wrapping_add(mixed(fingerprint(&bytes)));
+                }
+            }
+        }
+        sum
+    }
+
+    /// Appends a record, section and name included. `None`: there is none.
+    fn feed(&self, section: Section, position: u32, bytes: &mut Vec<u8>) -> Option<()> {
+        part(bytes, section.name());
+        match section {
+            // There may be a hundred thousand of them: the text that `record` makes is spared.
+            Section::Keys => self.feed_key(self.keys.get(position)?, bytes),
+            _ => {
+                part(bytes, self.name(section, position));
+                part(bytes, &self.record_at(section, position)?.to_string());
+            }
+        }
+        Some(())
+    }
+
+    fn feed_key(&self, key: &Key, bytes: &mut Vec<u8>) {
+        let Key { id, team, owner, digest, more, expires_at, state } = key;
+        part(bytes, id);
+        part(bytes, self.teams.name(team.0));
+        part(bytes, state.name());
+        match owner {
+            Owner::None => bytes.push(0),
+            Owner::User(user) => {
+                bytes.push(1);
+                part(bytes, self.users.name(user.0));
+            }
+            Owner::ServiceAccount(account) => {
+                bytes.push(2);
+                part(bytes, self.service_accounts.name(account.0));
+            }
+        }
+        bytes.extend_from_slice(digest);
+        let expires_at = expires_at.map_or(u64::MAX, |moment| moment.0);
+        bytes.extend_from_slice(&expires_at.to_le_bytes());
+        let Some(more) = more else { return };
+        let KeyMore { name, hint, previous, access: _, allowance: _ } = &**more;
+        for text in [name, hint] {
+            bytes.push(text.is_some().into());
+            part(bytes, text.as_deref().unwrap_or_default());
+        }
+        if let Some((digest, until)) = previous {
+            bytes.extend_from_slice(digest);
+            bytes.extend_from_slice(&until.0.to_le_bytes());
+        }
+        if let Some(narrower) = self.written_narrower(more) {
+            part(bytes, &narrower.to_string());
+        }
+    }
+}
+
+/// A text and its end: no name and no text of a policy holds a zero.
+fn part(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+}
+
+/// Spreads a fingerprint over all bits, so that sums of them do not cancel out (the last step of MurmurHash3).
+fn mixed(mut hash: u64) -> u64 {
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^= hash >> 33;
+    hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+    hash ^ hash >> 33
+}
