@@ -87,7 +87,7 @@ chat(403, secret, "gpt-5")
 assert used(key) == 1, "one call was counted, and the refused one was not"
 
 # The key is rotated: a new secret, everything else as it was. The old one lives for the grace.
-rotated = manage(200, BOB, "POST", f"/keys/{key}/rotate", {"grace_seconds": GRACE})
+rotated = manage(201, BOB, "POST", f"/keys/{key}/rotate", {"grace_seconds": GRACE})
 turned = time.monotonic()
 fresh = rotated["secret"]
 assert rotated["id"] == key and fresh != secret
