@@ -112,7 +112,7 @@ audit = manage(200, ROOT, "GET", "/audit?organization=initech&limit=100")
 actions = [(entry["actor"], entry["action"], entry["status"]) for entry in audit["items"]]
 for attempt in [
     ("ada", "DELETE /teams/support/members/bob", 204),
-    ("bob", f"POST /keys/{key}/rotate", 200),
+    ("bob", f"POST /keys/{key}/rotate", 201),
     ("bob", "POST /teams/support/keys", 201),
     ("bob", "POST /teams/support/keys", 400),
     ("bob", "PATCH /teams/support", 403),
