@@ -59,7 +59,7 @@ impl Script {
     /// A VM that follows it, with the index of this gateway.
     pub fn vm(&self, gateway: &Value) -> Vm {
         let configuration = json!({
-            "gateway": gateway,
+            "policy": gateway["policy"],
             "request_headers": self.request_headers,
             "request_body": self.request_body,
             "response_headers": self.response_headers,

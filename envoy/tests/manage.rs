@@ -37,8 +37,12 @@ struct Serving {
 
 impl Serving {
     fn start(configuration: &Value) -> Serving {
+        Serving::with(configuration, &[])
+    }
+
+    fn with(configuration: &Value, features: &[&str]) -> Serving {
         let upstream = Upstream::start().unwrap();
-        let module = Module::load(filter(&["inject-trap"])).unwrap();
+        let module = Module::load(filter(features)).unwrap();
         let server = Server::start(Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             workers: 4,
@@ -183,7 +187,7 @@ fn what_is_written_holds_under_load_from_the_next_request_in_every_worker() {
 
 #[test]
 fn keys_made_through_the_api_survive_traps_of_every_worker() {
-    let serving = Serving::start(&volatile());
+    let serving = Serving::with(&volatile(), &["inject-trap"]);
     let address = serving.server.addr();
     let secret = secret(&mint(&mut Connection::open(address), "bob"));
     for _ in 0..4 {

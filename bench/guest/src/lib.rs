@@ -11,15 +11,15 @@ mod part;
 use std::cell::RefCell;
 
 use serde::Deserialize;
-use tollgate_core::gateway::{Gateway, Loader};
+use tollgate_core::policy::{Loader, Policy};
 
 use part::Part;
 
 /// What each callback does.
 #[derive(Deserialize, Default)]
 struct Script {
-    /// A gateway configuration, for look-ups.
-    gateway: serde_json::Value,
+    /// A policy, for look-ups.
+    policy: serde_json::Value,
     #[serde(default)]
     request_headers: Vec<Part>,
     #[serde(default)]
@@ -35,7 +35,7 @@ struct Script {
 #[derive(Default)]
 struct State {
     script: Script,
-    gateway: Option<Gateway>,
+    policy: Option<Policy>,
 }
 
 thread_local! {
@@ -46,7 +46,7 @@ fn run(of: impl Fn(&Script) -> &[Part]) {
     STATE.with_borrow(|state| {
         for _ in 0..state.script.times {
             for part in of(&state.script) {
-                part.run(state.gateway.as_ref());
+                part.run(state.policy.as_ref());
             }
         }
     });
@@ -73,9 +73,9 @@ extern "C" fn proxy_on_configure(_root: u32, size: usize) -> u32 {
         return 0;
     };
     let mut loader = Loader::default();
-    loader.push(script.gateway.to_string().as_bytes());
-    let gateway = loader.finish().ok().map(|(gateway, _)| gateway);
-    STATE.set(State { script, gateway });
+    loader.push(script.policy.to_string().as_bytes());
+    let policy = loader.finish().ok().map(|(policy, _)| policy);
+    STATE.set(State { script, policy });
     1
 }
 

@@ -5,8 +5,8 @@ use std::hint::black_box;
 use memchr::memmem;
 use serde::Deserialize;
 use tollgate_core::body::RequestScanner;
-use tollgate_core::gateway::Gateway;
 use tollgate_core::key;
+use tollgate_core::policy::{Digest, Policy};
 use tollgate_core::time::Now;
 
 use crate::host;
@@ -22,7 +22,7 @@ pub enum Part {
     /// SHA-256 of a key.
     Digest(String),
     /// The key of a digest in the index.
-    LookUp(tollgate_core::policy::Digest),
+    LookUp(Digest),
     /// The request's body, read once.
     Body,
     /// Reading the request's body, and going through it as the gate does.
@@ -70,14 +70,14 @@ struct Cached {
 const ALL: usize = usize::MAX >> 1;
 
 impl Part {
-    pub fn run(&self, gateway: Option<&Gateway>) {
+    pub fn run(&self, policy: Option<&Policy>) {
         match self {
             Part::Head => drop(black_box(host::head())),
             Part::Clocks => _ = black_box(host::clocks()),
             Part::Digest(key) => _ = black_box(key::digest(black_box(key).as_bytes())),
             Part::LookUp(digest) => {
                 let now = Now { wall: 0, monotonic: 0 };
-                let found = gateway.and_then(|gateway| gateway.policy.key_by_digest(black_box(digest), now));
+                let found = policy.and_then(|policy| policy.key_by_digest(black_box(digest), now));
                 assert!(black_box(found).is_some(), "the key is in the index");
             }
             Part::Body => drop(black_box(host::buffer(host::REQUEST_BODY, ALL))),

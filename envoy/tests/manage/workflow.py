@@ -87,7 +87,7 @@ chat(403, secret, "gpt-5")
 assert used(key) == 1, "one call was counted, and the refused one was not"
 
 # The key is rotated: a new secret, everything else as it was. The old one lives for the grace.
-rotated = manage(200, BOB, "POST", f"/keys/{key}/rotate", {"grace_seconds": GRACE})
+rotated = manage(201, BOB, "POST", f"/keys/{key}/rotate", {"grace_seconds": GRACE})
 turned = time.monotonic()
 fresh = rotated["secret"]
 assert rotated["id"] == key and fresh != secret
@@ -112,7 +112,7 @@ audit = manage(200, ROOT, "GET", "/audit?organization=initech&limit=100")
 actions = [(entry["actor"], entry["action"], entry["status"]) for entry in audit["items"]]
 for attempt in [
     ("ada", "DELETE /teams/support/members/bob", 204),
-    ("bob", f"POST /keys/{key}/rotate", 200),
+    ("bob", f"POST /keys/{key}/rotate", 201),
     ("bob", "POST /teams/support/keys", 201),
     ("bob", "POST /teams/support/keys", 400),
     ("bob", "PATCH /teams/support", 403),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// Longest time for a start.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +78,13 @@ impl Etcd {
     /// Stops its work without closing a connection, as a machine that hangs.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        // Its threads stop one by one: until the last has, it may still answer.
+        if let Some(process) = Pid::from_raw(self.process.id().cast_signed()) {
+            let _ = waitid(
+                WaitId::Pid(process),
+                WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            );
+        }
     }
 
     /// Ends a [`Etcd::freeze`].
