@@ -115,6 +115,14 @@ pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     .clone()
 }
 
+/// A Python interpreter whose environment has schemathesis: `-m schemathesis.cli` runs it.
+pub fn schemathesis() -> Result<PathBuf, Unavailable> {
+    static SCHEMATHESIS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    SCHEMATHESIS
+        .get_or_init(|| python::interpreter("schemathesis", "4.32.5", include_str!("schemathesis.txt")))
+        .clone()
+}
+
 /// A Node project with miniflare and workerd.
 pub fn workers() -> Result<Workers, Unavailable> {
     static WORKERS: OnceLock<Result<Workers, Unavailable>> = OnceLock::new();

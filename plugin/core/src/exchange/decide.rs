@@ -40,10 +40,11 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
-        let path = if method == "CONNECT" { target } else { route::plain_path(target)? };
-        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
+        let plain = if method == "CONNECT" { Ok(target) } else { route::plain_path(target) };
+        if let Some(step) = self.manages(gateway, head, target, plain.is_ok(), end_of_stream) {
             return Ok(step);
         }
+        let path = plain?;
         let found =
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
         let Some(route::Found { route, model }) = found else {

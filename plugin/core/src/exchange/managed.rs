@@ -10,21 +10,32 @@ use crate::gateway::Gateway;
 use crate::head::Head;
 use crate::manage::intake::{Intake, MAX_BODY, TooLarge};
 use crate::manage::problem::Problem;
+use crate::refusal::Refusal;
 
 impl Exchange {
-    /// What to do with a request below the management API's prefix; `None`: it is not.
+    /// What to do with a request below the management API's prefix; `None`: it is not. `plain`: its path can be
+    /// read in one way only.
     pub(super) fn manages(
         &mut self,
         gateway: &Gateway,
         head: &Head<'_>,
         target: &str,
+        plain: bool,
         end_of_stream: bool,
     ) -> Option<Step> {
         let manage = gateway.manage.as_ref()?;
         Some(match Intake::begin(&manage.prefix, head, target) {
             Err(TooLarge) => self.too_large(),
             Ok(intake) => {
-                self.stage = Stage::Intake(Box::new(intake?));
+                let intake = intake?;
+                if !plain {
+                    return Some(self.refuse_managing(
+                        400,
+                        &Refusal::AmbiguousPath.message(),
+                        "ambiguous_path",
+                    ));
+                }
+                self.stage = Stage::Intake(Box::new(intake));
                 if end_of_stream { self.take_in() } else { Step::Hold }
             }
         })
@@ -40,9 +51,12 @@ impl Exchange {
 
     pub(super) fn too_large(&mut self) -> Step {
         let detail = format!("A request of the management API has at most {MAX_BODY} bytes.");
-        let response = Problem::new(413, "body_too_large", detail).response();
-        self.managed(response.status, Some(Cow::Borrowed("body_too_large")));
-        Step::Respond(response)
+        self.refuse_managing(413, &detail, "body_too_large")
+    }
+
+    fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Step {
+        self.managed(status, Some(Cow::Borrowed(code)));
+        Step::Respond(Problem::new(status, code, detail).response())
     }
 
     /// A management request was answered with this status; `reason`: the code of its refusal.

@@ -106,10 +106,7 @@ pub fn page(entries: &[(String, Entry)], next: Option<&str>) -> Response {
 pub(super) fn show(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
     let [organization, limit, after] = parameters(desk.request, ["organization", "limit", "after"])?;
     let limit = page::size(limit)?;
-    if after.as_deref().is_some_and(|after| after.len() > 64 || !after.bytes().all(|b| b.is_ascii_graphic()))
-    {
-        return Err(page::wrong("after", "Send the `next` of an earlier page.".into()));
-    }
+    let after = page::name(after)?;
     let organization = match organization {
         Some(id) => {
             let ix = desk.organization(&id)?;

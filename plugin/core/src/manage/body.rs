@@ -7,15 +7,13 @@ use alloc::vec::Vec;
 use serde_json::Value as Json;
 
 use super::Request;
+use super::intake::MAX_BODY;
 use super::problem::Problem;
 use crate::json::node::Node;
 use crate::policy::finding::{Problem as Wrong, Report, pointer};
 use crate::policy::load::{Fields, Reading};
 use crate::policy::record::advice;
 use crate::policy::value::{Value, report_duplicates};
-
-/// Largest body in bytes.
-pub const MOST: usize = 256 * 1024;
 
 /// The members of an object, in the order of the text, no name twice.
 pub type Members = Vec<(String, Node)>;
@@ -28,8 +26,8 @@ pub const INVALID: &str = "invalid_request";
 /// # Errors
 /// 413, 415, or 400 where it is not one JSON object without repeated names.
 pub fn object(request: &Request) -> Result<Members, Problem> {
-    if request.body.len() > MOST {
-        let detail = format!("The body is larger than the {MOST} bytes that are read here.");
+    if request.body.len() > MAX_BODY {
+        let detail = format!("The body is larger than the {MAX_BODY} bytes that are read here.");
         return Err(Problem::new(413, "body_too_large", detail));
     }
     content_type(request)?;

@@ -189,7 +189,7 @@ pub(super) fn require_free(policy: &Policy, section: Section, kind: &str, id: &s
         None => Ok(()),
         Some(_) => {
             let mut problem =
-                Problem::at("already_exists", "/id", format!("There is a {kind} `{id}` already."));
+                Problem::at("already_exists", "/id", format!("`{id}` is taken by another {kind}."));
             problem.status = 409;
             Err(problem)
         }

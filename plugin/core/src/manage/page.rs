@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::problem::{Fault, Place, Problem, shown};
 use super::{Request, Response, answer};
+use crate::policy::value::is_target_name;
 use crate::route::decode;
 
 /// Items of a page where the request does not say.
@@ -68,7 +69,7 @@ impl Page {
     /// 400 for other parameters, and for a limit that is none.
     pub fn asked(request: &Request) -> Result<Page, Problem> {
         let [limit, after] = parameters(request, ["limit", "after"])?;
-        Ok(Page { limit: size(limit)?, after })
+        Ok(Page { limit: size(limit)?, after: name(after)? })
     }
 
     /// The page of these items. `items` have their ids first, in any order.
@@ -103,6 +104,19 @@ pub fn size(limit: Option<String>) -> Result<usize, Problem> {
             Ok(limit) if (1..=MOST).contains(&limit) => Ok(limit),
             _ => Err(wrong("limit", format!("Send a whole number from 1 to {MOST}."))),
         },
+    }
+}
+
+/// The name of an item, as the page before gave it in `next`.
+///
+/// # Errors
+/// 400 where nothing can have this name.
+pub fn name(after: Option<String>) -> Result<Option<String>, Problem> {
+    match after {
+        Some(text) if !is_target_name(&text) => {
+            Err(wrong("after", "Send the `next` of the page before.".into()))
+        }
+        after => Ok(after),
     }
 }
 

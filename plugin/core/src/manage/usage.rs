@@ -30,9 +30,7 @@ pub(super) fn of_organization<C: Cells>(
     let ix = desk.organization(id)?;
     desk.need(Right::ReadUsage, Over::Organization(ix))?;
     let allowance = desk.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    let cell = identity::organization_cell(cell_prefix, id);
-    let used = used(desk.policy, cells, &cell, allowance, desk.asked.now)?;
-    Ok(Reply::Answer(answer(200, &with("organization", id, used))))
+    show(desk, cells, ("organization", id), &identity::organization_cell(cell_prefix, id), allowance)
 }
 
 /// `GET /teams/{id}/usage`
@@ -46,9 +44,7 @@ pub(super) fn of_team<C: Cells>(
     let (ix, _) = desk.team(id)?;
     desk.need(Right::ReadUsage, Over::Team(ix))?;
     let allowance = desk.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    let cell = identity::team_cell(cell_prefix, id);
-    let used = used(desk.policy, cells, &cell, allowance, desk.asked.now)?;
-    Ok(Reply::Answer(answer(200, &with("team", id, used))))
+    show(desk, cells, ("team", id), &identity::team_cell(cell_prefix, id), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
@@ -78,6 +74,17 @@ pub(super) fn of_key<C: Cells>(
         used_of_key.insert("member".into(), with("user", &user.id, member));
     }
     Ok(Reply::Answer(answer(200, &with("key", id, used_of_key))))
+}
+
+fn show<C: Cells>(
+    desk: &Desk<'_>,
+    cells: &mut C,
+    (kind, id): (&str, &str),
+    cell: &CellName,
+    allowance: Option<&Allowance>,
+) -> Result<Reply, Problem> {
+    let used = used(desk.policy, cells, cell, allowance, desk.asked.now)?;
+    Ok(Reply::Answer(answer(200, &with(kind, id, used))))
 }
 
 fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> Value {

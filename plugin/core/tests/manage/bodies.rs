@@ -1,6 +1,10 @@
 //! Bodies, queries and methods that are not as they should be.
 
+use std::rc::Rc;
+
 use serde_json::{Value, json};
+use tollgate_core::exchange::{Exchange, Step};
+use tollgate_core::head::Head;
 use tollgate_core::manage::{Outcome, Request};
 
 use super::world::{World, read, request};
@@ -107,6 +111,8 @@ fn a_query_says_what_is_known_and_says_it_once() {
         ("/organizations?limit=1&limit=1", 400),
         ("/organizations?offset=1", 400),
         ("/organizations?after=%zz", 400),
+        ("/organizations?after=a%20b", 400),
+        ("/organizations?after=", 400),
         ("/teams/search?limit=1", 400),
     ] {
         let answer = answer(&request("platform", "GET", path, &Value::Null));
@@ -123,4 +129,26 @@ fn nothing_of_a_request_that_might_be_a_secret_is_repeated() {
     let body = json!({ "name": "x", "digest": secret, "owner": 7 });
     let answer = answer(&request("team-admin", "POST", "/teams/search/keys", &body));
     assert!(!answer.body.to_string().contains("verysecret"), "{}", answer.body);
+}
+
+#[test]
+fn a_path_that_can_be_read_in_two_ways_is_refused_in_the_apis_own_form() {
+    for (path, ours) in [
+        ("/tollgate/v1/teams/%13/self-service", true),
+        ("/tollgate/v1/teams//members", true),
+        ("/tollgate/v1/../v1/me", true),
+        ("/x/../tollgate/v1/me", false),
+    ] {
+        let fields: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
+        let mut exchange = Exchange::new(Rc::new(World::new().gateway));
+        let now = World::new().now;
+        match exchange.head(&Head::new(&fields), true, now) {
+            Step::Respond(response) if ours => {
+                let answer = read(response);
+                assert_eq!((answer.status, answer.code()), (400, "ambiguous_path"), "{path}");
+            }
+            Step::Answer(answer) if !ours => assert_eq!(answer.status, 400, "{path}"),
+            other => panic!("{path}: {other:?}"),
+        }
+    }
 }

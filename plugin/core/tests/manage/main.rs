@@ -17,4 +17,5 @@ mod sign_in;
 mod support;
 mod teams;
 mod usage;
+mod walks;
 mod world;

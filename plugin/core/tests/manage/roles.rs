@@ -30,7 +30,7 @@ const OWN_KEY_USAGE_READERS: &[&str] =
 const AUDIT_READERS: &[&str] = &["platform", "owner", "auditor"];
 
 /// Method, path, body, and who may.
-fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
+pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
     let nothing = Value::Null;
     vec![
         ("GET", "/me", nothing.clone(), &PEOPLE),

@@ -217,7 +217,8 @@ fn query(operation: &Operation) -> Query {
 fn describe(operation: &Operation, method: Method) -> Value {
     let mut parameters = query_parameters(&query(operation));
     let tagged = is_tagged(operation);
-    if tagged || method != Method::Get {
+    // On a list there is nothing that it could match.
+    if !creates(operation, method) && (tagged || method != Method::Get) {
         parameters.push(json!({
             "name": "If-Match",
             "in": "header",
@@ -243,6 +244,11 @@ fn describe(operation: &Operation, method: Method) -> Value {
     described
 }
 
+/// Whether it makes something new, below a list.
+fn creates(operation: &Operation, method: Method) -> bool {
+    method == Method::Post && operation.id != "rotateKey"
+}
+
 /// Whether its answer carries an entity tag.
 fn is_tagged(operation: &Operation) -> bool {
     let untagged = ["getMe", "getKeyUsage", "getTeamUsage", "getOrganizationUsage", "rotateKey", "createKey"];
@@ -261,7 +267,7 @@ fn responses(operation: &Operation, method: Method, tagged: bool) -> Value {
         (Some(_), Method::Post) => "201",
         (Some(_), _) => "200",
     };
-    if method == Method::Post && operation.id != "rotateKey" {
+    if creates(operation, method) {
         headers.insert("Location".into(), header("Where it stands."));
     }
     let mut success = json!({ "description": operation.summary, "headers": headers });
@@ -322,20 +328,18 @@ fn query_parameters(query: &Query) -> Vec<Value> {
         "description": "How many items at most.",
         "schema": { "type": "integer", "minimum": 1, "maximum": page::MOST, "default": page::USUAL },
     });
-    let after = |description: &str, pattern: &str| {
-        json!({
-            "name": "after",
-            "in": "query",
-            "description": description,
-            "schema": { "type": "string", "pattern": pattern },
-        })
-    };
+    let after = json!({
+        "name": "after",
+        "in": "query",
+        "description": "`next` of the page before.",
+        "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
+    });
     match query {
         Query::Nothing => Vec::new(),
-        Query::Page => Vec::from([limit, after("`next` of the page before.", "^.*$")]),
+        Query::Page => Vec::from([limit, after]),
         Query::Audit => Vec::from([
             limit,
-            after("`next` of the page before.", "^[!-~]{0,64}$"),
+            after,
             json!({
                 "name": "organization",
                 "in": "query",
