@@ -77,6 +77,21 @@ pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
     write(&folder.join("envoy.yaml"), document.value.to_string());
 }
 
+/// Puts the shipped check of JWTs before the filter in a folder that was laid out, with these public keys (a JWK Set).
+///
+/// # Panics
+///
+/// If the shipped files lack what is extended here, or a file cannot be written.
+pub fn add_jwt(folder: &Path, site: &Site, keys: &Value) {
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
+    match document.at(&format!("{MANAGER}/http_filters")) {
+        Value::Array(filters) => filters.insert(0, shipped("jwt.yaml")),
+        _ => panic!("envoy.yaml has no list of filters"),
+    }
+    write(&folder.join("envoy.yaml"), document.value.to_string());
+    write(&folder.join("jwks.json"), keys.to_string());
+}
+
 /// A shipped file as it is.
 ///
 /// # Panics
