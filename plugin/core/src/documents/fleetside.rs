@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::keeper::{Act, Keeper, answered, contended, entry_of, line, refused};
 use super::{Commit, JournalError};
 use crate::cell::{CellName, Cells, MAX_TRIES, Swap};
-use crate::fleet::{self, BEHIND, Desk, Effect, Loaded, Seen, Ticket, Trouble, entry_name, take_lease};
+use crate::fleet::{
+    self, BEHIND, Desk, Effect, Loaded, PATIENCE, Seen, Ticket, Trouble, entry_name, take_lease,
+};
 use crate::gateway::{Fleet, Gateway};
 use crate::manage::audit::{self, Entry};
 use crate::manage::problem::Problem;
@@ -177,7 +179,7 @@ impl Keeper {
                 Effect::Loaded { loaded, at } => self.load(cells, gateway, loaded, at, acts),
                 Effect::Decide(ticket) => effects.extend(self.take_turn(cells, gateway, ticket, asked, acts)),
                 Effect::Committed { ticket, revision } => {
-                    self.committed(cells, gateway, ticket, revision, acts);
+                    self.committed(cells, gateway, (ticket, revision), asked.now, acts);
                 }
                 Effect::Page { ticket, entries, more } => {
                     let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
@@ -261,8 +263,8 @@ impl Keeper {
         &mut self,
         cells: &mut C,
         gateway: &Gateway,
-        ticket: Ticket,
-        revision: u64,
+        (ticket, revision): (Ticket, u64),
+        now: Now,
         acts: &mut Vec<Act>,
     ) {
         let waiting = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
@@ -270,8 +272,13 @@ impl Keeper {
             return;
         };
         // Where that fails it is kept all the same, and the next poll shows it.
-        if let Err(error) = self.publish(cells, gateway, &documents, revision) {
-            acts.push(Act::Warn(error.to_string()));
+        match (self.publish(cells, gateway, &documents, revision), &self.fleet) {
+            // It compared what etcd had with what is known here: as good as a reading, when it was sent.
+            (Ok(()), Some(fleet)) => {
+                fleet.note(cells, Seen { at: now.monotonic.saturating_sub(PATIENCE), revision });
+            }
+            (Err(error), _) => acts.push(Act::Warn(error.to_string())),
+            (Ok(()), None) => {}
         }
         acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
         acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
