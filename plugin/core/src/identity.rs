@@ -31,13 +31,12 @@ pub struct Identity<'p> {
 /// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
 pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<Identity<'p>, Refusal> {
-    let digest = key::digest(text.as_bytes());
-    match policy.key_by_digest(&digest, now) {
-        // Who has the digest has the whole key: its checksum, a second SHA-256, has nothing to add.
-        Some((_, key)) => of_key(policy, key, now),
-        None if key::form(text) == Form::Mistyped => Err(Refusal::MistypedKey),
-        None => Err(Refusal::InvalidKey),
+    if key::form(text) == Form::Mistyped {
+        return Err(Refusal::MistypedKey);
     }
+    let digest = key::digest(text.as_bytes());
+    let (_, key) = policy.key_by_digest(&digest, now).ok_or(Refusal::InvalidKey)?;
+    of_key(policy, key, now)
 }
 
 /// The same for a key that is known.
