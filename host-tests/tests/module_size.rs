@@ -19,9 +19,11 @@ fn sizes(path: &Path) -> (usize, usize) {
 }
 
 #[test]
-fn both_modules_are_within_their_bounds() {
+fn every_module_is_within_its_bound() {
     let modules = [
-        ("proxy-wasm", module::build(&[]).unwrap(), 300 * KIB),
+        // Envoy and its kin bound nothing; management is half of it.
+        ("proxy-wasm", module::build(&[]).unwrap(), 450 * KIB),
+        ("proxy-wasm for CDNs", module::build(&["bare"]).unwrap(), 300 * KIB),
         ("worker", worker::build().unwrap().join("tollgate_bg.wasm"), 400 * KIB),
     ];
     println!("| module | raw | gzip -9 | bound |\n|---|---|---|---|");

@@ -55,7 +55,8 @@ enum Command {
     Pull(pull::Arguments),
     /// Bring keys that another gateway keeps as SHA-256 digests into a policy file.
     Import(import::Arguments),
-    /// Build the filter, target/tollgate/tollgate.wasm, and the CDN worker, target/tollgate/worker.
+    /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm), and the CDN
+    /// worker, target/tollgate/worker.
     Build,
 }
 
@@ -109,6 +110,7 @@ pub fn main() -> ExitCode {
 
 fn build() -> Result<ExitCode, module::BuildError> {
     println!("{}", module::build(&[])?.display());
+    println!("{}", module::build(&["bare"])?.display());
     println!("{}", worker::build()?.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,12 @@
 #![cfg(target_arch = "wasm32")]
 
 mod dispatch;
+#[cfg_attr(feature = "bare", allow(dead_code, reason = "the calls of management"))]
 mod host;
+#[cfg(not(feature = "bare"))]
+mod manage;
+#[cfg(feature = "bare")]
+#[path = "unmanaged.rs"]
 mod manage;
 mod metrics;
 mod root;

@@ -30,6 +30,12 @@ pub struct Documents {
 }
 
 impl Documents {
+    /// Takes out of a configuration what this build does not do, which is nothing.
+    #[allow(clippy::unnecessary_wraps, reason = "the build without management refuses some")]
+    pub fn fit(_: &mut Gateway) -> Result<(), ()> {
+        Ok(())
+    }
+
     /// Joins the other VMs of the process. `None` where nothing can change: neither a management API nor a fleet.
     pub fn open(gateway: &Gateway, cells: &mut SharedCells<Shared>, root: u32) -> Option<Documents> {
         if gateway.manage.is_none() && gateway.fleet.is_none() {

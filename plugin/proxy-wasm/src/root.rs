@@ -32,6 +32,7 @@ pub struct Plugin {
     /// Counters.
     pub metrics: Metrics,
     /// What can change of the policy; `None`: nothing.
+    #[cfg_attr(feature = "bare", allow(dead_code, reason = "never any"))]
     pub documents: Option<Documents>,
     corrections: Cell<Vec<Correction>>,
 }
@@ -102,7 +103,8 @@ impl Root {
 impl Root {
     /// Reads the configuration; `false`: it has an error, and whatever was in force stays so.
     pub fn on_configure(&mut self) -> bool {
-        let Ok(gateway) = Self::load() else {
+        let loaded = Self::load().and_then(|mut gateway| Documents::fit(&mut gateway).map(|()| gateway));
+        let Ok(gateway) = loaded else {
             host::log(Level::Error, "the configuration is not loaded: see the errors above");
             return false;
         };

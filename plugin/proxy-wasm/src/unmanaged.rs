@@ -1,0 +1,60 @@
+//! In the place of `manage` in a build without it: the policy is the configuration's.
+
+use tollgate_core::cell::SharedCells;
+use tollgate_core::documents::Answered;
+use tollgate_core::gateway::Gateway;
+use tollgate_core::manage::Request;
+
+use crate::host::{self, Level, Shared};
+use crate::root::Plugin;
+
+/// There are none, so that nothing which would change them is in the module.
+pub enum Documents {}
+
+impl Documents {
+    /// Takes out of a configuration what this build does not do: management is off.
+    ///
+    /// # Errors
+    /// A fleet decides who may do what, and cannot be passed over.
+    pub fn fit(gateway: &mut Gateway) -> Result<(), ()> {
+        gateway.manage = None;
+        if gateway.fleet.is_some() {
+            host::log(
+                Level::Error,
+                "error /fleet: this build has no fleet; load tollgate.wasm, or leave it out",
+            );
+            return Err(());
+        }
+        host::log(Level::Info, "this build has no management API: the policy is the configuration's");
+        Ok(())
+    }
+
+    /// Nothing can change.
+    pub fn open(_: &Gateway, _: &mut SharedCells<Shared>, _: u32) -> Option<Documents> {
+        None
+    }
+}
+
+impl Plugin {
+    /// The policy is what it was.
+    pub fn refresh(&self) {}
+
+    /// There is no fleet.
+    pub fn awaits_fleet(&self) -> bool {
+        false
+    }
+
+    /// No such request comes: see [`Documents::fit`].
+    pub fn manage(&self, _: u32, _: Request) {}
+
+    /// There is nothing to do.
+    pub fn tick(&self) {}
+
+    /// No call was made.
+    pub fn called(&self, _: u32, _: usize) {}
+
+    /// Nobody waits.
+    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
+        Vec::new()
+    }
+}
