@@ -4,9 +4,9 @@ mod filtered;
 
 use std::time::Duration;
 
-use filtered::{CHAT, Filtered, configuration, roomy};
+use filtered::{CHAT, Filtered, KEY, chat, configuration, logged, roomy};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, Flow};
+use tollgate_host::host::{Ending, Flow, HeaderMap, StreamInfo};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const FORM: &[(&str, &str)] = &[("content-type", "multipart/form-data; boundary=b")];
@@ -169,4 +169,25 @@ fn a_wait_for_tokens_is_exact() {
     assert_eq!(filter.refused(CHAT, JSON, call).status, 429);
     filter.clock.advance(Duration::from_millis(1));
     filter.admitted(CHAT, call);
+}
+
+#[test]
+fn the_log_has_the_time_of_the_decision_however_late_the_body_ends() {
+    let mut filter = Filtered::new(&roomy());
+    let stream = filter.vm.open(StreamInfo::default()).unwrap();
+    let bearer = format!("Bearer {KEY}");
+    let head = [
+        (":method", "POST"),
+        (":path", CHAT),
+        (":authority", "gateway"),
+        (":scheme", "http"),
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+    ];
+    assert_eq!(filter.vm.request_headers(stream, HeaderMap::from(head), false).unwrap(), Flow::Hold);
+    filter.clock.advance(Duration::from_millis(2_500));
+    assert!(matches!(filter.vm.request_body(stream, &chat(10, false), true), Ok(Flow::Forward(_))));
+    filter.clock.advance(Duration::from_secs(7));
+    let closed = filter.close(stream, &Ending::ClientGone);
+    assert_eq!(logged(&closed, "time"), Some("1800000002.500"));
 }

@@ -10,6 +10,7 @@ use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
 use tollgate_core::head::{Edit, Edits, Head};
 use tollgate_core::manage::Response;
+use tollgate_core::time::Now;
 
 use crate::dispatch::Action;
 use crate::host::{self, Buffer, Map};
@@ -41,12 +42,12 @@ impl Stream {
 }
 
 impl Carrier {
-    fn carry_out(&mut self, mut step: Step) -> Action {
+    fn carry_out(&mut self, mut step: Step, now: Now) -> Action {
         loop {
             step = match step {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
-                    let outcome = admit(&mut self.plugin.cells(), &charges, self.plugin.now());
+                    let outcome = admit(&mut self.plugin.cells(), &charges, now);
                     if outcome.is_ok() {
                         // Those that are never settled, since the module trapped, are what this counts more.
                         self.plugin.metrics.count("reserved");
@@ -129,7 +130,7 @@ impl Carrier {
         }
     }
 
-    fn read_body(&mut self, held: usize, end_of_stream: bool) -> Step {
+    fn read_body(&mut self, held: usize, end_of_stream: bool, now: Now) -> Step {
         while self.read < held {
             let most = PIECE.min(held - self.read);
             let Ok(piece) = host::buffer(Buffer::RequestBody, self.read, most) else {
@@ -139,7 +140,7 @@ impl Carrier {
                 break;
             }
             self.read += piece.len();
-            match self.exchange.body(&piece, false, self.plugin.now()) {
+            match self.exchange.body(&piece, false, now) {
                 Step::Hold => {}
                 decided => return decided,
             }
@@ -147,7 +148,7 @@ impl Carrier {
         if !end_of_stream {
             return Step::Hold;
         }
-        self.exchange.body(&[], true, self.plugin.now())
+        self.exchange.body(&[], true, now)
     }
 
     /// Lets the exchange see the answer's new bytes, and the client what it makes of them.
@@ -247,8 +248,9 @@ impl Stream {
         if carrier.plugin.awaits_fleet() {
             carrier.exchange.await_keys();
         }
-        let step = carrier.exchange.head(&head, end_of_stream, carrier.plugin.now());
-        let action = carrier.carry_out(step);
+        let now = carrier.plugin.now();
+        let step = carrier.exchange.head(&head, end_of_stream, now);
+        let action = carrier.carry_out(step, now);
         #[cfg(feature = "inject-trap")]
         if head.text("x-tollgate-inject-trap").is_some() {
             core::arch::wasm32::unreachable();
@@ -267,8 +269,9 @@ impl Stream {
         if !carrier.exchange.is_held() {
             return Action::Continue;
         }
-        let step = carrier.read_body(held, end_of_stream);
-        carrier.carry_out(step)
+        let now = carrier.plugin.now();
+        let step = carrier.read_body(held, end_of_stream, now);
+        carrier.carry_out(step, now)
     }
 
     /// The request's trailers: its body is whole.
@@ -282,8 +285,9 @@ impl Stream {
         if !carrier.exchange.is_held() {
             return Action::Continue;
         }
-        let step = carrier.read_body(usize::MAX, true);
-        carrier.carry_out(step)
+        let now = carrier.plugin.now();
+        let step = carrier.read_body(usize::MAX, true, now);
+        carrier.carry_out(step, now)
     }
 
     /// The answer's head.

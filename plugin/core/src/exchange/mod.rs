@@ -193,6 +193,8 @@ impl Exchange {
                 Step::Forward { head: Edits::new(), body: None }
             };
         };
+        // Until it is decided the latest moment is the decision's.
+        self.facts.time = now.timestamp();
         pending.received = pending.received.saturating_add(bytes.len() as u64);
         let max = self.gateway.max_body;
         let read = if pending.received > max {
