@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -230,4 +231,13 @@ impl Connection {
 /// If there is no answer.
 pub fn request(address: SocketAddr, request: &Request) -> Response {
     Connection::open(address).request(request)
+}
+
+/// Ends a load of requests when it goes, also where an assertion fails: whoever sends them looks at the flag.
+pub struct Ended<'d>(pub &'d AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_envoy::client::{Connection, Response};
+use tollgate_envoy::client::{Connection, Ended, Response};
 use tollgate_envoy::fleet::{Member, configuration, manage};
 use tollgate_envoy::world::{chat, digest};
 use tollgate_host::provision::Etcd;
@@ -206,15 +206,6 @@ fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() 
         assert!(took < Duration::from_secs(1), "{took:?}");
         drop(ended);
     });
-}
-
-/// Ends the load, also where an assertion fails.
-struct Ended<'d>(&'d AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

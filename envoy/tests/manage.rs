@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_envoy::client::{self, Connection, Response};
+use tollgate_envoy::client::{self, Connection, Ended, Response};
 use tollgate_envoy::fleet::{self, Member, manage, token};
 use tollgate_envoy::gateway::{Gateway, filter};
 use tollgate_envoy::shipped;
@@ -166,15 +166,6 @@ fn changes_hold_from_the_next_request_in_every_worker(address: SocketAddr) {
         }
         drop(ended);
     });
-}
-
-/// Ends the load, also where an assertion fails.
-struct Ended<'d>(&'d AtomicBool);
-
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod serving;
 use std::net::TcpListener;
 
 use modules::recorder;
-use serving::{Choices, Client, Serving, eventually, rest, whole};
+use serving::{Choices, Client, Serving, eventually, rest, status, whole};
 use tollgate_host::serve::Target;
 use tollgate_host::upstream::Upstream;
 
@@ -16,14 +16,6 @@ const CALL_THEN_GO_ON: &str = "dcccccccckcc";
 fn calling(target: &str) -> Choices {
     let target = Target::parse(target).expect("it is a URL");
     Choices { clusters: vec![("etcd".to_owned(), target)], ..Choices::default() }
-}
-
-async fn status(client: &mut Client) -> u16 {
-    let request = client.request("GET", "/any").body(whole("")).unwrap();
-    let response = client.send(request).await.unwrap();
-    let status = response.status().as_u16();
-    drop(rest(response.into_body()).await);
-    status
 }
 
 #[tokio::test]

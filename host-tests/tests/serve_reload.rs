@@ -7,21 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use modules::recorder;
-use serving::{Choices, Client, Serving, eventually, growing, piece, rest, whole};
+use serving::{Choices, Client, Serving, eventually, growing, piece, rest, status, whole};
 use tollgate_host::host::StartError;
 
 const PASS: &str = "cccccccccccc";
 const REFUSE: &str = "rccccccccccc";
 /// `on_configure` returns false.
 const BAD: &str = "cccccccccccn";
-
-async fn status(client: &mut Client) -> u16 {
-    let request = client.request("GET", "/any").body(whole("")).unwrap();
-    let response = client.send(request).await.unwrap();
-    let status = response.status().as_u16();
-    drop(rest(response.into_body()).await);
-    status
-}
 
 #[tokio::test]
 async fn connections_are_dealt_out_to_the_workers_in_turn() {

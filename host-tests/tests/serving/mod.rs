@@ -173,6 +173,15 @@ impl Client {
     }
 }
 
+/// The status of any answer, once the answer is whole.
+pub async fn status(client: &mut Client) -> u16 {
+    let request = client.request("GET", "/any").body(whole("")).unwrap();
+    let response = client.send(request).await.unwrap();
+    let status = response.status().as_u16();
+    drop(rest(response.into_body()).await);
+    status
+}
+
 /// A body that is all there.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()

@@ -88,8 +88,8 @@ impl Facts {
     }
 
     /// Organization, team, user, key: what the upstream is told.
-    pub fn identity(&self) -> [Option<Box<str>>; 4] {
-        [self.organization.clone(), self.team.clone(), self.user.clone(), self.key.clone()]
+    pub fn identity(&self) -> [Option<&str>; 4] {
+        [&self.organization, &self.team, &self.user, &self.key].map(Option::as_deref)
     }
 
     /// Name and value of each field of the access log.

@@ -23,7 +23,6 @@ pub mod credential;
 pub mod denial;
 pub mod documents;
 pub mod exchange;
-pub mod explain;
 pub mod facts;
 pub mod fleet;
 pub mod gateway;

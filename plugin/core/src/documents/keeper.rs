@@ -87,11 +87,6 @@ impl Keeper {
         Asked { now, random: random.unwrap_or([0; 48]), keeps }
     }
 
-    /// Whether another configuration has taken over, so that this one's policy no longer changes.
-    pub fn is_superseded(&self) -> bool {
-        self.journal.as_ref().is_some_and(Journal::is_superseded)
-    }
-
     /// Makes the policy what was acknowledged last, before a request is decided on it.
     ///
     /// # Errors

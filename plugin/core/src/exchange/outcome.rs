@@ -32,7 +32,6 @@ impl Exchange {
 
     /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
     pub(super) fn identity_edits(&mut self, head: &Head<'_>) {
-        let values = self.facts.identity();
         for name in head.names() {
             let ours = |known: &str| {
                 known.len() == name.len()
@@ -45,7 +44,7 @@ impl Exchange {
                 self.edits.push(Edit::Remove(String::from_utf8_lossy(name).into_owned()));
             }
         }
-        for (name, value) in IDENTITY.into_iter().zip(values) {
+        for (name, value) in IDENTITY.into_iter().zip(self.facts.identity()) {
             if let Some(value) = value {
                 self.edits.push(Edit::Replace(name, value.to_string()));
             }

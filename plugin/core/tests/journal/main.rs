@@ -1,0 +1,300 @@
+//! The journal: whatever VMs do at once, and wherever one of them traps, all of them hold the same documents.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail so"
+)]
+
+mod stepped;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{Map, Rules};
+use tollgate_core::cell::{CellsError, Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+use tollgate_core::documents::{Commit, Journal, JournalError, RING, Replica};
+use tollgate_core::manage::audit::{KEPT, Query};
+use tollgate_core::policy::{Change, Document, Section};
+
+const PREFIX: &str = "t/";
+const INLINE: u64 = 7;
+const BOTH: [Rules; 2] = [Rules::Lenient, Rules::Strict];
+
+/// Teams by id: the least that documents can be made of.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Teams(BTreeMap<String, Value>);
+
+impl Replica for Teams {
+    fn apply(&mut self, change: &Change) -> bool {
+        for edit in &change.edits {
+            match &edit.record {
+                Some(record) => drop(self.0.insert(edit.id.clone(), record.clone())),
+                None => drop(self.0.remove(&edit.id)),
+            }
+        }
+        true
+    }
+
+    fn replace(&mut self, documents: &[(Document, Option<Value>)]) -> bool {
+        for (document, content) in documents {
+            let Document::Team(id) = document else { return false };
+            match content {
+                Some(content) => drop(self.0.insert(id.clone(), content.clone())),
+                None => drop(self.0.remove(id)),
+            }
+        }
+        true
+    }
+
+    fn document(&self, document: &Document) -> Option<Value> {
+        let Document::Team(id) = document else { return None };
+        self.0.get(id).cloned()
+    }
+
+    fn touched(&self, change: &Change) -> Vec<Document> {
+        change.edits.iter().map(|edit| Document::Team(edit.id.clone())).collect()
+    }
+}
+
+fn support_of(rules: Rules) -> Support {
+    if rules == Rules::Strict { Support::Strict } else { Support::Lenient }
+}
+
+/// A VM with its replica; what it shares is behind `S`.
+struct Vm<S> {
+    cells: SharedCells<S>,
+    journal: Journal,
+    teams: Teams,
+}
+
+impl<S: SharedData> Vm<S> {
+    fn start(shared: S, support: Support, inline: u64) -> Result<Self, JournalError> {
+        let mut cells = SharedCells::new(shared, support);
+        let journal = Journal::open(&mut cells, PREFIX, inline)?;
+        let mut vm = Vm { cells, journal, teams: Teams::default() };
+        vm.journal.catch_up(&mut vm.cells, &mut vm.teams)?;
+        Ok(vm)
+    }
+
+    fn refresh(&mut self) -> Result<(), JournalError> {
+        if self.journal.is_behind(&mut self.cells)? {
+            return match self.journal.catch_up(&mut self.cells, &mut self.teams) {
+                Err(JournalError::Superseded) => Ok(()),
+                other => other,
+            };
+        }
+        Ok(())
+    }
+
+    fn help(&mut self) -> Result<(), JournalError> {
+        self.journal.help(&mut self.cells, &mut self.teams)
+    }
+
+    fn commit(&mut self, change: Change, entry: Option<String>) -> Result<bool, JournalError> {
+        let commit = Commit {
+            change,
+            entry: entry.map(|entry| (Some("acme".to_owned()), entry)),
+            ..Commit::default()
+        };
+        self.journal.commit(&mut self.cells, &mut self.teams, commit)
+    }
+
+    /// Adds one to a team's number: wrong as soon as it is decided on anything but the newest.
+    fn add_one(&mut self, team: &str) -> Result<(), JournalError> {
+        loop {
+            self.journal.catch_up(&mut self.cells, &mut self.teams)?;
+            let number = self.number(team) + 1;
+            if self.commit(put(team, number), Some(format!("{team}={number}")))? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn number(&self, team: &str) -> u64 {
+        self.teams.0.get(team).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    fn attempts(&mut self, limit: usize) -> Vec<String> {
+        let query = Query { organization: Some("acme".to_owned()), after: None, limit };
+        let (entries, _) = self.journal.attempts(&mut self.cells, &query).unwrap();
+        entries.into_iter().map(|kept| kept.entry).collect()
+    }
+}
+
+fn put(team: &str, number: u64) -> Change {
+    let mut change = Change::default();
+    change.put(Section::Teams, team, json!(number));
+    change
+}
+
+fn vm(map: &Map, rules: Rules) -> Vm<Map> {
+    Vm::start(map.clone(), support_of(rules), INLINE).unwrap()
+}
+
+#[test]
+fn a_change_holds_in_every_vm_from_its_next_request_on() {
+    for rules in BOTH {
+        let map = Map::new(rules);
+        let mut vms = [vm(&map, rules), vm(&map, rules), vm(&map, rules)];
+        for round in 1..=5 {
+            for writer in 0..3 {
+                vms[writer].add_one("search").unwrap();
+                for vm in &mut vms {
+                    vm.refresh().unwrap();
+                    assert_eq!(vm.number("search"), (round - 1) * 3 + writer as u64 + 1);
+                }
+            }
+        }
+        let mut removed = Change::default();
+        removed.remove(Section::Teams, "search");
+        assert_eq!(vms[0].commit(removed, None), Ok(true));
+        vms[1].refresh().unwrap();
+        assert_eq!(vms[1].teams, Teams::default());
+        assert_eq!(vm(&map, rules).teams, Teams::default());
+    }
+}
+
+#[test]
+fn what_was_decided_on_something_older_is_not_committed() {
+    let map = Map::new(Rules::Lenient);
+    let (mut one, mut two) = (vm(&map, Rules::Lenient), vm(&map, Rules::Lenient));
+    assert_eq!(one.commit(put("search", 1), None), Ok(true));
+    assert_eq!(two.commit(put("search", 9), None), Ok(false));
+    two.refresh().unwrap();
+    assert_eq!(two.number("search"), 1);
+    assert_eq!(two.commit(put("search", 2), None), Ok(true));
+}
+
+#[test]
+fn a_vm_that_nothing_changed_for_reads_one_short_record() {
+    let map = Map::new(Rules::Lenient);
+    let mut writer = vm(&map, Rules::Lenient);
+    writer.add_one("search").unwrap();
+    let calls = Counted { map: map.clone(), gets: 0, bytes: 0 };
+    let mut reader = Vm::start(calls, Support::Lenient, INLINE).unwrap();
+    let before = (reader.cells.host().gets, reader.cells.host().bytes);
+    reader.refresh().unwrap();
+    let host = reader.cells.host();
+    assert_eq!((host.gets - before.0, host.bytes - before.1), (1, 24));
+}
+
+struct Counted {
+    map: Map,
+    gets: usize,
+    bytes: usize,
+}
+
+impl SharedData for Counted {
+    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+        let entry = self.map.get(name)?;
+        self.gets += 1;
+        self.bytes += entry.bytes.len();
+        Ok(entry)
+    }
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+        self.map.set(name, bytes, version)
+    }
+}
+
+#[test]
+fn a_vm_catches_up_from_however_far_behind() {
+    for rules in BOTH {
+        for behind in [1, 2, RING - 1, RING, RING + 1, 3 * RING] {
+            let map = Map::new(rules);
+            let (mut writer, mut reader) = (vm(&map, rules), vm(&map, rules));
+            // Not at the beginning, where everything is read anyhow.
+            writer.add_one("first").unwrap();
+            reader.refresh().unwrap();
+            for number in 0..behind {
+                writer.add_one(if number % 3 == 0 { "search" } else { "ads" }).unwrap();
+            }
+            reader.refresh().unwrap();
+            assert_eq!(reader.teams, writer.teams, "{behind} behind");
+            assert_eq!(vm(&map, rules).teams, writer.teams, "new after {behind}");
+        }
+    }
+}
+
+#[test]
+fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
+    for rules in BOTH {
+        let map = Map::new(rules);
+        let mut old = vm(&map, rules);
+        old.add_one("search").unwrap();
+        assert_eq!(vm(&map, rules).number("search"), 1, "the same policy keeps it");
+        let mut new = Vm::start(map.clone(), support_of(rules), INLINE + 1).unwrap();
+        assert_eq!(new.teams, Teams::default());
+        new.add_one("ads").unwrap();
+        old.refresh().unwrap();
+        assert_eq!(old.number("search"), 1, "it serves what it had");
+        assert_eq!(old.commit(put("search", 2), None), Err(JournalError::Superseded));
+        assert!(old.journal.is_superseded());
+        let again = Vm::start(map.clone(), support_of(rules), INLINE + 1).unwrap();
+        assert_eq!(again.teams, new.teams, "nothing of the first policy's documents is left");
+    }
+}
+
+#[test]
+fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
+    let map = Map::new(Rules::Lenient);
+    let (mut one, mut two) = (vm(&map, Rules::Lenient), vm(&map, Rules::Lenient));
+    let publish = |vm: &mut Vm<Map>, number, revision| {
+        let commit = Commit { change: put("search", number), revision: Some(revision), ..Commit::default() };
+        vm.journal.commit(&mut vm.cells, &mut vm.teams, commit)
+    };
+    assert_eq!(publish(&mut one, 1, 20), Ok(true));
+    two.refresh().unwrap();
+    assert_eq!(two.journal.revision(), 20);
+    assert_eq!(publish(&mut two, 2, 19), Ok(false));
+    assert_eq!(publish(&mut two, 2, 21), Ok(true));
+    assert_eq!(vm(&map, Rules::Lenient).journal.revision(), 21);
+}
+
+#[test]
+fn documents_that_are_published_without_a_difference_are_known_to_later_vms() {
+    let map = Map::new(Rules::Lenient);
+    let mut one = vm(&map, Rules::Lenient);
+    one.teams.0.insert("inline".to_owned(), json!(3));
+    let documents = vec![Document::Team("inline".to_owned())];
+    let commit = Commit { documents, ..Commit::default() };
+    assert_eq!(one.journal.commit(&mut one.cells, &mut one.teams, commit), Ok(true));
+    assert_eq!(vm(&map, Rules::Lenient).number("inline"), 3);
+}
+
+#[test]
+fn the_last_thousand_attempts_are_kept_newest_first() {
+    for rules in BOTH {
+        let map = Map::new(rules);
+        let mut vm = vm(&map, rules);
+        assert!(vm.attempts(10).is_empty());
+        for number in 0..KEPT + 30 {
+            vm.journal.keep_attempt(&mut vm.cells, Some("acme"), &number.to_string()).unwrap();
+        }
+        vm.journal.keep_attempt(&mut vm.cells, None, "platform").unwrap();
+        let mut query = Query { organization: Some("acme".to_owned()), after: None, limit: 64 };
+        let mut all = Vec::new();
+        loop {
+            let (page, next) = vm.journal.attempts(&mut vm.cells, &query).unwrap();
+            assert!(page.len() <= 64);
+            all.extend(page.into_iter().map(|kept| kept.entry));
+            let Some(next) = next else { break };
+            query.after = Some(next);
+        }
+        let expected: Vec<_> = (30..KEPT + 30).rev().map(|number| number.to_string()).collect();
+        assert_eq!(all, expected);
+        let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
+        assert!(names <= KEPT + 1, "{names} records for ever");
+    }
+}
+
+#[test]
+fn a_host_without_shared_data_has_no_journal() {
+    let map = Map::new(Rules::Lenient);
+    let refused = Vm::start(map, Support::None, INLINE).err();
+    assert!(matches!(refused, Some(JournalError::Cells(CellsError::Unavailable(_)))));
+}

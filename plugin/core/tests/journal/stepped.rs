@@ -1,0 +1,217 @@
+//! VMs that are held up, trap or go on at any one call.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use super::support::{Map, Rules};
+use super::*;
+
+/// A VM on a thread of its own that makes one host call at a time, when it is told to. Dropped in between it has trapped:
+/// no call of it reaches the store any more.
+struct Stepped<T> {
+    events: Receiver<Event<T>>,
+    answers: Sender<Answer>,
+    next: Option<Event<T>>,
+}
+
+enum Event<T> {
+    Get(String),
+    Set(String, Vec<u8>, u32),
+    Done(T),
+}
+
+enum Answer {
+    Entry(Entry),
+    Swap(Swap),
+}
+
+struct Remote<T> {
+    events: Sender<Event<T>>,
+    answers: Receiver<Answer>,
+}
+
+const GONE: HostStatus = HostStatus(10);
+
+impl<T> SharedData for Remote<T> {
+    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+        self.events.send(Event::Get(name.to_owned())).map_err(|_| GONE)?;
+        match self.answers.recv() {
+            Ok(Answer::Entry(entry)) => Ok(entry),
+            _ => Err(GONE),
+        }
+    }
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+        self.events.send(Event::Set(name.to_owned(), bytes.to_vec(), version)).map_err(|_| GONE)?;
+        match self.answers.recv() {
+            Ok(Answer::Swap(swap)) => Ok(swap),
+            _ => Err(GONE),
+        }
+    }
+}
+
+impl<T: Send + 'static> Stepped<T> {
+    fn start(work: impl FnOnce(Remote<T>) -> T + Send + 'static) -> Self {
+        let (to_here, events) = channel();
+        let (answers, to_there) = channel();
+        std::thread::spawn(move || {
+            let result = work(Remote { events: to_here.clone(), answers: to_there });
+            // Nobody listens to one that has trapped.
+            let _ = to_here.send(Event::Done(result));
+        });
+        let next = events.recv().ok();
+        Stepped { events, answers, next }
+    }
+
+    /// Carries out the call it stands before, and waits until it stands before the next; the result once it is done.
+    fn step(&mut self, map: &mut Map) -> Option<T> {
+        let answer = match self.next.take().expect("it is not over") {
+            Event::Done(result) => return Some(result),
+            Event::Get(name) => Answer::Entry(map.get(&name).unwrap()),
+            Event::Set(name, bytes, version) => Answer::Swap(map.set(&name, &bytes, version).unwrap()),
+        };
+        self.answers.send(answer).unwrap();
+        self.next = self.events.recv().ok();
+        None
+    }
+
+    /// That many calls, or up to the end.
+    fn steps(&mut self, map: &mut Map, calls: usize) -> Option<T> {
+        (0..calls).find_map(|_| self.step(map))
+    }
+
+    fn finish(&mut self, map: &mut Map) -> T {
+        loop {
+            if let Some(result) = self.step(map) {
+                return result;
+            }
+        }
+    }
+}
+
+fn writer(rules: Rules) -> Stepped<Result<(), JournalError>> {
+    Stepped::start(move |remote| Vm::start(remote, support_of(rules), INLINE)?.add_one("search"))
+}
+
+/// What must hold once everybody is done: every VM, old and new, has all that was acknowledged, and each commit is audited
+/// once.
+fn assert_settled(map: &Map, rules: Rules, written: u64, context: &str) {
+    let mut vm = vm(map, rules);
+    vm.help().unwrap();
+    let number = vm.number("search");
+    assert_eq!(number, written, "{context}");
+    let expected: Vec<_> = (1..=number).rev().map(|number| format!("search={number}")).collect();
+    assert_eq!(vm.attempts(100), expected, "{context}");
+}
+
+#[test]
+fn a_writer_that_traps_at_any_call_leaves_nothing_half_done() {
+    for rules in BOTH {
+        for calls in 0.. {
+            let mut map = Map::new(rules);
+            let mut old = vm(&map, rules);
+            old.add_one("search").unwrap();
+            let mut trapping = writer(rules);
+            if trapping.steps(&mut map, calls).is_some() {
+                assert!(calls > 20, "it made {calls} calls only");
+                break;
+            }
+            drop(trapping);
+            let context = format!("after a trap behind {calls} calls on {rules:?}");
+            let mut new = vm(&map, rules);
+            let seen = new.number("search");
+            assert!((1..=2).contains(&seen), "{context}");
+            new.add_one("search").unwrap();
+            assert_eq!(new.number("search"), seen + 1, "{context}");
+            old.refresh().unwrap();
+            assert_eq!(old.teams, new.teams, "{context}");
+            assert_settled(&map, rules, seen + 1, &context);
+        }
+    }
+}
+
+#[test]
+fn a_tick_of_another_vm_finishes_what_a_writer_left() {
+    for rules in BOTH {
+        for calls in 0.. {
+            let mut map = Map::new(rules);
+            let (mut ticking, mut old) = (vm(&map, rules), vm(&map, rules));
+            let mut trapping = writer(rules);
+            if trapping.steps(&mut map, calls).is_some() {
+                break;
+            }
+            drop(trapping);
+            ticking.help().unwrap();
+            old.refresh().unwrap();
+            assert_eq!(old.teams, ticking.teams, "after {calls} calls on {rules:?}");
+            assert_eq!(vm(&map, rules).teams, ticking.teams);
+        }
+    }
+}
+
+#[test]
+fn a_writer_that_is_held_up_twice_loses_nothing_and_puts_nothing_back() {
+    for rules in BOTH {
+        let mut schedules = 0;
+        for first in 0..60 {
+            for second in 0..12 {
+                let mut map = Map::new(rules);
+                let mut others = [vm(&map, rules), vm(&map, rules)];
+                let mut slow = writer(rules);
+                let mut done = slow.steps(&mut map, first);
+                others[0].add_one("search").unwrap();
+                if done.is_none() {
+                    done = slow.steps(&mut map, second);
+                }
+                others[1].add_one("search").unwrap();
+                let result = done.unwrap_or_else(|| slow.finish(&mut map));
+                let context = format!("held up after {first} and {second} calls on {rules:?}");
+                result.unwrap_or_else(|error| panic!("{error:?} {context}"));
+                assert_settled(&map, rules, 3, &context);
+                for other in &mut others {
+                    other.refresh().unwrap();
+                    assert_eq!(other.number("search"), 3, "{context}");
+                }
+                schedules += 1;
+            }
+        }
+        assert!(schedules > 500);
+    }
+}
+
+#[test]
+fn in_seeded_schedules_of_four_vms_no_write_is_lost_and_readers_never_go_back() {
+    const SEEDS: u64 = 300;
+    for rules in BOTH {
+        for seed in 0..SEEDS {
+            let mut map = Map::new(rules);
+            let mut random = seed;
+            let mut writers: Vec<_> = (0..3).map(|_| writer(rules)).collect();
+            let mut readers = vec![Stepped::start(move |remote| {
+                let mut vm = Vm::start(remote, support_of(rules), INLINE)?;
+                let mut last = 0;
+                for _ in 0..6 {
+                    vm.refresh()?;
+                    assert!(vm.number("search") >= last);
+                    last = vm.number("search");
+                }
+                Ok(())
+            })];
+            while !writers.is_empty() || !readers.is_empty() {
+                random =
+                    random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let choice = (random >> 33) as usize % (writers.len() + readers.len());
+                let (list, at) = if choice < writers.len() {
+                    (&mut writers, choice)
+                } else {
+                    let at = choice - writers.len();
+                    (&mut readers, at)
+                };
+                if let Some(result) = list[at].step(&mut map) {
+                    let result: Result<(), JournalError> = result;
+                    result.unwrap_or_else(|error| panic!("{error:?} with seed {seed}"));
+                    drop(list.swap_remove(at));
+                }
+            }
+            assert_settled(&map, rules, 3, &format!("with seed {seed} on {rules:?}"));
+        }
+    }
+}
