@@ -6,7 +6,7 @@ mod serving;
 use std::net::TcpListener;
 
 use modules::recorder;
-use serving::{Choices, Client, Serving, eventually, rest, status, whole};
+use serving::{Choices, Client, Serving, eventually, status};
 use tollgate_host::serve::Target;
 use tollgate_host::upstream::Upstream;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use modules::recorder;
-use serving::{Choices, Client, Serving, eventually, growing, piece, rest, status, whole};
+use serving::{Choices, Client, Serving, eventually, growing, piece, rest, status};
 use tollgate_host::host::StartError;
 
 const PASS: &str = "cccccccccccc";
