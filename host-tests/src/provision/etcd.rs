@@ -1,7 +1,7 @@
 //! A running etcd with one member.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,6 +14,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 /// Longest time for a start.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
+/// Longest time for one answer about its health.
+const HEALTH: Duration = Duration::from_secs(2);
 
 /// A process with a folder for its data. Both end with this value.
 #[derive(Debug)]
@@ -118,12 +120,25 @@ impl Etcd {
 
     fn wait(&mut self) {
         let end = Instant::now() + PATIENCE;
-        // It listens once it has a leader.
-        while TcpStream::connect(self.address).is_err() {
+        while !self.is_healthy() {
             let ended = matches!(self.process.try_wait(), Ok(Some(_)));
             assert!(!ended && Instant::now() < end, "etcd does not start:\n{}", self.log());
             thread::sleep(POLL);
         }
+    }
+
+    /// Whether it has a leader and answers. It listens long before: killed then, a new member has not written
+    /// yet that it is one, and never again finds a leader.
+    fn is_healthy(&self) -> bool {
+        let asked = || -> io::Result<Vec<u8>> {
+            let mut connection = TcpStream::connect(self.address)?;
+            connection.set_read_timeout(Some(HEALTH))?;
+            connection.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
+            let mut answer = Vec::new();
+            connection.read_to_end(&mut answer)?;
+            Ok(answer)
+        };
+        asked().is_ok_and(|answer| answer.starts_with(b"HTTP/1.0 200"))
     }
 
     fn log(&self) -> String {
