@@ -70,7 +70,7 @@ pub fn head_path(gateway: &Value) -> Piece {
             let step = exchange.head(&Head::new(&fields), true, now);
             let Step::Admit(charges) = step else { panic!("{step:?}") };
             let mut cells = SharedCells::new(&mut records, Support::Lenient);
-            let (step, _) = exchange.admitted(admit(&mut cells, &charges, now));
+            let (step, _) = exchange.admitted(admit(&mut cells, charges, now));
             assert!(matches!(step, Step::Forward { .. }), "{step:?}");
         }
         began.elapsed()

@@ -17,11 +17,10 @@ fuzz_target!(|input: (u64, u64, u64, &[u8])| {
     for record in [rest.to_vec(), [head.unwrap_or_default().as_slice(), rest].concat()] {
         let Ok(mut cell) = Cell::open(record, name.fingerprint()) else { continue };
         for window in Window::ALL {
-            let mut counter = cell.counter(window, target, now);
+            let Some(mut counter) = cell.counter(window, target, now) else { panic!("{window:?} has no room") };
             counter.charge(target);
             counter.correct(counter.slot(), target, wall);
             let _ = (counter.wait(now, 1, target), counter.until_empty(now));
-            cell.put_counter(window, target, &counter);
         }
         let mut purse = cell.purse();
         purse.advance(Period::Week, wall);

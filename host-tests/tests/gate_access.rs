@@ -13,14 +13,14 @@ use access::{Names, World, worlds};
 use command::tollgate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use tollgate_core::key::{digest, spell};
 use tollgate_host::host::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
 
 const KEY: &str = "a-key-of-another-gateway";
 
 fn policy(world: &World) -> Value {
     let mut policy = world.document();
-    policy["keys"]["k"]["digest"] = json!(format!("sha256:{:x}", Sha256::digest(KEY)));
+    policy["keys"]["k"]["digest"] = json!(spell(&digest(KEY.as_bytes())));
     policy
 }
 

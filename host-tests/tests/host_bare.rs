@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use tollgate_core::key::{digest, spell};
 use tollgate_host::host::{
     Dialect, Ending, Flow, HeaderMap, Log, LogLevel, Module, Process, StreamId, StreamInfo, Vm,
 };
@@ -34,9 +34,9 @@ fn configuration(keys: usize, on_unavailable: &str) -> Vec<u8> {
     let mut records = String::new();
     for number in 0..keys {
         let team = if number % 2 == 0 { "limited" } else { "free" };
-        let digest = Sha256::digest(key(number));
+        let digest = spell(&digest(key(number).as_bytes()));
         let comma = if number == 0 { "" } else { "," };
-        write!(records, r#"{comma}"key{number}":{{"team":"{team}","digest":"sha256:{digest:x}"}}"#).unwrap();
+        write!(records, r#"{comma}"key{number}":{{"team":"{team}","digest":"{digest}"}}"#).unwrap();
     }
     let rest = json!({
         "version": 1,

@@ -136,8 +136,9 @@ impl Filtered {
         let Ok((bytes, _)) = self.process.shared_data().get(name.as_str().as_bytes()) else {
             return (0, 0);
         };
-        let cell = Cell::open(bytes, name.fingerprint()).unwrap();
-        (cell.stored_counter(Window::Tpd, 0).used(), cell.purse().spent().0)
+        let mut cell = Cell::open(bytes, name.fingerprint()).unwrap();
+        let tokens = cell.stored_counter(Window::Tpd, 0).map_or(0, |counter| counter.used());
+        (tokens, cell.purse().spent().0)
     }
 
     pub fn metric(&self, name: &str) -> u64 {

@@ -31,15 +31,20 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Every window that is limited: whose it is, which block counts it, and the limit.
-    fn windows(&self) -> impl Iterator<Item = (Scope, Window, u64, u64)> {
-        let whole = (self.scope, 0, self.limits);
-        let target = self.target_limits.map(|(target, limits)| (self.scope.of_target(), target, limits));
-        [Some(whole), target].into_iter().flatten().flat_map(|(scope, target, limits)| {
-            Window::ALL
-                .into_iter()
-                .filter_map(move |window| Some((scope, window, target, limits.get(window)?.get())))
-        })
+    /// Calls back with every window that is limited: whose it is, which window, which block counts it, and
+    /// the limit.
+    fn each_window(&self, mut call: impl FnMut(Scope, Window, u64, u64)) {
+        let mut each = |scope, target, limits: &Limits| {
+            for window in Window::ALL {
+                if let Some(limit) = limits.get(window) {
+                    call(scope, window, target, limit.get());
+                }
+            }
+        };
+        each(self.scope, 0, &self.limits);
+        if let Some((target, limits)) = &self.target_limits {
+            each(self.scope.of_target(), *target, limits);
+        }
     }
 
     /// Whether one of its limits counts tokens.
@@ -92,6 +97,8 @@ pub struct Held {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+// Aligned as `Pico` is.
+#[repr(Rust, packed(8))]
 struct Mark {
     block: BlockId,
     /// Slot, day or period.
@@ -162,9 +169,9 @@ pub enum Why {
 /// # Errors
 /// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
-pub fn admit<C: Cells>(cells: &mut C, charges: &Charges, now: Now) -> Result<Admitted, NotAdmitted> {
+pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
     let mut standing = Standing::default();
-    if let Some(denial) = can_never_pass(charges) {
+    if let Some(denial) = can_never_pass(&charges) {
         let why = Why::Denied(Box::new(denial));
         return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
     }
@@ -182,7 +189,7 @@ pub fn admit<C: Cells>(cells: &mut C, charges: &Charges, now: Now) -> Result<Adm
             }
         };
         match charge(principal, &charges.reservation, &mut cell, now, &mut standing) {
-            Ok(marks) => planned.push((principal, cell, version, marks)),
+            Ok(marks) => planned.push((cell, version, marks)),
             Err(refused) => Denial::keep_longest(&mut denial, refused),
         }
     }
@@ -192,15 +199,15 @@ pub fn admit<C: Cells>(cells: &mut C, charges: &Charges, now: Now) -> Result<Adm
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, cell, version, marks) in planned {
+    for (principal, (cell, version, marks)) in charges.principals.into_iter().zip(planned) {
         let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
         let charged = match swapped {
             Ok(Swap::Done) => Ok(marks),
-            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
+            Ok(Swap::Lost) => charge_again(cells, &principal, &charges.reservation, now, &mut standing),
             Err(error) => Err(Why::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Held { cell: principal.cell.clone(), marks }),
+            Ok(marks) => held.push(Held { cell: principal.cell, marks }),
             Err(why) => {
                 let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
                 return Err(NotAdmitted { why, standing, unsettled });
@@ -255,15 +262,15 @@ fn can_never_pass(charges: &Charges) -> Option<Denial> {
     let input = charges.reservation.input_tokens;
     let cost = charges.reservation.cost;
     let mut found: Option<Denial> = None;
+    let mut too_long: Option<Denial> = None;
     for principal in &charges.principals {
-        for (scope, window, _, limit) in principal.windows() {
-            if window.counts_tokens() && input > limit {
-                return Some(Denial {
-                    scope,
-                    reason: Reason::InputAboveLimit { window, limit, input },
-                    wait: None,
-                });
-            }
+        if input > 0 {
+            principal.each_window(|scope, window, _, limit| {
+                if window.counts_tokens() && input > limit {
+                    let reason = Reason::InputAboveLimit { window, limit, input };
+                    too_long.get_or_insert(Denial { scope, reason, wait: None });
+                }
+            });
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
             found.get_or_insert(Denial {
@@ -273,7 +280,7 @@ fn can_never_pass(charges: &Charges) -> Option<Denial> {
             });
         }
     }
-    found
+    too_long.or(found)
 }
 
 fn charge_again<C: Cells>(
@@ -302,22 +309,27 @@ fn charge(
 ) -> Result<Vec<Mark>, Denial> {
     let mut denial = None;
     let mut marks = Vec::with_capacity(4);
-    for (scope, window, target, limit) in principal.windows() {
+    principal.each_window(|scope, window, target, limit| {
         let amount = if window.counts_tokens() { reservation.tokens.min(limit) } else { 1 };
-        let mut counter = cell.counter(window, target, now);
-        let used = counter.used();
+        let Some(mut counter) = cell.counter(window, target, now) else {
+            // What cannot be counted is not admitted.
+            let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
+            Denial::keep_longest(&mut denial, Denial { scope, reason, wait: None });
+            return;
+        };
+        let mut used = counter.used();
         if used.saturating_add(amount) > limit {
             let reason = Reason::LimitReached { window, limit, used, asked: amount };
             let wait = counter.wait(now, amount, limit);
             Denial::keep_longest(&mut denial, Denial { scope, reason, wait });
         } else if denial.is_none() {
             counter.charge(amount);
+            used = used.saturating_add(amount);
             let block = BlockId { kind: Kind::Window(window), target };
             marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
-            cell.put_counter(window, target, &counter);
         }
-        standing.note_window(scope, window, limit, counter.used(), counter.until_empty(now));
-    }
+        standing.note_window(scope, window, limit, used, || counter.until_empty(now));
+    });
     if let Some(budget) = principal.budget {
         let mut purse = cell.purse();
         purse.advance(budget.period, now.wall);
@@ -351,10 +363,8 @@ fn correct(cell: &mut Cell, mark: &Mark, change: Change) {
                 Change::Settle(_) if !window.counts_tokens() => return,
                 _ => actual.tokens,
             };
-            if cell.has(mark.block) {
-                let mut counter = cell.stored_counter(window, mark.block.target);
+            if let Some(mut counter) = cell.stored_counter(window, mark.block.target) {
                 counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), used);
-                cell.put_counter(window, mark.block.target, &counter);
             }
         }
         Kind::Budget => {

@@ -3,6 +3,9 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 
+use memchr::memchr;
+use smol_str::SmolStr;
+
 use crate::gateway::CredentialPlace;
 use crate::head::{Edit, Edits, Head};
 use crate::refusal::Refusal;
@@ -31,7 +34,11 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
             CredentialPlace::Scheme { header, scheme } => {
                 for value in head.all(header) {
                     // A host may join repeated fields with commas (RFC 9110, 5.3).
-                    for part in value.split(|byte| *byte == b',') {
+                    let mut rest = Some(value);
+                    while let Some(value) = rest {
+                        let comma = memchr(b',', value).unwrap_or(value.len());
+                        let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
+                        rest = after.get(1..);
                         take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default())?;
                     }
                 }
@@ -44,7 +51,8 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
         }
     }
     let key = found.ok_or(Refusal::MissingKey)?;
-    if key.len() > MOST || !key.iter().all(u8::is_ascii_graphic) {
+    // Without a way out in between it is done on many bytes at once.
+    if key.len() > MOST || !key.iter().fold(true, |fits, byte| fits & byte.is_ascii_graphic()) {
         return Err(Refusal::InvalidKey);
     }
     core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)
@@ -57,7 +65,7 @@ pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &m
         match place {
             CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => {
                 if head.all(header).next().is_some() {
-                    edits.push(Edit::Remove(header.to_string()));
+                    edits.push(Edit::Remove(SmolStr::new(header)));
                 }
             }
             CredentialPlace::Query(name) => {
@@ -70,7 +78,7 @@ pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &m
         }
     }
     if let Some(kept) = kept {
-        edits.push(Edit::Replace(":path", kept));
+        edits.push(Edit::Replace(":path", kept.into()));
     }
 }
 

@@ -1,10 +1,11 @@
 //! What is known about a request, for access logs and metrics. Never a key, a digest or a body.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use smol_str::SmolStr;
 
 use crate::denial::Scope;
 use crate::identity::Identity;
@@ -57,15 +58,15 @@ pub struct Facts {
     /// HTTP status of the answer; 0: none came.
     pub status: u16,
     /// Ids of those behind the key.
-    pub organization: Option<Box<str>>,
+    pub organization: Option<SmolStr>,
     /// The team's id.
-    pub team: Option<Box<str>>,
+    pub team: Option<SmolStr>,
     /// The user's id.
-    pub user: Option<Box<str>>,
+    pub user: Option<SmolStr>,
     /// The key's public id.
-    pub key: Option<Box<str>>,
+    pub key: Option<SmolStr>,
     /// What was called.
-    pub target: Option<Box<str>>,
+    pub target: Option<SmolStr>,
     /// The tokens of it, reported or (where `estimated`) seen.
     pub usage: Option<Usage>,
     /// What it cost.
@@ -81,15 +82,15 @@ pub struct Facts {
 impl Facts {
     /// Takes note of who asks.
     pub fn take_identity(&mut self, identity: &Identity<'_>) {
-        self.organization = Some(identity.organization.id.clone());
-        self.team = Some(identity.team.id.clone());
-        self.user = identity.user.map(|user| user.id.clone());
-        self.key = Some(identity.key.id.clone());
+        self.organization = Some(SmolStr::new(&identity.organization.id));
+        self.team = Some(SmolStr::new(&identity.team.id));
+        self.user = identity.user.map(|user| SmolStr::new(&user.id));
+        self.key = Some(SmolStr::new(&identity.key.id));
     }
 
     /// Organization, team, user, key: what the upstream is told.
-    pub fn identity(&self) -> [Option<&str>; 4] {
-        [&self.organization, &self.team, &self.user, &self.key].map(Option::as_deref)
+    pub fn identity(&self) -> [Option<&SmolStr>; 4] {
+        [&self.organization, &self.team, &self.user, &self.key].map(Option::as_ref)
     }
 
     /// Name and value of each field of the access log.

@@ -1,23 +1,33 @@
 //! A request's or response's head, as bytes: nothing in it is trusted to be text.
 
-use alloc::string::String;
 use alloc::vec::Vec;
+
+use smol_str::SmolStr;
 
 /// Header fields in the order they came; names are compared without case.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     fields: &'a [(&'a [u8], &'a [u8])],
+    /// A bit for each length that a name of these has, the last one for all that are longer: most of what is
+    /// looked for is not there.
+    lengths: u64,
+}
+
+fn length_bit(name: &[u8]) -> u64 {
+    1 << name.len().min(63)
 }
 
 impl<'a> Head<'a> {
     /// A head of these fields, pseudo-headers included.
     pub fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
-        Head { fields }
+        let lengths = fields.iter().fold(0, |lengths, (name, _)| lengths | length_bit(name));
+        Head { fields, lengths }
     }
 
     /// Every value of a header.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields
+        let fields = if self.lengths & length_bit(name.as_bytes()) == 0 { &[] } else { self.fields };
+        fields
             .iter()
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| *value)
@@ -38,9 +48,9 @@ impl<'a> Head<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Take every value of the field out.
-    Remove(String),
+    Remove(SmolStr),
     /// Let the field have this value alone.
-    Replace(&'static str, String),
+    Replace(&'static str, SmolStr),
 }
 
 /// Changes to a head, in order.

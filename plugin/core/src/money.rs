@@ -6,6 +6,8 @@
 /// `tokens * price` needs no division.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+// Aligned as all else: what holds it would be allocated with another alignment, which costs more.
+#[repr(Rust, packed(8))]
 pub struct Pico(pub u128);
 
 /// Pico-dollars in one US dollar.

@@ -1,7 +1,6 @@
 //! How a request stands with its limits: what the rate-limit headers say.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use smol_str::{SmolStr, SmolStrBuilder, format_smolstr};
 
 use crate::denial::Scope;
 use crate::gateway::HeaderStyle;
@@ -35,8 +34,12 @@ impl Tight {
         cross(self.remaining, other.limit) < cross(other.remaining, self.limit)
     }
 
-    fn label(&self) -> String {
-        format!("{}_{}", self.scope.name(), self.window.name())
+    fn label(&self) -> SmolStr {
+        let mut label = SmolStrBuilder::new();
+        label.push_str(self.scope.name());
+        label.push('_');
+        label.push_str(self.window.name());
+        label.finish()
     }
 
     fn used_permille(&self) -> u128 {
@@ -46,11 +49,19 @@ impl Tight {
 
 impl Standing {
     /// Takes note of a window: `used` of `limit`, empty again after `reset` ns.
-    pub fn note_window(&mut self, scope: Scope, window: Window, limit: u64, used: u64, reset: u64) {
-        let tight = Tight { scope, window, limit, remaining: limit.saturating_sub(used), reset };
+    pub fn note_window(
+        &mut self,
+        scope: Scope,
+        window: Window,
+        limit: u64,
+        used: u64,
+        reset: impl FnOnce() -> u64,
+    ) {
+        let mut tight = Tight { scope, window, limit, remaining: limit.saturating_sub(used), reset: 0 };
         let place = if window.counts_tokens() { &mut self.tokens } else { &mut self.requests };
         let same = place.is_some_and(|old| old.scope == scope && old.window == window);
         if same || place.is_none_or(|old| tight.is_tighter_than(&old)) {
+            tight.reset = reset();
             *place = Some(tight);
         }
     }
@@ -68,7 +79,7 @@ impl Standing {
     }
 
     /// The headers of an answer, in the configured families.
-    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, String)) {
+    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, SmolStr)) {
         let (openai, ietf) = match style {
             HeaderStyle::OpenAi => (true, false),
             HeaderStyle::Ietf => (false, true),
@@ -77,29 +88,29 @@ impl Standing {
         };
         if openai {
             if let Some(tight) = self.requests {
-                add("x-ratelimit-limit-requests", tight.limit.to_string());
-                add("x-ratelimit-remaining-requests", tight.remaining.to_string());
+                add("x-ratelimit-limit-requests", number(tight.limit));
+                add("x-ratelimit-remaining-requests", number(tight.remaining));
                 add("x-ratelimit-reset-requests", duration(tight.reset));
             }
             if let Some(tight) = self.tokens {
-                add("x-ratelimit-limit-tokens", tight.limit.to_string());
-                add("x-ratelimit-remaining-tokens", tight.remaining.to_string());
+                add("x-ratelimit-limit-tokens", number(tight.limit));
+                add("x-ratelimit-remaining-tokens", number(tight.remaining));
                 add("x-ratelimit-reset-tokens", duration(tight.reset));
             }
         }
         if ietf {
             let both = [self.requests, self.tokens];
-            let items = |item: fn(&Tight) -> String| {
-                both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
+            let items = |item: fn(&Tight) -> SmolStr| {
+                both.iter().flatten().map(item).reduce(|all, one| format_smolstr!("{all}, {one}"))
             };
             if let Some(items) = items(|tight| {
                 let seconds = tight.reset.div_ceil(SECOND);
-                format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
+                format_smolstr!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
             }) {
                 add("ratelimit", items);
             }
             if let Some(items) = items(|tight| {
-                format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
+                format_smolstr!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
             }) {
                 add("ratelimit-policy", items);
             }
@@ -120,7 +131,7 @@ impl Standing {
     }
 
     /// What is near its end; a limit's warning does not hide a budget's.
-    fn warning(&self) -> Option<String> {
+    fn warning(&self) -> Option<SmolStr> {
         let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
         let limit = match used.unwrap_or(0) {
             950.. => Some("near_limit"),
@@ -129,8 +140,8 @@ impl Standing {
         };
         let budget = self.over_soft_budget.map(|_| "soft_budget_exceeded");
         match (limit, budget) {
-            (Some(limit), Some(budget)) => Some(format!("{limit}, {budget}")),
-            (one, other) => one.or(other).map(String::from),
+            (Some(limit), Some(budget)) => Some(format_smolstr!("{limit}, {budget}")),
+            (one, other) => one.or(other).map(SmolStr::new_static),
         }
     }
 }
@@ -145,19 +156,43 @@ fn seconds_of(window: Window) -> u64 {
 
 /// A duration as OpenAI writes it in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounded
 /// up, to a millisecond below a minute and to a second above.
-pub fn duration(nanos: u64) -> String {
+pub fn duration(nanos: u64) -> SmolStr {
     let millis = nanos.div_ceil(1_000_000);
     let seconds = nanos.div_ceil(SECOND);
-    if millis < 1_000 {
-        format!("{millis}ms")
-    } else if millis < 60_000 {
-        let exact = format!("{}.{:03}", millis / 1_000, millis % 1_000);
-        format!("{}s", exact.trim_end_matches('0').trim_end_matches('.'))
-    } else if seconds < 3_600 {
-        format!("{}m{}s", seconds / 60, seconds % 60)
-    } else {
-        format!("{}h{}m{}s", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    let [minutes, hours] = [seconds / 60, seconds / 3_600];
+    match (millis, seconds) {
+        (..1_000, _) => spelled(&[(millis, "ms")]),
+        (..60_000, _) => {
+            // A thousandth more has its leading zeros.
+            let thousandths = 1_000 + millis % 1_000;
+            let mut digits = itoa::Buffer::new();
+            let digits = digits.format(thousandths).trim_end_matches('0');
+            let digits = digits.strip_prefix('1').unwrap_or_default();
+            let mut text = SmolStrBuilder::new();
+            text.push_str(itoa::Buffer::new().format(millis / 1_000));
+            if !digits.is_empty() {
+                text.push('.');
+            }
+            text.push_str(digits);
+            text.push('s');
+            text.finish()
+        }
+        (_, ..3_600) => spelled(&[(minutes, "m"), (seconds % 60, "s")]),
+        _ => spelled(&[(hours, "h"), (minutes % 60, "m"), (seconds % 60, "s")]),
     }
+}
+
+fn spelled(parts: &[(u64, &str)]) -> SmolStr {
+    let mut text = SmolStrBuilder::new();
+    for (count, unit) in parts {
+        text.push_str(itoa::Buffer::new().format(*count));
+        text.push_str(unit);
+    }
+    text.finish()
+}
+
+fn number(number: u64) -> SmolStr {
+    SmolStr::new(itoa::Buffer::new().format(number))
 }
 
 #[cfg(test)]
@@ -170,6 +205,8 @@ mod tests {
             (0, "0ms"),
             (1, "1ms"),
             (250_000_000, "250ms"),
+            (1_005_000_000, "1.005s"),
+            (1_110_000_000, "1.11s"),
             (8_640_000_000, "8.64s"),
             (10 * SECOND, "10s"),
             (59_999_900_000, "1m0s"),

@@ -74,10 +74,10 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
         ])
     };
     for (n, key) in ["one", "two", "one"].into_iter().enumerate() {
-        admit(&mut cells, &of_key(key), at(n as u64)).unwrap();
+        admit(&mut cells, of_key(key), at(n as u64)).unwrap();
     }
     let before = map.rows();
-    let refused = admit(&mut cells, &of_key("two"), at(10)).unwrap_err();
+    let refused = admit(&mut cells, of_key("two"), at(10)).unwrap_err();
     let NotAdmitted { why: Why::Denied(denial), .. } = refused else { panic!("{refused:?}") };
     assert_eq!(denial.label(), "team_rpm");
     assert_eq!(map.rows(), before);
@@ -86,8 +86,8 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     let waited =
         |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
     let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
-    assert!(admit(&mut cells, &of_key("two"), early).is_err(), "not a nanosecond early");
-    admit(&mut cells, &of_key("two"), waited(0)).unwrap();
+    assert!(admit(&mut cells, of_key("two"), early).is_err(), "not a nanosecond early");
+    admit(&mut cells, of_key("two"), waited(0)).unwrap();
 }
 
 #[test]
@@ -97,14 +97,14 @@ fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
     let mut team = principal(Level::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
     let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
     let receipt =
-        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
+        admit(&mut cells, Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
     assert!(settle(&mut cells, receipt, Actual { tokens: 60, cost: Pico(0), estimated: false }).is_empty());
     let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
-    admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: small }, at(1)).unwrap();
+    admit(&mut cells, Charges { principals: vec![team.clone()], reservation: small }, at(1)).unwrap();
 
     let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
     let refused =
-        admit(&mut cells, &Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
+        admit(&mut cells, Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
     let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
     assert!(matches!(denial.reason, Reason::InputAboveLimit { limit: 100, input: 101, .. }));
 
@@ -114,15 +114,15 @@ fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
         principals: vec![team.clone()],
         reservation: Reservation { cost: Pico(cost), ..Reservation::default() },
     };
-    let receipt = admit(&mut cells, &of(&team, 70), at(3)).unwrap().receipt;
-    let refused = admit(&mut cells, &of(&team, 31), at(4));
+    let receipt = admit(&mut cells, of(&team, 70), at(3)).unwrap().receipt;
+    let refused = admit(&mut cells, of(&team, 31), at(4));
     let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
     assert!(matches!(denial.reason, Reason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
     settle(&mut cells, receipt, Actual { tokens: 0, cost: Pico(69), estimated: false });
-    admit(&mut cells, &of(&team, 31), at(5)).unwrap();
-    assert!(admit(&mut cells, &of(&team, 1), at(6)).is_err());
+    admit(&mut cells, of(&team, 31), at(5)).unwrap();
+    assert!(admit(&mut cells, of(&team, 1), at(6)).is_err());
     assert!(matches!(
-        admit(&mut cells, &of(&team, 101), at(7)).unwrap_err().why,
+        admit(&mut cells, of(&team, 101), at(7)).unwrap_err().why,
         Why::Denied(denial) if matches!(denial.reason, Reason::CostAboveBudget { .. })
     ));
 }
@@ -156,7 +156,7 @@ proptest! {
             let today = model.admitted.iter().filter(|time| **time / DAY == now.wall / DAY).count() as u64;
             // A slot late at most: what is surely free must be admitted.
             let surely_free = within(61 * SECOND) < rpm && within(61 * 60 * SECOND) < rph && today < rpd;
-            match admit(&mut cells, &charges, now) {
+            match admit(&mut cells, charges.clone(), now) {
                 Ok(_) => {
                     prop_assert!(within(60 * SECOND) < rpm && within(3_600 * SECOND) < rph && today < rpd);
                     model.admitted.push_back(now.wall);
@@ -168,7 +168,7 @@ proptest! {
                     let moment = |wait: u64| Now { wall: now.wall + wait, monotonic: now.monotonic + wait };
                     let fork = |time| {
                         let map = map.fork();
-                        admit(&mut SharedCells::new(map, Support::Strict), &charges, time).is_ok()
+                        admit(&mut SharedCells::new(map, Support::Strict), charges.clone(), time).is_ok()
                     };
                     prop_assert!(wait > 0 && !fork(moment(wait - 1)), "Retry-After is too long");
                     prop_assert!(fork(moment(wait)), "Retry-After is too short");
@@ -273,7 +273,7 @@ mod interleavings {
         fn step(&self, map: &Map, charges: &Charges, request: &Request) -> Request {
             let past = request.past.iter().cloned().collect();
             let mut cells = SharedCells::new(OneMore { past, map: map.clone(), made: None }, self.support);
-            let run = catch_unwind(AssertUnwindSafe(|| admit(&mut cells, charges, at(0)).is_ok()));
+            let run = catch_unwind(AssertUnwindSafe(|| admit(&mut cells, charges.clone(), at(0)).is_ok()));
             let mut request = request.clone();
             request.past.extend(cells.host().made.take());
             match run {

@@ -44,7 +44,7 @@ fn samples() -> Vec<Vec<u8>> {
         let mut cells = SharedCells::new(map.clone(), support);
         for second in 0..3 {
             let now = Now { wall: NOW + second, monotonic: NOW + second * 1_000_000_000 };
-            admit(&mut cells, &charges(target), now).unwrap();
+            admit(&mut cells, charges(target), now).unwrap();
         }
         map.rows().remove("t/team/blue").unwrap()
     };
@@ -62,7 +62,7 @@ fn records_are_read_or_refused() {
         map.set("t/team/blue", &record, 0).unwrap();
         let mut cells = SharedCells::new(map, Support::Lenient);
         let now = Now { wall: NOW + random.next() % DAY, monotonic: random.next() >> 1 };
-        match admit(&mut cells, &charges(random.below(2) == 1), now) {
+        match admit(&mut cells, charges(random.below(2) == 1), now) {
             Ok(done) => {
                 admitted += 1;
                 let actual =

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 
 use crate::host;
 use crate::root::Root;
@@ -96,8 +97,8 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 /// Where a host puts what it returns; `host::taken` takes it over with just this capacity.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    let bytes = vec![0_u8; size].into_boxed_slice();
-    Box::into_raw(bytes).cast()
+    let mut bytes = ManuallyDrop::new(Vec::<u8>::with_capacity(size));
+    bytes.as_mut_ptr()
 }
 
 #[unsafe(no_mangle)]

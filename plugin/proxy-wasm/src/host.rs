@@ -250,7 +250,10 @@ pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
     };
     let (words, _) = sizes.as_chunks::<4>();
     let (pairs, _) = words.as_chunks::<2>();
-    pairs.iter().map_while(|[name, value]| Some((take(number(name))?, take(number(value))?))).collect()
+    // No more than the map has room for.
+    let mut fields = Vec::with_capacity(pairs.len());
+    fields.extend(pairs.iter().map_while(|[name, value]| Some((take(number(name))?, take(number(value))?))));
+    fields
 }
 
 fn serialized(fields: &[(&str, &str)]) -> Vec<u8> {

@@ -47,7 +47,7 @@ impl Carrier {
             step = match step {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
-                    let outcome = admit(&mut self.plugin.cells(), &charges, now);
+                    let outcome = admit(&mut self.plugin.cells(), charges, now);
                     if outcome.is_ok() {
                         // Those that are never settled, since the module trapped, are what this counts more.
                         self.plugin.metrics.count("reserved");

@@ -225,8 +225,8 @@ impl From<BodyEdit> for Splice {
 impl From<head::Edit> for Edit {
     fn from(edit: head::Edit) -> Self {
         match edit {
-            head::Edit::Remove(name) => Edit { name, value: None },
-            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value) },
+            head::Edit::Remove(name) => Edit { name: name.into(), value: None },
+            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value.into()) },
         }
     }
 }

@@ -75,9 +75,10 @@ fn unreachable_store(_: JsValue) -> CellsError {
 #[wasm_bindgen]
 pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, JsError> {
     let charges: Charges = wire::decode(charges)?;
-    let (outcome, reserved) = match admission::admit(&mut StoredCells(store), &charges, at(now)) {
+    let amount = charges.reservation;
+    let (outcome, reserved) = match admission::admit(&mut StoredCells(store), charges, at(now)) {
         Ok(admitted) => {
-            let reserved = Reserved { receipt: admitted.receipt, amount: charges.reservation };
+            let reserved = Reserved { receipt: admitted.receipt, amount };
             let reserved =
                 reserved.receipt.awaits_settlement().then(|| wire::encode(&reserved)).transpose()?;
             (Outcome::Admitted(admitted.standing), reserved)

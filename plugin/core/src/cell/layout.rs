@@ -67,22 +67,24 @@ fn span(window: Window) -> Option<Span> {
     }
 }
 
-/// A counter for requests or tokens, sliding or by the day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::large_enum_variant, reason = "lives on the stack for the length of one decision")]
-pub enum Counter {
+/// A counter for requests or tokens, sliding or by the day, in its cell.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Counter<'c> {
     /// A sliding window.
-    Sliding(Ring),
-    /// A UTC day.
-    Daily(Day),
+    Sliding(Ring<&'c mut [u8; Ring::BYTES]>),
+    /// A UTC day, and where it is stored.
+    Daily(Day, &'c mut [u8; Day::BYTES]),
 }
 
-impl Counter {
+impl Counter<'_> {
     /// Moves to this moment.
     pub fn advance(&mut self, now: Now) {
         match self {
             Counter::Sliding(ring) => ring.advance(now.monotonic),
-            Counter::Daily(day) => day.advance(now.wall),
+            Counter::Daily(day, stored) => {
+                day.advance(now.wall);
+                day.store(stored);
+            }
         }
     }
 
@@ -90,7 +92,7 @@ impl Counter {
     pub fn used(&self) -> u64 {
         match self {
             Counter::Sliding(ring) => ring.used(),
-            Counter::Daily(day) => day.used(),
+            Counter::Daily(day, _) => day.used(),
         }
     }
 
@@ -98,7 +100,7 @@ impl Counter {
     pub fn slot(&self) -> u64 {
         match self {
             Counter::Sliding(ring) => ring.head(),
-            Counter::Daily(day) => day.number(),
+            Counter::Daily(day, _) => day.number(),
         }
     }
 
@@ -106,7 +108,10 @@ impl Counter {
     pub fn charge(&mut self, amount: u64) {
         match self {
             Counter::Sliding(ring) => ring.charge(amount),
-            Counter::Daily(day) => day.charge(amount),
+            Counter::Daily(day, stored) => {
+                day.charge(amount);
+                day.store(stored);
+            }
         }
     }
 
@@ -114,7 +119,10 @@ impl Counter {
     pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
         match self {
             Counter::Sliding(ring) => ring.correct(slot, charged, actual),
-            Counter::Daily(day) => day.correct(slot, charged, actual),
+            Counter::Daily(day, stored) => {
+                day.correct(slot, charged, actual);
+                day.store(stored);
+            }
         }
     }
 
@@ -122,9 +130,9 @@ impl Counter {
     pub fn wait(&self, now: Now, amount: u64, limit: u64) -> Option<u64> {
         match self {
             Counter::Sliding(ring) => ring.wait(now.monotonic, amount, limit),
-            Counter::Daily(_) if amount > limit => None,
-            Counter::Daily(day) if day.used().saturating_add(amount) <= limit => Some(0),
-            Counter::Daily(day) => Some(day.until_over(now.wall)),
+            Counter::Daily(..) if amount > limit => None,
+            Counter::Daily(day, _) if day.used().saturating_add(amount) <= limit => Some(0),
+            Counter::Daily(day, _) => Some(day.until_over(now.wall)),
         }
     }
 
@@ -132,8 +140,8 @@ impl Counter {
     pub fn until_empty(&self, now: Now) -> u64 {
         match self {
             Counter::Sliding(ring) => ring.until_empty(now.monotonic),
-            Counter::Daily(day) if day.used() == 0 => 0,
-            Counter::Daily(day) => day.until_over(now.wall),
+            Counter::Daily(day, _) if day.used() == 0 => 0,
+            Counter::Daily(day, _) => day.until_over(now.wall),
         }
     }
 }
@@ -167,39 +175,18 @@ impl Cell {
         &self.bytes
     }
 
-    /// The counter of a window, as stored or still empty; moved to this moment.
-    pub fn counter(&self, window: Window, target: u64, now: Now) -> Counter {
-        let mut counter = self.stored_counter(window, target);
+    /// The counter of a window, moved to this moment. One that is not there yet begins with nothing. `None` never
+    /// comes: a block of a window has room for its counter.
+    pub fn counter(&mut self, window: Window, target: u64, now: Now) -> Option<Counter<'_>> {
+        let mut counter = counter(window, self.payload_mut(BlockId { kind: Kind::Window(window), target })?)?;
         counter.advance(now);
-        counter
+        Some(counter)
     }
 
-    /// The same, not moved: for corrections, which name their slot.
-    pub fn stored_counter(&self, window: Window, target: u64) -> Counter {
-        let stored = self.payload(BlockId { kind: Kind::Window(window), target });
-        match span(window) {
-            Some(span) => Counter::Sliding(
-                stored
-                    .and_then(|bytes| bytes.first_chunk())
-                    .map_or(Ring::new(span), |bytes| Ring::load(span, bytes)),
-            ),
-            None => {
-                Counter::Daily(stored.and_then(|bytes| bytes.first_chunk()).map_or(Day::default(), Day::load))
-            }
-        }
-    }
-
-    /// Puts a counter back.
-    pub fn put_counter(&mut self, window: Window, target: u64, counter: &Counter) {
-        let bytes = self.payload_mut(BlockId { kind: Kind::Window(window), target });
-        match counter {
-            Counter::Sliding(ring) => {
-                bytes.and_then(|bytes| bytes.first_chunk_mut()).map(|bytes| ring.store(bytes))
-            }
-            Counter::Daily(day) => {
-                bytes.and_then(|bytes| bytes.first_chunk_mut()).map(|bytes| day.store(bytes))
-            }
-        };
+    /// The counter of a window as stored, not moved: for corrections, which name their slot.
+    pub fn stored_counter(&mut self, window: Window, target: u64) -> Option<Counter<'_>> {
+        let (start, length) = find(&self.bytes, BlockId { kind: Kind::Window(window), target })?;
+        counter(window, self.bytes.get_mut(start..)?.get_mut(..length)?)
     }
 
     /// The money spent, as stored or none; not yet moved to this moment.
@@ -240,6 +227,16 @@ impl Cell {
         };
         self.bytes.get_mut(start..)?.get_mut(..length)
     }
+}
+
+fn counter(window: Window, payload: &mut [u8]) -> Option<Counter<'_>> {
+    Some(match span(window) {
+        Some(span) => Counter::Sliding(Ring::over(span, payload.first_chunk_mut()?)),
+        None => {
+            let stored = payload.first_chunk_mut()?;
+            Counter::Daily(Day::load(stored), stored)
+        }
+    })
 }
 
 /// What a record of the journal begins with; its fingerprint stands where a cell's does.
@@ -290,21 +287,20 @@ mod tests {
     fn charged() -> Cell {
         let mut cell = Cell::open(Vec::new(), 7).unwrap();
         for (window, target) in [(Window::Rpm, 0), (Window::Tpd, 0), (Window::Rpm, 99), (Window::Rph, 0)] {
-            let mut counter = cell.counter(window, target, NOW);
-            counter.charge(target + 1);
-            cell.put_counter(window, target, &counter);
+            cell.counter(window, target, NOW).unwrap().charge(target + 1);
         }
         cell
     }
 
     #[test]
     fn blocks_of_one_cell_do_not_touch_one_another() {
-        let cell = Cell::open(charged().bytes, 7).unwrap();
-        assert_eq!(cell.counter(Window::Rpm, 0, NOW).used(), 1);
-        assert_eq!(cell.counter(Window::Rpm, 99, NOW).used(), 100);
-        assert_eq!(cell.counter(Window::Rph, 0, NOW).used(), 1);
-        assert_eq!(cell.counter(Window::Tpd, 0, NOW).used(), 1);
-        assert_eq!(cell.counter(Window::Tpm, 0, NOW).used(), 0);
+        let mut cell = Cell::open(charged().bytes, 7).unwrap();
+        let mut used = |window, target| cell.counter(window, target, NOW).unwrap().used();
+        assert_eq!(used(Window::Rpm, 0), 1);
+        assert_eq!(used(Window::Rpm, 99), 100);
+        assert_eq!(used(Window::Rph, 0), 1);
+        assert_eq!(used(Window::Tpd, 0), 1);
+        assert_eq!(used(Window::Tpm, 0), 0);
     }
 
     #[test]

@@ -57,10 +57,18 @@ impl CellName {
     }
 }
 
-/// FNV-1a, 64 bit: names records and targets within a cell. Not a defence: ids come from the policy.
+/// Names records and targets within a cell, the same on every machine. Not a defence: ids come from the policy.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    // Eight bytes a step. A step loses nothing of either of its sides: two texts that differ in one of its words
+    // differ to the end.
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    for (place, byte) in last.iter_mut().zip(rest) {
+        *place = *byte;
+    }
+    words.iter().chain([&last]).fold(bytes.len() as u64, |hash, word| {
+        let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
     })
 }
 

@@ -1,5 +1,7 @@
 //! The sliding window: no span of its length ever holds more than was admitted into it.
 
+use core::borrow::BorrowMut;
+
 use crate::time::SECOND;
 
 /// The current slot and the sixty before it. With sixty slots alone, a span could touch sixty-one of
@@ -31,91 +33,80 @@ impl Span {
     }
 }
 
-/// Counts of the last [`SLOTS`] slots.
+/// Bytes of a ring.
+const BYTES: usize = LONGS + 4 * SLOTS;
+
+/// Counts of the last [`SLOTS`] slots, worked on where they are stored: `head:u64 shift:u64`, then a u32 for each
+/// slot; all integers little-endian. Zeros are a ring that has counted nothing.
 ///
 /// Slots are numbered on the ring's own time line, `clock / slot + shift`. When the clock jumps back,
 /// `shift` grows instead of slots moving: ages are kept, and a receipt's slot number stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ring {
+pub struct Ring<B = [u8; BYTES]> {
     span: Span,
-    head: u64,
-    shift: u64,
-    counts: [u32; SLOTS],
+    bytes: B,
 }
 
 impl Ring {
     /// Bytes of a stored ring.
-    pub const BYTES: usize = LONGS + 4 * SLOTS;
+    pub const BYTES: usize = BYTES;
 
     /// Nothing counted yet.
     pub fn new(span: Span) -> Self {
-        Ring { span, head: 0, shift: 0, counts: [0; SLOTS] }
+        Ring { span, bytes: [0; BYTES] }
     }
+}
 
-    /// Reads what [`Ring::store`] wrote.
-    pub fn load(span: Span, bytes: &[u8; Self::BYTES]) -> Self {
-        let mut ring = Ring::new(span);
-        let (longs, words) = bytes.split_at(LONGS);
-        let (longs, _) = longs.as_chunks();
-        for (place, long) in [&mut ring.head, &mut ring.shift].into_iter().zip(longs) {
-            *place = u64::from_le_bytes(*long);
-        }
-        // Two slices of chunks: the compiler makes one copy of it.
-        let (words, _) = words.as_chunks();
-        for (count, word) in ring.counts.iter_mut().zip(words) {
-            *count = u32::from_le_bytes(*word);
-        }
-        ring
-    }
-
-    /// Writes the ring; all integers little-endian.
-    pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
-        let (longs, words) = bytes.split_at_mut(LONGS);
-        let (longs, _) = longs.as_chunks_mut();
-        for (place, long) in longs.iter_mut().zip([self.head, self.shift]) {
-            *place = long.to_le_bytes();
-        }
-        let (words, _) = words.as_chunks_mut();
-        for (word, count) in words.iter_mut().zip(&self.counts) {
-            *word = count.to_le_bytes();
-        }
+impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
+    /// The ring that is stored in these bytes.
+    pub fn over(span: Span, bytes: B) -> Self {
+        Ring { span, bytes }
     }
 
     /// Moves the head to the slot of this moment, forgetting what left the window.
     pub fn advance(&mut self, now: u64) {
-        let moment = (now / self.span.slot()).saturating_add(self.shift);
-        if moment > self.head {
-            let steps = (moment - self.head).min(SLOTS as u64);
+        let [head, shift] = self.longs();
+        let moment = (now / self.span.slot()).saturating_add(shift);
+        if moment > head {
+            let steps = (moment - head).min(SLOTS as u64);
             for slot in (moment + 1 - steps)..=moment {
                 self.put(slot, 0);
             }
-            self.head = moment;
+            self.put_longs([moment, shift]);
         } else {
-            let behind = self.head - moment;
+            let behind = head - moment;
             if behind > TOLERANCE.div_ceil(self.span.slot()) {
-                self.shift = self.shift.saturating_add(behind);
+                self.put_longs([head, shift.saturating_add(behind)]);
             }
         }
     }
 
     /// The slot that a charge of this moment goes to; call [`Ring::advance`] first.
     pub fn head(&self) -> u64 {
-        self.head
+        let [head, _] = self.longs();
+        head
     }
 
     /// Everything within the window.
     pub fn used(&self) -> u64 {
-        self.counts.iter().map(|count| u64::from(*count)).sum()
+        // In halves, whose sums fit into what they are added in: many at once.
+        let [low, high] = self.words().iter().fold([0_u32; 2], |[low, high], word| {
+            let count = u32::from_le_bytes(*word);
+            [low.wrapping_add(count & 0xffff), high.wrapping_add(count >> 16)]
+        });
+        u64::from(low) + (u64::from(high) << 16)
     }
 
     /// Counts in the head slot.
     pub fn charge(&mut self, amount: u64) {
-        self.put(self.head, u64::from(self.get(self.head)).saturating_add(amount));
+        let head = self.head();
+        self.put(head, u64::from(self.get(head)).saturating_add(amount));
     }
 
     /// Corrects an earlier charge where it was made; nothing if that slot has left the window.
     pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
-        if slot <= self.head && self.head - slot < SLOTS as u64 {
+        let head = self.head();
+        if slot <= head && head - slot < SLOTS as u64 {
             let count = u64::from(self.get(slot)).saturating_add(actual).saturating_sub(charged);
             self.put(slot, count);
         }
@@ -130,7 +121,7 @@ impl Ring {
         if used.saturating_add(amount) <= limit {
             return Some(0);
         }
-        for slot in self.oldest()..=self.head {
+        for slot in self.oldest()..=self.head() {
             used = used.saturating_sub(u64::from(self.get(slot)));
             if used.saturating_add(amount) <= limit {
                 return Some(self.until_gone(slot, now));
@@ -141,26 +132,51 @@ impl Ring {
 
     /// Nanoseconds until the window is empty if nothing else comes.
     pub fn until_empty(&self, now: u64) -> u64 {
-        let newest = (self.oldest()..=self.head).rev().find(|slot| self.get(*slot) > 0);
+        let newest = (self.oldest()..=self.head()).rev().find(|slot| self.get(*slot) > 0);
         newest.map_or(0, |slot| self.until_gone(slot, now))
     }
 
     fn oldest(&self) -> u64 {
-        self.head.saturating_sub(SLOTS as u64 - 1)
+        self.head().saturating_sub(SLOTS as u64 - 1)
     }
 
     fn until_gone(&self, slot: u64, now: u64) -> u64 {
-        let gone = slot.saturating_add(SLOTS as u64).saturating_sub(self.shift);
+        let [_, shift] = self.longs();
+        let gone = slot.saturating_add(SLOTS as u64).saturating_sub(shift);
         gone.saturating_mul(self.span.slot()).saturating_sub(now)
     }
 
     fn get(&self, slot: u64) -> u32 {
-        self.counts.get((slot % SLOTS as u64) as usize).copied().unwrap_or(0)
+        self.words().get((slot % SLOTS as u64) as usize).map_or(0, |word| u32::from_le_bytes(*word))
     }
 
     fn put(&mut self, slot: u64, count: u64) {
-        if let Some(place) = self.counts.get_mut((slot % SLOTS as u64) as usize) {
-            *place = u32::try_from(count).unwrap_or(u32::MAX);
+        let (_, words) = self.bytes.borrow_mut().split_at_mut(LONGS);
+        let (words, _) = words.as_chunks_mut();
+        if let Some(place) = words.get_mut((slot % SLOTS as u64) as usize) {
+            *place = u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes();
+        }
+    }
+
+    fn words(&self) -> &[[u8; 4]] {
+        let (_, words) = self.bytes.borrow().split_at(LONGS);
+        words.as_chunks().0
+    }
+
+    /// Head and shift.
+    fn longs(&self) -> [u64; 2] {
+        let (longs, _) = self.bytes.borrow().split_at(LONGS);
+        let mut both = [0; 2];
+        for (place, long) in both.iter_mut().zip(longs.as_chunks().0) {
+            *place = u64::from_le_bytes(*long);
+        }
+        both
+    }
+
+    fn put_longs(&mut self, both: [u64; 2]) {
+        let (longs, _) = self.bytes.borrow_mut().split_at_mut(LONGS);
+        for (place, long) in longs.as_chunks_mut().0.iter_mut().zip(both) {
+            *place = long.to_le_bytes();
         }
     }
 }
@@ -230,12 +246,18 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_what_is_read() {
-        let mut ring = Ring::new(Span::Hour);
+        let mut bytes = [0; Ring::BYTES];
+        let mut ring = Ring::over(Span::Hour, &mut bytes);
         ring.advance(u64::MAX / 3);
         ring.charge(u64::from(u32::MAX) + 5);
+        ring.advance(u64::MAX / 3 + 60 * SECOND);
+        ring.charge(7);
         ring.advance(0);
-        let mut bytes = [0; Ring::BYTES];
-        ring.store(&mut bytes);
-        assert_eq!(Ring::load(Span::Hour, &bytes), ring);
+        let slot = ring.head();
+        let mut again = Ring::over(Span::Hour, bytes);
+        assert_eq!(again.used(), u64::from(u32::MAX) + 7, "a slot holds no more than its u32");
+        again.correct(slot, 7, 2);
+        assert_eq!(again.used(), u64::from(u32::MAX) + 2);
+        assert_eq!(again.until_empty(0), SLOTS as u64 * 60 * SECOND, "its newest slot is this moment's");
     }
 }

@@ -2,6 +2,8 @@
 
 use alloc::borrow::Cow;
 
+use smol_str::SmolStr;
+
 use super::{Exchange, Stage};
 use crate::head::{Edit, Edits, Head};
 use crate::meter::{Meter, UsageStrip};
@@ -23,7 +25,7 @@ impl Exchange {
             if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
                 self.strip = Some(UsageStrip::new());
                 // A stream that announced its length would be cut, or waited for.
-                edits.push(Edit::Remove("content-length".into()));
+                edits.push(Edit::Remove(SmolStr::new_static("content-length")));
             }
             self.meter = Some(meter);
         }

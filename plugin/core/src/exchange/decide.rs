@@ -6,6 +6,8 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use smol_str::{SmolStr, ToSmolStr as _};
+
 use super::reserve::{bare_call, dearest, reserve};
 use super::{Exchange, Pending, Stage, Step, reads_body};
 use crate::admission::Charges;
@@ -19,6 +21,9 @@ use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::route;
 use crate::time::Now;
+
+/// Changes that most heads need: the credential, accept-encoding, who asks for what.
+const EDITS: usize = 7;
 
 /// What is known of a request when its target is.
 enum Known<'a> {
@@ -69,6 +74,7 @@ impl Exchange {
                 Err(refusal) => self.refuse_always(&refusal),
             });
         }
+        self.edits.reserve(EDITS);
         credential::remove(&gateway.credentials, head, target, &mut self.edits);
         self.identity_edits(head);
 
@@ -89,7 +95,7 @@ impl Exchange {
         let encoding = content_encoding(head)?;
         let reader = Reader::for_head(head.text("content-type"), encoding.as_deref())?;
         // An encoded answer hides its usage.
-        self.edits.push(Edit::Remove("accept-encoding".into()));
+        self.edits.push(Edit::Remove(SmolStr::new_static("accept-encoding")));
         self.stage = Stage::Body(Box::new(Pending {
             key: key.to_string(),
             model,
@@ -132,7 +138,7 @@ impl Exchange {
     fn ask_for_usage(&mut self, ask: &Ask, announced: bool) {
         let Some(edit) = include_usage(ask) else { return };
         if announced {
-            self.edits.push(Edit::Replace("content-length", edit.length_of(ask.bytes).to_string()));
+            self.edits.push(Edit::Replace("content-length", edit.length_of(ask.bytes).to_smolstr()));
         }
         self.usage_added = true;
         self.body_edit = Some(edit);
@@ -164,8 +170,9 @@ impl Exchange {
         for fallback in fallbacks {
             named.push(granted(fallback)?);
         }
-        self.facts.target = Some(target.name.clone());
-        self.edits.push(Edit::Replace("x-tollgate-target", target.name.to_string()));
+        let name = SmolStr::new(&target.name);
+        self.facts.target = Some(name.clone());
+        self.edits.push(Edit::Replace("x-tollgate-target", name));
         let principals = identity.principals(&gateway.prefix, Some((ix, target)));
         let budgeted = principals.iter().any(|principal| principal.budget.is_some());
         let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());

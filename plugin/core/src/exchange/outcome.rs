@@ -41,12 +41,12 @@ impl Exchange {
                         .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
             };
             if IDENTITY.iter().any(|known| ours(known)) {
-                self.edits.push(Edit::Remove(String::from_utf8_lossy(name).into_owned()));
+                self.edits.push(Edit::Remove(String::from_utf8_lossy(name).into()));
             }
         }
         for (name, value) in IDENTITY.into_iter().zip(self.facts.identity()) {
             if let Some(value) = value {
-                self.edits.push(Edit::Replace(name, value.to_string()));
+                self.edits.push(Edit::Replace(name, value.clone()));
             }
         }
     }
@@ -72,7 +72,7 @@ impl Exchange {
         self.stage = Stage::Over;
         let label = refusal.label();
         let mut fields = Vec::new();
-        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value)));
+        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value.into())));
         if let Refusal::Denied(denial) = refusal {
             fields.retain(|(name, _)| *name != "x-tollgate-scope");
             fields.push(("x-tollgate-scope", denial.label()));

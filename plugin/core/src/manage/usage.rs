@@ -107,37 +107,38 @@ fn used<C: Cells>(
         fields.insert("budget".into(), Value::Null);
         return Ok(fields);
     };
-    let cell = cells
+    let mut cell = cells
         .read(name)
         .and_then(|(bytes, _)| Cell::open(bytes, name.fingerprint()))
         .map_err(|error| unavailable(&error))?;
-    fields.insert("limits".into(), windows(&cell, &allowance.limits, 0, now).into());
-    let by_target = allowance.target_limits.iter().flat_map(|(ix, limits)| {
+    fields.insert("limits".into(), windows(&mut cell, &allowance.limits, 0, now).into());
+    let mut by_target = Vec::new();
+    for (ix, limits) in &allowance.target_limits {
         let target = policy.targets.name(ix.0);
-        windows(&cell, limits, fingerprint(target.as_bytes()), now).into_iter().map(move |mut line| {
+        for mut line in windows(&mut cell, limits, fingerprint(target.as_bytes()), now) {
             if let Some(line) = line.as_object_mut() {
                 line.insert("target".into(), target.into());
             }
-            line
-        })
-    });
-    fields.insert("target_limits".into(), by_target.collect());
+            by_target.push(line);
+        }
+    }
+    fields.insert("target_limits".into(), by_target.into());
     fields.insert("budget".into(), budget(&cell, allowance, now));
     Ok(fields)
 }
 
-fn windows(cell: &Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
+fn windows(cell: &mut Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
     let limited = Window::ALL.into_iter().filter_map(|window| Some((window, limits.get(window)?.get())));
     limited
-        .map(|(window, limit)| {
-            let counter = cell.counter(window, target, now);
-            json!({
+        .filter_map(|(window, limit)| {
+            let counter = cell.counter(window, target, now)?;
+            Some(json!({
                 "window": window.name(),
                 "limit": limit,
                 "used": counter.used(),
                 "left": limit.saturating_sub(counter.used()),
                 "resets_in_seconds": counter.until_empty(now).div_ceil(SECOND),
-            })
+            }))
         })
         .collect()
 }

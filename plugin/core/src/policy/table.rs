@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use hashbrown::HashTable;
 
-/// FNV-1a over a name, mixed: names come from the operator's own document.
+/// A name's fingerprint, mixed: names come from the operator's own document.
 #[derive(Default)]
 struct NameHasher(u64);
 

@@ -26,7 +26,7 @@ fn call(world: &mut World, ended: bool) {
     let identity = of_key(&policy, key, world.now).unwrap();
     let principals = identity.principals(&world.gateway.prefix, policy.target("small"));
     let reservation = Reservation { input_tokens: 10, tokens: 100, cost: Pico(500_000_000_000) };
-    let admitted = admit(&mut world.cells, &Charges { principals, reservation }, world.now).unwrap();
+    let admitted = admit(&mut world.cells, Charges { principals, reservation }, world.now).unwrap();
     if ended {
         let actual = Actual { tokens: 60, cost: Pico(200_000_000_000), estimated: false };
         assert!(settle(&mut world.cells, admitted.receipt, actual).is_empty());
