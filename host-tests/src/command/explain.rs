@@ -70,7 +70,7 @@ fn explain(policy: &Policy, key: &str, target: &str, now: Now) -> Result<bool, R
             Form::Foreign => "of another spelling: its digest is looked up",
         },
     );
-    let identity = identify(policy, key, now).inspect_err(|_| whose(policy, key, now))?;
+    let (_, identity) = identify(policy, key, now).inspect_err(|_| whose(policy, key, now))?;
     let Identity { key, team, organization, user } = identity;
     let owner = match key.owner {
         Owner::User(_) => user.map_or("nobody".to_owned(), |user| format!("user `{}`", user.id)),

@@ -20,17 +20,16 @@ const MOST: usize = 1_024;
 /// one that cannot be a key.
 pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> Result<&'h str, Refusal> {
     let mut found: Option<&[u8]> = None;
-    let mut take = |candidate: &'h [u8]| match found {
-        _ if candidate.is_empty() => Ok(()),
-        Some(first) if first != candidate => Err(Refusal::AmbiguousKey),
-        _ => {
+    let mut ambiguous = false;
+    let mut take = |candidate: &'h [u8]| {
+        if !candidate.is_empty() {
+            ambiguous |= found.is_some_and(|first| first != candidate);
             found = Some(candidate);
-            Ok(())
         }
     };
     for place in places {
         match place {
-            CredentialPlace::Header(name) => head.all(name).try_for_each(|value| take(value.trim_ascii()))?,
+            CredentialPlace::Header(name) => head.all(name).for_each(|value| take(value.trim_ascii())),
             CredentialPlace::Scheme { header, scheme } => {
                 for value in head.all(header) {
                     // A host may join repeated fields with commas (RFC 9110, 5.3).
@@ -39,16 +38,19 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
                         let comma = memchr(b',', value).unwrap_or(value.len());
                         let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
                         rest = after.get(1..);
-                        take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default())?;
+                        take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
                     }
                 }
             }
             CredentialPlace::Query(name) => {
                 query(path)
                     .filter(|(known, _)| *known == &**name)
-                    .try_for_each(|(_, value)| take(value.as_bytes()))?;
+                    .for_each(|(_, value)| take(value.as_bytes()));
             }
         }
+    }
+    if ambiguous {
+        return Err(Refusal::AmbiguousKey);
     }
     let key = found.ok_or(Refusal::MissingKey)?;
     // Without a way out in between it is done on many bytes at once.

@@ -25,17 +25,25 @@ pub struct Identity<'p> {
     pub user: Option<&'p User>,
 }
 
-/// Whose key this is.
+/// Whose key this is, and its digest.
 ///
 /// # Errors
 /// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
-pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<Identity<'p>, Refusal> {
+pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<(Digest, Identity<'p>), Refusal> {
     if key::form(text) == Form::Mistyped {
         return Err(Refusal::MistypedKey);
     }
     let digest = key::digest(text.as_bytes());
-    let (_, key) = policy.key_by_digest(&digest, now).ok_or(Refusal::InvalidKey)?;
+    Ok((digest, of_digest(policy, &digest, now)?))
+}
+
+/// The same for a key whose digest is known.
+///
+/// # Errors
+/// As [`identify`].
+pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Now) -> Result<Identity<'p>, Refusal> {
+    let (_, key) = policy.key_by_digest(digest, now).ok_or(Refusal::InvalidKey)?;
     of_key(policy, key, now)
 }
 

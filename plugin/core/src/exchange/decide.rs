@@ -15,7 +15,7 @@ use crate::body::{Ask, Reader, include_usage};
 use crate::credential;
 use crate::gateway::{Api, Gateway, Unmatched};
 use crate::head::{Edit, Head};
-use crate::identity::{Identity, identify};
+use crate::identity::{Identity, identify, of_digest};
 use crate::models;
 use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
@@ -65,7 +65,7 @@ impl Exchange {
 
         let key = credential::find(&gateway.credentials, head, target)?;
         let policy = gateway.policy.read();
-        let identity = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
+        let (digest, identity) = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
         self.facts.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
@@ -97,7 +97,7 @@ impl Exchange {
         // An encoded answer hides its usage.
         self.edits.push(Edit::Remove(SmolStr::new_static("accept-encoding")));
         self.stage = Stage::Body(Box::new(Pending {
-            key: key.to_string(),
+            key: digest,
             model,
             target: route.target,
             reader,
@@ -122,7 +122,8 @@ impl Exchange {
             self.ask_for_usage(&ask, announced);
         }
         let policy = gateway.policy.read();
-        let found = identify(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
+        // Who may was decided for the head; it may have changed since.
+        let found = of_digest(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
         let decided = found.and_then(|identity| {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
             self.govern(&gateway, &policy, &identity, ix, target, Known::Body(&ask))

@@ -30,7 +30,7 @@ use crate::manage;
 use crate::manage::intake::{Intake, TooLarge};
 use crate::meter::{Meter, UsageStrip};
 use crate::money::Price;
-use crate::policy::TargetIx;
+use crate::policy::{Digest, TargetIx};
 use crate::refusal::Refusal;
 use crate::standing::Standing;
 use crate::time::Now;
@@ -117,7 +117,7 @@ enum Stage {
 /// What is known before the body is.
 #[derive(Debug)]
 struct Pending {
-    key: String,
+    key: Digest,
     /// From the path, where it names one.
     model: Option<String>,
     target: Option<TargetIx>,
