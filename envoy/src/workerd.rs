@@ -24,9 +24,20 @@ pub struct Workerd {
     pub upstream: Upstream,
     program: PathBuf,
     folder: Folder,
-    reservation_seconds: Option<u32>,
+    setting: Setting,
     process: Option<Child>,
     address: SocketAddr,
+}
+
+/// What a test has otherwise than it is shipped.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// How long reservations wait for their settlement.
+    pub reservation_seconds: Option<u32>,
+    /// Where requests go instead of [`Workerd::upstream`].
+    pub upstream: Option<SocketAddr>,
+    /// A module whose `Organization` takes the place of the shipped one, which it finds in `./sound.js`.
+    pub object: Option<&'static str>,
 }
 
 impl Workerd {
@@ -36,15 +47,15 @@ impl Workerd {
     ///
     /// If the worker cannot be built, or workerd does not start.
     pub fn start(configuration: &Value) -> Option<Self> {
-        Self::with(configuration, None)
+        Self::with(configuration, Setting::default())
     }
 
-    /// With reservations that wait this long for their settlement.
+    /// With this setting.
     ///
     /// # Panics
     ///
     /// As [`Workerd::start`].
-    pub fn with(configuration: &Value, reservation_seconds: Option<u32>) -> Option<Self> {
+    pub fn with(configuration: &Value, setting: Setting) -> Option<Self> {
         let program = provision::require(provision::workers())?.workerd;
         let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
         let folder = Folder::new();
@@ -52,9 +63,12 @@ impl Workerd {
         for inside in ["storage", "policy"] {
             fs::create_dir(folder.path().join(inside)).unwrap_or_else(|error| panic!("{error}"));
         }
+        if let Some(object) = setting.object {
+            replace_object(folder.path(), object);
+        }
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut workerd = Self { upstream, program, folder, reservation_seconds, process: None, address };
+        let mut workerd = Self { upstream, program, folder, setting, process: None, address };
         workerd.configure(configuration);
         workerd.run();
         Some(workerd)
@@ -84,8 +98,25 @@ impl Workerd {
     ///
     /// If it does not start.
     pub fn restart(&mut self) {
-        self.stop();
+        self.halt();
         self.run();
+    }
+
+    /// Lets the process die in whatever it does, and starts another one on the same folder.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn crash(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().and_then(|()| process.wait()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.run();
+    }
+
+    /// The folder in which it runs, with `storage` and `policy`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What the worker wrote: JSON lines of requests, and words.
@@ -118,12 +149,12 @@ impl Workerd {
         command
             .args(["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=1"])
             .current_dir(self.folder.path())
-            .env("UPSTREAM", self.upstream.url())
+            .env("UPSTREAM", format!("http://{}", self.setting.upstream.unwrap_or(self.upstream.addr())))
             .env("UPSTREAM_HEADERS", "x-upstream-key: of-the-upstream")
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        if let Some(seconds) = self.reservation_seconds {
+        if let Some(seconds) = self.setting.reservation_seconds {
             command.env("RESERVATION_SECONDS", seconds.to_string());
         }
         self.process = Some(command.spawn().unwrap_or_else(|error| panic!("workerd: {error}")));
@@ -137,7 +168,8 @@ impl Workerd {
         };
     }
 
-    fn stop(&mut self) {
+    /// Ends the process; [`Workerd::restart`] starts another one.
+    pub fn halt(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         if let Some(id) = Pid::from_raw(process.id().cast_signed()) {
             // It may have ended by itself.
@@ -155,7 +187,7 @@ impl Workerd {
 
 impl Drop for Workerd {
     fn drop(&mut self) {
-        self.stop();
+        self.halt();
         if std::thread::panicking() {
             eprintln!("--- workerd's log\n{}", self.log());
         }
@@ -168,6 +200,19 @@ fn port(log: &Path) -> Option<u16> {
     let mut events = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     let listens = events.find(|event| event["event"] == "listen" && event["socket"] == "http")?;
     u16::try_from(listens["port"].as_u64()?).ok()
+}
+
+/// Puts another module in the place of the shipped object's.
+fn replace_object(folder: &Path, object: &str) {
+    const SHIPPED: &str = r#"(name = "organization.js", esModule = embed "organization.js"),"#;
+    const BOTH: &str = r#"(name = "sound.js", esModule = embed "organization.js"),
+    (name = "organization.js", esModule = embed "other.js"),"#;
+    let config = folder.join("config.capnp");
+    let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
+    assert!(text.contains(SHIPPED), "{text}");
+    fs::write(&config, text.replace(SHIPPED, BOTH))
+        .and_then(|()| fs::write(folder.join("other.js"), object))
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The files of a folder, without the folders in it.
