@@ -82,3 +82,34 @@ fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
     let asked = workerd.upstream.recording().requests().len() as u64;
     assert_eq!(left(&ask(&workerd, free())).0, before.0 - asked);
 }
+
+#[test]
+fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
+    const KEEPS_ANOTHER_FORMAT: &str = r#"
+        import { Organization as Sound } from "./sound.js";
+        let admissions = 0;
+        export class Organization extends Sound {
+          async admit(id, charges) {
+            const outcome = await super.admit(id, charges);
+            admissions += 1;
+            if (admissions === 3) {
+              const [row] = this.sql.exec("SELECT reserved FROM reservations WHERE id = ?", id).toArray();
+              const reserved = new Uint8Array(row.reserved);
+              reserved[0] = 2;
+              this.sql.exec("UPDATE reservations SET reserved = ? WHERE id = ?", reserved, id);
+            }
+            return outcome;
+          }
+        }"#;
+    const WHY: &str = "a message of format 2, and this build reads 1";
+    let setting =
+        Setting { object: Some(KEEPS_ANOTHER_FORMAT), reservation_seconds: Some(2), ..Setting::default() };
+    let Some(workerd) = Workerd::with(&metered(), setting) else { return };
+    let fresh = left(&ask(&workerd, free())).1;
+    assert_eq!(ask(&workerd, free()).status, 200);
+    assert_eq!(ask(&workerd, stream("usage=1:1")).status, 200);
+    workerd.wait_for_log(&format!("a reservation is not settled yet: {WHY}"));
+    workerd.wait_for_log(&format!("a reservation stands as it is: {WHY}"));
+    comes_to(&workerd, |left| (fresh - 2 * LONG..fresh - LONG).contains(&left));
+    assert_eq!(workerd.log().matches("stands as it is").count(), 1, "once: {}", workerd.log());
+}
