@@ -152,3 +152,11 @@ fn workerd_is_the_one_of_miniflare() {
     let version = says(&workers.workerd, &["--version"]);
     assert!(version.starts_with("workerd 2026-04-26"), "{version}");
 }
+
+#[test]
+fn typescript_is_the_pinned_one() {
+    let Some(typescript) = require(typescript()) else {
+        return;
+    };
+    assert_eq!(says(&typescript.tsc, &["--version"]).trim(), format!("Version {TYPESCRIPT}"));
+}

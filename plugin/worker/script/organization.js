@@ -10,6 +10,8 @@ const RESERVATION_SECONDS = 3_600;
  * The cells of one organization, and its reservations under way.
  *
  * Every method is one synchronous transaction: it is done whole, or not at all.
+ *
+ * @extends {DurableObject<Env>}
  */
 export class Organization extends DurableObject {
   /** @param {DurableObjectState} ctx @param {Env} env */
@@ -71,7 +73,11 @@ export class Organization extends DurableObject {
     this.close(id, (reserved) => takeBack(this.cells, reserved));
   }
 
-  /** Reservations of which nothing was heard stand as what was used. */
+  /**
+   * Reservations of which nothing was heard stand as what was used.
+   *
+   * @override
+   */
   async alarm() {
     this.awake = false;
     const over = this.sql.exec("SELECT id FROM reservations WHERE deadline <= ?", Date.now()).toArray();
