@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tollgate_host::provision::{self, Workers};
 use tollgate_host::upstream::Upstream;
-use tollgate_host::{provision, worker};
+use tollgate_host::worker;
 
 use crate::envoy::Folder;
 
@@ -36,6 +37,8 @@ pub struct Setting {
     pub reservation_seconds: Option<u32>,
     /// Where requests go instead of [`Workerd::upstream`].
     pub upstream: Option<SocketAddr>,
+    /// It runs as wrangler would upload it.
+    pub bundled: bool,
     /// A module whose `Organization` takes the place of the shipped one, which it finds in `./sound.js`.
     pub object: Option<&'static str>,
 }
@@ -56,12 +59,15 @@ impl Workerd {
     ///
     /// As [`Workerd::start`].
     pub fn with(configuration: &Value, setting: Setting) -> Option<Self> {
-        let program = provision::require(provision::workers())?.workerd;
+        let Workers { workerd: program, wrangler } = provision::require(provision::workers())?;
         let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
         let folder = Folder::new();
         copy(&shipped, folder.path());
         for inside in ["storage", "policy"] {
             fs::create_dir(folder.path().join(inside)).unwrap_or_else(|error| panic!("{error}"));
+        }
+        if setting.bundled {
+            bundle(&wrangler, folder.path());
         }
         if let Some(object) = setting.object {
             replace_object(folder.path(), object);
@@ -200,6 +206,38 @@ fn port(log: &Path) -> Option<u16> {
     let mut events = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     let listens = events.find(|event| event["event"] == "listen" && event["socket"] == "http")?;
     u16::try_from(listens["port"].as_u64()?).ok()
+}
+
+/// Has wrangler do everything but the upload, and puts what it would upload in the place of the shipped modules.
+fn bundle(wrangler: &Path, folder: &Path) {
+    let output = Command::new(wrangler)
+        .args(["deploy", "--dry-run", "--outdir", "bundle"])
+        .current_dir(folder)
+        // It asks nobody, tells nobody, and leaves nothing behind.
+        .env("CI", "1")
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("HOME", folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("wrangler: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for binding in ["env.ORGANIZATIONS (Organization)", "env.CONFIGURATION", "env.UPSTREAM"] {
+        assert!(said.contains(binding), "no {binding} in\n{said}");
+    }
+    let entries = fs::read_dir(folder.join("bundle")).unwrap_or_else(|error| panic!("{error}"));
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let wasm = names.into_iter().find(|name| name.ends_with(".wasm")).unwrap_or_else(|| panic!("no module"));
+    let config = folder.join("config.capnp");
+    let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
+    let (before, rest) = text.split_once("modules = [").unwrap_or_else(|| panic!("{text}"));
+    let (_, after) = rest.split_once("],").unwrap_or_else(|| panic!("{text}"));
+    let modules = format!(
+        r#"(name = "worker.js", esModule = embed "bundle/worker.js"), (name = "{wasm}", wasm = embed "bundle/{wasm}")"#
+    );
+    fs::write(&config, [before, "modules = [", &modules, "],", after].concat())
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Puts another module in the place of the shipped object's.

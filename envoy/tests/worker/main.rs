@@ -1,6 +1,7 @@
 //! The worker in real workerd, beyond what every host does: see `suite.rs` for that.
 
 mod bodies;
+mod deploy;
 mod endings;
 mod reload;
 mod reservations;

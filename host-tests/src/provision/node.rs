@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bounded::{file, run};
 use super::install::installed;
-use super::{MINIFLARE, Reason, TYPESCRIPT, Unavailable, WORKERS_TYPES};
+use super::{Reason, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER};
 
 const INSTALL: Duration = Duration::from_secs(240);
 const HELP: &str = "install Node.js 20 or newer, with npm";
@@ -14,9 +14,9 @@ const HELP: &str = "install Node.js 20 or newer, with npm";
 /// Where CDN workers can run on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// The Node project; a script whose working folder it is can `require("miniflare")`.
-    pub project: PathBuf,
-    /// The `workerd` program that belongs to that miniflare.
+    /// The program that deploys them.
+    pub wrangler: PathBuf,
+    /// The `workerd` program that belongs to that wrangler.
     pub workerd: PathBuf,
 }
 
@@ -30,11 +30,15 @@ pub struct TypeScript {
 }
 
 pub fn workers() -> Result<Workers, Unavailable> {
-    let recipe = format!("miniflare@{MINIFLARE}");
-    let project = installed("miniflare", MINIFLARE, &recipe, |folder| install(folder, &[&recipe]))?;
+    let recipe = format!("wrangler@{WRANGLER}");
+    let project = installed("wrangler", WRANGLER, &recipe, |folder| install(folder, &[&recipe]))?;
+    let wrangler = project.join("node_modules/.bin/wrangler");
     match workerd(&project) {
-        Ok(workerd) => Ok(Workers { project, workerd }),
-        Err(reason) => Err(Unavailable { tool: format!("workerd of miniflare {MINIFLARE}"), reason }),
+        Ok(workerd) if wrangler.is_file() => Ok(Workers { wrangler, workerd }),
+        found => {
+            let reason = found.err().unwrap_or_else(|| Reason::NotInside("wrangler".into()));
+            Err(Unavailable { tool: format!("wrangler {WRANGLER} with its workerd"), reason })
+        }
     }
 }
 
