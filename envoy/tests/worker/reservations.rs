@@ -61,8 +61,8 @@ fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;
         export class Organization extends Sound {
-          async admit(id, charges) {
-            const outcome = await super.admit(id, charges);
+          async admit(...asked) {
+            const outcome = await super.admit(...asked);
             admissions += 1;
             if (admissions === 2) throw new Error("the answer is lost");
             return outcome;
@@ -89,14 +89,14 @@ fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;
         export class Organization extends Sound {
-          async admit(id, charges) {
-            const outcome = await super.admit(id, charges);
+          async admit(...asked) {
+            const outcome = await super.admit(...asked);
             admissions += 1;
             if (admissions === 3) {
-              const [row] = this.sql.exec("SELECT reserved FROM reservations WHERE id = ?", id).toArray();
+              const [row] = this.sql.exec("SELECT reserved FROM reservations WHERE id = ?", asked[0]).toArray();
               const reserved = new Uint8Array(row.reserved);
               reserved[0] = 2;
-              this.sql.exec("UPDATE reservations SET reserved = ? WHERE id = ?", reserved, id);
+              this.sql.exec("UPDATE reservations SET reserved = ? WHERE id = ?", reserved, asked[0]);
             }
             return outcome;
           }

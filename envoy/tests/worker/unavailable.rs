@@ -2,13 +2,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tollgate_envoy::workerd::{Setting, Workerd};
 use tollgate_envoy::world::chat;
 
-use crate::{ask, code, comes_to, fresh, metered};
+use crate::{DAY, LONG, ask, code, comes_to, free, fresh, left, metered, stream};
 
 /// Puts something else where the databases of objects are, and answers with what was there.
 fn damage(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
@@ -59,20 +58,25 @@ fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_conf
 }
 
 #[test]
-fn an_object_that_does_not_answer_is_not_waited_for() {
-    const NEVER_ANSWERS: &str = r#"
+fn an_object_that_is_late_is_not_waited_for_and_then_charges_nothing() {
+    const IS_LATE_AT_FIRST: &str = r#"
         import { Organization as Sound } from "./sound.js";
+        let admissions = 0;
         export class Organization extends Sound {
-          async admit(id, charges) {
-            await super.admit(id, charges);
-            await scheduler.wait(60_000);
+          async admit(...asked) {
+            admissions += 1;
+            if (admissions === 1) await scheduler.wait(6_000);
+            return super.admit(...asked).finally(() => console.log(`admission ${admissions} is over`));
           }
         }"#;
-    let setting = Setting { object: Some(NEVER_ANSWERS), ..Setting::default() };
+    let setting = Setting { object: Some(IS_LATE_AT_FIRST), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
-    let begun = Instant::now();
-    let refused = ask(&workerd, chat());
+    let refused = ask(&workerd, stream(""));
     assert_eq!((refused.status, code(&refused)), (503, json!("limits_unavailable")), "{refused:?}");
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    workerd.wait_for_log("limits cannot be checked: the object does not answer");
+    assert!(workerd.log().contains("limits cannot be checked: the object does not answer"));
+    assert!(!workerd.log().contains("admission 1 is over"), "{}", workerd.log());
+    workerd.wait_for_log("admission 1 is over");
+    let (requests, tokens) = left(&ask(&workerd, free()));
+    assert_eq!(requests, DAY - 1, "this one is the first that counts");
+    assert!(tokens > DAY - LONG, "{tokens} tokens are left");
 }

@@ -39,10 +39,12 @@ export class Organization extends DurableObject {
    *
    * @param {string} id the reservation's, if there is one to settle
    * @param {Uint8Array} charges
+   * @param {number} until the caller waits; who has given up asks for nothing, and may have taken it back already
    * @returns {Promise<Uint8Array>} for `Exchange.admitted`
    */
-  async admit(id, charges) {
+  async admit(id, charges, until) {
     const now = Date.now();
+    if (now > until) throw new Error("asked too late");
     const admission = this.ctx.storage.transactionSync(() => {
       const admission = admit(this.cells, charges, now);
       if (admission.reserved) {

@@ -75,7 +75,8 @@ export class Passage {
   async admit({ organization, charges }) {
     this.organization = organization;
     try {
-      return this.exchange.admitted(await within(ADMISSION_MS, this.object().admit(this.id, charges)));
+      const admission = this.object().admit(this.id, charges, Date.now() + ADMISSION_MS);
+      return this.exchange.admitted(await within(ADMISSION_MS, admission));
     } catch (error) {
       console.error(`limits cannot be checked: ${message(error)}`);
       // It may have been charged all the same.
