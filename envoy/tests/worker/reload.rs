@@ -11,7 +11,7 @@ use tollgate_envoy::world::{chat, digest, secret};
 use crate::{ask, configuration};
 
 /// The worker looks again after five seconds; the rest is for a machine that does other things as well.
-const WITHIN: Duration = Duration::from_secs(7);
+const WITHIN: Duration = Duration::from_secs(10);
 
 fn limited(rpd: u64) -> Value {
     configuration(&json!({"limits": {"rpd": rpd}}))

@@ -44,10 +44,10 @@ fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
     let setting = Setting { reservation_seconds: Some(1), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
-    let mut connection = begin(&workerd, "tokens=123, chunk-ms=20");
+    let mut connection = begin(&workerd, "tokens=250, chunk-ms=20");
     workerd.wait_for_log(ONE_STANDS);
     while !connection.some().unwrap().ends_with(b"0\r\n\r\n") {}
-    workerd.wait_for_log(r#""output_tokens":"123""#);
+    workerd.wait_for_log(r#""output_tokens":"250""#);
     // The settlement is on its way by now, and finds nothing to correct.
     let stands = |left| (fresh - 2 * LONG..fresh - LONG).contains(&left);
     comes_to(&workerd, stands);
