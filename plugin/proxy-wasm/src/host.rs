@@ -203,9 +203,9 @@ pub fn post(
 }
 
 /// Asks for ticks; a host without them says no, and there are none.
-pub fn set_tick_period(millis: u32) {
+pub fn set_tick_period(millis: u32) -> Result<(), HostStatus> {
     // SAFETY: no memory is involved.
-    unsafe { proxy_set_tick_period_milliseconds(millis) };
+    status(unsafe { proxy_set_tick_period_milliseconds(millis) })
 }
 
 /// Up to `most` bytes of a buffer from `start` on; fewer at its end.

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use tollgate_core::cell::SharedCells;
+use tollgate_core::cell::{HostStatus, SharedCells};
 use tollgate_core::documents::{Act, Answered, Keeper};
 use tollgate_core::fleet::Call;
 use tollgate_core::gateway::Gateway;
@@ -16,6 +16,9 @@ use crate::root::Plugin;
 /// Where Envoy's jwt_authn filter leaves the payloads of the tokens that it has verified.
 const JWT: [&str; 3] = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn"];
 
+/// The status of a call that the host does not have.
+const UNIMPLEMENTED: HostStatus = HostStatus(12);
+
 /// The documents of one configuration, if they can change.
 pub struct Documents {
     keeper: RefCell<Keeper>,
@@ -27,6 +30,8 @@ pub struct Documents {
     read: Cell<bool>,
     /// Answers for streams that wait.
     answers: RefCell<Vec<(u32, Answered)>>,
+    /// The host makes no calls, and that has been said.
+    without_callouts: Cell<bool>,
 }
 
 impl Documents {
@@ -53,6 +58,7 @@ impl Documents {
             calls: RefCell::default(),
             read: Cell::new(gateway.fleet.is_none()),
             answers: RefCell::default(),
+            without_callouts: Cell::default(),
         })
     }
 }
@@ -144,7 +150,16 @@ impl Plugin {
         let cluster = &self.gateway.fleet.as_ref()?.cluster;
         let mut fields = vec![("content-type", "application/json")];
         fields.extend(call.token.as_deref().map(|token| ("authorization", token)));
-        host::post(cluster, call.path, &fields, call.body.as_bytes(), timeout).ok()
+        let posted = host::post(cluster, call.path, &fields, call.body.as_bytes(), timeout);
+        if let (Some(documents), Err(status)) = (&self.documents, posted)
+            && status == UNIMPLEMENTED
+            && !documents.without_callouts.replace(true)
+        {
+            let words =
+                "no callouts: the fleet's etcd cannot be asked, `on_unavailable` applies to what it leases";
+            host::log(Level::Warning, words);
+        }
+        posted.ok()
     }
 
     fn asked(&self) -> Asked {

@@ -12,6 +12,11 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Whether the host has metrics, as far as it says so: the counter that every gateway has is defined.
+    pub fn work(&self) -> bool {
+        self.define("allowed").is_some()
+    }
+
     /// Adds one to `tollgate.<name>`; nothing on a host without metrics.
     pub fn count(&self, name: &str) {
         self.add(name, 1);
@@ -24,19 +29,18 @@ impl Metrics {
         if by == 0 {
             return;
         }
-        let Ok(mut ids) = self.ids.try_borrow_mut() else {
-            return;
-        };
-        let id = match ids.get(name) {
-            Some(id) => *id,
-            None => {
-                let id = host::define_counter(&format!("tollgate.{name}")).ok();
-                ids.insert(name.to_owned(), id);
-                id
-            }
-        };
-        if let Some(id) = id {
+        if let Some(id) = self.define(name) {
             let _ = host::count(id, by);
         }
+    }
+
+    fn define(&self, name: &str) -> Option<u32> {
+        let mut ids = self.ids.try_borrow_mut().ok()?;
+        if let Some(id) = ids.get(name) {
+            return *id;
+        }
+        let id = host::define_counter(&format!("tollgate.{name}")).ok();
+        ids.insert(name.to_owned(), id);
+        id
     }
 }

@@ -9,6 +9,7 @@ use tollgate_core::documents::Answered;
 use tollgate_core::gateway::{Gateway, Loader};
 use tollgate_core::time::Now;
 
+use crate::abilities;
 use crate::host::{self, Level, Shared};
 use crate::manage::Documents;
 use crate::metrics::Metrics;
@@ -16,12 +17,6 @@ use crate::stream::Stream;
 
 /// Bytes of the configuration that are in memory at once.
 const PIECE: usize = 64 * 1024;
-
-/// How often corrections that lost too many swaps are tried again, and writes finished that a trapped VM left.
-const TICK_MILLIS: u32 = 1_000;
-
-/// The same where etcd is to be looked at: several times within the second in which a change is to be everywhere.
-const FLEET_TICK_MILLIS: u32 = (tollgate_core::fleet::TICK / 1_000_000) as u32;
 
 /// What the streams of one configuration share.
 pub struct Plugin {
@@ -109,25 +104,13 @@ impl Root {
             return false;
         };
         let support = SharedCells::<Shared>::probe(&mut Shared, &gateway.prefix);
-        let (level, words) = match support {
-            Support::Lenient => {
-                (Level::Info, "shared data found: limits are shared by all VMs of this process")
-            }
-            Support::Strict => {
-                (Level::Info, "strict shared data found: limits are shared by all workers of its zone")
-            }
-            Support::None => (
-                Level::Warning,
-                "no shared data: limits and budgets cannot be checked, `on_unavailable` applies",
-            ),
-        };
-        host::log(level, words);
-        host::set_tick_period(if gateway.fleet.is_some() { FLEET_TICK_MILLIS } else { TICK_MILLIS });
+        let metrics = Metrics::default();
+        abilities::announce(support, &gateway, &metrics);
         let documents = Documents::open(&gateway, &mut SharedCells::new(Shared, support), self.id);
         self.plugin = Some(Rc::new(Plugin {
             gateway: Rc::new(gateway),
             support,
-            metrics: Metrics::default(),
+            metrics,
             documents,
             corrections: Cell::default(),
         }));

@@ -23,6 +23,8 @@ const tollgate :Workerd.Worker = (
     (name = "tollgate_bg.wasm", wasm = embed "tollgate_bg.wasm"),
   ],
   compatibilityDate = "2026-04-01",
+  # A client that leaves ends the call to the upstream.
+  compatibilityFlags = ["enable_request_signal"],
   bindings = [
     (name = "ORGANIZATIONS", durableObjectNamespace = "Organization"),
     (name = "CONFIGURATION", kvNamespace = "policy"),

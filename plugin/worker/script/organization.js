@@ -10,6 +10,8 @@ const RESERVATION_SECONDS = 3_600;
  * The cells of one organization, and its reservations under way.
  *
  * Every method is one synchronous transaction: it is done whole, or not at all.
+ *
+ * @extends {DurableObject<Env>}
  */
 export class Organization extends DurableObject {
   /** @param {DurableObjectState} ctx @param {Env} env */
@@ -37,10 +39,12 @@ export class Organization extends DurableObject {
    *
    * @param {string} id the reservation's, if there is one to settle
    * @param {Uint8Array} charges
+   * @param {number} until the caller waits; who has given up asks for nothing, and may have taken it back already
    * @returns {Promise<Uint8Array>} for `Exchange.admitted`
    */
-  async admit(id, charges) {
+  async admit(id, charges, until) {
     const now = Date.now();
+    if (now > until) throw new Error("asked too late");
     const admission = this.ctx.storage.transactionSync(() => {
       const admission = admit(this.cells, charges, now);
       if (admission.reserved) {
@@ -71,7 +75,11 @@ export class Organization extends DurableObject {
     this.close(id, (reserved) => takeBack(this.cells, reserved));
   }
 
-  /** Reservations of which nothing was heard stand as what was used. */
+  /**
+   * Reservations of which nothing was heard stand as what was used.
+   *
+   * @override
+   */
   async alarm() {
     this.awake = false;
     const over = this.sql.exec("SELECT id FROM reservations WHERE deadline <= ?", Date.now()).toArray();

@@ -3,6 +3,12 @@ import { message } from "./configuration.js";
 
 /** @typedef {import("./tollgate.js").Step} Step */
 
+/** How long the object may take to admit a request. After that it counts as one that cannot be asked. */
+const ADMISSION_MS = 5_000;
+
+/** Content codings that the runtime takes off a body. */
+const DECODED = new Set(["gzip", "br"]);
+
 const SETTLEMENT_PAUSES_MS = [100, 1_000, 5_000];
 
 /** One request on its way through, and its answer back. It carries out what the exchange says. */
@@ -27,6 +33,9 @@ export class Passage {
     /** @type {PromiseWithResolvers<void>} */
     this.over = Promise.withResolvers();
     ctx.waitUntil(this.over.promise);
+    // Not the request's own signal: a fetch that is given that one does not end by it.
+    this.gone = new AbortController();
+    request.signal.addEventListener("abort", () => this.gone.abort(request.signal.reason));
   }
 
   /** @returns {Promise<Response>} */
@@ -43,8 +52,9 @@ export class Passage {
       throw new Error(`nothing can be done after ${step.do}`);
     } catch (error) {
       console.error(`a request ends early: ${message(error)}`);
+      this.status = 502;
       await this.end(false);
-      return new Response(null, { status: 502 });
+      return new Response(null, { status: this.status });
     }
   }
 
@@ -65,7 +75,8 @@ export class Passage {
   async admit({ organization, charges }) {
     this.organization = organization;
     try {
-      return this.exchange.admitted(await this.object().admit(this.id, charges));
+      const admission = this.object().admit(this.id, charges, Date.now() + ADMISSION_MS);
+      return this.exchange.admitted(await within(ADMISSION_MS, admission));
     } catch (error) {
       console.error(`limits cannot be checked: ${message(error)}`);
       // It may have been charged all the same.
@@ -101,24 +112,32 @@ export class Passage {
     const body = this.held.length > 0 ? spliced(joined(this.held), splice) : this.request.body;
     this.held = [];
     const upstream = new URL(this.env.UPSTREAM || "https://api.openai.com").origin;
-    const answer = await fetch(upstream + path, { method: this.request.method, headers, body, redirect: "manual" });
-    return this.passBack(answer);
+    const { method } = this.request;
+    const { signal } = this.gone;
+    return this.passBack(await fetch(upstream + path, { method, headers, body, redirect: "manual", signal }));
   }
 
   /** @param {Response} answer */
   passBack(answer) {
     this.status = answer.status;
     const headers = new Headers(answer.headers);
+    // The runtime asks for these by itself, and decodes what is read here: so it goes on, and its usage is seen.
+    if (answer.body !== null && DECODED.has(headers.get("content-encoding")?.toLowerCase() ?? "")) {
+      headers.delete("content-encoding");
+      headers.delete("content-length");
+    }
     const edits = this.exchange.answerHead([":status", String(answer.status), ...[...headers].flat()]);
     for (const { name, value } of edits) edit(headers, name, value);
     const head = { status: answer.status, statusText: answer.statusText, headers };
     if (answer.webSocket || answer.body === null) {
+      const response = new Response(null, { ...head, webSocket: answer.webSocket });
       this.end(true);
-      return new Response(null, { ...head, webSocket: answer.webSocket });
+      return response;
     }
-    const { readable, writable } = new TransformStream();
+    const { readable, writable } = passage(headers);
+    const response = new Response(readable, head);
     this.stream(answer.body.getReader(), writable.getWriter());
-    return new Response(readable, head);
+    return response;
   }
 
   /**
@@ -184,6 +203,38 @@ export class Passage {
   object() {
     const objects = this.env.ORGANIZATIONS;
     return objects.get(objects.idFromName(this.organization));
+  }
+}
+
+/**
+ * A way for the answer's body. The runtime's own streams always notice that their reader has left; a TransformStream
+ * may wait for it for ever.
+ *
+ * An announced length stays one, so that the client sees where an upstream cuts it: chunks end for it as if all were well.
+ *
+ * @param {Headers} headers
+ */
+function passage(headers) {
+  const length = headers.get("content-length");
+  return length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
+}
+
+/**
+ * What a promise resolves to, unless that takes too long.
+ *
+ * @template T
+ * @param {number} milliseconds
+ * @param {Promise<T>} promise
+ * @returns {Promise<T>}
+ */
+async function within(milliseconds, promise) {
+  /** @type {PromiseWithResolvers<never>} */
+  const late = Promise.withResolvers();
+  const timer = setTimeout(() => late.reject(new Error("the object does not answer")), milliseconds);
+  try {
+    return await Promise.race([promise, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -7,7 +7,7 @@ use tollgate_core::denial::Denial;
 use tollgate_core::standing::Standing;
 
 /// The first byte of every message. A change of any type in a message needs another: during a deployment
-/// both builds run, and a reservation of the old one may be settled by the new.
+/// both builds run, and a reservation of the old one may be settled by the new. The tests pin its bytes.
 pub const FORMAT: u8 = 1;
 
 /// The end of an admission.
@@ -72,3 +72,6 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
         other => Err(WireError::Format(other.map(|(format, _)| *format))),
     }
 }
+
+#[cfg(test)]
+mod tests;

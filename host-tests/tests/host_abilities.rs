@@ -1,0 +1,105 @@
+//! What a host lacks is said at the start, each with what that means.
+
+use std::sync::LazyLock;
+
+use serde_json::{Value, json};
+use tollgate_host::host::{
+    CapturedLog, Dialect, Effect, HostCall, Log, LogLevel, Module, Process, Status, When,
+};
+use tollgate_host::module;
+
+const NO_DATA: &str = "no shared data: limits and budgets cannot be checked, `on_unavailable` applies";
+const NO_TICKS: &str = "no ticks: without shared data nothing waits for one";
+const NO_METRICS: &str = "no metrics: what is decided can be read in the access log only";
+
+static FILTER: LazyLock<Module> = LazyLock::new(|| load(&[]));
+static BARE: LazyLock<Module> = LazyLock::new(|| load(&["bare"]));
+
+fn load(features: &[&str]) -> Module {
+    Module::load(module::build(features).expect("the filter builds")).expect("the filter loads")
+}
+
+fn configuration(more: &Value) -> Vec<u8> {
+    // Without management: what is said of it is another subject.
+    let mut configuration = json!({"policy": {"version": 1}, "manage": {"enabled": false}});
+    for (field, value) in more.as_object().into_iter().flatten() {
+        configuration[field] = value.clone();
+    }
+    configuration.to_string().into_bytes()
+}
+
+/// What the first worker says of at least this severity, in order.
+fn said(log: &CapturedLog, least: LogLevel) -> Vec<String> {
+    let lines = log.lines().into_iter().filter(|line| line.vm == Some(0) && line.level >= least);
+    lines.map(|line| line.text).collect()
+}
+
+/// What a worker says that starts on this host, while these of its calls fail.
+fn start(module: &Module, dialect: Dialect, more: &Value, failing: &[HostCall]) -> CapturedLog {
+    let (sink, log) = Log::capture();
+    let process = Process::builder(module).dialect(dialect).log(sink);
+    let process = process.start(&configuration(more)).unwrap();
+    for call in failing {
+        process.faults().inject(Some(*call), When::Always, Effect::Answer(Status::Unimplemented));
+    }
+    process.worker().unwrap();
+    log
+}
+
+#[test]
+fn a_host_with_everything_has_one_line() {
+    for (dialect, words) in [
+        (Dialect::Envoy, "shared data found: limits are shared by all VMs of this process"),
+        (Dialect::WasmX, "strict shared data found: limits are shared by all workers of its zone"),
+    ] {
+        let log = start(&FILTER, dialect, &json!({}), &[]);
+        assert_eq!(said(&log, LogLevel::Info), [words]);
+    }
+}
+
+#[test]
+fn a_host_with_nothing_says_so_of_each() {
+    for module in [&*FILTER, &*BARE] {
+        let log = start(module, Dialect::Unimplemented, &json!({}), &[]);
+        assert_eq!(said(&log, LogLevel::Warn), [NO_DATA, NO_TICKS, NO_METRICS]);
+
+        // Of what a host says yes to and does not do, only shared data can be tried.
+        let log = start(module, Dialect::Forgetful, &json!({}), &[]);
+        assert_eq!(said(&log, LogLevel::Warn), [NO_DATA]);
+    }
+}
+
+#[test]
+fn what_it_means_depends_on_what_there_is() {
+    let lacks = |more: Value, call| said(&start(&FILTER, Dialect::Envoy, &more, &[call]), LogLevel::Warn);
+    assert_eq!(
+        lacks(json!({}), HostCall::SetTickPeriodMilliseconds),
+        ["no ticks: a correction of counters that lost to other workers is not tried again"]
+    );
+    assert_eq!(
+        lacks(json!({"fleet": {"cluster": "etcd"}}), HostCall::SetTickPeriodMilliseconds),
+        ["no ticks: the fleet's etcd is never looked at, and its changes do not come"]
+    );
+    assert_eq!(lacks(json!({}), HostCall::DefineMetric), [NO_METRICS]);
+}
+
+#[test]
+fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
+    let (sink, log) = Log::capture();
+    let process = Process::builder(&FILTER).cluster("etcd").log(sink);
+    let process = process.start(&configuration(&json!({"fleet": {"cluster": "etcd"}}))).unwrap();
+    let mut vm = process.worker().unwrap();
+    assert_eq!(said(&log, LogLevel::Warn), [""; 0]);
+    process.faults().inject(Some(HostCall::HttpCall), When::Always, Effect::Answer(Status::Unimplemented));
+    for _ in 0..20 {
+        vm.tick().unwrap();
+    }
+    assert!(process.faults().hits() > 1, "it goes on trying");
+    let words = "no callouts: the fleet's etcd cannot be asked, `on_unavailable` applies to what it leases";
+    assert_eq!(
+        said(&log, LogLevel::Warn).iter().filter(|line| *line == words).count(),
+        1,
+        "{:?}",
+        log.lines()
+    );
+}
