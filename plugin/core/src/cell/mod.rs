@@ -137,3 +137,17 @@ pub enum Update<R> {
     /// Store the changed cell.
     Write(R),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fingerprints_are_those_that_stored_records_carry() {
+        assert_eq!(fingerprint(b""), 0);
+        assert_eq!(fingerprint(b"tollgate/1/team/search"), 0x3a2fd6e1393af4e);
+        assert_eq!(fingerprint(b"eight by"), 0xf83bb6f778e86543);
+        let lengths = (0..24).map(|length| fingerprint(&[0; 24][..length]));
+        assert_eq!(lengths.collect::<alloc::collections::BTreeSet<_>>().len(), 24, "zeros count");
+    }
+}

@@ -82,18 +82,18 @@ fn charges() -> Charges {
 }
 
 fn admitted() -> Admitted {
-    admission::admit(&mut Map::default(), &charges(), now()).unwrap()
+    admission::admit(&mut Map::default(), charges(), now()).unwrap()
 }
 
 #[test]
 fn what_a_worker_asks_an_object() {
     pinned(
         &charges(),
-        "0103000015746f6c6c676174652f312f6b65792f6c6170746f70bc87c3e1dcb78f877c0000000000000003001274\
-        6f6c6c676174652f312f7465616d2f6d6cfbbaedbe94c1f6b3e601010a01e8070114011e01882701c0f9a4d1d5e3\
-        c58e5c0000000001bc050180c0a8ca9a3a01030304001c746f6c6c676174652f312f6f7267616e697a6174696f6e\
-        2f61636d65beaadfd7e29e95c03700000000000001ffffffffffffffffffffffffffffffffffff0300040ce40480\
-        fa8fa201",
+        "0103000015746f6c6c676174652f312f6b65792f6c6170746f70b5aebcedccc6cfc0bc0100000000000000030012\
+        746f6c6c676174652f312f7465616d2f6d6ce5dedd878aebb1dd6d010a01e8070114011e018827019ce4a598b3bf\
+        afadcd010000000001bc050180c0a8ca9a3a01030304001c746f6c6c676174652f312f6f7267616e697a6174696f\
+        6e2f61636d65bd94fad68eb8fda8d20100000000000001ffffffffffffffffffffffffffffffffffff0300040ce4\
+        0480fa8fa201",
     );
     pinned(&Actual { tokens: 77, cost: Pico(5_000_000_000), estimated: true }, "014d80e497d01201");
 }
@@ -103,11 +103,11 @@ fn what_an_object_keeps() {
     let reserved = Reserved { receipt: admitted().receipt, amount: charges().reservation };
     pinned(
         &reserved,
-        "010315746f6c6c676174652f312f6b65792f6c6170746f70bc87c3e1dcb78f877c0012746f6c6c676174652f312f\
-        7465616d2f6d6cfbbaedbe94c1f6b3e6010700000080dd9ad8060100010080dd9ad806e4040002008acaa20e0100\
-        0300aea20101000400aea201e4040004c0f9a4d1d5e3c58e5caea201e404010082be0180fa8fa2011c746f6c6c67\
-        6174652f312f6f7267616e697a6174696f6e2f61636d65beaadfd7e29e95c0370101000080fa8fa2010ce40480fa\
-        8fa201",
+        "010315746f6c6c676174652f312f6b65792f6c6170746f70b5aebcedccc6cfc0bc010012746f6c6c676174652f31\
+        2f7465616d2f6d6ce5dedd878aebb1dd6d0700000080dd9ad8060100010080dd9ad806e4040002008acaa20e0100\
+        0300aea20101000400aea201e40400049ce4a598b3bfafadcd01aea201e404010082be0180fa8fa2011c746f6c6c\
+        676174652f312f6f7267616e697a6174696f6e2f61636d65bd94fad68eb8fda8d2010101000080fa8fa2010ce404\
+        80fa8fa201",
     );
 }
 
@@ -118,9 +118,9 @@ fn what_an_object_answers() {
         "0100010300000a0980c4889fe30101030104bc05588080c0ee8ed20b010300",
     );
     let mut cells = Map::default();
-    admission::admit(&mut cells, &charges(), now()).unwrap();
+    admission::admit(&mut cells, charges(), now()).unwrap();
     let Err(NotAdmitted { why: Why::Denied(denial), standing, .. }) =
-        admission::admit(&mut cells, &charges(), now())
+        admission::admit(&mut cells, charges(), now())
     else {
         panic!("612 of 700 tokens are spent");
     };
