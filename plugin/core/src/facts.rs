@@ -1,11 +1,9 @@
 //! What is known about a request, for access logs and metrics. Never a key, a digest or a body.
 
 use alloc::borrow::Cow;
-use alloc::format;
-use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use smol_str::SmolStr;
+use smol_str::{SmolStr, format_smolstr};
 
 use crate::denial::Scope;
 use crate::identity::Identity;
@@ -94,11 +92,11 @@ impl Facts {
     }
 
     /// Name and value of each field of the access log.
-    pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let mut fields = alloc::vec![
-            ("tollgate.time", format!("{}.{:03}", self.time.0 / 1_000, self.time.0 % 1_000)),
-            ("tollgate.decision", self.decision.name().to_string()),
-        ];
+    pub fn fields(&self) -> Vec<(&'static str, SmolStr)> {
+        let number = |number: u64| SmolStr::new(itoa::Buffer::new().format(number));
+        let mut fields = Vec::with_capacity(13);
+        fields.push(("tollgate.time", format_smolstr!("{}.{:03}", self.time.0 / 1_000, self.time.0 % 1_000)));
+        fields.push(("tollgate.decision", SmolStr::new_static(self.decision.name())));
         let texts = [
             ("tollgate.organization", &self.organization),
             ("tollgate.team", &self.team),
@@ -106,21 +104,25 @@ impl Facts {
             ("tollgate.key", &self.key),
             ("tollgate.target", &self.target),
         ];
-        fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref()?.to_string()))));
-        fields.extend(self.reason.as_ref().map(|reason| ("tollgate.reason", reason.to_string())));
+        fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
+        fields.extend(self.reason.as_ref().map(|reason| ("tollgate.reason", SmolStr::new(reason))));
         if let Some(usage) = self.usage {
-            fields.push(("tollgate.input_tokens", usage.input.to_string()));
-            fields.push(("tollgate.output_tokens", usage.output.to_string()));
-            fields.push(("tollgate.cached_tokens", usage.cached_input.to_string()));
+            fields.push(("tollgate.input_tokens", number(usage.input)));
+            fields.push(("tollgate.output_tokens", number(usage.output)));
+            fields.push(("tollgate.cached_tokens", number(usage.cached_input)));
         }
         if self.cost > Pico(0) {
-            fields.push(("tollgate.cost", dollars(self.cost)));
+            fields.push(("tollgate.cost", dollars(self.cost).into()));
         }
         fields.extend(
-            self.over_soft_budget.map(|scope| ("tollgate.over_soft_budget", scope.name().to_string())),
+            self.over_soft_budget
+                .map(|scope| ("tollgate.over_soft_budget", SmolStr::new_static(scope.name()))),
         );
         if self.usage.is_some() || self.cost > Pico(0) {
-            fields.push(("tollgate.estimated", self.estimated.to_string()));
+            fields.push((
+                "tollgate.estimated",
+                SmolStr::new_static(if self.estimated { "true" } else { "false" }),
+            ));
         }
         fields
     }

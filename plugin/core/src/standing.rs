@@ -42,8 +42,9 @@ impl Tight {
         label.finish()
     }
 
-    fn used_permille(&self) -> u128 {
-        u128::from(self.limit.saturating_sub(self.remaining)) * 1000 / u128::from(self.limit.max(1))
+    fn used_permille(&self) -> u64 {
+        // No limit is above 2^53: a thousandfold of it is a number still.
+        self.limit.saturating_sub(self.remaining).saturating_mul(1000) / self.limit.max(1)
     }
 }
 

@@ -212,7 +212,7 @@ impl Exchange {
     pub fn facts(&self) -> Result<Ts<Facts>, JsError> {
         let fields = self.exchange.facts().fields().into_iter();
         let plain = |name: &str| name.strip_prefix("tollgate.").unwrap_or(name).to_owned();
-        Ok(Facts(fields.map(|(name, value)| (plain(name), value)).collect()).into_ts()?)
+        Ok(Facts(fields.map(|(name, value)| (plain(name), value.into())).collect()).into_ts()?)
     }
 }
 

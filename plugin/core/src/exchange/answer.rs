@@ -8,6 +8,9 @@ use super::{Exchange, Stage};
 use crate::head::{Edit, Edits, Head};
 use crate::meter::{Meter, UsageStrip};
 
+/// Headers that tell most clients how they stand.
+const HEADERS: usize = 7;
+
 impl Exchange {
     /// The answer's head: its status, and what is to be changed in it.
     pub fn answer_head(&mut self, head: &Head<'_>) -> Edits {
@@ -29,6 +32,7 @@ impl Exchange {
             }
             self.meter = Some(meter);
         }
+        edits.reserve(HEADERS);
         self.standing.headers(self.gateway.headers, |name, value| edits.push(Edit::Replace(name, value)));
         edits
     }

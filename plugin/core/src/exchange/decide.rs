@@ -146,19 +146,19 @@ impl Exchange {
     }
 
     /// Access, then what the call is to be charged.
-    fn govern(
+    fn govern<'p>(
         &mut self,
         gateway: &Gateway,
-        policy: &Policy,
-        identity: &Identity<'_>,
+        policy: &'p Policy,
+        identity: &Identity<'p>,
         ix: TargetIx,
-        target: &Target,
+        target: &'p Target,
         known: Known<'_>,
     ) -> Result<Step, Refusal> {
-        let granted = |name: &str| {
-            let found = policy.target(name);
+        let levels = identity.levels();
+        let granted = |found: Option<(TargetIx, &'p Target)>, name: &str| {
             found
-                .filter(|(ix, target)| identity.levels().reach(*ix, target).is_granted())
+                .filter(|(ix, target)| levels.reach(*ix, target).is_granted())
                 .map(|(_, target)| target)
                 .ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
         };
@@ -167,9 +167,9 @@ impl Exchange {
             Known::Bare | Known::Upgrade { .. } => &[],
         };
         let mut named = Vec::with_capacity(1 + fallbacks.len());
-        named.push(granted(&target.name)?);
+        named.push(granted(Some((ix, target)), &target.name)?);
         for fallback in fallbacks {
-            named.push(granted(fallback)?);
+            named.push(granted(policy.target(fallback), fallback)?);
         }
         let name = SmolStr::new(&target.name);
         self.facts.target = Some(name.clone());
