@@ -7,6 +7,7 @@
 mod answer;
 mod dialect;
 mod events;
+mod marks;
 mod strip;
 
 use answer::Answer;
