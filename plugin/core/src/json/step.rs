@@ -20,10 +20,14 @@ impl Step {
         Self(imp::equal(self.0, byte))
     }
 
-    /// Where a byte is this one or less.
+    /// Where a byte is a quote or a control character, which JSON's strings hold only escaped.
     #[inline]
-    pub(crate) fn at_most(self, byte: u8) -> Self {
-        Self(imp::at_most(self.0, byte))
+    pub(crate) fn is_quote_or_control(self) -> Self {
+        // With its second bit turned a quote follows upon the control characters; with the highest turned
+        // as well they are the least of the signed numbers, and those are what processors compare.
+        const TURNED: u8 = 0x82;
+        const BEHIND: i8 = ((b'"' ^ TURNED) + 1).cast_signed();
+        Self(imp::less(imp::xor(self.0, TURNED), BEHIND))
     }
 
     /// Where either holds.
@@ -48,7 +52,8 @@ impl Step {
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod imp {
     use core::arch::wasm32::{
-        i8x16_bitmask, u8x16_eq, u8x16_le, u8x16_splat, v128, v128_and, v128_load, v128_or,
+        i8x16_bitmask, i8x16_lt, i8x16_splat, u8x16_eq, u8x16_splat, v128, v128_and, v128_load, v128_or,
+        v128_xor,
     };
 
     pub(super) type Bytes = v128;
@@ -65,8 +70,13 @@ mod imp {
     }
 
     #[inline]
-    pub(super) fn at_most(bytes: v128, byte: u8) -> v128 {
-        u8x16_le(bytes, u8x16_splat(byte))
+    pub(super) fn less(bytes: v128, than: i8) -> v128 {
+        i8x16_lt(bytes, i8x16_splat(than))
+    }
+
+    #[inline]
+    pub(super) fn xor(bytes: v128, byte: u8) -> v128 {
+        v128_xor(bytes, u8x16_splat(byte))
     }
 
     #[inline]
@@ -88,8 +98,8 @@ mod imp {
 #[cfg(target_arch = "x86_64")]
 mod imp {
     use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_or_si128, _mm_set1_epi8,
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set1_epi8, _mm_xor_si128,
     };
 
     pub(super) type Bytes = __m128i;
@@ -108,9 +118,15 @@ mod imp {
     }
 
     #[inline]
-    pub(super) fn at_most(bytes: __m128i, byte: u8) -> __m128i {
+    pub(super) fn less(bytes: __m128i, than: i8) -> __m128i {
         // SAFETY: SSE2 is part of every x86_64.
-        unsafe { _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(byte.cast_signed())), bytes) }
+        unsafe { _mm_cmplt_epi8(bytes, _mm_set1_epi8(than)) }
+    }
+
+    #[inline]
+    pub(super) fn xor(bytes: __m128i, byte: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_xor_si128(bytes, _mm_set1_epi8(byte.cast_signed())) }
     }
 
     #[inline]
@@ -148,8 +164,12 @@ mod imp {
         bytes.map(|each| held(each == byte))
     }
 
-    pub(super) fn at_most(bytes: Bytes, byte: u8) -> Bytes {
-        bytes.map(|each| held(each <= byte))
+    pub(super) fn less(bytes: Bytes, than: i8) -> Bytes {
+        bytes.map(|each| held(each.cast_signed() < than))
+    }
+
+    pub(super) fn xor(bytes: Bytes, byte: u8) -> Bytes {
+        bytes.map(|each| each ^ byte)
     }
 
     fn both(mut one: Bytes, other: Bytes, join: impl Fn(u8, u8) -> u8) -> Bytes {
@@ -187,10 +207,11 @@ mod tests {
                     };
                     assert_eq!(step.high_bits(), bits(&|byte| byte >= 0x80));
                     assert_eq!(step.is(byte).high_bits(), bits(&|each| each == byte));
-                    assert_eq!(step.at_most(byte).high_bits(), bits(&|each| each <= byte));
-                    let (one, two) = (step.is(byte), step.at_most(b'a'));
-                    assert_eq!(one.or(two).high_bits(), bits(&|each| each == byte || each <= b'a'));
-                    assert_eq!(one.and(two).high_bits(), bits(&|each| each == byte && each <= b'a'));
+                    let special = |each: u8| each == b'"' || each < b' ';
+                    let (one, two) = (step.is(byte), step.is_quote_or_control());
+                    assert_eq!(two.high_bits(), bits(&special));
+                    assert_eq!(one.or(two).high_bits(), bits(&|each| each == byte || special(each)));
+                    assert_eq!(one.and(two).high_bits(), bits(&|each| each == byte && special(each)));
                 }
             }
         }

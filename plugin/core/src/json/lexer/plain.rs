@@ -33,7 +33,7 @@ impl<'a> Plain<'a> {
 }
 
 /// Splits off the plain start of `bytes`.
-#[inline]
+#[inline(always)]
 pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
     let (mut rest, mut high) = (bytes, 0);
     let mut first = true;
@@ -80,7 +80,7 @@ fn blocks(bytes: &[u8]) -> (&[u8], u32) {
 
 #[inline]
 fn specials(step: Step) -> Step {
-    step.is(b'"').or(step.is(b'\\')).or(step.at_most(0x1f))
+    step.is_quote_or_control().or(step.is(b'\\'))
 }
 
 /// What is left of a string once everything was passed over that is right: a quote is first, or what only a
