@@ -9,43 +9,76 @@ use tollgate_core::json::lexer::{Container, Error, Lexer, Scalar, Text, Visitor}
 
 /// Deep enough for every document here; `serde_json` follows 127.
 const DEPTH: usize = 127;
+/// More than any text here has.
+const ALL: usize = 1000;
 
-/// Everything the lexer told, in order.
-#[derive(Debug, Default, PartialEq)]
-struct Log(Vec<String>);
+/// Everything the lexer told, in order: what it is, and its text.
+#[derive(Debug, PartialEq)]
+struct Log {
+    told: Vec<(String, Option<(String, bool)>)>,
+    /// How many bytes of each text it asks for.
+    bound: usize,
+}
+
+impl Log {
+    fn note(&mut self, what: String) -> Result<(), Infallible> {
+        self.told.push((what, None));
+        Ok(())
+    }
+
+    fn text(&mut self, what: String, text: Text<'_>) -> Result<(), Infallible> {
+        self.told.push((what, Some((text.text.into(), text.whole))));
+        Ok(())
+    }
+
+    /// What one would have been told who asked for less.
+    fn cut(&self, bound: usize) -> Log {
+        let cut = |(what, text): &(String, Option<(String, bool)>)| {
+            let text = text.as_ref().map(|(text, whole)| {
+                let end = text.floor_char_boundary(bound);
+                (text[..end].to_owned(), *whole && end == text.len())
+            });
+            (what.clone(), text)
+        };
+        Log { told: self.told.iter().map(cut).collect(), bound }
+    }
+}
 
 impl Visitor for Log {
     type Stop = Infallible;
 
     fn reached(&mut self, offset: u64) {
-        self.0.push(format!("@{offset}"));
+        self.told.push((format!("@{offset}"), None));
     }
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
-        self.0.push(format!("{depth} begin {kind:?}"));
-        Ok(())
+        self.note(format!("{depth} begin {kind:?}"))
     }
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
-        self.0.push(format!("{depth} end {kind:?}"));
-        Ok(())
+        self.note(format!("{depth} end {kind:?}"))
     }
     fn name_bytes(&self, _: usize) -> usize {
-        1000
+        self.bound
     }
     fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Infallible> {
-        self.0.push(format!("{depth} name {name:?}"));
-        Ok(())
+        self.text(format!("{depth} name"), name)
     }
     fn scalar_bytes(&self, _: usize) -> usize {
-        1000
+        self.bound
     }
     fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Infallible> {
-        self.0.push(format!("{depth} scalar {value:?}"));
-        Ok(())
+        match value {
+            Scalar::String(text) => self.text(format!("{depth} string"), text),
+            Scalar::Number(text) => self.text(format!("{depth} number"), text),
+            _ => self.note(format!("{depth} {value:?}")),
+        }
     }
 }
 
-fn read<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Log, Result<(), Error<Infallible>>) {
-    let (mut lexer, mut log) = (Lexer::new(DEPTH), Log::default());
+fn read<'a>(
+    bound: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Log, Result<(), Error<Infallible>>) {
+    let (mut lexer, mut log) = (Lexer::new(DEPTH), Log { told: Vec::new(), bound });
     let read = || {
         for piece in pieces {
             lexer.push(piece, &mut log)?;
@@ -67,15 +100,22 @@ fn serde_takes(bytes: &[u8]) -> Option<bool> {
 
 fn agrees(bytes: &[u8]) {
     let shown = String::from_utf8_lossy(bytes);
-    let (log, result) = read([bytes]);
+    let (full, result) = read(ALL, [bytes]);
     if let Some(taken) = serde_takes(bytes) {
         assert_eq!(result.is_ok(), taken, "{shown}: {result:?}");
     }
-    assert_eq!(read(bytes.chunks(1)), (Log(log.0.clone()), result), "{shown} byte by byte");
-    for cut in 0..bytes.len() {
-        let (head, tail) = bytes.split_at(cut);
-        let cut_read = read([head, &[], tail]);
-        assert_eq!((&cut_read.0, cut_read.1), (&log, result), "{shown} cut at {cut}");
+    for bound in [ALL, 3, 0] {
+        let expected = (full.cut(bound), result);
+        assert_eq!(read(bound, [bytes]), expected, "{shown}, {bound} bytes of each text");
+        assert_eq!(read(bound, bytes.chunks(1)), expected, "{shown} byte by byte, {bound} of each text");
+        for cut in 0..bytes.len() {
+            let (head, tail) = bytes.split_at(cut);
+            assert_eq!(
+                read(bound, [head, &[], tail]),
+                expected,
+                "{shown} cut at {cut}, {bound} of each text"
+            );
+        }
     }
 }
 
@@ -90,6 +130,10 @@ const DOCUMENTS: &[&[u8]] = &[
     b"[1,2.0,-3e5,true,false,null]",
     br#"{"a":{"b":[{"c":"d"},[[]],{}]},"":""}"#,
     br#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00\u0000""#,
+    br#"["a long text, \"quoted\", \ud83d\ude00\u00e9\\ and some more of it","\ud83d\ude00"]"#,
+    b"[\"a long text that goes on for more than sixty-four bytes, \xc3\xa9, and then for some more of them\"]",
+    b"[\"a long text that goes on for more than sixty-four bytes, \xff, and then for some more of them\"]",
+    b"[\"a long text that goes on for more than sixty-four bytes, \x01, and then for some more of them\"]",
     "[\"Gr\u{fc}\u{df}e, \u{20ac}, \u{1f642}, and more than sixteen bytes of it\"]".as_bytes(),
     b"",
     b" ",
@@ -122,6 +166,10 @@ const DOCUMENTS: &[&[u8]] = &[
     br#""\udc00""#,
     br#""\ud800\ud800""#,
     br#""\ud800x""#,
+    br#""\ud800\n""#,
+    br#""\ud800\u0041""#,
+    br#""\ud800\udc0""#,
+    br#""\u00e""#,
     b"\"\xff\"",
     b"\"\xc0\x80\"",
     b"\"\xed\xa0\x80\"",
@@ -143,7 +191,7 @@ fn the_grammars_corners_are_read_as_serde_json_reads_them() {
 fn depth_is_bounded_where_it_was_told() {
     for depth in [DEPTH, DEPTH + 1, 100_000] {
         let document = "[".repeat(depth) + &"]".repeat(depth);
-        let (_, result) = read([document.as_bytes()]);
+        let (_, result) = read(ALL, [document.as_bytes()]);
         let expected = if depth <= DEPTH { Ok(()) } else { Err(Error::TooDeep { offset: DEPTH as u64 }) };
         assert_eq!(result, expected);
         assert_eq!(serde_takes(document.as_bytes()), Some(depth <= DEPTH));

@@ -26,10 +26,30 @@ pub(super) enum Field {
     Prompt,
 }
 
-type Names = [(&'static str, Field)];
+/// Fields by their names.
+pub(super) struct Names {
+    list: &'static [(&'static str, Field)],
+    /// A bit for each length that a name has.
+    lengths: u32,
+}
+
+/// No name has more bytes: there is a bit for each length, and one that stays empty.
+const LONGEST: usize = 30;
+
+impl Names {
+    const fn of(list: &'static [(&'static str, Field)]) -> Self {
+        let (mut lengths, mut rest) = (0, list);
+        while let [(name, _), others @ ..] = rest {
+            assert!(name.len() <= LONGEST);
+            lengths |= 1 << name.len();
+            rest = others;
+        }
+        Self { list, lengths }
+    }
+}
 
 /// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
-pub(super) const BODY: &Names = &[
+pub(super) const BODY: &Names = &Names::of(&[
     ("model", Field::Model),
     ("models", Field::Models),
     ("stream", Field::Stream),
@@ -47,28 +67,35 @@ pub(super) const BODY: &Names = &[
     ("cachedContent", Field::CachedContent),
     ("cached_content", Field::CachedContent),
     ("prompt", Field::Prompt),
-];
+]);
 
 /// Members of `stream_options`.
-pub(super) const STREAM_OPTIONS: &Names = &[("include_usage", Field::IncludeUsage)];
+pub(super) const STREAM_OPTIONS: &Names = &Names::of(&[("include_usage", Field::IncludeUsage)]);
 
 /// Members of `generationConfig`.
-pub(super) const GENERATION_CONFIG: &Names = &[
+pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
     ("maxOutputTokens", Field::GeminiMaxOutputTokens),
     ("max_output_tokens", Field::GeminiMaxOutputTokens),
     ("candidateCount", Field::GeminiCandidateCount),
     ("candidate_count", Field::GeminiCandidateCount),
-];
+]);
 
 /// Parts of a form.
-pub(super) const FORM: &Names =
-    &[("model", Field::Model), ("models", Field::Models), ("stream", Field::Stream), ("n", Field::N)];
+pub(super) const FORM: &Names = &Names::of(&[
+    ("model", Field::Model),
+    ("models", Field::Models),
+    ("stream", Field::Stream),
+    ("n", Field::N),
+]);
 
 impl Field {
     /// Its name, as messages give it.
     pub(super) fn name(self) -> &'static str {
         let all = [BODY, STREAM_OPTIONS, GENERATION_CONFIG];
-        all.into_iter().flatten().find(|(_, field)| *field == self).map_or("", |(name, _)| name)
+        all.into_iter()
+            .flat_map(|names| names.list)
+            .find(|(_, field)| *field == self)
+            .map_or("", |(name, _)| name)
     }
 
     /// The field of this name.
@@ -77,14 +104,19 @@ impl Field {
     /// [`BodyError::Lookalike`]: some servers match names without regard to case (Go's `encoding/json`,
     /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
     pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
-        if let Some((_, field)) = names.iter().find(|(known, _)| *known == name) {
+        // Nearly all names are plain, and a plain one is like none of another length.
+        let plain = name.is_ascii() && !name.contains('\0');
+        if plain && names.lengths >> name.len().min(LONGEST + 1) & 1 == 0 {
+            return Ok(None);
+        }
+        if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {
             return Ok(Some(*field));
         }
         let folded = |known: &str| {
-            let plain = name.chars().take_while(|c| *c != '\0').map(fold);
-            plain.eq(known.chars().map(fold))
+            let seen = name.chars().take_while(|c| *c != '\0').map(fold);
+            seen.eq(known.chars().map(fold))
         };
-        match names.iter().find(|(known, _)| folded(known)) {
+        match names.list.iter().find(|(known, _)| folded(known)) {
             Some((field, _)) => Err(BodyError::Lookalike { field, offset }),
             None => Ok(None),
         }
@@ -127,4 +159,47 @@ pub(super) fn whole_number(text: &str) -> Option<u64> {
 /// A target's name: not empty, nothing that one reader shows and another cuts at.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A known name, with some of its characters written as others that are read like them, or not.
+    fn names() -> impl Strategy<Value = String> {
+        let known: Vec<&str> = [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM]
+            .into_iter()
+            .flat_map(|names| names.list.iter().map(|(name, _)| *name))
+            .collect();
+        let tail = prop_oneof![4 => Just(String::new()), 1 => "\0?[a-z]{0,3}"];
+        let odd = proptest::collection::vec(0..12_u8, 30);
+        (proptest::sample::select(known), odd, tail).prop_map(|(name, odd, tail)| {
+            let written = |(character, odd)| match (character, odd) {
+                ('s', 0) => 'ſ',
+                ('k', 0 | 1) => '\u{212a}',
+                (other, 1) => other.to_ascii_uppercase(),
+                (_, 2) => 'x',
+                (other, _) => other,
+            };
+            name.chars().zip(odd).map(written).chain(tail.chars()).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn names_that_some_server_takes_for_a_known_one_are_refused(name in names()) {
+            let seen: String = name.split('\0').next().unwrap_or_default().chars().map(fold).collect();
+            for names in [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM] {
+                let alike = names.list.iter().find(|(known, _)| known.to_ascii_lowercase() == seen);
+                let expected = match alike {
+                    Some((known, field)) if *known == name => Ok(Some(*field)),
+                    Some((known, _)) => Err(BodyError::Lookalike { field: known, offset: 7 }),
+                    None => Ok(None),
+                };
+                prop_assert_eq!(Field::find(names, &name, 7), expected);
+            }
+        }
+    }
 }

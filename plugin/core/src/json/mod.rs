@@ -6,3 +6,5 @@
 pub mod lexer;
 
 pub mod node;
+
+pub(crate) mod step;

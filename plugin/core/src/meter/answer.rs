@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use super::dialect::{Details, Family, Figure, Figures, outputs};
+use super::dialect::{Details, Family, Figure, Figures, Outputs};
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::gateway::Api;
 use crate::json::lexer::{Container, Scalar, Text, Visitor};
@@ -28,7 +28,7 @@ enum Member {
 pub(super) struct Answer {
     api: Api,
     family: Family,
-    outputs: &'static [&'static str],
+    outputs: Outputs,
     figures: Figures,
     output_pieces: u64,
     output_bytes: u64,
@@ -53,7 +53,7 @@ impl Answer {
         Self {
             api,
             family: Family::of(api),
-            outputs: outputs(api, false),
+            outputs: Outputs::of(api, false),
             figures: Figures::default(),
             output_pieces: 0,
             output_bytes: 0,
@@ -76,12 +76,12 @@ impl Answer {
 
     /// It comes as a stream of events.
     pub(super) fn streams(&mut self) {
-        self.outputs = outputs(self.api, true);
+        self.outputs = Outputs::of(self.api, true);
     }
 
     /// Whether the strings of this member are output.
     pub(super) fn is_output(&self, name: &[u8]) -> bool {
-        self.outputs.iter().any(|known| known.as_bytes() == name)
+        self.outputs.are_in(name)
     }
 
     /// Another document begins.

@@ -92,16 +92,42 @@ impl Family {
     }
 }
 
-/// Members whose strings are output; in a stream only those that say nothing twice.
-pub(super) fn outputs(api: Api, streamed: bool) -> &'static [&'static str] {
-    match (api, streamed) {
-        (Api::OpenAiResponses | Api::OpenAiAudio, true) => &["delta"],
-        (Api::OpenAiResponses, false) => &["text", "arguments", "refusal"],
-        (Api::OpenAiEmbeddings | Api::OpenAiImages | Api::Models | Api::Plain, _) => &[],
-        (Api::AnthropicMessages, _) => &["text", "thinking", "partial_json"],
-        (Api::GeminiGenerate, _) => &["text"],
-        (Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiAudio, _) => {
-            &["content", "text", "reasoning_content", "reasoning", "arguments", "refusal"]
+/// Which members' strings are output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outputs {
+    None,
+    Delta,
+    Responses,
+    Anthropic,
+    Gemini,
+    Chat,
+}
+
+impl Outputs {
+    /// Those of an API; in a stream only those that say nothing twice.
+    pub(super) fn of(api: Api, streamed: bool) -> Self {
+        match (api, streamed) {
+            (Api::OpenAiResponses | Api::OpenAiAudio, true) => Self::Delta,
+            (Api::OpenAiResponses, false) => Self::Responses,
+            (Api::OpenAiEmbeddings | Api::OpenAiImages | Api::Models | Api::Plain, _) => Self::None,
+            (Api::AnthropicMessages, _) => Self::Anthropic,
+            (Api::GeminiGenerate, _) => Self::Gemini,
+            (Api::OpenAiChat | Api::OpenAiCompletions | Api::OpenAiAudio, _) => Self::Chat,
+        }
+    }
+
+    /// Whether the strings of this member are among them.
+    pub(super) fn are_in(self, name: &[u8]) -> bool {
+        match self {
+            Self::None => false,
+            Self::Delta => name == b"delta",
+            Self::Responses => matches!(name, b"text" | b"arguments" | b"refusal"),
+            Self::Anthropic => matches!(name, b"text" | b"thinking" | b"partial_json"),
+            Self::Gemini => name == b"text",
+            Self::Chat => matches!(
+                name,
+                b"content" | b"text" | b"reasoning_content" | b"reasoning" | b"arguments" | b"refusal"
+            ),
         }
     }
 }

@@ -6,6 +6,7 @@
 use super::MAX_DEPTH;
 use super::answer::Answer;
 use super::dialect::Family;
+use super::marks::Marks;
 use crate::json::lexer::Lexer;
 
 /// What ends a stream of OpenAI's chat completions.
@@ -61,8 +62,7 @@ impl Events {
             }
             if self.state == State::Field(0)
                 && self.length == 0
-                && let Some((data, read)) = whole_event(rest)
-                && search(data, answer)
+                && let Some(read) = pass_over(rest, answer)
             {
                 rest = after(rest, read);
                 continue;
@@ -155,51 +155,66 @@ fn after(bytes: &[u8], read: usize) -> &[u8] {
     bytes.get(read..).unwrap_or_default()
 }
 
-/// The data of an event of one `data` line that ends within `bytes`, and where it ends.
-fn whole_event(bytes: &[u8]) -> Option<(&[u8], usize)> {
+/// Passes over an event of one `data` line that lies whole in `bytes` and says nothing that takes a parser:
+/// counts its output, and gives its length.
+fn pass_over(bytes: &[u8], answer: &mut Answer) -> Option<usize> {
     let value = bytes.strip_prefix(b"data:")?;
-    let length = memchr::memchr2(b'\r', b'\n', value)?;
-    let (data, rest) = value.split_at_checked(length)?;
-    let blank = match rest {
-        [b'\n', b'\n', ..] => 2,
-        [b'\r', b'\n', b'\r', b'\n', ..] => 4,
-        _ => return None,
-    };
-    Some((data.strip_prefix(b" ").unwrap_or(data), bytes.len() - rest.len() + blank))
+    let data = value.strip_prefix(b" ").unwrap_or(value);
+    let before = bytes.len() - data.len();
+    if let Some(rest) = data.strip_prefix(DONE) {
+        let blank = blank_line(rest)?;
+        answer.saw_last();
+        return Some(before + DONE.len() + blank);
+    }
+    if !is_compact(data) {
+        return None;
+    }
+    let (mut pieces, mut length) = (0, 0);
+    for at in Marks::of(data) {
+        let (read, rest) = data.split_at_checked(at)?;
+        match rest {
+            // All chunks but one have a null, where usage was asked for.
+            [b'u', ..] if rest.starts_with(b"usage") && !rest.starts_with(b"usage\":null") => return None,
+            [b'u', ..] => {}
+            [b'"', text @ ..] => {
+                let read = read.get(..at - 2)?;
+                let (before, name) = read.split_at_checked(memchr::memrchr(b'"', read)?)?;
+                let name = after(name, 1);
+                if before.ends_with(b"\\") {
+                    // Not where the name begins: it holds a quote.
+                } else if name == b"type" {
+                    if answer.family().is_last(text.get(..string_length(text))?) {
+                        return None;
+                    }
+                } else if answer.is_output(name) {
+                    let text = string_length(text) as u64;
+                    pieces += text.min(1);
+                    length += text;
+                }
+            }
+            _ => {
+                let blank = blank_line(rest)?;
+                answer.saw_output(pieces, length);
+                return Some(before + at + blank);
+            }
+        }
+    }
+    None
 }
 
-/// Looks whether an event's data can be passed over, and counts its output if so.
-fn search(data: &[u8], answer: &mut Answer) -> bool {
-    let family = answer.family();
-    if data == DONE {
-        answer.saw_last();
-        return true;
+/// The bytes of the line end and the empty line that end an event.
+fn blank_line(rest: &[u8]) -> Option<usize> {
+    match rest {
+        [b'\n', b'\n', ..] => Some(2),
+        [b'\r', b'\n', b'\r', b'\n', ..] => Some(4),
+        _ => None,
     }
-    if !is_compact(data) || memchr::memmem::find(data, b"\"usage").is_some() {
-        return false;
-    }
-    let (mut pieces, mut bytes) = (0, 0);
-    for at in memchr::memmem::find_iter(data, b"\":\"") {
-        let name = data.get(..at).unwrap_or_default();
-        let name = after(name, memchr::memrchr(b'"', name).map_or(0, |quote| quote + 1));
-        let text = after(data, at + 3);
-        let length = string_length(text);
-        if name == b"type" && text.get(..length).is_some_and(|kind| family.is_last(kind)) {
-            return false;
-        }
-        if length > 0 && answer.is_output(name) {
-            pieces += 1;
-            bytes += length as u64;
-        }
-    }
-    answer.saw_output(pieces, bytes);
-    true
 }
 
 /// JSON without a space between a name and its value, as its first member shows.
 fn is_compact(data: &[u8]) -> bool {
     let colon = memchr::memchr(b':', data).unwrap_or(data.len());
-    data.first() == Some(&b'{') && !matches!(data.get(colon + 1), None | Some(b' ' | b'\t'))
+    data.starts_with(b"{\"") && !matches!(data.get(colon + 1), None | Some(b' ' | b'\t'))
 }
 
 /// Bytes before the quote that ends a string.

@@ -7,6 +7,7 @@
 mod answer;
 mod dialect;
 mod events;
+mod marks;
 mod strip;
 
 use answer::Answer;
@@ -19,6 +20,9 @@ use crate::json::lexer::Lexer;
 
 /// The deepest nesting that is followed in an answer.
 const MAX_DEPTH: usize = 512;
+
+/// What the names of types end in that are JSON (RFC 6839).
+const JSON_SUFFIX: &str = "+json";
 
 /// Bytes of text for a token, as providers write it on average.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -87,12 +91,17 @@ impl Meter {
     /// A meter for an answer of this API, with this `content-type`.
     #[must_use]
     pub fn new(api: Api, content_type: Option<&str>) -> Self {
-        let essence = content_type.map(|value| value.split(';').next().unwrap_or(value).trim());
-        let body = match essence.map(str::to_ascii_lowercase).as_deref() {
-            None | Some("") => Body::Unknown,
-            Some("text/event-stream") => Body::events(),
-            Some(essence) if essence == "application/json" || essence.ends_with("+json") => Body::json(),
-            Some(_) => Body::Opaque,
+        let essence = content_type.map_or("", |value| value.split(';').next().unwrap_or(value).trim());
+        let is = |name: &str| essence.eq_ignore_ascii_case(name);
+        let suffix = essence.len().checked_sub(JSON_SUFFIX.len()).and_then(|at| essence.get(at..));
+        let body = if essence.is_empty() {
+            Body::Unknown
+        } else if is("text/event-stream") {
+            Body::events()
+        } else if is("application/json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case(JSON_SUFFIX)) {
+            Body::json()
+        } else {
+            Body::Opaque
         };
         let mut meter = Self { body: Body::Unknown, answer: Answer::new(api) };
         meter.begin(body);

@@ -52,8 +52,16 @@ impl UsageStrip {
     /// What of the stream's next bytes goes on to the client now.
     pub fn push<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let between = self.held.is_empty() && !self.passing && !self.in_line && !self.after_cr;
-        if between && bytes.ends_with(b"\n\n") && memchr::memmem::find(bytes, b"\"usage").is_none() {
-            return Cow::Borrowed(bytes);
+        if between && bytes.ends_with(b"\n\n") {
+            let Some(at) = memchr::memmem::find(bytes, b"\"usage") else {
+                return Cow::Borrowed(bytes);
+            };
+            if bytes.len() <= MAX_HELD
+                && let Some(null) = plain_null(bytes, at)
+            {
+                self.dropped = false;
+                return Cow::Owned(without(bytes, &null).concat());
+            }
         }
         let mut out = Vec::with_capacity(self.held.len() + bytes.len());
         let mut rest = bytes;
@@ -110,13 +118,17 @@ impl UsageStrip {
             Verdict::Goes => {}
             Verdict::Stays => out.extend_from_slice(&self.held),
             Verdict::Without(range) => {
-                out.extend_from_slice(self.held.get(..range.start).unwrap_or_default());
-                out.extend_from_slice(self.held.get(range.end..).unwrap_or_default());
+                without(&self.held, &range).iter().for_each(|part| out.extend_from_slice(part));
             }
         }
         self.held.clear();
         self.passing = false;
     }
+}
+
+/// What is before these bytes, and what is behind them.
+fn without<'a>(event: &'a [u8], range: &Range<usize>) -> [&'a [u8]; 2] {
+    [event.get(..range.start).unwrap_or_default(), event.get(range.end..).unwrap_or_default()]
 }
 
 /// What becomes of an event.
@@ -130,9 +142,35 @@ enum Verdict {
 }
 
 fn judge(event: &[u8]) -> Verdict {
-    if memchr::memmem::find(event, b"\"usage").is_none() {
+    let Some(at) = memchr::memmem::find(event, b"\"usage") else {
         return Verdict::Stays;
+    };
+    match plain_null(event, at) {
+        Some(null) => Verdict::Without(null),
+        None => judge_parsed(event),
     }
+}
+
+/// The null that nearly all events have, with the comma before it, as far as it can be told without a
+/// parser: the event is one line of compact JSON, and `at` is the only place where it speaks of usage.
+/// Nothing but the document closes behind it, so that it is a member of that. (What is no JSON is none
+/// without it either.)
+fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
+    let (before, rest) = event.split_at_checked(at)?;
+    let rest = rest.strip_prefix(b"\"usage\":null")?;
+    let line = memchr::memchr2(b'\r', b'\n', rest)?;
+    let (members, line_ends) = rest.split_at_checked(line)?;
+    let others = members.strip_suffix(b"}")?;
+    let value = before.strip_prefix(b"data:")?;
+    let plain = matches!(value, [.., last, b','] if !last.is_ascii_whitespace())
+        && memchr::memchr2(b'\r', b'\n', value).is_none()
+        && line_ends.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
+        && !others.iter().any(|byte| matches!(byte, b'{' | b'}' | b'[' | b']'))
+        && memchr::memmem::find(others, b"\"usage").is_none();
+    plain.then(|| at - 1..event.len() - rest.len())
+}
+
+fn judge_parsed(event: &[u8]) -> Verdict {
     let (mut lexer, mut chunk) = (Lexer::new(MAX_DEPTH), Chunk::default());
     let (mut start, mut data_at, mut data_lines) = (0, 0, 0);
     for line in event.split(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -243,5 +281,62 @@ impl Visitor for Chunk {
             self.before = self.reached;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Members of a chunk, some of which look like the null or hold one.
+    const MEMBERS: [&str; 15] = [
+        r#""id":"c""#,
+        r#""choices":[{"index":0,"delta":{"content":"a"}}]"#,
+        r#""choices":[]"#,
+        r#""usage":null"#,
+        r#""usage":null"#,
+        r#""usage": null"#,
+        r#""usage":{"prompt_tokens":1}"#,
+        r#""x":{"n":1,"usage":null}"#,
+        r#""x":{"n":1,"usage":null,"m":2}"#,
+        r#""x":[{"n":1,"usage":null},2]"#,
+        r#""x":"}""#,
+        r#""x":",\"usage\":null""#,
+        r#""x\"usage":null"#,
+        r#""usagex":null"#,
+        r#""obfuscation":"a\\""#,
+    ];
+
+    fn at_usage(event: &[u8]) -> Option<Range<usize>> {
+        plain_null(event, memchr::memmem::find(event, b"\"usage")?)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+        #[test]
+        fn what_is_told_without_a_parser_is_what_a_parser_tells(
+            members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 0..5),
+            comma in proptest::sample::select(&[",", ",", ", ", " ,"][..]),
+            around in proptest::sample::select(&[("{", "}"), ("[{", "}]"), ("{\"y\":{", "}}")][..]),
+            line in proptest::sample::select(&["data: ", "data:", "event: x\ndata: ", "data: {\ndata:"][..]),
+            end in proptest::sample::select(&["\n\n", "\r\n\r\n", "\r\r", " \n\n"][..]),
+        ) {
+            let event = [line, around.0, &members.join(comma), around.1, end].concat();
+            if let Some(null) = at_usage(event.as_bytes()) {
+                prop_assert_eq!(judge_parsed(event.as_bytes()), Verdict::Without(null), "{}", event);
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_as_openai_writes_them_need_no_parser() {
+        for event in [
+            "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n",
+            "data: {\"choices\":[{\"delta\":{}}],\"usage\":null,\"obfuscation\":\"x7Gq\"}\r\n\r\n",
+        ] {
+            assert!(at_usage(event.as_bytes()).is_some(), "{event}");
+        }
     }
 }

@@ -68,20 +68,26 @@ enum Fault<S> {
 
 const AFTER_ERROR: &str = "nothing more: an error was reported before";
 
-/// What is left of the piece being read.
-struct Piece<'a> {
+/// What is left of the piece being read, and who is told of it. They are one argument: what stands on the
+/// stack between two functions costs a stall there in wasmtime.
+struct Piece<'a, V> {
     rest: &'a [u8],
     /// Bytes of the document up to the end of this piece.
     end: u64,
+    visitor: &'a mut V,
 }
 
-impl Piece<'_> {
+impl<V: Visitor> Piece<'_, V> {
     fn offset(&self) -> u64 {
         self.end - self.rest.len() as u64
     }
 
     fn skip(&mut self, bytes: usize) {
         self.rest = self.rest.get(bytes..).unwrap_or_default();
+    }
+
+    fn reached(&mut self) {
+        self.visitor.reached(self.offset());
     }
 }
 
@@ -101,6 +107,23 @@ enum Word {
 }
 
 impl Word {
+    fn begin(byte: u8) -> Option<Self> {
+        match byte {
+            b't' => Some(Self::True),
+            b'f' => Some(Self::False),
+            b'n' => Some(Self::Null),
+            _ => None,
+        }
+    }
+
+    fn text(self) -> &'static [u8] {
+        match self {
+            Self::True => b"true",
+            Self::False => b"false",
+            Self::Null => b"null",
+        }
+    }
+
     fn scalar(self) -> Scalar<'static> {
         match self {
             Self::True => Scalar::Bool(true),
@@ -139,8 +162,8 @@ enum State {
     PairU(Role),
     /// The rest of a number.
     Number(Number),
-    /// The rest of a word.
-    Word { rest: &'static [u8], word: Word },
+    /// The rest of a word, of which so much was read.
+    Word { word: Word, read: u8 },
     /// Nothing: there was an error.
     Failed,
 }
@@ -155,6 +178,8 @@ pub struct Lexer {
     /// One bit for each open container, set for an object.
     objects: [u64; WORDS],
     depth: usize,
+    /// The innermost container is an object.
+    in_object: bool,
     max_depth: usize,
     offset: u64,
     kept: Kept,
@@ -175,6 +200,7 @@ impl Lexer {
             state: State::Value,
             objects: [0; WORDS],
             depth: 0,
+            in_object: false,
             max_depth: max_depth.min(MAX_DEPTH),
             offset: 0,
             kept: Kept::default(),
@@ -189,6 +215,7 @@ impl Lexer {
     pub fn restart(&mut self) {
         self.state = State::Value;
         self.depth = 0;
+        self.in_object = false;
         self.offset = 0;
         self.partial_len = 0;
         self.high = 0;
@@ -206,8 +233,8 @@ impl Lexer {
     /// As soon as the document cannot be JSON any more, or the visitor stops. After an error every
     /// further call fails.
     pub fn push<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> Result<(), Error<V::Stop>> {
-        let mut piece = Piece { rest: bytes, end: self.offset + bytes.len() as u64 };
-        let result = self.run(&mut piece, visitor);
+        let mut piece = Piece { rest: bytes, end: self.offset + bytes.len() as u64, visitor };
+        let result = self.run(&mut piece);
         self.offset = piece.offset();
         result.map_err(|fault| self.fail(fault))
     }
@@ -242,159 +269,128 @@ impl Lexer {
         }
     }
 
-    fn run<V: Visitor>(&mut self, piece: &mut Piece<'_>, visitor: &mut V) -> Result<(), Fault<V::Stop>> {
-        loop {
+    fn run<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+        while !piece.rest.is_empty() {
             match self.state {
-                State::String(role) => self.string(role, piece, visitor)?,
-                State::Number(number) => self.number(number, piece, visitor)?,
+                State::String(role) => self.string(role, piece)?,
+                State::Number(number) => self.number(number, piece)?,
                 State::Escape(role) => self.escape(role, piece)?,
                 State::Hex { role, left } => self.hex(role, left, piece)?,
                 State::Pair(_) | State::PairU(_) => self.pair(piece)?,
-                State::Word { rest, word } => self.word(rest, word, piece, visitor)?,
-                _ => {
-                    while let [b' ' | b'\n' | b'\r' | b'\t', rest @ ..] = piece.rest {
-                        piece.rest = rest;
-                    }
-                    if let Some(&byte) = piece.rest.first() {
-                        self.structure(byte, piece, visitor)?;
-                    }
-                }
-            }
-            if piece.rest.is_empty() {
-                return Ok(());
+                State::Word { word, read } => self.word(word, read, piece)?,
+                _ => self.structure(piece)?,
             }
         }
-    }
-
-    /// Between the texts, at a byte that is no white space.
-    fn structure<V: Visitor>(
-        &mut self,
-        byte: u8,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
-    ) -> Result<(), Fault<V::Stop>> {
-        match (self.state, byte) {
-            (State::FirstName | State::Name, b'"') => {
-                piece.skip(1);
-                self.kept.start(visitor.name_bytes(self.depth));
-                self.state = State::String(Role::Name);
-                self.short_string(Role::Name, piece, visitor)
-            }
-            (State::Colon, b':') => {
-                piece.skip(1);
-                self.state = State::Value;
-                Ok(())
-            }
-            (State::After, b',') => {
-                piece.skip(1);
-                self.state = if self.in_object() { State::Name } else { State::Value };
-                Ok(())
-            }
-            (State::After | State::FirstName, b'}') if self.in_object() => {
-                self.close(Container::Object, piece, visitor)
-            }
-            (State::After | State::First, b']') if !self.in_object() => {
-                self.close(Container::Array, piece, visitor)
-            }
-            (State::Value | State::First, _) => self.value(byte, piece, visitor),
-            (state, _) => Err(Fault::Syntax(match state {
-                State::FirstName => "a member's name or `}`",
-                State::Name => "a member's name",
-                State::Colon => "`:`",
-                State::After if self.in_object() => "`,` or `}`",
-                State::After => "`,` or `]`",
-                State::Failed => AFTER_ERROR,
-                _ => "nothing after the document's end",
-            })),
-        }
-    }
-
-    fn value<V: Visitor>(
-        &mut self,
-        byte: u8,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
-    ) -> Result<(), Fault<V::Stop>> {
-        let (rest, word): (&'static [u8], _) = match byte {
-            b'"' => {
-                piece.skip(1);
-                self.kept.start(visitor.scalar_bytes(self.depth));
-                self.state = State::String(Role::Value);
-                return self.short_string(Role::Value, piece, visitor);
-            }
-            b'{' => return self.open(Container::Object, piece, visitor),
-            b'[' => return self.open(Container::Array, piece, visitor),
-            b't' => (b"rue", Word::True),
-            b'f' => (b"alse", Word::False),
-            b'n' => (b"ull", Word::Null),
-            _ => {
-                let Some(number) = Number::begin(byte) else {
-                    let what = match self.state {
-                        State::First => "a JSON value or `]`",
-                        _ => "a JSON value",
-                    };
-                    return Err(Fault::Syntax(what));
-                };
-                // The first byte is read here, and only looked at again to be kept.
-                self.kept.start(visitor.scalar_bytes(self.depth));
-                if let Some(first) = piece.rest.get(..1).and_then(|b| core::str::from_utf8(b).ok()) {
-                    self.kept.push(first);
-                }
-                piece.skip(1);
-                self.state = State::Number(number);
-                return Ok(());
-            }
-        };
-        piece.skip(1);
-        self.state = State::Word { rest, word };
         Ok(())
     }
 
-    fn in_object(&self) -> bool {
-        let Some(top) = self.depth.checked_sub(1) else {
+    /// Between the texts, and over those that lie whole in the piece.
+    fn structure<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+        let mut whole = true;
+        while whole && let Some(&byte) = piece.rest.first() {
+            if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
+                piece.skip(1);
+                continue;
+            }
+            match self.state {
+                State::After if byte == b',' => {
+                    piece.skip(1);
+                    self.state = if self.in_object { State::Name } else { State::Value };
+                }
+                State::After if byte == self.closing() => self.close(piece)?,
+                State::Name | State::FirstName if byte == b'"' => {
+                    piece.skip(1);
+                    whole = self.string_from_start(Role::Name, piece)?;
+                    if whole && let [b':', rest @ ..] = piece.rest {
+                        piece.rest = rest;
+                        self.state = State::Value;
+                    }
+                }
+                State::FirstName | State::First if byte == self.closing() => self.close(piece)?,
+                State::Value | State::First => whole = self.value(byte, piece)?,
+                State::Colon if byte == b':' => {
+                    piece.skip(1);
+                    self.state = State::Value;
+                }
+                state => {
+                    return Err(Fault::Syntax(match state {
+                        State::FirstName => "a member's name or `}`",
+                        State::Name => "a member's name",
+                        State::Colon => "`:`",
+                        State::After if self.in_object => "`,` or `}`",
+                        State::After => "`,` or `]`",
+                        State::Failed => AFTER_ERROR,
+                        _ => "nothing after the document's end",
+                    }));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What ends the innermost container.
+    fn closing(&self) -> u8 {
+        if self.in_object { b'}' } else { b']' }
+    }
+
+    /// A value's start, and the whole of it, unless it is a container or goes on in the next piece.
+    fn value<V: Visitor>(&mut self, byte: u8, piece: &mut Piece<'_, V>) -> Result<bool, Fault<V::Stop>> {
+        match byte {
+            b'"' => {
+                piece.skip(1);
+                return self.string_from_start(Role::Value, piece);
+            }
+            b'{' => self.open(Container::Object, piece)?,
+            b'[' => self.open(Container::Array, piece)?,
+            _ => {
+                if let Some(word) = Word::begin(byte) {
+                    self.state = State::Word { word, read: 0 };
+                    self.word(word, 0, piece)?;
+                } else if let Some(number) = Number::begin(byte) {
+                    return self.number_from_start(number, piece);
+                } else {
+                    return Err(Fault::Syntax(match self.state {
+                        State::First => "a JSON value or `]`",
+                        _ => "a JSON value",
+                    }));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn is_object(&self, depth: usize) -> bool {
+        let Some(top) = depth.checked_sub(1) else {
             return false;
         };
         self.objects.get(top / 64).is_some_and(|word| word >> (top % 64) & 1 == 1)
     }
 
-    fn open<V: Visitor>(
-        &mut self,
-        kind: Container,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
-    ) -> Result<(), Fault<V::Stop>> {
+    fn open<V: Visitor>(&mut self, kind: Container, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
         let depth = self.depth;
         if depth >= self.max_depth {
             return Err(Fault::TooDeep);
         }
         piece.skip(1);
+        self.in_object = kind == Container::Object;
         if let Some(word) = self.objects.get_mut(depth / 64) {
             let bit = 1 << (depth % 64);
-            match kind {
-                Container::Object => *word |= bit,
-                Container::Array => *word &= !bit,
-            }
+            if self.in_object { *word |= bit } else { *word &= !bit }
         }
         self.depth = depth + 1;
-        self.state = match kind {
-            Container::Object => State::FirstName,
-            Container::Array => State::First,
-        };
-        visitor.reached(piece.offset());
-        visitor.begin(depth, kind).map_err(Fault::Stop)
+        self.state = if self.in_object { State::FirstName } else { State::First };
+        piece.reached();
+        piece.visitor.begin(depth, kind).map_err(Fault::Stop)
     }
 
-    fn close<V: Visitor>(
-        &mut self,
-        kind: Container,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
-    ) -> Result<(), Fault<V::Stop>> {
+    fn close<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+        let kind = if self.in_object { Container::Object } else { Container::Array };
         piece.skip(1);
         self.depth = self.depth.saturating_sub(1);
+        self.in_object = self.is_object(self.depth);
         self.state = self.after_value();
-        visitor.reached(piece.offset());
-        visitor.end(self.depth, kind).map_err(Fault::Stop)
+        piece.reached();
+        piece.visitor.end(self.depth, kind).map_err(Fault::Stop)
     }
 
     fn after_value(&self) -> State {
@@ -403,24 +399,20 @@ impl Lexer {
 
     fn word<V: Visitor>(
         &mut self,
-        expected: &'static [u8],
         word: Word,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
+        read: u8,
+        piece: &mut Piece<'_, V>,
     ) -> Result<(), Fault<V::Stop>> {
-        let ([first, others @ ..], [byte, rest @ ..]) = (expected, piece.rest) else {
-            return Ok(());
-        };
-        if first != byte {
-            return Err(Fault::Syntax("`true`, `false` or `null`"));
+        let expected = word.text().get(usize::from(read)..).unwrap_or_default();
+        if let Some(rest) = piece.rest.strip_prefix(expected) {
+            piece.rest = rest;
+            self.state = self.after_value();
+            piece.reached();
+            return piece.visitor.scalar(self.depth, word.scalar()).map_err(Fault::Stop);
         }
-        piece.rest = rest;
-        if !others.is_empty() {
-            self.state = State::Word { rest: others, word };
-            return Ok(());
-        }
-        self.state = self.after_value();
-        visitor.reached(piece.offset());
-        visitor.scalar(self.depth, word.scalar()).map_err(Fault::Stop)
+        let read_now = expected.iter().zip(piece.rest).take_while(|(one, other)| one == other).count();
+        piece.skip(read_now);
+        self.state = State::Word { word, read: read + read_now as u8 };
+        if piece.rest.is_empty() { Ok(()) } else { Err(Fault::Syntax("`true`, `false` or `null`")) }
     }
 }

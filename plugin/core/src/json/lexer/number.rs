@@ -1,6 +1,7 @@
 //! The grammar of a number (RFC 8259, 6), byte for byte.
 
-use super::visitor::{Scalar, Visitor};
+use super::kept::prefix;
+use super::visitor::{Scalar, Text, Visitor};
 use super::{Fault, Lexer, Piece, State};
 
 /// How far into a number the text is.
@@ -41,6 +42,17 @@ impl Number {
         })
     }
 
+    /// The state after these bytes, and how many of them are part of the number.
+    fn over(mut self, bytes: &[u8]) -> (Self, usize) {
+        for (read, &byte) in bytes.iter().enumerate() {
+            let Some(next) = self.next(byte) else {
+                return (self, read);
+            };
+            self = next;
+        }
+        (self, bytes.len())
+    }
+
     /// Whether the number may end here.
     pub(super) fn is_whole(self) -> bool {
         matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::Power)
@@ -48,30 +60,59 @@ impl Number {
 }
 
 impl Lexer {
+    /// A number from its start; whether it ends in this piece. One that does is not copied.
+    pub(super) fn number_from_start<V: Visitor>(
+        &mut self,
+        begun: Number,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<bool, Fault<V::Stop>> {
+        let bound = piece.visitor.scalar_bytes(self.depth);
+        let (number, others) = begun.over(piece.rest.get(1..).unwrap_or_default());
+        let (digits, rest) = piece.rest.split_at_checked(1 + others).unwrap_or_default();
+        piece.rest = rest;
+        let digits = if bound == 0 { None } else { core::str::from_utf8(digits).ok() };
+        if rest.is_empty() {
+            self.kept.start(bound);
+            self.kept.push(digits.unwrap_or("-"));
+            self.state = State::Number(number);
+            return Ok(false);
+        }
+        let text = digits.map_or(Text { text: "", whole: false }, |digits| prefix(digits, bound));
+        self.number_ends(number, text, piece)?;
+        Ok(true)
+    }
+
+    /// The rest of a number.
     pub(super) fn number<V: Visitor>(
         &mut self,
-        mut number: Number,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
+        begun: Number,
+        piece: &mut Piece<'_, V>,
     ) -> Result<(), Fault<V::Stop>> {
-        let mut length = 0;
-        for &byte in piece.rest {
-            let Some(next) = number.next(byte) else { break };
-            number = next;
-            length += 1;
-        }
+        let (number, length) = begun.over(piece.rest);
         let (digits, rest) = piece.rest.split_at_checked(length).unwrap_or_default();
         self.kept.push(core::str::from_utf8(digits).unwrap_or_default());
-        self.state = State::Number(number);
         piece.rest = rest;
         if rest.is_empty() {
+            self.state = State::Number(number);
             return Ok(());
         }
+        let kept = core::mem::take(&mut self.kept);
+        let result = self.number_ends(number, kept.text(), piece);
+        self.kept = kept;
+        result
+    }
+
+    fn number_ends<V: Visitor>(
+        &mut self,
+        number: Number,
+        text: Text<'_>,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<(), Fault<V::Stop>> {
         if !number.is_whole() {
             return Err(Fault::Syntax("a digit"));
         }
         self.state = self.after_value();
-        visitor.reached(piece.offset());
-        visitor.scalar(self.depth, Scalar::Number(self.kept.text())).map_err(Fault::Stop)
+        piece.reached();
+        piece.visitor.scalar(self.depth, Scalar::Number(text)).map_err(Fault::Stop)
     }
 }

@@ -1,7 +1,6 @@
-//! The plain stretches of a string, sixteen bytes a step.
+//! The plain stretches of a string.
 
-/// Bytes in a step.
-const STEP: usize = 16;
+use crate::json::step::{STEP, Step};
 
 /// The start of `bytes` that stands for itself in a JSON string (RFC 8259, 7): everything before the
 /// first quote, backslash or control character. Whether the encoding is UTF-8 is for the caller to
@@ -15,93 +14,113 @@ pub(super) struct Plain<'a> {
     pub(super) ascii: bool,
 }
 
+impl<'a> Plain<'a> {
+    #[inline]
+    fn new(bytes: &'a [u8], length: usize, ascii: bool) -> Self {
+        let (run, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+        Self { run, rest, ascii }
+    }
+
+    /// The stretch as text, if it is UTF-8.
+    #[inline]
+    pub(super) fn text(&self) -> Option<&'a str> {
+        if self.ascii {
+            // SAFETY: no byte is above 127, and such bytes are UTF-8.
+            return Some(unsafe { core::str::from_utf8_unchecked(self.run) });
+        }
+        core::str::from_utf8(self.run).ok()
+    }
+}
+
 /// Splits off the plain start of `bytes`.
+#[inline(always)]
 pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
-    let mut length = 0;
-    let mut high = false;
-    let (steps, tail) = bytes.as_chunks::<STEP>();
-    let mut stopped = false;
-    for step in steps {
-        let marks = Marks::of(step);
-        if marks.special != 0 {
-            let before = marks.special.trailing_zeros();
-            high |= marks.high & !(u32::MAX << before) != 0;
-            length += before as usize;
-            stopped = true;
+    let (mut rest, mut high) = (bytes, 0);
+    let mut first = true;
+    while let Some((step, others)) = rest.split_first_chunk() {
+        let step = Step::of(step);
+        let special = specials(step).high_bits();
+        if special != 0 {
+            let before = special.trailing_zeros();
+            high |= step.high_bits() & !(u32::MAX << before);
+            return Plain::new(bytes, bytes.len() - rest.len() + before as usize, high == 0);
+        }
+        high |= step.high_bits();
+        rest = others;
+        // What does not end in its first step is likely to be a text.
+        if core::mem::take(&mut first) {
+            let (others, among_them) = blocks(rest);
+            high |= among_them;
+            rest = others;
+        }
+    }
+    let length = rest.iter().position(|byte| is_special(*byte)).unwrap_or(rest.len());
+    let ascii = high == 0 && rest.iter().take(length).all(u8::is_ascii);
+    Plain::new(bytes, bytes.len() - rest.len() + length, ascii)
+}
+
+/// Passes over blocks of four steps without anything special: what is left, and whether (not 0) a byte was
+/// above 127.
+#[inline(never)]
+fn blocks(bytes: &[u8]) -> (&[u8], u32) {
+    let (mut rest, mut high) = (bytes, Step::of(&[0; STEP]));
+    while let Some((block, others)) = rest.split_first_chunk::<{ 4 * STEP }>() {
+        let (steps, _) = block.as_chunks();
+        let [one, two, three, four] = steps else { break };
+        let [one, two, three, four] = [one, two, three, four].map(Step::of);
+        let special = specials(one).or(specials(two)).or(specials(three).or(specials(four)));
+        if special.high_bits() != 0 {
             break;
         }
-        high |= marks.high != 0;
-        length += STEP;
+        high = high.or(one.or(two).or(three.or(four)));
+        rest = others;
     }
-    if !stopped {
-        for &byte in tail {
-            if is_special(byte) {
-                break;
-            }
-            high |= byte >= 0x80;
-            length += 1;
+    (rest, high.high_bits())
+}
+
+#[inline]
+fn specials(step: Step) -> Step {
+    step.is_quote_or_control().or(step.is(b'\\'))
+}
+
+/// What is left of a string once everything was passed over that is right: a quote is first, or what only a
+/// reader of single bytes can judge, be it because the piece ends there.
+pub(super) fn skip(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    loop {
+        let plain = split(rest);
+        // A character may go on in the next piece.
+        if !plain.ascii && plain.text().is_none() {
+            return rest;
         }
+        rest = match escape(plain.rest) {
+            Some(length) => plain.rest.get(length..).unwrap_or_default(),
+            None => return plain.rest,
+        };
     }
-    let (run, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
-    Plain { run, rest, ascii: !high }
+}
+
+/// The length of the escape that `bytes` begin with, if it is whole and right.
+fn escape(bytes: &[u8]) -> Option<usize> {
+    match bytes {
+        [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
+        [b'\\', b'u', digits @ ..] => match (unit(digits)?, digits.get(4..)?) {
+            (0xd800..=0xdbff, [b'\\', b'u', low @ ..]) => matches!(unit(low)?, 0xdc00..=0xdfff).then_some(12),
+            (0xd800..=0xdfff, _) => None,
+            _ => Some(6),
+        },
+        _ => None,
+    }
+}
+
+/// The value of four hexadecimal digits.
+fn unit(digits: &[u8]) -> Option<u32> {
+    let digits: &[u8; 4] = digits.first_chunk()?;
+    digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
 }
 
 fn is_special(byte: u8) -> bool {
     byte == b'"' || byte == b'\\' || byte < 0x20
-}
-
-/// One bit for each byte of a step, the first byte's lowest.
-struct Marks {
-    /// Quotes, backslashes and control characters.
-    special: u32,
-    /// Bytes above 127.
-    high: u32,
-}
-
-impl Marks {
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    #[inline]
-    fn of(step: &[u8; STEP]) -> Self {
-        use core::arch::wasm32::{i8x16_bitmask, u8x16_eq, u8x16_lt, u8x16_splat, v128_load, v128_or};
-        // SAFETY: `step` is sixteen readable bytes, and the load asks for no alignment.
-        let bytes = unsafe { v128_load(step.as_ptr().cast()) };
-        let quote = u8x16_eq(bytes, u8x16_splat(b'"'));
-        let backslash = u8x16_eq(bytes, u8x16_splat(b'\\'));
-        let control = u8x16_lt(bytes, u8x16_splat(0x20));
-        let special = v128_or(v128_or(quote, backslash), control);
-        Self { special: u32::from(i8x16_bitmask(special)), high: u32::from(i8x16_bitmask(bytes)) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[inline]
-    fn of(step: &[u8; STEP]) -> Self {
-        use core::arch::x86_64::{
-            _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi8,
-        };
-        // SAFETY: SSE2 is part of every x86_64; `step` is sixteen readable bytes, and this load asks
-        // for no alignment.
-        unsafe {
-            let bytes = _mm_loadu_si128(step.as_ptr().cast());
-            let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"'.cast_signed()));
-            let backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\'.cast_signed()));
-            let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
-            let special = _mm_or_si128(_mm_or_si128(quote, backslash), control);
-            Self {
-                special: _mm_movemask_epi8(special).cast_unsigned(),
-                high: _mm_movemask_epi8(bytes).cast_unsigned(),
-            }
-        }
-    }
-
-    #[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
-    fn of(step: &[u8; STEP]) -> Self {
-        let mut marks = Self { special: 0, high: 0 };
-        for (bit, &byte) in step.iter().enumerate() {
-            marks.special |= u32::from(is_special(byte)) << bit;
-            marks.high |= u32::from(byte >= 0x80) << bit;
-        }
-        marks
-    }
 }
 
 #[cfg(test)]
@@ -111,7 +130,7 @@ mod tests {
     #[test]
     fn a_stretch_ends_before_the_first_special_byte_at_every_distance() {
         for special in [b'"', b'\\', 0, 0x1f] {
-            for before in 0..50 {
+            for before in 0..170 {
                 for after in 0..20 {
                     let mut bytes = vec![b'~'; before];
                     bytes.push(special);
@@ -126,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_high_byte_is_noticed_only_within_the_stretch() {
-        for length in 1..50 {
+        for length in 1..170 {
             for high in 0..length {
                 let mut bytes = vec![b' '; length];
                 bytes[high] = 0x80;

@@ -6,44 +6,49 @@ use super::visitor::{Scalar, Text, Visitor};
 use super::{Fault, Lexer, Piece, Role, State};
 
 impl Lexer {
-    /// A string from its start. One that ends in this piece and holds no escape is not copied.
-    pub(super) fn short_string<V: Visitor>(
+    /// A string from its start; whether it was read to its end.
+    #[inline(always)]
+    pub(super) fn string_from_start<V: Visitor>(
         &mut self,
         role: Role,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
-    ) -> Result<(), Fault<V::Stop>> {
-        let plain = plain::split(piece.rest);
-        let [b'"', rest @ ..] = plain.rest else {
-            return Ok(());
+        piece: &mut Piece<'_, V>,
+    ) -> Result<bool, Fault<V::Stop>> {
+        let bound = match role {
+            Role::Name => piece.visitor.name_bytes(self.depth),
+            Role::Value => piece.visitor.scalar_bytes(self.depth),
         };
-        let text = if self.kept.bound == 0 && plain.ascii {
-            Text { text: "", whole: plain.run.is_empty() }
+        let start = piece.rest;
+        let read = if bound == 0 {
+            piece.rest = plain::skip(start);
+            Some(Text { text: "", whole: piece.rest.len() == start.len() })
         } else {
-            match core::str::from_utf8(plain.run) {
-                Ok(text) => prefix(text, self.kept.bound),
-                // The slow way finds the place.
-                Err(_) => return Ok(()),
-            }
+            let plain = plain::split(start);
+            // One that ends in this piece and holds no escape is not copied.
+            let ends = plain.rest.starts_with(b"\"");
+            let text = if ends { plain.text() } else { None };
+            text.map(|text| {
+                piece.rest = plain.rest;
+                prefix(text, bound)
+            })
         };
-        piece.rest = rest;
-        self.state = match role {
-            Role::Name => State::Colon,
-            Role::Value => self.after_value(),
-        };
-        visitor.reached(piece.offset());
-        match role {
-            Role::Name => visitor.name(self.depth, text),
-            Role::Value => visitor.scalar(self.depth, Scalar::String(text)),
+        if let Some(text) = read
+            && let [b'"', rest @ ..] = piece.rest
+        {
+            piece.rest = rest;
+            self.string_ends(role, text, piece)?;
+            return Ok(true);
         }
-        .map_err(Fault::Stop)
+        self.kept.start(bound);
+        self.kept.cut = piece.rest.len() < start.len();
+        self.state = State::String(role);
+        Ok(false)
     }
 
+    /// The rest of a string, or a part of it.
     pub(super) fn string<V: Visitor>(
         &mut self,
         role: Role,
-        piece: &mut Piece<'_>,
-        visitor: &mut V,
+        piece: &mut Piece<'_, V>,
     ) -> Result<(), Fault<V::Stop>> {
         while self.partial_len > 0 {
             let [byte, rest @ ..] = piece.rest else {
@@ -52,32 +57,24 @@ impl Lexer {
             self.complete(*byte)?;
             piece.rest = rest;
         }
-        let plain = plain::split(piece.rest);
-        if plain.ascii && self.kept.bound == 0 {
-            self.kept.cut |= !plain.run.is_empty();
-        } else {
-            self.keep(plain.run, plain.rest.is_empty()).map_err(|read| {
-                piece.skip(read);
-                Fault::Utf8 { back: 0 }
-            })?;
+        if self.kept.bound == 0 {
+            let rest = plain::skip(piece.rest);
+            self.kept.cut |= rest.len() < piece.rest.len();
+            piece.rest = rest;
         }
+        let plain = plain::split(piece.rest);
+        self.keep(plain.run, plain.rest.is_empty()).map_err(|read| {
+            piece.skip(read);
+            Fault::Utf8 { back: 0 }
+        })?;
         piece.rest = plain.rest;
         match plain.rest {
             [b'"', rest @ ..] => {
                 piece.rest = rest;
-                visitor.reached(piece.offset());
-                let text = self.kept.text();
-                match role {
-                    Role::Name => {
-                        self.state = State::Colon;
-                        visitor.name(self.depth, text)
-                    }
-                    Role::Value => {
-                        self.state = self.after_value();
-                        visitor.scalar(self.depth, Scalar::String(text))
-                    }
-                }
-                .map_err(Fault::Stop)
+                let kept = core::mem::take(&mut self.kept);
+                let result = self.string_ends(role, kept.text(), piece);
+                self.kept = kept;
+                result
             }
             [b'\\', rest @ ..] => {
                 piece.rest = rest;
@@ -87,6 +84,26 @@ impl Lexer {
             [_, ..] => Err(Fault::Syntax("control characters in a string to be escaped")),
             [] => Ok(()),
         }
+    }
+
+    fn string_ends<V: Visitor>(
+        &mut self,
+        role: Role,
+        text: Text<'_>,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<(), Fault<V::Stop>> {
+        piece.reached();
+        match role {
+            Role::Name => {
+                self.state = State::Colon;
+                piece.visitor.name(self.depth, text)
+            }
+            Role::Value => {
+                self.state = self.after_value();
+                piece.visitor.scalar(self.depth, Scalar::String(text))
+            }
+        }
+        .map_err(Fault::Stop)
     }
 
     /// Keeps a stretch of a string; an error is the number of its bytes that are UTF-8.
@@ -130,7 +147,11 @@ impl Lexer {
         }
     }
 
-    pub(super) fn escape<S>(&mut self, role: Role, piece: &mut Piece<'_>) -> Result<(), Fault<S>> {
+    pub(super) fn escape<V: Visitor>(
+        &mut self,
+        role: Role,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<(), Fault<V::Stop>> {
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
         };
@@ -157,7 +178,12 @@ impl Lexer {
         Ok(())
     }
 
-    pub(super) fn hex<S>(&mut self, role: Role, left: u8, piece: &mut Piece<'_>) -> Result<(), Fault<S>> {
+    pub(super) fn hex<V: Visitor>(
+        &mut self,
+        role: Role,
+        left: u8,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<(), Fault<V::Stop>> {
         const LONE: &str = "both halves of a surrogate pair";
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
@@ -198,7 +224,7 @@ impl Lexer {
     }
 
     /// Between the two halves of a surrogate pair.
-    pub(super) fn pair<S>(&mut self, piece: &mut Piece<'_>) -> Result<(), Fault<S>> {
+    pub(super) fn pair<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
         };

@@ -1,0 +1,219 @@
+//! Sixteen bytes compared at once: WebAssembly's vectors in the filter, SSE2 on the machines that test it.
+
+/// Bytes in a step.
+pub(crate) const STEP: usize = 16;
+
+/// Sixteen bytes; after a comparison each is 255 where it held and 0 where it did not.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step(imp::Bytes);
+
+impl Step {
+    /// These bytes.
+    #[inline]
+    pub(crate) fn of(bytes: &[u8; STEP]) -> Self {
+        Self(imp::load(bytes))
+    }
+
+    /// Where a byte is this one.
+    #[inline]
+    pub(crate) fn is(self, byte: u8) -> Self {
+        Self(imp::equal(self.0, byte))
+    }
+
+    /// Where a byte is a quote or a control character, which JSON's strings hold only escaped.
+    #[inline]
+    pub(crate) fn is_quote_or_control(self) -> Self {
+        // With its second bit turned a quote follows upon the control characters; with the highest turned
+        // as well they are the least of the signed numbers, and those are what processors compare.
+        const TURNED: u8 = 0x82;
+        const BEHIND: i8 = ((b'"' ^ TURNED) + 1).cast_signed();
+        Self(imp::less(imp::xor(self.0, TURNED), BEHIND))
+    }
+
+    /// Where either holds.
+    #[inline]
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self(imp::or(self.0, other.0))
+    }
+
+    /// Where both hold.
+    #[inline]
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(imp::and(self.0, other.0))
+    }
+
+    /// The highest bit of each byte, that of the first byte lowest.
+    #[inline]
+    pub(crate) fn high_bits(self) -> u32 {
+        imp::high_bits(self.0)
+    }
+}
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod imp {
+    use core::arch::wasm32::{
+        i8x16_bitmask, i8x16_lt, i8x16_splat, u8x16_eq, u8x16_splat, v128, v128_and, v128_load, v128_or,
+        v128_xor,
+    };
+
+    pub(super) type Bytes = v128;
+
+    #[inline]
+    pub(super) fn load(bytes: &[u8; super::STEP]) -> v128 {
+        // SAFETY: these are sixteen readable bytes, and the load asks for no alignment.
+        unsafe { v128_load(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    pub(super) fn equal(bytes: v128, byte: u8) -> v128 {
+        u8x16_eq(bytes, u8x16_splat(byte))
+    }
+
+    #[inline]
+    pub(super) fn less(bytes: v128, than: i8) -> v128 {
+        i8x16_lt(bytes, i8x16_splat(than))
+    }
+
+    #[inline]
+    pub(super) fn xor(bytes: v128, byte: u8) -> v128 {
+        v128_xor(bytes, u8x16_splat(byte))
+    }
+
+    #[inline]
+    pub(super) fn or(one: v128, other: v128) -> v128 {
+        v128_or(one, other)
+    }
+
+    #[inline]
+    pub(super) fn and(one: v128, other: v128) -> v128 {
+        v128_and(one, other)
+    }
+
+    #[inline]
+    pub(super) fn high_bits(bytes: v128) -> u32 {
+        i8x16_bitmask(bytes).into()
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod imp {
+    use core::arch::x86_64::{
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_cmplt_epi8, _mm_loadu_si128, _mm_movemask_epi8,
+        _mm_or_si128, _mm_set1_epi8, _mm_xor_si128,
+    };
+
+    pub(super) type Bytes = __m128i;
+
+    #[inline]
+    pub(super) fn load(bytes: &[u8; super::STEP]) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64; these are sixteen readable bytes, and the load asks for no
+        // alignment.
+        unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
+    }
+
+    #[inline]
+    pub(super) fn equal(bytes: __m128i, byte: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed())) }
+    }
+
+    #[inline]
+    pub(super) fn less(bytes: __m128i, than: i8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_cmplt_epi8(bytes, _mm_set1_epi8(than)) }
+    }
+
+    #[inline]
+    pub(super) fn xor(bytes: __m128i, byte: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_xor_si128(bytes, _mm_set1_epi8(byte.cast_signed())) }
+    }
+
+    #[inline]
+    pub(super) fn or(one: __m128i, other: __m128i) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_or_si128(one, other) }
+    }
+
+    #[inline]
+    pub(super) fn and(one: __m128i, other: __m128i) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_and_si128(one, other) }
+    }
+
+    #[inline]
+    pub(super) fn high_bits(bytes: __m128i) -> u32 {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_movemask_epi8(bytes).cast_unsigned() }
+    }
+}
+
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
+mod imp {
+    pub(super) type Bytes = [u8; super::STEP];
+
+    pub(super) fn load(bytes: &Bytes) -> Bytes {
+        *bytes
+    }
+
+    fn held(is: bool) -> u8 {
+        if is { u8::MAX } else { 0 }
+    }
+
+    pub(super) fn equal(bytes: Bytes, byte: u8) -> Bytes {
+        bytes.map(|each| held(each == byte))
+    }
+
+    pub(super) fn less(bytes: Bytes, than: i8) -> Bytes {
+        bytes.map(|each| held(each.cast_signed() < than))
+    }
+
+    pub(super) fn xor(bytes: Bytes, byte: u8) -> Bytes {
+        bytes.map(|each| each ^ byte)
+    }
+
+    fn both(mut one: Bytes, other: Bytes, join: impl Fn(u8, u8) -> u8) -> Bytes {
+        one.iter_mut().zip(other).for_each(|(one, other)| *one = join(*one, other));
+        one
+    }
+
+    pub(super) fn or(one: Bytes, other: Bytes) -> Bytes {
+        both(one, other, |one, other| one | other)
+    }
+
+    pub(super) fn and(one: Bytes, other: Bytes) -> Bytes {
+        both(one, other, |one, other| one & other)
+    }
+
+    pub(super) fn high_bits(bytes: Bytes) -> u32 {
+        bytes.iter().rev().fold(0, |bits, byte| bits << 1 | u32::from(byte >> 7))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_is_compared_in_its_place() {
+        for place in 0..STEP {
+            for byte in 0..=u8::MAX {
+                for other in [b'~', byte, byte.wrapping_add(1)] {
+                    let mut bytes = [other; STEP];
+                    bytes[place] = byte;
+                    let step = Step::of(&bytes);
+                    let bits = |holds: &dyn Fn(u8) -> bool| {
+                        bytes.iter().enumerate().map(|(at, byte)| u32::from(holds(*byte)) << at).sum::<u32>()
+                    };
+                    assert_eq!(step.high_bits(), bits(&|byte| byte >= 0x80));
+                    assert_eq!(step.is(byte).high_bits(), bits(&|each| each == byte));
+                    let special = |each: u8| each == b'"' || each < b' ';
+                    let (one, two) = (step.is(byte), step.is_quote_or_control());
+                    assert_eq!(two.high_bits(), bits(&special));
+                    assert_eq!(one.or(two).high_bits(), bits(&|each| each == byte || special(each)));
+                    assert_eq!(one.and(two).high_bits(), bits(&|each| each == byte && special(each)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Events that are only searched are metered as those that are parsed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use tollgate_core::gateway::Api;
+use tollgate_core::meter::{Meter, Metered};
+
+const APIS: [Api; 5] = [
+    Api::OpenAiChat,
+    Api::OpenAiResponses,
+    Api::AnthropicMessages,
+    Api::GeminiGenerate,
+    Api::OpenAiEmbeddings,
+];
+
+/// Names that say something in some API or look as if they did, and texts that do.
+const WORDS: [&str; 16] = [
+    "content",
+    "text",
+    "delta",
+    "type",
+    "usage",
+    "usageMetadata",
+    "arguments",
+    "reasoning_content",
+    "us",
+    "x\"content",
+    "\":\"",
+    "\"usage\":{",
+    "message_stop",
+    "response.completed",
+    "output_tokens",
+    "[DONE]",
+];
+
+fn metered<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
+    let mut meter = Meter::new(api, Some("text/event-stream"));
+    pieces.into_iter().for_each(|piece| meter.push(piece));
+    meter.finish()
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![proptest::sample::select(&WORDS[..]).prop_map(Into::into), ".{0,30}", "[\"\\\\:{u\r\n]{0,6}"]
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(Value::Null), any::<u16>().prop_map(Into::into), text().prop_map(Into::into)];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            proptest::collection::btree_map(text(), inner, 0..5)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// An event whose own members are among those that matter.
+fn event() -> impl Strategy<Value = Value> {
+    let word = || proptest::sample::select(&WORDS[..]);
+    let value = prop_oneof![3 => word().prop_map(Value::from), 1 => value()];
+    let members = proptest::collection::vec((word(), value), 1..5);
+    members.prop_map(|members| {
+        Value::Object(members.into_iter().map(|(name, value)| (name.into(), value)).collect())
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn a_stream_is_metered_alike_in_whole_events_and_byte_by_byte(
+        events in proptest::collection::vec(prop_oneof![value(), event()], 1..4),
+        spaced in any::<bool>(),
+        end in proptest::sample::select(&["\n", "\r\n", "\r"][..]),
+    ) {
+        let written = |event: &Value| match spaced {
+            true => serde_json::to_string_pretty(event).unwrap().replace('\n', ""),
+            false => event.to_string(),
+        };
+        let events: Vec<String> =
+            events.iter().map(|event| format!("data: {}{end}{end}", written(event))).collect();
+        let stream = events.concat();
+        for api in APIS {
+            let parsed = metered(api, stream.as_bytes().chunks(1));
+            prop_assert_eq!(metered(api, [stream.as_bytes()]), parsed, "{:?} whole: {}", api, stream);
+            let each = metered(api, events.iter().map(String::as_bytes));
+            prop_assert_eq!(each, parsed, "{:?} in events: {}", api, stream);
+        }
+    }
+}
+
+#[test]
+fn the_null_of_chunks_is_no_usage_and_an_object_beside_it_is() {
+    let chunk = |usage: Value| format!("data: {}\n\n", json!({"choices": [{"usage": null}], "usage": usage}));
+    let usage = json!({"prompt_tokens": 3, "completion_tokens": 4});
+    for stream in [
+        chunk(usage.clone()) + &chunk(Value::Null),
+        chunk(Value::Null) + &chunk(usage.clone()),
+        chunk(Value::Null) + &format!("data: {{\"usage\":null,\"usage\":{usage}}}\n\n"),
+    ] {
+        let metered = metered(Api::OpenAiChat, [stream.as_bytes()]);
+        assert_eq!(metered.usage.map(|usage| (usage.input, usage.output)), Some((3, 4)), "{stream}");
+    }
+}
