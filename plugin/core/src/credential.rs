@@ -1,7 +1,6 @@
 //! Where a key stands in a head, and how it is taken out again.
 
-use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 use memchr::memchr;
 use smol_str::SmolStr;
@@ -27,25 +26,23 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
             found = Some(candidate);
         }
     };
-    for place in places {
-        match place {
-            CredentialPlace::Header(name) => head.all(name).for_each(|value| take(value.trim_ascii())),
-            CredentialPlace::Scheme { header, scheme } => {
-                for value in head.all(header) {
-                    // A host may join repeated fields with commas (RFC 9110, 5.3).
-                    let mut rest = Some(value);
-                    while let Some(value) = rest {
-                        let comma = memchr(b',', value).unwrap_or(value.len());
-                        let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
-                        rest = after.get(1..);
-                        take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
-                    }
-                }
+    each_in_head(places, head, |place, _, value| match place {
+        CredentialPlace::Scheme { scheme, .. } => {
+            // A host may join repeated fields with commas (RFC 9110, 5.3).
+            let mut rest = Some(value);
+            while let Some(value) = rest {
+                let comma = memchr(b',', value).unwrap_or(value.len());
+                let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
+                rest = after.get(1..);
+                take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
             }
-            CredentialPlace::Query(name) => {
-                query(path)
-                    .filter(|(known, _)| *known == &**name)
-                    .for_each(|(_, value)| take(value.as_bytes()));
+        }
+        _ => take(value.trim_ascii()),
+    });
+    if let Some((_, query)) = with_query(path) {
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            if in_query(places).any(|known| known == name) {
+                take(value.as_bytes());
             }
         }
     }
@@ -62,26 +59,56 @@ pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> R
 
 /// Takes every credential out of the head, so that the upstream sees none.
 pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &mut Edits) {
-    let mut kept = None;
-    for place in places {
-        match place {
-            CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => {
-                if head.all(header).next().is_some() {
-                    edits.push(Edit::Remove(SmolStr::new(header)));
-                }
-            }
-            CredentialPlace::Query(name) => {
-                let so_far = kept.as_deref().unwrap_or(path);
-                let query = so_far.split_once('?').map_or("", |(_, query)| query);
-                if query.split('&').any(|pair| parameter(pair) == &**name) {
-                    kept = Some(without_parameter(so_far, name));
-                }
+    each_in_head(places, head, |_, header, _| {
+        let remove = Edit::Remove(SmolStr::new(header));
+        if !edits.contains(&remove) {
+            edits.push(remove);
+        }
+    });
+    let Some((plain, query)) = with_query(path) else { return };
+    let is_key = |pair: &&str| in_query(places).any(|known| known == parameter(pair));
+    if query.split('&').any(|pair| is_key(&pair)) {
+        let mut kept = String::from(plain);
+        for (position, pair) in query.split('&').filter(|pair| !is_key(pair)).enumerate() {
+            kept.push(if position == 0 { '?' } else { '&' });
+            kept.push_str(pair);
+        }
+        edits.push(Edit::Replace(":path", kept.into()));
+    }
+}
+
+/// Calls back with each field of a head that stands where a key may: which place it is, its header, the value.
+fn each_in_head<'p, 'h>(
+    places: &'p [CredentialPlace],
+    head: &Head<'h>,
+    mut call: impl FnMut(&'p CredentialPlace, &'p str, &'h [u8]),
+) {
+    let header = |place: &'p CredentialPlace| match place {
+        CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => Some(&**header),
+        CredentialPlace::Query(_) => None,
+    };
+    for (name, value) in head.as_long_as(places.iter().filter_map(header)) {
+        for place in places {
+            if let Some(header) = header(place)
+                && name.eq_ignore_ascii_case(header.as_bytes())
+            {
+                call(place, header, value);
             }
         }
     }
-    if let Some(kept) = kept {
-        edits.push(Edit::Replace(":path", kept.into()));
-    }
+}
+
+fn in_query(places: &[CredentialPlace]) -> impl Iterator<Item = &str> {
+    places.iter().filter_map(|place| match place {
+        CredentialPlace::Query(name) => Some(&**name),
+        _ => None,
+    })
+}
+
+/// A path and its query.
+fn with_query(path: &str) -> Option<(&str, &str)> {
+    let (plain, query) = path.split_at_checked(memchr(b'?', path.as_bytes())?)?;
+    Some((plain, query.get(1..)?))
 }
 
 fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
@@ -89,23 +116,8 @@ fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     (start.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ')).then(|| rest.trim_ascii())
 }
 
-fn query(path: &str) -> impl Iterator<Item = (&str, &str)> {
-    let query = path.split_once('?').map_or("", |(_, query)| query);
-    query.split('&').filter_map(|pair| pair.split_once('='))
-}
-
 fn parameter(pair: &str) -> &str {
     pair.split_once('=').map_or(pair, |(name, _)| name)
-}
-
-fn without_parameter(path: &str, name: &str) -> String {
-    let Some((plain, query)) = path.split_once('?') else {
-        return path.to_string();
-    };
-    let kept = query.split('&').filter(|pair| parameter(pair) != name).fold(String::new(), |all, pair| {
-        if all.is_empty() { pair.to_string() } else { format!("{all}&{pair}") }
-    });
-    if kept.is_empty() { plain.to_string() } else { format!("{plain}?{kept}") }
 }
 
 #[cfg(test)]

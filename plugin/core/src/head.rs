@@ -33,6 +33,17 @@ impl<'a> Head<'a> {
             .map(|(_, value)| *value)
     }
 
+    /// The fields whose names are as long as one of these, with others in between now and then: for who looks for
+    /// several at once.
+    pub fn as_long_as<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        let lengths = names.fold(0, |lengths, name| lengths | length_bit(name.as_bytes()));
+        let fields = if self.lengths & lengths == 0 { &[] } else { self.fields };
+        fields.iter().copied().filter(move |(name, _)| lengths & length_bit(name) != 0)
+    }
+
     /// The first value of a header, if it is text.
     pub fn text(&self, name: &str) -> Option<&'a str> {
         self.all(name).next().and_then(|value| core::str::from_utf8(value).ok())

@@ -3,6 +3,8 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
+use memchr::memchr;
+
 use crate::gateway::{Route, Segment};
 use crate::refusal::Refusal;
 
@@ -21,7 +23,7 @@ pub struct Found<'r> {
 /// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, backslashes and encoded slashes: proxies
 /// and servers resolve them differently, so that what is checked here may not be what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
-    let path = target.split_once('?').map_or(target, |(path, _)| path);
+    let path = memchr(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
     let Some(inner) = path.strip_prefix('/') else {
         return Err(Refusal::AmbiguousPath);
     };
@@ -92,7 +94,7 @@ fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
 
 /// Percent-decoding (RFC 3986, 2.1); `None` where it is malformed or not UTF-8.
 pub fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains('%') {
+    if memchr(b'%', text.as_bytes()).is_none() {
         return Some(Cow::Borrowed(text));
     }
     let mut bytes = alloc::vec::Vec::with_capacity(text.len());

@@ -34,6 +34,10 @@ impl Reader {
         let Some(whole) = content_type.map(str::trim).filter(|value| !value.is_empty()) else {
             return Ok(Self::Json(RequestScanner::new()));
         };
+        // As nearly every client spells it.
+        if whole == "application/json" {
+            return Ok(Self::Json(RequestScanner::new()));
+        }
         let unsupported = || BodyError::UnsupportedType { found: start(whole) };
         let (essence, rest) = whole.split_once(';').unwrap_or((whole, ""));
         let essence = essence.trim();

@@ -166,11 +166,15 @@ impl Exchange {
             Known::Body(ask) => ask.fallbacks.as_slice(),
             Known::Bare | Known::Upgrade { .. } => &[],
         };
-        let mut named = Vec::with_capacity(1 + fallbacks.len());
-        named.push(granted(Some((ix, target)), &target.name)?);
-        for fallback in fallbacks {
-            named.push(granted(policy.target(fallback), fallback)?);
+        let first = [granted(Some((ix, target)), &target.name)?];
+        let mut all = Vec::new();
+        if !fallbacks.is_empty() {
+            all.extend(first);
+            for fallback in fallbacks {
+                all.push(granted(policy.target(fallback), fallback)?);
+            }
         }
+        let named = if all.is_empty() { &first[..] } else { &all };
         let name = SmolStr::new(&target.name);
         self.facts.target = Some(name.clone());
         self.edits.push(Edit::Replace("x-tollgate-target", name));
@@ -182,7 +186,7 @@ impl Exchange {
         }
         if budgeted {
             let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
-            for target in &named {
+            for target in named {
                 if target.price.is_none() && policy.unpriced == Unpriced::Deny {
                     return Err(Refusal::UnpricedTarget { target: target.name.clone() });
                 }
@@ -192,9 +196,9 @@ impl Exchange {
             }
         }
         // Which of them answers is the upstream's choice.
-        self.price = dearest(&named);
+        self.price = dearest(named);
         self.reservation = match known {
-            Known::Body(ask) => reserve(self.api, &named, self.price, ask),
+            Known::Body(ask) => reserve(self.api, named, self.price, ask),
             Known::Bare | Known::Upgrade { .. } => bare_call(self.price),
         };
         if principals.is_empty() {
