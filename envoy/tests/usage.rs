@@ -244,3 +244,15 @@ fn an_encoded_answer_is_not_asked_for() {
     assert_eq!(answer.json()["usage"]["prompt_tokens"], 5);
     assert_eq!(gateway.envoy.access_log(1)[0]["estimated"], "false");
 }
+
+#[test]
+fn a_call_above_the_soft_mark_is_marked_for_its_client_and_in_the_log() {
+    let mut configuration = configuration(DOLLAR);
+    configuration["policy"]["teams"]["ml"]["budget"]["soft"] = json!("0.000002");
+    let Some(mut gateway) = Gateway::start(&configuration) else { return };
+    let answer = gateway.request(&chat(500, false).bearer(&secret("laptop")));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.headers.get("x-tollgate-warning"), Some("soft_budget_exceeded"), "{answer:?}");
+    let log = gateway.envoy.access_log(1);
+    assert_eq!(log[0]["over_soft_budget"], "team", "{}", log[0]);
+}
