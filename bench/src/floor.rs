@@ -85,6 +85,16 @@ pub fn edits() -> Vec<Value> {
     [json!({"remove": "authorization"})].into_iter().chain(facts.into_iter().map(replace)).collect()
 }
 
+/// What the client must be told.
+pub fn told() -> Vec<Value> {
+    let of = |kind: &str| {
+        [("limit", "4000000000"), ("remaining", "3999999000"), ("reset", "59.5s")]
+            .map(|(what, value)| json!({"answer_replace": [format!("x-ratelimit-{what}-{kind}"), value]}))
+    };
+    let scope = json!({"answer_replace": ["x-tollgate-scope", "organization_rpm"]});
+    of("requests").into_iter().chain(of("tokens")).chain([scope]).collect()
+}
+
 /// One read and one swap of each record.
 pub fn swaps(records: &[Record]) -> Vec<Value> {
     records.iter().map(|(name, size)| json!({"cell": [name, size]})).collect()

@@ -30,7 +30,9 @@ enum Path {
     Request,
     Floor,
     FloorAllCells,
+    RequestBare,
     Response,
+    ResponseFloor,
     ResponseBare,
     Events,
     EventsBare,
@@ -53,7 +55,9 @@ pub fn paths() -> Vec<Piece> {
         call.piece(name, script.vm(gateway), leg)
     };
     let clocks = vec![json!("clocks")];
-    let head = [floor::identity(), clocks, floor::edits(), floor::swaps(&of_head)].concat();
+    let head = [floor::identity(), clocks.clone(), floor::edits(), floor::swaps(&of_head)].concat();
+    let encoding = vec![json!({"remove": "accept-encoding"})];
+    let held = [clocks.clone(), vec![json!("scan")], encoding, floor::edits(), floor::swaps(&cells)].concat();
     let scan = |cells| [vec![json!("scan")], floor::swaps(cells)].concat();
     let answer = [vec![json!("tail")], floor::swaps(&settled)].concat();
     vec![
@@ -81,13 +85,35 @@ pub fn paths() -> Vec<Piece> {
             Leg::Request,
             Script { request_headers: floor::identity(), request_body: scan(&cells), ..Script::default() },
         ),
+        bare(
+            "request path, bare",
+            &metered,
+            Call::chat(),
+            Leg::Request,
+            Script {
+                request_headers: [floor::identity(), clocks].concat(),
+                request_body: held,
+                ..Script::default()
+            },
+        ),
         through("response path", &metered, Call::chat(), Leg::Response),
+        bare(
+            "body, tail and its cells",
+            &metered,
+            Call::chat(),
+            Leg::Response,
+            Script { response_body: answer.clone(), ..Script::default() },
+        ),
         bare(
             "response path, bare",
             &metered,
             Call::chat(),
             Leg::Response,
-            Script { response_body: answer, ..Script::default() },
+            Script {
+                response_headers: [vec![json!("answer_head")], floor::told()].concat(),
+                response_body: answer,
+                ..Script::default()
+            },
         ),
         through("65 events", &metered, Call::stream(), Leg::Response),
         bare(
@@ -187,9 +213,23 @@ fn figures() -> String {
             2.0 * of(Path::Floor) + extra,
         ),
         (
+            "the same",
+            of(Path::Request),
+            "all its host calls, digest, look-up and scan, bare",
+            of(Path::RequestBare),
+            2.0 * of(Path::RequestBare),
+        ),
+        (
             "response path: 2 KB, settled",
             of(Path::Response),
             "body, tail and its cells, bare",
+            of(Path::ResponseFloor),
+            2.0 * of(Path::ResponseFloor),
+        ),
+        (
+            "the same",
+            of(Path::Response),
+            "all its host calls and tail, bare",
             of(Path::ResponseBare),
             2.0 * of(Path::ResponseBare),
         ),

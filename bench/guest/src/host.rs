@@ -3,7 +3,8 @@
 pub const REQUEST_BODY: u32 = 0;
 pub const RESPONSE_BODY: u32 = 1;
 pub const CONFIGURATION: u32 = 7;
-const REQUEST_HEADERS: u32 = 0;
+pub const REQUEST_HEADERS: u32 = 0;
+pub const RESPONSE_HEADERS: u32 = 2;
 const MONOTONIC: u32 = 1;
 const NOT_FOUND: u32 = 1;
 
@@ -69,10 +70,9 @@ pub fn buffer(kind: u32, most: usize) -> Vec<u8> {
     returned(|data, size| unsafe { proxy_get_buffer_bytes(kind, 0, most, data, size) }).unwrap_or_default()
 }
 
-pub fn head() -> Vec<u8> {
+pub fn head(map: u32) -> Vec<u8> {
     // SAFETY: as above.
-    returned(|data, size| unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, data, size) })
-        .unwrap_or_default()
+    returned(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) }).unwrap_or_default()
 }
 
 pub fn clocks() -> [u64; 2] {
@@ -90,16 +90,10 @@ pub fn remove(name: &str) {
     must(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) });
 }
 
-pub fn replace(name: &str, value: &str) {
+pub fn replace(map: u32, name: &str, value: &str) {
     // SAFETY: both texts are read during the call only.
     must(unsafe {
-        proxy_replace_header_map_value(
-            REQUEST_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
+        proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     });
 }
 

@@ -35,6 +35,10 @@ pub enum Part {
     Remove(String),
     /// Giving a header a value.
     Replace(String, String),
+    /// The response's head, read once.
+    AnswerHead,
+    /// Giving a header of the response a value.
+    AnswerReplace(String, String),
     /// The response's body, read once.
     AnswerBody,
     /// Reading the response's body, and a typed parse from its last `"usage"` on.
@@ -72,7 +76,7 @@ const ALL: usize = usize::MAX >> 1;
 impl Part {
     pub fn run(&self, policy: Option<&Policy>) {
         match self {
-            Part::Head => drop(black_box(host::head())),
+            Part::Head => drop(black_box(host::head(host::REQUEST_HEADERS))),
             Part::Clocks => _ = black_box(host::clocks()),
             Part::Digest(key) => _ = black_box(key::digest(black_box(key).as_bytes())),
             Part::LookUp(digest) => {
@@ -93,7 +97,9 @@ impl Part {
             }
             Part::Cell(name, size) => host::swap(name, *size),
             Part::Remove(name) => host::remove(name),
-            Part::Replace(name, value) => host::replace(name, value),
+            Part::Replace(name, value) => host::replace(host::REQUEST_HEADERS, name, value),
+            Part::AnswerHead => drop(black_box(host::head(host::RESPONSE_HEADERS))),
+            Part::AnswerReplace(name, value) => host::replace(host::RESPONSE_HEADERS, name, value),
             Part::AnswerBody => drop(black_box(host::buffer(host::RESPONSE_BODY, ALL))),
             Part::Tail => {
                 let body = host::buffer(host::RESPONSE_BODY, ALL);
