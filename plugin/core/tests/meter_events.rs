@@ -103,3 +103,59 @@ fn the_null_of_chunks_is_no_usage_and_an_object_beside_it_is() {
         assert_eq!(metered.usage.map(|usage| (usage.input, usage.output)), Some((3, 4)), "{stream}");
     }
 }
+
+/// A document like an answer: members that matter in it and below it, texts that look like them.
+fn document() -> impl Strategy<Value = Value> {
+    let usage = prop_oneof![
+        Just(
+            json!({"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}})
+        ),
+        Just(json!({"input_tokens": 2, "output_tokens": 1})),
+        Just(json!({"promptTokenCount": 4, "candidatesTokenCount": 6})),
+        Just(Value::Null),
+        value(),
+    ];
+    let name =
+        proptest::sample::select(&["usage", "usageMetadata", "response", "message", "z", "a", "\\"][..]);
+    let member = (name, prop_oneof![2 => usage, 2 => value(), 1 => event()]);
+    let object = proptest::collection::vec(member, 0..4).prop_map(|members| {
+        Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    });
+    let wrapped =
+        (proptest::sample::select(&["response", "message", "choices", "usage"][..]), object.clone())
+            .prop_map(
+                |(name, inner)| json!({name: inner, "z": "\"usage\":{", "usage": {"prompt_tokens": 1}}),
+            );
+    let listed = proptest::collection::vec(object.clone(), 0..3).prop_map(Value::Array);
+    prop_oneof![4 => object, 2 => wrapped, 1 => listed]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #[test]
+    fn a_document_is_metered_alike_as_a_whole_and_byte_by_byte(
+        document in document(),
+        spaced in any::<bool>(),
+        api in proptest::sample::select(&APIS[..]),
+        cut in any::<Option<proptest::sample::Index>>(),
+    ) {
+        let mut written = match spaced {
+            true => serde_json::to_string_pretty(&document).unwrap(),
+            false => document.to_string(),
+        };
+        if let Some(cut) = cut {
+            // Broken off: whatever there is of it, it is not whole.
+            let at = (0..=cut.index(written.len())).rev().find(|at| written.is_char_boundary(*at));
+            written.truncate(at.unwrap_or(0));
+        }
+        let mut meter = Meter::new(api, Some("application/json"));
+        meter.push_whole(written.as_bytes());
+        let whole = meter.finish();
+        let mut meter = Meter::new(api, Some("application/json"));
+        written.as_bytes().chunks(1).for_each(|byte| meter.push(byte));
+        let pieces = meter.finish();
+        if pieces.closed {
+            prop_assert_eq!((whole.usage, whole.complete, whole.closed), (pieces.usage, true, true), "{}", written);
+        }
+    }
+}

@@ -97,6 +97,17 @@ fn every_recording_has_the_manifests_figures() {
 }
 
 #[test]
+fn an_answer_that_is_there_as_a_whole_is_metered_alike() {
+    for recording in recordings() {
+        let mut meter = Meter::new(recording.api, Some(recording.content_type));
+        meter.push_whole(&recording.bytes);
+        let (whole, pieces) = (meter.finish(), recording.metered([recording.bytes.as_slice()]));
+        let of = |metered: Metered| (metered.usage, metered.complete, metered.closed);
+        assert_eq!(of(whole), of(pieces), "{}", recording.name);
+    }
+}
+
+#[test]
 fn cuts_change_nothing() {
     for recording in recordings() {
         let whole = recording.metered([recording.bytes.as_slice()]);

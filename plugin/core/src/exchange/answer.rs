@@ -25,6 +25,7 @@ impl Exchange {
         if self.metered && !encoded {
             let content_type = head.text("content-type");
             let meter = Meter::new(self.api, content_type);
+            self.announced = head.text("content-length").and_then(|length| length.parse().ok());
             if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
                 self.strip = Some(UsageStrip::new());
                 // A stream that announced its length would be cut, or waited for.
@@ -52,7 +53,11 @@ impl Exchange {
     /// bytes: of a stream that ends so within a line, that part of a line is not seen.
     pub fn answer_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
         if let Some(meter) = &mut self.meter {
-            meter.push(bytes);
+            if end_of_stream || self.announced == Some(bytes.len() as u64) {
+                meter.push_whole(bytes);
+            } else {
+                meter.push(bytes);
+            }
         }
         let Some(strip) = &mut self.strip else {
             return Cow::Borrowed(bytes);

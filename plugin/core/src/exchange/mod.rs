@@ -91,6 +91,8 @@ pub struct Exchange {
     /// The answer holds a chunk that the client did not ask for.
     usage_added: bool,
     meter: Option<Meter>,
+    /// How long the answer says that it is.
+    announced: Option<u64>,
     strip: Option<UsageStrip>,
     /// Of the answer; 0: none came.
     status: u16,
@@ -152,6 +154,7 @@ impl Exchange {
             metered: false,
             usage_added: false,
             meter: None,
+            announced: None,
             strip: None,
             status: 0,
         }

@@ -1,7 +1,7 @@
 //! Server-sent events (HTML standard, 9.2), as far as a meter needs them: their data.
 //!
-//! An event that lies within one piece and speaks of no usage is only searched, not parsed: that is what
-//! nearly all events of a stream are.
+//! An event that lies within one piece and speaks of no usage, or says that there is none yet, is only searched,
+//! not parsed: that is what nearly all events of a stream are.
 
 use super::MAX_DEPTH;
 use super::answer::Answer;

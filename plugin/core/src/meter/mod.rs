@@ -9,6 +9,7 @@ mod dialect;
 mod events;
 mod marks;
 mod strip;
+mod tail;
 
 use answer::Answer;
 use events::Events;
@@ -64,6 +65,8 @@ enum Body {
         lexer: Lexer,
         broken: bool,
     },
+    /// A JSON document whose usage is known, and of which no more comes.
+    Read,
     Events(Events),
     /// Sound, images, text: no usage can be in it.
     Opaque,
@@ -121,6 +124,19 @@ impl Meter {
         matches!(self.body, Body::Events(_) | Body::Unknown)
     }
 
+    /// Reads an answer that is there as a whole: as [`Meter::push`] does, and at its end only where that is enough.
+    /// What output went by is then not known, and not asked for: the document says what it was.
+    pub fn push_whole(&mut self, bytes: &[u8]) {
+        let whole = match self.body {
+            Body::Json { broken: false, ref lexer } if lexer.offset() == 0 => tail::read(bytes, &self.answer),
+            _ => None,
+        };
+        match whole {
+            Some(answer) => *self = Self { body: Body::Read, answer },
+            None => self.push(bytes),
+        }
+    }
+
     /// Reads the answer's next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         if let Body::Unknown = self.body {
@@ -135,7 +151,7 @@ impl Meter {
                 *broken = *broken || lexer.push(bytes, &mut self.answer).is_err();
             }
             Body::Events(events) => events.push(bytes, &mut self.answer),
-            Body::Unknown | Body::Opaque => {}
+            Body::Read | Body::Unknown | Body::Opaque => {}
         }
     }
 
@@ -147,6 +163,7 @@ impl Meter {
                 let whole = !broken && lexer.finish(&mut self.answer).is_ok();
                 (whole, whole)
             }
+            Body::Read => (true, true),
             Body::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
             Body::Unknown | Body::Opaque => (true, false),
         };
