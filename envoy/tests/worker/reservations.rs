@@ -1,10 +1,16 @@
 //! Reservations of which the object hears nothing, or too late.
 
+use std::time::{Duration, Instant};
+
+use serde_json::json;
 use tollgate_envoy::client::Connection;
 use tollgate_envoy::workerd::{Setting, Workerd};
 use tollgate_envoy::world::secret;
 
-use crate::{LONG, ask, code, comes_to, free, fresh, left, metered, stream};
+use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, metered, stream};
+
+/// For what has no promised time.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the object's alarm says; it needs no request to come.
 const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
@@ -55,19 +61,45 @@ fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
     assert!(stands(after), "{after} of {fresh} are left");
 }
 
+const LOSES_THE_SECOND_ANSWER: &str = r#"
+    import { Organization as Sound } from "./sound.js";
+    let admissions = 0;
+    export class Organization extends Sound {
+      async admit(...asked) {
+        const outcome = await super.admit(...asked);
+        admissions += 1;
+        if (admissions === 2) throw new Error("the answer is lost");
+        return outcome;
+      }
+    }"#;
+
+#[test]
+fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_else_is_counted() {
+    let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
+    let requests = configuration(&json!({"limits": {"rpd": DAY}}));
+    let Some(workerd) = Workerd::with(&requests, setting) else { return };
+    let remaining = || {
+        let answer = ask(&workerd, free());
+        let remaining =
+            answer.headers.get("x-ratelimit-remaining-requests").and_then(|it| it.parse::<u64>().ok());
+        (answer.status, remaining)
+    };
+    assert_eq!(remaining(), (200, Some(DAY - 1)));
+    assert_eq!(remaining().0, 503);
+    // It is taken back once the worker has given up on it.
+    let end = Instant::now() + PATIENCE;
+    for passed in 2.. {
+        let (status, left) = remaining();
+        assert_eq!(status, 200);
+        if left == Some(DAY - passed) {
+            return;
+        }
+        assert!(Instant::now() < end, "{left:?} are left after {passed} requests that passed");
+    }
+}
+
 #[test]
 fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
-    const LOSES_THE_SECOND_ANSWER: &str = r#"
-        import { Organization as Sound } from "./sound.js";
-        let admissions = 0;
-        export class Organization extends Sound {
-          async admit(...asked) {
-            const outcome = await super.admit(...asked);
-            admissions += 1;
-            if (admissions === 2) throw new Error("the answer is lost");
-            return outcome;
-          }
-        }"#;
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let before = left(&ask(&workerd, free()));

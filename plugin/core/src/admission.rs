@@ -114,9 +114,9 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Whether there is anything to settle: requests alone are charged once and for all.
-    pub fn awaits_settlement(&self) -> bool {
-        self.held.iter().any(Held::awaits_settlement)
+    /// Whether nothing was charged.
+    pub fn is_empty(&self) -> bool {
+        self.held.is_empty()
     }
 }
 

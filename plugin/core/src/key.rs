@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
+use crate::cell::fingerprint;
 use crate::policy::Digest;
 
 /// What our own keys begin with.
@@ -45,9 +46,9 @@ pub fn form(key: &str) -> Form {
         id_fits && secret.len() == SECRET + CHECKSUM
     });
     let checked = whole
-        && key
-            .split_at_checked(key.len().saturating_sub(CHECKSUM))
-            .is_some_and(|(text, sum)| checksum(text) == *sum.as_bytes());
+        && key.split_at_checked(key.len().saturating_sub(CHECKSUM)).is_some_and(|(text, sum)| {
+            [checksum, older_checksum].iter().any(|of| of(text) == *sum.as_bytes())
+        });
     if checked { Form::Ours } else { Form::Mistyped }
 }
 
@@ -63,22 +64,26 @@ pub fn mint(id: &str, random: &[u8; 32]) -> String {
     text + &String::from_utf8_lossy(&sum)
 }
 
-/// The lowest 36 bits of the text's 64-bit FNV-1a, in base64url. It is no secret and no defence: it tells a typo,
-/// and any one wrong character for certain, at a fraction of what a digest costs.
+/// The lowest 36 bits of the text's fingerprint. It is no secret and no defence: it tells a typo, and any one wrong
+/// character for certain, at a fraction of what a digest costs.
 fn checksum(text: &str) -> [u8; CHECKSUM] {
-    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
-    let mut sum = [0; CHECKSUM];
-    // 36 bits at the front of six bytes: exactly six characters, and two that say nothing.
+    spelled(fingerprint(text.as_bytes()) << 28)
+}
+
+/// What stands there in keys of older builds: the first bits of the text's SHA-256.
+fn older_checksum(text: &str) -> [u8; CHECKSUM] {
+    let digest = digest(text.as_bytes());
+    spelled(digest.first_chunk().map_or(0, |first| u64::from_be_bytes(*first)))
+}
+
+/// The first 36 bits of a number in base64url.
+fn spelled(bits: u64) -> [u8; CHECKSUM] {
     let mut spelled = [0; 8];
-    let [_, _, bytes @ ..] = (hash << 12 & 0xffff_ffff_f000).to_be_bytes();
-    if URL_SAFE_NO_PAD.encode_slice(bytes, &mut spelled).is_ok()
-        && let Some(first) = spelled.first_chunk()
-    {
-        sum = *first;
-    }
-    sum
+    let [first @ .., _, _] = bits.to_be_bytes();
+    // Six bytes are eight characters, of which the last two say nothing.
+    let _ = URL_SAFE_NO_PAD.encode_slice(first, &mut spelled);
+    let [first @ .., _, _] = spelled;
+    first
 }
 
 /// A digest as a policy writes it.
@@ -102,6 +107,15 @@ mod tests {
         assert_eq!(form(&key[..key.len() - 1]), Form::Mistyped);
         assert_eq!(form("sk-tg-"), Form::Mistyped);
         assert_eq!(form("sk-proj-abc"), Form::Foreign);
+    }
+
+    #[test]
+    fn a_key_of_an_older_build_is_whole() {
+        assert_eq!(form("sk-tg-demosearch-3GYODfpXpGSveB3F2VewIQKmR6vJExi6TV_6NB1cdwINIy2hN"), Form::Ours);
+        assert_eq!(
+            form("sk-tg-demosearch-3GYODfpXpGSveB3F2VewIQKmR6vJExi6TV_6NB1cdwINIy2hM"),
+            Form::Mistyped
+        );
     }
 
     #[test]

@@ -35,6 +35,7 @@ export class Passage {
     ctx.waitUntil(this.over.promise);
     // Not the request's own signal: a fetch that is given that one does not end by it.
     this.gone = new AbortController();
+    if (request.signal.aborted) this.gone.abort(request.signal.reason);
     request.signal.addEventListener("abort", () => this.gone.abort(request.signal.reason));
   }
 

@@ -42,7 +42,7 @@ pub struct Admission {
     #[serde(with = "serde_bytes")]
     #[tsify(type = "Uint8Array")]
     pub outcome: Vec<u8>,
-    /// To be kept until it is settled; absent where nothing is to be settled.
+    /// To be kept until it is settled or taken back; absent where nothing was charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[tsify(type = "Uint8Array")]
     pub reserved: Option<serde_bytes::ByteBuf>,
@@ -79,8 +79,8 @@ pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, J
     let (outcome, reserved) = match admission::admit(&mut StoredCells(store), charges, at(now)) {
         Ok(admitted) => {
             let reserved = Reserved { receipt: admitted.receipt, amount };
-            let reserved =
-                reserved.receipt.awaits_settlement().then(|| wire::encode(&reserved)).transpose()?;
+            // Also where nothing awaits settlement: a request whose worker does not hear of this is taken back.
+            let reserved = (!reserved.receipt.is_empty()).then(|| wire::encode(&reserved)).transpose()?;
             (Outcome::Admitted(admitted.standing), reserved)
         }
         Err(NotAdmitted { why: Why::Denied(denial), standing, .. }) => {
