@@ -88,7 +88,7 @@ impl<'p> Identity<'p> {
     }
 
     /// Everybody whose allowance a call of this target needs, narrow to wide.
-    pub fn principals(&self, prefix: &str, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
+    pub fn principals(&self, names: &CellNames, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
         let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn() -> CellName| {
             if let Some(allowance) = allowance {
@@ -111,40 +111,64 @@ impl<'p> Identity<'p> {
             }
         };
         let Identity { key, team, organization, user } = *self;
-        add(Level::Key, key.allowance(), &|| key_cell(prefix, &key.id));
+        add(Level::Key, key.allowance(), &|| names.key(&key.id));
         if let Some(user) = user {
             let member = team.member_allowance.as_deref();
-            add(Level::Member, member, &|| member_cell(prefix, &team.id, &user.id));
-            add(Level::User, user.allowance.as_deref(), &|| user_cell(prefix, &organization.id, &user.id));
+            add(Level::Member, member, &|| names.member(&team.id, &user.id));
+            add(Level::User, user.allowance.as_deref(), &|| names.user(&organization.id, &user.id));
         }
-        add(Level::Team, team.allowance.as_deref(), &|| team_cell(prefix, &team.id));
+        add(Level::Team, team.allowance.as_deref(), &|| names.team(&team.id));
         let ceiling = organization.allowance.as_deref();
-        add(Level::Organization, ceiling, &|| organization_cell(prefix, &organization.id));
+        add(Level::Organization, ceiling, &|| names.organization(&organization.id));
         principals
     }
 }
 
-/// Where a key's counters live.
-pub fn key_cell(prefix: &str, key: &str) -> CellName {
-    CellName::new(prefix, &["key", key])
+/// The names of principals' cells, made as far as they are the same for all.
+#[derive(Clone, Debug)]
+pub struct CellNames {
+    keys: CellName,
+    members: CellName,
+    users: CellName,
+    teams: CellName,
+    organizations: CellName,
 }
 
-/// Where those of a user within a team live.
-pub fn member_cell(prefix: &str, team: &str, user: &str) -> CellName {
-    CellName::new(prefix, &["member", team, user])
-}
+impl CellNames {
+    /// Below this prefix.
+    pub fn new(prefix: &str) -> Self {
+        let level = |name| CellName::new(prefix, &[name]);
+        CellNames {
+            keys: level("key"),
+            members: level("member"),
+            users: level("user"),
+            teams: level("team"),
+            organizations: level("organization"),
+        }
+    }
 
-/// Where those of a user within an organization live.
-pub fn user_cell(prefix: &str, organization: &str, user: &str) -> CellName {
-    CellName::new(prefix, &["user", organization, user])
-}
+    /// Where a key's counters live.
+    pub fn key(&self, key: &str) -> CellName {
+        self.keys.below(&[key])
+    }
 
-/// Where a team's live.
-pub fn team_cell(prefix: &str, team: &str) -> CellName {
-    CellName::new(prefix, &["team", team])
-}
+    /// Where those of a user within a team live.
+    pub fn member(&self, team: &str, user: &str) -> CellName {
+        self.members.below(&[team, user])
+    }
 
-/// Where an organization's live.
-pub fn organization_cell(prefix: &str, organization: &str) -> CellName {
-    CellName::new(prefix, &["organization", organization])
+    /// Where those of a user within an organization live.
+    pub fn user(&self, organization: &str, user: &str) -> CellName {
+        self.users.below(&[organization, user])
+    }
+
+    /// Where a team's live.
+    pub fn team(&self, team: &str) -> CellName {
+        self.teams.below(&[team])
+    }
+
+    /// Where an organization's live.
+    pub fn organization(&self, organization: &str) -> CellName {
+        self.organizations.below(&[organization])
+    }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use policies::{DIGESTS, Plain, Tape, digest, written};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::identity::of_key;
+use tollgate_core::identity::{CellNames, of_key};
 use tollgate_core::policy::{Change, Document, Finding, OrganizationIx, Policy, Section, Severity, TeamIx};
 use tollgate_core::time::Now;
 
@@ -68,7 +68,7 @@ fn behaviour(policy: &Policy) -> Vec<String> {
         let identity = of_key(policy, key, Now { wall: 0, monotonic: 0 });
         let may = identity.as_ref().map(|identity| {
             let targets = identity.levels().targets(policy).map(|(_, target)| &target.name);
-            (targets.collect::<BTreeSet<_>>(), identity.principals("", None).len())
+            (targets.collect::<BTreeSet<_>>(), identity.principals(&CellNames::new(""), None).len())
         });
         rest.insert(format!("key {id}: {:?}", may.map_err(|refusal| refusal.label().code)));
     }

@@ -46,6 +46,21 @@ impl CellName {
         CellName { text, fingerprint }
     }
 
+    /// This name with further parts: `tollgate/1/team` + `search`.
+    pub fn below(&self, parts: &[&str]) -> Self {
+        let length = parts.iter().map(|part| part.len().saturating_add(1)).sum::<usize>();
+        let mut text = String::with_capacity(self.text.len().saturating_add(length));
+        text.push_str(&self.text);
+        for part in parts {
+            text.push('/');
+            text.push_str(part);
+        }
+        // What was hashed of it is not hashed again.
+        let more = text.as_bytes().get(self.text.len()..).unwrap_or_default();
+        let fingerprint = continued(self.fingerprint, more);
+        CellName { text, fingerprint }
+    }
+
     /// The name in shared data.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -60,9 +75,12 @@ impl CellName {
 /// FNV-1a, 64 bit: names records and targets within a cell, and stands in what is stored. Not a defence: ids come
 /// from the policy.
 pub fn fingerprint(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    continued(0xcbf2_9ce4_8422_2325, bytes)
+}
+
+/// The fingerprint of a text of which a first part has the fingerprint `first`, and these bytes follow.
+fn continued(first: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(first, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Why a store could not do what was asked.
@@ -129,4 +147,19 @@ pub enum Update<R> {
     Keep(R),
     /// Store the changed cell.
     Write(R),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_the_same_however_it_is_put_together() {
+        let whole = CellName::new("tollgate/1/", &["member", "search", "bob"]);
+        let in_parts = CellName::new("tollgate/1/", &["member"]).below(&["search", "bob"]);
+        assert_eq!(whole, in_parts);
+        assert_eq!(whole.as_str(), "tollgate/1/member/search/bob");
+        assert_eq!(whole.fingerprint(), fingerprint(b"tollgate/1/member/search/bob"));
+        assert_eq!(fingerprint(b"foobar"), 0x8594_4171_f739_67e8, "FNV-1a's own example");
+    }
 }

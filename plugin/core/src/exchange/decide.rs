@@ -178,7 +178,7 @@ impl Exchange {
         let name = SmolStr::new(&target.name);
         self.facts.target = Some(name.clone());
         self.edits.push(Edit::Replace("x-tollgate-target", name));
-        let principals = identity.principals(&gateway.prefix, Some((ix, target)));
+        let principals = identity.principals(&gateway.cells, Some((ix, target)));
         let budgeted = principals.iter().any(|principal| principal.budget.is_some());
         let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());
         if metered && matches!(known, Known::Upgrade { unmetered: false }) {

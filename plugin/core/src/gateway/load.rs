@@ -8,6 +8,7 @@ use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteR
 use super::{
     Api, CredentialPlace, Fleet, Gateway, HeaderStyle, Manage, OnTrouble, Route, Unmatched, defaults,
 };
+use crate::identity::CellNames;
 use crate::json::node::Node;
 use crate::policy::finding::{Finding, Problem, Report};
 use crate::policy::load::{Fields, PolicyFields, Reading};
@@ -178,6 +179,7 @@ impl GatewayFields {
 
     fn gateway(self, report: &mut Report) -> Gateway {
         let policy = Live::new(self.policy.assembly.finish("/policy", report));
+        let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
         Gateway {
             policy,
             credentials: self.credentials.unwrap_or_else(defaults::credentials),
@@ -189,7 +191,8 @@ impl GatewayFields {
             volatile_keys: self.volatile_keys,
             headers: self.headers,
             max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
-            prefix: self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0),
+            cells: CellNames::new(&prefix),
+            prefix,
             manage: self.manage.unwrap_or_else(|| Some(Manage::default())),
             fleet: self.fleet,
         }

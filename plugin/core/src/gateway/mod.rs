@@ -11,6 +11,7 @@ pub use load::{Loader, MAX_BODY, PREFIX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::identity::CellNames;
 use crate::policy::{Live, Mode, TargetIx};
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
@@ -39,6 +40,8 @@ pub struct Gateway {
     pub max_body: u64,
     /// What the names of all records in shared data begin with. Default `tollgate/1/`.
     pub prefix: Box<str>,
+    /// The names of principals' cells, below that prefix.
+    pub cells: CellNames,
     /// The management API; `None`: switched off.
     pub manage: Option<Manage>,
     /// Where documents live that outlast the process; `None`: they live as long as it does.

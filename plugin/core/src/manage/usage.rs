@@ -12,7 +12,7 @@ use super::page::no_parameters;
 use super::problem::Problem;
 use super::who::{Over, Right};
 use crate::cell::{Cell, CellName, Cells, CellsError, fingerprint};
-use crate::identity;
+use crate::identity::CellNames;
 use crate::limits::{Limits, Window};
 use crate::money::Period;
 use crate::policy::{Allowance, Owner, Policy};
@@ -30,7 +30,7 @@ pub(super) fn of_organization<C: Cells>(
     let ix = desk.organization(id)?;
     desk.need(Right::ReadUsage, Over::Organization(ix))?;
     let allowance = desk.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    show(desk, cells, ("organization", id), &identity::organization_cell(cell_prefix, id), allowance)
+    show(desk, cells, ("organization", id), &CellNames::new(cell_prefix).organization(id), allowance)
 }
 
 /// `GET /teams/{id}/usage`
@@ -44,7 +44,7 @@ pub(super) fn of_team<C: Cells>(
     let (ix, _) = desk.team(id)?;
     desk.need(Right::ReadUsage, Over::Team(ix))?;
     let allowance = desk.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    show(desk, cells, ("team", id), &identity::team_cell(cell_prefix, id), allowance)
+    show(desk, cells, ("team", id), &CellNames::new(cell_prefix).team(id), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
@@ -59,7 +59,7 @@ pub(super) fn of_key<C: Cells>(
     need_for(desk, ix, team, Right::ReadUsage)?;
     let (policy, now) = (&*desk.policy, desk.asked.now);
     let key = policy.keys.get(ix.0);
-    let cell = identity::key_cell(cell_prefix, id);
+    let cell = CellNames::new(cell_prefix).key(id);
     let mut used_of_key = used(policy, cells, &cell, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
     let owner = match key.map(|key| key.owner) {
@@ -69,7 +69,7 @@ pub(super) fn of_key<C: Cells>(
     if let (Some(team), Some(user)) = (team, owner)
         && let Some(allowance) = team.member_allowance.as_deref()
     {
-        let cell = identity::member_cell(cell_prefix, &team.id, &user.id);
+        let cell = CellNames::new(cell_prefix).member(&team.id, &user.id);
         let member = used(policy, cells, &cell, Some(allowance), now)?;
         used_of_key.insert("member".into(), with("user", &user.id, member));
     }
