@@ -72,11 +72,19 @@ proptest! {
     fn a_stream_is_metered_alike_in_whole_events_and_byte_by_byte(
         events in proptest::collection::vec(prop_oneof![value(), event()], 1..4),
         spaced in any::<bool>(),
+        escaped in any::<bool>(),
         end in proptest::sample::select(&["\n", "\r\n", "\r"][..]),
     ) {
         let written = |event: &Value| match spaced {
             true => serde_json::to_string_pretty(event).unwrap().replace('\n', ""),
             false => event.to_string(),
+        };
+        let written = |event: &Value| match escaped {
+            true => written(event)
+                .replace("\"usage", "\"\\u0075sage")
+                .replace("typ", "t\\u0079p")
+                .replace("message_", "message\\u005f"),
+            false => written(event),
         };
         let events: Vec<String> =
             events.iter().map(|event| format!("data: {}{end}{end}", written(event))).collect();

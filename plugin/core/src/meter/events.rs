@@ -175,6 +175,8 @@ fn pass_over(bytes: &[u8], answer: &mut Answer) -> Option<usize> {
         match rest {
             // All chunks but one have a null, where usage was asked for.
             [b'u', ..] if rest.starts_with(b"usage") && !rest.starts_with(b"usage\":null") => return None,
+            // A name may be written with escapes. No other escape spells a character of one that is looked for.
+            [b'u', b'0', b'0', b'2'..=b'7', ..] if read.ends_with(b"\\") => return None,
             [b'u', ..] => {}
             [b'"', text @ ..] => {
                 let read = read.get(..at - 2)?;

@@ -2,8 +2,8 @@
 
 use crate::json::step::{STEP, Step};
 
-/// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"` and `"u`, and
-/// at each CR and LF. What is too short to be compared at once has no marks.
+/// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
+/// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
 #[derive(Debug)]
 pub(super) struct Marks<'a> {
     text: &'a [u8],
@@ -29,7 +29,7 @@ impl<'a> Marks<'a> {
             .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(Step::of));
         let (two_before, one_before, here) = (two_before?, one_before?, here?);
         let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
-        let usage = here.is(b'u').and(one_before.is(b'"'));
+        let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
         let line = here.is(b'\n').or(here.is(b'\r'));
         self.found = value.or(usage).or(line).high_bits() & (u32::MAX << (seen - self.start));
         Some(())
@@ -59,11 +59,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_mark_is_found_once_and_in_order(text in "[\":u\r\nx]{0,80}") {
+        fn every_mark_is_found_once_and_in_order(text in "[\":u\\\\\r\nx]{0,80}") {
             let text = text.as_bytes();
             let expected = (2..text.len()).filter(|at| {
                 let seen = &text[..=*at];
-                seen.ends_with(b"\":\"") || seen.ends_with(b"\"u") || matches!(text[*at], b'\r' | b'\n')
+                seen.ends_with(b"\":\"") || seen.ends_with(b"\"u") || seen.ends_with(b"\\u") || matches!(text[*at], b'\r' | b'\n')
             });
             let expected: Vec<usize> = if text.len() < STEP + 2 { Vec::new() } else { expected.collect() };
             prop_assert_eq!(Marks::of(text).collect::<Vec<_>>(), expected);
