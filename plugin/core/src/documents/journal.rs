@@ -8,7 +8,6 @@
 //! epoch       n, once all of the above is written
 //! ```
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -21,6 +20,7 @@ use super::{JournalError, Replica, audit};
 use crate::cell::{CellName, Cells, CellsError, MAX_TRIES, Swap};
 use crate::manage::audit::Query;
 use crate::policy::{Change, Document};
+use crate::sort::once;
 
 /// Changes that a VM can be behind and still catch up one by one.
 pub const RING: u64 = 64;
@@ -236,8 +236,7 @@ impl Journal {
         self.finish(cells, replica, &at)?;
         let mut documents = replica.touched(&commit.change);
         documents.extend(commit.documents);
-        documents.sort();
-        documents.dedup();
+        once(&mut documents);
         let head = Head {
             base: self.base,
             inline: at.head.inline,
@@ -306,9 +305,10 @@ impl Journal {
             if there.number >= epoch {
                 return Ok(());
             }
-            let mut names: BTreeSet<Document> = self.listed(&there)?.into_iter().collect();
+            let mut names = self.listed(&there)?;
             let before = names.len();
-            names.extend(documents.iter().cloned());
+            names.extend_from_slice(documents);
+            once(&mut names);
             if names.len() == before && there.number > self.base {
                 return Ok(());
             }

@@ -10,6 +10,7 @@ use super::problem::{Fault, Place, Problem, shown};
 use super::{Request, Response, answer};
 use crate::policy::value::is_target_name;
 use crate::route::decode;
+use crate::sort::sort_by_key;
 
 /// Items of a page where the request does not say.
 pub const USUAL: usize = 50;
@@ -74,7 +75,7 @@ impl Page {
 
     /// The page of these items. `items` have their ids first, in any order.
     pub fn of<T>(&self, mut items: Vec<(&str, T)>, mut show: impl FnMut(&str, T) -> Value) -> Response {
-        items.sort_by_key(|(id, _)| *id);
+        sort_by_key(&mut items, |(id, _)| *id);
         let mut rest = items
             .into_iter()
             .filter(|(id, _)| self.after.as_deref().is_none_or(|after| *id > after))

@@ -1,6 +1,5 @@
 //! `/teams/{id}/access`: what a team selects, and what comes of it for each target.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,6 +16,7 @@ use crate::policy::access::{Levels, Narrower, Reach, Through};
 use crate::policy::records::AccessRecord;
 use crate::policy::value::group_name;
 use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
+use crate::sort::{sort, sort_by_key};
 
 /// `GET /teams/{id}/access`
 pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
@@ -119,14 +119,12 @@ fn preview(policy: &Policy, id: &str) -> Value {
     let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
     if let (Some(fields), Some(team), Some(organization)) = (body.as_object_mut(), team, organization) {
         fields.insert("inert".into(), inert(policy, organization, &team.access));
-        let targets: BTreeMap<&str, Value> = policy
-            .targets
-            .iter()
-            .map(|(position, name, target)| {
-                (name, line(policy, organization, team, TargetIx(position), target))
-            })
-            .collect();
-        fields.insert("preview".into(), targets.into_values().collect());
+        let mut targets: Vec<(u32, &str, &Target)> = policy.targets.iter().collect();
+        sort_by_key(&mut targets, |(_, name, _)| *name);
+        let lines = targets
+            .into_iter()
+            .map(|(position, _, target)| line(policy, organization, team, TargetIx(position), target));
+        fields.insert("preview".into(), lines.collect());
     }
     body
 }
@@ -143,8 +141,8 @@ fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
     let groups = selection.groups.iter().filter(|group| !offers_group(policy, organization, **group));
     let mut targets: Vec<&str> = targets.collect();
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
-    targets.sort_unstable();
-    groups.sort_unstable();
+    sort(&mut targets);
+    sort(&mut groups);
     json!({ "targets": targets, "access_groups": groups })
 }
 

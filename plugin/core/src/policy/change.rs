@@ -7,6 +7,7 @@ use core::fmt;
 use serde_json::{Map, Value};
 
 use super::model::Unpriced;
+use crate::sort::sort_by_key;
 
 /// A section of a policy document that holds records by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -93,6 +94,11 @@ impl Change {
         self.edits.is_empty() && self.unpriced.is_none()
     }
 
+    /// Brings the sections into the order in which a record may name those before it.
+    pub(super) fn sort(&mut self) {
+        sort_by_key(&mut self.edits, |edit| Section::ALL.iter().position(|section| *section == edit.section));
+    }
+
     /// The change as JSON.
     pub fn to_json(&self) -> Value {
         let mut sections = Map::new();
@@ -122,7 +128,7 @@ impl Change {
                 change.edits.push(Edit { section, id: id.clone(), record });
             }
         }
-        change.edits.sort_by_key(|edit| Section::ALL.iter().position(|section| *section == edit.section));
+        change.sort();
         Some(change)
     }
 }

@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::sort::sort_by_key;
+
 /// What a finding does to the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -196,7 +198,7 @@ impl Report {
 
     /// All findings: errors first, each severity in the order of the document's walk.
     pub fn finish(mut self) -> Vec<Finding> {
-        self.findings.sort_by_key(|finding| finding.severity);
+        sort_by_key(&mut self.findings, |finding| finding.severity);
         if self.dropped > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
             self.findings.push(Finding {

@@ -10,6 +10,7 @@ use super::finding::{Problem, Report};
 use super::model::Digest;
 use crate::json::node::Node;
 use crate::money::{DOLLAR, Pico};
+use crate::sort::sort;
 use crate::time::{Timestamp, parse_rfc3339};
 
 /// A form of value.
@@ -386,7 +387,7 @@ impl<T: Value> Value for Map<T> {
 /// Reports names that stand twice in one object.
 pub fn report_duplicates(members: &[(String, Node)], report: &mut Report) {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
+    sort(&mut names);
     let mut last = None;
     for pair in names.windows(2) {
         if let [one, two] = pair

@@ -16,6 +16,7 @@ use crate::key::spell;
 use crate::limits::{Limits, Window};
 use crate::money::{Budget, Pico, Price};
 use crate::refusal::dollars;
+use crate::sort::sort;
 use crate::time::rfc3339;
 
 impl Policy {
@@ -140,7 +141,7 @@ impl Policy {
     fn write_selection(&self, selection: &Selection, access: &mut Object) {
         let mut targets: Vec<&str> =
             selection.targets.iter().map(|target| self.targets.name(target.0)).collect();
-        targets.sort_unstable();
+        sort(&mut targets);
         if selection.all {
             targets.insert(0, "*");
         }
@@ -176,7 +177,7 @@ impl Policy {
 
     fn group_names(&self, groups: &[GroupIx]) -> Vec<&str> {
         let mut names: Vec<&str> = groups.iter().map(|group| self.groups.name(group.0)).collect();
-        names.sort_unstable();
+        sort(&mut names);
         names
     }
 }
