@@ -1,14 +1,14 @@
 //! Counters of the host. Their names come from a bounded set: decisions, refusal codes, troubles.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use crate::host;
 
 /// Counters by name, defined when first needed.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    ids: RefCell<BTreeMap<String, Option<u32>>>,
+    /// In the order of their names: a few dozen at most.
+    ids: RefCell<Vec<(String, Option<u32>)>>,
 }
 
 impl Metrics {
@@ -36,11 +36,13 @@ impl Metrics {
 
     fn define(&self, name: &str) -> Option<u32> {
         let mut ids = self.ids.try_borrow_mut().ok()?;
-        if let Some(id) = ids.get(name) {
-            return *id;
+        match ids.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(at) => ids.get(at).and_then(|(_, id)| *id),
+            Err(at) => {
+                let id = host::define_counter(&format!("tollgate.{name}")).ok();
+                ids.insert(at, (name.to_owned(), id));
+                id
+            }
         }
-        let id = host::define_counter(&format!("tollgate.{name}")).ok();
-        ids.insert(name.to_owned(), id);
-        id
     }
 }

@@ -1,6 +1,6 @@
 //! Where documents are kept in a fleet's etcd: a write is acknowledged once etcd has it and this process shows it.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -34,7 +34,8 @@ pub(super) struct Fleetside {
     named: u64,
     lease: CellName,
     seen: CellName,
-    waiting: BTreeMap<Ticket, Waiting>,
+    /// Few at a time.
+    waiting: Vec<(Ticket, Waiting)>,
 }
 
 /// A request whose answer has to come from etcd.
@@ -61,8 +62,13 @@ impl Fleetside {
             named: 0,
             lease: name("leader"),
             seen: name("seen"),
-            waiting: BTreeMap::new(),
+            waiting: Vec::new(),
         }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|(waits, _)| *waits == ticket)?;
+        Some(self.waiting.swap_remove(at).1)
     }
 
     fn name(&mut self, entry: &Entry) -> String {
@@ -120,7 +126,7 @@ impl Keeper {
             }
             Outcome::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
             Outcome::Write(_) => {
-                fleet.waiting.insert(ticket, Waiting { request, decided: None });
+                fleet.waiting.push((ticket, Waiting { request, decided: None }));
                 fleet.desk.submit(ticket, asked.now)
             }
         };
@@ -205,7 +211,7 @@ impl Keeper {
         asked: &Asked,
         acts: &mut Vec<Act>,
     ) -> Vec<Effect> {
-        let request = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Waiting { request, .. }) = request else {
             return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.desk.finish(ticket, asked.now));
         };
@@ -222,7 +228,7 @@ impl Keeper {
                 let named = (organization, name.as_str(), text.as_str());
                 let effects = fleet.desk.commit(ticket, revision, &documents, named, asked.now);
                 let decided = Some(Pending { documents, response: write.response, entry });
-                fleet.waiting.insert(ticket, Waiting { request, decided });
+                fleet.waiting.push((ticket, Waiting { request, decided }));
                 return effects;
             }
             (Outcome::Write(_), _, _) => Problem::new(
@@ -267,7 +273,7 @@ impl Keeper {
         now: Now,
         acts: &mut Vec<Act>,
     ) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Pending { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided) else {
             return;
         };
@@ -285,7 +291,7 @@ impl Keeper {
     }
 
     fn failed(&mut self, ticket: Ticket, trouble: &Trouble, acts: &mut Vec<Act>) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let problem = match trouble {
             Trouble::DocumentTooLarge { .. } | Trouble::TooManyDocuments(_) | Trouble::TooManyBytes(_) => {
                 Problem::new(400, "change_too_large", trouble.to_string())

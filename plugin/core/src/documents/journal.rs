@@ -15,7 +15,7 @@ use core::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::record::{Record, raise, read, swap};
+use super::record::{self, Record, raise, read, swap};
 use super::{JournalError, Replica, audit};
 use crate::cell::{CellName, Cells, CellsError, MAX_TRIES, Swap};
 use crate::manage::audit::Query;
@@ -85,7 +85,7 @@ impl Head {
     }
 
     fn read(body: &[u8]) -> Option<Head> {
-        let json: Value = serde_json::from_slice(body).ok()?;
+        let json = record::json(body).ok()?;
         let number = |name: &str| json.get(name)?.as_u64();
         let entry = match json.get("entry")?.as_array().map(Vec::as_slice) {
             Some([organization, text]) => {
@@ -326,8 +326,7 @@ impl Journal {
         if index.number <= self.base {
             return Ok(Vec::new());
         }
-        let json: Value = serde_json::from_slice(&index.body).map_err(|_| JournalError::Damaged)?;
-        documents(&json).ok_or(JournalError::Damaged)
+        documents(&record::json(&index.body)?).ok_or(JournalError::Damaged)
     }
 
     /// The changes of these epochs, the last of which is the head's; `None` where the ring no longer has them.
@@ -350,7 +349,7 @@ impl Journal {
             if there.number != epoch {
                 return Ok(None);
             }
-            let json = serde_json::from_slice(&there.body).map_err(|_| JournalError::Damaged)?;
+            let json = record::json(&there.body)?;
             changes.push(Change::from_json(&json).ok_or(JournalError::Damaged)?);
         }
         Ok(Some(changes))
@@ -370,7 +369,7 @@ impl Journal {
         let mut contents = Vec::new();
         for document in self.listed(&index)? {
             let there = read(cells, &self.document_name(&document))?;
-            let content: Value = serde_json::from_slice(&there.body).map_err(|_| JournalError::Damaged)?;
+            let content = record::json(&there.body)?;
             contents.push((document, (!content.is_null()).then_some(content)));
         }
         let at = self.head(cells)?;

@@ -242,7 +242,7 @@ pub(super) fn refused(entry: Entry, problem: &Problem) -> Entry {
 
 /// An entry as it was kept.
 pub(super) fn entry_of(text: &str) -> Option<Entry> {
-    Entry::from_json(&serde_json::from_str(text).ok()?)
+    Entry::from_json(&super::record::json(text.as_bytes()).ok()?)
 }
 
 /// An attempt as the log has it.

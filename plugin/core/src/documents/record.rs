@@ -9,6 +9,8 @@
 
 use alloc::vec::Vec;
 
+use serde_json::Value;
+
 use super::JournalError;
 use crate::cell::{CellName, Cells, CellsError, DOCUMENT_MAGIC, MAX_TRIES, Swap};
 
@@ -22,6 +24,11 @@ pub(super) struct Record<V> {
     pub(super) body: Vec<u8>,
     /// For [`Cells::swap`].
     pub(super) version: V,
+}
+
+/// A body's JSON.
+pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
+    serde_json::from_slice(body).map_err(|_| JournalError::Damaged)
 }
 
 /// Reads a record; number 0 and no body where there is none.

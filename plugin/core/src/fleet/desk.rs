@@ -4,7 +4,7 @@
 //! gateway made in between. So within a VM nobody loses to a neighbour, and among VMs each round one gets through.
 //! It is to be submitted only once it has been decided to be a write: refusals and reads need no turn.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -125,7 +125,8 @@ pub struct Desk {
     /// The first has its turn; each with its deadline.
     line: VecDeque<(Ticket, u64)>,
     tries: u32,
-    flights: BTreeMap<u32, Flight>,
+    /// By their numbers; few at a time.
+    flights: Vec<(u32, Flight)>,
     next: u32,
 }
 
@@ -138,7 +139,7 @@ impl Desk {
             login: Login::new(user),
             line: VecDeque::new(),
             tries: 0,
-            flights: BTreeMap::new(),
+            flights: Vec::new(),
             next: 0,
         }
     }
@@ -182,8 +183,8 @@ impl Desk {
 
     /// Asks what was written after the revision `known`, unless that is being asked.
     pub fn poll(&mut self, known: u64, now: Now) -> Vec<Effect> {
-        let polls = |flight: &Flight| matches!(flight.task, Task::Poll { .. });
-        if self.flights.values().any(polls) {
+        let polls = |(_, flight): &(u32, Flight)| matches!(flight.task, Task::Poll { .. });
+        if self.flights.iter().any(polls) {
             return Vec::new();
         }
         let talk = Talk::new(Poll::new(&self.keys, known), &self.login);
@@ -200,7 +201,7 @@ impl Desk {
     /// Appends an attempt that changed nothing. Nobody waits for it.
     pub fn append(&mut self, entry: Named<'_>, now: Now) -> Vec<Effect> {
         let appends =
-            self.flights.values().filter(|flight| matches!(flight.task, Task::Append { .. })).count();
+            self.flights.iter().filter(|(_, flight)| matches!(flight.task, Task::Append { .. })).count();
         if appends >= APPENDS {
             return Vec::new();
         }
@@ -212,9 +213,10 @@ impl Desk {
 
     /// Takes the answer to a call; status 0 where there was none, or where it could not be made.
     pub fn answer(&mut self, slot: u32, status: u16, body: &[u8], now: Now) -> Vec<Effect> {
-        let Some(Flight { mut task, deadline }) = self.flights.remove(&slot) else {
+        let Some(at) = self.flights.iter().position(|(number, _)| *number == slot) else {
             return Vec::new();
         };
+        let (_, Flight { mut task, deadline }) = self.flights.swap_remove(at);
         let login = &mut self.login;
         match &mut task {
             Task::Poll { talk, at } => match talk.answer(login, status, body) {
@@ -288,7 +290,7 @@ impl Desk {
             Task::Trim { talk } => talk.call(login),
         };
         self.next = self.next.wrapping_add(1);
-        self.flights.insert(self.next, Flight { task, deadline });
+        self.flights.push((self.next, Flight { task, deadline }));
         vec![Effect::Call { slot: self.next, call, timeout: u32::try_from(left).unwrap_or(u32::MAX) }]
     }
 

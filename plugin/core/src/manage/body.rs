@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Request;
 use super::intake::MAX_BODY;
@@ -144,7 +144,11 @@ pub fn to_json(node: &Node) -> Json {
 
 /// The same for an object's members.
 pub fn object_json(members: &Members) -> Json {
-    Json::Object(members.iter().map(|(name, value)| (name.clone(), to_json(value))).collect())
+    let mut object = Map::new();
+    for (name, value) in members {
+        object.insert(name.clone(), to_json(value));
+    }
+    Json::Object(object)
 }
 
 fn content_type(request: &Request) -> Result<(), Problem> {

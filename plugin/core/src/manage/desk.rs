@@ -127,8 +127,8 @@ impl Desk<'_> {
         &mut self,
         change: &Change,
         own: &[&str],
-        subject: impl Fn(&Policy) -> Option<Value>,
-        show: impl FnOnce(&Policy, &Who) -> Response,
+        subject: &dyn Fn(&Policy) -> Option<Value>,
+        show: &dyn Fn(&Policy, &Who) -> Response,
     ) -> Result<Reply, Problem> {
         let own = pointer("", own);
         self.policy.try_change(change).map_err(|findings| Problem::of_findings(INVALID, findings, &own))?;

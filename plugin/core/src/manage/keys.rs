@@ -79,16 +79,11 @@ pub(super) fn create(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> 
     let mut change = Change::default();
     change.put(Section::Keys, &minted.id, body::object_json(&record));
     let (id, location) = (minted.id.clone(), format!("{}/keys/{}", desk.paths, minted.id));
-    desk.change(
-        &change,
-        &["keys", &id],
-        |policy| view::kept(policy, Section::Keys, &id),
-        |policy, _| {
-            let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &minted);
-            response.fields.push(("location", location));
-            response
-        },
-    )
+    desk.change(&change, &["keys", &id], &|policy| view::kept(policy, Section::Keys, &id), &|policy, _| {
+        let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &minted);
+        response.fields.push(("location", location.clone()));
+        response
+    })
 }
 
 /// What an admin of the team asks for: anything a policy could say.
@@ -135,12 +130,9 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, body::to_json(&merged));
-    desk.change(
-        &change,
-        &["keys", id],
-        |policy| view::kept(policy, Section::Keys, id),
-        |policy, _| view::record(policy, Section::Keys, id).response(200),
-    )
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
+        view::record(policy, Section::Keys, id).response(200)
+    })
 }
 
 /// `DELETE /keys/{id}`: revoked.
@@ -151,7 +143,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.require_match(Some(&view::record(desk.policy, Section::Keys, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
-    desk.change(&change, &["keys", id], |policy| view::kept(policy, Section::Keys, id), |_, _| removed())
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|_, _| removed())
 }
 
 /// `POST /keys/{id}/rotate`: a new secret. Id, access, limits and what was counted stay.
@@ -182,12 +174,9 @@ pub(super) fn rotate(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, record);
-    desk.change(
-        &change,
-        &["keys", id],
-        |policy| view::kept(policy, Section::Keys, id),
-        |policy, _| with_secret(view::record(policy, Section::Keys, id).body, &minted),
-    )
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
+        with_secret(view::record(policy, Section::Keys, id).body, &minted)
+    })
 }
 
 /// Goes on for those who have the right over all keys of the team, and for a developer's own key.

@@ -114,8 +114,8 @@ pub(super) fn put_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> 
     desk.change(
         &change,
         &["organizations", id, "members", user],
-        |policy| in_organization(policy, id, user),
-        |policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
+        &|policy| in_organization(policy, id, user),
+        &|policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
@@ -151,8 +151,8 @@ pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<R
     desk.change(
         &change,
         &["teams", id, "members", user],
-        |policy| in_team(policy, id, user),
-        |policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
+        &|policy| in_team(policy, id, user),
+        &|policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
@@ -181,8 +181,8 @@ pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str
     desk.change(
         &change,
         &["organizations", id, "members", user],
-        |policy| with_keys(in_organization(policy, id, user), &revoked),
-        |_, _| removed(),
+        &|policy| with_keys(in_organization(policy, id, user), &revoked),
+        &|_, _| removed(),
     )
 }
 
@@ -202,8 +202,8 @@ pub(super) fn remove_from_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Res
     desk.change(
         &change,
         &["teams", id, "members", user],
-        |policy| with_keys(in_team(policy, id, user), &revoked),
-        |_, _| removed(),
+        &|policy| with_keys(in_team(policy, id, user), &revoked),
+        &|_, _| removed(),
     )
 }
 

@@ -10,7 +10,7 @@ use super::desk::{Desk, Reply, new_id, removed, require_free};
 use super::page::{Page, no_parameters};
 use super::problem::Problem;
 use super::view;
-use super::who::{Over, Right, Who};
+use super::who::{Over, Right};
 use crate::json::node::Node;
 use crate::policy::records::OrganizationRecord;
 use crate::policy::{Change, OrganizationIx, Section};
@@ -49,10 +49,10 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", &id],
-        |policy| view::kept(policy, Section::Organizations, &id),
-        |policy, _: &Who| {
+        &|policy| view::kept(policy, Section::Organizations, &id),
+        &|policy, _| {
             let mut response = view::record(policy, Section::Organizations, &id).response(201);
-            response.fields.push(("location", location));
+            response.fields.push(("location", location.clone()));
             response
         },
     )
@@ -88,8 +88,8 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", id],
-        |policy| view::kept(policy, Section::Organizations, id),
-        |policy, _| view::record(policy, Section::Organizations, id).response(200),
+        &|policy| view::kept(policy, Section::Organizations, id),
+        &|policy, _| view::record(policy, Section::Organizations, id).response(200),
     )
 }
 
@@ -109,8 +109,8 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", id],
-        |policy| view::kept(policy, Section::Organizations, id),
-        |_, _| removed(),
+        &|policy| view::kept(policy, Section::Organizations, id),
+        &|_, _| removed(),
     )
 }
 

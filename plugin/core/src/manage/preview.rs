@@ -39,12 +39,9 @@ pub(super) fn put(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     let before = scope(desk.policy, ix);
     require_available(desk.policy, organization, &before, &access, "")?;
     let change = with_field(desk.policy, id, "access", &body);
-    desk.change(
-        &change,
-        &["teams", id, "access"],
-        |policy| Some(selected(policy, id)),
-        |policy, _| Shown::new(preview(policy, id)).response(200),
-    )
+    desk.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
+        Shown::new(preview(policy, id)).response(200)
+    })
 }
 
 /// Refuses what a team newly selects and its organization does not offer, each by its name. What it selected

@@ -43,10 +43,10 @@ pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, P
     desk.change(
         &change,
         &["teams", &id],
-        |policy| view::kept(policy, Section::Teams, &id),
-        |policy, who| {
+        &|policy| view::kept(policy, Section::Teams, &id),
+        &|policy, who| {
             let mut response = view::team(policy, who, &id).response(201);
-            response.fields.push(("location", location));
+            response.fields.push(("location", location.clone()));
             response
         },
     )
@@ -86,12 +86,9 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     let mut change = Change::default();
     change.put(Section::Teams, id, body::to_json(&merged));
-    desk.change(
-        &change,
-        &["teams", id],
-        |policy| view::kept(policy, Section::Teams, id),
-        |policy, who| view::team(policy, who, id).response(200),
-    )
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|policy, who| {
+        view::team(policy, who, id).response(200)
+    })
 }
 
 /// `DELETE /teams/{id}`
@@ -110,7 +107,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
         change.remove(Section::ServiceAccounts, &account.id);
     }
     change.remove(Section::Teams, id);
-    desk.change(&change, &["teams", id], |policy| view::kept(policy, Section::Teams, id), |_, _| removed())
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
 }
 
 /// `GET /teams/{id}/self-service`
@@ -135,8 +132,8 @@ pub(super) fn put_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, P
     desk.change(
         &change,
         &["teams", id, "self_service"],
-        |policy| Some(self_service(policy, id).body),
-        |policy, _| self_service(policy, id).response(200),
+        &|policy| Some(self_service(policy, id).body),
+        &|policy, _| self_service(policy, id).response(200),
     )
 }
 

@@ -158,20 +158,21 @@ impl Policy {
         record.maybe("limits", limits(&allowance.limits));
         record.maybe("budget", allowance.budget.as_ref().map(budget));
         if !allowance.target_limits.is_empty() {
-            let by_name = allowance.target_limits.iter().map(|(target, of_target)| {
-                let of_target = limits(of_target).unwrap_or_else(|| json!({}));
-                (self.targets.name(target.0).to_string(), of_target)
-            });
-            record.put("target_limits", by_name.collect::<Map<String, Value>>());
+            let mut by_name = Object::default();
+            for (target, of_target) in &allowance.target_limits {
+                by_name.put(self.targets.name(target.0), limits(of_target).unwrap_or_else(|| json!({})));
+            }
+            record.put("target_limits", by_name.0);
         }
     }
 
     fn write_members<R>(&self, members: &[(UserIx, R)], name: fn(&R) -> &'static str, record: &mut Object) {
         if !members.is_empty() {
-            let by_name = members
-                .iter()
-                .map(|(user, role)| (self.users.name(user.0).to_string(), Value::from(name(role))));
-            record.put("members", by_name.collect::<Map<String, Value>>());
+            let mut by_name = Object::default();
+            for (user, role) in members {
+                by_name.put(self.users.name(user.0), name(role));
+            }
+            record.put("members", by_name.0);
         }
     }
 
@@ -188,7 +189,13 @@ struct Object(Map<String, Value>);
 
 impl Object {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_string(), value.into());
+        self.put_value(name, value.into());
+    }
+
+    // Not wherever something is put: a map's insertion is long.
+    #[inline(never)]
+    fn put_value(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_string(), value);
     }
 
     fn maybe(&mut self, name: &str, value: Option<impl Into<Value>>) {
