@@ -41,3 +41,4 @@ pub mod route;
 mod sort;
 pub mod standing;
 pub mod time;
+mod tree;

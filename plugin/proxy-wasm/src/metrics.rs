@@ -23,6 +23,7 @@ impl Metrics {
     }
 
     /// Adds to `tollgate.<name>`; nothing on a host without metrics.
+    #[inline(never)]
     pub fn add(&self, name: &str, by: u128) {
         // Hosts refuse a step of 0, and take none that is larger.
         let by = i64::try_from(by).unwrap_or(i64::MAX);

@@ -18,6 +18,7 @@ use crate::manage::problem::Problem;
 use crate::manage::{Asked, Outcome, Request, Response};
 use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
+use crate::tree::text;
 
 /// Bytes of documents that are published in one step, if one alone is not larger.
 const STEP: usize = 512 * 1024;
@@ -222,7 +223,7 @@ impl Keeper {
         let response = match (decided.outcome, state, revision) {
             (Outcome::Write(write), Ok(()), Some(revision)) => {
                 let documents = gateway.policy.change(|policy| contents(policy, &write.change));
-                let text = entry.as_ref().map_or_else(String::new, |entry| entry.to_json().to_string());
+                let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
@@ -259,7 +260,7 @@ impl Keeper {
     ) {
         let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
         acts.push(Act::Audit(line(entry)));
-        let (name, text) = (fleet.name(entry), entry.to_json().to_string());
+        let (name, text) = (fleet.name(entry), text(&entry.to_json()));
         let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
         self.carry_out(cells, gateway, effects, asked, acts);
     }
@@ -399,7 +400,7 @@ fn steps(documents: &[Content]) -> impl Iterator<Item = &[Content]> {
         let mut bytes = 0_usize;
         let fitting = documents.iter().take_while(|(_, content)| {
             let before = bytes;
-            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| content.to_string().len()));
+            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| text(content).len()));
             before == 0 || bytes <= STEP
         });
         let (step, left) = documents.split_at(fitting.count().max(1).min(documents.len()));

@@ -21,6 +21,7 @@ use crate::cell::{CellName, Cells, CellsError, MAX_TRIES, Swap};
 use crate::manage::audit::Query;
 use crate::policy::{Change, Document};
 use crate::sort::once;
+use crate::tree::{object, text};
 
 /// Changes that a VM can be behind and still catch up one by one.
 pub const RING: u64 = 64;
@@ -73,7 +74,7 @@ impl Head {
     fn to_json(&self) -> String {
         let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
         let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
-        json!({
+        object!({
             "base": self.base,
             "inline": self.inline,
             "revision": self.revision,
@@ -284,10 +285,10 @@ impl Journal {
         if read(cells, &self.epoch_name)?.number >= at.epoch {
             return Ok(());
         }
-        let change = at.head.change.to_json().to_string();
+        let change = text(&at.head.change.to_json());
         raise(cells, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
         for document in &at.head.documents {
-            let content = replica.document(document).unwrap_or_default().to_string();
+            let content = text(&replica.document(document).unwrap_or_default());
             raise(cells, &self.document_name(document), at.epoch, content.as_bytes())?;
         }
         self.enter(cells, at.epoch, &at.head.documents)?;
@@ -313,7 +314,7 @@ impl Journal {
                 return Ok(());
             }
             let names: Vec<String> = names.iter().map(Document::to_string).collect();
-            let body = json!(names).to_string();
+            let body = text(&json!(names));
             if swap(cells, &name, there.version, epoch, body.as_bytes())? == Swap::Done {
                 return Ok(());
             }

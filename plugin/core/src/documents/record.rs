@@ -32,6 +32,7 @@ pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
 }
 
 /// Reads a record; number 0 and no body where there is none.
+#[inline(never)]
 pub(super) fn read<C: Cells>(cells: &mut C, name: &CellName) -> Result<Record<C::Version>, JournalError> {
     let (mut bytes, version) = cells.read(name)?;
     if bytes.is_empty() {

@@ -1,15 +1,16 @@
 //! The audit in etcd: appended, read newest first, and cut to what is kept.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::wire::{self, DELETE, RANGE, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::manage::audit::{KEPT, Query};
 use crate::time::Timestamp;
+use crate::tree::{object, text};
 
 /// The name of a new entry: names sort by time, and no two are the same.
 pub fn entry_name(time: Timestamp, random: u64) -> String {
@@ -34,7 +35,7 @@ impl Operation for Append {
     type Output = ();
 
     fn call(&self) -> (&'static str, String) {
-        (TXN, json!({ "success": [wire::put(&self.key, &self.text)] }).to_string())
+        (TXN, text(&object!({ "success": [wire::put(&self.key, &self.text)] })))
     }
 
     fn answer(&mut self, body: &[u8]) -> Result<Progress<()>, Trouble> {
@@ -70,7 +71,7 @@ impl Operation for Page {
     type Output = (Vec<(String, String)>, bool);
 
     fn call(&self) -> (&'static str, String) {
-        (RANGE, Value::Object(descending(&self.prefix, &self.before, self.limit)).to_string())
+        (RANGE, text(&Value::Object(descending(&self.prefix, &self.before, self.limit))))
     }
 
     fn answer(&mut self, body: &[u8]) -> Result<Progress<Self::Output>, Trouble> {
@@ -121,9 +122,9 @@ impl Operation for Trim {
             None => {
                 let mut range = descending(&self.prefix, &wire::behind(&self.prefix), KEPT);
                 range.insert("keys_only".into(), true.into());
-                (RANGE, Value::Object(range).to_string())
+                (RANGE, text(&Value::Object(range)))
             }
-            Some(oldest) => (DELETE, Value::Object(wire::span(&self.prefix, oldest)).to_string()),
+            Some(oldest) => (DELETE, text(&Value::Object(wire::span(&self.prefix, oldest)))),
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::wire::{self, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
+use crate::tree::{object, text};
 
 /// Most bytes of one document as JSON.
 pub const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -62,7 +63,7 @@ impl Commit {
         let mut puts = Vec::with_capacity(documents.len().saturating_add(1));
         puts.push((audit, entry.into()));
         for (document, content) in documents {
-            let text = content.as_ref().unwrap_or(&Value::Null).to_string();
+            let text = text(content.as_ref().unwrap_or(&Value::Null));
             if text.len() > MAX_DOCUMENT {
                 return Err(Trouble::DocumentTooLarge { document: document.clone(), bytes: text.len() });
             }
@@ -89,7 +90,7 @@ impl Operation for Commit {
             "mod_revision": self.base.to_string(),
         }]);
         let look = json!([{ "request_range": wire::range(entry) }]);
-        (TXN, json!({ "compare": compare, "success": all, "failure": look }).to_string())
+        (TXN, text(&object!({ "compare": compare, "success": all, "failure": look })))
     }
 
     fn answer(&mut self, body: &[u8]) -> Result<Progress<Committed>, Trouble> {

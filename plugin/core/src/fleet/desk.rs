@@ -323,6 +323,7 @@ impl Desk {
         vec![Effect::Decide(ticket)]
     }
 
+    #[inline(never)]
     fn fail(&mut self, trouble: Trouble, now: Now) -> Vec<Effect> {
         let Some((ticket, _)) = self.line.front().copied() else { return vec![Effect::Trouble(trouble)] };
         self.end(Effect::Failed { ticket, trouble }, now)

@@ -1,7 +1,7 @@
 //! Reading what has changed.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use super::overlay::complete;
 use super::wire::{self, Pair, RANGE};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
+use crate::tree::text;
 
 /// Documents read at once: sixteen of the largest lie within what Envoy holds of one answer (32 MiB).
 pub const PAGE: u64 = 16;
@@ -78,7 +79,7 @@ impl Operation for Poll {
 
     fn call(&self) -> (&'static str, String) {
         let Some(reading) = &self.reading else {
-            return (RANGE, Value::Object(wire::range(&self.keys.epoch())).to_string());
+            return (RANGE, text(&Value::Object(wire::range(&self.keys.epoch()))));
         };
         let mut range = wire::span(&reading.next, &wire::behind(&self.keys.documents()));
         wire::number(&mut range, "revision", reading.at);
@@ -86,7 +87,7 @@ impl Operation for Poll {
         if self.since > 0 {
             wire::number(&mut range, "min_mod_revision", self.since.saturating_add(1));
         }
-        (RANGE, Value::Object(range).to_string())
+        (RANGE, text(&Value::Object(range)))
     }
 
     fn answer(&mut self, body: &[u8]) -> Result<Progress<Loaded>, Trouble> {

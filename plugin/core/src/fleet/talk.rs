@@ -1,12 +1,13 @@
 //! One operation carried to its end, signing in where etcd asks for it.
 
 use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::wire::{self, AUTHENTICATE};
 use super::{Call, Trouble};
+use crate::tree::{object, text};
 
 /// Something that takes one call, or a few.
 pub trait Operation {
@@ -86,8 +87,8 @@ impl<O: Operation> Talk<O> {
     /// The call to make now.
     pub fn call(&self, login: &Login) -> Call {
         if let (true, Some((name, password))) = (self.signing_in, &login.user) {
-            let body = json!({ "name": name, "password": password });
-            return Call { path: AUTHENTICATE, token: None, body: body.to_string() };
+            let body = object!({ "name": name, "password": password });
+            return Call { path: AUTHENTICATE, token: None, body: text(&body) };
         }
         let (path, body) = self.operation.call();
         Call { path, token: login.token.clone(), body }

@@ -73,6 +73,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Map<String, Value>, Trouble> {
     }
 }
 
+#[inline(never)]
 pub(super) fn unreadable(what: &str) -> Trouble {
     Trouble::Unreadable { what: what.to_owned() }
 }

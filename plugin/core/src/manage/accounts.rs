@@ -22,8 +22,8 @@ pub(super) fn list(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> {
     let (ix, _) = desk.team(team)?;
     desk.need(Right::Read, Over::Team(ix))?;
     let policy = &*desk.policy;
-    let items = policy.service_accounts_of(ix).map(|(_, account)| (&*account.id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| view::record(policy, Section::ServiceAccounts, id).body)))
+    let ids = policy.service_accounts_of(ix).map(|(_, account)| &*account.id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::ServiceAccounts, id).body)))
 }
 
 /// `GET /teams/{id}/service-accounts/{account}`

@@ -80,6 +80,7 @@ pub fn read_at<T: Value>(field: &str, node: Node, code: &'static str) -> Result<
 }
 
 /// Takes a field out.
+#[inline(never)]
 pub fn take(members: &mut Members, name: &str) -> Option<Node> {
     let at = members.iter().position(|(known, _)| known == name)?;
     Some(members.remove(at).1)
@@ -143,6 +144,7 @@ pub fn to_json(node: &Node) -> Json {
 }
 
 /// The same for an object's members.
+#[inline(never)]
 pub fn object_json(members: &Members) -> Json {
     let mut object = Map::new();
     for (name, value) in members {

@@ -18,6 +18,7 @@ use crate::policy::value::{Moment, Small, Words};
 use crate::policy::{Change, KeyIx, Owner, Section, TeamIx};
 use crate::record;
 use crate::time::{Timestamp, rfc3339};
+use crate::tree::object;
 
 /// Longest time that a rotated secret may live on, in seconds: a week.
 pub const MOST_GRACE: u32 = 7 * 86_400;
@@ -44,8 +45,8 @@ pub(super) fn list(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> {
     let policy = &*desk.policy;
     let mine = Owner::User(desk.who.user);
     let keys = policy.keys_of(ix).filter(|(_, key)| all || key.owner == mine);
-    let items = keys.map(|(_, key)| (&*key.id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| view::record(policy, Section::Keys, id).body)))
+    let ids = keys.map(|(_, key)| &*key.id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::Keys, id).body)))
 }
 
 /// `POST /teams/{id}/keys`: by an admin of the team for anybody in it, or through self-service.
@@ -169,7 +170,7 @@ pub(super) fn rotate(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
         if grace > 0 {
             let now = desk.asked.now.timestamp().0;
             let until = Timestamp(now.saturating_add(u64::from(grace).saturating_mul(1_000)));
-            fields.insert("previous".into(), json!({ "digest": old, "until": rfc3339(until) }));
+            fields.insert("previous".into(), object!({ "digest": old, "until": rfc3339(until) }));
         }
     }
     let mut change = Change::default();

@@ -19,6 +19,7 @@ use crate::policy::{
     Change, OrganizationIx, OrganizationRole, Owner, Policy, Section, TeamIx, TeamRole, UserIx,
 };
 use crate::record;
+use crate::tree::object;
 
 record! {
     /// A person's place in an organization.
@@ -63,8 +64,9 @@ fn list<R: Copy>(
     members: &[(UserIx, R)],
     name: fn(&R) -> &'static str,
 ) -> Reply {
-    let items = members.iter().map(|(user, _)| (policy.users.name(user.0), *user)).collect();
-    Reply::Answer(page.of(items, |_, user| view::member(policy, members, user, name).unwrap_or_default()))
+    let ids = members.iter().map(|(user, _)| policy.users.name(user.0)).collect();
+    let member = |user: &str| view::member(policy, members, position(policy, user)?, name);
+    Reply::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
 }
 
 /// `GET /organizations/{id}/members/{user}`
@@ -211,11 +213,13 @@ fn position(policy: &Policy, user: &str) -> Option<UserIx> {
     policy.users.find(user).map(UserIx)
 }
 
+#[inline(never)]
 fn in_organization(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let organization = policy.organizations.get(policy.organizations.find(id)?)?;
     view::member(policy, &organization.members, position(policy, user)?, OrganizationRole::name)
 }
 
+#[inline(never)]
 fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let team = policy.teams.get(policy.teams.find(id)?)?;
     view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
@@ -241,7 +245,7 @@ fn create_user(change: &mut Change, user: &str, name: Option<Words>) -> Result<(
         return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
     }
     let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());
-    change.put(Section::Users, user, json!({ "name": name }));
+    change.put(Section::Users, user, object!({ "name": name }));
     Ok(())
 }
 

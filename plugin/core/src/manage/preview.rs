@@ -17,6 +17,7 @@ use crate::policy::records::AccessRecord;
 use crate::policy::value::group_name;
 use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
 use crate::sort::{sort, sort_by_key};
+use crate::tree::object;
 
 /// `GET /teams/{id}/access`
 pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
@@ -107,7 +108,7 @@ pub(super) fn through(policy: &Policy, through: Through) -> String {
 fn selected(policy: &Policy, id: &str) -> Value {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("access")?.take()));
-    stored.unwrap_or_else(|| json!({ "mode": "inherit" }))
+    stored.unwrap_or_else(|| object!({ "mode": "inherit" }))
 }
 
 fn preview(policy: &Policy, id: &str) -> Value {
@@ -140,7 +141,7 @@ fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
     sort(&mut targets);
     sort(&mut groups);
-    json!({ "targets": targets, "access_groups": groups })
+    object!({ "targets": targets, "access_groups": groups })
 }
 
 /// One target: whether the team selects it, whether the organization offers it, what comes of the two, and why.
@@ -161,7 +162,7 @@ fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx,
         // A team as such has neither a key nor a user.
         Reach::RefusedBy(Narrower::Key | Narrower::User) => (Some("key"), String::new()),
     };
-    json!({
+    object!({
         "target": target.name,
         "selected": selected,
         "available": available,

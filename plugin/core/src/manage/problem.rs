@@ -4,11 +4,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Response;
 use crate::policy::Finding;
 use crate::policy::finding::Severity;
+use crate::tree::{object, text};
 
 /// Where something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +58,7 @@ impl Problem {
     }
 
     /// 404: there is no such thing.
+    #[inline(never)]
     pub fn not_found(kind: &str, id: &str) -> Self {
         Problem::new(404, "not_found", format!("There is no {kind} `{}`.", shown(id)))
     }
@@ -102,6 +104,7 @@ impl Problem {
 
     /// With another field.
     #[must_use]
+    #[inline(never)]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
@@ -110,12 +113,12 @@ impl Problem {
     /// The answer.
     pub fn response(&self) -> Response {
         let errors = self.faults.iter().map(|fault| match &fault.place {
-            Place::Body(pointer) => json!({ "pointer": pointer, "detail": fault.detail }),
-            Place::Parameter(name) => json!({ "parameter": name, "detail": fault.detail }),
-            Place::Policy(pointer) => json!({ "policy_pointer": pointer, "detail": fault.detail }),
+            Place::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
+            Place::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
+            Place::Policy(pointer) => object!({ "policy_pointer": pointer, "detail": fault.detail }),
         });
         let errors: Vec<Value> = errors.collect();
-        let mut body = json!({
+        let mut body = object!({
             "type": "about:blank",
             "title": title(self.status),
             "status": self.status,
@@ -130,7 +133,7 @@ impl Problem {
             ("cache-control", "no-store".to_string()),
         ]);
         fields.extend(self.fields.iter().cloned());
-        Response { status: self.status, fields, body: body.to_string() }
+        Response { status: self.status, fields, body: text(&body) }
     }
 }
 

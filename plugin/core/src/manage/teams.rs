@@ -3,8 +3,6 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use serde_json::json;
-
 use super::body::{self, INVALID, Members, take_fixed};
 use super::desk::{Desk, Reply, Shown, new_id, removed, require_free};
 use super::organizations::refuse_members;
@@ -16,6 +14,7 @@ use super::who::{Over, Right};
 use crate::json::node::Node;
 use crate::policy::records::{SelfServiceRecord, TeamRecord};
 use crate::policy::{Change, Policy, Scope, Section, TeamIx};
+use crate::tree::object;
 
 /// `POST /organizations/{id}/teams`: a new team has self-service on.
 pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, Problem> {
@@ -156,7 +155,7 @@ pub(super) fn scope(policy: &Policy, ix: TeamIx) -> Scope {
 fn self_service(policy: &Policy, id: &str) -> Shown {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("self_service")?.take()));
-    Shown::new(stored.unwrap_or_else(|| json!({ "enabled": false })))
+    Shown::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
 }
 
 /// A team in shadow mode is let through what its organization refuses too: only those who set that ceiling may

@@ -80,11 +80,13 @@ pub struct Change {
 
 impl Change {
     /// Puts a record, new or in the place of one.
+    #[inline(never)]
     pub fn put(&mut self, section: Section, id: &str, record: Value) {
         self.edits.push(Edit { section, id: id.to_string(), record: Some(record) });
     }
 
     /// Removes a record.
+    #[inline(never)]
     pub fn remove(&mut self, section: Section, id: &str) {
         self.edits.push(Edit { section, id: id.to_string(), record: None });
     }

@@ -131,6 +131,7 @@ impl Value for bool {
 /// Largest number that every JSON reader holds exactly (RFC 8259, 6).
 const MOST_EXACT: u64 = 9_007_199_254_740_991;
 
+#[inline(never)]
 fn whole(node: &Node, most: u64) -> Option<u64> {
     match node {
         Node::Number(text) => text.parse().ok().filter(|number| *number <= most),

@@ -18,6 +18,7 @@ use crate::money::{Budget, Pico, Price};
 use crate::refusal::dollars;
 use crate::sort::sort;
 use crate::time::rfc3339;
+use crate::tree::object;
 
 impl Policy {
     /// A record as a document writes it, digests included. Reading it gives the same record.
@@ -112,7 +113,8 @@ impl Policy {
             let previous = more.previous.as_ref();
             record.maybe(
                 "previous",
-                previous.map(|(digest, until)| json!({ "digest": spell(digest), "until": rfc3339(*until) })),
+                previous
+                    .map(|(digest, until)| object!({ "digest": spell(digest), "until": rfc3339(*until) })),
             );
             self.write_scope(&more.access, record);
             self.write_allowance(more.allowance.as_deref(), record);
