@@ -28,5 +28,6 @@ pub(crate) fn of_fields(fields: &mut [(&str, Value)]) -> Value {
 /// A tree as its text.
 #[inline(never)]
 pub(crate) fn text(tree: &Value) -> String {
-    tree.to_string()
+    // Only keys that are no strings cannot be written, and there are none; `Display` would bring a second writer.
+    serde_json::to_string(tree).unwrap_or_default()
 }

@@ -74,15 +74,14 @@ impl Head {
     fn to_json(&self) -> String {
         let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
         let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
-        object!({
+        text(&object!({
             "base": self.base,
             "inline": self.inline,
             "revision": self.revision,
             "documents": names,
             "change": self.change.to_json(),
             "entry": entry,
-        })
-        .to_string()
+        }))
     }
 
     fn read(body: &[u8]) -> Option<Head> {

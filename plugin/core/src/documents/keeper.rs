@@ -248,7 +248,7 @@ pub(super) fn entry_of(text: &str) -> Option<Entry> {
 
 /// An attempt as the log has it.
 pub(super) fn line(entry: &Entry) -> String {
-    object!({ "audit": entry.line() }).to_string()
+    text(&object!({ "audit": entry.line() }))
 }
 
 pub(super) fn contended() -> Response {

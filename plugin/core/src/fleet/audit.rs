@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::wire::{self, DELETE, RANGE, TXN};
+use super::wire::{self, Answer, DELETE, RANGE, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::manage::audit::{KEPT, Query};
 use crate::time::Timestamp;
@@ -38,8 +38,8 @@ impl Operation for Append {
         (TXN, text(&object!({ "success": [wire::put(&self.key, &self.text)] })))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<()>, Trouble> {
-        wire::revision(&wire::answer(body)?)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
+        wire::revision(answer.fields()?)?;
         Ok(Progress::Done(()))
     }
 }
@@ -74,8 +74,8 @@ impl Operation for Page {
         (RANGE, text(&Value::Object(descending(&self.prefix, &self.before, self.limit))))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Self::Output>, Trouble> {
-        let found = wire::pairs(&wire::answer(body)?)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Self::Output>, Trouble> {
+        let found = wire::pairs(answer.fields()?)?;
         let entries = found.pairs.into_iter().map(|pair| {
             let name = pair.key.strip_prefix(&self.prefix).unwrap_or_default().into();
             let text = String::from_utf8(pair.value);
@@ -128,11 +128,11 @@ impl Operation for Trim {
         }
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<()>, Trouble> {
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
         if self.oldest.is_some() {
             return Ok(Progress::Done(()));
         }
-        let found = wire::pairs(&wire::answer(body)?)?;
+        let found = wire::pairs(answer.fields()?)?;
         match found.pairs.into_iter().last() {
             Some(last) if found.more => {
                 self.oldest = Some(last.key);

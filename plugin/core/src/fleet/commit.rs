@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
-use super::wire::{self, TXN};
+use super::wire::{self, Answer, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
 use crate::tree::{object, text};
@@ -93,13 +93,13 @@ impl Operation for Commit {
         (TXN, text(&object!({ "compare": compare, "success": all, "failure": look })))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Committed>, Trouble> {
-        let fields = wire::answer(body)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Committed>, Trouble> {
+        let fields = answer.fields()?;
         if fields.get("succeeded").and_then(Value::as_bool) == Some(true) {
-            return Ok(Progress::Done(Committed::Done { revision: wire::revision(&fields)? }));
+            return Ok(Progress::Done(Committed::Done { revision: wire::revision(fields)? }));
         }
         // Our own entry is there: the first sending was carried out, and only its answer lost.
-        let mine = wire::nested(&fields, 0)?;
+        let mine = wire::nested(fields, 0)?;
         Ok(Progress::Done(match mine.first() {
             Some(entry) => Committed::Done { revision: entry.revision },
             None => Committed::Lost,

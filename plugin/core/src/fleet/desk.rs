@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::wire::Answer;
 use super::{
     Append, Call, Commit, Committed, Keys, Loaded, Login, Page, Poll, Progress, Talk, Trim, Trouble,
 };
@@ -218,13 +219,14 @@ impl Desk {
         };
         let (_, Flight { mut task, deadline }) = self.flights.swap_remove(at);
         let login = &mut self.login;
+        let answer = Answer::new(body);
         match &mut task {
-            Task::Poll { talk, at } => match talk.answer(login, status, body) {
+            Task::Poll { talk, at } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(loaded)) => vec![Effect::Loaded { loaded, at: *at }],
                 Err(trouble) => vec![Effect::Trouble(trouble)],
             },
-            Task::Reload { talk, at } => match talk.answer(login, status, body) {
+            Task::Reload { talk, at } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(loaded)) => {
                     let mut effects = vec![Effect::Loaded { loaded, at: *at }];
@@ -233,7 +235,7 @@ impl Desk {
                 }
                 Err(trouble) => self.fail(trouble, now),
             },
-            Task::Commit { talk, base, trim } => match talk.answer(login, status, body) {
+            Task::Commit { talk, base, trim } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(Committed::Lost)) => {
                     let talk = Talk::new(Poll::new(&self.keys, *base), &self.login);
@@ -248,12 +250,12 @@ impl Desk {
                 }
                 Err(trouble) => self.fail(trouble, now),
             },
-            Task::Page { talk, ticket } => match talk.answer(login, status, body) {
+            Task::Page { talk, ticket } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done((entries, more))) => vec![Effect::Page { ticket: *ticket, entries, more }],
                 Err(trouble) => vec![Effect::Failed { ticket: *ticket, trouble }],
             },
-            Task::Append { talk, trim } => match talk.answer(login, status, body) {
+            Task::Append { talk, trim } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(())) => {
                     let trim = trim.take();
@@ -261,7 +263,7 @@ impl Desk {
                 }
                 Err(trouble) => vec![Effect::Trouble(trouble)],
             },
-            Task::Trim { talk } => match talk.answer(login, status, body) {
+            Task::Trim { talk } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(())) => Vec::new(),
                 Err(trouble) => vec![Effect::Trouble(trouble)],

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::overlay::complete;
-use super::wire::{self, Pair, RANGE};
+use super::wire::{self, Answer, Pair, RANGE};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
 use crate::tree::text;
@@ -56,8 +56,8 @@ impl Poll {
         Poll { keys: keys.clone(), known, since: known, restarts: 0, reading: None }
     }
 
-    fn epoch(&mut self, body: &[u8]) -> Result<Progress<Loaded>, Trouble> {
-        let found = wire::pairs(&wire::answer(body)?)?;
+    fn epoch(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
+        let found = wire::pairs(answer.fields()?)?;
         let epoch = found.pairs.first().map_or(0, |pair| pair.revision);
         if epoch < self.known {
             return Err(Trouble::Backwards { known: self.known, found: epoch });
@@ -90,11 +90,11 @@ impl Operation for Poll {
         (RANGE, text(&Value::Object(range)))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Loaded>, Trouble> {
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
         let Some(mut reading) = self.reading.take() else {
-            return self.epoch(body);
+            return self.epoch(answer);
         };
-        let found = wire::pairs(&wire::answer(body)?)?;
+        let found = wire::pairs(answer.fields()?)?;
         let prefix = self.keys.documents();
         for pair in &found.pairs {
             reading.documents.push(document(&prefix, pair)?);

@@ -53,6 +53,7 @@ impl Problem {
     }
 
     /// 401: nobody is signed in.
+    #[inline(never)]
     pub fn unauthorized(code: &'static str, detail: &str) -> Self {
         Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
     }
@@ -73,12 +74,14 @@ impl Problem {
     }
 
     /// 400 for what is wrong with a body, read on its own.
+    #[inline(never)]
     pub fn in_body(code: &'static str, findings: Vec<Finding>) -> Self {
         Problem::of_findings(code, findings, "")
     }
 
     /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
     /// are the body's (400). Where only other records object, it is a conflict with them (409).
+    #[inline(never)]
     pub fn of_findings(code: &'static str, findings: Vec<Finding>, own: &str) -> Self {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         let faults: Vec<Fault> = errors
