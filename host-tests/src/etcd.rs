@@ -9,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use tokio::runtime::{self, Runtime};
-use tollgate_core::fleet::{Call, Keys, Login, Operation, Progress, Talk, Trouble};
+use tollgate_core::fleet::{Answer, Call, Keys, Login, Operation, Progress, Talk, Trouble};
 
 use crate::serve::{Target, TargetError};
 
@@ -83,7 +83,7 @@ impl Etcd {
         loop {
             let call = talk.call(&self.login);
             let (status, body) = self.call(call);
-            match talk.answer(&mut self.login, status, &body)? {
+            match talk.answer(&mut self.login, status, &Answer::new(&body))? {
                 Progress::More => {}
                 Progress::Done(output) => return Ok(output),
             }

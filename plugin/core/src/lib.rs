@@ -38,5 +38,7 @@ pub mod money;
 pub mod policy;
 pub mod refusal;
 pub mod route;
+mod sort;
 pub mod standing;
 pub mod time;
+mod tree;

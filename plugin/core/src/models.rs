@@ -1,9 +1,8 @@
 //! The model list, answered from effective access.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::exchange::Answer;
 use crate::head::Head;
@@ -11,6 +10,7 @@ use crate::identity::Identity;
 use crate::policy::Policy;
 use crate::refusal::Refusal;
 use crate::route::decode;
+use crate::tree::{object, text};
 
 /// `GET /v1/models` and `/v1/models/{id}`, in Anthropic's shape for a client that speaks its API.
 ///
@@ -25,9 +25,9 @@ pub fn answer(
     let anthropic = head.text("anthropic-version").is_some();
     let one = |name: &str| {
         if anthropic {
-            json!({ "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z" })
+            object!({ "type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z" })
         } else {
-            json!({ "id": name, "object": "model", "created": 0, "owned_by": "tollgate" })
+            object!({ "id": name, "object": "model", "created": 0, "owned_by": "tollgate" })
         }
     };
     let asked =
@@ -42,11 +42,11 @@ pub fn answer(
                 let end =
                     |item: Option<&Value>| item.and_then(|item| item.get("id")).cloned().unwrap_or_default();
                 let (first, last) = (end(list.first()), end(list.last()));
-                json!({ "data": list, "has_more": false, "first_id": first, "last_id": last })
+                object!({ "data": list, "has_more": false, "first_id": first, "last_id": last })
             } else {
-                json!({ "object": "list", "data": list })
+                object!({ "object": "list", "data": list })
             }
         }
     };
-    Ok(Answer { status: 200, fields: Vec::new(), body: body.to_string() })
+    Ok(Answer { status: 200, fields: Vec::new(), body: text(&body) })
 }

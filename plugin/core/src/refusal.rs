@@ -199,7 +199,7 @@ impl Refusal {
                 "error": { "message": message, "type": kind, "param": param, "code": code },
             }),
         };
-        value.to_string()
+        crate::tree::text(&value)
     }
 }
 

@@ -4,7 +4,8 @@
 //! stream of the worker. A request's callbacks then pause, so that nothing goes on undecided.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
 
 use crate::host;
@@ -23,9 +24,29 @@ pub enum Action {
 
 #[derive(Default)]
 struct Contexts {
-    roots: BTreeMap<u32, Root>,
-    // Boxed: the nodes of the tree move their entries.
-    streams: BTreeMap<u32, Box<Stream>>,
+    roots: ById<Root>,
+    // Boxed: the table moves its entries.
+    streams: ById<Box<Stream>>,
+}
+
+type ById<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
+
+/// Ids are the host's own, mostly one after another: to be spread is all they need.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u32(u32::from(*byte)));
+    }
+
+    fn write_u32(&mut self, id: u32) {
+        self.0 = (self.0 ^ u64::from(id)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 thread_local! {

@@ -1,7 +1,6 @@
 //! Documents: what the keeper wants done is carried out, and what it answers goes to the streams that wait.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 
 use tollgate_core::cell::{HostStatus, SharedCells};
 use tollgate_core::documents::{Act, Answered, Keeper};
@@ -25,7 +24,7 @@ pub struct Documents {
     /// The root context, which makes the calls: a call of a stream's own would end with it.
     root: u32,
     /// Calls on their way: the host's token, and the keeper's number.
-    calls: RefCell<BTreeMap<u32, u32>>,
+    calls: RefCell<Vec<(u32, u32)>>,
     /// Whether the fleet's etcd was read in this process, or there is none.
     read: Cell<bool>,
     /// Answers for streams that wait.
@@ -60,6 +59,15 @@ impl Documents {
             answers: RefCell::default(),
             without_callouts: Cell::default(),
         })
+    }
+}
+
+impl Documents {
+    /// The keeper's number of a call that has ended.
+    fn took(&self, token: u32) -> Option<u32> {
+        let mut calls = self.calls.borrow_mut();
+        let at = calls.iter().position(|(known, _)| *known == token)?;
+        Some(calls.swap_remove(at).1)
     }
 }
 
@@ -104,7 +112,7 @@ impl Plugin {
     /// The answer to a call is there to be read.
     pub fn called(&self, token: u32, body_size: usize) {
         let Some(documents) = &self.documents else { return };
-        let Some(slot) = documents.calls.borrow_mut().remove(&token) else { return };
+        let Some(slot) = documents.took(token) else { return };
         let map = host::head(Map::Callout).unwrap_or_default();
         let fields = host::fields(&map);
         let status = Head::new(&fields).text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
@@ -138,7 +146,7 @@ impl Plugin {
                     let token = self.post(&call, timeout);
                     let _ = host::set_effective_context(context);
                     match token {
-                        Some(token) => drop(documents.calls.borrow_mut().insert(token, slot)),
+                        Some(token) => documents.calls.borrow_mut().push((token, slot)),
                         None => self.answered(documents, context, (slot, 0, &[])),
                     }
                 }

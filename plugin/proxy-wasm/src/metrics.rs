@@ -1,14 +1,14 @@
 //! Counters of the host. Their names come from a bounded set: decisions, refusal codes, troubles.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use crate::host;
 
 /// Counters by name, defined when first needed.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    ids: RefCell<BTreeMap<String, Option<u32>>>,
+    /// In the order of their names: a few dozen at most.
+    ids: RefCell<Vec<(String, Option<u32>)>>,
 }
 
 impl Metrics {
@@ -23,6 +23,7 @@ impl Metrics {
     }
 
     /// Adds to `tollgate.<name>`; nothing on a host without metrics.
+    #[inline(never)]
     pub fn add(&self, name: &str, by: u128) {
         // Hosts refuse a step of 0, and take none that is larger.
         let by = i64::try_from(by).unwrap_or(i64::MAX);
@@ -36,11 +37,13 @@ impl Metrics {
 
     fn define(&self, name: &str) -> Option<u32> {
         let mut ids = self.ids.try_borrow_mut().ok()?;
-        if let Some(id) = ids.get(name) {
-            return *id;
+        match ids.binary_search_by(|(known, _)| known.as_str().cmp(name)) {
+            Ok(at) => ids.get(at).and_then(|(_, id)| *id),
+            Err(at) => {
+                let id = host::define_counter(&format!("tollgate.{name}")).ok();
+                ids.insert(at, (name.to_owned(), id));
+                id
+            }
         }
-        let id = host::define_counter(&format!("tollgate.{name}")).ok();
-        ids.insert(name.to_owned(), id);
-        id
     }
 }

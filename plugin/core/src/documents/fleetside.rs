@@ -1,6 +1,6 @@
 //! Where documents are kept in a fleet's etcd: a write is acknowledged once etcd has it and this process shows it.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -18,6 +18,7 @@ use crate::manage::problem::Problem;
 use crate::manage::{Asked, Outcome, Request, Response};
 use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
+use crate::tree::text;
 
 /// Bytes of documents that are published in one step, if one alone is not larger.
 const STEP: usize = 512 * 1024;
@@ -34,7 +35,8 @@ pub(super) struct Fleetside {
     named: u64,
     lease: CellName,
     seen: CellName,
-    waiting: BTreeMap<Ticket, Waiting>,
+    /// Few at a time.
+    waiting: Vec<(Ticket, Waiting)>,
 }
 
 /// A request whose answer has to come from etcd.
@@ -61,8 +63,13 @@ impl Fleetside {
             named: 0,
             lease: name("leader"),
             seen: name("seen"),
-            waiting: BTreeMap::new(),
+            waiting: Vec::new(),
         }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|(waits, _)| *waits == ticket)?;
+        Some(self.waiting.swap_remove(at).1)
     }
 
     fn name(&mut self, entry: &Entry) -> String {
@@ -120,7 +127,7 @@ impl Keeper {
             }
             Outcome::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
             Outcome::Write(_) => {
-                fleet.waiting.insert(ticket, Waiting { request, decided: None });
+                fleet.waiting.push((ticket, Waiting { request, decided: None }));
                 fleet.desk.submit(ticket, asked.now)
             }
         };
@@ -205,7 +212,7 @@ impl Keeper {
         asked: &Asked,
         acts: &mut Vec<Act>,
     ) -> Vec<Effect> {
-        let request = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Waiting { request, .. }) = request else {
             return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.desk.finish(ticket, asked.now));
         };
@@ -216,13 +223,13 @@ impl Keeper {
         let response = match (decided.outcome, state, revision) {
             (Outcome::Write(write), Ok(()), Some(revision)) => {
                 let documents = gateway.policy.change(|policy| contents(policy, &write.change));
-                let text = entry.as_ref().map_or_else(String::new, |entry| entry.to_json().to_string());
+                let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
                 let effects = fleet.desk.commit(ticket, revision, &documents, named, asked.now);
                 let decided = Some(Pending { documents, response: write.response, entry });
-                fleet.waiting.insert(ticket, Waiting { request, decided });
+                fleet.waiting.push((ticket, Waiting { request, decided }));
                 return effects;
             }
             (Outcome::Write(_), _, _) => Problem::new(
@@ -253,7 +260,7 @@ impl Keeper {
     ) {
         let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
         acts.push(Act::Audit(line(entry)));
-        let (name, text) = (fleet.name(entry), entry.to_json().to_string());
+        let (name, text) = (fleet.name(entry), text(&entry.to_json()));
         let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
         self.carry_out(cells, gateway, effects, asked, acts);
     }
@@ -267,7 +274,7 @@ impl Keeper {
         now: Now,
         acts: &mut Vec<Act>,
     ) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Pending { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided) else {
             return;
         };
@@ -285,7 +292,7 @@ impl Keeper {
     }
 
     fn failed(&mut self, ticket: Ticket, trouble: &Trouble, acts: &mut Vec<Act>) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.waiting.remove(&ticket));
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let problem = match trouble {
             Trouble::DocumentTooLarge { .. } | Trouble::TooManyDocuments(_) | Trouble::TooManyBytes(_) => {
                 Problem::new(400, "change_too_large", trouble.to_string())
@@ -393,7 +400,7 @@ fn steps(documents: &[Content]) -> impl Iterator<Item = &[Content]> {
         let mut bytes = 0_usize;
         let fitting = documents.iter().take_while(|(_, content)| {
             let before = bytes;
-            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| content.to_string().len()));
+            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| text(content).len()));
             before == 0 || bytes <= STEP
         });
         let (step, left) = documents.split_at(fitting.count().max(1).min(documents.len()));

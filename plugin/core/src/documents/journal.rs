@@ -8,7 +8,6 @@
 //! epoch       n, once all of the above is written
 //! ```
 
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,11 +15,13 @@ use core::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::record::{Record, raise, read, swap};
+use super::record::{self, Record, raise, read, swap};
 use super::{JournalError, Replica, audit};
 use crate::cell::{CellName, Cells, CellsError, MAX_TRIES, Swap};
 use crate::manage::audit::Query;
 use crate::policy::{Change, Document};
+use crate::sort::once;
+use crate::tree::{object, text};
 
 /// Changes that a VM can be behind and still catch up one by one.
 pub const RING: u64 = 64;
@@ -73,19 +74,18 @@ impl Head {
     fn to_json(&self) -> String {
         let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
         let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
-        json!({
+        text(&object!({
             "base": self.base,
             "inline": self.inline,
             "revision": self.revision,
             "documents": names,
             "change": self.change.to_json(),
             "entry": entry,
-        })
-        .to_string()
+        }))
     }
 
     fn read(body: &[u8]) -> Option<Head> {
-        let json: Value = serde_json::from_slice(body).ok()?;
+        let json = record::json(body).ok()?;
         let number = |name: &str| json.get(name)?.as_u64();
         let entry = match json.get("entry")?.as_array().map(Vec::as_slice) {
             Some([organization, text]) => {
@@ -236,8 +236,7 @@ impl Journal {
         self.finish(cells, replica, &at)?;
         let mut documents = replica.touched(&commit.change);
         documents.extend(commit.documents);
-        documents.sort();
-        documents.dedup();
+        once(&mut documents);
         let head = Head {
             base: self.base,
             inline: at.head.inline,
@@ -285,10 +284,10 @@ impl Journal {
         if read(cells, &self.epoch_name)?.number >= at.epoch {
             return Ok(());
         }
-        let change = at.head.change.to_json().to_string();
+        let change = text(&at.head.change.to_json());
         raise(cells, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
         for document in &at.head.documents {
-            let content = replica.document(document).unwrap_or_default().to_string();
+            let content = text(&replica.document(document).unwrap_or_default());
             raise(cells, &self.document_name(document), at.epoch, content.as_bytes())?;
         }
         self.enter(cells, at.epoch, &at.head.documents)?;
@@ -306,14 +305,15 @@ impl Journal {
             if there.number >= epoch {
                 return Ok(());
             }
-            let mut names: BTreeSet<Document> = self.listed(&there)?.into_iter().collect();
+            let mut names = self.listed(&there)?;
             let before = names.len();
-            names.extend(documents.iter().cloned());
+            names.extend_from_slice(documents);
+            once(&mut names);
             if names.len() == before && there.number > self.base {
                 return Ok(());
             }
             let names: Vec<String> = names.iter().map(Document::to_string).collect();
-            let body = json!(names).to_string();
+            let body = text(&json!(names));
             if swap(cells, &name, there.version, epoch, body.as_bytes())? == Swap::Done {
                 return Ok(());
             }
@@ -326,8 +326,7 @@ impl Journal {
         if index.number <= self.base {
             return Ok(Vec::new());
         }
-        let json: Value = serde_json::from_slice(&index.body).map_err(|_| JournalError::Damaged)?;
-        documents(&json).ok_or(JournalError::Damaged)
+        documents(&record::json(&index.body)?).ok_or(JournalError::Damaged)
     }
 
     /// The changes of these epochs, the last of which is the head's; `None` where the ring no longer has them.
@@ -350,7 +349,7 @@ impl Journal {
             if there.number != epoch {
                 return Ok(None);
             }
-            let json = serde_json::from_slice(&there.body).map_err(|_| JournalError::Damaged)?;
+            let json = record::json(&there.body)?;
             changes.push(Change::from_json(&json).ok_or(JournalError::Damaged)?);
         }
         Ok(Some(changes))
@@ -370,7 +369,7 @@ impl Journal {
         let mut contents = Vec::new();
         for document in self.listed(&index)? {
             let there = read(cells, &self.document_name(&document))?;
-            let content: Value = serde_json::from_slice(&there.body).map_err(|_| JournalError::Damaged)?;
+            let content = record::json(&there.body)?;
             contents.push((document, (!content.is_null()).then_some(content)));
         }
         let at = self.head(cells)?;

@@ -18,6 +18,7 @@ use crate::manage::problem::Problem;
 use crate::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
 use crate::policy::Policy;
 use crate::time::Now;
+use crate::tree::{object, text};
 
 /// What an adapter is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -148,7 +149,7 @@ impl Keeper {
                 let why = state.err();
                 return self.not_kept(cells, why, entry);
             };
-            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), entry.to_json().to_string()));
+            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
             match gateway.policy.change(|policy| journal.commit(cells, policy, commit)) {
                 Ok(true) => return (write.response, entry),
@@ -180,7 +181,7 @@ impl Keeper {
         entry: Option<Entry>,
     ) -> (Response, Option<Entry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &entry.to_json().to_string());
+            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &text(&entry.to_json()));
         }
         (response, entry)
     }
@@ -242,12 +243,12 @@ pub(super) fn refused(entry: Entry, problem: &Problem) -> Entry {
 
 /// An entry as it was kept.
 pub(super) fn entry_of(text: &str) -> Option<Entry> {
-    Entry::from_json(&serde_json::from_str(text).ok()?)
+    Entry::from_json(&super::record::json(text.as_bytes()).ok()?)
 }
 
 /// An attempt as the log has it.
 pub(super) fn line(entry: &Entry) -> String {
-    serde_json::json!({ "audit": entry.line() }).to_string()
+    text(&object!({ "audit": entry.line() }))
 }
 
 pub(super) fn contended() -> Response {

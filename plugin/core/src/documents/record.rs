@@ -9,6 +9,8 @@
 
 use alloc::vec::Vec;
 
+use serde_json::Value;
+
 use super::JournalError;
 use crate::cell::{CellName, Cells, CellsError, DOCUMENT_MAGIC, MAX_TRIES, Swap};
 
@@ -24,7 +26,13 @@ pub(super) struct Record<V> {
     pub(super) version: V,
 }
 
+/// A body's JSON.
+pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
+    serde_json::from_slice(body).map_err(|_| JournalError::Damaged)
+}
+
 /// Reads a record; number 0 and no body where there is none.
+#[inline(never)]
 pub(super) fn read<C: Cells>(cells: &mut C, name: &CellName) -> Result<Record<C::Version>, JournalError> {
     let (mut bytes, version) = cells.read(name)?;
     if bytes.is_empty() {

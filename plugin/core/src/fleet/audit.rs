@@ -1,15 +1,16 @@
 //! The audit in etcd: appended, read newest first, and cut to what is kept.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::wire::{self, DELETE, RANGE, TXN};
+use super::wire::{self, Answer, DELETE, RANGE, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::manage::audit::{KEPT, Query};
 use crate::time::Timestamp;
+use crate::tree::{object, text};
 
 /// The name of a new entry: names sort by time, and no two are the same.
 pub fn entry_name(time: Timestamp, random: u64) -> String {
@@ -34,11 +35,11 @@ impl Operation for Append {
     type Output = ();
 
     fn call(&self) -> (&'static str, String) {
-        (TXN, json!({ "success": [wire::put(&self.key, &self.text)] }).to_string())
+        (TXN, text(&object!({ "success": [wire::put(&self.key, &self.text)] })))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<()>, Trouble> {
-        wire::revision(&wire::answer(body)?)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
+        wire::revision(answer.fields()?)?;
         Ok(Progress::Done(()))
     }
 }
@@ -70,11 +71,11 @@ impl Operation for Page {
     type Output = (Vec<(String, String)>, bool);
 
     fn call(&self) -> (&'static str, String) {
-        (RANGE, Value::Object(descending(&self.prefix, &self.before, self.limit)).to_string())
+        (RANGE, text(&Value::Object(descending(&self.prefix, &self.before, self.limit))))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Self::Output>, Trouble> {
-        let found = wire::pairs(&wire::answer(body)?)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Self::Output>, Trouble> {
+        let found = wire::pairs(answer.fields()?)?;
         let entries = found.pairs.into_iter().map(|pair| {
             let name = pair.key.strip_prefix(&self.prefix).unwrap_or_default().into();
             let text = String::from_utf8(pair.value);
@@ -121,17 +122,17 @@ impl Operation for Trim {
             None => {
                 let mut range = descending(&self.prefix, &wire::behind(&self.prefix), KEPT);
                 range.insert("keys_only".into(), true.into());
-                (RANGE, Value::Object(range).to_string())
+                (RANGE, text(&Value::Object(range)))
             }
-            Some(oldest) => (DELETE, Value::Object(wire::span(&self.prefix, oldest)).to_string()),
+            Some(oldest) => (DELETE, text(&Value::Object(wire::span(&self.prefix, oldest)))),
         }
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<()>, Trouble> {
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
         if self.oldest.is_some() {
             return Ok(Progress::Done(()));
         }
-        let found = wire::pairs(&wire::answer(body)?)?;
+        let found = wire::pairs(answer.fields()?)?;
         match found.pairs.into_iter().last() {
             Some(last) if found.more => {
                 self.oldest = Some(last.key);

@@ -6,9 +6,10 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
-use super::wire::{self, TXN};
+use super::wire::{self, Answer, TXN};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
+use crate::tree::{object, text};
 
 /// Most bytes of one document as JSON.
 pub const MAX_DOCUMENT: usize = 1024 * 1024;
@@ -62,7 +63,7 @@ impl Commit {
         let mut puts = Vec::with_capacity(documents.len().saturating_add(1));
         puts.push((audit, entry.into()));
         for (document, content) in documents {
-            let text = content.as_ref().unwrap_or(&Value::Null).to_string();
+            let text = text(content.as_ref().unwrap_or(&Value::Null));
             if text.len() > MAX_DOCUMENT {
                 return Err(Trouble::DocumentTooLarge { document: document.clone(), bytes: text.len() });
             }
@@ -89,16 +90,16 @@ impl Operation for Commit {
             "mod_revision": self.base.to_string(),
         }]);
         let look = json!([{ "request_range": wire::range(entry) }]);
-        (TXN, json!({ "compare": compare, "success": all, "failure": look }).to_string())
+        (TXN, text(&object!({ "compare": compare, "success": all, "failure": look })))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Committed>, Trouble> {
-        let fields = wire::answer(body)?;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Committed>, Trouble> {
+        let fields = answer.fields()?;
         if fields.get("succeeded").and_then(Value::as_bool) == Some(true) {
-            return Ok(Progress::Done(Committed::Done { revision: wire::revision(&fields)? }));
+            return Ok(Progress::Done(Committed::Done { revision: wire::revision(fields)? }));
         }
         // Our own entry is there: the first sending was carried out, and only its answer lost.
-        let mine = wire::nested(&fields, 0)?;
+        let mine = wire::nested(fields, 0)?;
         Ok(Progress::Done(match mine.first() {
             Some(entry) => Committed::Done { revision: entry.revision },
             None => Committed::Lost,

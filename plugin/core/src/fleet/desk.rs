@@ -4,13 +4,14 @@
 //! gateway made in between. So within a VM nobody loses to a neighbour, and among VMs each round one gets through.
 //! It is to be submitted only once it has been decided to be a write: refusals and reads need no turn.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::wire::Answer;
 use super::{
     Append, Call, Commit, Committed, Keys, Loaded, Login, Page, Poll, Progress, Talk, Trim, Trouble,
 };
@@ -125,7 +126,8 @@ pub struct Desk {
     /// The first has its turn; each with its deadline.
     line: VecDeque<(Ticket, u64)>,
     tries: u32,
-    flights: BTreeMap<u32, Flight>,
+    /// By their numbers; few at a time.
+    flights: Vec<(u32, Flight)>,
     next: u32,
 }
 
@@ -138,7 +140,7 @@ impl Desk {
             login: Login::new(user),
             line: VecDeque::new(),
             tries: 0,
-            flights: BTreeMap::new(),
+            flights: Vec::new(),
             next: 0,
         }
     }
@@ -182,8 +184,8 @@ impl Desk {
 
     /// Asks what was written after the revision `known`, unless that is being asked.
     pub fn poll(&mut self, known: u64, now: Now) -> Vec<Effect> {
-        let polls = |flight: &Flight| matches!(flight.task, Task::Poll { .. });
-        if self.flights.values().any(polls) {
+        let polls = |(_, flight): &(u32, Flight)| matches!(flight.task, Task::Poll { .. });
+        if self.flights.iter().any(polls) {
             return Vec::new();
         }
         let talk = Talk::new(Poll::new(&self.keys, known), &self.login);
@@ -200,7 +202,7 @@ impl Desk {
     /// Appends an attempt that changed nothing. Nobody waits for it.
     pub fn append(&mut self, entry: Named<'_>, now: Now) -> Vec<Effect> {
         let appends =
-            self.flights.values().filter(|flight| matches!(flight.task, Task::Append { .. })).count();
+            self.flights.iter().filter(|(_, flight)| matches!(flight.task, Task::Append { .. })).count();
         if appends >= APPENDS {
             return Vec::new();
         }
@@ -212,17 +214,19 @@ impl Desk {
 
     /// Takes the answer to a call; status 0 where there was none, or where it could not be made.
     pub fn answer(&mut self, slot: u32, status: u16, body: &[u8], now: Now) -> Vec<Effect> {
-        let Some(Flight { mut task, deadline }) = self.flights.remove(&slot) else {
+        let Some(at) = self.flights.iter().position(|(number, _)| *number == slot) else {
             return Vec::new();
         };
+        let (_, Flight { mut task, deadline }) = self.flights.swap_remove(at);
         let login = &mut self.login;
+        let answer = Answer::new(body);
         match &mut task {
-            Task::Poll { talk, at } => match talk.answer(login, status, body) {
+            Task::Poll { talk, at } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(loaded)) => vec![Effect::Loaded { loaded, at: *at }],
                 Err(trouble) => vec![Effect::Trouble(trouble)],
             },
-            Task::Reload { talk, at } => match talk.answer(login, status, body) {
+            Task::Reload { talk, at } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(loaded)) => {
                     let mut effects = vec![Effect::Loaded { loaded, at: *at }];
@@ -231,7 +235,7 @@ impl Desk {
                 }
                 Err(trouble) => self.fail(trouble, now),
             },
-            Task::Commit { talk, base, trim } => match talk.answer(login, status, body) {
+            Task::Commit { talk, base, trim } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(Committed::Lost)) => {
                     let talk = Talk::new(Poll::new(&self.keys, *base), &self.login);
@@ -246,12 +250,12 @@ impl Desk {
                 }
                 Err(trouble) => self.fail(trouble, now),
             },
-            Task::Page { talk, ticket } => match talk.answer(login, status, body) {
+            Task::Page { talk, ticket } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done((entries, more))) => vec![Effect::Page { ticket: *ticket, entries, more }],
                 Err(trouble) => vec![Effect::Failed { ticket: *ticket, trouble }],
             },
-            Task::Append { talk, trim } => match talk.answer(login, status, body) {
+            Task::Append { talk, trim } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(())) => {
                     let trim = trim.take();
@@ -259,7 +263,7 @@ impl Desk {
                 }
                 Err(trouble) => vec![Effect::Trouble(trouble)],
             },
-            Task::Trim { talk } => match talk.answer(login, status, body) {
+            Task::Trim { talk } => match talk.answer(login, status, &answer) {
                 Ok(Progress::More) => self.fly(task, deadline, now),
                 Ok(Progress::Done(())) => Vec::new(),
                 Err(trouble) => vec![Effect::Trouble(trouble)],
@@ -288,7 +292,7 @@ impl Desk {
             Task::Trim { talk } => talk.call(login),
         };
         self.next = self.next.wrapping_add(1);
-        self.flights.insert(self.next, Flight { task, deadline });
+        self.flights.push((self.next, Flight { task, deadline }));
         vec![Effect::Call { slot: self.next, call, timeout: u32::try_from(left).unwrap_or(u32::MAX) }]
     }
 
@@ -321,6 +325,7 @@ impl Desk {
         vec![Effect::Decide(ticket)]
     }
 
+    #[inline(never)]
     fn fail(&mut self, trouble: Trouble, now: Now) -> Vec<Effect> {
         let Some((ticket, _)) = self.line.front().copied() else { return vec![Effect::Trouble(trouble)] };
         self.end(Effect::Failed { ticket, trouble }, now)

@@ -30,6 +30,7 @@ pub use overlay::{complete, overlay};
 pub use poll::{Loaded, PAGE, Poll};
 pub use talk::{Login, Operation, Progress, Talk};
 pub use trouble::Trouble;
+pub use wire::Answer;
 
 use alloc::format;
 use alloc::string::String;

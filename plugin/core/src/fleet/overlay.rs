@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::Loaded;
 use crate::policy::Document;
+use crate::sort::sort;
 
 /// The field of the catalog that says: what etcd does not have, there is not.
 const COMPLETE: &str = "complete";
@@ -27,7 +28,7 @@ pub fn overlay(present: &[Document], loaded: Loaded) -> Vec<(Document, Option<Va
     if all && complete(&documents) {
         // What only this gateway's configuration holds. The catalog is among the documents.
         let mut held: Vec<&Document> = documents.iter().map(|(document, _)| document).collect();
-        held.sort_unstable();
+        sort(&mut held);
         let gone: Vec<_> = present
             .iter()
             .filter(|document| held.binary_search(document).is_err())

@@ -1,15 +1,16 @@
 //! Reading what has changed.
 
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
 use super::overlay::complete;
-use super::wire::{self, Pair, RANGE};
+use super::wire::{self, Answer, Pair, RANGE};
 use super::{Keys, Operation, Progress, Trouble};
 use crate::policy::Document;
+use crate::tree::text;
 
 /// Documents read at once: sixteen of the largest lie within what Envoy holds of one answer (32 MiB).
 pub const PAGE: u64 = 16;
@@ -55,8 +56,8 @@ impl Poll {
         Poll { keys: keys.clone(), known, since: known, restarts: 0, reading: None }
     }
 
-    fn epoch(&mut self, body: &[u8]) -> Result<Progress<Loaded>, Trouble> {
-        let found = wire::pairs(&wire::answer(body)?)?;
+    fn epoch(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
+        let found = wire::pairs(answer.fields()?)?;
         let epoch = found.pairs.first().map_or(0, |pair| pair.revision);
         if epoch < self.known {
             return Err(Trouble::Backwards { known: self.known, found: epoch });
@@ -78,7 +79,7 @@ impl Operation for Poll {
 
     fn call(&self) -> (&'static str, String) {
         let Some(reading) = &self.reading else {
-            return (RANGE, Value::Object(wire::range(&self.keys.epoch())).to_string());
+            return (RANGE, text(&Value::Object(wire::range(&self.keys.epoch()))));
         };
         let mut range = wire::span(&reading.next, &wire::behind(&self.keys.documents()));
         wire::number(&mut range, "revision", reading.at);
@@ -86,14 +87,14 @@ impl Operation for Poll {
         if self.since > 0 {
             wire::number(&mut range, "min_mod_revision", self.since.saturating_add(1));
         }
-        (RANGE, Value::Object(range).to_string())
+        (RANGE, text(&Value::Object(range)))
     }
 
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Loaded>, Trouble> {
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
         let Some(mut reading) = self.reading.take() else {
-            return self.epoch(body);
+            return self.epoch(answer);
         };
-        let found = wire::pairs(&wire::answer(body)?)?;
+        let found = wire::pairs(answer.fields()?)?;
         let prefix = self.keys.documents();
         for pair in &found.pairs {
             reading.documents.push(document(&prefix, pair)?);

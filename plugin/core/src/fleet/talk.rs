@@ -1,12 +1,13 @@
 //! One operation carried to its end, signing in where etcd asks for it.
 
 use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::wire::{self, AUTHENTICATE};
+use super::wire::{self, AUTHENTICATE, Answer};
 use super::{Call, Trouble};
+use crate::tree::{object, text};
 
 /// Something that takes one call, or a few.
 pub trait Operation {
@@ -16,11 +17,11 @@ pub trait Operation {
     /// The call to make now: path and body.
     fn call(&self) -> (&'static str, String);
 
-    /// Takes the body of a 200 to that call.
+    /// Takes the answer to that call, a 200.
     ///
     /// # Errors
     /// What is not etcd's, or what makes it pointless to go on.
-    fn answer(&mut self, body: &[u8]) -> Result<Progress<Self::Output>, Trouble>;
+    fn answer(&mut self, answer: &Answer) -> Result<Progress<Self::Output>, Trouble>;
 
     /// Takes a failure of that call; what it answers with stands. A compacted revision is where one can begin anew.
     ///
@@ -86,8 +87,8 @@ impl<O: Operation> Talk<O> {
     /// The call to make now.
     pub fn call(&self, login: &Login) -> Call {
         if let (true, Some((name, password))) = (self.signing_in, &login.user) {
-            let body = json!({ "name": name, "password": password });
-            return Call { path: AUTHENTICATE, token: None, body: body.to_string() };
+            let body = object!({ "name": name, "password": password });
+            return Call { path: AUTHENTICATE, token: None, body: text(&body) };
         }
         let (path, body) = self.operation.call();
         Call { path, token: login.token.clone(), body }
@@ -101,16 +102,16 @@ impl<O: Operation> Talk<O> {
         &mut self,
         login: &mut Login,
         status: u16,
-        body: &[u8],
+        answer: &Answer,
     ) -> Result<Progress<O::Output>, Trouble> {
-        match trouble(status, body) {
+        match trouble(status, answer) {
             None if self.signing_in => {
-                let token = wire::answer(body)?.get("token").and_then(Value::as_str).map(str::to_owned);
+                let token = answer.fields()?.get("token").and_then(Value::as_str).map(str::to_owned);
                 login.token = Some(token.ok_or_else(|| wire::unreadable("the token in etcd's answer"))?);
                 self.signing_in = false;
                 Ok(Progress::More)
             }
-            None => self.operation.answer(body),
+            None => self.operation.answer(answer),
             Some(Failure::SignIn(trouble)) if self.signing_in || self.signed_in || login.user.is_none() => {
                 Err(trouble)
             }
@@ -131,7 +132,7 @@ enum Failure {
 }
 
 /// What an answer says besides success. The gateway maps gRPC's codes to HTTP, with the words in `error`.
-fn trouble(status: u16, body: &[u8]) -> Option<Failure> {
+fn trouble(status: u16, answer: &Answer) -> Option<Failure> {
     if status == 200 {
         return None;
     }
@@ -139,7 +140,8 @@ fn trouble(status: u16, body: &[u8]) -> Option<Failure> {
     if status == 0 || status == 408 || status >= 500 {
         return Some(Failure::Other(Trouble::Away { status }));
     }
-    let message = wire::answer(body)
+    let message = answer
+        .fields()
         .ok()
         .and_then(|fields| fields.get("error").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_default();

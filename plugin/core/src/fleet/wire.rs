@@ -65,14 +65,23 @@ pub(super) fn put(key: &str, value: &str) -> Value {
     json!({ "request_put": { "key": encode(key), "value": encode(value) } })
 }
 
-/// An answer's fields.
-pub(super) fn answer(body: &[u8]) -> Result<Map<String, Value>, Trouble> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(fields)) => Ok(fields),
-        _ => Err(unreadable("etcd's answer")),
+/// What etcd answered, read once for whoever it is for.
+#[derive(Debug)]
+pub struct Answer(Value);
+
+impl Answer {
+    /// A body as it came; what is no JSON has no fields.
+    pub fn new(body: &[u8]) -> Answer {
+        Answer(serde_json::from_slice(body).unwrap_or_default())
+    }
+
+    #[inline(never)]
+    pub(super) fn fields(&self) -> Result<&Map<String, Value>, Trouble> {
+        self.0.as_object().ok_or_else(|| unreadable("etcd's answer"))
     }
 }
 
+#[inline(never)]
 pub(super) fn unreadable(what: &str) -> Trouble {
     Trouble::Unreadable { what: what.to_owned() }
 }

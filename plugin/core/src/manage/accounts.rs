@@ -22,8 +22,8 @@ pub(super) fn list(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> {
     let (ix, _) = desk.team(team)?;
     desk.need(Right::Read, Over::Team(ix))?;
     let policy = &*desk.policy;
-    let items = policy.service_accounts_of(ix).map(|(_, account)| (&*account.id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| view::record(policy, Section::ServiceAccounts, id).body)))
+    let ids = policy.service_accounts_of(ix).map(|(_, account)| &*account.id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::ServiceAccounts, id).body)))
 }
 
 /// `GET /teams/{id}/service-accounts/{account}`
@@ -57,12 +57,9 @@ pub(super) fn put(desk: &mut Desk<'_>, team: &str, id: &str) -> Result<Reply, Pr
     body::read::<ServiceAccountRecord>(body.clone(), INVALID)?;
     let mut change = Change::default();
     change.put(Section::ServiceAccounts, id, body::object_json(&body));
-    desk.change(
-        &change,
-        &["service_accounts", id],
-        |policy| kept(policy, id),
-        |policy, _| view::record(policy, Section::ServiceAccounts, id).response(200),
-    )
+    desk.change(&change, &["service_accounts", id], &|policy| kept(policy, id), &|policy, _| {
+        view::record(policy, Section::ServiceAccounts, id).response(200)
+    })
 }
 
 /// `DELETE /teams/{id}/service-accounts/{account}`: its keys are revoked.
@@ -78,7 +75,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, team: &str, id: &str) -> Result<Reply,
         change.remove(Section::Keys, &key.id);
     }
     change.remove(Section::ServiceAccounts, id);
-    desk.change(&change, &["service_accounts", id], |policy| kept(policy, id), |_, _| removed())
+    desk.change(&change, &["service_accounts", id], &|policy| kept(policy, id), &|_, _| removed())
 }
 
 fn kept(policy: &Policy, id: &str) -> Option<Value> {

@@ -13,6 +13,7 @@ use super::who::{Over, Right};
 use super::{Response, answer};
 use crate::policy::OrganizationIx;
 use crate::time::{Timestamp, parse_rfc3339, rfc3339};
+use crate::tree::object;
 
 /// Entries that are kept for each organization.
 pub const KEPT: usize = 1_000;
@@ -62,7 +63,7 @@ impl Entry {
 
     /// As a log has it: without before and after.
     pub fn line(&self) -> Value {
-        json!({
+        object!({
             "time": rfc3339(self.time),
             "organization": self.organization,
             "actor": self.actor,
@@ -99,7 +100,7 @@ pub fn page(entries: &[(String, Entry)], next: Option<&str>) -> Response {
         }
         item
     });
-    answer(200, &json!({ "items": items.collect::<Vec<Value>>(), "next": next }))
+    answer(200, &object!({ "items": items.collect::<Vec<Value>>(), "next": next }))
 }
 
 /// `GET /audit`: of the organization the query names, or of the only one that can be meant.

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::Request;
 use super::intake::MAX_BODY;
@@ -80,6 +80,7 @@ pub fn read_at<T: Value>(field: &str, node: Node, code: &'static str) -> Result<
 }
 
 /// Takes a field out.
+#[inline(never)]
 pub fn take(members: &mut Members, name: &str) -> Option<Node> {
     let at = members.iter().position(|(known, _)| known == name)?;
     Some(members.remove(at).1)
@@ -143,8 +144,13 @@ pub fn to_json(node: &Node) -> Json {
 }
 
 /// The same for an object's members.
+#[inline(never)]
 pub fn object_json(members: &Members) -> Json {
-    Json::Object(members.iter().map(|(name, value)| (name.clone(), to_json(value))).collect())
+    let mut object = Map::new();
+    for (name, value) in members {
+        object.insert(name.clone(), to_json(value));
+    }
+    Json::Object(object)
 }
 
 fn content_type(request: &Request) -> Result<(), Problem> {

@@ -14,6 +14,7 @@ use super::{Asked, Request, Response, Write, answer, audit};
 use crate::policy::finding::pointer;
 use crate::policy::value::Id;
 use crate::policy::{Change, KeyIx, OrganizationIx, Policy, Section, TeamIx};
+use crate::tree::text;
 
 /// What a request is decided with.
 pub(super) struct Desk<'a> {
@@ -56,17 +57,18 @@ pub(super) struct Shown {
 impl Shown {
     /// Something shown that says all there is to know about its version.
     pub fn new(body: Value) -> Self {
-        let etag = etag([body.to_string().as_str()]);
+        let etag = etag([text(&body).as_str()]);
         Shown { body, etag }
     }
 
     /// Something shown that leaves out parts of the record it rests on.
     pub fn of_record(body: Value, record: &Value) -> Self {
-        let etag = etag([body.to_string().as_str(), record.to_string().as_str()]);
+        let etag = etag([text(&body).as_str(), text(record).as_str()]);
         Shown { body, etag }
     }
 
     /// The answer that shows it.
+    #[inline(never)]
     pub fn response(&self, status: u16) -> Response {
         let mut response = answer(status, &self.body);
         response.fields.push(("etag", self.etag.clone()));
@@ -110,6 +112,7 @@ impl Desk<'_> {
     }
 
     /// Goes on if they have it.
+    #[inline(never)]
     pub fn need(&self, right: Right, over: Over) -> Result<(), Problem> {
         if self.may(right, over) { Ok(()) } else { Err(not_allowed(right)) }
     }
@@ -127,8 +130,8 @@ impl Desk<'_> {
         &mut self,
         change: &Change,
         own: &[&str],
-        subject: impl Fn(&Policy) -> Option<Value>,
-        show: impl FnOnce(&Policy, &Who) -> Response,
+        subject: &dyn Fn(&Policy) -> Option<Value>,
+        show: &dyn Fn(&Policy, &Who) -> Response,
     ) -> Result<Reply, Problem> {
         let own = pointer("", own);
         self.policy.try_change(change).map_err(|findings| Problem::of_findings(INVALID, findings, &own))?;

@@ -18,6 +18,7 @@ use crate::policy::value::{Moment, Small, Words};
 use crate::policy::{Change, KeyIx, Owner, Section, TeamIx};
 use crate::record;
 use crate::time::{Timestamp, rfc3339};
+use crate::tree::object;
 
 /// Longest time that a rotated secret may live on, in seconds: a week.
 pub const MOST_GRACE: u32 = 7 * 86_400;
@@ -44,8 +45,8 @@ pub(super) fn list(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> {
     let policy = &*desk.policy;
     let mine = Owner::User(desk.who.user);
     let keys = policy.keys_of(ix).filter(|(_, key)| all || key.owner == mine);
-    let items = keys.map(|(_, key)| (&*key.id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| view::record(policy, Section::Keys, id).body)))
+    let ids = keys.map(|(_, key)| &*key.id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::Keys, id).body)))
 }
 
 /// `POST /teams/{id}/keys`: by an admin of the team for anybody in it, or through self-service.
@@ -79,16 +80,11 @@ pub(super) fn create(desk: &mut Desk<'_>, team: &str) -> Result<Reply, Problem> 
     let mut change = Change::default();
     change.put(Section::Keys, &minted.id, body::object_json(&record));
     let (id, location) = (minted.id.clone(), format!("{}/keys/{}", desk.paths, minted.id));
-    desk.change(
-        &change,
-        &["keys", &id],
-        |policy| view::kept(policy, Section::Keys, &id),
-        |policy, _| {
-            let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &minted);
-            response.fields.push(("location", location));
-            response
-        },
-    )
+    desk.change(&change, &["keys", &id], &|policy| view::kept(policy, Section::Keys, &id), &|policy, _| {
+        let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &minted);
+        response.fields.push(("location", location.clone()));
+        response
+    })
 }
 
 /// What an admin of the team asks for: anything a policy could say.
@@ -135,12 +131,9 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, body::to_json(&merged));
-    desk.change(
-        &change,
-        &["keys", id],
-        |policy| view::kept(policy, Section::Keys, id),
-        |policy, _| view::record(policy, Section::Keys, id).response(200),
-    )
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
+        view::record(policy, Section::Keys, id).response(200)
+    })
 }
 
 /// `DELETE /keys/{id}`: revoked.
@@ -151,7 +144,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.require_match(Some(&view::record(desk.policy, Section::Keys, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
-    desk.change(&change, &["keys", id], |policy| view::kept(policy, Section::Keys, id), |_, _| removed())
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|_, _| removed())
 }
 
 /// `POST /keys/{id}/rotate`: a new secret. Id, access, limits and what was counted stay.
@@ -177,17 +170,14 @@ pub(super) fn rotate(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
         if grace > 0 {
             let now = desk.asked.now.timestamp().0;
             let until = Timestamp(now.saturating_add(u64::from(grace).saturating_mul(1_000)));
-            fields.insert("previous".into(), json!({ "digest": old, "until": rfc3339(until) }));
+            fields.insert("previous".into(), object!({ "digest": old, "until": rfc3339(until) }));
         }
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, record);
-    desk.change(
-        &change,
-        &["keys", id],
-        |policy| view::kept(policy, Section::Keys, id),
-        |policy, _| with_secret(view::record(policy, Section::Keys, id).body, &minted),
-    )
+    desk.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
+        with_secret(view::record(policy, Section::Keys, id).body, &minted)
+    })
 }
 
 /// Goes on for those who have the right over all keys of the team, and for a developer's own key.

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer;
 use super::desk::{Desk, Reply};
@@ -11,7 +11,8 @@ use super::preview::through;
 use super::problem::Problem;
 use super::who::role_of;
 use crate::policy::access::{Levels, Reach};
-use crate::policy::{OrganizationIx, TargetIx};
+use crate::policy::{OrganizationIx, Target, TargetIx};
+use crate::tree::object;
 
 /// `GET /me`
 pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
@@ -22,7 +23,7 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
         .iter()
         .filter_map(|(_, id, organization)| {
             let role = role_of(&organization.members, user)?;
-            Some(json!({ "id": id, "name": organization.name, "role": role.name() }))
+            Some(object!({ "id": id, "name": organization.name, "role": role.name() }))
         })
         .collect();
     let teams: Vec<Value> = policy
@@ -32,13 +33,13 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
             let role = role_of(&team.members, user)?;
             let organization = policy.organizations.name(team.organization.0);
             let role = role.name();
-            Some(json!({ "id": id, "name": team.name, "organization": organization, "role": role }))
+            Some(object!({ "id": id, "name": team.name, "organization": organization, "role": role }))
         })
         .collect();
     let name = policy.users.get(user.0).map(|user| &user.name);
     Ok(Reply::Answer(answer(
         200,
-        &json!({
+        &object!({
             "id": desk.who.id,
             "name": name,
             "platform_admin": desk.who.platform_admin,
@@ -64,15 +65,21 @@ pub(super) fn targets(desk: &Desk<'_>) -> Result<Reply, Problem> {
             Some((id, Levels::of_member(policy.organizations.get(organization)?, team, user)))
         })
         .collect();
-    let callable = policy.targets.iter().filter_map(|(position, name, target)| {
-        let teams: Vec<Value> = mine
-            .iter()
-            .filter_map(|(team, levels)| match levels.reach(TargetIx(position), target) {
-                Reach::Granted(by) => Some(json!({ "team": team, "through": through(policy, by) })),
+    let reached = |ix: TargetIx, target: &Target| -> Vec<Value> {
+        mine.iter()
+            .filter_map(|(team, levels)| match levels.reach(ix, target) {
+                Reach::Granted(by) => Some(object!({ "team": team, "through": through(policy, by) })),
                 _ => None,
             })
-            .collect();
-        (!teams.is_empty()).then_some((name, teams))
-    });
-    Ok(Reply::Answer(page.of(callable.collect(), |name, teams| json!({ "target": name, "teams": teams }))))
+            .collect()
+    };
+    let callable = policy
+        .targets
+        .iter()
+        .filter(|(position, _, target)| !reached(TargetIx(*position), target).is_empty());
+    let show = |name: &str| {
+        let teams = policy.target(name).map(|(ix, target)| reached(ix, target));
+        object!({ "target": name, "teams": teams })
+    };
+    Ok(Reply::Answer(page.of(callable.map(|(_, name, _)| name).collect(), &show)))
 }

@@ -19,6 +19,7 @@ use crate::policy::{
     Change, OrganizationIx, OrganizationRole, Owner, Policy, Section, TeamIx, TeamRole, UserIx,
 };
 use crate::record;
+use crate::tree::object;
 
 record! {
     /// A person's place in an organization.
@@ -63,8 +64,9 @@ fn list<R: Copy>(
     members: &[(UserIx, R)],
     name: fn(&R) -> &'static str,
 ) -> Reply {
-    let items = members.iter().map(|(user, _)| (policy.users.name(user.0), *user)).collect();
-    Reply::Answer(page.of(items, |_, user| view::member(policy, members, user, name).unwrap_or_default()))
+    let ids = members.iter().map(|(user, _)| policy.users.name(user.0)).collect();
+    let member = |user: &str| view::member(policy, members, position(policy, user)?, name);
+    Reply::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
 }
 
 /// `GET /organizations/{id}/members/{user}`
@@ -114,8 +116,8 @@ pub(super) fn put_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> 
     desk.change(
         &change,
         &["organizations", id, "members", user],
-        |policy| in_organization(policy, id, user),
-        |policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
+        &|policy| in_organization(policy, id, user),
+        &|policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
@@ -151,8 +153,8 @@ pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<R
     desk.change(
         &change,
         &["teams", id, "members", user],
-        |policy| in_team(policy, id, user),
-        |policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
+        &|policy| in_team(policy, id, user),
+        &|policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
@@ -181,8 +183,8 @@ pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str
     desk.change(
         &change,
         &["organizations", id, "members", user],
-        |policy| with_keys(in_organization(policy, id, user), &revoked),
-        |_, _| removed(),
+        &|policy| with_keys(in_organization(policy, id, user), &revoked),
+        &|_, _| removed(),
     )
 }
 
@@ -202,8 +204,8 @@ pub(super) fn remove_from_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Res
     desk.change(
         &change,
         &["teams", id, "members", user],
-        |policy| with_keys(in_team(policy, id, user), &revoked),
-        |_, _| removed(),
+        &|policy| with_keys(in_team(policy, id, user), &revoked),
+        &|_, _| removed(),
     )
 }
 
@@ -211,11 +213,13 @@ fn position(policy: &Policy, user: &str) -> Option<UserIx> {
     policy.users.find(user).map(UserIx)
 }
 
+#[inline(never)]
 fn in_organization(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let organization = policy.organizations.get(policy.organizations.find(id)?)?;
     view::member(policy, &organization.members, position(policy, user)?, OrganizationRole::name)
 }
 
+#[inline(never)]
 fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let team = policy.teams.get(policy.teams.find(id)?)?;
     view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
@@ -241,7 +245,7 @@ fn create_user(change: &mut Change, user: &str, name: Option<Words>) -> Result<(
         return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
     }
     let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());
-    change.put(Section::Users, user, json!({ "name": name }));
+    change.put(Section::Users, user, object!({ "name": name }));
     Ok(())
 }
 

@@ -46,6 +46,7 @@ use crate::cell::Cells;
 use crate::gateway::Gateway;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
+use crate::tree::text;
 
 /// A management request, its body whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -243,5 +244,5 @@ fn answer(status: u16, body: &Value) -> Response {
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),
     ]);
-    Response { status, fields, body: body.to_string() }
+    Response { status, fields, body: text(body) }
 }

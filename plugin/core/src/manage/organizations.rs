@@ -3,14 +3,12 @@
 use alloc::format;
 use alloc::vec::Vec;
 
-use serde_json::json;
-
 use super::body::{self, INVALID, Members, take, take_fixed};
 use super::desk::{Desk, Reply, new_id, removed, require_free};
 use super::page::{Page, no_parameters};
 use super::problem::Problem;
 use super::view;
-use super::who::{Over, Right, Who};
+use super::who::{Over, Right};
 use crate::json::node::Node;
 use crate::policy::records::OrganizationRecord;
 use crate::policy::{Change, OrganizationIx, Section};
@@ -25,8 +23,8 @@ pub(super) fn list(desk: &Desk<'_>) -> Result<Reply, Problem> {
     let mine = policy.organizations.iter().filter(|(position, ..)| {
         desk.who.may(policy, Right::Read, Over::Organization(OrganizationIx(*position)))
     });
-    let items = mine.map(|(_, id, _)| (id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| view::record(policy, Section::Organizations, id).body)))
+    let ids = mine.map(|(_, id, _)| id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::Organizations, id).body)))
 }
 
 /// `POST /organizations`
@@ -49,10 +47,10 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", &id],
-        |policy| view::kept(policy, Section::Organizations, &id),
-        |policy, _: &Who| {
+        &|policy| view::kept(policy, Section::Organizations, &id),
+        &|policy, _| {
             let mut response = view::record(policy, Section::Organizations, &id).response(201);
-            response.fields.push(("location", location));
+            response.fields.push(("location", location.clone()));
             response
         },
     )
@@ -88,8 +86,8 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", id],
-        |policy| view::kept(policy, Section::Organizations, id),
-        |policy, _| view::record(policy, Section::Organizations, id).response(200),
+        &|policy| view::kept(policy, Section::Organizations, id),
+        &|policy, _| view::record(policy, Section::Organizations, id).response(200),
     )
 }
 
@@ -109,8 +107,8 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     desk.change(
         &change,
         &["organizations", id],
-        |policy| view::kept(policy, Section::Organizations, id),
-        |_, _| removed(),
+        &|policy| view::kept(policy, Section::Organizations, id),
+        &|_, _| removed(),
     )
 }
 
@@ -130,6 +128,6 @@ pub(super) fn teams(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     let ix = desk.organization(id)?;
     desk.need(Right::Read, Over::Organization(ix))?;
     let (policy, who) = (&*desk.policy, &desk.who);
-    let items = policy.teams_of(ix).map(|(_, team)| (&*team.id, ())).collect();
-    Ok(Reply::Answer(page.of(items, |id, ()| json!(view::team(policy, who, id).body))))
+    let ids = policy.teams_of(ix).map(|(_, team)| &*team.id).collect();
+    Ok(Reply::Answer(page.of(ids, &|id| view::team(policy, who, id).body)))
 }

@@ -4,12 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::problem::{Fault, Place, Problem, shown};
 use super::{Request, Response, answer};
 use crate::policy::value::is_target_name;
 use crate::route::decode;
+use crate::sort::sort;
+use crate::tree::object;
 
 /// Items of a page where the request does not say.
 pub const USUAL: usize = 50;
@@ -72,24 +74,15 @@ impl Page {
         Ok(Page { limit: size(limit)?, after: name(after)? })
     }
 
-    /// The page of these items. `items` have their ids first, in any order.
-    pub fn of<T>(&self, mut items: Vec<(&str, T)>, mut show: impl FnMut(&str, T) -> Value) -> Response {
-        items.sort_by_key(|(id, _)| *id);
-        let mut rest = items
-            .into_iter()
-            .filter(|(id, _)| self.after.as_deref().is_none_or(|after| *id > after))
-            .peekable();
-        let mut last = None;
-        let shown: Vec<Value> = rest
-            .by_ref()
-            .take(self.limit)
-            .map(|(id, item)| {
-                last = Some(id.to_string());
-                show(id, item)
-            })
-            .collect();
-        let next = rest.peek().and(last);
-        answer(200, &json!({ "items": shown, "next": next }))
+    /// The page of the items with these ids, which come in any order.
+    pub fn of(&self, mut ids: Vec<&str>, show: &dyn Fn(&str) -> Value) -> Response {
+        sort(&mut ids);
+        let mut rest =
+            ids.into_iter().filter(|id| self.after.as_deref().is_none_or(|after| *id > after)).peekable();
+        let page: Vec<&str> = rest.by_ref().take(self.limit).collect();
+        let next = rest.peek().and(page.last());
+        let shown: Vec<Value> = page.iter().map(|id| show(id)).collect();
+        answer(200, &object!({ "items": shown, "next": next }))
     }
 }
 
@@ -121,6 +114,7 @@ pub fn name(after: Option<String>) -> Result<Option<String>, Problem> {
 }
 
 /// A parameter that is wrong.
+#[inline(never)]
 pub fn wrong(name: &str, detail: String) -> Problem {
     let fault = Fault { place: Place::Parameter(shown(name)), detail: detail.clone() };
     Problem { faults: Vec::from([fault]), ..Problem::new(400, "invalid_parameter", detail) }

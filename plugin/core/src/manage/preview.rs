@@ -1,6 +1,5 @@
 //! `/teams/{id}/access`: what a team selects, and what comes of it for each target.
 
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,6 +16,8 @@ use crate::policy::access::{Levels, Narrower, Reach, Through};
 use crate::policy::records::AccessRecord;
 use crate::policy::value::group_name;
 use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
+use crate::sort::{sort, sort_by_key};
+use crate::tree::object;
 
 /// `GET /teams/{id}/access`
 pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
@@ -39,12 +40,9 @@ pub(super) fn put(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     let before = scope(desk.policy, ix);
     require_available(desk.policy, organization, &before, &access, "")?;
     let change = with_field(desk.policy, id, "access", &body);
-    desk.change(
-        &change,
-        &["teams", id, "access"],
-        |policy| Some(selected(policy, id)),
-        |policy, _| Shown::new(preview(policy, id)).response(200),
-    )
+    desk.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
+        Shown::new(preview(policy, id)).response(200)
+    })
 }
 
 /// Refuses what a team newly selects and its organization does not offer, each by its name. What it selected
@@ -110,7 +108,7 @@ pub(super) fn through(policy: &Policy, through: Through) -> String {
 fn selected(policy: &Policy, id: &str) -> Value {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("access")?.take()));
-    stored.unwrap_or_else(|| json!({ "mode": "inherit" }))
+    stored.unwrap_or_else(|| object!({ "mode": "inherit" }))
 }
 
 fn preview(policy: &Policy, id: &str) -> Value {
@@ -119,14 +117,12 @@ fn preview(policy: &Policy, id: &str) -> Value {
     let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
     if let (Some(fields), Some(team), Some(organization)) = (body.as_object_mut(), team, organization) {
         fields.insert("inert".into(), inert(policy, organization, &team.access));
-        let targets: BTreeMap<&str, Value> = policy
-            .targets
-            .iter()
-            .map(|(position, name, target)| {
-                (name, line(policy, organization, team, TargetIx(position), target))
-            })
-            .collect();
-        fields.insert("preview".into(), targets.into_values().collect());
+        let mut targets: Vec<(u32, &str, &Target)> = policy.targets.iter().collect();
+        sort_by_key(&mut targets, |(_, name, _)| *name);
+        let lines = targets
+            .into_iter()
+            .map(|(position, _, target)| line(policy, organization, team, TargetIx(position), target));
+        fields.insert("preview".into(), lines.collect());
     }
     body
 }
@@ -143,9 +139,9 @@ fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
     let groups = selection.groups.iter().filter(|group| !offers_group(policy, organization, **group));
     let mut targets: Vec<&str> = targets.collect();
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
-    targets.sort_unstable();
-    groups.sort_unstable();
-    json!({ "targets": targets, "access_groups": groups })
+    sort(&mut targets);
+    sort(&mut groups);
+    object!({ "targets": targets, "access_groups": groups })
 }
 
 /// One target: whether the team selects it, whether the organization offers it, what comes of the two, and why.
@@ -166,7 +162,7 @@ fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx,
         // A team as such has neither a key nor a user.
         Reach::RefusedBy(Narrower::Key | Narrower::User) => (Some("key"), String::new()),
     };
-    json!({
+    object!({
         "target": target.name,
         "selected": selected,
         "available": available,

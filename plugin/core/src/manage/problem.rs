@@ -4,11 +4,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Response;
 use crate::policy::Finding;
 use crate::policy::finding::Severity;
+use crate::tree::{object, text};
 
 /// Where something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +53,13 @@ impl Problem {
     }
 
     /// 401: nobody is signed in.
+    #[inline(never)]
     pub fn unauthorized(code: &'static str, detail: &str) -> Self {
         Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
     }
 
     /// 404: there is no such thing.
+    #[inline(never)]
     pub fn not_found(kind: &str, id: &str) -> Self {
         Problem::new(404, "not_found", format!("There is no {kind} `{}`.", shown(id)))
     }
@@ -71,12 +74,14 @@ impl Problem {
     }
 
     /// 400 for what is wrong with a body, read on its own.
+    #[inline(never)]
     pub fn in_body(code: &'static str, findings: Vec<Finding>) -> Self {
         Problem::of_findings(code, findings, "")
     }
 
     /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
     /// are the body's (400). Where only other records object, it is a conflict with them (409).
+    #[inline(never)]
     pub fn of_findings(code: &'static str, findings: Vec<Finding>, own: &str) -> Self {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         let faults: Vec<Fault> = errors
@@ -102,6 +107,7 @@ impl Problem {
 
     /// With another field.
     #[must_use]
+    #[inline(never)]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
@@ -110,12 +116,12 @@ impl Problem {
     /// The answer.
     pub fn response(&self) -> Response {
         let errors = self.faults.iter().map(|fault| match &fault.place {
-            Place::Body(pointer) => json!({ "pointer": pointer, "detail": fault.detail }),
-            Place::Parameter(name) => json!({ "parameter": name, "detail": fault.detail }),
-            Place::Policy(pointer) => json!({ "policy_pointer": pointer, "detail": fault.detail }),
+            Place::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
+            Place::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
+            Place::Policy(pointer) => object!({ "policy_pointer": pointer, "detail": fault.detail }),
         });
         let errors: Vec<Value> = errors.collect();
-        let mut body = json!({
+        let mut body = object!({
             "type": "about:blank",
             "title": title(self.status),
             "status": self.status,
@@ -130,7 +136,7 @@ impl Problem {
             ("cache-control", "no-store".to_string()),
         ]);
         fields.extend(self.fields.iter().cloned());
-        Response { status: self.status, fields, body: body.to_string() }
+        Response { status: self.status, fields, body: text(&body) }
     }
 }
 

@@ -3,8 +3,6 @@
 use alloc::format;
 use alloc::string::ToString;
 
-use serde_json::json;
-
 use super::body::{self, INVALID, Members, take_fixed};
 use super::desk::{Desk, Reply, Shown, new_id, removed, require_free};
 use super::organizations::refuse_members;
@@ -16,6 +14,7 @@ use super::who::{Over, Right};
 use crate::json::node::Node;
 use crate::policy::records::{SelfServiceRecord, TeamRecord};
 use crate::policy::{Change, Policy, Scope, Section, TeamIx};
+use crate::tree::object;
 
 /// `POST /organizations/{id}/teams`: a new team has self-service on.
 pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, Problem> {
@@ -43,10 +42,10 @@ pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, P
     desk.change(
         &change,
         &["teams", &id],
-        |policy| view::kept(policy, Section::Teams, &id),
-        |policy, who| {
+        &|policy| view::kept(policy, Section::Teams, &id),
+        &|policy, who| {
             let mut response = view::team(policy, who, &id).response(201);
-            response.fields.push(("location", location));
+            response.fields.push(("location", location.clone()));
             response
         },
     )
@@ -86,12 +85,9 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
     }
     let mut change = Change::default();
     change.put(Section::Teams, id, body::to_json(&merged));
-    desk.change(
-        &change,
-        &["teams", id],
-        |policy| view::kept(policy, Section::Teams, id),
-        |policy, who| view::team(policy, who, id).response(200),
-    )
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|policy, who| {
+        view::team(policy, who, id).response(200)
+    })
 }
 
 /// `DELETE /teams/{id}`
@@ -110,7 +106,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
         change.remove(Section::ServiceAccounts, &account.id);
     }
     change.remove(Section::Teams, id);
-    desk.change(&change, &["teams", id], |policy| view::kept(policy, Section::Teams, id), |_, _| removed())
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
 }
 
 /// `GET /teams/{id}/self-service`
@@ -135,8 +131,8 @@ pub(super) fn put_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, P
     desk.change(
         &change,
         &["teams", id, "self_service"],
-        |policy| Some(self_service(policy, id).body),
-        |policy, _| self_service(policy, id).response(200),
+        &|policy| Some(self_service(policy, id).body),
+        &|policy, _| self_service(policy, id).response(200),
     )
 }
 
@@ -159,7 +155,7 @@ pub(super) fn scope(policy: &Policy, ix: TeamIx) -> Scope {
 fn self_service(policy: &Policy, id: &str) -> Shown {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("self_service")?.take()));
-    Shown::new(stored.unwrap_or_else(|| json!({ "enabled": false })))
+    Shown::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
 }
 
 /// A team in shadow mode is let through what its organization refuses too: only those who set that ceiling may

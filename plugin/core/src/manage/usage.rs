@@ -18,6 +18,7 @@ use crate::money::Period;
 use crate::policy::{Allowance, Owner, Policy};
 use crate::refusal::dollars;
 use crate::time::{Now, SECOND};
+use crate::tree::object;
 
 /// `GET /organizations/{id}/usage`
 pub(super) fn of_organization<C: Cells>(
@@ -132,7 +133,7 @@ fn windows(cell: &mut Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value
     limited
         .filter_map(|(window, limit)| {
             let counter = cell.counter(window, target, now)?;
-            Some(json!({
+            Some(object!({
                 "window": window.name(),
                 "limit": limit,
                 "used": counter.used(),
@@ -152,7 +153,7 @@ fn budget(cell: &Cell, allowance: &Allowance, now: Now) -> Value {
         Period::Lifetime => None,
         _ => purse.until_over(now.wall).map(|nanos| nanos.div_ceil(SECOND)),
     };
-    json!({
+    object!({
         "max": dollars(budget.max),
         "soft": budget.soft.map(dollars),
         "period": budget.period.name(),

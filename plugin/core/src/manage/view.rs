@@ -2,11 +2,12 @@
 
 use alloc::string::ToString;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::desk::Shown;
 use super::who::{Over, Right, Who, role_of};
 use crate::policy::{Policy, Section, TeamIx, UserIx};
+use crate::tree::object;
 
 /// A record without what nobody is shown: digests.
 pub(super) fn without_digests(mut record: Value) -> Value {
@@ -21,6 +22,7 @@ pub(super) fn without_digests(mut record: Value) -> Value {
 }
 
 /// A record as the audit keeps it.
+#[inline(never)]
 pub(super) fn kept(policy: &Policy, section: Section, id: &str) -> Option<Value> {
     policy.record(section, id).map(without_digests)
 }
@@ -52,7 +54,7 @@ pub(super) fn member<R: Copy>(
 ) -> Option<Value> {
     let role = role_of(members, user)?;
     let record = policy.users.get(user.0)?;
-    Some(json!({ "user": record.id, "name": record.name, "role": name(&role) }))
+    Some(object!({ "user": record.id, "name": record.name, "role": name(&role) }))
 }
 
 fn with_id(record: Value, id: &str) -> Value {

@@ -7,6 +7,7 @@ use core::fmt;
 use serde_json::{Map, Value};
 
 use super::model::Unpriced;
+use crate::sort::sort_by_key;
 
 /// A section of a policy document that holds records by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,11 +80,13 @@ pub struct Change {
 
 impl Change {
     /// Puts a record, new or in the place of one.
+    #[inline(never)]
     pub fn put(&mut self, section: Section, id: &str, record: Value) {
         self.edits.push(Edit { section, id: id.to_string(), record: Some(record) });
     }
 
     /// Removes a record.
+    #[inline(never)]
     pub fn remove(&mut self, section: Section, id: &str) {
         self.edits.push(Edit { section, id: id.to_string(), record: None });
     }
@@ -91,6 +94,11 @@ impl Change {
     /// Whether nothing changes.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.unpriced.is_none()
+    }
+
+    /// Brings the sections into the order in which a record may name those before it.
+    pub(super) fn sort(&mut self) {
+        sort_by_key(&mut self.edits, |edit| Section::ALL.iter().position(|section| *section == edit.section));
     }
 
     /// The change as JSON.
@@ -122,7 +130,7 @@ impl Change {
                 change.edits.push(Edit { section, id: id.clone(), record });
             }
         }
-        change.edits.sort_by_key(|edit| Section::ALL.iter().position(|section| *section == edit.section));
+        change.sort();
         Some(change)
     }
 }

@@ -320,6 +320,7 @@ impl<'a> Check<'a> {
         Place { base: self.base, section, id }
     }
 
+    #[inline(never)]
     fn unknown(&mut self, pointer: String, kind: &'static str, id: &str) {
         self.report.error_at(pointer, Problem::Unknown { kind, id: id.to_string() });
     }

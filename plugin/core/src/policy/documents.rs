@@ -1,6 +1,6 @@
 //! The policy cut into documents: parts that are stored and swapped one by one.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -10,6 +10,7 @@ use super::change::{Change, Document, Edit, Section};
 use super::finding::{Finding, Problem, Report};
 use super::index::Policy;
 use super::model::{TeamIx, Unpriced};
+use crate::sort::{once, sort};
 
 /// A record's name in the whole policy.
 type Name = (Section, String);
@@ -35,9 +36,9 @@ impl Policy {
 
     /// All documents there are.
     pub fn documents(&self) -> Vec<Document> {
-        let mut all = BTreeSet::new();
+        let mut all = Vec::new();
         if self.targets.iter().next().is_some() || self.unpriced != Unpriced::default() {
-            all.insert(Document::Catalog);
+            all.push(Document::Catalog);
         }
         all.extend(self.organizations.iter().map(|(_, id, _)| Document::Organization(id.to_string())));
         all.extend(self.users.iter().map(|(_, id, _)| Document::User(id.to_string())));
@@ -45,9 +46,11 @@ impl Policy {
         // A team that is gone still has a document while something is left of it.
         let of_accounts = self.service_accounts.iter().map(|(_, _, account)| account.team);
         let of_keys = self.keys.iter().map(|(_, _, key)| key.team);
-        let teams: BTreeSet<TeamIx> = teams.chain(of_accounts).chain(of_keys).collect();
+        let mut teams: Vec<TeamIx> = teams.chain(of_accounts).chain(of_keys).collect();
+        once(&mut teams);
         all.extend(teams.into_iter().map(|team| Document::Team(self.teams.name(team.0).to_string())));
-        all.into_iter().collect()
+        sort(&mut all);
+        all
     }
 
     /// The document that a record stands in: this record, or else the one that the policy has. `None`: there is no
@@ -76,15 +79,16 @@ impl Policy {
 
     /// The documents that a change touches: those its records stand in now, and those they will stand in.
     pub fn touched(&self, change: &Change) -> Vec<Document> {
-        let mut touched = BTreeSet::new();
+        let mut touched = Vec::new();
         for Edit { section, id, record } in &change.edits {
             touched.extend(self.document_of(*section, id, None));
             touched.extend(record.as_ref().and_then(|record| self.document_of(*section, id, Some(record))));
         }
         if change.unpriced.is_some() {
-            touched.insert(Document::Catalog);
+            touched.push(Document::Catalog);
         }
-        touched.into_iter().collect()
+        once(&mut touched);
+        touched
     }
 
     /// What turns the present content of these documents into the given one (`None`: the document is gone). A
@@ -110,19 +114,20 @@ impl Policy {
         if report.has_errors() {
             return Err(report.finish());
         }
-        let gone: BTreeSet<Name> = documents
+        let mut gone: Vec<Name> = documents
             .iter()
             .flat_map(|(document, _)| self.rows_of(document))
             .map(|(section, position)| (section, self.name(section, position).to_string()))
             .filter(|name| !given.contains_key(name))
             .collect();
+        once(&mut gone);
         gone.iter().for_each(|(section, id)| change.remove(*section, id));
         for ((section, id), record) in given {
             if self.record(section, &id).as_ref() != Some(record) {
                 change.put(section, &id, record.clone());
             }
         }
-        change.edits.sort_by_key(|edit| Section::ALL.iter().position(|section| *section == edit.section));
+        change.sort();
         Ok(change)
     }
 

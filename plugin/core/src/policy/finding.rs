@@ -5,6 +5,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::sort::sort_by_key;
+
 /// What a finding does to the document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
@@ -173,6 +175,7 @@ impl Report {
     }
 
     /// An error here.
+    #[inline(never)]
     pub fn error(&mut self, problem: Problem) {
         self.errors = self.errors.saturating_add(1);
         self.add(Severity::Error, self.place.clone(), problem);
@@ -195,8 +198,9 @@ impl Report {
     }
 
     /// All findings: errors first, each severity in the order of the document's walk.
+    #[inline(never)]
     pub fn finish(mut self) -> Vec<Finding> {
-        self.findings.sort_by_key(|finding| finding.severity);
+        sort_by_key(&mut self.findings, |finding| finding.severity);
         if self.dropped > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
             self.findings.push(Finding {
@@ -208,6 +212,7 @@ impl Report {
         self.findings
     }
 
+    #[inline(never)]
     fn add(&mut self, severity: Severity, pointer: String, problem: Problem) {
         if self.findings.len() < MOST {
             self.findings.push(Finding { severity, pointer, problem });
@@ -230,6 +235,7 @@ pub fn push_step(pointer: &mut String, step: &str) {
 }
 
 /// A pointer from its steps.
+#[inline(never)]
 pub fn pointer(base: &str, steps: &[&str]) -> String {
     let mut text = base.to_string();
     for step in steps {

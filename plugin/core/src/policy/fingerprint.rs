@@ -1,12 +1,12 @@
 //! One number for what a policy holds.
 
-use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::change::Section;
 use super::index::Policy;
 use super::model::{Key, KeyMore, Owner};
 use crate::cell::fingerprint;
+use crate::tree::text;
 
 impl Policy {
     /// A number for the policy's whole content, whatever the order it came in: equal for equal content, in every VM
@@ -33,7 +33,7 @@ impl Policy {
             Section::Keys => self.feed_key(self.keys.get(position)?, bytes),
             _ => {
                 part(bytes, self.name(section, position));
-                part(bytes, &self.record_at(section, position)?.to_string());
+                part(bytes, &text(&self.record_at(section, position)?));
             }
         }
         Some(())
@@ -69,7 +69,7 @@ impl Policy {
             bytes.extend_from_slice(&until.0.to_le_bytes());
         }
         if let Some(narrower) = self.written_narrower(more) {
-            part(bytes, &narrower.to_string());
+            part(bytes, &text(&narrower));
         }
     }
 }

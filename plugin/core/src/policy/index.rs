@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 
 use super::model::*;
 use super::table::Table;
+use crate::sort::once;
 use crate::time::Now;
 
 /// A policy, every name resolved.
@@ -201,10 +202,8 @@ impl Selection {
         mut targets: alloc::vec::Vec<TargetIx>,
         mut groups: alloc::vec::Vec<GroupIx>,
     ) -> Self {
-        targets.sort_unstable();
-        targets.dedup();
-        groups.sort_unstable();
-        groups.dedup();
+        once(&mut targets);
+        once(&mut groups);
         Selection { all, targets: targets.into(), groups: groups.into() }
     }
 }

@@ -1,7 +1,9 @@
 //! Where selected things stand in the text they came from.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::change::Section;
 use super::index::Policy;
@@ -24,15 +26,23 @@ pub(super) struct Listing {
 /// The listings of the records that were just read, for findings to point at. A record that is not among
 /// them is listed as [`Policy::record`] writes it: by name, `*` first.
 #[derive(Debug, Default)]
-pub(super) struct Order(BTreeMap<(Section, u32), Listing>);
+pub(super) struct Order(HashTable<(Section, u32, Listing)>);
+
+fn hash(section: Section, position: u32) -> u64 {
+    (u64::from(position) << 3 | section as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
 
 impl Order {
     /// Keeps a record's listing; the last one of a record holds.
     pub fn keep(&mut self, policy: &Policy, section: Section, position: u32, listing: Listing, all: bool) {
-        if listing.is_by_name(policy, all) {
-            self.0.remove(&(section, position));
-        } else {
-            self.0.insert((section, position), listing);
+        let by_name = listing.is_by_name(policy, all);
+        let same = |(known, at, _): &(Section, u32, Listing)| (*known, *at) == (section, position);
+        let entry = self.0.entry(hash(section, position), same, |(section, at, _)| hash(*section, *at));
+        match entry {
+            Entry::Occupied(known) if by_name => drop(known.remove()),
+            Entry::Occupied(mut known) => known.get_mut().2 = listing,
+            Entry::Vacant(_) if by_name => {}
+            Entry::Vacant(place) => drop(place.insert((section, position, listing))),
         }
     }
 
@@ -53,7 +63,10 @@ impl Order {
             Vec::from([u32::try_from(before).unwrap_or(u32::MAX).saturating_add(first.into())])
         }
         let names = (&policy.targets, &policy.groups);
-        match (self.0.get(&(section, position)), choice) {
+        let same = |(known, at, _): &&(Section, u32, Listing)| (*known, *at) == (section, position);
+        let listing =
+            self.0.find(hash(section, position), |entry| same(&entry)).map(|(_, _, listing)| listing);
+        match (listing, choice) {
             (Some(listing), Choice::Target(target)) => of(&listing.targets, &target),
             (Some(listing), Choice::Group(group)) => of(&listing.groups, &group),
             (None, Choice::Target(target)) => {

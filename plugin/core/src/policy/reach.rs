@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use super::change::Section;
 use super::index::Policy;
 use super::model::*;
+use crate::sort::once;
 
 /// Records to be checked, by kind.
 #[derive(Debug, Default)]
@@ -36,10 +37,6 @@ impl Reach {
 
     /// Each record once.
     pub fn settle(&mut self) {
-        fn once<T: Ord>(list: &mut Vec<T>) {
-            list.sort_unstable();
-            list.dedup();
-        }
         once(&mut self.organizations);
         once(&mut self.members);
         once(&mut self.teams);

@@ -15,6 +15,7 @@ use super::value::{GroupName, Id, Map, Placed, TargetName, Value, group_name, is
 use crate::json::node::Node;
 use crate::limits::Limits;
 use crate::money::{Budget, Price};
+use crate::sort::{once, sort_by_key};
 
 /// A record that was read.
 pub(super) struct Read {
@@ -80,8 +81,7 @@ impl Policy {
     fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
         let mut groups: Vec<GroupIx> =
             record.access_groups.unwrap_or_default().0.iter().map(|(_, name)| self.group(&name.0)).collect();
-        groups.sort_unstable();
-        groups.dedup();
+        once(&mut groups);
         let price = record.price.map(|price| {
             let input = price.input.map_or(Default::default(), |price| price.0);
             Price {
@@ -261,7 +261,7 @@ impl Policy {
             .into_iter()
             .map(|(name, limits)| (TargetIx(self.targets.reserve(&name)), limits_of(&limits)))
             .collect();
-        by_target.sort_by_key(|(target, _)| *target);
+        sort_by_key(&mut by_target, |(target, _)| *target);
         let budget = budget.and_then(|record| {
             Some(Budget {
                 max: record.max?.0,
@@ -277,7 +277,7 @@ impl Policy {
         let members = members.map_or(Vec::new(), |members| members.0).into_iter();
         let mut list: Vec<(UserIx, R)> =
             members.map(|(user, role)| (UserIx(self.users.reserve(&user)), role)).collect();
-        list.sort_by_key(|(user, _)| *user);
+        sort_by_key(&mut list, |(user, _)| *user);
         list
     }
 }

@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::finding::{Problem, Report};
-use super::value::report_duplicates;
+use super::value::{Value, report_duplicates};
 use crate::json::node::Node;
 
 /// Defines a record: `name: Form,` for an optional field, `name!: Form,` for one that must be there.
@@ -31,9 +31,7 @@ macro_rules! record {
                 for (name, value) in members {
                     match name.as_str() {
                         $(stringify!($field) => {
-                            record.$field = report.within(&name, |report| {
-                                <$form as $crate::policy::value::Value>::read(value, report)
-                            });
+                            record.$field = $crate::policy::record::field::<$form>(&name, value, report);
                         })*
                         _ => {}
                     }
@@ -132,6 +130,12 @@ pub fn open(
         }
     }
     Some(members)
+}
+
+/// Reads a field. Once for each form, not once more in each record that has it.
+#[inline(never)]
+pub fn field<T: Value>(name: &str, value: Node, report: &mut Report) -> Option<T> {
+    report.within(name, |report| T::read(value, report))
 }
 
 /// A word about a field that does not exist.

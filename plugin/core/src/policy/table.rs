@@ -32,66 +32,105 @@ fn hash(name: &str) -> u64 {
     BuildHasherDefault::<NameHasher>::default().hash_one(name)
 }
 
+/// Names by position, and positions by name. Apart from the records: those are of many types, and this is one.
+#[derive(Clone, Debug, Default)]
+struct Names {
+    names: Vec<Box<str>>,
+    positions: HashTable<u32>,
+    /// Positions whose name is forgotten, to be used again.
+    free: Vec<u32>,
+}
+
+impl Names {
+    fn reserve(&mut self, name: &str) -> u32 {
+        if let Some(position) = self.find(name) {
+            return position;
+        }
+        let free = self.free.pop().and_then(|free| Some((free, self.names.get_mut(free as usize)?)));
+        let position = match free {
+            Some((position, free)) => {
+                *free = name.into();
+                position
+            }
+            None => {
+                let position = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+                self.names.push(name.into());
+                position
+            }
+        };
+        let names = &self.names;
+        let hash_of = |position: &u32| names.get(*position as usize).map_or(0, |name| hash(name));
+        self.positions.insert_unique(hash(name), position, hash_of);
+        position
+    }
+
+    fn find(&self, name: &str) -> Option<u32> {
+        let same = |position: &u32| self.names.get(*position as usize).is_some_and(|known| **known == *name);
+        self.positions.find(hash(name), same).copied()
+    }
+
+    fn release(&mut self, position: u32) {
+        let Some(name) = self.names.get_mut(position as usize).map(core::mem::take) else { return };
+        if let Ok(entry) = self.positions.find_entry(hash(&name), |known| *known == position) {
+            entry.remove();
+            self.free.push(position);
+        }
+    }
+
+    fn truncate(&mut self, length: usize) {
+        let from = length.min(self.names.len());
+        for (position, name) in (from..).zip(self.names.drain(from..)) {
+            if let Ok(entry) = self.positions.find_entry(hash(&name), |known| *known as usize == position) {
+                entry.remove();
+            }
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.names.shrink_to_fit();
+        let names = &self.names;
+        self.positions.shrink_to_fit(|position| names.get(*position as usize).map_or(0, |name| hash(name)));
+    }
+}
+
 /// Rows found by name or by position.
 #[derive(Clone, Debug)]
 pub struct Table<T> {
-    rows: Vec<(Box<str>, Option<T>)>,
-    names: HashTable<u32>,
-    /// Rows whose name is forgotten, to be used again.
-    free: Vec<u32>,
+    names: Names,
+    rows: Vec<Option<T>>,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table { rows: Vec::new(), names: HashTable::new(), free: Vec::new() }
+        Table { names: Names::default(), rows: Vec::new() }
     }
 }
 
 impl<T> Table<T> {
     /// The position of a name, also of one that has no record (yet).
     pub fn reserve(&mut self, name: &str) -> u32 {
-        if let Some(position) = self.find(name) {
-            return position;
+        let position = self.names.reserve(name);
+        if self.rows.len() < self.names.names.len() {
+            self.rows.push(None);
         }
-        let free = self.free.pop().and_then(|free| Some((free, self.rows.get_mut(free as usize)?)));
-        let position = match free {
-            Some((position, row)) => {
-                row.0 = name.into();
-                position
-            }
-            None => {
-                let position = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-                self.rows.push((name.into(), None));
-                position
-            }
-        };
-        let rows = &self.rows;
-        self.names.insert_unique(hash(name), position, |row| {
-            rows.get(*row as usize).map_or(0, |(name, _)| hash(name))
-        });
         position
     }
 
     /// The position of a name, if it was ever mentioned.
     pub fn find(&self, name: &str) -> Option<u32> {
-        let same = |row: &u32| self.rows.get(*row as usize).is_some_and(|(known, _)| **known == *name);
-        self.names.find(hash(name), same).copied()
+        self.names.find(name)
     }
 
     /// Puts a record in its place, or takes it away; the one that was there. The name keeps its position.
     pub fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
-        let (_, row) = self.rows.get_mut(position as usize)?;
-        core::mem::replace(row, record)
+        core::mem::replace(self.rows.get_mut(position as usize)?, record)
     }
 
     /// Forgets a name that has no record: its position may come to mean another. Only where nothing that
     /// lives on refers to positions of this table.
     pub(super) fn release(&mut self, position: u32) {
-        let Some((name, None)) = self.rows.get_mut(position as usize) else { return };
-        let name = core::mem::take(name);
-        if let Ok(entry) = self.names.find_entry(hash(&name), |row| *row == position) {
-            entry.remove();
-            self.free.push(position);
+        if let Some(None) = self.rows.get(position as usize) {
+            self.names.release(position);
         }
     }
 
@@ -102,38 +141,34 @@ impl<T> Table<T> {
 
     /// Forgets the names from this position on, and their records.
     pub(super) fn truncate(&mut self, length: usize) {
-        let from = length.min(self.rows.len());
-        for (position, (name, _)) in (from..).zip(self.rows.drain(from..)) {
-            if let Ok(entry) = self.names.find_entry(hash(&name), |row| *row as usize == position) {
-                entry.remove();
-            }
-        }
+        self.names.truncate(length);
+        self.rows.truncate(length);
     }
 
     /// The record at a position.
     pub fn get(&self, position: u32) -> Option<&T> {
-        self.rows.get(position as usize)?.1.as_ref()
+        self.rows.get(position as usize)?.as_ref()
     }
 
     /// The record at a position.
     pub fn get_mut(&mut self, position: u32) -> Option<&mut T> {
-        self.rows.get_mut(position as usize)?.1.as_mut()
+        self.rows.get_mut(position as usize)?.as_mut()
     }
 
     /// The name at a position.
     pub fn name(&self, position: u32) -> &str {
-        self.rows.get(position as usize).map_or("", |(name, _)| name)
+        self.names.names.get(position as usize).map_or("", |name| name)
     }
 
     /// All records, with position and name.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str, &T)> {
-        (0..).zip(&self.rows).filter_map(|(position, (name, row))| Some((position, &**name, row.as_ref()?)))
+        let rows = self.names.names.iter().zip(&self.rows);
+        (0..).zip(rows).filter_map(|(position, (name, row))| Some((position, &**name, row.as_ref()?)))
     }
 
     /// Gives back what growing left over.
     pub fn shrink(&mut self) {
+        self.names.shrink();
         self.rows.shrink_to_fit();
-        let rows = &self.rows;
-        self.names.shrink_to_fit(|row| rows.get(*row as usize).map_or(0, |(name, _)| hash(name)));
     }
 }

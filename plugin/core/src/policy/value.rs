@@ -10,6 +10,7 @@ use super::finding::{Problem, Report};
 use super::model::Digest;
 use crate::json::node::Node;
 use crate::money::{DOLLAR, Pico};
+use crate::sort::sort;
 use crate::time::{Timestamp, parse_rfc3339};
 
 /// A form of value.
@@ -130,6 +131,7 @@ impl Value for bool {
 /// Largest number that every JSON reader holds exactly (RFC 8259, 6).
 const MOST_EXACT: u64 = 9_007_199_254_740_991;
 
+#[inline(never)]
 fn whole(node: &Node, most: u64) -> Option<u64> {
     match node {
         Node::Number(text) => text.parse().ok().filter(|number| *number <= most),
@@ -386,7 +388,7 @@ impl<T: Value> Value for Map<T> {
 /// Reports names that stand twice in one object.
 pub fn report_duplicates(members: &[(String, Node)], report: &mut Report) {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
-    names.sort_unstable();
+    sort(&mut names);
     let mut last = None;
     for pair in names.windows(2) {
         if let [one, two] = pair

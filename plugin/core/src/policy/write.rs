@@ -16,7 +16,9 @@ use crate::key::spell;
 use crate::limits::{Limits, Window};
 use crate::money::{Budget, Pico, Price};
 use crate::refusal::dollars;
+use crate::sort::sort;
 use crate::time::rfc3339;
+use crate::tree::object;
 
 impl Policy {
     /// A record as a document writes it, digests included. Reading it gives the same record.
@@ -111,7 +113,8 @@ impl Policy {
             let previous = more.previous.as_ref();
             record.maybe(
                 "previous",
-                previous.map(|(digest, until)| json!({ "digest": spell(digest), "until": rfc3339(*until) })),
+                previous
+                    .map(|(digest, until)| object!({ "digest": spell(digest), "until": rfc3339(*until) })),
             );
             self.write_scope(&more.access, record);
             self.write_allowance(more.allowance.as_deref(), record);
@@ -140,7 +143,7 @@ impl Policy {
     fn write_selection(&self, selection: &Selection, access: &mut Object) {
         let mut targets: Vec<&str> =
             selection.targets.iter().map(|target| self.targets.name(target.0)).collect();
-        targets.sort_unstable();
+        sort(&mut targets);
         if selection.all {
             targets.insert(0, "*");
         }
@@ -157,26 +160,27 @@ impl Policy {
         record.maybe("limits", limits(&allowance.limits));
         record.maybe("budget", allowance.budget.as_ref().map(budget));
         if !allowance.target_limits.is_empty() {
-            let by_name = allowance.target_limits.iter().map(|(target, of_target)| {
-                let of_target = limits(of_target).unwrap_or_else(|| json!({}));
-                (self.targets.name(target.0).to_string(), of_target)
-            });
-            record.put("target_limits", by_name.collect::<Map<String, Value>>());
+            let mut by_name = Object::default();
+            for (target, of_target) in &allowance.target_limits {
+                by_name.put(self.targets.name(target.0), limits(of_target).unwrap_or_else(|| json!({})));
+            }
+            record.put("target_limits", by_name.0);
         }
     }
 
     fn write_members<R>(&self, members: &[(UserIx, R)], name: fn(&R) -> &'static str, record: &mut Object) {
         if !members.is_empty() {
-            let by_name = members
-                .iter()
-                .map(|(user, role)| (self.users.name(user.0).to_string(), Value::from(name(role))));
-            record.put("members", by_name.collect::<Map<String, Value>>());
+            let mut by_name = Object::default();
+            for (user, role) in members {
+                by_name.put(self.users.name(user.0), name(role));
+            }
+            record.put("members", by_name.0);
         }
     }
 
     fn group_names(&self, groups: &[GroupIx]) -> Vec<&str> {
         let mut names: Vec<&str> = groups.iter().map(|group| self.groups.name(group.0)).collect();
-        names.sort_unstable();
+        sort(&mut names);
         names
     }
 }
@@ -187,7 +191,13 @@ struct Object(Map<String, Value>);
 
 impl Object {
     fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.0.insert(name.to_string(), value.into());
+        self.put_value(name, value.into());
+    }
+
+    // Not wherever something is put: a map's insertion is long.
+    #[inline(never)]
+    fn put_value(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_string(), value);
     }
 
     fn maybe(&mut self, name: &str, value: Option<impl Into<Value>>) {
