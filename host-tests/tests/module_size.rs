@@ -32,9 +32,9 @@ fn sizes(path: &Path) -> Sizes {
 fn every_module_is_within_its_bound_and_as_large_as_the_table_says() {
     let modules = [
         // Envoy and its kin bound nothing; management and fleet are the difference to the bare one.
-        ("`tollgate.wasm`", module::build(&[]).unwrap(), 338 * KIB),
-        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 196 * KIB),
-        ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 194 * KIB),
+        ("`tollgate.wasm`", module::build(&[]).unwrap(), 345 * KIB),
+        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 205 * KIB),
+        ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 205 * KIB),
     ];
     let rows = modules.map(|(name, path, bound)| {
         let sizes = sizes(&path);
