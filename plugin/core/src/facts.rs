@@ -10,6 +10,7 @@ use crate::identity::Identity;
 use crate::meter::Usage;
 use crate::money::Pico;
 use crate::refusal::dollars;
+use crate::standing::number;
 use crate::time::Timestamp;
 
 /// How a request was decided.
@@ -93,7 +94,6 @@ impl Facts {
 
     /// Name and value of each field of the access log.
     pub fn fields(&self) -> Vec<(&'static str, SmolStr)> {
-        let number = |number: u64| SmolStr::new(itoa::Buffer::new().format(number));
         let mut fields = Vec::with_capacity(13);
         fields.push(("tollgate.time", format_smolstr!("{}.{:03}", self.time.0 / 1_000, self.time.0 % 1_000)));
         fields.push(("tollgate.decision", SmolStr::new_static(self.decision.name())));

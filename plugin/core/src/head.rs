@@ -33,8 +33,8 @@ impl<'a> Head<'a> {
             .map(|(_, value)| *value)
     }
 
-    /// The fields whose names are as long as one of these, with others in between now and then: for who looks for
-    /// several at once.
+    /// The fields whose names are as long as one of these (or both longer than 62 bytes): few, of which the caller
+    /// compares the names.
     pub fn as_long_as<'n>(
         &self,
         names: impl Iterator<Item = &'n str>,

@@ -192,7 +192,8 @@ fn spelled(parts: &[(u64, &str)]) -> SmolStr {
     text.finish()
 }
 
-fn number(number: u64) -> SmolStr {
+/// A number in decimal, without an allocation.
+pub(crate) fn number(number: u64) -> SmolStr {
     SmolStr::new(itoa::Buffer::new().format(number))
 }
 
