@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 /// Headers or trailers. Names are lower case; values are any bytes; a name may come more than once.
 ///
 /// A clone shares its entries until one of the two is changed: what goes on to the upstream is kept for `on_log` too.
@@ -11,7 +13,10 @@ pub struct HeaderMap {
     entries: Arc<Vec<Entry>>,
 }
 
-type Entry = (Arc<[u8]>, Arc<[u8]>);
+type Entry = (Text, Text);
+
+/// Most names and values are no longer than this, and need no memory of their own.
+type Text = SmallVec<[u8; 32]>;
 
 impl HeaderMap {
     /// An empty map.
@@ -21,53 +26,42 @@ impl HeaderMap {
 
     /// Appends, keeping what stands under the same name.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let name = name.as_ref();
-        let name = if name.iter().any(u8::is_ascii_uppercase) {
-            name.to_ascii_lowercase().into()
-        } else {
-            name.into()
-        };
-        Arc::make_mut(&mut self.entries).push((name, value.as_ref().into()));
+        let mut name = Text::from_slice(name.as_ref());
+        name.make_ascii_lowercase();
+        Arc::make_mut(&mut self.entries).push((name, Text::from_slice(value.as_ref())));
     }
 
     /// Puts one value in place of whatever stands under the name.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        let mut first = true;
-        Arc::make_mut(&mut self.entries).retain_mut(|(present, old)| {
-            if !present.eq_ignore_ascii_case(name) {
-                return true;
-            }
-            if std::mem::take(&mut first) {
-                *old = value.into();
-                return true;
-            }
-            false
+        let Some(first) = self.position(name) else {
+            return self.add(name, value);
+        };
+        let entries = Arc::make_mut(&mut self.entries);
+        entries[first].1 = Text::from_slice(value);
+        let mut position = 0;
+        entries.retain(|(present, _)| {
+            position += 1;
+            position <= first + 1 || !present.eq_ignore_ascii_case(name)
         });
-        if first {
-            self.add(name, value);
-        }
     }
 
     /// Removes every value under the name.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
         let name = name.as_ref();
-        if self.get(name).is_some() {
+        if self.position(name).is_some() {
             Arc::make_mut(&mut self.entries).retain(|(present, _)| !present.eq_ignore_ascii_case(name));
         }
     }
 
     /// The first value under the name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let name = name.as_ref();
-        let found = self.entries.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
-        Some(&found.1)
+        let (_, value) = self.entries.get(self.position(name.as_ref())?)?;
+        Some(value)
     }
 
-    /// As [`HeaderMap::get`], to keep while the map may change.
-    pub(crate) fn shared(&self, name: &[u8]) -> Option<Arc<[u8]>> {
-        let found = self.entries.iter().find(|(present, _)| present.eq_ignore_ascii_case(name))?;
-        Some(Arc::clone(&found.1))
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        self.entries.iter().position(|(present, _)| present.eq_ignore_ascii_case(name))
     }
 
     /// The first value under the name, where it is UTF-8.

@@ -82,7 +82,7 @@ fn value(call: &mut Call<'_>, kind: u32, name: u32, name_size: u32, pointer_at: 
     let (memory, state) = call.memory_and_state();
     let name = slice(memory, name, name_size)?;
     let map = readable(state, kind).ok_or(Status::BadArgument)?;
-    let value = map.shared(name).ok_or(Status::NotFound)?;
+    let value = map.get(name).ok_or(Status::NotFound)?.to_vec();
     call.give(&value, pointer_at, size_at)
 }
 
