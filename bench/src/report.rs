@@ -56,8 +56,7 @@ pub fn paths() -> Vec<Piece> {
     };
     let clocks = vec![json!("clocks")];
     let head = [floor::identity(), clocks.clone(), floor::edits(), floor::swaps(&of_head)].concat();
-    let encoding = vec![json!({"remove": "accept-encoding"})];
-    let held = [clocks.clone(), vec![json!("scan")], encoding, floor::edits(), floor::swaps(&cells)].concat();
+    let held = [clocks.clone(), vec![json!("scan")], floor::edits(), floor::swaps(&cells)].concat();
     let scan = |cells| [vec![json!("scan")], floor::swaps(cells)].concat();
     let answer = [vec![json!("tail")], floor::swaps(&settled)].concat();
     vec![

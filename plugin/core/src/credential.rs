@@ -1,108 +1,152 @@
 //! Where a key stands in a head, and how it is taken out again.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use memchr::memchr;
-use smol_str::SmolStr;
 
 use crate::gateway::CredentialPlace;
-use crate::head::{Edit, Edits, Head};
+use crate::head::{Edit, Editor, Head, Lengths};
 use crate::refusal::Refusal;
 
 /// Longest key that is looked at; more is no key of anybody's.
 const MOST: usize = 1_024;
 
-/// The one key of a request.
-///
-/// # Errors
-/// [`Refusal::MissingKey`], [`Refusal::AmbiguousKey`] for two different ones, [`Refusal::InvalidKey`] for
-/// one that cannot be a key.
-pub fn find<'h>(places: &[CredentialPlace], head: &Head<'h>, path: &'h str) -> Result<&'h str, Refusal> {
-    let mut found: Option<&[u8]> = None;
-    let mut ambiguous = false;
-    let mut take = |candidate: &'h [u8]| {
-        if !candidate.is_empty() {
-            ambiguous |= found.is_some_and(|first| first != candidate);
-            found = Some(candidate);
-        }
-    };
-    each_in_head(places, head, |place, _, value| match place {
-        CredentialPlace::Scheme { scheme, .. } => {
-            // A host may join repeated fields with commas (RFC 9110, 5.3).
-            let mut rest = Some(value);
-            while let Some(value) = rest {
-                let comma = memchr(b',', value).unwrap_or(value.len());
-                let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
-                rest = after.get(1..);
-                take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
-            }
-        }
-        _ => take(value.trim_ascii()),
-    });
-    if let Some((_, query)) = with_query(path) {
-        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
-            if in_query(places).any(|known| known == name) {
-                take(value.as_bytes());
-            }
-        }
-    }
-    if ambiguous {
-        return Err(Refusal::AmbiguousKey);
-    }
-    let key = found.ok_or(Refusal::MissingKey)?;
-    // Without a way out in between it is done on many bytes at once.
-    if key.len() > MOST || !key.iter().fold(true, |fits, byte| fits & byte.is_ascii_graphic()) {
-        return Err(Refusal::InvalidKey);
-    }
-    core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)
+/// Where keys are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    places: Box<[CredentialPlace]>,
+    /// Of the headers among them.
+    lengths: Lengths,
 }
 
-/// Takes every credential out of the head, so that the upstream sees none.
-pub fn remove(places: &[CredentialPlace], head: &Head<'_>, path: &str, edits: &mut Edits) {
-    each_in_head(places, head, |_, header, _| {
-        let remove = Edit::Remove(SmolStr::new(header));
-        if !edits.contains(&remove) {
-            edits.push(remove);
+/// The one key of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Credential<'h> {
+    /// As the client sent it.
+    pub key: &'h str,
+    /// The places where something stood.
+    pub places: Places,
+}
+
+/// Places of [`Credentials`]: a bit for each, the last one for all that have none of their own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Places(u64);
+
+impl Places {
+    fn bit(position: usize) -> u64 {
+        1 << position.min(63)
+    }
+
+    fn add(&mut self, position: usize) {
+        self.0 |= Places::bit(position);
+    }
+
+    fn has(self, position: usize) -> bool {
+        self.0 & Places::bit(position) != 0
+    }
+}
+
+impl Credentials {
+    /// At these places.
+    pub fn new(places: Vec<CredentialPlace>) -> Self {
+        let lengths = Lengths::of(places.iter().filter_map(header));
+        Credentials { places: places.into(), lengths }
+    }
+
+    /// The one key of a request with this head and path.
+    ///
+    /// # Errors
+    /// [`Refusal::MissingKey`], [`Refusal::AmbiguousKey`] for two different ones, [`Refusal::InvalidKey`] for
+    /// one that cannot be a key.
+    pub fn find<'h>(&self, head: &Head<'h>, path: &'h str) -> Result<Credential<'h>, Refusal> {
+        let mut places = Places::default();
+        let mut found: Option<&[u8]> = None;
+        let mut ambiguous = false;
+        let mut take = |candidate: &'h [u8]| {
+            if !candidate.is_empty() {
+                ambiguous |= found.is_some_and(|first| first != candidate);
+                found = Some(candidate);
+            }
+        };
+        for (name, value) in head.as_long_as(self.lengths) {
+            for (position, place) in self.places.iter().enumerate() {
+                if !header(place).is_some_and(|header| name.eq_ignore_ascii_case(header.as_bytes())) {
+                    continue;
+                }
+                places.add(position);
+                let CredentialPlace::Scheme { scheme, .. } = place else {
+                    take(value.trim_ascii());
+                    continue;
+                };
+                // A host may join repeated fields with commas (RFC 9110, 5.3).
+                let mut rest = Some(value);
+                while let Some(value) = rest {
+                    let comma = memchr(b',', value).unwrap_or(value.len());
+                    let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
+                    rest = after.get(1..);
+                    take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
+                }
+            }
         }
-    });
-    let Some((plain, query)) = with_query(path) else { return };
-    let is_key = |pair: &&str| in_query(places).any(|known| known == parameter(pair));
-    if query.split('&').any(|pair| is_key(&pair)) {
+        if let Some((_, query)) = with_query(path) {
+            for pair in query.split('&') {
+                if let Some(position) = self.in_query(pair) {
+                    places.add(position);
+                    take(pair.split_once('=').map_or("", |(_, value)| value).as_bytes());
+                }
+            }
+        }
+        if ambiguous {
+            return Err(Refusal::AmbiguousKey);
+        }
+        let key = found.ok_or(Refusal::MissingKey)?;
+        // Without a way out in between it is done on many bytes at once.
+        if key.len() > MOST || !key.iter().fold(true, |fits, byte| fits & byte.is_ascii_graphic()) {
+            return Err(Refusal::InvalidKey);
+        }
+        let key = core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)?;
+        Ok(Credential { key, places })
+    }
+
+    /// Takes everything out that stood at these places, so that the upstream sees no credential.
+    pub fn remove(&self, places: Places, path: &str, edit: &mut Editor<'_>) {
+        let mut in_query = false;
+        for (position, place) in self.places.iter().enumerate() {
+            if !places.has(position) {
+                continue;
+            }
+            match header(place) {
+                Some(name) => edit(Edit::Remove(name)),
+                None => in_query = true,
+            }
+        }
+        let Some((plain, query)) = with_query(path).filter(|_| in_query) else { return };
         let mut kept = String::from(plain);
-        for (position, pair) in query.split('&').filter(|pair| !is_key(pair)).enumerate() {
+        let others = query.split('&').filter(|pair| self.in_query(pair).is_none());
+        for (position, pair) in others.enumerate() {
             kept.push(if position == 0 { '?' } else { '&' });
             kept.push_str(pair);
         }
-        edits.push(Edit::Replace(":path", kept.into()));
+        edit(Edit::Replace(":path", &kept));
+    }
+
+    /// The place that this pair of a query is.
+    fn in_query(&self, pair: &str) -> Option<usize> {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        self.places
+            .iter()
+            .position(|place| matches!(place, CredentialPlace::Query(known) if **known == *name))
     }
 }
 
-/// Calls back with each field of a head that stands where a key may: which place it is, its header, the value.
-fn each_in_head<'p, 'h>(
-    places: &'p [CredentialPlace],
-    head: &Head<'h>,
-    mut call: impl FnMut(&'p CredentialPlace, &'p str, &'h [u8]),
-) {
-    let header = |place: &'p CredentialPlace| match place {
-        CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => Some(&**header),
+/// The header that a place is in.
+fn header(place: &CredentialPlace) -> Option<&str> {
+    match place {
+        CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => Some(header),
         CredentialPlace::Query(_) => None,
-    };
-    for (name, value) in head.as_long_as(places.iter().filter_map(header)) {
-        for place in places {
-            if let Some(header) = header(place)
-                && name.eq_ignore_ascii_case(header.as_bytes())
-            {
-                call(place, header, value);
-            }
-        }
     }
-}
-
-fn in_query(places: &[CredentialPlace]) -> impl Iterator<Item = &str> {
-    places.iter().filter_map(|place| match place {
-        CredentialPlace::Query(name) => Some(&**name),
-        _ => None,
-    })
 }
 
 /// A path and its query.
@@ -116,23 +160,21 @@ fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     (start.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ')).then(|| rest.trim_ascii())
 }
 
-fn parameter(pair: &str) -> &str {
-    pair.split_once('=').map_or(pair, |(name, _)| name)
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::{format, vec};
+
     use super::*;
     use crate::gateway::Loader;
 
-    fn places() -> alloc::vec::Vec<CredentialPlace> {
+    fn credentials() -> Credentials {
         let mut loader = Loader::default();
         loader.push(br#"{"policy": {"version": 1}}"#);
         loader.finish().unwrap().0.credentials
     }
 
     fn key<'a>(fields: &'a [(&'a [u8], &'a [u8])], path: &'a str) -> Result<&'a str, Refusal> {
-        find(&places(), &Head::new(fields), path)
+        credentials().find(&Head::new(fields), path).map(|found| found.key)
     }
 
     #[test]
@@ -167,15 +209,29 @@ mod tests {
     #[test]
     fn nothing_of_a_key_is_left_for_the_upstream() {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Bearer abc"), (b"api-key", b"abc")];
-        let mut edits = Edits::new();
-        remove(&places(), &Head::new(fields), "/x?key=abc&a=b&key=abc", &mut edits);
+        let credentials = credentials();
+        let path = "/x?key=abc&a=b&key=abc&key";
+        let found = credentials.find(&Head::new(fields), path).unwrap();
+        let mut edits = Vec::new();
+        credentials.remove(found.places, path, &mut |edit| edits.push(format!("{edit:?}")));
         assert_eq!(
             edits,
-            [
-                Edit::Remove("authorization".into()),
-                Edit::Remove("api-key".into()),
-                Edit::Replace(":path", "/x?a=b".into()),
-            ]
+            [r#"Remove("authorization")"#, r#"Remove("api-key")"#, r#"Replace(":path", "/x?a=b")"#]
         );
+    }
+
+    #[test]
+    fn a_place_that_is_no_use_to_us_is_cleared_too() {
+        let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Basic YTpi"), (b"x-api-key", b"abc")];
+        let mut places = vec![CredentialPlace::Header("x-none".into()); 70];
+        places.push(CredentialPlace::Header("x-api-key".into()));
+        places.push(CredentialPlace::Scheme { header: "authorization".into(), scheme: "Bearer".into() });
+        let credentials = Credentials::new(places);
+        let found = credentials.find(&Head::new(fields), "/").unwrap();
+        let mut edits = Vec::new();
+        credentials.remove(found.places, "/", &mut |edit| edits.push(format!("{edit:?}")));
+        for removed in [r#"Remove("authorization")"#, r#"Remove("x-api-key")"#] {
+            assert!(edits.iter().any(|edit| edit == removed), "{edits:?}");
+        }
     }
 }

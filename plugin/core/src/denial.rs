@@ -1,8 +1,5 @@
 //! Why a limit or a budget refuses, with the numbers.
 
-use alloc::format;
-use alloc::string::String;
-
 use crate::limits::Window;
 use crate::money::{Period, Pico};
 
@@ -32,6 +29,17 @@ pub struct Scope {
     pub target: bool,
 }
 
+/// What a scope and its limits are called.
+struct Texts {
+    name: &'static str,
+    rpm: &'static str,
+    tpm: &'static str,
+    rph: &'static str,
+    rpd: &'static str,
+    tpd: &'static str,
+    budget: &'static str,
+}
+
 impl Scope {
     /// The principal as a whole.
     pub fn whole(level: Level) -> Self {
@@ -43,16 +51,46 @@ impl Scope {
         Scope { target: true, ..self }
     }
 
-    /// As headers and messages name it.
+    /// As messages name it.
     pub fn name(self) -> &'static str {
+        self.texts().name
+    }
+
+    /// One of its limits, or (`None`) its budget, as headers name it: `team_rpm`, `user_budget`.
+    pub fn label(self, window: Option<Window>) -> &'static str {
+        let texts = self.texts();
+        match window {
+            Some(Window::Rpm) => texts.rpm,
+            Some(Window::Tpm) => texts.tpm,
+            Some(Window::Rph) => texts.rph,
+            Some(Window::Rpd) => texts.rpd,
+            Some(Window::Tpd) => texts.tpd,
+            None => texts.budget,
+        }
+    }
+
+    fn texts(self) -> &'static Texts {
+        macro_rules! texts {
+            ($name:literal) => {
+                &Texts {
+                    name: $name,
+                    rpm: concat!($name, "_rpm"),
+                    tpm: concat!($name, "_tpm"),
+                    rph: concat!($name, "_rph"),
+                    rpd: concat!($name, "_rpd"),
+                    tpd: concat!($name, "_tpd"),
+                    budget: concat!($name, "_budget"),
+                }
+            };
+        }
         match (self.level, self.target) {
-            (Level::Key, _) => "key",
-            (Level::Member, _) => "member",
-            (Level::User, _) => "user",
-            (Level::Team, false) => "team",
-            (Level::Team, true) => "team_target",
-            (Level::Organization, false) => "organization",
-            (Level::Organization, true) => "organization_target",
+            (Level::Key, _) => texts!("key"),
+            (Level::Member, _) => texts!("member"),
+            (Level::User, _) => texts!("user"),
+            (Level::Team, false) => texts!("team"),
+            (Level::Team, true) => texts!("team_target"),
+            (Level::Organization, false) => texts!("organization"),
+            (Level::Organization, true) => texts!("organization_target"),
         }
     }
 }
@@ -115,12 +153,13 @@ pub enum Reason {
 
 impl Denial {
     /// What refused, as headers name it: `team_rpm`, `user_budget`.
-    pub fn label(&self) -> String {
-        let what = match self.reason {
-            Reason::LimitReached { window, .. } | Reason::InputAboveLimit { window, .. } => window.name(),
-            Reason::BudgetSpent { .. } | Reason::CostAboveBudget { .. } => "budget",
-        };
-        format!("{}_{what}", self.scope.name())
+    pub fn label(&self) -> &'static str {
+        match self.reason {
+            Reason::LimitReached { window, .. } | Reason::InputAboveLimit { window, .. } => {
+                self.scope.label(Some(window))
+            }
+            Reason::BudgetSpent { .. } | Reason::CostAboveBudget { .. } => self.scope.label(None),
+        }
     }
 
     /// Keeps of two refusals the one to name - limits before budgets, then the longer wait - with the
@@ -138,5 +177,25 @@ impl Denial {
 
     fn is_limit(&self) -> bool {
         matches!(self.reason, Reason::LimitReached { .. } | Reason::InputAboveLimit { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_label_is_whose_it_is_and_which_limit() {
+        use Level::{Key, Member, Organization, Team, User};
+        for level in [Key, Member, User, Team, Organization] {
+            for scope in [Scope::whole(level), Scope::whole(level).of_target()] {
+                for window in Window::ALL {
+                    assert_eq!(scope.label(Some(window)), format!("{}_{}", scope.name(), window.name()));
+                }
+                assert_eq!(scope.label(None), format!("{}_budget", scope.name()));
+            }
+        }
     }
 }

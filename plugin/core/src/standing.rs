@@ -1,6 +1,10 @@
 //! How a request stands with its limits: what the rate-limit headers say.
 
-use smol_str::{SmolStr, SmolStrBuilder, format_smolstr};
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+
+use smol_str::SmolStr;
 
 use crate::denial::Scope;
 use crate::gateway::HeaderStyle;
@@ -34,12 +38,8 @@ impl Tight {
         cross(self.remaining, other.limit) < cross(other.remaining, self.limit)
     }
 
-    fn label(&self) -> SmolStr {
-        let mut label = SmolStrBuilder::new();
-        label.push_str(self.scope.name());
-        label.push('_');
-        label.push_str(self.window.name());
-        label.finish()
+    fn label(&self) -> &'static str {
+        self.scope.label(Some(self.window))
     }
 
     fn used_permille(&self) -> u64 {
@@ -80,7 +80,7 @@ impl Standing {
     }
 
     /// The headers of an answer, in the configured families.
-    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, SmolStr)) {
+    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, &str)) {
         let (openai, ietf) = match style {
             HeaderStyle::OpenAi => (true, false),
             HeaderStyle::Ietf => (false, true),
@@ -88,32 +88,36 @@ impl Standing {
             HeaderStyle::None => (false, false),
         };
         if openai {
-            if let Some(tight) = self.requests {
-                add("x-ratelimit-limit-requests", number(tight.limit));
-                add("x-ratelimit-remaining-requests", number(tight.remaining));
-                add("x-ratelimit-reset-requests", duration(tight.reset));
-            }
-            if let Some(tight) = self.tokens {
-                add("x-ratelimit-limit-tokens", number(tight.limit));
-                add("x-ratelimit-remaining-tokens", number(tight.remaining));
-                add("x-ratelimit-reset-tokens", duration(tight.reset));
+            const REQUESTS: [&str; 3] = [
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+            ];
+            const TOKENS: [&str; 3] =
+                ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+            for ([limit, remaining, reset], tight) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
+                if let Some(tight) = tight {
+                    add(limit, itoa::Buffer::new().format(tight.limit));
+                    add(remaining, itoa::Buffer::new().format(tight.remaining));
+                    add(reset, duration(tight.reset).as_str());
+                }
             }
         }
         if ietf {
             let both = [self.requests, self.tokens];
-            let items = |item: fn(&Tight) -> SmolStr| {
-                both.iter().flatten().map(item).reduce(|all, one| format_smolstr!("{all}, {one}"))
+            let items = |item: fn(&Tight) -> String| {
+                both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
             };
             if let Some(items) = items(|tight| {
                 let seconds = tight.reset.div_ceil(SECOND);
-                format_smolstr!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
+                format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
             }) {
-                add("ratelimit", items);
+                add("ratelimit", &items);
             }
             if let Some(items) = items(|tight| {
-                format_smolstr!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
+                format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
             }) {
-                add("ratelimit-policy", items);
+                add("ratelimit-policy", &items);
             }
         }
         if let Some(tight) = self.tightest() {
@@ -132,19 +136,28 @@ impl Standing {
     }
 
     /// What is near its end; a limit's warning does not hide a budget's.
-    fn warning(&self) -> Option<SmolStr> {
+    fn warning(&self) -> Option<&'static str> {
         let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
         let limit = match used.unwrap_or(0) {
-            950.. => Some("near_limit"),
-            800.. => Some("approaching_limit"),
+            950.. => Some(Near::NinetyFive),
+            800.. => Some(Near::Eighty),
             _ => None,
         };
-        let budget = self.over_soft_budget.map(|_| "soft_budget_exceeded");
-        match (limit, budget) {
-            (Some(limit), Some(budget)) => Some(format_smolstr!("{limit}, {budget}")),
-            (one, other) => one.or(other).map(SmolStr::new_static),
+        match (limit, self.over_soft_budget) {
+            (None, None) => None,
+            (Some(Near::Eighty), None) => Some("approaching_limit"),
+            (Some(Near::NinetyFive), None) => Some("near_limit"),
+            (None, Some(_)) => Some("soft_budget_exceeded"),
+            (Some(Near::Eighty), Some(_)) => Some("approaching_limit, soft_budget_exceeded"),
+            (Some(Near::NinetyFive), Some(_)) => Some("near_limit, soft_budget_exceeded"),
         }
     }
+}
+
+/// How much of a limit is used, in percent and more.
+enum Near {
+    Eighty,
+    NinetyFive,
 }
 
 fn seconds_of(window: Window) -> u64 {
@@ -157,39 +170,70 @@ fn seconds_of(window: Window) -> u64 {
 
 /// A duration as OpenAI writes it in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounded
 /// up, to a millisecond below a minute and to a second above.
-pub fn duration(nanos: u64) -> SmolStr {
+pub fn duration(nanos: u64) -> Spelled {
     let millis = nanos.div_ceil(1_000_000);
     let seconds = nanos.div_ceil(SECOND);
     let [minutes, hours] = [seconds / 60, seconds / 3_600];
+    let mut text = Spelled { bytes: [0; 16], length: 0 };
     match (millis, seconds) {
-        (..1_000, _) => spelled(&[(millis, "ms")]),
+        (..1_000, _) => text.put(millis, b"ms"),
         (..60_000, _) => {
-            // A thousandth more has its leading zeros.
-            let thousandths = 1_000 + millis % 1_000;
-            let mut digits = itoa::Buffer::new();
-            let digits = digits.format(thousandths).trim_end_matches('0');
-            let digits = digits.strip_prefix('1').unwrap_or_default();
-            let mut text = SmolStrBuilder::new();
-            text.push_str(itoa::Buffer::new().format(millis / 1_000));
-            if !digits.is_empty() {
-                text.push('.');
+            text.put(millis / 1_000, b"");
+            let mut left = millis % 1_000;
+            if left > 0 {
+                text.push(b".");
             }
-            text.push_str(digits);
-            text.push('s');
-            text.finish()
+            while left > 0 {
+                text.put(left / 100, b"");
+                left = left % 100 * 10;
+            }
+            text.push(b"s");
         }
-        (_, ..3_600) => spelled(&[(minutes, "m"), (seconds % 60, "s")]),
-        _ => spelled(&[(hours, "h"), (minutes % 60, "m"), (seconds % 60, "s")]),
+        (_, ..3_600) => {
+            text.put(minutes, b"m");
+            text.put(seconds % 60, b"s");
+        }
+        _ => {
+            text.put(hours, b"h");
+            text.put(minutes % 60, b"m");
+            text.put(seconds % 60, b"s");
+        }
+    }
+    text
+}
+
+/// A duration's text, without an allocation.
+#[derive(Clone, Debug)]
+pub struct Spelled {
+    /// Hours of a u64 of nanoseconds have seven digits, and there are two units below.
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Spelled {
+    fn put(&mut self, count: u64, unit: &[u8]) {
+        self.push(itoa::Buffer::new().format(count).as_bytes());
+        self.push(unit);
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        for (place, byte) in self.bytes.iter_mut().skip(self.length).zip(bytes) {
+            *place = *byte;
+        }
+        self.length = self.length.saturating_add(bytes.len());
+    }
+
+    /// As text.
+    pub fn as_str(&self) -> &str {
+        let text = self.bytes.get(..self.length).unwrap_or_default();
+        core::str::from_utf8(text).unwrap_or_default()
     }
 }
 
-fn spelled(parts: &[(u64, &str)]) -> SmolStr {
-    let mut text = SmolStrBuilder::new();
-    for (count, unit) in parts {
-        text.push_str(itoa::Buffer::new().format(*count));
-        text.push_str(unit);
+impl fmt::Display for Spelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
-    text.finish()
 }
 
 /// A number in decimal, without an allocation.
@@ -211,12 +255,14 @@ mod tests {
             (1_110_000_000, "1.11s"),
             (8_640_000_000, "8.64s"),
             (10 * SECOND, "10s"),
+            (59_999_000_000, "59.999s"),
             (59_999_900_000, "1m0s"),
             (360 * SECOND, "6m0s"),
             (86_399 * SECOND, "23h59m59s"),
+            (u64::MAX, "5124095h34m34s"),
         ];
         for (nanos, text) in table {
-            assert_eq!(duration(nanos), text);
+            assert_eq!(duration(nanos).as_str(), text);
         }
     }
 }

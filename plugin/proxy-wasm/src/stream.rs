@@ -8,7 +8,7 @@ use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::HostStatus;
 use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
-use tollgate_core::head::{Edit, Edits, Head};
+use tollgate_core::head::{Edit, Head};
 use tollgate_core::manage::Response;
 use tollgate_core::time::Now;
 
@@ -56,14 +56,13 @@ impl Carrier {
                     self.plugin.keep(unsettled);
                     next
                 }
-                Step::Forward { head, body } => {
-                    if body.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
+                Step::Forward(edit) => {
+                    if edit.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
                         // Half a change must not go upstream.
                         self.plugin.metrics.count("body_edits_failed");
                         self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
                         return Action::Pause;
                     }
-                    self.apply(Map::Request, head);
                     return Action::Continue;
                 }
                 Step::Answer(answer) => {
@@ -79,18 +78,6 @@ impl Carrier {
                     return Action::Pause;
                 }
             };
-        }
-    }
-
-    fn apply(&self, map: Map, edits: Edits) {
-        for edit in edits {
-            let done = match edit {
-                Edit::Remove(name) => host::remove_header(map, &name),
-                Edit::Replace(name, value) => host::replace_header(map, name, &value),
-            };
-            if done.is_err() {
-                self.plugin.metrics.count("header_edits_failed");
-            }
         }
     }
 
@@ -140,7 +127,8 @@ impl Carrier {
                 break;
             }
             self.read += piece.len();
-            match self.exchange.body(&piece, false, now) {
+            let plugin = &self.plugin;
+            match self.exchange.body(&piece, false, now, &mut |edit| apply(plugin, Map::Request, edit)) {
                 Step::Hold => {}
                 decided => return decided,
             }
@@ -148,7 +136,8 @@ impl Carrier {
         if !end_of_stream {
             return Step::Hold;
         }
-        self.exchange.body(&[], true, now)
+        let plugin = &self.plugin;
+        self.exchange.body(&[], true, now, &mut |edit| apply(plugin, Map::Request, edit))
     }
 
     /// Lets the exchange see the answer's new bytes, and the client what it makes of them.
@@ -214,6 +203,16 @@ impl Carrier {
     }
 }
 
+fn apply(plugin: &Plugin, map: Map, edit: Edit<'_>) {
+    let done = match edit {
+        Edit::Remove(name) => host::remove_header(map, name),
+        Edit::Replace(name, value) => host::replace_header(map, name, value),
+    };
+    if done.is_err() {
+        plugin.metrics.count("header_edits_failed");
+    }
+}
+
 /// The first bytes of the held request body.
 fn first(bytes: usize) -> Result<Vec<u8>, HostStatus> {
     if bytes == 0 { Ok(Vec::new()) } else { host::buffer(Buffer::RequestBody, 0, bytes) }
@@ -249,7 +248,10 @@ impl Stream {
             carrier.exchange.await_keys();
         }
         let now = carrier.plugin.now();
-        let step = carrier.exchange.head(&head, end_of_stream, now);
+        let plugin = &carrier.plugin;
+        let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
+            apply(plugin, Map::Request, edit);
+        });
         let action = carrier.carry_out(step, now);
         #[cfg(feature = "inject-trap")]
         if head.text("x-tollgate-inject-trap").is_some() {
@@ -296,8 +298,10 @@ impl Stream {
             && !carrier.replied
         {
             let map = host::head(Map::Response).unwrap_or_default();
-            let edits = carrier.exchange.answer_head(&Head::new(&host::fields(&map)));
-            carrier.apply(Map::Response, edits);
+            let plugin = &carrier.plugin;
+            carrier.exchange.answer_head(&Head::new(&host::fields(&map)), &mut |edit| {
+                apply(plugin, Map::Response, edit);
+            });
             if end_of_stream {
                 carrier.end(true);
             }

@@ -80,6 +80,8 @@ pub struct Facts(pub Vec<(String, String)>);
 #[derive(Debug)]
 pub struct Exchange {
     exchange: core::Exchange,
+    /// Of the request's head, until it is sent on.
+    edits: Vec<Edit>,
 }
 
 /// Names and values in turn, as the flattened fields of a `Headers`.
@@ -98,7 +100,7 @@ pub(crate) fn at(millis: f64) -> Now {
 
 impl Exchange {
     pub(crate) fn new(gateway: Rc<Gateway>) -> Self {
-        Exchange { exchange: core::Exchange::new(gateway) }
+        Exchange { exchange: core::Exchange::new(gateway), edits: Vec::new() }
     }
 
     fn step(&mut self, step: core::Step) -> Result<Ts<Step>, JsError> {
@@ -108,10 +110,9 @@ impl Exchange {
                 let organization = self.exchange.facts().organization.as_deref().unwrap_or_default();
                 Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
             }
-            core::Step::Forward { head, body } => Step::Forward {
-                edits: head.into_iter().map(Edit::from).collect(),
-                splice: body.map(Splice::from),
-            },
+            core::Step::Forward(edit) => {
+                Step::Forward { edits: std::mem::take(&mut self.edits), splice: edit.map(Splice::from) }
+            }
             core::Step::Answer(core::Answer { status, fields, body }) => {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
@@ -138,7 +139,10 @@ impl Exchange {
     /// # Errors
     /// Throws if the step cannot be told to JavaScript.
     pub fn head(&mut self, fields: Vec<String>, last: bool, now: f64) -> Result<Ts<Step>, JsError> {
-        let step = with_head(&fields, |head| self.exchange.head(head, last, at(now)));
+        let edits = &mut self.edits;
+        let step = with_head(&fields, |head| {
+            self.exchange.head(head, last, at(now), &mut |edit| edits.push(edit.into()))
+        });
         self.step(step)
     }
 
@@ -147,7 +151,8 @@ impl Exchange {
     /// # Errors
     /// As above.
     pub fn body(&mut self, bytes: &[u8], last: bool, now: f64) -> Result<Ts<Step>, JsError> {
-        let step = self.exchange.body(bytes, last, at(now));
+        let edits = &mut self.edits;
+        let step = self.exchange.body(bytes, last, at(now), &mut |edit| edits.push(edit.into()));
         self.step(step)
     }
 
@@ -184,8 +189,9 @@ impl Exchange {
     /// As above.
     #[wasm_bindgen(js_name = answerHead)]
     pub fn answer_head(&mut self, fields: Vec<String>) -> Result<Vec<Ts<Edit>>, JsError> {
-        let edits = with_head(&fields, |head| self.exchange.answer_head(head));
-        edits.into_iter().map(|edit| Ok(Edit::from(edit).into_ts()?)).collect()
+        let mut edits: Vec<Edit> = Vec::new();
+        with_head(&fields, |head| self.exchange.answer_head(head, &mut |edit| edits.push(edit.into())));
+        edits.into_iter().map(|edit| Ok(edit.into_ts()?)).collect()
     }
 
     /// The next bytes of the answer's body, and whether they are the last; answers with what of them the
@@ -222,11 +228,11 @@ impl From<BodyEdit> for Splice {
     }
 }
 
-impl From<head::Edit> for Edit {
-    fn from(edit: head::Edit) -> Self {
+impl From<head::Edit<'_>> for Edit {
+    fn from(edit: head::Edit<'_>) -> Self {
         match edit {
             head::Edit::Remove(name) => Edit { name: name.into(), value: None },
-            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value.into()) },
+            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value.to_owned()) },
         }
     }
 }

@@ -2,24 +2,18 @@
 
 use alloc::borrow::Cow;
 
-use smol_str::SmolStr;
-
 use super::{Exchange, Stage};
-use crate::head::{Edit, Edits, Head};
+use crate::head::{Edit, Editor, Head};
 use crate::meter::{Meter, UsageStrip};
-
-/// Headers that tell most clients how they stand.
-const HEADERS: usize = 7;
 
 impl Exchange {
     /// The answer's head: its status, and what is to be changed in it.
-    pub fn answer_head(&mut self, head: &Head<'_>) -> Edits {
+    pub fn answer_head(&mut self, head: &Head<'_>, edit: &mut Editor<'_>) {
         if let Some(status) = head.text(":status").and_then(|status| status.parse().ok()) {
             self.status = status;
         }
-        let mut edits = Edits::new();
         if !matches!(self.stage, Stage::Running(_)) {
-            return edits;
+            return;
         }
         let encoded = head.all("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
         if self.metered && !encoded {
@@ -29,13 +23,11 @@ impl Exchange {
             if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
                 self.strip = Some(UsageStrip::new());
                 // A stream that announced its length would be cut, or waited for.
-                edits.push(Edit::Remove(SmolStr::new_static("content-length")));
+                edit(Edit::Remove("content-length"));
             }
             self.meter = Some(meter);
         }
-        edits.reserve(HEADERS);
-        self.standing.headers(self.gateway.headers, |name, value| edits.push(Edit::Replace(name, value)));
-        edits
+        self.standing.headers(self.gateway.headers, |name, value| edit(Edit::Replace(name, value)));
     }
 
     /// Whether the bytes of the answer are to be told to [`Exchange::answer_body`].

@@ -6,24 +6,21 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use smol_str::{SmolStr, ToSmolStr as _};
+use smol_str::SmolStr;
 
 use super::reserve::{bare_call, dearest, reserve};
 use super::{Exchange, Pending, Stage, Step, reads_body};
 use crate::admission::Charges;
 use crate::body::{Ask, Reader, include_usage};
-use crate::credential;
+use crate::credential::Credential;
 use crate::gateway::{Api, Gateway, Unmatched};
-use crate::head::{Edit, Head};
+use crate::head::{Edit, Editor, Head};
 use crate::identity::{Identity, identify, of_digest};
 use crate::models;
 use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::route;
 use crate::time::Now;
-
-/// Changes that most heads need: the credential, accept-encoding, who asks for what.
-const EDITS: usize = 7;
 
 /// What is known of a request when its target is.
 enum Known<'a> {
@@ -42,6 +39,7 @@ impl Exchange {
         head: &Head<'_>,
         end_of_stream: bool,
         now: Now,
+        edit: &mut Editor<'_>,
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
@@ -54,16 +52,16 @@ impl Exchange {
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
         let Some(route::Found { route, model }) = found else {
             return match gateway.unmatched {
-                Unmatched::Pass => Ok(self.forward_ungoverned(head)),
+                Unmatched::Pass => Ok(self.forward_ungoverned(head, edit)),
                 Unmatched::Deny => Err(Refusal::UnknownRoute),
             };
         };
         self.api = route.api;
         if route.public {
-            return Ok(self.forward_ungoverned(head));
+            return Ok(self.forward_ungoverned(head, edit));
         }
 
-        let key = credential::find(&gateway.credentials, head, target)?;
+        let Credential { key, places } = gateway.credentials.find(head, target)?;
         let policy = gateway.policy.read();
         let (digest, identity) = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
         self.facts.take_identity(&identity);
@@ -74,15 +72,16 @@ impl Exchange {
                 Err(refusal) => self.refuse_always(&refusal),
             });
         }
-        self.edits.reserve(EDITS);
-        credential::remove(&gateway.credentials, head, target, &mut self.edits);
-        self.identity_edits(head);
+        gateway.credentials.remove(places, target, edit);
+        self.tell_identity(head, edit);
 
         let upgrades = method == "CONNECT" || head.all("upgrade").next().is_some();
         if upgrades || !reads_body(route.api) {
             let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
             let known = if upgrades { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
-            return self.govern(gateway, &policy, &identity, ix, target, known);
+            let governed = self.govern(gateway, &policy, &identity, ix, target, known);
+            self.tell_target(edit);
+            return governed;
         }
         if end_of_stream {
             return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
@@ -95,7 +94,9 @@ impl Exchange {
         let encoding = content_encoding(head)?;
         let reader = Reader::for_head(head.text("content-type"), encoding.as_deref())?;
         // An encoded answer hides its usage.
-        self.edits.push(Edit::Remove(SmolStr::new_static("accept-encoding")));
+        if head.all("accept-encoding").next().is_some() {
+            edit(Edit::Remove("accept-encoding"));
+        }
         self.stage = Stage::Body(Box::new(Pending {
             key: digest,
             model,
@@ -107,7 +108,7 @@ impl Exchange {
         Ok(Step::Hold)
     }
 
-    pub(super) fn decide_body(&mut self, now: Now) -> Step {
+    pub(super) fn decide_body(&mut self, now: Now, edit: &mut Editor<'_>) -> Step {
         let Stage::Body(pending) = core::mem::replace(&mut self.stage, Stage::Admitting) else {
             return Step::Hold;
         };
@@ -119,7 +120,7 @@ impl Exchange {
         };
         self.metered = true;
         if matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
-            self.ask_for_usage(&ask, announced);
+            self.ask_for_usage(&ask, announced, edit);
         }
         let policy = gateway.policy.read();
         // Who may was decided for the head; it may have changed since.
@@ -128,6 +129,7 @@ impl Exchange {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
             self.govern(&gateway, &policy, &identity, ix, target, Known::Body(&ask))
         });
+        self.tell_target(edit);
         decided.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
@@ -136,13 +138,13 @@ impl Exchange {
     }
 
     /// Streams of these APIs report usage on request only.
-    fn ask_for_usage(&mut self, ask: &Ask, announced: bool) {
-        let Some(edit) = include_usage(ask) else { return };
+    fn ask_for_usage(&mut self, ask: &Ask, announced: bool, edit: &mut Editor<'_>) {
+        let Some(put) = include_usage(ask) else { return };
         if announced {
-            self.edits.push(Edit::Replace("content-length", edit.length_of(ask.bytes).to_smolstr()));
+            edit(Edit::Replace("content-length", &put.length_of(ask.bytes).to_string()));
         }
         self.usage_added = true;
-        self.body_edit = Some(edit);
+        self.body_edit = Some(put);
     }
 
     /// Access, then what the call is to be charged.
@@ -175,9 +177,7 @@ impl Exchange {
             }
         }
         let named = if all.is_empty() { &first[..] } else { &all };
-        let name = SmolStr::new(&target.name);
-        self.facts.target = Some(name.clone());
-        self.edits.push(Edit::Replace("x-tollgate-target", name));
+        self.facts.target = Some(SmolStr::new(&target.name));
         let principals = identity.principals(&gateway.cells, Some((ix, target)));
         let budgeted = principals.iter().any(|principal| principal.budget.is_some());
         let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());

@@ -4,9 +4,12 @@
 //! head() -> Hold | Admit | Forward | Answer        body(), trailers() -> the same
 //! head(), body() -> Manage: the adapter has it decided and says so with managed()
 //! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
-//! answer_head() -> edits of the answer             answer_body() -> what of it the client sees
+//! answer_head()                                    answer_body() -> what of it the client sees
 //! end() -> the settlement, once
 //! ```
+//!
+//! Changes to a head are told to an [`Editor`] as they become known; those of a request that is then answered here
+//! were for nothing.
 
 mod answer;
 mod decide;
@@ -25,7 +28,7 @@ use crate::body::{BodyEdit, Reader};
 use crate::cell::CellsError;
 use crate::facts::Facts;
 use crate::gateway::{Api, Gateway, OnTrouble};
-use crate::head::{Edits, Head};
+use crate::head::{Editor, Head};
 use crate::manage;
 use crate::manage::intake::{Intake, TooLarge};
 use crate::meter::{Meter, UsageStrip};
@@ -42,14 +45,9 @@ pub enum Step {
     Hold,
     /// Run [`crate::admission::admit`] on these and report to [`Exchange::admitted`].
     Admit(Charges),
-    /// Send it on.
-    Forward {
-        /// Changes to the head. Where `body` changes a body whose length was announced, the new length is
-        /// among them.
-        head: Edits,
-        /// A change to the body, all of which is held at that moment.
-        body: Option<BodyEdit>,
-    },
+    /// Send it on, with this change to the body, all of which is held at that moment. Where its length was announced,
+    /// the editor was told the new one.
+    Forward(Option<BodyEdit>),
     /// Answer it here.
     Answer(Answer),
     /// Decide it with [`crate::manage::decide`], answer it, and report to [`Exchange::managed`].
@@ -82,7 +80,6 @@ pub struct Exchange {
     /// A key that is not known may be one of the fleet's, which was never read.
     awaits_keys: bool,
     /// What will be changed when the request is sent on.
-    edits: Edits,
     body_edit: Option<BodyEdit>,
     reservation: Reservation,
     price: Option<Price>,
@@ -147,7 +144,6 @@ impl Exchange {
             api: Api::Plain,
             shadow: false,
             awaits_keys: false,
-            edits: Edits::new(),
             body_edit: None,
             reservation: Reservation::default(),
             price: None,
@@ -171,17 +167,18 @@ impl Exchange {
     }
 
     /// The request's head.
-    pub fn head(&mut self, head: &Head<'_>, end_of_stream: bool, now: Now) -> Step {
+    pub fn head(&mut self, head: &Head<'_>, end_of_stream: bool, now: Now, edit: &mut Editor<'_>) -> Step {
         if !matches!(self.stage, Stage::Fresh) {
-            return Step::Forward { head: Edits::new(), body: None };
+            return Step::Forward(None);
         }
         self.facts.time = now.timestamp();
         let gateway = Rc::clone(&self.gateway);
-        self.decide_head(&gateway, head, end_of_stream, now).unwrap_or_else(|refusal| self.refuse(refusal))
+        self.decide_head(&gateway, head, end_of_stream, now, edit)
+            .unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
     /// The next bytes of the request's body, and whether they are the last.
-    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Now) -> Step {
+    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Now, edit: &mut Editor<'_>) -> Step {
         if let Stage::Intake(intake) = &mut self.stage {
             return match intake.body(bytes) {
                 Err(TooLarge) => self.too_large(),
@@ -190,11 +187,7 @@ impl Exchange {
             };
         }
         let Stage::Body(pending) = &mut self.stage else {
-            return if self.is_held() {
-                Step::Hold
-            } else {
-                Step::Forward { head: Edits::new(), body: None }
-            };
+            return if self.is_held() { Step::Hold } else { Step::Forward(None) };
         };
         // Until it is decided the latest moment is the decision's.
         self.facts.time = now.timestamp();
@@ -207,14 +200,14 @@ impl Exchange {
         };
         match read {
             Err(refusal) => self.refuse_always(&refusal),
-            Ok(()) if end_of_stream => self.decide_body(now),
+            Ok(()) if end_of_stream => self.decide_body(now, edit),
             Ok(()) => Step::Hold,
         }
     }
 
     /// The request's trailers: its body is whole.
-    pub fn trailers(&mut self, now: Now) -> Step {
-        self.body(&[], true, now)
+    pub fn trailers(&mut self, now: Now, edit: &mut Editor<'_>) -> Step {
+        self.body(&[], true, now, edit)
     }
 
     /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Answer, Exchange, Stage, Step};
 use crate::admission::Receipt;
 use crate::facts::Decision;
-use crate::head::{Edit, Head};
+use crate::head::{Edit, Editor, Head, Lengths};
 use crate::refusal::Refusal;
 
 /// Headers the upstream may trust, in the order of [`crate::facts::Facts::identity`].
@@ -19,20 +19,20 @@ impl Exchange {
         if self.facts.decision == Decision::Undecided {
             self.facts.decision = Decision::Allowed;
         }
-        Step::Forward { head: core::mem::take(&mut self.edits), body: self.body_edit.take() }
+        Step::Forward(self.body_edit.take())
     }
 
     /// Sends on what no key is needed for; a client's word about who it is does not pass.
-    pub(super) fn forward_ungoverned(&mut self, head: &Head<'_>) -> Step {
-        self.identity_edits(head);
+    pub(super) fn forward_ungoverned(&mut self, head: &Head<'_>, edit: &mut Editor<'_>) -> Step {
+        self.tell_identity(head, edit);
         self.stage = Stage::Over;
         self.facts.decision = Decision::Public;
-        Step::Forward { head: core::mem::take(&mut self.edits), body: None }
+        Step::Forward(None)
     }
 
     /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
-    pub(super) fn identity_edits(&mut self, head: &Head<'_>) {
-        for name in head.names() {
+    pub(super) fn tell_identity(&self, head: &Head<'_>, edit: &mut Editor<'_>) {
+        for (name, _) in head.as_long_as(Lengths::of(IDENTITY.into_iter())) {
             let ours = |known: &str| {
                 known.len() == name.len()
                     && known
@@ -41,13 +41,20 @@ impl Exchange {
                         .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
             };
             if IDENTITY.iter().any(|known| ours(known)) {
-                self.edits.push(Edit::Remove(String::from_utf8_lossy(name).into()));
+                edit(Edit::Remove(&String::from_utf8_lossy(name)));
             }
         }
         for (name, value) in IDENTITY.into_iter().zip(self.facts.identity()) {
             if let Some(value) = value {
-                self.edits.push(Edit::Replace(name, value.clone()));
+                edit(Edit::Replace(name, value));
             }
+        }
+    }
+
+    /// Tells the upstream which target was decided on.
+    pub(super) fn tell_target(&self, edit: &mut Editor<'_>) {
+        if let Some(target) = &self.facts.target {
+            edit(Edit::Replace("x-tollgate-target", target));
         }
     }
 
@@ -72,10 +79,10 @@ impl Exchange {
         self.stage = Stage::Over;
         let label = refusal.label();
         let mut fields = Vec::new();
-        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value.into())));
+        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value.to_owned())));
         if let Refusal::Denied(denial) = refusal {
             fields.retain(|(name, _)| *name != "x-tollgate-scope");
-            fields.push(("x-tollgate-scope", denial.label()));
+            fields.push(("x-tollgate-scope", denial.label().to_owned()));
         }
         if let Some((seconds, millis)) = refusal.retry_after() {
             fields.push(("retry-after", seconds.to_string()));

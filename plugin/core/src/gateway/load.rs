@@ -8,6 +8,7 @@ use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteR
 use super::{
     Api, CredentialPlace, Fleet, Gateway, HeaderStyle, Manage, OnTrouble, Route, Unmatched, defaults,
 };
+use crate::credential::Credentials;
 use crate::identity::CellNames;
 use crate::json::node::Node;
 use crate::policy::finding::{Finding, Problem, Report};
@@ -182,7 +183,7 @@ impl GatewayFields {
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
         Gateway {
             policy,
-            credentials: self.credentials.unwrap_or_else(defaults::credentials),
+            credentials: Credentials::new(self.credentials.unwrap_or_else(defaults::credentials)),
             routes: self.routes.unwrap_or_else(defaults::routes),
             unmatched: self.unmatched,
             on_unavailable: self.on_unavailable,

@@ -11,6 +11,7 @@ pub use load::{Loader, MAX_BODY, PREFIX};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use crate::credential::Credentials;
 use crate::identity::CellNames;
 use crate::policy::{Live, Mode, TargetIx};
 
@@ -21,7 +22,7 @@ pub struct Gateway {
     /// The index; it changes under requests in flight.
     pub policy: Live,
     /// Where a key is looked for. Default: the headers and the query parameter that the providers' SDKs use.
-    pub credentials: Vec<CredentialPlace>,
+    pub credentials: Credentials,
     /// First match wins. Default: the providers' own paths.
     pub routes: Vec<Route>,
     /// What happens to a request that no route names.
