@@ -10,6 +10,22 @@
 #[repr(Rust, packed(8))]
 pub struct Pico(pub u128);
 
+impl Pico {
+    /// This price, so many times; no more than a `u128` holds.
+    pub fn times(self, count: u64) -> Pico {
+        // Every real price is a u64, and two of them fit.
+        Pico(match u64::try_from(self.0) {
+            Ok(price) => u128::from(price) * u128::from(count),
+            Err(_) => self.0.saturating_mul(u128::from(count)),
+        })
+    }
+
+    /// Both together; no more than a `u128` holds.
+    pub fn plus(self, other: Pico) -> Pico {
+        Pico(self.0.saturating_add(other.0))
+    }
+}
+
 /// Pico-dollars in one US dollar.
 pub const DOLLAR: u128 = 1_000_000_000_000;
 

@@ -34,6 +34,10 @@ struct Tight {
 impl Tight {
     /// Whether less of this limit remains than of the other.
     fn is_tighter_than(&self, other: &Tight) -> bool {
+        // Of equal limits, as most are, it is plain to see.
+        if self.limit == other.limit {
+            return self.remaining < other.remaining;
+        }
         let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
         cross(self.remaining, other.limit) < cross(other.remaining, self.limit)
     }
@@ -44,7 +48,7 @@ impl Tight {
 
     fn used_permille(&self) -> u64 {
         // No limit is above 2^53: a thousandfold of it is a number still.
-        self.limit.saturating_sub(self.remaining).saturating_mul(1000) / self.limit.max(1)
+        self.limit.saturating_sub(self.remaining).wrapping_mul(1000) / self.limit.max(1)
     }
 }
 

@@ -31,6 +31,12 @@ impl Span {
             Span::Hour => 60 * SECOND,
         }
     }
+
+    /// Nanoseconds at which this slot begins; the last that there are, if that is later.
+    fn begin(self, slot: u64) -> u64 {
+        // A product that may overflow is a call in wasm; this one cannot.
+        if slot > u64::MAX / self.slot() { u64::MAX } else { slot * self.slot() }
+    }
 }
 
 /// Bytes of a ring.
@@ -143,7 +149,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
     fn until_gone(&self, slot: u64, now: u64) -> u64 {
         let [_, shift] = self.longs();
         let gone = slot.saturating_add(SLOTS as u64).saturating_sub(shift);
-        gone.saturating_mul(self.span.slot()).saturating_sub(now)
+        self.span.begin(gone).saturating_sub(now)
     }
 
     fn get(&self, slot: u64) -> u32 {

@@ -23,14 +23,11 @@ pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &A
     .saturating_mul(ask.choices.unwrap_or(1).max(1));
     let input_tokens = ask.likely_input_tokens().max(hidden);
     let most_input = ask.most_input_tokens().max(hidden);
-    let cost = price.map_or(0, |price| {
-        let dearest = price.input.max(price.cached_input).max(price.cache_write).0;
-        u128::from(most_input)
-            .saturating_mul(dearest)
-            .saturating_add(u128::from(output).saturating_mul(price.output.0))
-            .saturating_add(price.request.0)
+    let cost = price.map_or(Pico(0), |price| {
+        let dearest = price.input.max(price.cached_input).max(price.cache_write);
+        dearest.times(most_input).plus(price.output.times(output)).plus(price.request)
     });
-    Reservation { input_tokens, tokens: input_tokens.saturating_add(output), cost: Pico(cost) }
+    Reservation { input_tokens, tokens: input_tokens.saturating_add(output), cost }
 }
 
 /// A call whose bodies are nobody's business costs its price per call.

@@ -63,8 +63,6 @@ impl Exchange {
             (usage.output, price.output),
             (1, price.request),
         ];
-        Pico(parts.into_iter().fold(0, |sum: u128, (tokens, price)| {
-            sum.saturating_add(u128::from(tokens).saturating_mul(price.0))
-        }))
+        parts.into_iter().fold(Pico(0), |sum, (tokens, price)| sum.plus(price.times(tokens)))
     }
 }

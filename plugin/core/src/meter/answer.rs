@@ -40,6 +40,10 @@ pub(super) struct Answer {
     wrapped: bool,
     /// Depth of the usage object's members, while within it.
     usage: Option<usize>,
+    /// The document had a usage object already, or begins with this one.
+    seen_usage: bool,
+    /// Another one than this: its figures hold as soon as it has any.
+    replaces: bool,
     details: Option<Details>,
     named: Option<Details>,
     figure: Option<Figure>,
@@ -62,12 +66,19 @@ impl Answer {
             member: Member::Other,
             wrapped: false,
             usage: None,
+            seen_usage: false,
+            replaces: false,
             details: None,
             named: None,
             figure: None,
             reached: 0,
             name_end: 0,
         }
+    }
+
+    /// One of the same API to which nothing was said yet.
+    pub(super) fn anew(&self) -> Self {
+        Self::new(self.api)
     }
 
     pub(super) fn family(&self) -> Family {
@@ -90,6 +101,7 @@ impl Answer {
         self.member = Member::Other;
         self.wrapped = false;
         self.usage = None;
+        self.seen_usage = false;
         self.details = None;
         self.named = None;
         self.figure = None;
@@ -135,7 +147,10 @@ impl Visitor for Answer {
         }
         if kind == Container::Object {
             match member {
-                Member::Usage => self.usage = Some(depth + 1),
+                Member::Usage => {
+                    self.usage = Some(depth + 1);
+                    self.replaces = core::mem::replace(&mut self.seen_usage, true);
+                }
                 Member::Wrapper => self.wrapped = true,
                 _ => {}
             }
@@ -207,6 +222,9 @@ impl Visitor for Answer {
         match (core::mem::take(&mut self.member), self.figure.take(), value) {
             (_, Some(figure), Scalar::Number(text)) if text.whole => {
                 if let Ok(value) = text.text.parse() {
+                    if core::mem::take(&mut self.replaces) {
+                        self.figures = Figures::default();
+                    }
                     self.figures.set(figure, value);
                 }
             }

@@ -2,7 +2,7 @@
 //!
 //! A [`Meter`] is fed the answer's bytes, keeps none of them, and gives the usage that the provider
 //! reported: from a JSON document or from server-sent events, in the dialect of its API. Values are
-//! absolute; of each figure the last one that is not null holds.
+//! absolute: of each figure the last one that is not null holds, and of two usage objects in one document the later.
 
 mod answer;
 mod dialect;
@@ -23,7 +23,7 @@ use crate::json::lexer::Lexer;
 const MAX_DEPTH: usize = 512;
 
 /// What the names of types end in that are JSON (RFC 6839).
-const JSON_SUFFIX: &str = "+json";
+const JSON_SUFFIX: &[u8] = b"+json";
 
 /// Bytes of text for a token, as providers write it on average.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -94,15 +94,16 @@ impl Meter {
     /// A meter for an answer of this API, with this `content-type`.
     #[must_use]
     pub fn new(api: Api, content_type: Option<&str>) -> Self {
-        let essence = content_type.map_or("", |value| value.split(';').next().unwrap_or(value).trim());
-        let is = |name: &str| essence.eq_ignore_ascii_case(name);
-        let suffix = essence.len().checked_sub(JSON_SUFFIX.len()).and_then(|at| essence.get(at..));
+        let value = content_type.unwrap_or_default().as_bytes();
+        let essence = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
+        let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
+        let suffix = essence.last_chunk::<{ JSON_SUFFIX.len() }>();
         let body = if essence.is_empty() {
             Body::Unknown
-        } else if is("text/event-stream") {
-            Body::events()
-        } else if is("application/json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case(JSON_SUFFIX)) {
+        } else if is(b"application/json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case(JSON_SUFFIX)) {
             Body::json()
+        } else if is(b"text/event-stream") {
+            Body::events()
         } else {
             Body::Opaque
         };
@@ -127,14 +128,17 @@ impl Meter {
     /// Reads an answer that is there as a whole: as [`Meter::push`] does, and at its end only where that is enough.
     /// What output went by is then not known, and not asked for: the document says what it was.
     pub fn push_whole(&mut self, bytes: &[u8]) {
-        let whole = match self.body {
-            Body::Json { broken: false, ref lexer } if lexer.offset() == 0 => tail::read(bytes, &self.answer),
-            _ => None,
-        };
-        match whole {
-            Some(answer) => *self = Self { body: Body::Read, answer },
-            None => self.push(bytes),
+        if let Body::Json { broken: false, lexer } = &mut self.body
+            && lexer.offset() == 0
+        {
+            if tail::read(bytes, lexer, &mut self.answer).is_some() {
+                self.body = Body::Read;
+                return;
+            }
+            self.answer = self.answer.anew();
+            self.body = Body::json();
         }
+        self.push(bytes);
     }
 
     /// Reads the answer's next bytes.
