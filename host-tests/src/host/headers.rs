@@ -98,7 +98,10 @@ impl HeaderMap {
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> HeaderMap {
-        let mut map = HeaderMap::new();
+        let pairs = pairs.into_iter();
+        // Hosts and filters add some.
+        let entries = Vec::with_capacity(pairs.size_hint().0 + 16);
+        let mut map = HeaderMap { entries: Arc::new(entries) };
         for (name, value) in pairs {
             map.add(name, value);
         }
