@@ -169,7 +169,7 @@ pub enum Why {
 /// # Errors
 /// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
-pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
+pub fn admit<C: Cells>(cells: &mut C, mut charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
     let mut standing = Standing::default();
     if let Some(denial) = can_never_pass(&charges) {
         let why = Why::Denied(Box::new(denial));
@@ -199,15 +199,15 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, (cell, version, marks)) in charges.principals.into_iter().zip(planned) {
+    for (principal, (cell, version, marks)) in charges.principals.iter_mut().zip(planned) {
         let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
         let charged = match swapped {
             Ok(Swap::Done) => Ok(marks),
-            Ok(Swap::Lost) => charge_again(cells, &principal, &charges.reservation, now, &mut standing),
+            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
             Err(error) => Err(Why::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Held { cell: principal.cell, marks }),
+            Ok(marks) => held.push(Held { cell: core::mem::take(&mut principal.cell), marks }),
             Err(why) => {
                 let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
                 return Err(NotAdmitted { why, standing, unsettled });

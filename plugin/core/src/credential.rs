@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use memchr::memchr;
 
 use crate::gateway::CredentialPlace;
-use crate::head::{Edit, Editor, Head, Lengths};
+use crate::head::{Edit, Editor, Head};
 use crate::refusal::Refusal;
 
 /// Longest key that is looked at; more is no key of anybody's.
@@ -17,8 +17,6 @@ const MOST: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     places: Box<[CredentialPlace]>,
-    /// Of the headers among them.
-    lengths: Lengths,
 }
 
 /// The one key of a request.
@@ -51,8 +49,7 @@ impl Places {
 impl Credentials {
     /// At these places.
     pub fn new(places: Vec<CredentialPlace>) -> Self {
-        let lengths = Lengths::of(places.iter().filter_map(header));
-        Credentials { places: places.into(), lengths }
+        Credentials { places: places.into() }
     }
 
     /// The one key of a request with this head and path.
@@ -70,11 +67,8 @@ impl Credentials {
                 found = Some(candidate);
             }
         };
-        for (name, value) in head.as_long_as(self.lengths) {
-            for (position, place) in self.places.iter().enumerate() {
-                if !header(place).is_some_and(|header| name.eq_ignore_ascii_case(header.as_bytes())) {
-                    continue;
-                }
+        for (position, place) in self.places.iter().enumerate() {
+            for value in header(place).into_iter().flat_map(|name| head.all(name)) {
                 places.add(position);
                 let CredentialPlace::Scheme { scheme, .. } = place else {
                     take(value.trim_ascii());
@@ -102,8 +96,9 @@ impl Credentials {
             return Err(Refusal::AmbiguousKey);
         }
         let key = found.ok_or(Refusal::MissingKey)?;
-        // Without a way out in between it is done on many bytes at once.
-        if key.len() > MOST || !key.iter().fold(true, |fits, byte| fits & byte.is_ascii_graphic()) {
+        // In bytes and without a way out in between it is done on many at once.
+        let odd = key.iter().fold(0, |odd, byte| odd | u8::from(!byte.is_ascii_graphic()));
+        if key.len() > MOST || odd != 0 {
             return Err(Refusal::InvalidKey);
         }
         let key = core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)?;

@@ -5,28 +5,30 @@
 pub struct Head<'a> {
     fields: &'a [(&'a [u8], &'a [u8])],
     /// Of its names: most of what is looked for is not there.
-    lengths: Lengths,
+    sketch: Sketch,
 }
 
-/// How long some names are: a bit for each length, the last one for all that are longer.
+/// How some names look: a bit for each, by its length and first letter. What is alike but for case has the same bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lengths(u64);
+pub struct Sketch(u64);
 
-impl Lengths {
+impl Sketch {
     /// Of these names.
     pub fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        names.fold(Lengths::default(), |lengths, name| lengths.with(name.as_bytes()))
+        names.fold(Sketch::default(), |sketch, name| sketch.with(name.as_bytes()))
     }
 
     fn with(self, name: &[u8]) -> Self {
-        Lengths(self.0 | 1 << name.len().min(63))
+        const CASE: u8 = b'a' ^ b'A';
+        let first = name.first().map_or(0, |first| usize::from(first | CASE));
+        Sketch(self.0 | 1 << (name.len().wrapping_mul(11).wrapping_add(first) % 64))
     }
 
     fn has(self, name: &[u8]) -> bool {
-        self.meets(Lengths::default().with(name))
+        self.meets(Sketch::default().with(name))
     }
 
-    fn meets(self, other: Lengths) -> bool {
+    fn meets(self, other: Sketch) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -34,24 +36,23 @@ impl Lengths {
 impl<'a> Head<'a> {
     /// A head of these fields, pseudo-headers included.
     pub fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
-        let lengths = fields.iter().fold(Lengths::default(), |lengths, (name, _)| lengths.with(name));
-        Head { fields, lengths }
+        let sketch = fields.iter().fold(Sketch::default(), |sketch, (name, _)| sketch.with(name));
+        Head { fields, sketch }
     }
 
     /// Every value of a header.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        let fields = if self.lengths.has(name.as_bytes()) { self.fields } else { &[] };
+        let fields = if self.sketch.has(name.as_bytes()) { self.fields } else { &[] };
         fields
             .iter()
             .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| *value)
     }
 
-    /// The fields whose names are as long as one of these (or both longer than 62 bytes): few, of which the caller
-    /// compares the names.
-    pub fn as_long_as(&self, lengths: Lengths) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        let fields = if self.lengths.meets(lengths) { self.fields } else { &[] };
-        fields.iter().copied().filter(move |(name, _)| lengths.has(name))
+    /// The names that look like one of these: few, which the caller compares.
+    pub fn like(&self, names: Sketch) -> impl Iterator<Item = &'a [u8]> {
+        let fields = if self.sketch.meets(names) { self.fields } else { &[] };
+        fields.iter().map(|(name, _)| *name).filter(move |name| names.has(name))
     }
 
     /// The first value of a header, if it is text.

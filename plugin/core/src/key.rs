@@ -40,10 +40,11 @@ pub fn form(key: &str) -> Form {
     let Some(rest) = key.strip_prefix(MARK) else {
         return Form::Foreign;
     };
-    let whole = rest.split_once('-').is_some_and(|(id, secret)| {
-        let id_fits = (4..=24).contains(&id.len())
-            && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        id_fits && secret.len() == SECRET + CHECKSUM
+    let id_end = rest.len().checked_sub(1 + SECRET + CHECKSUM);
+    let whole = id_end.and_then(|end| rest.as_bytes().split_at_checked(end)).is_some_and(|(id, rest)| {
+        (4..=24).contains(&id.len())
+            && id.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+            && rest.first() == Some(&b'-')
     });
     let checked = whole
         && key.split_at_checked(key.len().saturating_sub(CHECKSUM)).is_some_and(|(text, sum)| {

@@ -105,7 +105,7 @@ impl Field {
     /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
     pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
         // Nearly all names are plain, and a plain one is like none of another length.
-        let plain = name.is_ascii() && !name.contains('\0');
+        let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
         if plain && names.lengths >> name.len().min(LONGEST + 1) & 1 == 0 {
             return Ok(None);
         }

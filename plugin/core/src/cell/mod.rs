@@ -23,7 +23,7 @@ pub const MAX_TRIES: u32 = 128;
 /// The name of a principal's cell, and the fingerprint of that name which the record itself carries.
 ///
 /// A host may identify names by a checksum only; the fingerprint tells a foreign record.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CellName {
     text: String,

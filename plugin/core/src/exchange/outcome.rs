@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Answer, Exchange, Stage, Step};
 use crate::admission::Receipt;
 use crate::facts::Decision;
-use crate::head::{Edit, Editor, Head, Lengths};
+use crate::head::{Edit, Editor, Head, Sketch};
 use crate::refusal::Refusal;
 
 /// Headers the upstream may trust, in the order of [`crate::facts::Facts::identity`].
@@ -32,7 +32,7 @@ impl Exchange {
 
     /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
     pub(super) fn tell_identity(&self, head: &Head<'_>, edit: &mut Editor<'_>) {
-        for (name, _) in head.as_long_as(Lengths::of(IDENTITY.into_iter())) {
+        for name in head.like(Sketch::of(IDENTITY.into_iter())) {
             let ours = |known: &str| {
                 known.len() == name.len()
                     && known
