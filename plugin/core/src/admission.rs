@@ -337,10 +337,9 @@ fn charge(
         if reservation.cost > left || left.0 == 0 {
             let reason =
                 Reason::BudgetSpent { max: budget.max, left, cost: reservation.cost, period: budget.period };
-            Denial::keep_longest(
-                &mut denial,
-                Denial { scope: principal.scope, reason, wait: purse.until_over(now.wall) },
-            );
+            // A budget of nothing is one in the next period too.
+            let wait = purse.until_over(now.wall).filter(|_| budget.max.0 > 0);
+            Denial::keep_longest(&mut denial, Denial { scope: principal.scope, reason, wait });
         } else if denial.is_none() {
             purse.charge(reservation.cost);
             let block = BlockId { kind: Kind::Budget, target: 0 };

@@ -83,53 +83,53 @@ impl Standing {
         self.over_soft_budget
     }
 
-    /// The headers of an answer, in the configured families.
-    pub fn headers(&self, style: HeaderStyle, mut add: impl FnMut(&'static str, &str)) {
+    /// Whether no limit is known of.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_none() && self.tokens.is_none()
+    }
+
+    /// The headers of an answer: every one that there is, and its value if it has one in these families. `budget`: whose
+    /// it is that governs the request, if one does.
+    pub fn headers(
+        &self,
+        style: HeaderStyle,
+        budget: Option<Scope>,
+        mut tell: impl FnMut(&'static str, Option<&str>),
+    ) {
         let (openai, ietf) = match style {
             HeaderStyle::OpenAi => (true, false),
             HeaderStyle::Ietf => (false, true),
             HeaderStyle::Both => (true, true),
             HeaderStyle::None => (false, false),
         };
-        if openai {
-            const REQUESTS: [&str; 3] = [
-                "x-ratelimit-limit-requests",
-                "x-ratelimit-remaining-requests",
-                "x-ratelimit-reset-requests",
-            ];
-            const TOKENS: [&str; 3] =
-                ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
-            for ([limit, remaining, reset], tight) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
-                if let Some(tight) = tight {
-                    add(limit, itoa::Buffer::new().format(tight.limit));
-                    add(remaining, itoa::Buffer::new().format(tight.remaining));
-                    add(reset, duration(tight.reset).as_str());
-                }
+        const REQUESTS: [&str; 3] =
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+        const TOKENS: [&str; 3] =
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+        for ([limit, remaining, reset], tight) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
+            if let Some(tight) = tight.filter(|_| openai) {
+                tell(limit, Some(itoa::Buffer::new().format(tight.limit)));
+                tell(remaining, Some(itoa::Buffer::new().format(tight.remaining)));
+                tell(reset, Some(duration(tight.reset).as_str()));
+            } else {
+                [limit, remaining, reset].into_iter().for_each(|name| tell(name, None));
             }
         }
-        if ietf {
-            let both = [self.requests, self.tokens];
-            let items = |item: fn(&Tight) -> String| {
-                both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
-            };
-            if let Some(items) = items(|tight| {
-                let seconds = tight.reset.div_ceil(SECOND);
-                format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
-            }) {
-                add("ratelimit", &items);
-            }
-            if let Some(items) = items(|tight| {
-                format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window))
-            }) {
-                add("ratelimit-policy", &items);
-            }
-        }
-        if let Some(tight) = self.tightest() {
-            add("x-tollgate-scope", tight.label());
-        }
-        if let Some(warning) = self.warning() {
-            add("x-tollgate-warning", warning);
-        }
+        let both = [self.requests, self.tokens].map(|tight| tight.filter(|_| ietf));
+        let items = |item: fn(&Tight) -> String| {
+            both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
+        };
+        let left = items(|tight| {
+            let seconds = tight.reset.div_ceil(SECOND);
+            format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
+        });
+        tell("ratelimit", left.as_deref());
+        let limits =
+            items(|tight| format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window)));
+        tell("ratelimit-policy", limits.as_deref());
+        let budget = budget.map(|scope| scope.label(None));
+        tell("x-tollgate-scope", self.tightest().map(|tight| tight.label()).or(budget));
+        tell("x-tollgate-warning", self.warning());
     }
 
     fn tightest(&self) -> Option<Tight> {

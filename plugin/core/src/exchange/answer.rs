@@ -27,7 +27,13 @@ impl Exchange {
             }
             self.meter = Some(meter);
         }
-        self.standing.headers(self.gateway.headers, |name, value| edit(Edit::Replace(name, value)));
+        // What an upstream says of its own limits is another account's standing beside ours.
+        let alone = self.metered || !self.standing.is_empty();
+        self.standing.headers(self.gateway.headers, self.budget, |name, value| match value {
+            Some(value) => edit(Edit::Replace(name, value)),
+            None if alone && head.all(name).next().is_some() => edit(Edit::Remove(name)),
+            None => {}
+        });
     }
 
     /// Whether the bytes of the answer are to be told to [`Exchange::answer_body`].

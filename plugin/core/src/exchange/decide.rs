@@ -179,7 +179,8 @@ impl Exchange {
         let named = if all.is_empty() { &first[..] } else { &all };
         self.facts.target = Some(SmolStr::new(&target.name));
         let principals = identity.principals(&gateway.cells, Some((ix, target)));
-        let budgeted = principals.iter().any(|principal| principal.budget.is_some());
+        self.budget = principals.iter().find(|principal| principal.budget.is_some()).map(|it| it.scope);
+        let budgeted = self.budget.is_some();
         let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());
         if metered && matches!(known, Known::Upgrade { unmetered: false }) {
             return Err(Refusal::UpgradeNotMetered);

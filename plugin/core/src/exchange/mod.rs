@@ -26,6 +26,7 @@ use alloc::vec::Vec;
 use crate::admission::{Admitted, Charges, Correction, NotAdmitted, Receipt, Reservation, Why};
 use crate::body::{BodyEdit, Reader};
 use crate::cell::CellsError;
+use crate::denial::Scope;
 use crate::facts::Facts;
 use crate::gateway::{Api, Gateway, OnTrouble};
 use crate::head::{Editor, Head};
@@ -82,6 +83,8 @@ pub struct Exchange {
     /// What will be changed when the request is sent on.
     body_edit: Option<BodyEdit>,
     reservation: Reservation,
+    /// Whose budget governs it: the narrowest one's.
+    budget: Option<Scope>,
     price: Option<Price>,
     /// The request had a body that was read, so its answer holds usage.
     metered: bool,
@@ -146,6 +149,7 @@ impl Exchange {
             awaits_keys: false,
             body_edit: None,
             reservation: Reservation::default(),
+            budget: None,
             price: None,
             metered: false,
             usage_added: false,

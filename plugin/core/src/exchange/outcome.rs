@@ -79,7 +79,9 @@ impl Exchange {
         self.stage = Stage::Over;
         let label = refusal.label();
         let mut fields = Vec::new();
-        self.standing.headers(self.gateway.headers, |name, value| fields.push((name, value.to_owned())));
+        self.standing.headers(self.gateway.headers, self.budget, |name, value| {
+            fields.extend(value.map(|value| (name, value.to_owned())));
+        });
         if let Refusal::Denied(denial) = refusal {
             fields.retain(|(name, _)| *name != "x-tollgate-scope");
             fields.push(("x-tollgate-scope", denial.label().to_owned()));

@@ -44,7 +44,11 @@ impl Exchange {
                 (actual, Some(usage))
             }
             None if !(200..300).contains(&self.status) => (Actual::default(), None),
-            None if whole => (Actual { tokens, cost, estimated: true }, None),
+            None if whole => {
+                let output = tokens.saturating_sub(input_tokens);
+                let usage = Usage { input: input_tokens, output, ..Usage::default() };
+                (Actual { tokens, cost, estimated: true }, Some(usage))
+            }
             None => {
                 let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
                 let tokens = input_tokens.saturating_add(seen);
