@@ -8,6 +8,7 @@ use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::{CellsError, HostStatus};
 use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
+use tollgate_core::framing::ends_with_head;
 use tollgate_core::head::{Edit, Head};
 use tollgate_core::manage::Response;
 use tollgate_core::time::Now;
@@ -259,6 +260,8 @@ impl Stream {
         }
         let now = carrier.plugin.now();
         let plugin = &carrier.plugin;
+        let protocol = || host::property(&["request", "protocol"]).ok();
+        let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
         let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
             apply(plugin, Map::Request, edit);
         });
