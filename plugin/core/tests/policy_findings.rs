@@ -252,3 +252,22 @@ fn a_record_that_cannot_be_read_is_not_said_to_be_missing() {
     let errors = gateway_errors(&configuration.to_string());
     assert!(errors.len() == 1 && errors[0].starts_with("error /policy/targets/large: "), "{errors:#?}");
 }
+
+/// One mistake each, on which something else in the policy rests.
+#[test]
+fn a_mistake_is_not_said_again_where_something_rests_on_it() {
+    for (at, mistake, found) in [
+        ("/organizations/acme/members/bob", json!("boss"), "/organizations/acme/members/bob"),
+        ("/teams/search/members/bob", json!("boss"), "/teams/search/members/bob"),
+        ("/teams/search/access", json!({"mode": "some", "targets": ["small"]}), "/teams/search/access/mode"),
+        ("/teams/search/access", json!({"targets": ["small"]}), "/teams/search/access"),
+        ("/teams/search/budget", json!({"max": "500", "period": "fortnight"}), "/teams/search/budget/period"),
+    ] {
+        let mut policy = sound();
+        policy["organizations"]["acme"]["budget"] = json!({"max": "100"});
+        let (object, name) = at.rsplit_once('/').unwrap();
+        policy.pointer_mut(object).unwrap()[name] = mistake;
+        let findings = load(&policy).unwrap_err();
+        assert_eq!(places(&findings, Severity::Error), [found], "{findings:#?}");
+    }
+}
