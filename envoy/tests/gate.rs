@@ -103,6 +103,28 @@ fn a_request_passes_or_learns_why_not() {
 }
 
 #[test]
+fn what_shadow_mode_lets_pass_is_counted_by_reason_and_not_as_denied() {
+    let configuration = configuration(
+        &json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 1}, "mode": "shadow"}}),
+        &json!({"laptop": key_of("ml", "laptop")}),
+    );
+    let Some(mut gateway) = Gateway::start(&configuration) else { return };
+    for _ in 0..3 {
+        assert_eq!(gateway.request(&chat().bearer(&secret("laptop"))).status, 200);
+    }
+    gateway.envoy.access_log(3);
+    let metrics = gateway.envoy.admin("GET", "/stats/prometheus");
+    for line in [
+        "tollgate_allowed{} 1",
+        "tollgate_shadowed{} 2",
+        "tollgate_shadowed{tollgate_reason=\"team_rpm_exceeded\"} 2",
+    ] {
+        assert!(metrics.contains(line), "no {line} in\n{metrics}");
+    }
+    assert!(!metrics.contains("tollgate_denied"), "{metrics}");
+}
+
+#[test]
 fn two_keys_share_their_teams_limit_and_move_nothing_else_by_a_refusal() {
     let limits = json!({"rpm": 3});
     let mut configuration = configuration(

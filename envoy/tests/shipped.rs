@@ -1,13 +1,19 @@
 //! The files that operators copy are whole, and say what the code does.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
+use tollgate_core::denial::{Level, Scope};
+use tollgate_core::facts::Facts;
 use tollgate_core::gateway::{Loader, MAX_BODY};
+use tollgate_core::meter::Usage;
+use tollgate_core::money::Pico;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
 use tollgate_host::provision;
+use tollgate_host::serve::lines;
 
 fn site(configuration: Option<&str>) -> Site {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
@@ -82,6 +88,46 @@ fn every_shipped_configuration_loads_without_a_warning() {
     let istio = shipped::shipped("istio-envoyfilter.yaml");
     let filter = &istio["spec"]["configPatches"][1]["patch"]["value"];
     loads(filter["typed_config"]["config"]["configuration"]["value"].as_str().unwrap());
+}
+
+#[test]
+fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
+    assert_eq!(shipped::shipped("istio-wasmplugin.yaml")["spec"]["phase"], "AUTHZ");
+}
+
+/// The names of a finished request's facts, and those that Envoy logs and that `tollgate serve` writes.
+#[test]
+fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
+    let known = Facts {
+        reason: Some("team_rpm_exceeded".into()),
+        organization: Some("acme".into()),
+        team: Some("ml".into()),
+        user: Some("ann".into()),
+        key: Some("laptop".into()),
+        target: Some("gpt-5-mini".into()),
+        usage: Some(Usage::default()),
+        cost: Pico(1),
+        over_soft_budget: Some(Scope::whole(Level::Team)),
+        ..Facts::default()
+    };
+    let plain = |name: &str| name.strip_prefix("tollgate.").map(str::to_owned);
+    let known: BTreeSet<String> = known.fields().iter().filter_map(|(name, _)| plain(name)).collect();
+
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let bootstrap = shipped::shipped("envoy.yaml");
+    let format =
+        bootstrap.pointer(&format!("{manager}/access_log/0/typed_config/log_format/json_format")).unwrap();
+    let fields =
+        format.as_object().unwrap().iter().filter(|(_, value)| value.as_str().unwrap().contains("(wasm."));
+    let logged: BTreeSet<String> = fields
+        .map(|(name, value)| {
+            assert_eq!(value, &json!(format!("%FILTER_STATE(wasm.tollgate.{name}:PLAIN)%")));
+            name.clone()
+        })
+        .collect();
+    assert_eq!(logged, known);
+    let written: BTreeSet<String> = lines::facts().map(str::to_owned).collect();
+    assert_eq!(written, known);
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CACHED, CHAT, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::json;
-use tollgate_host::host::{Effect, Ending, StreamId, When};
+use tollgate_host::host::{Effect, Ending, HostCall, StreamId, When};
 
 const STREAM: &str = "text/event-stream";
 const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;
@@ -176,6 +176,58 @@ fn a_stream_from_before_a_reload_settles_what_it_was_charged() {
     filter.more(stream, ANSWER, true);
     filter.close(stream, &Ending::Complete);
     assert_eq!(filter.charged(), (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT));
+}
+
+/// A settlement that every other writer is faster than.
+fn end_against_all_others(filter: &mut Filtered, stream: StreamId) {
+    filter.process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
+    filter.answers(stream, "200", "application/json");
+    filter.more(stream, ANSWER, true);
+    filter.close(stream, &Ending::Complete);
+    filter.process.faults().clear();
+}
+
+fn reconfigure(filter: &mut Filtered) {
+    let tighter = configuration(json!({"tpd": 1_000}), json!({"max": "1"}));
+    filter.process.configure(tighter.to_string().as_bytes()).unwrap();
+    filter.vm.reconfigure().unwrap();
+}
+
+#[test]
+fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwhile() {
+    let body = chat(100, false);
+    let used = (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT);
+    // Before the old configuration's root is gone, and after.
+    for late in [false, true] {
+        let mut filter = Filtered::new(&roomy());
+        let (stream, _) = filter.admitted(CHAT, &body);
+        if late {
+            reconfigure(&mut filter);
+        }
+        end_against_all_others(&mut filter, stream);
+        assert_eq!((filter.charged(), filter.metric("corrections_kept")), (estimate(&body), 1));
+        if !late {
+            reconfigure(&mut filter);
+        }
+        filter.vm.tick().unwrap();
+        assert_eq!(filter.charged(), used, "late: {late}");
+        filter.vm.tick().unwrap();
+        assert_eq!(filter.charged(), used, "once");
+    }
+}
+
+#[test]
+fn a_correction_that_loses_again_waits_for_another_tick() {
+    let mut filter = Filtered::new(&roomy());
+    let body = chat(100, false);
+    let (stream, _) = filter.admitted(CHAT, &body);
+    end_against_all_others(&mut filter, stream);
+    filter.process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
+    filter.vm.tick().unwrap();
+    assert_eq!(filter.charged(), estimate(&body));
+    filter.process.faults().clear();
+    filter.vm.tick().unwrap();
+    assert_eq!(filter.charged().0, 120);
 }
 
 #[test]

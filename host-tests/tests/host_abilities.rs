@@ -95,7 +95,8 @@ fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
         vm.tick().unwrap();
     }
     assert!(process.faults().hits() > 1, "it goes on trying");
-    let words = "no callouts: the fleet's etcd cannot be asked, `on_unavailable` applies to what it leases";
+    let words =
+        "no callouts: the fleet's etcd cannot be asked, its policy does not come and no change is taken";
     assert_eq!(
         said(&log, LogLevel::Warn).iter().filter(|line| *line == words).count(),
         1,

@@ -1,4 +1,4 @@
-//! Every command of the workspace's README works as it stands there.
+//! Every command of the workspace's README works as it stands there, and every folder has one.
 
 mod command;
 
@@ -30,6 +30,34 @@ fn cargo(folder: &Path) {
     let path = folder.join("cargo");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// Folders with a package in them, and that of the policies.
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![root.join("policies")];
+    let mut open = vec![root.to_owned()];
+    while let Some(folder) = open.pop() {
+        if folder.join("Cargo.toml").exists() {
+            found.push(folder.clone());
+        }
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let name = entry.file_name();
+            let ours = name != "target" && name != "node_modules" && !name.to_string_lossy().starts_with('.');
+            if ours && entry.file_type().unwrap().is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_folder_says_what_it_is_for() {
+    let root = module::workspace().unwrap();
+    let folders = folders(&root);
+    assert!(folders.len() > 8, "{folders:?}");
+    let silent: Vec<_> = folders.iter().filter(|folder| !folder.join("README.md").exists()).collect();
+    assert!(silent.is_empty(), "no README.md in {silent:?}");
 }
 
 #[test]

@@ -94,6 +94,23 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
 }
 
 #[test]
+fn a_fleet_is_not_passed_over_in_silence() {
+    let mut fleet = limited(1_000);
+    fleet["fleet"] = json!({"cluster": "etcd"});
+    let Some(workerd) = Workerd::start(&fleet) else { return };
+    assert_eq!(ask(&workerd, chat()).status, 503);
+    assert!(workerd.log().contains("error /fleet: a worker asks no etcd"), "{}", workerd.log());
+
+    workerd.configure(&limited(1_000));
+    until(&workerd, |answer| answer.status == 200);
+    workerd.configure(&fleet);
+    until(&workerd, |answer| {
+        assert_eq!(answer.status, 200);
+        workerd.log().matches("error /fleet: ").count() > 1
+    });
+}
+
+#[test]
 fn without_a_good_configuration_nothing_passes() {
     let Some(workerd) = Workerd::start(&json!({"policy": {"version": 2}})) else { return };
     assert_eq!(ask(&workerd, chat()).status, 503);

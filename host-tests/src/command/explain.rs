@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use tollgate_core::identity::{Identity, identify};
+use tollgate_core::admission::{Charges, NotAdmitted, Reservation, Why, admit};
+use tollgate_core::cell::{CellName, Cells, CellsError, Swap};
+use tollgate_core::gateway::PREFIX;
+use tollgate_core::identity::{CellNames, Identity, identify};
 use tollgate_core::key::{self, Form};
 use tollgate_core::limits::{Limits, Window};
 use tollgate_core::money::{Budget, Period};
@@ -33,7 +36,7 @@ pub struct Arguments {
     target: String,
 }
 
-/// Exit code 0: allowed, as far as limits and budgets have something left; 1: refused.
+/// Exit code 0: it passes, as far as limits and budgets have something left; 1: refused.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (document, _) = Document::load(&arguments.policy)?;
     let key = match arguments.key.as_str() {
@@ -42,26 +45,40 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         key => key.to_owned(),
     };
-    let policy = document.policy();
-    let verdict = explain(&policy, &key, &arguments.target, now());
-    Ok(match verdict {
-        Ok(shadow) => {
-            step(
-                "decision",
-                if shadow { "allowed (the team is in shadow mode: nothing is refused)" } else { "allowed" },
-            );
-            ExitCode::SUCCESS
+    let verdict = explain(&document, &key, &arguments.target, now());
+    let (refused, shadow) = match verdict {
+        Ok(Verdict { refused, shadow }) => (refused, shadow),
+        // Whose key it is decides which mode there is.
+        Err(refusal) => (Some(refusal), None),
+    };
+    let why = refused.map(|refusal| {
+        let label = refusal.label();
+        format!("refused: {} {}: {}", label.status, label.code, refusal.message())
+    });
+    let (decision, code) = match (why, shadow) {
+        (None, None) => ("allowed".to_owned(), ExitCode::SUCCESS),
+        (None, Some(whose)) => {
+            (format!("allowed ({whose} is in shadow mode: nothing is refused)"), ExitCode::SUCCESS)
         }
-        Err(refusal) => {
-            let label = refusal.label();
-            step("decision", &format!("refused: {} {}: {}", label.status, label.code, refusal.message()));
-            ExitCode::FAILURE
+        (Some(why), None) => (why, ExitCode::FAILURE),
+        (Some(why), Some(whose)) => {
+            (format!("passes, because {whose} is in shadow mode; else {why}"), ExitCode::SUCCESS)
         }
-    })
+    };
+    step("decision", &decision);
+    Ok(code)
 }
 
-/// Prints each step; `Ok(true)`: it passes because of shadow mode at the latest.
-fn explain(policy: &Policy, key: &str, target: &str, now: Now) -> Result<bool, Refusal> {
+/// What comes of a request whose key is known.
+struct Verdict {
+    refused: Option<Refusal>,
+    /// Who is in shadow mode, so that the refusal is recorded only.
+    shadow: Option<&'static str>,
+}
+
+/// Prints each step.
+fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Verdict, Refusal> {
+    let policy = &*document.policy();
     step(
         "key",
         match key::form(key) {
@@ -71,7 +88,16 @@ fn explain(policy: &Policy, key: &str, target: &str, now: Now) -> Result<bool, R
         },
     );
     let (_, identity) = identify(policy, key, now).inspect_err(|_| whose(policy, key, now))?;
-    let Identity { key, team, organization, user } = identity;
+    let shadow = match document {
+        Document::Gateway(gateway) if gateway.mode == Mode::Shadow => Some("the gateway"),
+        _ => (identity.team.mode == Mode::Shadow).then_some("the team"),
+    };
+    Ok(Verdict { refused: decide(policy, &identity, target, now).err(), shadow })
+}
+
+/// What a known key may call, and what it has to call it with.
+fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> Result<(), Refusal> {
+    let Identity { key, team, organization, user } = *identity;
     let owner = match key.owner {
         Owner::User(_) => user.map_or("nobody".to_owned(), |user| format!("user `{}`", user.id)),
         Owner::ServiceAccount(account) => format!(
@@ -87,7 +113,6 @@ fn explain(policy: &Policy, key: &str, target: &str, now: Now) -> Result<bool, R
             key.id, team.id, organization.id
         ),
     );
-    let shadow = team.mode == Mode::Shadow;
 
     let refused = || Refusal::TargetNotAllowed { target: target.into() };
     let Some((ix, found)) = policy.target(target) else {
@@ -128,13 +153,42 @@ fn explain(policy: &Policy, key: &str, target: &str, now: Now) -> Result<bool, R
             return Err(refused());
         }
     }
-    let budgeted = allowances(&identity, ix);
+    let budgeted = allowances(identity, ix);
     if budgeted && found.price.is_none() && policy.unpriced == Unpriced::Deny {
         step("price", "none, and a budget applies");
         return Err(Refusal::UnpricedTarget { target: target.into() });
     }
     price(found);
-    Ok(shadow)
+    allowance(identity, ix, found, now)
+}
+
+/// Whether the least that a call can take fits while nothing is used: what never does is no question of the hour.
+fn allowance(identity: &Identity<'_>, ix: TargetIx, target: &Target, now: Now) -> Result<(), Refusal> {
+    let cost = target.price.map_or_else(Default::default, |price| price.request);
+    let charges = Charges {
+        principals: identity.principals(&CellNames::new(PREFIX), Some((ix, target))),
+        reservation: Reservation { cost, ..Reservation::default() },
+    };
+    match admit(&mut Unused, charges, now) {
+        Err(NotAdmitted { why: Why::Denied(denial), .. }) => Err(Refusal::Denied(denial)),
+        Err(NotAdmitted { why: Why::Cells(_), .. }) => Err(Refusal::LimitsUnavailable),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Counters of which nothing is used.
+struct Unused;
+
+impl Cells for Unused {
+    type Version = ();
+
+    fn read(&mut self, _: &CellName) -> Result<(Vec<u8>, ()), CellsError> {
+        Ok((Vec::new(), ()))
+    }
+
+    fn swap(&mut self, _: &CellName, (): (), _: &[u8]) -> Result<Swap, CellsError> {
+        Ok(Swap::Done)
+    }
 }
 
 /// Tells the operator what the caller is not told.

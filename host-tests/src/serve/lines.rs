@@ -69,7 +69,7 @@ enum Kind {
 }
 
 /// The properties that the module sets, in the order of the line; also the fields of Envoy's access log.
-const FIELDS: [(&str, Kind); 13] = [
+const FIELDS: [(&str, Kind); 14] = [
     ("time", Kind::Number),
     ("decision", Kind::Text),
     ("reason", Kind::Text),
@@ -83,7 +83,13 @@ const FIELDS: [(&str, Kind); 13] = [
     ("cached_tokens", Kind::Number),
     ("cost", Kind::Text),
     ("estimated", Kind::Flag),
+    ("over_soft_budget", Kind::Text),
 ];
+
+/// The names of what a line says from the module.
+pub fn facts() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|(name, _)| *name)
+}
 
 /// What the server itself knows of a request.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ pub mod documents;
 pub mod exchange;
 pub mod facts;
 pub mod fleet;
+pub mod framing;
 pub mod gateway;
 pub mod head;
 pub mod identity;

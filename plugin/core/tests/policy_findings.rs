@@ -183,3 +183,91 @@ fn a_route_to_a_target_that_does_not_exist_is_an_error() {
     let findings = loader.finish().unwrap_err();
     assert_eq!(places(&findings, Severity::Error), ["/routes/0/target", "/routes/1/path"]);
 }
+
+/// The errors of a text, each with its place and its words.
+fn errors(text: &str) -> Vec<String> {
+    let mut loader = Loader::default();
+    loader.push(text.as_bytes());
+    loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
+}
+
+/// The same of a gateway's configuration.
+fn gateway_errors(text: &str) -> Vec<String> {
+    let mut loader = gateway::Loader::default();
+    loader.push(text.as_bytes());
+    loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_missing_version_is_said_beside_other_errors_and_only_where_it_is_missing() {
+    let missing = "error (document): `version` is missing";
+    let wrong = "error /unpriced: expected `deny` or `allow`, found \"perhaps\"";
+    assert_eq!(errors(r#"{"unpriced": "perhaps"}"#), [wrong, missing]);
+    assert_eq!(errors("{}"), [missing]);
+    // One that is wrong is not missing, and what is no object has none.
+    assert_eq!(errors(r#"{"version": 2}"#).len(), 1);
+    assert_eq!(errors("[]").len(), 1);
+    // What a text lacks that breaks off may have been meant to come.
+    let cut = errors(r#"{"keys": {"k": {"team": "later", "digest": 1}}, "teams": {"#);
+    assert_eq!(cut.len(), 2, "{cut:#?}");
+    assert!(cut[0].contains("/keys/k/digest") && !cut.concat().contains("missing"), "{cut:#?}");
+}
+
+#[test]
+fn a_gateway_says_what_is_missing_beside_other_errors() {
+    let mode = "error /mode: expected `enforce` or `shadow`, found \"loose\"";
+    let version = "error /policy: `version` is missing";
+    assert_eq!(gateway_errors(r#"{"mode": "loose"}"#), [mode, "error (document): `policy` is missing"]);
+    assert_eq!(gateway_errors(r#"{"mode": "loose", "policy": {}}"#), [mode, version]);
+    assert_eq!(gateway_errors(r#"{"policy": {}}"#), [version]);
+    assert_eq!(gateway_errors(r#"{"policy": 1}"#).len(), 1);
+    assert_eq!(gateway_errors("1").len(), 1);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_not_said_to_be_missing() {
+    let mut policy = sound();
+    policy["teams"]["search"]["organization"] = json!("no id");
+    policy["service_accounts"]["ci"]["team"] = json!(5);
+    policy["targets"]["large"] = json!("dear");
+    policy["users"]["alice"] = json!([]);
+    policy["organizations"]["acme"]["access"]["targets"] = json!(["large", "gone"]);
+    policy["organizations"]["acme"]["target_limits"] = json!({"large": {"rpm": 1}});
+    let findings = load(&policy).unwrap_err();
+    assert_eq!(
+        places(&findings, Severity::Error),
+        [
+            "/organizations/acme/access/targets/1",
+            "/service_accounts/ci/team",
+            "/targets/large",
+            "/teams/search/organization",
+            "/users/alice",
+        ],
+        "{findings:#?}"
+    );
+    let configuration = json!({
+        "routes": [{"path": "/a", "target": "large"}],
+        "policy": {"version": 1, "targets": {"large": "dear"}},
+    });
+    let errors = gateway_errors(&configuration.to_string());
+    assert!(errors.len() == 1 && errors[0].starts_with("error /policy/targets/large: "), "{errors:#?}");
+}
+
+/// One mistake each, on which something else in the policy rests.
+#[test]
+fn a_mistake_is_not_said_again_where_something_rests_on_it() {
+    for (at, mistake, found) in [
+        ("/organizations/acme/members/bob", json!("boss"), "/organizations/acme/members/bob"),
+        ("/teams/search/members/bob", json!("boss"), "/teams/search/members/bob"),
+        ("/teams/search/access", json!({"mode": "some", "targets": ["small"]}), "/teams/search/access/mode"),
+        ("/teams/search/access", json!({"targets": ["small"]}), "/teams/search/access"),
+        ("/teams/search/budget", json!({"max": "500", "period": "fortnight"}), "/teams/search/budget/period"),
+    ] {
+        let mut policy = sound();
+        policy["organizations"]["acme"]["budget"] = json!({"max": "100"});
+        let (object, name) = at.rsplit_once('/').unwrap();
+        policy.pointer_mut(object).unwrap()[name] = mistake;
+        let findings = load(&policy).unwrap_err();
+        assert_eq!(places(&findings, Severity::Error), [found], "{findings:#?}");
+    }
+}

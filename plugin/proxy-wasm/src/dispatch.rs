@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
+use std::rc::Rc;
 
+use crate::corrections::Corrections;
 use crate::host;
 use crate::root::Root;
 use crate::stream::Stream;
@@ -27,6 +29,7 @@ struct Contexts {
     roots: ById<Root>,
     // Boxed: the table moves its entries.
     streams: ById<Box<Stream>>,
+    corrections: Rc<Corrections>,
 }
 
 type ById<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
@@ -126,7 +129,8 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     contexts(|contexts| {
         if parent == 0 {
-            contexts.roots.insert(id, Root::new(id));
+            let root = Root::new(id, Rc::clone(&contexts.corrections));
+            contexts.roots.insert(id, root);
         } else {
             let stream =
                 contexts.roots.get(&parent).map_or_else(|| Stream::new(id, None), |root| root.stream(id));
@@ -201,7 +205,10 @@ extern "C" fn proxy_on_done(_: u32) -> bool {
 extern "C" fn proxy_on_delete(id: u32) {
     contexts(|contexts| {
         drop(contexts.streams.remove(&id));
-        drop(contexts.roots.remove(&id));
+        if contexts.roots.remove(&id).is_some() && contexts.roots.is_empty() {
+            // No tick comes any more.
+            contexts.corrections.retry();
+        }
         Some(())
     });
 }

@@ -1,12 +1,13 @@
 //! Tollgate as a proxy-wasm filter: callbacks in, decisions out.
 //!
 //! `dispatch` exports the callbacks, `host` wraps the host calls that are needed, `abilities` says which of
-//! them a host lacks, `root` holds a configuration, `stream` carries one request through the core's
-//! [`Exchange`](tollgate_core::exchange::Exchange). Nothing is decided here.
+//! them a host lacks, `root` holds a configuration, `corrections` what outlives one, `stream` carries one request
+//! through the core's [`Exchange`](tollgate_core::exchange::Exchange). Nothing is decided here.
 
 #![cfg(target_arch = "wasm32")]
 
 mod abilities;
+mod corrections;
 mod dispatch;
 #[cfg_attr(feature = "bare", allow(dead_code, reason = "the calls of management"))]
 mod host;

@@ -163,8 +163,7 @@ impl Plugin {
             && status == UNIMPLEMENTED
             && !documents.without_callouts.replace(true)
         {
-            let words =
-                "no callouts: the fleet's etcd cannot be asked, `on_unavailable` applies to what it leases";
+            let words = "no callouts: the fleet's etcd cannot be asked, its policy does not come and no change is taken";
             host::log(Level::Warning, words);
         }
         posted.ok()

@@ -1,15 +1,15 @@
 //! One configuration: read in pieces, kept for all streams that begin under it.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use tollgate_core::admission::{Correction, retry};
+use tollgate_core::admission::Correction;
 use tollgate_core::cell::{SharedCells, Support};
 use tollgate_core::documents::Answered;
 use tollgate_core::gateway::{Gateway, Loader};
 use tollgate_core::time::Now;
 
 use crate::abilities;
+use crate::corrections::Corrections;
 use crate::host::{self, Level, Shared};
 use crate::manage::Documents;
 use crate::metrics::Metrics;
@@ -29,7 +29,7 @@ pub struct Plugin {
     /// What can change of the policy; `None`: nothing.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "never any"))]
     pub documents: Option<Documents>,
-    corrections: Cell<Vec<Correction>>,
+    corrections: Rc<Corrections>,
 }
 
 impl Plugin {
@@ -44,19 +44,11 @@ impl Plugin {
     }
 
     /// Keeps corrections for the next tick: none is ever dropped.
-    pub fn keep(&self, mut corrections: Vec<Correction>) {
+    pub fn keep(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
             self.metrics.count("corrections_kept");
-            let mut kept = self.corrections.take();
-            kept.append(&mut corrections);
-            self.corrections.set(kept);
+            self.corrections.keep(self.support, corrections);
         }
-    }
-
-    fn retry_corrections(&self) {
-        let mut cells = self.cells();
-        let left = self.corrections.take().into_iter().filter_map(|one| retry(&mut cells, one)).collect();
-        self.corrections.set(left);
     }
 }
 
@@ -64,12 +56,13 @@ impl Plugin {
 pub struct Root {
     id: u32,
     plugin: Option<Rc<Plugin>>,
+    corrections: Rc<Corrections>,
 }
 
 impl Root {
-    /// One without a configuration yet.
-    pub fn new(id: u32) -> Self {
-        Root { id, plugin: None }
+    /// One without a configuration yet, in a VM that is to make these corrections.
+    pub fn new(id: u32, corrections: Rc<Corrections>) -> Self {
+        Root { id, plugin: None, corrections }
     }
 
     fn load() -> Result<Gateway, ()> {
@@ -112,7 +105,7 @@ impl Root {
             support,
             metrics,
             documents,
-            corrections: Cell::default(),
+            corrections: Rc::clone(&self.corrections),
         }));
         true
     }
@@ -120,7 +113,7 @@ impl Root {
     /// Once every tick period, in every VM.
     pub fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
-            plugin.retry_corrections();
+            plugin.metrics.add("retries", self.corrections.retry().into());
             plugin.tick();
         }
     }

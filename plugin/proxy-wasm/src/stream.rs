@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use tollgate_core::admission::{admit, settle};
+use tollgate_core::admission::{NotAdmitted, Why, admit, settle};
 use tollgate_core::body::BodyEdit;
-use tollgate_core::cell::HostStatus;
+use tollgate_core::cell::{CellsError, HostStatus};
 use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
+use tollgate_core::framing::ends_with_head;
 use tollgate_core::head::{Edit, Head};
 use tollgate_core::manage::Response;
 use tollgate_core::time::Now;
@@ -47,10 +48,16 @@ impl Carrier {
             step = match step {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
-                    let outcome = admit(&mut self.plugin.cells(), charges, now);
-                    if outcome.is_ok() {
+                    let mut cells = self.plugin.cells();
+                    let outcome = admit(&mut cells, charges, now);
+                    self.plugin.metrics.add("retries", cells.lost().into());
+                    match &outcome {
                         // Those that are never settled, since the module trapped, are what this counts more.
-                        self.plugin.metrics.count("reserved");
+                        Ok(_) => self.plugin.metrics.count("reserved"),
+                        Err(NotAdmitted { why: Why::Cells(CellsError::Contention), .. }) => {
+                            self.plugin.metrics.count("contended");
+                        }
+                        Err(_) => {}
                     }
                     let (next, unsettled) = self.exchange.admitted(outcome);
                     self.plugin.keep(unsettled);
@@ -171,7 +178,10 @@ impl Carrier {
     fn end(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.end(complete) {
             self.plugin.metrics.count("settled");
-            self.plugin.keep(settle(&mut self.plugin.cells(), receipt, actual));
+            let mut cells = self.plugin.cells();
+            let unsettled = settle(&mut cells, receipt, actual);
+            self.plugin.metrics.add("retries", cells.lost().into());
+            self.plugin.keep(unsettled);
         }
     }
 
@@ -180,9 +190,10 @@ impl Carrier {
         for (name, value) in facts.fields() {
             let _ = host::set_property(name, &value);
         }
-        self.plugin.metrics.count(facts.decision.name());
+        let decision = facts.decision.name();
+        self.plugin.metrics.count(decision);
         if let Some(reason) = &facts.reason {
-            self.plugin.metrics.count(&format!("denied_{reason}"));
+            self.plugin.metrics.count(&format!("{decision}_{reason}"));
         }
         if let Some(usage) = facts.usage {
             self.plugin.metrics.add("tokens_input", usage.input.into());
@@ -249,6 +260,8 @@ impl Stream {
         }
         let now = carrier.plugin.now();
         let plugin = &carrier.plugin;
+        let protocol = || host::property(&["request", "protocol"]).ok();
+        let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
         let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
             apply(plugin, Map::Request, edit);
         });

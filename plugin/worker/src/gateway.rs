@@ -8,6 +8,9 @@ use wasm_bindgen::prelude::*;
 
 use crate::exchange::Exchange;
 
+/// As a finding is written.
+const NO_FLEET: &str = "error /fleet: a worker asks no etcd, its policy is the one of its binding: leave it out, and bring changes there";
+
 /// A configuration that holds for all exchanges which begin under it.
 #[wasm_bindgen]
 #[derive(Debug)]
@@ -21,12 +24,14 @@ impl Gateway {
     /// Reads a gateway configuration (JSON, with the policy inside).
     ///
     /// # Errors
-    /// Throws where it has an error; the message has a line for each finding.
+    /// Throws where it has an error, or a fleet; the message has a line for each finding.
     #[wasm_bindgen(constructor)]
     pub fn new(configuration: &str) -> Result<Gateway, JsError> {
         let mut loader = Loader::default();
         loader.push(configuration.as_bytes());
         match loader.finish() {
+            // A fleet decides who may do what, and cannot be passed over: a key that is revoked there would go on here.
+            Ok((gateway, _)) if gateway.fleet.is_some() => Err(JsError::new(NO_FLEET)),
             Ok((mut gateway, warnings)) => {
                 // A worker's policy is the one of its binding: nobody here would keep what is changed.
                 gateway.manage = None;

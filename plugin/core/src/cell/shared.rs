@@ -69,6 +69,8 @@ const ALIASES: usize = 4;
 pub struct SharedCells<S> {
     shared: S,
     support: Support,
+    /// Swaps that were lost.
+    lost: u32,
 }
 
 /// Where a record was read, and its version there.
@@ -81,7 +83,7 @@ pub struct SharedVersion {
 impl<S: SharedData> SharedCells<S> {
     /// Cells in `shared`, which is known to be of this kind.
     pub fn new(shared: S, support: Support) -> Self {
-        SharedCells { shared, support }
+        SharedCells { shared, support, lost: 0 }
     }
 
     /// Finds out which kind of host this is. Writes one small record below `prefix`, and leaves what
@@ -111,6 +113,11 @@ impl<S: SharedData> SharedCells<S> {
     /// What the probe had found.
     pub fn support(&self) -> Support {
         self.support
+    }
+
+    /// How many swaps others were faster at.
+    pub fn lost(&self) -> u32 {
+        self.lost
     }
 
     /// The host below.
@@ -159,11 +166,14 @@ impl<S: SharedData> Cells for SharedCells<S> {
                 &aliased
             }
         };
-        match at.version {
+        let swapped = match at.version {
             Some(version) => self.shared.set(text, bytes, version),
             None => create(&mut self.shared, text, bytes, self.support == Support::Strict),
+        };
+        if swapped == Ok(Swap::Lost) {
+            self.lost = self.lost.saturating_add(1);
         }
-        .map_err(host)
+        swapped.map_err(host)
     }
 }
 

@@ -68,12 +68,11 @@ impl Loader {
     /// # Errors
     /// Every finding, if one of them is an error.
     pub fn finish(self) -> Result<(Gateway, Vec<Finding>), Vec<Finding>> {
-        let (fields, mut report) = self.reading.finish();
-        if !fields.has_policy && !report.has_errors() {
+        let (fields, mut report) = self.reading.finish()?;
+        if fields.opened && !fields.has_policy {
             report.error(Problem::Missing("policy"));
-        } else {
-            report.within("policy", |report| fields.policy.require_version(report));
         }
+        report.within("policy", |report| fields.policy.require_version(report));
         let gateway = fields.gateway(&mut report);
         if report.has_errors() { Err(report.finish()) } else { Ok((gateway, report.finish())) }
     }
@@ -81,6 +80,8 @@ impl Loader {
 
 #[derive(Debug, Default)]
 struct GatewayFields {
+    /// It is an object, so that it can have fields at all.
+    opened: bool,
     policy: PolicyFields,
     has_policy: bool,
     credentials: Option<Vec<CredentialPlace>>,
@@ -110,6 +111,16 @@ impl Fields for GatewayFields {
         match names.split_first() {
             None => Some(FIELDS),
             Some((_, inner)) => self.policy.known(inner),
+        }
+    }
+
+    fn opened(&mut self, names: &[String]) {
+        match names.split_first() {
+            None => self.opened = true,
+            Some((_, inner)) => {
+                self.has_policy = true;
+                self.policy.opened(inner);
+            }
         }
     }
 

@@ -33,7 +33,8 @@ pub fn object(request: &Request) -> Result<Members, Problem> {
     content_type(request)?;
     let mut reading = Reading::new(Whole::default());
     reading.push(&request.body);
-    let (Whole(node), mut report) = reading.finish();
+    let (Whole(node), mut report) =
+        reading.finish().map_err(|findings| Problem::in_body(INVALID, findings))?;
     if let Some(node) = &node {
         duplicates(node, &mut report);
     }
@@ -183,6 +184,8 @@ impl Fields for Whole {
     fn known(&self, _: &[String]) -> Option<&'static [&'static str]> {
         None
     }
+
+    fn opened(&mut self, _: &[String]) {}
 
     fn value(&mut self, _: &[String], node: Node, _: &mut Report) {
         self.0 = Some(node);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::body::INVALID;
 use super::etag::{etag, require_match};
 use super::problem::Problem;
+use super::route::Place;
 use super::who::{Over, Right, Who};
 use super::{Asked, Request, Response, Write, answer, audit};
 use crate::policy::finding::pointer;
@@ -77,6 +78,18 @@ impl Shown {
 }
 
 impl Desk<'_> {
+    /// Notes whose audit keeps the attempt, as far as the path says: what is refused before its record is looked up
+    /// is kept there, too.
+    pub fn note(&mut self, place: Place, id: &str) {
+        // One that is not there has no audit.
+        match place.section() {
+            Some(Section::Organizations) => drop(self.organization(id)),
+            Some(Section::Teams) => drop(self.team(id)),
+            Some(Section::Keys) => drop(self.key(id)),
+            _ => {}
+        }
+    }
+
     /// An organization by its id.
     pub fn organization(&mut self, id: &str) -> Result<OrganizationIx, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationIx);

@@ -184,6 +184,7 @@ fn dispatch<C: Cells>(
 ) -> Result<Reply, Problem> {
     use Method::{Delete, Patch, Post, Put};
     let [one, two] = &found.ids;
+    desk.note(found.place, one);
     match (found.place, found.method) {
         (Place::Me, _) => me::show(desk),
         (Place::Targets, _) => me::targets(desk),

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::problem::Problem;
+use crate::policy::Section;
 use crate::route::decode;
 
 /// An HTTP method that some endpoint takes.
@@ -91,6 +92,30 @@ pub enum Place {
     KeyUsage,
     /// The audit.
     Audit,
+}
+
+impl Place {
+    /// Which records the first id of its path is one of.
+    pub fn section(self) -> Option<Section> {
+        match self {
+            Place::Me | Place::Targets | Place::Organizations | Place::Audit => None,
+            Place::Organization
+            | Place::OrganizationUsage
+            | Place::OrganizationMembers
+            | Place::OrganizationMember
+            | Place::OrganizationTeams => Some(Section::Organizations),
+            Place::Team
+            | Place::TeamAccess
+            | Place::TeamSelfService
+            | Place::TeamMembers
+            | Place::TeamMember
+            | Place::ServiceAccounts
+            | Place::ServiceAccount
+            | Place::TeamKeys
+            | Place::TeamUsage => Some(Section::Teams),
+            Place::Key | Place::KeyRotation | Place::KeyUsage => Some(Section::Keys),
+        }
+    }
 }
 
 /// One endpoint.

@@ -100,9 +100,9 @@ fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Pro
         let detail = format!("A budget of ${max} is above this team's ceiling of ${ceiling}.");
         return Err(Problem::at(BUDGET, "/budget/max", detail));
     }
-    match budget.period.unwrap_or_default() {
-        Period::Month | Period::Lifetime => Ok(()),
-        Period::Hour | Period::Day | Period::Week => {
+    match budget.period() {
+        Some(Period::Month | Period::Lifetime) => Ok(()),
+        Some(Period::Hour | Period::Day | Period::Week) | None => {
             let detail = "In this team a key's budget is over a `month` or a `lifetime`.";
             Err(Problem::at(BUDGET, "/budget/period", detail))
         }

@@ -27,7 +27,10 @@ pub struct Assembly {
 impl Assembly {
     /// Takes one record of a section; the report stands at its place.
     pub fn entry(&mut self, section: Section, id: &str, node: Node, report: &mut Report) {
-        let Some(read) = self.policy.read(section, id, node, report) else { return };
+        let Some(read) = self.policy.read(section, id, node, report) else {
+            let position = self.policy.reserve(section, id);
+            return self.order.keep_unread(section, position);
+        };
         if self.policy.has(section, read.position) {
             report.error(Problem::Duplicate);
             return;
@@ -53,7 +56,7 @@ impl Assembly {
     pub fn finish(mut self, base: &str, report: &mut Report) -> Policy {
         let targets = &self.policy.targets;
         for (target, pointer) in self.routes {
-            if targets.get(target.0).is_none() {
+            if targets.get(target.0).is_none() && !self.order.is_unread(Section::Targets, target.0) {
                 let id = targets.name(target.0).to_string();
                 report.error_at(pointer, Problem::Unknown { kind: "target", id });
             }

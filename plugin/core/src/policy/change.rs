@@ -49,6 +49,18 @@ impl Section {
         }
     }
 
+    /// One of its records, for people.
+    pub fn singular(self) -> &'static str {
+        match self {
+            Section::Targets => "target",
+            Section::Organizations => "organization",
+            Section::Teams => "team",
+            Section::Users => "user",
+            Section::ServiceAccounts => "service account",
+            Section::Keys => "key",
+        }
+    }
+
     /// The section of this name.
     pub fn named(name: &str) -> Option<Section> {
         Section::ALL.into_iter().find(|section| section.name() == name)

@@ -104,8 +104,7 @@ impl<'a> Check<'a> {
         self.allowance(place, team.allowance.as_deref());
         self.members(place, &team.members);
         let Some(organization) = organization else {
-            let id = policy.organizations.name(team.organization.0);
-            return self.unknown(place.at(&["organization"]), "organization", id);
+            return self.unknown(place.at(&["organization"]), Section::Organizations, team.organization.0);
         };
         let ceiling = Above::organization(organization);
         self.within(team.allowance.as_deref(), &[ceiling], place, ["limits", "budget"]);
@@ -153,7 +152,7 @@ impl<'a> Check<'a> {
         let Some(account) = policy.service_accounts.get(ix.0) else { return };
         if policy.teams.get(account.team.0).is_none() {
             let place = self.place(Section::ServiceAccounts, &account.id);
-            self.unknown(place.at(&["team"]), "team", policy.teams.name(account.team.0));
+            self.unknown(place.at(&["team"]), Section::Teams, account.team.0);
         }
     }
 
@@ -168,16 +167,13 @@ impl<'a> Check<'a> {
             Owner::User(user) => {
                 let owner = policy.users.get(user.0);
                 if owner.is_none() {
-                    self.unknown(place.at(&["owner"]), "user", policy.users.name(user.0));
+                    self.unknown(place.at(&["owner"]), Section::Users, user.0);
                 }
                 owner
             }
             Owner::ServiceAccount(account) => {
                 match policy.service_accounts.get(account.0) {
-                    None => {
-                        let id = policy.service_accounts.name(account.0);
-                        self.unknown(place.at(&["owner"]), "service account", id);
-                    }
+                    None => self.unknown(place.at(&["owner"]), Section::ServiceAccounts, account.0),
                     Some(account) if account.team != key.team => {
                         let problem = Problem::OtherTeam(account.id.to_string());
                         self.report.error_at(place.at(&["owner"]), problem);
@@ -188,7 +184,7 @@ impl<'a> Check<'a> {
             }
         };
         let Some(team) = policy.teams.get(key.team.0) else {
-            return self.unknown(place.at(&["team"]), "team", policy.teams.name(key.team.0));
+            return self.unknown(place.at(&["team"]), Section::Teams, key.team.0);
         };
         if let Owner::User(user) = key.owner
             && owner.is_some()
@@ -238,17 +234,16 @@ impl<'a> Check<'a> {
         organization: Option<&Organization>,
     ) {
         let policy = self.policy;
-        let places = |choice| self.order.places(policy, place.section, position, selection, choice);
+        let order = self.order;
+        let places = |choice| order.places(policy, place.section, position, selection, choice);
         let at = |list: &str, index: u32| place.at(&["access", list, &index.to_string()]);
         let inert =
             |organization: &Organization| Problem::Inert { organization: organization.id.to_string() };
         for target in &selection.targets {
             let choice = Choice::Target(*target);
             if policy.targets.get(target.0).is_none() {
-                let id = policy.targets.name(target.0).to_string();
                 for index in places(choice) {
-                    let problem = Problem::Unknown { kind: "target", id: id.clone() };
-                    self.report.error_at(at("targets", index), problem);
+                    self.unknown(at("targets", index), Section::Targets, target.0);
                 }
             } else if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
                 for index in places(choice) {
@@ -275,7 +270,7 @@ impl<'a> Check<'a> {
         for (target, _) in allowance.into_iter().flat_map(|allowance| &allowance.target_limits) {
             if self.policy.targets.get(target.0).is_none() {
                 let id = self.policy.targets.name(target.0);
-                self.unknown(place.at(&["target_limits", id]), "target", id);
+                self.unknown(place.at(&["target_limits", id]), Section::Targets, target.0);
             }
         }
     }
@@ -284,7 +279,7 @@ impl<'a> Check<'a> {
         for (user, _) in members {
             if self.policy.users.get(user.0).is_none() {
                 let id = self.policy.users.name(user.0);
-                self.unknown(place.at(&["members", id]), "user", id);
+                self.unknown(place.at(&["members", id]), Section::Users, user.0);
             }
         }
     }
@@ -320,9 +315,13 @@ impl<'a> Check<'a> {
         Place { base: self.base, section, id }
     }
 
+    /// Reports a name without a record; not where one stands that could not be read, which was said there.
     #[inline(never)]
-    fn unknown(&mut self, pointer: String, kind: &'static str, id: &str) {
-        self.report.error_at(pointer, Problem::Unknown { kind, id: id.to_string() });
+    fn unknown(&mut self, pointer: String, section: Section, position: u32) {
+        if !self.order.is_unread(section, position) {
+            let (kind, id) = (section.singular(), self.policy.name(section, position).to_string());
+            self.report.error_at(pointer, Problem::Unknown { kind, id });
+        }
     }
 }
 

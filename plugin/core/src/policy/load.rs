@@ -51,7 +51,7 @@ impl Loader {
     /// # Errors
     /// Every finding, if one of them is an error.
     pub fn finish(self) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
-        let (fields, mut report) = self.reading.finish();
+        let (fields, mut report) = self.reading.finish()?;
         fields.require_version(&mut report);
         let policy = fields.assembly.finish("", &mut report);
         if report.has_errors() { Err(report.finish()) } else { Ok((policy, report.finish())) }
@@ -66,6 +66,9 @@ pub trait Fields {
     /// The names an object that is walked into may have; `None`: any.
     fn known(&self, names: &[String]) -> Option<&'static [&'static str]>;
 
+    /// The object at these names is there, and is walked into.
+    fn opened(&mut self, names: &[String]);
+
     /// A whole value; the report stands at its place.
     fn value(&mut self, names: &[String], node: Node, report: &mut Report);
 }
@@ -75,13 +78,16 @@ pub trait Fields {
 pub struct PolicyFields {
     /// What was read so far.
     pub assembly: Assembly,
-    version: Option<Version>,
+    /// It is an object, so that it can have fields at all.
+    opened: bool,
+    /// It says a version, right or wrong.
+    says_version: bool,
 }
 
 impl PolicyFields {
     /// Reports where the version is missing.
     pub fn require_version(&self, report: &mut Report) {
-        if self.version.is_none() && !report.has_errors() {
+        if self.opened && !self.says_version {
             report.error(Problem::Missing("version"));
         }
     }
@@ -100,12 +106,19 @@ impl Fields for PolicyFields {
         names.is_empty().then_some(FIELDS)
     }
 
+    fn opened(&mut self, names: &[String]) {
+        self.opened |= names.is_empty();
+    }
+
     fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
         match names {
             [section, id] if let Some(section) = Section::named(section) => {
                 self.assembly.entry(section, id, node, report);
             }
-            [field] if field == "version" => self.version = Version::read(node, report),
+            [field] if field == "version" => {
+                self.says_version = true;
+                Version::read(node, report);
+            }
             [field] if field == "unpriced" => {
                 if let Some(unpriced) = Unpriced::read(node, report) {
                     self.assembly.unpriced(unpriced);
@@ -153,13 +166,16 @@ impl<F: Fields> Reading<F> {
     }
 
     /// The fields and what was found.
-    pub fn finish(mut self) -> (F, Report) {
+    ///
+    /// # Errors
+    /// What was found, where the text is no JSON: what it lacks may have been meant to come.
+    pub fn finish(mut self) -> Result<(F, Report), Vec<Finding>> {
         if !self.broken
             && let Err(error) = self.lexer.finish(&mut self.walk)
         {
             self.fail(error);
         }
-        (self.walk.fields, self.walk.report)
+        if self.broken { Err(self.walk.report.finish()) } else { Ok((self.walk.fields, self.walk.report)) }
     }
 
     fn fail(&mut self, error: Error<core::convert::Infallible>) {
@@ -200,6 +216,7 @@ impl<F: Fields> Visitor for Walk<F> {
 
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
         if kind == Container::Object && self.walks(depth) {
+            self.fields.opened(&self.names);
             self.seen.push(Vec::new());
         } else {
             self.record.get_or_insert_default().begin(kind);

@@ -88,7 +88,7 @@ pub struct Allowance {
 }
 
 /// A role in an organization.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OrganizationRole {
     /// `org_owner`
     Owner,
@@ -99,17 +99,19 @@ pub enum OrganizationRole {
     /// `org_auditor`
     Auditor,
     /// `org_member`
+    #[default]
     Member,
 }
 
 /// A role in a team.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TeamRole {
     /// `team_admin`
     Admin,
     /// `team_developer`
     Developer,
     /// `team_viewer`
+    #[default]
     Viewer,
 }
 

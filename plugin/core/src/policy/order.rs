@@ -23,10 +23,15 @@ pub(super) struct Listing {
     pub groups: Vec<(GroupIx, u32)>,
 }
 
-/// The listings of the records that were just read, for findings to point at. A record that is not among
-/// them is listed as [`Policy::record`] writes it: by name, `*` first.
+/// What findings need to know of the text that was just read, beside its records.
 #[derive(Debug, Default)]
-pub(super) struct Order(HashTable<(Section, u32, Listing)>);
+pub(super) struct Order {
+    /// The listings of its records, to point at. A record that is not among them is listed as [`Policy::record`]
+    /// writes it: by name, `*` first.
+    listings: HashTable<(Section, u32, Listing)>,
+    /// Records that stand there and could not be read: that was said, and is no reason to say that they are missing.
+    unread: Vec<(Section, u32)>,
+}
 
 fn hash(section: Section, position: u32) -> u64 {
     (u64::from(position) << 3 | section as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -37,13 +42,24 @@ impl Order {
     pub fn keep(&mut self, policy: &Policy, section: Section, position: u32, listing: Listing, all: bool) {
         let by_name = listing.is_by_name(policy, all);
         let same = |(known, at, _): &(Section, u32, Listing)| (*known, *at) == (section, position);
-        let entry = self.0.entry(hash(section, position), same, |(section, at, _)| hash(*section, *at));
+        let entry =
+            self.listings.entry(hash(section, position), same, |(section, at, _)| hash(*section, *at));
         match entry {
             Entry::Occupied(known) if by_name => drop(known.remove()),
             Entry::Occupied(mut known) => known.get_mut().2 = listing,
             Entry::Vacant(_) if by_name => {}
             Entry::Vacant(place) => drop(place.insert((section, position, listing))),
         }
+    }
+
+    /// Keeps that a record is there, though too little of it is right to be read.
+    pub fn keep_unread(&mut self, section: Section, position: u32) {
+        self.unread.push((section, position));
+    }
+
+    /// Whether a record is there that could not be read.
+    pub fn is_unread(&self, section: Section, position: u32) -> bool {
+        self.unread.contains(&(section, position))
     }
 
     /// Every place of a selected thing in its list.
@@ -65,7 +81,7 @@ impl Order {
         let names = (&policy.targets, &policy.groups);
         let same = |(known, at, _): &&(Section, u32, Listing)| (*known, *at) == (section, position);
         let listing =
-            self.0.find(hash(section, position), |entry| same(&entry)).map(|(_, _, listing)| listing);
+            self.listings.find(hash(section, position), |entry| same(&entry)).map(|(_, _, listing)| listing);
         match (listing, choice) {
             (Some(listing), Choice::Target(target)) => of(&listing.targets, &target),
             (Some(listing), Choice::Group(group)) => of(&listing.groups, &group),

@@ -11,7 +11,7 @@ use super::model::*;
 use super::order::Listing;
 use super::records::*;
 use super::row::Row;
-use super::value::{GroupName, Id, Map, Placed, TargetName, Value, group_name, is_target_name};
+use super::value::{Given, GroupName, Id, Map, Placed, TargetName, Value, group_name, is_target_name};
 use crate::json::node::Node;
 use crate::limits::Limits;
 use crate::money::{Budget, Price};
@@ -236,7 +236,8 @@ impl Policy {
         let Some(access) = access else { return Scope::Inherit };
         let targets = access.targets.unwrap_or_default();
         let groups = access.access_groups.unwrap_or_default();
-        match access.mode.unwrap_or_default() {
+        // One that is missing or wrong was meant to fit the selection.
+        match access.mode.unwrap_or(AccessMode::Restrict) {
             AccessMode::Inherit => {
                 if !targets.0.is_empty() || !groups.0.is_empty() {
                     report.within("access", |report| report.error(Problem::SelectionWithInherit));
@@ -266,17 +267,20 @@ impl Policy {
             Some(Budget {
                 max: record.max?.0,
                 soft: record.soft.map(|soft| soft.0),
-                period: record.period.unwrap_or_default(),
+                // Over nobody knows which period: there is nothing to compare.
+                period: record.period()?,
             })
         });
         let limits = limits.map_or(Limits::default(), |limits| limits_of(&limits));
         Allowance { limits, target_limits: by_target.into(), budget }.boxed()
     }
 
-    fn members<R: Copy>(&mut self, members: Option<Map<R>>) -> Vec<(UserIx, R)> {
+    /// Who has a role that is wrong is a member all the same.
+    fn members<R: Copy + Default>(&mut self, members: Option<Map<Given<R>>>) -> Vec<(UserIx, R)> {
         let members = members.map_or(Vec::new(), |members| members.0).into_iter();
-        let mut list: Vec<(UserIx, R)> =
-            members.map(|(user, role)| (UserIx(self.users.reserve(&user)), role)).collect();
+        let mut list: Vec<(UserIx, R)> = members
+            .map(|(user, role)| (UserIx(self.users.reserve(&user)), role.0.unwrap_or_default()))
+            .collect();
         sort_by_key(&mut list, |(user, _)| *user);
         list
     }

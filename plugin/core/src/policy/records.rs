@@ -105,9 +105,16 @@ record! {
         /// A warning above this; it never blocks.
         soft: Dollars,
         /// When it starts over, on the UTC calendar (weeks on Monday); `lifetime` if left out.
-        period: Period,
+        period: Given<Period>,
     }
 }
+impl BudgetRecord {
+    /// The period, also where it is left out; `None`: it is wrong.
+    pub fn period(&self) -> Option<Period> {
+        self.period.as_ref().map_or(Some(Period::default()), |given| given.0)
+    }
+}
+
 record! {
     /// An organization.
     OrganizationRecord {
@@ -122,7 +129,7 @@ record! {
         /// Limits of single targets within it.
         target_limits: Map<LimitsRecord>,
         /// User to role.
-        members: Map<OrganizationRole>,
+        members: Map<Given<OrganizationRole>>,
         /// Blocked refuses all its keys.
         state: State,
     }
@@ -164,7 +171,7 @@ record! {
         /// Keys without asking.
         self_service: SelfServiceRecord,
         /// User to role.
-        members: Map<TeamRole>,
+        members: Map<Given<TeamRole>>,
         /// Blocked refuses all its keys.
         state: State,
         /// Shadow records refusals and lets pass.

@@ -354,6 +354,21 @@ impl<T: Value> Value for Placed<T> {
     }
 }
 
+/// A value that stands there, though it may be wrong: that was said, and nothing else is to be said because of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given<T>(pub Option<T>);
+
+impl<T: Value> Value for Given<T> {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        Some(Given(T::read(node, report)))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        T::schema()
+    }
+}
+
 /// An object used as a map, its entries in the order of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map<T>(pub Vec<(Box<str>, T)>);

@@ -35,7 +35,7 @@ fn failed_attempts_are_kept_too_and_reads_and_strangers_are_not() {
             Some("acme"),
         ),
         ("viewer", "PATCH", "/teams/gone", json!({}), 404, "not_found", None),
-        ("viewer", "POST", "/teams/search/keys", json!({}), 400, "name_required", None),
+        ("viewer", "POST", "/teams/search/keys", json!({}), 400, "name_required", Some("acme")),
         ("owner", "DELETE", "/teams/search", json!({}), 409, "keys_assigned", Some("acme")),
         ("viewer", "POST", "/nowhere", json!({}), 404, "not_found", None),
     ] {
@@ -49,6 +49,44 @@ fn failed_attempts_are_kept_too_and_reads_and_strangers_are_not() {
     world.get("viewer", "/teams/search");
     world.send("nobody", "DELETE", "/teams/search", Value::Null);
     assert_eq!(world.audit, []);
+}
+
+/// Whatever is wrong with a request, and however early that is seen.
+#[test]
+fn what_the_path_names_has_the_attempt_in_its_organizations_audit() {
+    let mut world = World::new();
+    let member = json!({ "role": "team_viewer" });
+    for (method, path, organization) in [
+        ("POST", "/teams/lab/keys", Some("globex")),
+        ("POST", "/organizations/acme/teams", Some("acme")),
+        ("PATCH", "/organizations/acme", Some("acme")),
+        ("PATCH", "/teams/search", Some("acme")),
+        ("PUT", "/teams/search/access", Some("acme")),
+        ("PUT", "/teams/search/self-service", Some("acme")),
+        ("PUT", "/teams/search/members/viewer", Some("acme")),
+        ("PUT", "/organizations/acme/members/viewer", Some("acme")),
+        ("PUT", "/teams/search/service-accounts/nightly", Some("acme")),
+        ("PATCH", "/keys/jobs", Some("acme")),
+        ("POST", "/keys/jobs/rotate", Some("acme")),
+        ("DELETE", "/keys/jobs", Some("acme")),
+        ("POST", "/organizations", None),
+        ("POST", "/teams/gone/keys", None),
+        ("DELETE", "/keys/gone", None),
+    ] {
+        // No endpoint has this parameter, or this field.
+        for (path, body) in
+            [(format!("{path}?colour=red"), &member), (path.to_owned(), &json!({"colour": 1}))]
+        {
+            let status = world.send("platform", method, &path, body.clone()).status;
+            assert!(status >= 400 || method == "DELETE", "{method} {path}: {status}");
+            let entry = world.audit.pop().unwrap();
+            assert_eq!(
+                (entry.status, entry.organization.as_deref()),
+                (status, organization),
+                "{method} {path}"
+            );
+        }
+    }
 }
 
 #[test]
