@@ -253,6 +253,7 @@ async fn hostile_heads_are_refused_clearly_or_answered_rightly() {
             (400, "ambiguous_path"),
         ),
         ("an encoded slash", "/v1/chat%2fcompletions", authorized(bearer(&mine)), (400, "ambiguous_path")),
+        ("an encoded letter", "/v1/%63hat/completions", authorized(bearer(&mine)), (400, "ambiguous_path")),
         ("upper case", "/V1/Chat/Completions", authorized(bearer(&mine)), (404, "unknown_route")),
     ];
     for mut client in Client::both(serving.addr()).await {

@@ -20,8 +20,9 @@ pub struct Found<'r> {
 /// Checks that everybody on the way reads this path alike, and returns it without its query.
 ///
 /// # Errors
-/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, backslashes and encoded slashes: proxies
-/// and servers resolve them differently, so that what is checked here may not be what is served.
+/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, backslashes, encoded slashes and encoded characters
+/// that need no encoding: proxies and servers resolve them differently, so that what is checked here may not be
+/// what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     let path = memchr(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
     let Some(inner) = path.strip_prefix('/') else {
@@ -43,7 +44,7 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
             matches!(&*text, "" | "." | "..")
                 || text.contains(['/', '\\', ';', '#'])
                 || text.contains(char::is_control)
-        })
+        }) || encodes_unreserved(segment)
     };
     if !inner.is_empty() && inner.split('/').any(odd) {
         return Err(Refusal::AmbiguousPath);
@@ -51,12 +52,43 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     Ok(path)
 }
 
+/// Whether a letter, a digit or one of `-._~` is percent-encoded. It never needs to be (RFC 3986, 2.3), and would
+/// be another spelling of a route's own path.
+fn encodes_unreserved(segment: &str) -> bool {
+    segment.split('%').skip(1).any(|after| {
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    })
+}
+
 /// The first route that takes the request; `header` finds the value of a request header.
+///
+/// # Errors
+/// [`Refusal::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
+/// `x:generateContent` to some upstreams, and would avoid the route that governs it.
 pub fn find<'r>(
     routes: &'r [Route],
     method: &str,
     path: &str,
     header: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    let found = first(routes, method, path, &header);
+    let Some(Cow::Owned(decoded)) = decode(path) else {
+        return Ok(found);
+    };
+    let same = |other: Found<'_>| found.as_ref().is_some_and(|found| core::ptr::eq(found.route, other.route));
+    if first(routes, method, &decoded, &header).is_none_or(same) {
+        Ok(found)
+    } else {
+        Err(Refusal::AmbiguousPath)
+    }
+}
+
+fn first<'r>(
+    routes: &'r [Route],
+    method: &str,
+    path: &str,
+    header: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Found<'r>> {
     routes.iter().find_map(|route| {
         let method_fits = route.methods.is_empty() || route.methods.iter().any(|known| **known == *method);
@@ -133,6 +165,12 @@ mod tests {
             "v1",
             "/%zz",
             "/%00",
+            "/v1/%63hat/completions",
+            "/v1/models/gemini-2%2E5",
+            "/v1/%7Euser",
+            "/v1/x%2dy",
+            "/v1/%5Fx",
+            "/v1/%39",
             "*",
         ] {
             assert_eq!(plain_path(path), Err(Refusal::AmbiguousPath), "{path}");
@@ -142,6 +180,9 @@ mod tests {
             ("/v1/chat/completions?x=//..", "/v1/chat/completions"),
             ("/v1/models/", "/v1/models/"),
             ("/a%20b", "/a%20b"),
+            ("/v1/models/ft%3Amini%40acme", "/v1/models/ft%3Amini%40acme"),
+            ("/v1/ch%2561t", "/v1/ch%2561t"),
+            ("/v1/chat?x=%63", "/v1/chat"),
         ] {
             assert_eq!(plain_path(path), Ok(plain));
         }
@@ -155,8 +196,8 @@ mod tests {
             Segment::Model { suffix: ":generateContent".into() },
         ];
         assert_eq!(
-            matches(&gemini, "/v1beta/models/gemini-2.5%2Dpro:generateContent"),
-            Some(Some("gemini-2.5-pro".into()))
+            matches(&gemini, "/v1beta/models/ft%3Agemini-2.5-pro:generateContent"),
+            Some(Some("ft:gemini-2.5-pro".into()))
         );
         assert_eq!(matches(&gemini, "/v1beta/models/:generateContent"), None);
         assert_eq!(matches(&gemini, "/v1beta/models/x:generateContent/more"), None);
@@ -167,5 +208,34 @@ mod tests {
         let one = [Segment::Literal("a".into()), Segment::Any];
         assert_eq!(matches(&one, "/a/b/"), Some(None));
         assert_eq!(matches(&one, "/a/"), None);
+    }
+
+    #[test]
+    fn an_encoded_spelling_of_a_path_does_not_avoid_its_route() {
+        let mut loader = crate::gateway::Loader::default();
+        loader.push(
+            br#"{"policy": {"version": 1}, "routes": [
+                {"path": "/v1beta/models/{model}:generateContent", "methods": ["POST"]},
+                {"path": "/reports/q3:run", "public": true, "headers": {"x-reports": "on"}},
+                {"path": "/deployments/{model}/chat"},
+                {"path": "/**", "public": true}
+            ]}"#,
+        );
+        let routes = loader.finish().unwrap().0.routes;
+        let found = |method: &str, path: &str, on: bool| {
+            let header = |name: &str| (on && name == "x-reports").then(|| "on".into());
+            let found = find(&routes, method, path, header)?.unwrap();
+            let position = routes.iter().position(|route| core::ptr::eq(route, found.route)).unwrap();
+            Ok((position, found.model))
+        };
+        let gemini = "/v1beta/models/x%3AgenerateContent";
+        assert_eq!(found("POST", gemini, false), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("GET", gemini, false), Ok((3, None)), "of another method");
+        assert_eq!(found("POST", "/v1beta/models/x:generateContent", false), Ok((0, Some("x".into()))));
+        assert_eq!(found("POST", "/reports/q3%3Arun", true), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("POST", "/reports/q3%3Arun", false), Ok((3, None)), "without its header");
+        // What SDKs encode in a model's name is no other spelling of anything.
+        assert_eq!(found("POST", "/deployments/ft%3Amini/chat", true), Ok((2, Some("ft:mini".into()))));
+        assert_eq!(found("POST", "/files/a%20b", true), Ok((3, None)));
     }
 }

@@ -49,7 +49,7 @@ impl Exchange {
         }
         let path = plain?;
         let found =
-            route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string));
+            route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string))?;
         let Some(route::Found { route, model }) = found else {
             return match gateway.unmatched {
                 Unmatched::Pass => Ok(self.forward_ungoverned(head, edit)),
