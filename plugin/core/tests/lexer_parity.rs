@@ -12,10 +12,13 @@ const DEPTH: usize = 127;
 /// More than any text here has.
 const ALL: usize = 1000;
 
-/// Everything the lexer told, in order: what it is, and its text.
+/// What it is, and its text, whether that is whole and whether it was escaped.
+type Told = (String, Option<(String, bool, bool)>);
+
+/// Everything the lexer told, in order.
 #[derive(Debug, PartialEq)]
 struct Log {
-    told: Vec<(String, Option<(String, bool)>)>,
+    told: Vec<Told>,
     /// How many bytes of each text it asks for.
     bound: usize,
 }
@@ -27,16 +30,16 @@ impl Log {
     }
 
     fn text(&mut self, what: String, text: Text<'_>) -> Result<(), Infallible> {
-        self.told.push((what, Some((text.text.into(), text.whole))));
+        self.told.push((what, Some((text.text.into(), text.whole, text.escaped))));
         Ok(())
     }
 
     /// What one would have been told who asked for less.
     fn cut(&self, bound: usize) -> Log {
-        let cut = |(what, text): &(String, Option<(String, bool)>)| {
-            let text = text.as_ref().map(|(text, whole)| {
+        let cut = |(what, text): &Told| {
+            let text = text.as_ref().map(|(text, whole, escaped)| {
                 let end = text.floor_char_boundary(bound);
-                (text[..end].to_owned(), *whole && end == text.len())
+                (text[..end].to_owned(), *whole && end == text.len(), *escaped && bound > 0)
             });
             (what.clone(), text)
         };

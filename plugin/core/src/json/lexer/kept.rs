@@ -10,6 +10,7 @@ pub(super) struct Kept {
     text: String,
     pub(super) bound: usize,
     pub(super) cut: bool,
+    pub(super) escaped: bool,
 }
 
 impl Kept {
@@ -17,6 +18,7 @@ impl Kept {
         self.text.clear();
         self.bound = bound;
         self.cut = false;
+        self.escaped = false;
     }
 
     pub(super) fn push(&mut self, piece: &str) {
@@ -30,7 +32,8 @@ impl Kept {
     }
 
     pub(super) fn text(&self) -> Text<'_> {
-        Text { text: &self.text, whole: !self.cut }
+        // What is skipped is skipped escapes and all.
+        Text { text: &self.text, whole: !self.cut, escaped: self.escaped && self.bound > 0 }
     }
 }
 
@@ -38,5 +41,5 @@ impl Kept {
 pub(super) fn prefix(text: &str, bound: usize) -> Text<'_> {
     let whole = text.len() <= bound;
     let end = if whole { text.len() } else { text.floor_char_boundary(bound) };
-    Text { text: text.get(..end).unwrap_or_default(), whole }
+    Text { text: text.get(..end).unwrap_or_default(), whole, escaped: false }
 }

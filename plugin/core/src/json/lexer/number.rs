@@ -77,7 +77,8 @@ impl Lexer {
             self.state = State::Number(number);
             return Ok(false);
         }
-        let text = digits.map_or(Text { text: "", whole: false }, |digits| prefix(digits, bound));
+        let text =
+            digits.map_or(Text { text: "", whole: false, escaped: false }, |digits| prefix(digits, bound));
         self.number_ends(number, text, piece)?;
         Ok(true)
     }

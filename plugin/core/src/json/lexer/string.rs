@@ -20,7 +20,7 @@ impl Lexer {
         let start = piece.rest;
         let read = if bound == 0 {
             piece.rest = plain::skip(start);
-            Some(Text { text: "", whole: piece.rest.len() == start.len() })
+            Some(Text { text: "", whole: piece.rest.len() == start.len(), escaped: false })
         } else {
             let plain = plain::split(start);
             // One that ends in this piece and holds no escape is not copied.
@@ -78,6 +78,7 @@ impl Lexer {
             }
             [b'\\', rest @ ..] => {
                 piece.rest = rest;
+                self.kept.escaped = true;
                 self.state = State::Escape(role);
                 Ok(())
             }

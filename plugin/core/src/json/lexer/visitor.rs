@@ -18,6 +18,8 @@ pub struct Text<'a> {
     pub text: &'a str,
     /// Nothing was cut off.
     pub whole: bool,
+    /// It was written with escapes; of a text that is skipped this is not told.
+    pub escaped: bool,
 }
 
 impl Text<'_> {
