@@ -84,6 +84,26 @@ fn ambiguous_json_is_refused_at_every_cut() {
 }
 
 #[test]
+fn a_field_whose_name_has_escapes_is_refused_and_named() {
+    for (body, within, field) in [
+        (r#"{"mod\u0065l":"cheap"}"#, "", "model"),
+        (r#"{"\u006d\u006F\u0064\u0065\u006c":"cheap"}"#, "", "model"),
+        (r#"{"max\u005ftokens":9}"#, "", "max_tokens"),
+        (r#"{"stream_options":{"include\u005fusage":true}}"#, "/stream_options", "include_usage"),
+        (r#"{"generation_config":{"candidate\u0043ount":2}}"#, "/generationConfig", "candidateCount"),
+    ] {
+        let error = at_every_cut("application/json", body.as_bytes()).unwrap_err();
+        let offset = body.find("\":").unwrap() as u64 + 1;
+        let offset = if within.is_empty() { offset } else { body.rfind("\":").unwrap() as u64 + 1 };
+        assert_eq!(error, BodyError::Escaped { within, field, offset }, "{body}");
+        assert!(error.to_string().contains(&format!("`{within}/{field}`")), "{error}");
+    }
+    let ask = r#"{"model":"ch\u0065ap","met\u0061data":{"mod\u0065l":"x"},"stream_options":{"\u0078":1}}"#;
+    let ask = at_every_cut("application/json", ask.as_bytes()).unwrap();
+    assert_eq!(ask.model.as_deref(), Some("cheap"));
+}
+
+#[test]
 fn names_longer_than_a_target_can_have_are_refused() {
     let body = |length: usize| format!(r#"{{"model":"{}"}}"#, "a".repeat(length));
     assert_eq!(json(&body(256)).unwrap().model.unwrap().len(), 256);
@@ -110,7 +130,7 @@ fn only_the_members_of_the_body_itself_are_read() {
 fn the_larger_output_maximum_and_the_larger_count_hold() {
     let ask = at_every_cut(
         "application/json; charset=utf-8",
-        br#" {"\u006dodel":"a","models":["b","c"],"max_tokens":5,"max_completion_tokens":70,"n":2,"best_of":3,"stream":null}"#,
+        br#" {"model":"a","models":["b","c"],"max_tokens":5,"max_completion_tokens":70,"n":2,"best_of":3,"stream":null}"#,
     )
     .unwrap();
     assert_eq!(ask.model.as_deref(), Some("a"));

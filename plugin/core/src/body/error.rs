@@ -42,7 +42,7 @@ pub enum BodyError {
     NotAnObject,
     /// A field is there twice; servers differ in which one they take.
     Duplicate {
-        /// Its name, escapes resolved.
+        /// Its name.
         field: &'static str,
         /// Where the second one is.
         offset: u64,
@@ -50,6 +50,15 @@ pub enum BodyError {
     /// A name that some servers take for a field's and others do not: another case, or a NUL.
     Lookalike {
         /// The field's right name.
+        field: &'static str,
+        /// Where.
+        offset: u64,
+    },
+    /// A field's name is written with escapes; not every reader resolves them in names.
+    Escaped {
+        /// The pointer of what it is a member of.
+        within: &'static str,
+        /// Its name.
         field: &'static str,
         /// Where.
         offset: u64,
@@ -131,6 +140,9 @@ impl fmt::Display for BodyError {
                 f,
                 "a name before byte {offset} differs from `{field}` only in how it is written; write `{field}`"
             ),
+            Self::Escaped { within, field, offset } => {
+                write!(f, "the name of `{within}/{field}`, before byte {offset}, has escapes; write it without escapes")
+            }
             Self::WrongType { field, offset, expected } => {
                 write!(f, "`{field}` before byte {offset} should be {expected}")
             }

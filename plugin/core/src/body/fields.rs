@@ -28,6 +28,8 @@ pub(super) enum Field {
 
 /// Fields by their names.
 pub(super) struct Names {
+    /// The pointer of what they are members of.
+    pub(super) within: &'static str,
     list: &'static [(&'static str, Field)],
     /// A bit for each length that a name has.
     lengths: u32,
@@ -44,7 +46,11 @@ impl Names {
             lengths |= 1 << name.len();
             rest = others;
         }
-        Self { list, lengths }
+        Self { within: "", list, lengths }
+    }
+
+    const fn within(self, pointer: &'static str) -> Self {
+        Self { within: pointer, ..self }
     }
 }
 
@@ -70,7 +76,8 @@ pub(super) const BODY: &Names = &Names::of(&[
 ]);
 
 /// Members of `stream_options`.
-pub(super) const STREAM_OPTIONS: &Names = &Names::of(&[("include_usage", Field::IncludeUsage)]);
+pub(super) const STREAM_OPTIONS: &Names =
+    &Names::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
 
 /// Members of `generationConfig`.
 pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
@@ -78,7 +85,8 @@ pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
     ("max_output_tokens", Field::GeminiMaxOutputTokens),
     ("candidateCount", Field::GeminiCandidateCount),
     ("candidate_count", Field::GeminiCandidateCount),
-]);
+])
+.within("/generationConfig");
 
 /// Parts of a form.
 pub(super) const FORM: &Names = &Names::of(&[
@@ -113,6 +121,9 @@ impl Field {
             return Ok(Some(*field));
         }
         let folded = |known: &str| {
+            if plain {
+                return known.eq_ignore_ascii_case(name);
+            }
             let seen = name.chars().take_while(|c| *c != '\0').map(fold);
             seen.eq(known.chars().map(fold))
         };

@@ -333,6 +333,10 @@ impl Visitor for Found {
         // A name that was cut may still be a known one before a NUL.
         let field = Field::find(names, name.text, self.reached)?;
         if let Some(field) = field {
+            if name.escaped {
+                let (within, field, offset) = (names.within, field.name(), self.reached);
+                return Err(BodyError::Escaped { within, field, offset });
+            }
             self.seen.note(field, self.reached)?;
         }
         *if depth == 1 { &mut self.field } else { &mut self.inner } = field;
