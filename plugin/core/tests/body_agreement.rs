@@ -104,6 +104,27 @@ fn a_field_whose_name_has_escapes_is_refused_and_named() {
 }
 
 #[test]
+fn every_prompt_of_a_list_is_counted_and_numbers_are_one() {
+    for (prompt, prompts) in [
+        (r#""one""#, 0),
+        ("null", 0),
+        ("[]", 0),
+        (r#"["one"]"#, 1),
+        (r#"["one","","three"]"#, 3),
+        ("[1,2,3,4]", 1),
+        ("[[1,2,3],[4],[]]", 3),
+        ("[[1,2],\"two\",3,4]", 3),
+        ("[[[1],[2]],[3]]", 2),
+        (r#"[{"text":["one","two"]},null,true]"#, 3),
+    ] {
+        let body = format!(r#"{{"messages":["x",["y"]],"prompt":{prompt},"suffix":["z","z"]}}"#);
+        let ask = at_every_cut("application/json", body.as_bytes()).unwrap();
+        assert_eq!(ask.prompts, prompts, "{prompt}");
+        assert!(!ask.hidden_content, "{prompt}");
+    }
+}
+
+#[test]
 fn names_longer_than_a_target_can_have_are_refused() {
     let body = |length: usize| format!(r#"{{"model":"{}"}}"#, "a".repeat(length));
     assert_eq!(json(&body(256)).unwrap().model.unwrap().len(), 256);

@@ -46,6 +46,8 @@ pub struct Ask {
     /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, never 0;
     /// `None` means one.
     pub choices: Option<u64>,
+    /// How many prompts are in the list `prompt`, each of which legacy completions answer; 0 where it is no list.
+    pub prompts: u64,
     /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation.
     pub hidden_content: bool,
     /// Where the object opens: white space may come before it.

@@ -107,6 +107,8 @@ struct Found {
     field: Option<Field>,
     /// The same within `stream_options` and `generationConfig`.
     inner: Option<Field>,
+    /// `prompt` is a list with numbers of its own: a prompt of tokens.
+    token_prompt: bool,
     /// What the last name said, by depth; members of a list have their list's.
     marks: [Mark; MAX_DEPTH + 2],
     reached: u64,
@@ -119,6 +121,7 @@ impl Found {
             seen: Seen::default(),
             field: None,
             inner: None,
+            token_prompt: false,
             marks: [Mark::None; MAX_DEPTH + 2],
             reached: 0,
         }
@@ -138,7 +141,7 @@ impl Found {
     fn field_at(&self, depth: usize) -> Option<Field> {
         match (depth, self.field) {
             (1, field) => field,
-            (2, Some(Field::Models)) => Some(Field::Models),
+            (2, Some(Field::Models | Field::Prompt)) => self.field,
             (2, Some(Field::StreamOptions | Field::GenerationConfig)) => self.inner,
             _ => None,
         }
@@ -226,6 +229,14 @@ impl Found {
             Field::PreviousResponseId | Field::Conversation | Field::CachedContent => {
                 self.ask.hidden_content |= value != Scalar::Null;
             }
+            Field::Prompt if depth == 2 => {
+                // Numbers are the tokens of one prompt.
+                let more = matches!(value, Scalar::Number(_));
+                if !(more && self.token_prompt) {
+                    self.ask.prompts += 1;
+                }
+                self.token_prompt |= more;
+            }
             Field::Models | Field::GenerationConfig | Field::Prompt => {}
         }
         Ok(())
@@ -240,6 +251,7 @@ impl Found {
                 self.ask.stream_options =
                     StreamOptions::Object { at: start..self.reached, empty: true, include_usage: None };
             }
+            (Field::Prompt, _) if depth == 2 => self.ask.prompts += 1,
             // A stored prompt; a list is text or tokens.
             (Field::Prompt | Field::Conversation, Container::Object) => self.ask.hidden_content = true,
             (Field::Prompt, Container::Array) => {}
@@ -346,6 +358,7 @@ impl Visitor for Found {
     fn scalar_bytes(&self, depth: usize) -> usize {
         match self.field_at(depth) {
             Some(Field::Model | Field::Models) => MAX_NAME,
+            Some(Field::Prompt) => 0,
             Some(_) => NUMBER_BYTES,
             None if self.mark(depth) == Mark::None => 0,
             None => MARK_BYTES,

@@ -13,6 +13,7 @@ const DEFAULT_OUTPUT: u64 = 4_096;
 pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &Ask) -> Reservation {
     let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
     let hidden = if ask.hidden_content { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
+    let prompts = if api == Api::OpenAiCompletions { ask.prompts.max(1) } else { 1 };
     let output = match api {
         Api::OpenAiEmbeddings => 0,
         _ => ask
@@ -20,7 +21,8 @@ pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &A
             .or_else(|| named.iter().map(|target| target.max_output_tokens.unwrap_or(DEFAULT_OUTPUT)).max())
             .unwrap_or(DEFAULT_OUTPUT),
     }
-    .saturating_mul(ask.choices.unwrap_or(1).max(1));
+    .saturating_mul(ask.choices.unwrap_or(1).max(1))
+    .saturating_mul(prompts);
     let input_tokens = ask.likely_input_tokens().max(hidden);
     let most_input = ask.most_input_tokens().max(hidden);
     let cost = price.map_or(Pico(0), |price| {
