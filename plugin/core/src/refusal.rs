@@ -53,7 +53,7 @@ pub enum Refusal {
         /// The target.
         target: Box<str>,
     },
-    /// The cost of the request has no bound: the body refers to content that it does not show.
+    /// The cost of the request has no bound: the upstream reads content that the body does not show.
     UnboundedCost {
         /// The target.
         target: Box<str>,
@@ -144,7 +144,7 @@ impl Refusal {
             Refusal::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
             Refusal::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
             Refusal::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
-            Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
             Refusal::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Refusal::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
             Refusal::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),

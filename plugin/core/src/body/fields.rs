@@ -24,6 +24,10 @@ pub(super) enum Field {
     Conversation,
     CachedContent,
     Prompt,
+    Input,
+    Tools,
+    McpServers,
+    WebSearchOptions,
 }
 
 /// Fields by their names.
@@ -73,6 +77,10 @@ pub(super) const BODY: &Names = &Names::of(&[
     ("cachedContent", Field::CachedContent),
     ("cached_content", Field::CachedContent),
     ("prompt", Field::Prompt),
+    ("input", Field::Input),
+    ("tools", Field::Tools),
+    ("mcp_servers", Field::McpServers),
+    ("web_search_options", Field::WebSearchOptions),
 ]);
 
 /// Members of `stream_options`.

@@ -7,6 +7,7 @@
 mod content_type;
 mod error;
 mod fields;
+mod hidden;
 mod multipart;
 mod rewrite;
 mod scanner;
@@ -48,7 +49,7 @@ pub struct Ask {
     pub choices: Option<u64>,
     /// How many prompts are in the list `prompt`, each of which legacy completions answer; 0 where it is no list.
     pub prompts: u64,
-    /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation.
+    /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation, what its own tools find.
     pub hidden_content: bool,
     /// Where the object opens: white space may come before it.
     pub opens: u64,

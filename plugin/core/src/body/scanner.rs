@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 
 use super::fields::{self, Field, Seen, is_name, whole_number};
+use super::hidden::{Item, MARK_BYTES, Mark, is_run_by_gemini};
 use super::{Ask, BodyError, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
 use crate::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
 
@@ -12,8 +13,6 @@ const FIELD_NAME_BYTES: usize = 64;
 const MEMBER_NAME_BYTES: usize = 24;
 /// Long enough for a u64; what is longer is no count of tokens.
 const NUMBER_BYTES: usize = 20;
-/// Long enough to tell `data:`, `url` and `file` from the rest.
-const MARK_BYTES: usize = 8;
 
 /// Reads a JSON body in fixed memory.
 ///
@@ -66,39 +65,6 @@ impl RequestScanner {
     }
 }
 
-/// A name that tells of content the body does not show.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Mark {
-    #[default]
-    None,
-    /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
-    Link,
-    /// `url`
-    Url,
-    /// Anthropic's `source`
-    Source,
-    /// `type`
-    Type,
-    /// An id, or a list of ids, of what the upstream stores.
-    Stored,
-    /// Gemini's `fileData`; OpenAI's member of this name is a string with the file itself.
-    FileData,
-}
-
-impl Mark {
-    fn of(name: &str) -> Self {
-        match name {
-            "image_url" | "file_url" | "video_url" | "audio_url" => Self::Link,
-            "url" => Self::Url,
-            "source" => Self::Source,
-            "type" => Self::Type,
-            "file_id" | "file_ids" | "vector_store_ids" | "fileUri" | "file_uri" => Self::Stored,
-            "fileData" | "file_data" => Self::FileData,
-            _ => Self::None,
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct Found {
     ask: Ask,
@@ -107,6 +73,8 @@ struct Found {
     field: Option<Field>,
     /// The same within `stream_options` and `generationConfig`.
     inner: Option<Field>,
+    /// The item of `input` that is being read.
+    item: Item,
     /// `prompt` is a list with numbers of its own: a prompt of tokens.
     token_prompt: bool,
     /// What the last name said, by depth; members of a list have their list's.
@@ -121,6 +89,7 @@ impl Found {
             seen: Seen::default(),
             field: None,
             inner: None,
+            item: Item::default(),
             token_prompt: false,
             marks: [Mark::None; MAX_DEPTH + 2],
             reached: 0,
@@ -141,7 +110,7 @@ impl Found {
     fn field_at(&self, depth: usize) -> Option<Field> {
         match (depth, self.field) {
             (1, field) => field,
-            (2, Some(Field::Models | Field::Prompt)) => self.field,
+            (2, Some(Field::Models | Field::Prompt | Field::McpServers)) => self.field,
             (2, Some(Field::StreamOptions | Field::GenerationConfig)) => self.inner,
             _ => None,
         }
@@ -226,9 +195,11 @@ impl Found {
             Field::GenerationConfig if value != Scalar::Null => {
                 return Err(self.wrong(field, "an object"));
             }
-            Field::PreviousResponseId | Field::Conversation | Field::CachedContent => {
-                self.ask.hidden_content |= value != Scalar::Null;
-            }
+            Field::PreviousResponseId
+            | Field::Conversation
+            | Field::CachedContent
+            | Field::McpServers
+            | Field::WebSearchOptions => self.ask.hidden_content |= value != Scalar::Null,
             Field::Prompt if depth == 2 => {
                 // Numbers are the tokens of one prompt.
                 let more = matches!(value, Scalar::Number(_));
@@ -237,7 +208,7 @@ impl Found {
                 }
                 self.token_prompt |= more;
             }
-            Field::Models | Field::GenerationConfig | Field::Prompt => {}
+            Field::Models | Field::GenerationConfig | Field::Prompt | Field::Input | Field::Tools => {}
         }
         Ok(())
     }
@@ -253,8 +224,11 @@ impl Found {
             }
             (Field::Prompt, _) if depth == 2 => self.ask.prompts += 1,
             // A stored prompt; a list is text or tokens.
-            (Field::Prompt | Field::Conversation, Container::Object) => self.ask.hidden_content = true,
-            (Field::Prompt, Container::Array) => {}
+            (
+                Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
+                Container::Object,
+            ) => self.ask.hidden_content = true,
+            (Field::Prompt | Field::McpServers | Field::Input | Field::Tools, _) => {}
             (Field::Models, _) => return Err(self.wrong(field, "a list of names")),
             (Field::StreamOptions | Field::GenerationConfig, _) => {
                 return Err(self.wrong(field, "an object"));
@@ -262,6 +236,7 @@ impl Found {
             (Field::Model | Field::PreviousResponseId | Field::Conversation | Field::CachedContent, _) => {
                 return Err(self.wrong(field, "a string"));
             }
+            (Field::WebSearchOptions, _) => return Err(self.wrong(field, "an object")),
             (Field::Stream | Field::IncludeUsage, _) => return Err(self.wrong(field, "true or false")),
             _ => return Err(self.wrong(field, "a whole number")),
         }
@@ -270,16 +245,24 @@ impl Found {
 
     fn content(&mut self, depth: usize, text: &str) {
         let around = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
-        let remote = || {
-            let inline = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
-            !text.is_empty() && !inline
-        };
-        self.ask.hidden_content |= match (self.mark(depth), around) {
-            (Mark::Link, _) | (Mark::Url, Mark::Link | Mark::Source) => remote(),
-            (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
-            (Mark::Stored, _) => true,
-            _ => false,
-        };
+        let mark = self.mark(depth);
+        if mark == Mark::ItemType {
+            self.item.typed();
+        }
+        self.ask.hidden_content |= mark.hides(around, text);
+    }
+
+    /// What a member of something in the body is marked with.
+    fn member(&mut self, depth: usize, name: &str) -> Mark {
+        match (depth, self.field) {
+            // A list of one may be written as the one itself in Gemini's API.
+            (2 | 3, Some(Field::Tools)) => {
+                self.ask.hidden_content |= is_run_by_gemini(name);
+                Mark::of_tool(name)
+            }
+            (3, Some(Field::Input)) => self.item.member(name),
+            _ => Mark::of(name),
+        }
     }
 }
 
@@ -300,6 +283,9 @@ impl Visitor for Found {
         if let Some(field) = self.field_at(depth) {
             self.field_container(field, depth, kind)?;
         }
+        if depth == 2 {
+            self.item = Item::default();
+        }
         let mark = self.mark(depth);
         let within = match kind {
             Container::Array => mark,
@@ -312,7 +298,10 @@ impl Visitor for Found {
         Ok(())
     }
 
-    fn end(&mut self, depth: usize, _: Container) -> Result<(), BodyError> {
+    fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
+        if depth == 2 && self.field == Some(Field::Input) {
+            self.ask.hidden_content |= self.item.refers(kind);
+        }
         if depth == 1 {
             self.inner = None;
             if let (Some(Field::StreamOptions), StreamOptions::Object { at, .. }) =
@@ -330,7 +319,8 @@ impl Visitor for Found {
 
     fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), BodyError> {
         let text = if name.whole { name.text } else { "" };
-        self.set_mark(depth, Mark::of(text));
+        let mark = self.member(depth, text);
+        self.set_mark(depth, mark);
         let names = match (depth, self.field) {
             (1, _) => fields::BODY,
             (2, Some(Field::StreamOptions)) => {
@@ -358,7 +348,7 @@ impl Visitor for Found {
     fn scalar_bytes(&self, depth: usize) -> usize {
         match self.field_at(depth) {
             Some(Field::Model | Field::Models) => MAX_NAME,
-            Some(Field::Prompt) => 0,
+            Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
             None if self.mark(depth) == Mark::None => 0,
             None => MARK_BYTES,

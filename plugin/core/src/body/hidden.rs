@@ -1,0 +1,141 @@
+//! What tells of content the body does not show.
+
+use crate::json::lexer::Container;
+
+/// Long enough to tell every value here from the others.
+pub(super) const MARK_BYTES: usize = 24;
+
+/// A name that tells of content the body does not show, or whose value may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    #[default]
+    None,
+    /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
+    Link,
+    /// `url`
+    Url,
+    /// Anthropic's `source`
+    Source,
+    /// `type`
+    Type,
+    /// An id, or a list of ids, of what the upstream stores.
+    Stored,
+    /// Gemini's `fileData`; OpenAI's member of this name is a string with the file itself.
+    FileData,
+    /// `type` of a tool.
+    ToolType,
+    /// `type` of an item of the input.
+    ItemType,
+}
+
+impl Mark {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "image_url" | "file_url" | "video_url" | "audio_url" => Self::Link,
+            "url" => Self::Url,
+            "source" => Self::Source,
+            "type" => Self::Type,
+            "file_id" | "file_ids" | "vector_store_ids" | "fileUri" | "file_uri" => Self::Stored,
+            "fileData" | "file_data" => Self::FileData,
+            _ => Self::None,
+        }
+    }
+
+    /// Of a tool's member.
+    pub(super) fn of_tool(name: &str) -> Self {
+        if name == "type" { Self::ToolType } else { Self::of(name) }
+    }
+
+    /// Whether this text, which stands under the name, tells of hidden content; `around`: what the name around says.
+    pub(super) fn hides(self, around: Mark, text: &str) -> bool {
+        let remote = || {
+            let inline = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
+            !text.is_empty() && !inline
+        };
+        match (self, around) {
+            (Mark::Link, _) | (Mark::Url, Mark::Link | Mark::Source) => remote(),
+            (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
+            (Mark::Stored, _) => true,
+            (Mark::ToolType, _) => !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)),
+            (Mark::ItemType, _) => STORED_ITEMS.contains(&text),
+            _ => false,
+        }
+    }
+}
+
+/// What the types of tools begin with that the client runs: it sends what they give in a later request. What the
+/// upstream runs (`web_search`, `file_search`, `mcp`, `code_execution_20250825`, …) adds to the input as it goes, and
+/// there are new ones every few months: every other type is taken for one of those.
+const RUN_BY_CLIENT: &[&str] = &[
+    "function",
+    "custom",
+    "local_shell",
+    "apply_patch",
+    "computer",
+    "bash_",
+    "text_editor_",
+    "memory_",
+    // Finds tools that the request holds.
+    "tool_search",
+];
+
+/// Items of the Responses API that stand for what the upstream stores.
+const STORED_ITEMS: &[&str] = &["item_reference", "image_generation_call"];
+
+/// Whether a tool with a member of this name is one that Gemini runs itself. Its tools have no type.
+pub(super) fn is_run_by_gemini(member: &str) -> bool {
+    matches!(
+        member,
+        "googleSearch"
+            | "google_search"
+            | "googleSearchRetrieval"
+            | "google_search_retrieval"
+            | "googleMaps"
+            | "google_maps"
+            | "urlContext"
+            | "url_context"
+            | "codeExecution"
+            | "code_execution"
+            | "fileSearch"
+            | "file_search"
+            | "retrieval"
+            | "enterpriseWebSearch"
+            | "enterprise_web_search"
+            | "parallelAiSearch"
+            | "parallel_ai_search"
+            | "exaAiSearch"
+            | "exa_ai_search"
+            | "mcpServers"
+            | "mcp_servers"
+    )
+}
+
+/// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Item {
+    id: bool,
+    told: bool,
+}
+
+impl Item {
+    /// What a member of this name is, and takes note of it.
+    pub(super) fn member(&mut self, name: &str) -> Mark {
+        match name {
+            "type" => return Mark::ItemType,
+            "id" => self.id = true,
+            "role" => self.told = true,
+            _ => {}
+        }
+        Mark::of(name)
+    }
+
+    /// It has a type.
+    pub(super) fn typed(&mut self) {
+        self.told = true;
+    }
+
+    /// The item ends here: whether it is a reference.
+    pub(super) fn refers(self, kind: Container) -> bool {
+        kind == Container::Object && self.id && !self.told
+    }
+}
