@@ -4,7 +4,7 @@ mod filtered;
 
 use std::time::Duration;
 
-use filtered::{CHAT, Filtered, KEY, chat, configuration, logged, roomy};
+use filtered::{CHAT, Filtered, INPUT, KEY, OUTPUT, chat, configuration, logged, roomy};
 use serde_json::{Value, json};
 use tollgate_host::host::{Ending, Flow, HeaderMap, StreamInfo};
 
@@ -64,6 +64,10 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
         (CHAT, &[("content-type", "text/plain")], br#"{"model":"small"}"#, 400, "invalid_body"),
         (CHAT, &[], br#"{"model":"large"}"#, 403, "target_not_allowed"),
         (CHAT, &[], br#"model=small"#, 400, "invalid_body"),
+        (CHAT, JSON, br#"{"mod\u0065l":"small"}"#, 400, "invalid_body"),
+        (CHAT, JSON, br#"{"model":"small","web_search_options":{}}"#, 400, "unbounded_cost"),
+        ("/v1/%63hat/completions", JSON, br#"{"model":"large"}"#, 400, "ambiguous_path"),
+        ("/v1beta/models/large%3AgenerateContent", JSON, b"{}", 400, "ambiguous_path"),
     ];
     let mut filter = Filtered::new(&roomy());
     for (path, fields, body, status, code) in table {
@@ -97,6 +101,26 @@ fn a_fallback_is_reserved_at_the_dearest_price_of_all_that_may_answer() {
     let refused = filter.refused(CHAT, JSON, br#"{"model":"small","models":["large"],"max_tokens":1000}"#);
     let answer: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(answer["error"]["code"], "request_too_large_for_budget");
+}
+
+#[test]
+fn ten_prompts_at_a_time_do_not_overspend_a_budget() {
+    let budget = 35_000 * INPUT;
+    let mut filter = Filtered::new(&configuration(json!({}), json!({"max": "0.035"})));
+    let prompts = json!({"model": "small", "max_tokens": 100, "prompt": vec!["Say hello."; 10]}).to_string();
+    // None is settled before the last is decided: each could use what it may.
+    let streams = [(); 3].map(|()| filter.admitted("/v1/completions", prompts.as_bytes()).0);
+    let refused = filter.refused("/v1/completions", JSON, prompts.as_bytes());
+    let answer: Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!(answer["error"]["code"], "team_budget_exceeded");
+    for stream in streams {
+        filter.answers(stream, "200", "application/json");
+        filter.more(stream, br#"{"usage":{"prompt_tokens":40,"completion_tokens":1000}}"#, true);
+        filter.close(stream, &Ending::Complete);
+    }
+    let (_, spent) = filter.charged();
+    assert_eq!(spent, 3 * (40 * INPUT + 1_000 * OUTPUT));
+    assert!(spent <= budget);
 }
 
 #[test]

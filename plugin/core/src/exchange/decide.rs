@@ -157,6 +157,8 @@ impl Exchange {
         target: &'p Target,
         known: Known<'_>,
     ) -> Result<Step, Refusal> {
+        // Also of a refusal it is said what was called, where it is the catalogue's and no stranger's text.
+        self.facts.target = Some(SmolStr::new(&target.name));
         let levels = identity.levels();
         let granted = |found: Option<(TargetIx, &'p Target)>, name: &str| {
             found
@@ -177,7 +179,6 @@ impl Exchange {
             }
         }
         let named = if all.is_empty() { &first[..] } else { &all };
-        self.facts.target = Some(SmolStr::new(&target.name));
         let principals = identity.principals(&gateway.cells, Some((ix, target)));
         self.budget = principals.iter().find(|principal| principal.budget.is_some()).map(|it| it.scope);
         let budgeted = self.budget.is_some();

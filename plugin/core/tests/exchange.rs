@@ -1,0 +1,194 @@
+//! What a request is charged, what the upstream is told of it, and what is known about it afterwards.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tollgate_core::admission::Charges;
+use tollgate_core::exchange::{Exchange, Step};
+use tollgate_core::facts::Decision;
+use tollgate_core::gateway::{Gateway, Loader};
+use tollgate_core::head::{Edit, Head};
+use tollgate_core::key;
+use tollgate_core::time::{Now, SECOND};
+
+const KEY: &str = "a-key-of-another-gateway";
+
+const CHAT: &str = "/v1/chat/completions";
+
+const NOW: Now = Now { wall: 1_800_000_000 * SECOND, monotonic: 1_800_000_000 * SECOND };
+
+fn digest(secret: &str) -> String {
+    key::spell(&key::digest(secret.as_bytes()))
+}
+
+/// One team with a budget, whose key may call `small` and not `large`.
+fn policy() -> Value {
+    json!({
+        "version": 1,
+        "targets": {
+            "small": { "price": { "input": "1", "output": "10" } },
+            "large": { "price": { "input": "100", "output": "1000" } },
+        },
+        "organizations": { "acme": { "name": "Acme", "access": { "targets": ["small"] } } },
+        "teams": { "blue": { "organization": "acme", "name": "Blue", "budget": { "max": "1000" } } },
+
+        "keys": { "laptop": {
+            "team": "blue",
+            "digest": digest(KEY),
+
+        } },
+    })
+}
+
+/// A gateway with that policy, unless the settings have another.
+fn gateway(settings: &Value) -> Rc<Gateway> {
+    let mut document = json!({ "policy": policy() });
+    document.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let mut loader = Loader::default();
+    loader.push(document.to_string().as_bytes());
+    Rc::new(loader.finish().expect("it is right").0)
+}
+
+/// A request up to its decision: that, what is known about it, and what was changed in its head.
+struct Decided {
+    step: Step,
+    exchange: Exchange,
+    edits: Vec<(String, Option<String>)>,
+}
+
+impl Decided {
+    fn charges(&self) -> &Charges {
+        match &self.step {
+            Step::Admit(charges) => charges,
+            other => panic!("it is not to be admitted: {other:?}"),
+        }
+    }
+
+    /// What was last done to a field: a value it got, or that it was removed.
+    fn edited(&self, name: &str) -> Option<Option<&str>> {
+        let edit = self.edits.iter().rfind(|(known, _)| known == name)?;
+        Some(edit.1.as_deref())
+    }
+}
+
+fn decide(gateway: &Rc<Gateway>, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Decided {
+    let mut exchange = Exchange::new(Rc::clone(gateway));
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let mut head = vec![(":method", method), (":path", path)];
+    head.extend_from_slice(fields);
+    let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let mut edits = Vec::new();
+    let mut edit = |edit: Edit<'_>| {
+        edits.push(match edit {
+            Edit::Remove(name) => (name.to_owned(), None),
+            Edit::Replace(name, value) => (name.to_owned(), Some(value.to_owned())),
+        });
+    };
+    let mut step = exchange.head(&Head::new(&head), body.is_none(), NOW, &mut edit);
+    if let (Step::Hold, Some(body)) = (&step, body) {
+        step = exchange.body(body.as_bytes(), true, NOW, &mut edit);
+    }
+    Decided { step, exchange, edits }
+}
+
+fn with_key(gateway: &Rc<Gateway>, path: &str, body: Option<&str>) -> Decided {
+    decide(gateway, path, &[("authorization", &format!("Bearer {KEY}"))], body)
+}
+
+#[test]
+fn legacy_completions_are_reserved_for_every_prompt_and_no_other_api_is() {
+    let gateway = gateway(&json!({}));
+    let output = |path: &str, prompt: &str, n: u64| {
+        let body = format!(r#"{{"model":"small","max_tokens":100,"n":{n},"prompt":{prompt}}}"#);
+        let input = (body.len() as u64).div_ceil(4);
+        with_key(&gateway, path, Some(&body)).charges().reservation.tokens - input
+    };
+    let completions = "/v1/completions";
+    for (prompt, prompts) in [
+        (r#""one""#, 1),
+        ("[]", 1),
+        ("[1,2,3]", 1),
+        (r#"["one"]"#, 1),
+        (r#"["one","two","three"]"#, 3),
+        ("[[1,2,3],[4,5]]", 2),
+    ] {
+        assert_eq!(output(completions, prompt, 1), 100 * prompts, "{prompt}");
+        assert_eq!(output(completions, prompt, 4), 400 * prompts, "{prompt}, four answers to each");
+        assert_eq!(output(CHAT, prompt, 1), 100, "{prompt} to a chat");
+        let azure = "/openai/deployments/small/completions";
+        assert_eq!(output(azure, prompt, 1), 100 * prompts, "{prompt} at Azure's path");
+    }
+    let cost = |prompts: usize| {
+        let prompt = json!(vec!["x"; prompts]);
+        let body = json!({ "model": "small", "max_tokens": 100, "prompt": prompt }).to_string();
+        let charges = with_key(&gateway, completions, Some(&body));
+        charges.charges().reservation.cost.0 - (body.len() as u128 + 64) * 1_000_000
+    };
+    assert_eq!(cost(10), 10 * cost(1));
+}
+
+#[test]
+fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
+    let ask = |model: &str| Some(format!(r#"{{"model":"{model}"}}"#));
+    let routes = json!([
+        { "path": CHAT, "api": "openai-chat" },
+        { "path": "/large", "target": "large" },
+    ]);
+    let enforcing = gateway(&json!({ "routes": routes }));
+    let shadowing = gateway(&json!({ "routes": routes, "mode": "shadow" }));
+    for (path, body, target) in [
+        (CHAT, ask("large"), Some("large")),
+        ("/large", None, Some("large")),
+        (CHAT, ask("nowhere"), None),
+        (CHAT, Some(r#"{"model":"small","models":["large"]}"#.into()), Some("small")),
+    ] {
+        let refused = with_key(&enforcing, path, body.as_deref());
+        assert!(matches!(&refused.step, Step::Answer(answer) if answer.status == 403), "{:?}", refused.step);
+        let facts = refused.exchange.facts();
+        assert_eq!(facts.target.as_deref(), target, "{path} {body:?}");
+        assert_eq!(facts.reason.as_deref(), Some("target_not_allowed"));
+
+        let shadowed = with_key(&shadowing, path, body.as_deref());
+        assert!(matches!(shadowed.step, Step::Forward(_)), "{:?}", shadowed.step);
+        let facts = shadowed.exchange.facts();
+        assert_eq!((facts.decision, facts.target.as_deref()), (Decision::Shadowed, target));
+        assert_eq!(shadowed.edited("x-tollgate-target").flatten(), target, "{path} {body:?}");
+    }
+    // To the client a forbidden target is none.
+    let answer = |model: &str| match with_key(&enforcing, CHAT, ask(model).as_deref()).step {
+        Step::Answer(answer) => (answer.status, answer.fields, answer.body.replace(model, "M")),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(answer("large"), answer("nowhere"));
+}
+
+#[test]
+fn a_body_that_spells_a_field_with_escapes_is_told_which() {
+    let body = Some(r#"{"mod\u0065l":"small"}"#);
+    match with_key(&gateway(&json!({})), CHAT, body).step {
+        Step::Answer(answer) => {
+            assert_eq!(answer.status, 400);
+            assert!(
+                answer.body.contains("invalid_body") && answer.body.contains("`/model`"),
+                "{}",
+                answer.body
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_tool_that_the_upstream_runs_has_no_bound_under_a_budget_but_the_targets_own() {
+    let body = Some(r#"{"model":"small","max_tokens":1,"tools":[{"type":"web_search_20250305"}]}"#);
+    match with_key(&gateway(&json!({})), "/v1/messages", body).step {
+        Step::Answer(answer) => assert!(answer.body.contains("unbounded_cost"), "{}", answer.body),
+        other => panic!("{other:?}"),
+    }
+    let mut policy = policy();
+    policy["targets"]["small"]["max_input_tokens"] = json!(50_000);
+    let bounded = with_key(&gateway(&json!({ "policy": policy })), "/v1/messages", body);
+    assert_eq!(bounded.charges().reservation.input_tokens, 50_000);
+}
