@@ -1,5 +1,6 @@
 //! Where a key stands in a head, and how it is taken out again.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,10 +9,13 @@ use memchr::memchr;
 
 use crate::gateway::CredentialPlace;
 use crate::head::{Edit, Editor, Head};
+use crate::key;
 use crate::refusal::Refusal;
+use crate::route::decode;
 
-/// Longest key that is looked at; more is no key of anybody's.
-const MOST: usize = 1_024;
+/// Longest key that is looked at, in bytes: long JWTs have a few thousand. More is no key of anybody's, and is not
+/// digested.
+const MOST: usize = 8_192;
 
 /// Where keys are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,10 +24,10 @@ pub struct Credentials {
 }
 
 /// The one key of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential<'h> {
-    /// As the client sent it.
-    pub key: &'h str,
+    /// As the client sent it; percent-decoded, if it was in the query.
+    pub key: Cow<'h, str>,
     /// The places where something stood.
     pub places: Places,
 }
@@ -59,19 +63,58 @@ impl Credentials {
     /// one that cannot be a key.
     pub fn find<'h>(&self, head: &Head<'h>, path: &'h str) -> Result<Credential<'h>, Refusal> {
         let mut places = Places::default();
-        let mut found: Option<&[u8]> = None;
-        let mut ambiguous = false;
-        let mut take = |candidate: &'h [u8]| {
-            if !candidate.is_empty() {
-                ambiguous |= found.is_some_and(|first| first != candidate);
-                found = Some(candidate);
+        let mut found: Option<Cow<'h, [u8]>> = None;
+        let (mut ambiguous, mut malformed) = (false, false);
+        self.each(head, path, |position, candidate| {
+            places.add(position);
+            match candidate {
+                Some(candidate) if candidate.is_empty() => {}
+                Some(candidate) => {
+                    ambiguous |= found.as_ref().is_some_and(|first| *first != candidate);
+                    found = Some(candidate);
+                }
+                None => malformed = true,
             }
+        });
+        if ambiguous {
+            return Err(Refusal::AmbiguousKey);
+        }
+        if malformed {
+            return Err(Refusal::InvalidKey);
+        }
+        let key = found.ok_or(Refusal::MissingKey)?;
+        // In bytes and without a way out in between it is done on many at once.
+        let odd = key.iter().fold(0, |odd, byte| odd | u8::from(!byte.is_ascii_graphic()));
+        if key.len() > MOST || odd != 0 {
+            return Err(Refusal::InvalidKey);
+        }
+        let key = match key {
+            Cow::Borrowed(key) => core::str::from_utf8(key).ok().map(Cow::Borrowed),
+            Cow::Owned(key) => String::from_utf8(key).ok().map(Cow::Owned),
         };
+        Ok(Credential { key: key.ok_or(Refusal::InvalidKey)?, places })
+    }
+
+    /// The places at which a key of ours stands: one that begins like our own, or that `knows` knows.
+    pub fn ours(&self, head: &Head<'_>, path: &str, knows: impl Fn(&[u8]) -> bool) -> Places {
+        let mut places = Places::default();
+        self.each(head, path, |position, candidate| {
+            if candidate.is_some_and(|candidate| {
+                let known = || !candidate.is_empty() && candidate.len() <= MOST && knows(&candidate);
+                candidate.starts_with(key::MARK.as_bytes()) || known()
+            }) {
+                places.add(position);
+            }
+        });
+        places
+    }
+
+    /// Tells what stands at each place, also if it is empty; `None`: it is not percent-encoded as a query is.
+    fn each<'h>(&self, head: &Head<'h>, path: &'h str, mut tell: impl FnMut(usize, Option<Cow<'h, [u8]>>)) {
         for (position, place) in self.places.iter().enumerate() {
             for value in header(place).into_iter().flat_map(|name| head.all(name)) {
-                places.add(position);
                 let CredentialPlace::Scheme { scheme, .. } = place else {
-                    take(value.trim_ascii());
+                    tell(position, Some(Cow::Borrowed(value.trim_ascii())));
                     continue;
                 };
                 // A host may join repeated fields with commas (RFC 9110, 5.3).
@@ -80,33 +123,25 @@ impl Credentials {
                     let comma = memchr(b',', value).unwrap_or(value.len());
                     let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
                     rest = after.get(1..);
-                    take(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
+                    let key = after_scheme(part.trim_ascii(), scheme).unwrap_or_default();
+                    tell(position, Some(Cow::Borrowed(key)));
                 }
             }
         }
         if let Some((_, query)) = with_query(path) {
             for pair in query.split('&') {
                 if let Some(position) = self.in_query(pair) {
-                    places.add(position);
-                    take(pair.split_once('=').map_or("", |(_, value)| value).as_bytes());
+                    tell(position, decode(pair.split_once('=').map_or("", |(_, value)| value)).map(bytes));
                 }
             }
         }
-        if ambiguous {
-            return Err(Refusal::AmbiguousKey);
-        }
-        let key = found.ok_or(Refusal::MissingKey)?;
-        // In bytes and without a way out in between it is done on many at once.
-        let odd = key.iter().fold(0, |odd, byte| odd | u8::from(!byte.is_ascii_graphic()));
-        if key.len() > MOST || odd != 0 {
-            return Err(Refusal::InvalidKey);
-        }
-        let key = core::str::from_utf8(key).map_err(|_| Refusal::InvalidKey)?;
-        Ok(Credential { key, places })
     }
 
     /// Takes everything out that stood at these places, so that the upstream sees no credential.
     pub fn remove(&self, places: Places, path: &str, edit: &mut Editor<'_>) {
+        if places == Places::default() {
+            return;
+        }
         let mut in_query = false;
         for (position, place) in self.places.iter().enumerate() {
             if !places.has(position) {
@@ -129,7 +164,7 @@ impl Credentials {
 
     /// The place that this pair of a query is.
     fn in_query(&self, pair: &str) -> Option<usize> {
-        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        let name = decode(pair.split_once('=').map_or(pair, |(name, _)| name))?;
         self.places
             .iter()
             .position(|place| matches!(place, CredentialPlace::Query(known) if **known == *name))
@@ -141,6 +176,13 @@ fn header(place: &CredentialPlace) -> Option<&str> {
     match place {
         CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => Some(header),
         CredentialPlace::Query(_) => None,
+    }
+}
+
+fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
 }
 
@@ -168,19 +210,23 @@ mod tests {
         loader.finish().unwrap().0.credentials
     }
 
-    fn key<'a>(fields: &'a [(&'a [u8], &'a [u8])], path: &'a str) -> Result<&'a str, Refusal> {
-        credentials().find(&Head::new(fields), path).map(|found| found.key)
+    fn key(fields: &[(&[u8], &[u8])], path: &str) -> Result<String, Refusal> {
+        credentials().find(&Head::new(fields), path).map(|found| found.key.into_owned())
+    }
+
+    fn sent(key: &str) -> Result<String, Refusal> {
+        Ok(key.to_owned())
     }
 
     #[test]
     fn a_key_is_found_wherever_sdks_put_it() {
-        assert_eq!(key(&[(b"authorization", b"Bearer abc")], "/"), Ok("abc"));
-        assert_eq!(key(&[(b"Authorization", b"bEARER  abc ")], "/"), Ok("abc"));
-        assert_eq!(key(&[(b"x-api-key", b"abc")], "/"), Ok("abc"));
-        assert_eq!(key(&[(b"api-key", b"abc")], "/"), Ok("abc"));
-        assert_eq!(key(&[(b"x-goog-api-key", b"abc")], "/"), Ok("abc"));
-        assert_eq!(key(&[], "/x?a=b&key=abc"), Ok("abc"));
-        assert_eq!(key(&[(b"authorization", b"Bearer abc"), (b"x-api-key", b"abc")], "/"), Ok("abc"));
+        assert_eq!(key(&[(b"authorization", b"Bearer abc")], "/"), sent("abc"));
+        assert_eq!(key(&[(b"Authorization", b"bEARER  abc ")], "/"), sent("abc"));
+        assert_eq!(key(&[(b"x-api-key", b"abc")], "/"), sent("abc"));
+        assert_eq!(key(&[(b"api-key", b"abc")], "/"), sent("abc"));
+        assert_eq!(key(&[(b"x-goog-api-key", b"abc")], "/"), sent("abc"));
+        assert_eq!(key(&[], "/x?a=b&key=abc"), sent("abc"));
+        assert_eq!(key(&[(b"authorization", b"Bearer abc"), (b"x-api-key", b"abc")], "/"), sent("abc"));
     }
 
     #[test]
@@ -202,10 +248,37 @@ mod tests {
     }
 
     #[test]
+    fn a_key_may_be_as_long_as_a_long_jwt_and_no_longer() {
+        for length in [1_025, MOST] {
+            assert_eq!(key(&[(b"x-api-key", &vec![b'a'; length])], "/"), sent(&"a".repeat(length)));
+        }
+        assert_eq!(key(&[(b"x-api-key", &[b'a'; MOST + 1])], "/"), Err(Refusal::InvalidKey));
+        let encoded = format!("/x?key={}", "%61".repeat(MOST + 1));
+        assert_eq!(key(&[], &encoded), Err(Refusal::InvalidKey));
+    }
+
+    #[test]
+    fn a_key_in_the_query_is_percent_decoded() {
+        assert_eq!(key(&[], "/x?key=abc%3D"), sent("abc="));
+        assert_eq!(key(&[], "/x?k%65y=%61bc"), sent("abc"));
+        assert_eq!(key(&[], "/x?key=a%2Bb+c"), sent("a+b+c"));
+        assert_eq!(key(&[(b"x-api-key", b"abc=")], "/x?key=abc%3d&key=abc="), sent("abc="));
+        assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/x?key=abc%3D"), Err(Refusal::AmbiguousKey));
+        assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/"), sent("abc%3D"));
+        for malformed in ["/x?key=abc%", "/x?key=abc%3", "/x?key=abc%zz", "/x?key=%ff", "/x?key=a&key=%"] {
+            assert_eq!(key(&[], malformed), Err(Refusal::InvalidKey), "{malformed}");
+        }
+        for no_key in ["/x?key=a%00b", "/x?key=a%20b", "/x?key=%C3%A9"] {
+            assert_eq!(key(&[], no_key), Err(Refusal::InvalidKey), "{no_key}");
+        }
+        assert_eq!(key(&[(b"x-api-key", b"abc")], "/x?key=&other=%"), sent("abc"));
+    }
+
+    #[test]
     fn nothing_of_a_key_is_left_for_the_upstream() {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Bearer abc"), (b"api-key", b"abc")];
         let credentials = credentials();
-        let path = "/x?key=abc&a=b&key=abc&key";
+        let path = "/x?key=abc&a=b&k%65y=%61bc&key";
         let found = credentials.find(&Head::new(fields), path).unwrap();
         let mut edits = Vec::new();
         credentials.remove(found.places, path, &mut |edit| edits.push(format!("{edit:?}")));
@@ -228,5 +301,21 @@ mod tests {
         for removed in [r#"Remove("authorization")"#, r#"Remove("x-api-key")"#] {
             assert!(edits.iter().any(|edit| edit == removed), "{edits:?}");
         }
+    }
+
+    #[test]
+    fn only_the_places_of_our_own_keys_are_found_among_others() {
+        let fields: &[(&[u8], &[u8])] =
+            &[(b"authorization", b"Bearer theirs"), (b"x-api-key", b"listed"), (b"api-key", b"sk-tg-x")];
+        let credentials = credentials();
+        let removed = |fields, path| {
+            let places = credentials.ours(&Head::new(fields), path, |key| key == b"listed");
+            let mut edits = Vec::new();
+            credentials.remove(places, path, &mut |edit| edits.push(format!("{edit:?}")));
+            edits
+        };
+        assert_eq!(removed(fields, "/x?key=theirs"), [r#"Remove("x-api-key")"#, r#"Remove("api-key")"#]);
+        assert_eq!(removed(&[], "/x?a=b&key=l%69sted"), [r#"Replace(":path", "/x?a=b")"#]);
+        assert_eq!(removed(&[(b"authorization", b"Basic listed")], "/x?key=%zz&key="), [""; 0]);
     }
 }

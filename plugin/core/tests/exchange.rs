@@ -14,7 +14,8 @@ use tollgate_core::key;
 use tollgate_core::time::{Now, SECOND};
 
 const KEY: &str = "a-key-of-another-gateway";
-
+const ROTATED: &str = "its-secret-before-the-last-rotation";
+const TOKEN: &str = "a-users-token";
 const CHAT: &str = "/v1/chat/completions";
 
 const NOW: Now = Now { wall: 1_800_000_000 * SECOND, monotonic: 1_800_000_000 * SECOND };
@@ -33,11 +34,11 @@ fn policy() -> Value {
         },
         "organizations": { "acme": { "name": "Acme", "access": { "targets": ["small"] } } },
         "teams": { "blue": { "organization": "acme", "name": "Blue", "budget": { "max": "1000" } } },
-
+        "users": { "bob": { "name": "Bob", "tokens": [digest(TOKEN)] } },
         "keys": { "laptop": {
             "team": "blue",
             "digest": digest(KEY),
-
+            "previous": { "digest": digest(ROTATED), "until": "2026-01-01T00:00:00Z" },
         } },
     })
 }
@@ -130,6 +131,42 @@ fn legacy_completions_are_reserved_for_every_prompt_and_no_other_api_is() {
 }
 
 #[test]
+fn a_key_of_ours_does_not_reach_an_upstream_that_asks_for_none_and_another_credential_does() {
+    let public = gateway(&json!({ "routes": [{ "path": "/open/**", "public": true }] }));
+    let unmatched = gateway(&json!({ "unmatched": "pass" }));
+    let minted = key::mint("laptop1", &[7; 32]);
+    for (gateway, what) in [(public, "public"), (unmatched, "unmatched")] {
+        let passes = |path: &str, fields: &[(&str, &str)]| {
+            let decided = decide(&gateway, path, fields, None);
+            assert_eq!(decided.step, Step::Forward(None), "{what} {path} {fields:?}");
+            assert_eq!(decided.exchange.facts().decision, Decision::Public);
+            decided
+        };
+        for ours in [KEY, ROTATED, TOKEN, &minted, "sk-tg-mistyped"] {
+            let bearer = format!("bearer {ours}");
+            let decided = passes(
+                "/open/x",
+                &[("authorization", &bearer), ("x-api-key", "theirs"), ("x-goog-api-key", ours)],
+            );
+            assert_eq!(
+                decided.edits,
+                [("authorization".into(), None), ("x-goog-api-key".into(), None)],
+                "{what} {ours}"
+            );
+            let decided = passes(&format!("/open/x?a=b&key={ours}"), &[("api-key", "theirs")]);
+            assert_eq!(decided.edits, [(":path".into(), Some("/open/x?a=b".into()))], "{what} {ours}");
+        }
+        for fields in [
+            &[][..],
+            &[("authorization", "Bearer theirs"), ("x-api-key", "theirs"), ("cookie", "a=b")],
+            &[("authorization", "Basic YTpi"), ("api-key", "")],
+        ] {
+            assert_eq!(passes("/open/x?key=theirs&a=%zz", fields).edits, [], "{what} {fields:?}");
+        }
+    }
+}
+
+#[test]
 fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
     let ask = |model: &str| Some(format!(r#"{{"model":"{model}"}}"#));
     let routes = json!([
@@ -162,6 +199,18 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
         other => panic!("{other:?}"),
     };
     assert_eq!(answer("large"), answer("nowhere"));
+}
+
+#[test]
+fn a_key_in_the_query_may_be_percent_encoded() {
+    let gateway = gateway(&json!({}));
+    let encoded = KEY.replace('-', "%2D");
+    let path = format!("/v1/models?key={encoded}");
+    assert!(matches!(decide(&gateway, &path, &[], None).step, Step::Answer(answer) if answer.status == 200));
+    let body = Some(r#"{"model":"small"}"#);
+    let decided = decide(&gateway, &format!("{CHAT}?key={encoded}&a=%2D"), &[], body);
+    assert_eq!(decided.edited(":path"), Some(Some("/v1/chat/completions?a=%2D")));
+    decided.charges();
 }
 
 #[test]

@@ -52,18 +52,18 @@ impl Exchange {
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string))?;
         let Some(route::Found { route, model }) = found else {
             return match gateway.unmatched {
-                Unmatched::Pass => Ok(self.forward_ungoverned(head, edit)),
+                Unmatched::Pass => Ok(self.forward_ungoverned(gateway, head, target, edit)),
                 Unmatched::Deny => Err(Refusal::UnknownRoute),
             };
         };
         self.api = route.api;
         if route.public {
-            return Ok(self.forward_ungoverned(head, edit));
+            return Ok(self.forward_ungoverned(gateway, head, target, edit));
         }
 
         let Credential { key, places } = gateway.credentials.find(head, target)?;
         let policy = gateway.policy.read();
-        let (digest, identity) = identify(&policy, key, now).map_err(|refusal| self.unknown(refusal))?;
+        let (digest, identity) = identify(&policy, &key, now).map_err(|refusal| self.unknown(refusal))?;
         self.facts.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {

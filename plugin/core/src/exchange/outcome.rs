@@ -6,7 +6,9 @@ use alloc::vec::Vec;
 use super::{Answer, Exchange, Stage, Step};
 use crate::admission::Receipt;
 use crate::facts::Decision;
+use crate::gateway::Gateway;
 use crate::head::{Edit, Editor, Head, Sketch};
+use crate::key;
 use crate::refusal::Refusal;
 
 /// Headers the upstream may trust, in the order of [`crate::facts::Facts::identity`].
@@ -22,8 +24,17 @@ impl Exchange {
         Step::Forward(self.body_edit.take())
     }
 
-    /// Sends on what no key is needed for; a client's word about who it is does not pass.
-    pub(super) fn forward_ungoverned(&mut self, head: &Head<'_>, edit: &mut Editor<'_>) -> Step {
+    /// Sends on what no key is needed for; a client's word about who it is does not pass, and no key of ours. Another
+    /// credential may be what that upstream asks for.
+    pub(super) fn forward_ungoverned(
+        &mut self,
+        gateway: &Gateway,
+        head: &Head<'_>,
+        target: &str,
+        edit: &mut Editor<'_>,
+    ) -> Step {
+        let knows = |key: &[u8]| gateway.policy.read().knows(&key::digest(key));
+        gateway.credentials.remove(gateway.credentials.ours(head, target, knows), target, edit);
         self.tell_identity(head, edit);
         self.stage = Stage::Over;
         self.facts.decision = Decision::Public;

@@ -79,6 +79,11 @@ impl Policy {
         Some((UserIx(row), self.users.get(row)?))
     }
 
+    /// Whether this is of a secret of ours: a key's, also from before its last rotation, or a user's token.
+    pub fn knows(&self, digest: &Digest) -> bool {
+        self.holders(digest).next().is_some() || self.user_by_token(digest).is_some()
+    }
+
     /// The keys of a team.
     pub fn keys_of(&self, team: TeamIx) -> impl Iterator<Item = (KeyIx, &Key)> {
         let rows = self.team_keys.range((team, KeyIx(0))..=(team, KeyIx(u32::MAX)));
