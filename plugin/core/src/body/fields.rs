@@ -35,27 +35,34 @@ pub(super) struct Names {
     /// The pointer of what they are members of.
     pub(super) within: &'static str,
     list: &'static [(&'static str, Field)],
-    /// A bit for each length that a name has.
-    lengths: u32,
+    /// A bit for each name, by its length and first letter: most others have none of these.
+    sketch: u64,
 }
-
-/// No name has more bytes: there is a bit for each length, and one that stays empty.
-const LONGEST: usize = 30;
 
 impl Names {
     const fn of(list: &'static [(&'static str, Field)]) -> Self {
-        let (mut lengths, mut rest) = (0, list);
+        let (mut sketch, mut rest) = (0, list);
         while let [(name, _), others @ ..] = rest {
-            assert!(name.len() <= LONGEST);
-            lengths |= 1 << name.len();
+            sketch |= bit(name);
             rest = others;
         }
-        Self { within: "", list, lengths }
+        Self { within: "", list, sketch }
     }
 
     const fn within(self, pointer: &'static str) -> Self {
         Self { within: pointer, ..self }
     }
+}
+
+/// Names that are alike but for case have the same. Of the usual members that are not read few have one of
+/// [`BODY`]'s.
+const fn bit(name: &str) -> u64 {
+    const CASE: u8 = b'a' ^ b'A';
+    let first = match name.as_bytes() {
+        [first, ..] => (*first | CASE) as usize,
+        [] => 0,
+    };
+    1 << (name.len().wrapping_mul(21).wrapping_add(first) % 64)
 }
 
 /// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
@@ -120,9 +127,9 @@ impl Field {
     /// [`BodyError::Lookalike`]: some servers match names without regard to case (Go's `encoding/json`,
     /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
     pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
-        // Nearly all names are plain, and a plain one is like none of another length.
+        // Nearly all names are plain, and a plain one is like another only but for case.
         let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
-        if plain && names.lengths >> name.len().min(LONGEST + 1) & 1 == 0 {
+        if plain && names.sketch & bit(name) == 0 {
             return Ok(None);
         }
         if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {
