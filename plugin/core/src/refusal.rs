@@ -277,7 +277,7 @@ fn denial_message(denial: &Denial) -> String {
             "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
             per(window)
         ),
-        Reason::BudgetSpent { max, .. } if max == Pico(0) => {
+        Reason::BudgetSpent { max: Pico(0), .. } => {
             format!("The {whose} budget is $0: nothing passes until somebody raises it.")
         }
         Reason::BudgetSpent { max, left, cost, period } => wait(&format!(
