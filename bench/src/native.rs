@@ -67,7 +67,7 @@ pub fn head_path(gateway: &Value) -> Piece {
         let began = Instant::now();
         for _ in 0..BATCH {
             let mut exchange = Exchange::new(Rc::clone(&gateway));
-            let step = exchange.head(&Head::new(&fields), true, now, &mut |_| ());
+            let step = exchange.head(&Head::new(&fields), true, now.timestamp(), &mut |_| ());
             let Step::Admit(charges) = step else { panic!("{step:?}") };
             let mut cells = SharedCells::new(&mut records, Support::Lenient);
             let (step, _) = exchange.admitted(admit(&mut cells, charges, now));

@@ -90,7 +90,7 @@ pub fn paths() -> Vec<Piece> {
             Call::chat(),
             Leg::Request,
             Script {
-                request_headers: [floor::identity(), clocks].concat(),
+                request_headers: [floor::identity(), vec![json!("wall")]].concat(),
                 request_body: held,
                 ..Script::default()
             },

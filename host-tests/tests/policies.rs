@@ -29,7 +29,7 @@ fn the_demo_policy_loads_and_has_every_key_of_its_table() {
     let readme = fs::read_to_string(folder().join("README.md")).unwrap();
     let listed: Vec<&str> = readme.split('`').filter(|word| word.starts_with("sk-tg-demo")).collect();
     assert_eq!(listed.len(), policy.keys.iter().count());
-    let now = tollgate_core::time::Now { wall: 0, monotonic: 0 };
+    let now = tollgate_core::time::Timestamp(0);
     for key in listed {
         assert_eq!(tollgate_core::key::form(key), tollgate_core::key::Form::Ours, "{key}");
         let digest = tollgate_core::key::digest(key.as_bytes());

@@ -75,14 +75,18 @@ pub fn head(map: u32) -> Vec<u8> {
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map, data, size) }).unwrap_or_default()
 }
 
+pub fn wall() -> u64 {
+    let mut wall = 0;
+    // SAFETY: the call writes one u64.
+    must(unsafe { proxy_get_current_time_nanoseconds(&mut wall) });
+    wall
+}
+
 pub fn clocks() -> [u64; 2] {
-    let (mut wall, mut monotonic) = (0, 0);
-    // SAFETY: each call writes one u64.
-    unsafe {
-        must(proxy_get_current_time_nanoseconds(&mut wall));
-        must(clock_time_get(MONOTONIC, 1, &mut monotonic));
-    }
-    [wall, monotonic]
+    let mut monotonic = 0;
+    // SAFETY: as above.
+    must(unsafe { clock_time_get(MONOTONIC, 1, &mut monotonic) });
+    [wall(), monotonic]
 }
 
 pub fn remove(name: &str) {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tollgate_core::body::RequestScanner;
 use tollgate_core::key;
 use tollgate_core::policy::{Digest, Policy};
-use tollgate_core::time::Now;
+use tollgate_core::time::Timestamp;
 
 use crate::host;
 
@@ -17,6 +17,8 @@ use crate::host;
 pub enum Part {
     /// The request's head, read once.
     Head,
+    /// The wall clock.
+    Wall,
     /// Both clocks.
     Clocks,
     /// SHA-256 of a key.
@@ -77,10 +79,11 @@ impl Part {
     pub fn run(&self, policy: Option<&Policy>) {
         match self {
             Part::Head => drop(black_box(host::head(host::REQUEST_HEADERS))),
+            Part::Wall => _ = black_box(host::wall()),
             Part::Clocks => _ = black_box(host::clocks()),
             Part::Digest(key) => _ = black_box(key::digest(black_box(key).as_bytes())),
             Part::LookUp(digest) => {
-                let now = Now { wall: 0, monotonic: 0 };
+                let now = Timestamp(0);
                 let found = policy.and_then(|policy| policy.key_by_digest(black_box(digest), now));
                 assert!(black_box(found).is_some(), "the key is in the index");
             }

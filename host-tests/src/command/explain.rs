@@ -17,7 +17,7 @@ use tollgate_core::policy::{
     Allowance, Mode, Owner, Policy, Scope, Selection, State, Target, TargetIx, Unpriced,
 };
 use tollgate_core::refusal::{Refusal, dollars};
-use tollgate_core::time::Now;
+use tollgate_core::time::{Now, Timestamp};
 
 use super::Failure;
 use super::document::Document;
@@ -87,7 +87,8 @@ fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Ver
             Form::Foreign => "of another spelling: its digest is looked up",
         },
     );
-    let (_, identity) = identify(policy, key, now).inspect_err(|_| whose(policy, key, now))?;
+    let (_, identity) =
+        identify(policy, key, now.timestamp()).inspect_err(|_| whose(policy, key, now.timestamp()))?;
     let shadow = match document {
         Document::Gateway(gateway) if gateway.mode == Mode::Shadow => Some("the gateway"),
         _ => (identity.team.mode == Mode::Shadow).then_some("the team"),
@@ -192,7 +193,7 @@ impl Cells for Unused {
 }
 
 /// Tells the operator what the caller is not told.
-fn whose(policy: &Policy, key: &str, now: Now) {
+fn whose(policy: &Policy, key: &str, now: Timestamp) {
     let Some((_, key)) = policy.key_by_digest(&key::digest(key.as_bytes()), now) else {
         return step("identity", "no key of this policy has its digest");
     };
@@ -202,7 +203,7 @@ fn whose(policy: &Policy, key: &str, now: Now) {
     if key.state == State::Blocked {
         state.push("the key is blocked");
     }
-    if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
+    if key.expires_at.is_some_and(|end| now >= end) {
         state.push("the key has expired");
     }
     if team.is_some_and(|team| team.state == State::Blocked) {

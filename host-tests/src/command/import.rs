@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tollgate_core::key;
 use tollgate_core::policy::{Change, Finding, Live, Policy, Section};
-use tollgate_core::time::Now;
+use tollgate_core::time::Timestamp;
 
 use self::rows::{Row, RowsError};
 use super::document::{Document, LoadError};
@@ -106,7 +106,7 @@ impl Import {
         let mut import = Import::default();
         for Row { line, id, digest, mut record } in rows {
             // At the beginning of time no earlier digest has expired.
-            let early = Now { wall: 0, monotonic: 0 };
+            let early = Timestamp(0);
             if digest.is_some_and(|digest| policy.key_by_digest(&digest, early).is_some()) {
                 import.known += 1;
                 continue;

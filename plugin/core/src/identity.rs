@@ -10,7 +10,7 @@ use crate::limits::Limits;
 use crate::policy::access::Levels;
 use crate::policy::*;
 use crate::refusal::Refusal;
-use crate::time::Now;
+use crate::time::Timestamp;
 
 /// A key and everybody behind it.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +30,11 @@ pub struct Identity<'p> {
 /// # Errors
 /// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
-pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<(Digest, Identity<'p>), Refusal> {
+pub fn identify<'p>(
+    policy: &'p Policy,
+    text: &str,
+    now: Timestamp,
+) -> Result<(Digest, Identity<'p>), Refusal> {
     if key::form(text) == Form::Mistyped {
         return Err(Refusal::MistypedKey);
     }
@@ -42,7 +46,7 @@ pub fn identify<'p>(policy: &'p Policy, text: &str, now: Now) -> Result<(Digest,
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Now) -> Result<Identity<'p>, Refusal> {
+pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Timestamp) -> Result<Identity<'p>, Refusal> {
     let (_, key) = policy.key_by_digest(digest, now).ok_or(Refusal::InvalidKey)?;
     of_key(policy, key, now)
 }
@@ -51,11 +55,11 @@ pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Now) -> Result<Id
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: Now) -> Result<Identity<'p>, Refusal> {
+pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: Timestamp) -> Result<Identity<'p>, Refusal> {
     if key.state == State::Blocked {
         return Err(Refusal::InvalidKey);
     }
-    if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
+    if key.expires_at.is_some_and(|end| now >= end) {
         return Err(Refusal::ExpiredKey);
     }
     // A loaded policy has every name resolved; a key whose team is gone is nobody's.

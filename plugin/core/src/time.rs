@@ -27,7 +27,14 @@ pub struct Timestamp(pub u64);
 impl Now {
     /// The wall clock as a [`Timestamp`] (rounded down).
     pub fn timestamp(self) -> Timestamp {
-        Timestamp(self.wall / 1_000_000)
+        Timestamp::at(self.wall)
+    }
+}
+
+impl Timestamp {
+    /// This moment of the wall clock, in nanoseconds since the Unix epoch (rounded down).
+    pub fn at(wall: u64) -> Self {
+        Timestamp(wall / 1_000_000)
     }
 }
 

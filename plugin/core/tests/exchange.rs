@@ -87,9 +87,9 @@ fn decide(gateway: &Rc<Gateway>, path: &str, fields: &[(&str, &str)], body: Opti
             Edit::Replace(name, value) => (name.to_owned(), Some(value.to_owned())),
         });
     };
-    let mut step = exchange.head(&Head::new(&head), body.is_none(), NOW, &mut edit);
+    let mut step = exchange.head(&Head::new(&head), body.is_none(), NOW.timestamp(), &mut edit);
     if let (Step::Hold, Some(body)) = (&step, body) {
-        step = exchange.body(body.as_bytes(), true, NOW, &mut edit);
+        step = exchange.body(body.as_bytes(), true, NOW.timestamp(), &mut edit);
     }
     Decided { step, exchange, edits }
 }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_core::identity::{CellNames, of_key};
 use tollgate_core::policy::{Change, Document, Finding, OrganizationIx, Policy, Section, Severity, TeamIx};
-use tollgate_core::time::Now;
+use tollgate_core::time::Timestamp;
 
 fn lines(findings: &[Finding], severity: Severity) -> Vec<String> {
     let mut lines: Vec<String> =
@@ -47,7 +47,7 @@ fn behaviour(policy: &Policy) -> Vec<String> {
     for n in 0..DIGESTS {
         let bytes = [n; 32];
         for wall in [0, 4_000_000_000 * 1_000_000_000] {
-            let key = policy.key_by_digest(&bytes, Now { wall, monotonic: wall });
+            let key = policy.key_by_digest(&bytes, Timestamp::at(wall));
             seen.push(format!("{} at {wall}: {:?}", digest(n), key.map(|(_, key)| &key.id)));
         }
         seen.push(format!("token {n}: {:?}", policy.user_by_token(&bytes).map(|(_, user)| &user.id)));
@@ -65,7 +65,7 @@ fn behaviour(policy: &Policy) -> Vec<String> {
         rest.insert(format!("of {id}: {keys:?} {accounts:?}"));
     }
     for (_, id, key) in policy.keys.iter() {
-        let identity = of_key(policy, key, Now { wall: 0, monotonic: 0 });
+        let identity = of_key(policy, key, Timestamp(0));
         let may = identity.as_ref().map(|identity| {
             let targets = identity.levels().targets(policy).map(|(_, target)| &target.name);
             (targets.collect::<BTreeSet<_>>(), identity.principals(&CellNames::new(""), None).len())
@@ -250,7 +250,7 @@ fn of_two_edits_of_a_record_the_later_one_holds() {
     policy.apply(&change).unwrap();
     assert_eq!(policy.record(Section::Keys, "k9"), None);
     assert_eq!(policy.record(Section::Keys, "k1"), Some(key(6)));
-    let now = Now { wall: 0, monotonic: 0 };
+    let now = Timestamp(0);
     assert!(policy.key_by_digest(&[5; 32], now).is_none());
     assert!(policy.key_by_digest(&[1; 32], now).is_none());
     assert_eq!(&*policy.key_by_digest(&[6; 32], now).unwrap().1.id, "k1");
@@ -264,7 +264,7 @@ fn two_keys_may_swap_their_digests_in_one_change() {
     change.put(Section::Keys, "k2", json!({"team": "search", "digest": digest(1)}));
     assert_eq!(policy.try_change(&change), Ok(Vec::new()));
     policy.apply(&change).unwrap();
-    let now = Now { wall: 0, monotonic: 0 };
+    let now = Timestamp(0);
     assert_eq!(&*policy.key_by_digest(&[2; 32], now).unwrap().1.id, "k1");
 }
 
@@ -292,7 +292,7 @@ fn keys_of_what_was_removed_are_refused_and_live_again_with_it() {
     {
         let mut policy = sound();
         let record = policy.record(section, id).unwrap();
-        let now = Now { wall: 0, monotonic: 0 };
+        let now = Timestamp(0);
         let works =
             |policy: &Policy| of_key(policy, policy.key_by_digest(&[1; 32], now).unwrap().1, now).is_ok();
         assert!(works(&policy));

@@ -4,7 +4,6 @@
 //! cuts every stream of the worker.
 
 use tollgate_core::cell::{Entry, HostStatus, SharedData, Support, Swap};
-use tollgate_core::time::Now;
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -138,18 +137,23 @@ pub fn log(level: Level, text: &str) {
     unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
-/// Both clocks. Only hosts of Envoy's kind are known to share their monotonic clock between VMs; on any
-/// other, windows go by the wall clock.
-pub fn now(support: Support) -> Now {
-    const MONOTONIC: u32 = 1;
+/// Nanoseconds since the Unix epoch.
+pub fn wall() -> u64 {
     let mut wall = 0;
+    // SAFETY: the call writes one u64.
+    unsafe { proxy_get_current_time_nanoseconds(&mut wall) };
+    wall
+}
+
+/// Nanoseconds of the clock by which windows go: the monotonic one of hosts of Envoy's kind, which alone are known to
+/// share it between VMs.
+pub fn monotonic(support: Support) -> Option<u64> {
+    const MONOTONIC: u32 = 1;
     let mut monotonic = 0;
-    // SAFETY: both calls write one u64.
-    let has_monotonic = unsafe {
-        proxy_get_current_time_nanoseconds(&mut wall);
-        support == Support::Lenient && clock_time_get(MONOTONIC, 1, &mut monotonic) == OK
-    };
-    Now { wall, monotonic: if has_monotonic { monotonic } else { wall } }
+    // SAFETY: the call writes one u64.
+    let has_one =
+        support == Support::Lenient && unsafe { clock_time_get(MONOTONIC, 1, &mut monotonic) == OK };
+    has_one.then_some(monotonic)
 }
 
 /// Bytes that nobody can guess; `None`: the host has none.

@@ -38,9 +38,14 @@ impl Plugin {
         SharedCells::new(Shared, self.support)
     }
 
+    /// This moment, of which the wall clock was asked already. On a host that shares no other clock, windows go by it.
+    pub fn moment(&self, wall: u64) -> Now {
+        Now { wall, monotonic: host::monotonic(self.support).unwrap_or(wall) }
+    }
+
     /// This moment.
     pub fn now(&self) -> Now {
-        host::now(self.support)
+        self.moment(host::wall())
     }
 
     /// Keeps corrections for the next tick: none is ever dropped.

@@ -11,7 +11,7 @@ use tollgate_core::exchange::{Answer, Exchange, Step};
 use tollgate_core::framing::ends_with_head;
 use tollgate_core::head::{Edit, Head};
 use tollgate_core::manage::Response;
-use tollgate_core::time::Now;
+use tollgate_core::time::Timestamp;
 
 use crate::dispatch::Action;
 use crate::host::{self, Buffer, Map};
@@ -43,13 +43,13 @@ impl Stream {
 }
 
 impl Carrier {
-    fn carry_out(&mut self, mut step: Step, now: Now) -> Action {
+    fn carry_out(&mut self, mut step: Step, wall: u64) -> Action {
         loop {
             step = match step {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
                     let mut cells = self.plugin.cells();
-                    let outcome = admit(&mut cells, charges, now);
+                    let outcome = admit(&mut cells, charges, self.plugin.moment(wall));
                     self.plugin.metrics.add("retries", cells.lost().into());
                     match &outcome {
                         // Those that are never settled, since the module trapped, are what this counts more.
@@ -124,7 +124,7 @@ impl Carrier {
         }
     }
 
-    fn read_body(&mut self, held: usize, end_of_stream: bool, now: Now) -> Step {
+    fn read_body(&mut self, held: usize, end_of_stream: bool, now: Timestamp) -> Step {
         while self.read < held {
             let most = PIECE.min(held - self.read);
             let Ok(piece) = host::buffer(Buffer::RequestBody, self.read, most) else {
@@ -258,14 +258,14 @@ impl Stream {
         if carrier.plugin.awaits_fleet() {
             carrier.exchange.await_keys();
         }
-        let now = carrier.plugin.now();
+        let wall = host::wall();
         let plugin = &carrier.plugin;
         let protocol = || host::property(&["request", "protocol"]).ok();
         let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
-        let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
+        let step = carrier.exchange.head(&head, end_of_stream, Timestamp::at(wall), &mut |edit| {
             apply(plugin, Map::Request, edit);
         });
-        let action = carrier.carry_out(step, now);
+        let action = carrier.carry_out(step, wall);
         #[cfg(feature = "inject-trap")]
         if head.text("x-tollgate-inject-trap").is_some() {
             core::arch::wasm32::unreachable();
@@ -284,9 +284,9 @@ impl Stream {
         if !carrier.exchange.is_held() {
             return Action::Continue;
         }
-        let now = carrier.plugin.now();
-        let step = carrier.read_body(held, end_of_stream, now);
-        carrier.carry_out(step, now)
+        let wall = host::wall();
+        let step = carrier.read_body(held, end_of_stream, Timestamp::at(wall));
+        carrier.carry_out(step, wall)
     }
 
     /// The request's trailers: its body is whole.
@@ -300,9 +300,9 @@ impl Stream {
         if !carrier.exchange.is_held() {
             return Action::Continue;
         }
-        let now = carrier.plugin.now();
-        let step = carrier.read_body(usize::MAX, true, now);
-        carrier.carry_out(step, now)
+        let wall = host::wall();
+        let step = carrier.read_body(usize::MAX, true, Timestamp::at(wall));
+        carrier.carry_out(step, wall)
     }
 
     /// The answer's head.

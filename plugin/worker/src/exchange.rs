@@ -141,7 +141,7 @@ impl Exchange {
     pub fn head(&mut self, fields: Vec<String>, last: bool, now: f64) -> Result<Ts<Step>, JsError> {
         let edits = &mut self.edits;
         let step = with_head(&fields, |head| {
-            self.exchange.head(head, last, at(now), &mut |edit| edits.push(edit.into()))
+            self.exchange.head(head, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()))
         });
         self.step(step)
     }
@@ -152,7 +152,7 @@ impl Exchange {
     /// As above.
     pub fn body(&mut self, bytes: &[u8], last: bool, now: f64) -> Result<Ts<Step>, JsError> {
         let edits = &mut self.edits;
-        let step = self.exchange.body(bytes, last, at(now), &mut |edit| edits.push(edit.into()));
+        let step = self.exchange.body(bytes, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()));
         self.step(step)
     }
 

@@ -20,7 +20,7 @@ use crate::models;
 use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::route;
-use crate::time::Now;
+use crate::time::Timestamp;
 
 /// What is known of a request when its target is.
 enum Known<'a> {
@@ -38,7 +38,7 @@ impl Exchange {
         gateway: &Gateway,
         head: &Head<'_>,
         end_of_stream: bool,
-        now: Now,
+        now: Timestamp,
         edit: &mut Editor<'_>,
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();
@@ -108,7 +108,7 @@ impl Exchange {
         Ok(Step::Hold)
     }
 
-    pub(super) fn decide_body(&mut self, now: Now, edit: &mut Editor<'_>) -> Step {
+    pub(super) fn decide_body(&mut self, now: Timestamp, edit: &mut Editor<'_>) -> Step {
         let Stage::Body(pending) = core::mem::replace(&mut self.stage, Stage::Admitting) else {
             return Step::Hold;
         };

@@ -37,7 +37,7 @@ use crate::money::Price;
 use crate::policy::{Digest, TargetIx};
 use crate::refusal::Refusal;
 use crate::standing::Standing;
-use crate::time::Now;
+use crate::time::Timestamp;
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
@@ -171,18 +171,24 @@ impl Exchange {
     }
 
     /// The request's head.
-    pub fn head(&mut self, head: &Head<'_>, end_of_stream: bool, now: Now, edit: &mut Editor<'_>) -> Step {
+    pub fn head(
+        &mut self,
+        head: &Head<'_>,
+        end_of_stream: bool,
+        now: Timestamp,
+        edit: &mut Editor<'_>,
+    ) -> Step {
         if !matches!(self.stage, Stage::Fresh) {
             return Step::Forward(None);
         }
-        self.facts.time = now.timestamp();
+        self.facts.time = now;
         let gateway = Rc::clone(&self.gateway);
         self.decide_head(&gateway, head, end_of_stream, now, edit)
             .unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
     /// The next bytes of the request's body, and whether they are the last.
-    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Now, edit: &mut Editor<'_>) -> Step {
+    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Timestamp, edit: &mut Editor<'_>) -> Step {
         if let Stage::Intake(intake) = &mut self.stage {
             return match intake.body(bytes) {
                 Err(TooLarge) => self.too_large(),
@@ -194,7 +200,7 @@ impl Exchange {
             return if self.is_held() { Step::Hold } else { Step::Forward(None) };
         };
         // Until it is decided the latest moment is the decision's.
-        self.facts.time = now.timestamp();
+        self.facts.time = now;
         pending.received = pending.received.saturating_add(bytes.len() as u64);
         let max = self.gateway.max_body;
         let read = if pending.received > max {
@@ -210,7 +216,7 @@ impl Exchange {
     }
 
     /// The request's trailers: its body is whole.
-    pub fn trailers(&mut self, now: Now, edit: &mut Editor<'_>) -> Step {
+    pub fn trailers(&mut self, now: Timestamp, edit: &mut Editor<'_>) -> Step {
         self.body(&[], true, now, edit)
     }
 

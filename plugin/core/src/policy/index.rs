@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use super::model::*;
 use super::table::Table;
 use crate::sort::once;
-use crate::time::Now;
+use crate::time::Timestamp;
 
 /// A policy, every name resolved.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ fn forget(rows: &mut HashTable<u32>, digest: &Digest, row: u32) {
 
 impl Policy {
     /// Whose key this is. A rotated secret counts while its grace period lasts.
-    pub fn key_by_digest(&self, digest: &Digest, now: Now) -> Option<(KeyIx, &Key)> {
+    pub fn key_by_digest(&self, digest: &Digest, now: Timestamp) -> Option<(KeyIx, &Key)> {
         let hash = hash(digest);
         let current =
             self.digests.find(hash, |row| self.keys.get(*row).is_some_and(|key| key.digest == *digest));
@@ -59,7 +59,7 @@ impl Policy {
                 self.keys
                     .get(*row)
                     .and_then(Key::previous)
-                    .is_some_and(|(previous, until)| *previous == *digest && now.timestamp() < until)
+                    .is_some_and(|(previous, until)| *previous == *digest && now < until)
             })
         });
         let row = *row?;

@@ -142,7 +142,7 @@ fn a_path_that_can_be_read_in_two_ways_is_refused_in_the_apis_own_form() {
         let fields: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
         let mut exchange = Exchange::new(Rc::new(World::new().gateway));
         let now = World::new().now;
-        match exchange.head(&Head::new(&fields), true, now, &mut |_| ()) {
+        match exchange.head(&Head::new(&fields), true, now.timestamp(), &mut |_| ()) {
             Step::Respond(response) if ours => {
                 let answer = read(response);
                 assert_eq!((answer.status, answer.code()), (400, "ambiguous_path"), "{path}");

@@ -23,7 +23,7 @@ fn limited() -> World {
 fn call(world: &mut World, ended: bool) {
     let policy = world.policy.read();
     let key = policy.keys.get(policy.keys.find("developers").unwrap()).unwrap();
-    let identity = of_key(&policy, key, world.now).unwrap();
+    let identity = of_key(&policy, key, world.now.timestamp()).unwrap();
     let principals = identity.principals(&world.gateway.cells, policy.target("small"));
     let reservation = Reservation { input_tokens: 10, tokens: 100, cost: Pico(500_000_000_000) };
     let admitted = admit(&mut world.cells, Charges { principals, reservation }, world.now).unwrap();
