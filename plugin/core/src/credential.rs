@@ -65,7 +65,7 @@ impl Credentials {
         let mut places = Places::default();
         let mut found: Option<Cow<'h, [u8]>> = None;
         let (mut ambiguous, mut malformed) = (false, false);
-        self.each(head, path, |position, candidate| {
+        self.each(head, path, &mut |position, candidate| {
             places.add(position);
             match candidate {
                 Some(candidate) if candidate.is_empty() => {}
@@ -98,7 +98,7 @@ impl Credentials {
     /// The places at which a key of ours stands: one that begins like our own, or that `knows` knows.
     pub fn ours(&self, head: &Head<'_>, path: &str, knows: impl Fn(&[u8]) -> bool) -> Places {
         let mut places = Places::default();
-        self.each(head, path, |position, candidate| {
+        self.each(head, path, &mut |position, candidate| {
             if candidate.is_some_and(|candidate| {
                 let known = || !candidate.is_empty() && candidate.len() <= MOST && knows(&candidate);
                 candidate.starts_with(key::MARK.as_bytes()) || known()
@@ -110,22 +110,17 @@ impl Credentials {
     }
 
     /// Tells what stands at each place, also if it is empty; `None`: it is not percent-encoded as a query is.
-    fn each<'h>(&self, head: &Head<'h>, path: &'h str, mut tell: impl FnMut(usize, Option<Cow<'h, [u8]>>)) {
+    fn each<'h>(&self, head: &Head<'h>, path: &'h str, tell: &mut Told<'_, 'h>) {
         for (position, place) in self.places.iter().enumerate() {
-            for value in header(place).into_iter().flat_map(|name| head.all(name)) {
-                let CredentialPlace::Scheme { scheme, .. } = place else {
-                    tell(position, Some(Cow::Borrowed(value.trim_ascii())));
-                    continue;
-                };
-                // A host may join repeated fields with commas (RFC 9110, 5.3).
-                let mut rest = Some(value);
-                while let Some(value) = rest {
-                    let comma = memchr(b',', value).unwrap_or(value.len());
-                    let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
-                    rest = after.get(1..);
-                    let key = after_scheme(part.trim_ascii(), scheme).unwrap_or_default();
-                    tell(position, Some(Cow::Borrowed(key)));
+            let mut plain = |value: &'h [u8]| tell(position, Some(Cow::Borrowed(value)));
+            match place {
+                CredentialPlace::Header(name) => {
+                    head.all(name).for_each(|value| plain(value.trim_ascii()));
                 }
+                CredentialPlace::Scheme { header, scheme } => {
+                    head.all(header).for_each(|value| keys_after(scheme, value, &mut plain));
+                }
+                CredentialPlace::Query(_) => {}
             }
         }
         if let Some((_, query)) = with_query(path) {
@@ -168,6 +163,20 @@ impl Credentials {
         self.places
             .iter()
             .position(|place| matches!(place, CredentialPlace::Query(known) if **known == *name))
+    }
+}
+
+/// Who is told what stands where.
+type Told<'t, 'h> = dyn FnMut(usize, Option<Cow<'h, [u8]>>) + 't;
+
+/// What follows the scheme; a host may join repeated fields with commas (RFC 9110, 5.3).
+fn keys_after<'v>(scheme: &str, value: &'v [u8], tell: &mut dyn FnMut(&'v [u8])) {
+    let mut rest = Some(value);
+    while let Some(value) = rest {
+        let comma = memchr(b',', value).unwrap_or(value.len());
+        let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
+        rest = after.get(1..);
+        tell(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
     }
 }
 
