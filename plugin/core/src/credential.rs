@@ -76,7 +76,8 @@ impl Credentials {
                 None => malformed = true,
             }
         });
-        if ambiguous {
+        // What cannot be decoded is another one than any that can.
+        if ambiguous || malformed && found.is_some() {
             return Err(Refusal::AmbiguousKey);
         }
         if malformed {
@@ -274,9 +275,11 @@ mod tests {
         assert_eq!(key(&[(b"x-api-key", b"abc=")], "/x?key=abc%3d&key=abc="), sent("abc="));
         assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/x?key=abc%3D"), Err(Refusal::AmbiguousKey));
         assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/"), sent("abc%3D"));
-        for malformed in ["/x?key=abc%", "/x?key=abc%3", "/x?key=abc%zz", "/x?key=%ff", "/x?key=a&key=%"] {
+        for malformed in ["/x?key=abc%", "/x?key=abc%3", "/x?key=abc%zz", "/x?key=%ff"] {
             assert_eq!(key(&[], malformed), Err(Refusal::InvalidKey), "{malformed}");
         }
+        assert_eq!(key(&[], "/x?key=a&key=%"), Err(Refusal::AmbiguousKey));
+        assert_eq!(key(&[(b"x-api-key", b"abc")], "/x?key=%2"), Err(Refusal::AmbiguousKey));
         for no_key in ["/x?key=a%00b", "/x?key=a%20b", "/x?key=%C3%A9"] {
             assert_eq!(key(&[], no_key), Err(Refusal::InvalidKey), "{no_key}");
         }
