@@ -289,7 +289,7 @@ fn part(disposition: &str, content: &str) -> String {
 fn forms_are_read_at_every_cut() {
     let file = "\r\n--x.z\r\n--x.\r\r\n\n binary \u{0} --x.y";
     let body = [
-        part("name=\"file\"; filename=\"a.wav\"", file),
+        part("name=\"file\"; filename=\"a.wav\"; filename*=utf-8''a.wav", file),
         part("name=\"model\"", "whisper-1"),
         part("name=\"n\"", "3"),
         part("name=stream", "true"),
@@ -313,6 +313,11 @@ fn ambiguous_forms_are_refused_at_every_cut() {
         [model.as_str(), &part("name=\"%6dodel\"", "b"), close].concat(),
         [model.as_str(), &part("name=\"x\"; name=\"model\"", "b"), close].concat(),
         [model.as_str(), &part("name*=utf-8''model", "b"), close].concat(),
+        // Python's and Go's readers put the pieces of RFC 2231 together, and let them win.
+        [model.as_str(), &part("name=\"x\"; name*0=\"model\"", "b"), close].concat(),
+        [model.as_str(), &part("name=\"x\"; name*0=\"mod\"; NAME*1=\"el\"", "b"), close].concat(),
+        [model.as_str(), &part("name=\"x\"; name*0*=utf-8''model", "b"), close].concat(),
+        [&part("name=\"model\"; filename*0=\"a\"", "b"), close].concat(),
         [model.as_str(), &part("name=\"mod\\el\"", "b"), close].concat(),
         [&part("name=\"model\"; filename=\"a\"", "b"), close].concat(),
         [&part("name=\"model\"", "a\r\nb"), close].concat(),
@@ -350,6 +355,7 @@ fn heads_that_promise_another_body_are_refused() {
         "application/json; charset=utf-16",
         "application/json, multipart/form-data",
         "application/json; charset=\"utf-8\" x",
+        "application/json; charset=utf-8; charset*0=utf-16",
         "json",
     ] {
         let reader = Reader::for_head(Some(content_type), None);
@@ -359,6 +365,9 @@ fn heads_that_promise_another_body_are_refused() {
         "multipart/form-data",
         "multipart/form-data; boundary=",
         "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary=a; boundary*0=b",
+        "multipart/form-data; boundary=a; Boundary*=utf-8''b",
+        "multipart/form-data; boundary*0=a",
         "multipart/form-data; boundary=\"a\\b\"",
         "multipart/form-data; boundary=a b",
     ] {

@@ -43,9 +43,11 @@ impl Reader {
         let essence = essence.trim();
         if essence.eq_ignore_ascii_case("multipart/form-data") {
             let parameters = parameters(rest).ok_or(BodyError::Boundary)?;
-            let mut boundaries = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case("boundary"));
+            let mut boundaries = parameters.iter().filter(|(name, _)| spells(name, "boundary"));
             return match (boundaries.next(), boundaries.next()) {
-                (Some((_, boundary)), None) => MultipartScanner::new(boundary).map(Self::Multipart),
+                (Some((name, boundary)), None) if !name.contains('*') => {
+                    MultipartScanner::new(boundary).map(Self::Multipart)
+                }
                 _ => Err(BodyError::Boundary),
             };
         }
@@ -54,7 +56,7 @@ impl Reader {
             && (subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json"));
         let utf8 = parameters(rest).is_some_and(|parameters| {
             parameters.iter().all(|(name, value)| {
-                !name.eq_ignore_ascii_case("charset")
+                !spells(name, "charset")
                     || value.eq_ignore_ascii_case("utf-8")
                     || value.eq_ignore_ascii_case("utf8")
             })
@@ -128,6 +130,12 @@ pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
         found.push((name, value));
     }
     Some(found)
+}
+
+/// Whether a parameter is this one to some reader: `name*` and the pieces `name*0`, `name*1*` are `name` to those that
+/// know RFC 2231, which let them win over it, and are others to the rest.
+pub(super) fn spells(parameter: &str, name: &str) -> bool {
+    parameter.split('*').next().is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
 fn is_token(byte: u8) -> bool {

@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::content_type::parameters;
+use super::content_type::{parameters, spells};
 use super::fields::{FORM, Field, Seen, is_name, whole_number};
 use super::{Ask, BodyError, MAX_FALLBACKS, MAX_NAME};
 
@@ -255,12 +255,14 @@ impl MultipartScanner {
         }
         let (kind, rest) = disposition.and_then(|text| text.split_once(';')).unwrap_or_default();
         let parameters = parameters(rest).ok_or_else(|| self.unreadable(NAMED))?;
-        let count = |wanted: &str| parameters.iter().filter(|(n, _)| n.eq_ignore_ascii_case(wanted)).count();
-        if !kind.trim().eq_ignore_ascii_case("form-data") || count("name") != 1 || count("name*") != 0 {
+        let mut names = parameters.iter().filter(|(name, _)| spells(name, "name"));
+        let name: String = match (names.next(), names.next()) {
+            (Some((name, value)), None) if !name.contains('*') => value.clone(),
+            _ => return Err(self.unreadable(NAMED)),
+        };
+        if !kind.trim().eq_ignore_ascii_case("form-data") {
             return Err(self.unreadable(NAMED));
         }
-        let name = parameters.iter().find(|(n, _)| n.eq_ignore_ascii_case("name"));
-        let name: String = name.map(|(_, value)| value.clone()).unwrap_or_default();
         let decoded = crate::route::decode(&name).unwrap_or_default();
         let plain = decoded.trim().trim_end_matches("[]");
         let field = Field::find(FORM, plain, self.offset)?;
@@ -269,7 +271,7 @@ impl MultipartScanner {
         if plain != name && !(field == Field::Models && name == "models[]") {
             return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
         }
-        if count("filename") + count("filename*") != 0 {
+        if parameters.iter().any(|(name, _)| spells(name, "filename")) {
             let (field, offset) = (field.name(), self.offset);
             return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
         }
