@@ -5,12 +5,13 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use tollgate_core::admission::Charges;
+use tollgate_core::admission::{Admitted, Charges, Receipt};
 use tollgate_core::exchange::{Exchange, Step};
 use tollgate_core::facts::Decision;
 use tollgate_core::gateway::{Gateway, Loader};
 use tollgate_core::head::{Edit, Head};
 use tollgate_core::key;
+use tollgate_core::standing::Standing;
 use tollgate_core::time::{Now, SECOND};
 
 const KEY: &str = "a-key-of-another-gateway";
@@ -75,8 +76,17 @@ impl Decided {
 }
 
 fn decide(gateway: &Rc<Gateway>, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Decided {
+    decide_as(gateway, if body.is_some() { "POST" } else { "GET" }, path, fields, body)
+}
+
+fn decide_as(
+    gateway: &Rc<Gateway>,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: Option<&str>,
+) -> Decided {
     let mut exchange = Exchange::new(Rc::clone(gateway));
-    let method = if body.is_some() { "POST" } else { "GET" };
     let mut head = vec![(":method", method), (":path", path)];
     head.extend_from_slice(fields);
     let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
@@ -240,4 +250,63 @@ fn a_tool_that_the_upstream_runs_has_no_bound_under_a_budget_but_the_targets_own
     policy["targets"]["small"]["max_input_tokens"] = json!(50_000);
     let bounded = with_key(&gateway(&json!({ "policy": policy })), "/v1/messages", body);
     assert_eq!(bounded.charges().reservation.input_tokens, 50_000);
+}
+
+#[test]
+fn a_path_is_plain_whatever_the_method_and_a_host_is_no_path() {
+    let gateway = gateway(&json!({ "routes": [
+        { "path": "/open/**", "public": true },
+        { "path": "/v1/realtime", "target": "small" },
+    ]}));
+    let refused = |path: &str| match decide_as(&gateway, "CONNECT", path, &[], None).step {
+        Step::Answer(answer) => answer.body,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert!(refused("/open/../v1/realtime").contains("ambiguous_path"));
+    assert!(refused("/v1/realtime?model=small").contains("missing_api_key"), "its query is none of its path");
+    assert!(refused("other:443").contains("unknown_route"));
+    assert_eq!(decide_as(&gateway, "CONNECT", "/open/chat", &[], None).step, Step::Forward(None));
+}
+
+#[test]
+fn a_body_has_one_type() {
+    let inner = "--c\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nlarge\r\n--c--";
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = part("model", "small") + &part("file", inner) + "--b--\r\n";
+    let bearer = format!("Bearer {KEY}");
+    let asked = |types: &[&str]| {
+        let mut fields = vec![("authorization", bearer.as_str())];
+        fields.extend(types.iter().map(|value| ("content-type", *value)));
+        decide(&gateway(&json!({})), "/v1/audio/transcriptions", &fields, Some(&form))
+    };
+    let ours = "multipart/form-data; boundary=b";
+    asked(&[ours]).charges();
+    asked(&[ours, ours]).charges();
+    for second in ["multipart/form-data; boundary=c", "application/json"] {
+        match asked(&[ours, second]).step {
+            Step::Answer(answer) => assert!(answer.body.contains("one content-type"), "{}", answer.body),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_form_is_not_asked_for_usage_as_json_is() {
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = part("model", "small") + &part("stream", "true") + "--b--\r\n";
+    let bearer = format!("Bearer {KEY}");
+    let fields = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "multipart/form-data; boundary=b"),
+        ("content-length", "153"),
+    ];
+    let mut decided = decide(&gateway(&json!({})), CHAT, &fields, Some(&form));
+    decided.charges();
+    assert_eq!(decided.edited("content-length"), None);
+    let outcome = Ok(Admitted { receipt: Receipt::default(), standing: Standing::default() });
+    assert_eq!(decided.exchange.admitted(outcome).0, Step::Forward(None), "the form goes on as it came");
 }

@@ -43,7 +43,9 @@ impl Exchange {
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();
         let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
-        let plain = if method == "CONNECT" { Ok(target) } else { route::plain_path(target) };
+        // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
+        let names_host = method == "CONNECT" && !target.starts_with('/');
+        let plain = if names_host { Ok(target) } else { route::plain_path(target) };
         if let Some(step) = self.manages(gateway, head, target, plain.is_ok(), end_of_stream) {
             return Ok(step);
         }
@@ -92,7 +94,7 @@ impl Exchange {
             return Err(Refusal::BodyTooLarge { max: gateway.max_body });
         }
         let encoding = content_encoding(head)?;
-        let reader = Reader::for_head(head.text("content-type"), encoding.as_deref())?;
+        let reader = Reader::for_head(content_type(head)?, encoding.as_deref())?;
         // An encoded answer hides its usage.
         if head.all("accept-encoding").next().is_some() {
             edit(Edit::Remove("accept-encoding"));
@@ -114,12 +116,13 @@ impl Exchange {
         };
         let gateway = Rc::clone(&self.gateway);
         let Pending { key, model, target, reader, announced, .. } = *pending;
+        let is_json = matches!(reader, Reader::Json(_));
         let ask = match reader.finish() {
             Ok(ask) => ask,
             Err(error) => return self.refuse_always(&error.into()),
         };
         self.metered = true;
-        if matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
+        if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
             self.ask_for_usage(&ask, announced, edit);
         }
         let policy = gateway.policy.read();
@@ -209,6 +212,17 @@ impl Exchange {
         self.stage = Stage::Admitting;
         Ok(Step::Admit(Charges { principals, reservation: self.reservation }))
     }
+}
+
+/// What the body is. Of two types servers differ in which one they take.
+fn content_type<'h>(head: &Head<'h>) -> Result<Option<&'h str>, Refusal> {
+    let mut all = head.all("content-type");
+    let first = all.next();
+    let unclear = || Refusal::InvalidBody(Cow::Borrowed("the head needs one content-type, in ASCII"));
+    if all.any(|other| Some(other) != first) {
+        return Err(unclear());
+    }
+    first.map(|value| core::str::from_utf8(value).map_err(|_| unclear())).transpose()
 }
 
 /// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).
