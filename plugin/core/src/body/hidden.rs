@@ -20,8 +20,12 @@ pub(super) enum Mark {
     Type,
     /// An id, or a list of ids, of what the upstream stores.
     Stored,
-    /// Gemini's `fileData`; OpenAI's member of this name is a string with the file itself.
-    FileData,
+    /// `audio`: what the model said before, if it is an object with an `id`.
+    Audio,
+    /// `id`
+    Id,
+    /// Azure's `data_sources`: a list of objects, each of which it searches.
+    DataSources,
     /// `type` of a tool.
     ToolType,
     /// `type` of an item of the input.
@@ -29,16 +33,27 @@ pub(super) enum Mark {
 }
 
 impl Mark {
+    /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.
     pub(super) fn of(name: &str) -> Self {
-        match name {
-            "image_url" | "file_url" | "video_url" | "audio_url" => Self::Link,
-            "url" => Self::Url,
-            "source" => Self::Source,
-            "type" => Self::Type,
-            "file_id" | "file_ids" | "vector_store_ids" | "fileUri" | "file_uri" => Self::Stored,
-            "fileData" | "file_data" => Self::FileData,
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is("id") => Self::Id,
+            3 if is("url") => Self::Url,
+            4 if is("type") => Self::Type,
+            5 if is("audio") => Self::Audio,
+            6 if is("source") => Self::Source,
+            8 if is("file_url") => Self::Link,
+            9 if is("image_url") || is("video_url") || is("audio_url") => Self::Link,
+            7 if is("file_id") || is("fileUri") => Self::Stored,
+            8 if is("file_ids") || is("file_uri") => Self::Stored,
+            16 if is("vector_store_ids") => Self::Stored,
             _ => Self::None,
         }
+    }
+
+    /// Of a member of the body itself.
+    pub(super) fn of_body(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("data_sources") { Self::DataSources } else { Self::of(name) }
     }
 
     /// Of a tool's member.
@@ -54,6 +69,7 @@ impl Mark {
         };
         match (self, around) {
             (Mark::Link, _) | (Mark::Url, Mark::Link | Mark::Source) => remote(),
+            (Mark::Id, Mark::Audio) => true,
             (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
             (Mark::Stored, _) => true,
             (Mark::ToolType, _) => !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)),

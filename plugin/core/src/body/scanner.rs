@@ -255,6 +255,7 @@ impl Found {
     /// What a member of something in the body is marked with.
     fn member(&mut self, depth: usize, name: &str) -> Mark {
         match (depth, self.field) {
+            (1, _) => Mark::of_body(name),
             // A list of one may be written as the one itself in Gemini's API.
             (2 | 3, Some(Field::Tools)) => {
                 self.ask.hidden_content |= is_run_by_gemini(name);
@@ -290,7 +291,7 @@ impl Visitor for Found {
         let within = match kind {
             Container::Array => mark,
             Container::Object => {
-                self.ask.hidden_content |= mark == Mark::FileData;
+                self.ask.hidden_content |= mark == Mark::DataSources;
                 Mark::None
             }
         };
