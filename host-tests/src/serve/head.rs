@@ -75,11 +75,17 @@ pub(super) fn of_fields(fields: &Fields) -> HeaderMap {
     pairs
 }
 
-/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here.
+/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here; an offer to go over to it
+/// (`curl --http2` and Java's client make one) is passed over, as Envoy does.
 pub(super) fn upgrade(head: &Parts) -> bool {
+    let h2c = |value: &HeaderValue| {
+        let mut offers = value.as_bytes().split(|byte| *byte == b',');
+        offers.any(|offer| offer.trim_ascii().eq_ignore_ascii_case(b"h2c"))
+    };
     head.version == Version::HTTP_11
         && head.headers.contains_key(header::UPGRADE)
         && names(&head.headers, "upgrade")
+        && !head.headers.get_all(header::UPGRADE).iter().any(h2c)
 }
 
 /// The request that goes to the upstream.
@@ -187,6 +193,21 @@ mod tests {
         let pairs = of_request(&head).unwrap();
         assert_eq!(pairs.get("connection"), Some(b"upgrade".as_slice()));
         assert_eq!(pairs.get("upgrade"), Some(b"websocket".as_slice()));
+    }
+
+    #[test]
+    fn an_offer_of_http_2_is_passed_over() {
+        let head = parts(
+            Request::post("/v1/chat/completions")
+                .header("connection", "Upgrade, HTTP2-Settings")
+                .header("upgrade", "h2c")
+                .header("http2-settings", "AAMAAABkAAQAAP__"),
+        );
+        assert!(!upgrade(&head));
+        let pairs = of_request(&head).unwrap();
+        for name in ["connection", "upgrade", "http2-settings"] {
+            assert_eq!(pairs.get(name), None, "{name}");
+        }
     }
 
     #[test]

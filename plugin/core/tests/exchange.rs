@@ -310,3 +310,35 @@ fn a_form_is_not_asked_for_usage_as_json_is() {
     let outcome = Ok(Admitted { receipt: Receipt::default(), standing: Standing::default() });
     assert_eq!(decided.exchange.admitted(outcome).0, Step::Forward(None), "the form goes on as it came");
 }
+
+#[test]
+fn nobody_is_let_into_another_form_of_http() {
+    let routes = json!([
+        { "path": "/open/**", "public": true },
+        { "path": "/jobs", "target": "small" },
+        { "path": CHAT, "api": "openai-chat" },
+    ]);
+    let gateway = gateway(&json!({ "routes": routes }));
+    let bearer = format!("Bearer {KEY}");
+    let asks = |path: &str, protocol: &str, body: Option<&str>| {
+        decide(&gateway, path, &[("authorization", &bearer), ("upgrade", protocol)], body)
+    };
+    for protocol in ["h2c", "websocket, H2C", "HTTP/2.0", "TLS/1.3"] {
+        let public = asks("/open/x", protocol, None);
+        assert_eq!(
+            (&public.step, public.edited("upgrade")),
+            (&Step::Forward(None), Some(None)),
+            "{protocol}"
+        );
+        let chat = asks(CHAT, protocol, Some(r#"{"model":"small","max_tokens":7}"#));
+        assert!(chat.charges().reservation.tokens > 7, "it is read and charged as any other");
+        assert_eq!(chat.edited("upgrade"), Some(None));
+        asks("/jobs", protocol, None).charges();
+    }
+    let left = asks("/open/x", "websocket", None);
+    assert_eq!((&left.step, left.edited("upgrade")), (&Step::Forward(None), None));
+    match asks("/jobs", "websocket", None).step {
+        Step::Answer(answer) => assert!(answer.body.contains("upgrade_not_metered"), "{}", answer.body),
+        other => panic!("{other:?}"),
+    }
+}

@@ -50,6 +50,7 @@ impl Exchange {
             return Ok(step);
         }
         let path = plain?;
+        let leaves_http = asks_to_leave(head, edit) || method == "CONNECT";
         let found =
             route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string))?;
         let Some(route::Found { route, model }) = found else {
@@ -77,10 +78,9 @@ impl Exchange {
         gateway.credentials.remove(places, target, edit);
         self.tell_identity(head, edit);
 
-        let upgrades = method == "CONNECT" || head.all("upgrade").next().is_some();
-        if upgrades || !reads_body(route.api) {
+        if leaves_http || !reads_body(route.api) {
             let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
-            let known = if upgrades { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
+            let known = if leaves_http { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
             let governed = self.govern(gateway, &policy, &identity, ix, target, known);
             self.tell_target(edit);
             return governed;
@@ -212,6 +212,27 @@ impl Exchange {
         self.stage = Stage::Admitting;
         Ok(Step::Admit(Charges { principals, reservation: self.reservation }))
     }
+}
+
+/// Protocols that are HTTP still: who is let into one of them can ask for anything there, unseen.
+const STILL_HTTP: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
+
+/// Whether the request asks for another protocol than HTTP. What asks for HTTP in another form (`curl --http2` and
+/// Java's client do) is served in this one, as RFC 9110, 7.8 allows.
+fn asks_to_leave(head: &Head<'_>, edit: &mut Editor<'_>) -> bool {
+    let mut offers = head.all("upgrade").flat_map(|value| value.split(|byte| *byte == b',')).peekable();
+    if offers.peek().is_none() {
+        return false;
+    }
+    let stays = offers.any(|offer| {
+        let name = offer.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+        STILL_HTTP.iter().any(|known| name.eq_ignore_ascii_case(known))
+    });
+    if stays {
+        edit(Edit::Remove("upgrade"));
+        edit(Edit::Remove("http2-settings"));
+    }
+    !stays
 }
 
 /// What the body is. Of two types servers differ in which one they take.
