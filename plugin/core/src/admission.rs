@@ -188,12 +188,14 @@ pub fn admit<C: Cells>(cells: &mut C, mut charges: Charges, now: Now) -> Result<
                 return Err(NotAdmitted { why: Why::Cells(error), standing, unsettled: Vec::new() });
             }
         };
-        match charge(principal, &charges.reservation, &mut cell, now, &mut standing) {
-            Ok(marks) => planned.push((cell, version, marks)),
-            Err(refused) => Denial::keep_longest(&mut denial, refused),
+        let (marks, refused) = charge(principal, &charges.reservation, &mut cell, now, &mut standing);
+        if let Some(refused) = refused {
+            Denial::keep_longest(&mut denial, refused);
         }
+        planned.push((cell, version, marks));
     }
     if let Some(denial) = denial {
+        let standing = without_charges(&charges.principals, planned, now);
         let why = Why::Denied(Box::new(denial));
         return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
     }
@@ -292,21 +294,41 @@ fn charge_again<C: Cells>(
 ) -> Result<Vec<Mark>, Why> {
     cells
         .update(&principal.cell, |cell| match charge(principal, reservation, cell, now, standing) {
-            Ok(marks) => Update::Write(Ok(marks)),
-            Err(denial) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
+            (marks, None) => Update::Write(Ok(marks)),
+            (_, Some(denial)) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
         })
         .map_err(Why::Cells)?
 }
 
-/// Decides for one cell and charges it: every window of it and its budget, or nothing.
-#[allow(clippy::result_large_err, reason = "moved once, straight into a box")]
+/// How a request stands that was refused: nothing of it is counted.
+fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, now: Now) -> Standing {
+    let mut standing = Standing::default();
+    for (principal, (mut cell, _, marks)) in whose.iter().zip(planned) {
+        for mark in &marks {
+            correct(&mut cell, mark, Change::TakeBack);
+        }
+        principal.each_window(|scope, window, target, limit| {
+            if let Some(counter) = cell.stored_counter(window, target) {
+                standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+            }
+        });
+        if let Some(budget) = principal.budget {
+            let mut purse = cell.purse();
+            purse.advance(budget.period, now.wall);
+            standing.note_budget(principal.scope, &budget, purse.spent());
+        }
+    }
+    standing
+}
+
+/// Decides for one cell and charges it. Where something refuses, only a part of it is, and is not to be stored.
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
     cell: &mut Cell,
     now: Now,
     standing: &mut Standing,
-) -> Result<Vec<Mark>, Denial> {
+) -> (Vec<Mark>, Option<Denial>) {
     let mut denial = None;
     let mut marks = Vec::with_capacity(4);
     principal.each_window(|scope, window, target, limit| {
@@ -348,7 +370,7 @@ fn charge(
         }
         standing.note_budget(principal.scope, &budget, purse.spent());
     }
-    denial.map_or(Ok(marks), Err)
+    (marks, denial)
 }
 
 fn correct(cell: &mut Cell, mark: &Mark, change: Change) {

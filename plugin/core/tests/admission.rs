@@ -18,8 +18,10 @@ use support::{Map, Rows, Rules};
 use tollgate_core::admission::{Actual, Charges, NotAdmitted, Principal, Reservation, Why, admit, settle};
 use tollgate_core::cell::{CellName, SharedCells, Support};
 use tollgate_core::denial::{Level, Reason, Scope};
+use tollgate_core::gateway::HeaderStyle;
 use tollgate_core::limits::Limits;
 use tollgate_core::money::{Budget, Period, Pico};
+use tollgate_core::standing::Standing;
 use tollgate_core::time::{DAY, Now, SECOND};
 
 fn cells(map: &Map) -> SharedCells<Map> {
@@ -88,6 +90,37 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
     assert!(admit(&mut cells, of_key("two"), early).is_err(), "not a nanosecond early");
     admit(&mut cells, of_key("two"), waited(0)).unwrap();
+}
+
+#[test]
+fn a_refusal_tells_what_remains_without_what_was_refused() {
+    let map = Map::new(Rules::Lenient);
+    let mut cells = cells(&map);
+    let limits = Limits { rpm: limit(5), tpd: limit(1_000), ..Limits::default() };
+    let mut team = principal(Level::Team, "team", Limits { tpm: limit(1_000), ..Limits::default() });
+    team.budget = Some(Budget { max: Pico(100), soft: Some(Pico(60)), period: Period::Lifetime });
+    let charges = Charges {
+        principals: vec![principal(Level::Key, "key", limits), team],
+        reservation: Reservation { input_tokens: 10, tokens: 510, cost: Pico(55) },
+    };
+    let told = |standing: &Standing| {
+        let mut told = Vec::new();
+        standing.headers(HeaderStyle::OpenAi, None, |name, value| {
+            if name.contains("remaining") || name.ends_with("warning") {
+                told.push(value.map(str::to_owned));
+            }
+        });
+        told
+    };
+    let first = admit(&mut cells, charges.clone(), at(0)).unwrap().standing;
+    let remaining = [Some("4".into()), Some("490".into()), None];
+    assert_eq!(told(&first), remaining);
+    for _ in 0..2 {
+        let refused = admit(&mut cells, charges.clone(), at(1)).unwrap_err();
+        assert!(matches!(refused.why, Why::Denied(_)));
+        assert_eq!(told(&refused.standing), remaining);
+        assert_eq!(refused.standing.over_soft_budget(), None);
+    }
 }
 
 #[test]

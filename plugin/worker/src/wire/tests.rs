@@ -126,7 +126,7 @@ fn what_an_object_answers() {
     };
     pinned(
         &Outcome::Denied(*denial, standing),
-        "010103010004bc05e404e404018080c0ee8ed20b010300000a0880c4889fe30101030104bc05588080c0ee8ed20b\
+        "010103010004bc05e404e404018080c0ee8ed20b010300000a0980c4889fe30101030104bc05588080c0ee8ed20b\
         010300",
     );
 }
