@@ -134,7 +134,7 @@ impl Refusal {
             Refusal::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
             Refusal::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
             Refusal::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
-            Refusal::ExpiredKey => "This API key has expired. Rotate it or ask your team for a new one.".into(),
+            Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
             Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", code.replace('_', " is ")),
             Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
             Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments and backslashes, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
