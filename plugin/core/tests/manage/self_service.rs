@@ -67,7 +67,13 @@ fn row_1_who_is_not_signed_in_creates_nothing() {
 
 #[test]
 fn row_2_a_name_and_a_team() {
-    for body in [json!({}), json!({ "name": "" }), json!({ "name": 7 }), json!({ "name": "a\nb" })] {
+    for body in [
+        json!({}),
+        json!({ "name": "" }),
+        json!({ "name": " \u{a0} " }),
+        json!({ "name": 7 }),
+        json!({ "name": "a\nb" }),
+    ] {
         refused(&create(&mut World::new(), body), 400, "name_required", &["/name"]);
     }
     let answer = World::new().send("developer", "POST", "/teams/gone/keys", json!({ "name": "Laptop" }));
