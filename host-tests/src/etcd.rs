@@ -8,8 +8,11 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use serde_json::json;
 use tokio::runtime::{self, Runtime};
 use tollgate_core::fleet::{Answer, Call, Keys, Login, Operation, Progress, Talk, Trouble};
+use tollgate_core::gateway::Loader;
+use tollgate_core::policy::finding::Problem;
 
 use crate::serve::{Target, TargetError};
 
@@ -27,9 +30,15 @@ pub struct Etcd {
 /// Why an etcd cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
-    /// The URL is not one that is spoken, or https has no certificates.
+    /// The URL is not one of an etcd.
+    #[error("--fleet: `{0}` is not an etcd: write http://HOST[:PORT] or https://HOST[:PORT]")]
+    Url(String),
+    /// https has no certificates.
     #[error("--fleet: {0}")]
     Target(#[from] TargetError),
+    /// No gateway can have this prefix.
+    #[error("--prefix: {0}")]
+    Prefix(Problem),
     /// The file with user and password cannot be read.
     #[error("{}: {error}", path.display())]
     LoginFile {
@@ -46,13 +55,33 @@ pub enum EtcdError {
     System(#[from] io::Error),
 }
 
+/// The etcd of this URL.
+///
+/// # Errors
+/// Where it is not `http://` or `https://`.
+pub fn target(url: &str) -> Result<Target, EtcdError> {
+    let spoken = url.starts_with("http://") || url.starts_with("https://");
+    let parsed = spoken.then(|| Target::parse(url).ok()).flatten();
+    parsed.ok_or_else(|| EtcdError::Url(url.to_owned()))
+}
+
+/// Goes on if gateways can have this prefix: they would never see what stands under another.
+fn require_prefix(prefix: &str) -> Result<(), EtcdError> {
+    let fleet = json!({ "cluster": "etcd", "prefix": prefix });
+    let mut loader = Loader::default();
+    loader.push(json!({ "policy": { "version": 1 }, "fleet": fleet }).to_string().as_bytes());
+    let first = loader.finish().err().and_then(|findings| findings.into_iter().next());
+    first.map_or(Ok(()), |finding| Err(EtcdError::Prefix(finding.problem)))
+}
+
 impl Etcd {
     /// Reached at this URL; its keys begin with `prefix`. `login`: a file with `user:password`.
     ///
     /// # Errors
     /// What is wrong with the URL or the file.
     pub fn new(url: &str, prefix: &str, login: Option<&Path>) -> Result<Etcd, EtcdError> {
-        let target = Target::parse(url)?;
+        let target = target(url)?;
+        require_prefix(prefix)?;
         let login = match login {
             None => Login::default(),
             Some(path) => {

@@ -135,7 +135,7 @@ fn a_policy_with_an_error_is_not_pushed() {
     site.write("policy.json", &wrong);
     let (code, _, error) = site.tollgate("push", "policy.json", &["--yes"]);
     assert_eq!(code, 1);
-    assert!(error.contains("1 errors"), "{error}");
+    assert!(error.contains("1 error;"), "{error}");
     let poll = Poll::new(site.client().keys(), 0);
     assert_eq!(site.client().run(poll).unwrap().revision, 0);
 }

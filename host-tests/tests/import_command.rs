@@ -126,6 +126,34 @@ fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
 }
 
 #[test]
+fn what_stands_there_twice_is_not_chosen_from() {
+    let folder = Folder::new("repeats");
+    let digest = hex("nightly");
+    for (name, text, says) in [
+        (
+            "field.jsonl",
+            format!(r#"{{"digest": "{digest}", "team": "lab", "team": "search"}}"#),
+            "line 1: a field",
+        ),
+        (
+            "inner.jsonl",
+            format!(r#"{{"digest": "{digest}", "team": "search", "limits": {{"rpm": 1, "rpm": 60}}}}"#),
+            "line 1: a field",
+        ),
+        (
+            "id.jsonl",
+            format!(r#"{{"id": "a", "id": "b", "digest": "{digest}", "team": "search"}}"#),
+            "line 1",
+        ),
+        ("column.csv", format!("digest,team,team\n{digest},lab,search\n"), "names a column twice"),
+    ] {
+        let (code, said) = folder.import(&folder.keys(name, &text), &["--yes"]);
+        assert!(code == Some(1) && said.contains(says), "{name}: {said}");
+    }
+    assert_eq!(std::fs::read_to_string(folder.policy()).unwrap(), POLICY);
+}
+
+#[test]
 fn a_secret_or_a_digest_in_the_wrong_column_is_not_repeated() {
     let folder = Folder::new("discreet");
     let secret = "sk-prod-Zm9vYmFyYmF6cXV4Zm9vYmFyYmF6";

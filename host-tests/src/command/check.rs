@@ -6,18 +6,24 @@ use std::process::ExitCode;
 use tollgate_core::policy::{Finding, Severity};
 
 use super::document::{Document, LoadError};
+use super::say;
 
 /// Findings go to standard output, the summary of each file to standard error.
-pub fn run(files: &[PathBuf]) -> Result<ExitCode, LoadError> {
-    let mut code = ExitCode::SUCCESS;
+pub fn run(files: &[PathBuf]) -> ExitCode {
+    let (mut wrong, mut unread) = (false, false);
     for path in files {
         let (kind, findings) = match Document::load(path) {
             Ok((document, warnings)) => (document.kind(), warnings),
             Err(LoadError::Wrong { findings, .. }) => ("document", findings),
-            Err(error) => return Err(error),
+            Err(error) => {
+                // The others are checked all the same.
+                eprintln!("tollgate: {error}");
+                unread = true;
+                continue;
+            }
         };
         for finding in &findings {
-            println!("{}: {finding}", path.display());
+            say!("{}: {finding}", path.display());
         }
         let errors = count(&findings, Severity::Error);
         let warnings = count(&findings, Severity::Warning);
@@ -30,17 +36,23 @@ pub fn run(files: &[PathBuf]) -> Result<ExitCode, LoadError> {
                 number(errors, "error"),
                 number(warnings, "warning")
             );
-            code = ExitCode::FAILURE;
+            wrong = true;
         }
     }
-    Ok(code)
+    match (unread, wrong) {
+        (true, _) => ExitCode::from(2),
+        (false, true) => ExitCode::FAILURE,
+        (false, false) => ExitCode::SUCCESS,
+    }
 }
 
-fn count(findings: &[Finding], severity: Severity) -> usize {
+/// How many of them are of this severity.
+pub fn count(findings: &[Finding], severity: Severity) -> usize {
     findings.iter().filter(|finding| finding.severity == severity).count()
 }
 
-fn number(count: usize, what: &str) -> String {
+/// So many of them, in words.
+pub fn number(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),
         _ => format!("{count} {what}s"),

@@ -4,8 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use serde_json::Value;
 use tollgate_core::gateway::{self, Gateway};
-use tollgate_core::policy::{self, Finding, Live, Policy};
+use tollgate_core::policy::{self, Finding, Live, Policy, Severity};
+
+use super::check::{count, number};
 
 /// What a file turned out to be.
 pub enum Document {
@@ -22,7 +25,9 @@ pub enum LoadError {
     #[error("{}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
     /// It has errors.
-    #[error("{}: {} errors; `tollgate check` lists them", path.display(), findings.len())]
+    #[error(
+        "{}: {}; `tollgate check` lists them", path.display(), number(count(findings, Severity::Error), "error")
+    )]
     Wrong { path: PathBuf, findings: Vec<Finding> },
 }
 
@@ -31,14 +36,17 @@ impl Document {
     pub fn load(path: &Path) -> Result<(Document, Vec<Finding>), LoadError> {
         let text =
             std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-        let loaded = if is_gateway(&text) {
-            let mut loader = gateway::Loader::default();
-            loader.push(&text);
-            loader.finish().map(|(gateway, warnings)| (Document::Gateway(Box::new(gateway)), warnings))
-        } else {
-            let mut loader = policy::Loader::default();
-            loader.push(&text);
-            loader.finish().map(|(policy, warnings)| (Document::Policy(Live::new(policy)), warnings))
+        // Only a gateway's configuration has a `policy`.
+        let loaded = match serde_json::from_slice::<Value>(&text) {
+            Ok(whole) if whole.get("policy").is_some() => as_gateway(&text),
+            Ok(_) => as_policy(&text),
+            // What breaks off or is no JSON is what there is less against.
+            Err(_) => match (as_policy(&text), as_gateway(&text)) {
+                (Err(policy), Err(gateway)) => {
+                    Err(if gateway.len() < policy.len() { gateway } else { policy })
+                }
+                (loaded @ Ok(_), _) | (_, loaded) => loaded,
+            },
         };
         loaded.map_err(|findings| LoadError::Wrong { path: path.to_owned(), findings })
     }
@@ -60,7 +68,17 @@ impl Document {
     }
 }
 
-/// Only a gateway's configuration has a `policy`. What is no JSON at all is left to the loader to describe.
-fn is_gateway(text: &[u8]) -> bool {
-    serde_json::from_slice::<serde_json::Value>(text).is_ok_and(|value| value.get("policy").is_some())
+/// The document and its warnings, or all that is wrong with it.
+type Loaded = Result<(Document, Vec<Finding>), Vec<Finding>>;
+
+fn as_gateway(text: &[u8]) -> Loaded {
+    let mut loader = gateway::Loader::default();
+    loader.push(text);
+    loader.finish().map(|(gateway, warnings)| (Document::Gateway(Box::new(gateway)), warnings))
+}
+
+fn as_policy(text: &[u8]) -> Loaded {
+    let mut loader = policy::Loader::default();
+    loader.push(text);
+    loader.finish().map(|(policy, warnings)| (Document::Policy(Live::new(policy)), warnings))
 }

@@ -19,8 +19,8 @@ use tollgate_core::policy::{
 use tollgate_core::refusal::{Refusal, dollars};
 use tollgate_core::time::{Now, Timestamp};
 
-use super::Failure;
 use super::document::Document;
+use super::{Failure, say};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -303,7 +303,7 @@ fn list<T: AsRef<str>>(parts: Vec<T>, none: &str) -> String {
 }
 
 fn step(title: &str, text: &str) {
-    println!("{title:<9} {text}");
+    say!("{title:<9} {text}");
 }
 
 fn now() -> Now {

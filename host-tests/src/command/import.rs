@@ -16,6 +16,7 @@ use self::rows::{Row, RowsError};
 use super::document::{Document, LoadError};
 use super::fleet::text;
 use super::pull::write;
+use super::say;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -43,7 +44,7 @@ pub enum Error {
     Rows(#[from] RowsError),
     #[error("{}: a gateway configuration; `import` writes policies", .0.display())]
     Configuration(PathBuf),
-    #[error("line {line}: the same key as in line {first}")]
+    #[error("line {line}: the same key as in line {first}, or another of the same `id`")]
     Repeated { line: u64, first: u64 },
     #[error("line {line}: the policy has another key `{id}`: give this one another `id`")]
     Taken { line: u64, id: String },
@@ -80,9 +81,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     match policy.change(|policy| policy.try_change(change).and_then(|_| policy.apply(change))) {
         Ok(()) => show(&import),
         Err(findings) => {
-            findings.iter().for_each(|finding| println!("{}", import.describe(finding)));
+            findings.iter().for_each(|finding| say!("{}", import.describe(finding)));
             eprintln!(
-                "{}: nothing is written: {keys} do not fit into the policy as they are",
+                "{}: nothing is written: not all of {keys} fit into the policy as they are",
                 path.display()
             );
             return Ok(ExitCode::FAILURE);
@@ -150,7 +151,7 @@ fn show(import: &Import) {
                 words += &format!(", {name} {value}");
             }
         }
-        println!("{}", discreet(&words));
+        say!("{}", discreet(&words));
     }
 }
 

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::Subcommand;
 use tollgate_core::key::{self, Form};
 
+use super::say;
+
 /// Letters and digits of an id that is drawn.
 const ID_LENGTH: usize = 8;
 
@@ -49,7 +51,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Error> {
             if key::form(&minted) != Form::Ours {
                 return Err(Error::Usage("--id: 4 to 24 lower-case letters and digits"));
             }
-            println!("{minted}\n{}", key::spell(&key::digest(minted.as_bytes())));
+            say!("{minted}\n{}", key::spell(&key::digest(minted.as_bytes())));
             eprintln!("the key is shown this once; its digest goes into the policy");
         }
         Command::Digest => {
@@ -63,7 +65,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Error> {
             if std::str::from_utf8(line).is_ok_and(|text| key::form(text) == Form::Mistyped) {
                 return Err(Error::Mistyped);
             }
-            println!("{}", key::spell(&key::digest(line)));
+            say!("{}", key::spell(&key::digest(line)));
         }
     }
     Ok(ExitCode::SUCCESS)

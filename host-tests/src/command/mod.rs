@@ -13,6 +13,8 @@ mod pull;
 mod push;
 mod serve;
 
+use std::fmt;
+use std::io::{self, ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -91,7 +93,7 @@ pub fn main() -> ExitCode {
     let arguments = Cli::parse();
     let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
-        Command::Check { files } => check::run(&files).map_err(Failure::from),
+        Command::Check { files } => Ok(check::run(&files)),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Key { command } => key::run(&command).map_err(Failure::from),
         Command::Push(arguments) => push::run(&arguments).map_err(Failure::from),
@@ -108,9 +110,25 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Writes to standard output. Whoever read it may be gone (`| head`): the command goes on, and ends as it would have.
+fn write_out(text: fmt::Arguments<'_>) {
+    if let Err(error) = io::stdout().write_fmt(text)
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        eprintln!("tollgate: standard output: {error}");
+        std::process::exit(1);
+    }
+}
+
+/// A line on standard output.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::command::write_out(format_args!("{}\n", format_args!($($text)*))) };
+}
+use say;
+
 fn build() -> Result<ExitCode, module::BuildError> {
-    println!("{}", module::build(&[])?.display());
-    println!("{}", module::build(&["bare"])?.display());
-    println!("{}", worker::build()?.display());
+    say!("{}", module::build(&[])?.display());
+    say!("{}", module::build(&["bare"])?.display());
+    say!("{}", worker::build()?.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use tollgate_core::policy::{Live, Loader};
 
 use super::document::{Document, LoadError};
 use super::fleet::{Error, Place, Shown, nothing, over, read, text};
+use super::write_out;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -34,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         eprintln!("{} holds just what etcd has", path.display());
         return Ok(ExitCode::SUCCESS);
     }
-    print!("{}", Shown { before: &policy.read(), change: &change });
+    write_out(format_args!("{}", Shown { before: &policy.read(), change: &change }));
     policy.change(|policy| policy.apply(&change)).map_err(Error::Foreign)?;
     let text = text(&policy.read());
     check(&text)?;

@@ -14,6 +14,7 @@ use tollgate_host::etcd::Etcd;
 
 use super::document::Document;
 use super::fleet::{Error, Place, Shown, between, nothing, over, read};
+use super::write_out;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -46,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         eprintln!("etcd holds just this policy");
         return Ok(ExitCode::SUCCESS);
     }
-    print!("{}", Shown { before: &before, change: &between(&before, &policy)? });
+    write_out(format_args!("{}", Shown { before: &before, change: &between(&before, &policy)? }));
     if held.is_empty() {
         eprintln!("etcd holds no policy yet");
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tollgate_host::etcd::{self, EtcdError};
 use tollgate_host::host::{Module, ModuleError, Process};
 use tollgate_host::module::{self, BuildError};
 use tollgate_host::serve::lines::Lines;
@@ -64,13 +65,24 @@ pub enum Error {
     #[error(transparent)]
     Upstream(#[from] TargetError),
     #[error(transparent)]
+    Fleet(#[from] EtcdError),
+    #[error("{_0}{}", advice(_0))]
     Serve(#[from] ServeError),
     #[error("{0}")]
     System(#[from] io::Error),
 }
 
+fn advice(error: &ServeError) -> &'static str {
+    match error {
+        ServeError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
+            ": end what listens there, or choose another address with `--listen`"
+        }
+        _ => "",
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let fleet = arguments.fleet.as_deref().map(Target::parse).transpose()?;
+    let fleet = arguments.fleet.as_deref().map(etcd::target).transpose()?;
     let clusters: Vec<_> = fleet.into_iter().map(|etcd| (etcd.authority().to_owned(), etcd)).collect();
     let (mut source, demo) = source(arguments, clusters.first().map(|(name, _)| name.clone()))?;
     let configuration = read(&mut source)?;

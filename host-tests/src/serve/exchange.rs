@@ -46,7 +46,7 @@ impl Exchanger {
         let (parts, body) = request.into_parts();
         let upgrade = head::upgrade(&parts);
         let bodiless = parts.method == Method::HEAD;
-        let request = lines::Request { method: parts.method.to_string(), path: parts.uri.path().to_owned() };
+        let request = lines::Request::of(&parts);
         let (guard, Mail { request: resumed, response, to_response }) = self.gate.open(info, request);
         let stream = Rc::clone(guard.stream());
         let mut answer = Answer::new(guard, response);

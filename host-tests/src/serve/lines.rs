@@ -5,7 +5,9 @@ use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hyper::http::request::Parts;
 use serde_json::Value;
+use tollgate_core::key::without_secrets;
 
 use crate::host::ClosedStream;
 
@@ -95,8 +97,14 @@ pub fn facts() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// Without its query, which may hold a key.
+    /// Without its query, which may hold a key, and without the secret of a key that stands in it.
     pub(super) path: String,
+}
+
+impl Request {
+    pub(super) fn of(parts: &Parts) -> Request {
+        Request { method: parts.method.to_string(), path: without_secrets(parts.uri.path()).into_owned() }
+    }
 }
 
 /// The line of a request that has ended.
@@ -126,4 +134,18 @@ fn show(text: &str, kind: &Kind) -> Value {
         Kind::Flag => text.parse::<bool>().map(Value::from).ok(),
     };
     shown.unwrap_or_else(|| text.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_in_the_path_or_in_the_query_is_not_logged() {
+        let key = tollgate_core::key::mint("demo", &[7; 32]);
+        let request =
+            hyper::Request::get(format!("/tollgate/v1/keys/{key}/rotate?key={key}")).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        assert_eq!(Request::of(&parts).path, "/tollgate/v1/keys/sk-tg-demo-…/rotate");
+    }
 }

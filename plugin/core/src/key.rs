@@ -1,5 +1,6 @@
 //! The form of our own keys, and the digest of anybody's.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 
@@ -92,6 +93,32 @@ pub fn spell(digest: &Digest) -> String {
     digest.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
 }
 
+/// A text that may be repeated: of each of our own keys in it only the id is left.
+///
+/// ```
+/// let key = tollgate_core::key::mint("demo", &[7; 32]);
+/// assert_eq!(tollgate_core::key::without_secrets(&format!("/keys/{key}/rotate")), "/keys/sk-tg-demo-…/rotate");
+/// ```
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((mut before, mut after)) = text.split_once(MARK) else { return Cow::Borrowed(text) };
+    let mut shown = String::new();
+    loop {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
+        let (word, rest) = after.split_at_checked(end).unwrap_or((after, ""));
+        shown = shown + before + MARK;
+        // What has no second part is too short to hold a secret.
+        shown = match word.split_once('-') {
+            Some((id, _)) => shown + id + "-…",
+            None => shown + word,
+        };
+        match rest.split_once(MARK) {
+            Some(next) => (before, after) = next,
+            None => return Cow::Owned(shown + rest),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +135,21 @@ mod tests {
         assert_eq!(form(&key[..key.len() - 1]), Form::Mistyped);
         assert_eq!(form("sk-tg-"), Form::Mistyped);
         assert_eq!(form("sk-proj-abc"), Form::Foreign);
+    }
+
+    #[test]
+    fn what_is_repeated_of_a_key_is_its_id() {
+        let (one, two) = (mint("first", &[0xf7; 32]), mint("second", &[1; 32]));
+        for (text, shown) in [
+            (format!("`{one}` and {two}/x"), "`sk-tg-first-…` and sk-tg-second-…/x"),
+            (format!("{one}{two}"), "sk-tg-first-…"),
+            (format!("sk-tg-{one}"), "sk-tg-sk-…"),
+            ("sk-tg-".into(), "sk-tg-"),
+            ("sk-tg-demo é".into(), "sk-tg-demo é"),
+            ("gpt-5-mini".into(), "gpt-5-mini"),
+        ] {
+            assert_eq!(without_secrets(&text), shown);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use alloc::string::{String, ToString};
 use crate::body::BodyError;
 use crate::denial::{Denial, Level, Reason, Scope};
 use crate::gateway::Api;
+use crate::key::without_secrets;
 use crate::money::{DOLLAR, Period, Pico};
 use crate::time::SECOND;
 
@@ -133,7 +134,7 @@ impl Refusal {
             Refusal::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
             Refusal::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
             Refusal::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
-            Refusal::ExpiredKey => "This API key has expired. Rotate it or ask your team for a new one.".into(),
+            Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
             Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", code.replace('_', " is ")),
             Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
             Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments and backslashes, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
@@ -336,15 +337,22 @@ pub fn dollars(amount: Pico) -> String {
     format!("{}.{kept}", amount.0 / DOLLAR)
 }
 
-/// A caller's own text, fit to be repeated: bounded, nothing that controls a terminal or a log.
+/// A caller's own text, fit to be repeated: bounded, no secret, nothing that controls a terminal or a log.
 fn shown(text: &str) -> String {
-    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    without_secrets(text).chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Window;
+
+    #[test]
+    fn a_key_in_the_place_of_a_model_is_not_repeated() {
+        let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
+        let message = Refusal::TargetNotAllowed { target }.message();
+        assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
+    }
 
     #[test]
     fn a_refused_team_limit_names_itself_and_its_wait() {

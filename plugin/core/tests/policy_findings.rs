@@ -199,6 +199,21 @@ fn gateway_errors(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_credential_or_an_api_that_cannot_be_read_is_said_once_and_not_again_by_what_rests_on_it() {
+    let pointers = |field: &str| {
+        let text = format!(r#"{{"policy": {{"version": 1}}, {field}}}"#);
+        let found = gateway_errors(&text).into_iter();
+        found.map(|error| error.split(':').next().unwrap_or_default().to_string()).collect::<Vec<_>>()
+    };
+    let header = r#""credentials": [{"header": "Authorization", "scheme": "Bearer"}, {"query": ""}]"#;
+    assert_eq!(pointers(header), ["error /credentials/0/header", "error /credentials/1/query"]);
+    assert_eq!(pointers(r#""credentials": [{"scheme": "Bearer"}]"#), ["error /credentials/0"]);
+    assert_eq!(pointers(r#""routes": [{"path": "/x", "api": "chat"}]"#), ["error /routes/0/api"]);
+    assert_eq!(pointers(r#""routes": [{"path": "/x", "target": "*"}]"#), ["error /routes/0/target"]);
+    assert_eq!(pointers(r#""routes": [{"path": "/x"}]"#), ["error /routes/0"]);
+}
+
+#[test]
 fn a_missing_version_is_said_beside_other_errors_and_only_where_it_is_missing() {
     let missing = "error (document): `version` is missing";
     let wrong = "error /unpriced: expected `deny` or `allow`, found \"perhaps\"";

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tollgate_core::json::node::Node;
-use tollgate_core::policy::Digest;
-use tollgate_core::policy::finding::Report;
+use tollgate_core::policy::finding::{Problem, Report};
 use tollgate_core::policy::value::Value as _;
+use tollgate_core::policy::{Digest, Loader};
 
 /// One key of a file.
 #[derive(Debug)]
@@ -33,8 +33,12 @@ pub enum RowsError {
     NoDigest,
     #[error("line {0}: another number of columns than the first line, or no UTF-8")]
     Csv(u64),
+    #[error("the first line names a column twice: keep one")]
+    Column,
     #[error("line {0}: not a JSON object")]
     Json(u64),
+    #[error("line {0}: a field stands there twice: keep one")]
+    Twice(u64),
 }
 
 const FIELDS: &str =
@@ -57,6 +61,11 @@ fn csv(bytes: &[u8]) -> Result<Vec<Row>, RowsError> {
     let columns = reader.headers().map_err(|error| RowsError::Csv(at(&error)))?.clone();
     if !columns.iter().any(|column| column == "digest") {
         return Err(RowsError::NoDigest);
+    }
+    let mut names: Vec<&str> = columns.iter().collect();
+    names.sort_unstable();
+    if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(RowsError::Column);
     }
     let mut rows = Vec::new();
     for cells in reader.records() {
@@ -103,10 +112,20 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Row>, RowsError> {
     let lines = lines.filter(|(_, line)| !line.trim_ascii().is_empty());
     lines
         .map(|(number, line)| match serde_json::from_slice(line) {
+            Ok(Value::Object(_)) if has_repeats(line) => Err(RowsError::Twice(number)),
             Ok(Value::Object(record)) => Ok(Row::new(number, record)),
             _ => Err(RowsError::Json(number)),
         })
         .collect()
+}
+
+/// Whether a name stands twice in a record, which a policy refuses: which of the two is meant nobody knows.
+fn has_repeats(record: &[u8]) -> bool {
+    let mut loader = Loader::default();
+    [&br#"{"version": 1, "keys": {"k": "#[..], record, b"}}"].iter().for_each(|piece| loader.push(piece));
+    loader
+        .finish()
+        .is_err_and(|findings| findings.iter().any(|finding| finding.problem == Problem::Duplicate))
 }
 
 impl Row {

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::keeper::{Act, Keeper, answered, contended, entry_of, line, refused};
+use super::keeper::{Act, Keeper, answered, contended, entry_of, line, problem, refused};
 use super::{Commit, JournalError};
 use crate::cell::{CellName, Cells, MAX_TRIES, Swap};
 use crate::fleet::{
@@ -219,7 +219,7 @@ impl Keeper {
         let (decided, state) = self.decide(cells, gateway, &request, asked);
         let revision = self.journal.as_ref().map(super::Journal::revision);
         let Some(fleet) = &mut self.fleet else { return Vec::new() };
-        let entry = decided.entry;
+        let mut entry = decided.entry;
         let response = match (decided.outcome, state, revision) {
             (Outcome::Write(write), Ok(()), Some(revision)) => {
                 let documents = gateway.policy.change(|policy| contents(policy, &write.change));
@@ -232,15 +232,15 @@ impl Keeper {
                 fleet.waiting.push((ticket, Waiting { request, decided }));
                 return effects;
             }
-            (Outcome::Write(_), _, _) => Problem::new(
-                503,
-                "documents_unavailable",
-                "The host's shared data does not say what the policy is now. Try again.",
-            )
-            .response(),
+            // It was decided on what is not the newest policy.
+            (Outcome::Write(_), state, _) => {
+                let problem = problem(state.err());
+                entry = entry.map(|entry| refused(entry, &problem));
+                problem.response()
+            }
             (Outcome::Answer(response), _, _) => response,
             // A write that has become a question: there is none.
-            (Outcome::Audit(_), _, _) => contended(),
+            (Outcome::Audit(_), _, _) => contended().response(),
         };
         let effects = fleet.desk.finish(ticket, asked.now);
         self.attempt(entry.as_ref(), asked.now, cells, gateway, asked, acts);

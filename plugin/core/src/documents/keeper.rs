@@ -137,6 +137,7 @@ impl Keeper {
         request: &Request,
         asked: &Asked,
     ) -> (Response, Option<Entry>) {
+        let mut overtaken = None;
         for _ in 0..MAX_TRIES {
             let (decided, state) = self.decide(cells, gateway, request, asked);
             let Decided { outcome, entry } = decided;
@@ -153,11 +154,11 @@ impl Keeper {
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
             match gateway.policy.change(|policy| journal.commit(cells, policy, commit)) {
                 Ok(true) => return (write.response, entry),
-                Ok(false) => {}
+                Ok(false) => overtaken = entry,
                 Err(why) => return self.not_kept(cells, Some(why), entry),
             }
         }
-        (contended(), None)
+        self.refuse(cells, &contended(), overtaken)
     }
 
     /// Decides on the newest policy; the second says whether it is that.
@@ -192,8 +193,17 @@ impl Keeper {
         why: Option<JournalError>,
         entry: Option<Entry>,
     ) -> (Response, Option<Entry>) {
-        let problem = problem(why);
-        let entry = entry.map(|entry| refused(entry, &problem));
+        self.refuse(cells, &problem(why), entry)
+    }
+
+    /// A write that does not come about, and is kept as an attempt.
+    fn refuse<C: Cells>(
+        &self,
+        cells: &mut C,
+        problem: &Problem,
+        entry: Option<Entry>,
+    ) -> (Response, Option<Entry>) {
+        let entry = entry.map(|entry| refused(entry, problem));
         self.attempted(cells, problem.response(), entry)
     }
 
@@ -251,14 +261,13 @@ pub(super) fn line(entry: &Entry) -> String {
     text(&object!({ "audit": entry.line() }))
 }
 
-pub(super) fn contended() -> Response {
+pub(super) fn contended() -> Problem {
     Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
         .with("retry-after", "1")
-        .response()
 }
 
 /// Why something was not written.
-fn problem(why: Option<JournalError>) -> Problem {
+pub(super) fn problem(why: Option<JournalError>) -> Problem {
     match why {
         Some(JournalError::Superseded) => Problem::new(
             503,

@@ -13,7 +13,7 @@ use crate::identity::CellNames;
 use crate::json::node::Node;
 use crate::policy::finding::{Finding, Problem, Report};
 use crate::policy::load::{Fields, PolicyFields, Reading};
-use crate::policy::value::{Count, Value};
+use crate::policy::value::{Count, Given, Value};
 use crate::policy::{Live, Mode};
 
 const FIELDS: &[&str] = &[
@@ -162,13 +162,17 @@ impl GatewayFields {
         let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
             report.within(&position.to_string(), |report| {
                 let record = RouteRecord::read(item, report)?;
-                let api = record.api.unwrap_or_default();
+                // One that could not be read might not need a target.
+                let known_api = !matches!(record.api, Some(Given(None)));
+                let api = record.api.and_then(|api| api.0).unwrap_or_default();
                 let path = record.path?.0;
                 let public = record.public.unwrap_or_default();
-                if api == Api::Plain && record.target.is_none() && !public && !names_model(&path) {
+                let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
+                if needs_target && record.target.is_none() {
                     report.error(Problem::Missing("target"));
                 }
                 let pointer = format!("{}/target", report.place());
+                let target = record.target.and_then(|target| target.0);
                 Some(Route {
                     path,
                     methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
@@ -180,7 +184,7 @@ impl GatewayFields {
                         .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
                         .collect(),
                     api,
-                    target: record.target.map(|name| self.policy.assembly.mention_target(&name.0, pointer)),
+                    target: target.map(|name| self.policy.assembly.mention_target(&name.0, pointer)),
                     public,
                     unmetered: record.unmetered.is_some(),
                 })

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::json::node::Node;
 use crate::policy::finding::{Problem, Report};
-use crate::policy::value::{HeaderName, Map, TargetName, Token, Value, Words};
+use crate::policy::value::{Given, HeaderName, Map, TargetName, Token, Value, Words};
 use crate::{choice, record};
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
@@ -84,11 +84,11 @@ record! {
     /// One place where a key may stand.
     CredentialRecord {
         /// A header's name.
-        header: HeaderName,
+        header: Given<HeaderName>,
         /// The scheme before the key in that header, such as `Bearer`.
-        scheme: Token,
+        scheme: Given<Token>,
         /// A parameter of the query string.
-        query: Token,
+        query: Given<Token>,
     }
 }
 
@@ -96,11 +96,11 @@ impl CredentialRecord {
     /// The place, if the record names exactly one.
     pub fn place(self, report: &mut Report) -> Option<CredentialPlace> {
         match (self.header, self.scheme, self.query) {
-            (Some(header), None, None) => Some(CredentialPlace::Header(header.0)),
+            (Some(header), None, None) => Some(CredentialPlace::Header(header.0?.0)),
             (Some(header), Some(scheme), None) => {
-                Some(CredentialPlace::Scheme { header: header.0, scheme: scheme.0 })
+                Some(CredentialPlace::Scheme { header: header.0?.0, scheme: scheme.0?.0 })
             }
-            (None, None, Some(query)) => Some(CredentialPlace::Query(query.0)),
+            (None, None, Some(query)) => Some(CredentialPlace::Query(query.0?.0)),
             _ => {
                 report.error(Problem::Expected {
                     expected: "either `header` (and perhaps `scheme`) or `query`",
@@ -122,9 +122,9 @@ record! {
         /// Headers that must have exactly this value.
         headers: Map<Token>,
         /// The API spoken there; `plain` if left out.
-        api: Api,
+        api: Given<Api>,
         /// The target of every call there.
-        target: TargetName,
+        target: Given<TargetName>,
         /// No key is needed.
         public: bool,
         /// `allow`: upgrades pass although no token limit or budget can govern them.

@@ -7,11 +7,11 @@ use alloc::string::{String, ToString};
 use serde_json::Value;
 
 use super::body::INVALID;
-use super::etag::{etag, require_match};
+use super::etag::{etag, require_match, require_no_match};
 use super::problem::Problem;
 use super::route::Place;
 use super::who::{Over, Right, Who};
-use super::{Asked, Request, Response, Write, answer, audit};
+use super::{Asked, Request, Response, Write, answer, audit, is_read};
 use crate::policy::finding::pointer;
 use crate::policy::value::Id;
 use crate::policy::{Change, KeyIx, OrganizationIx, Policy, Section, TeamIx};
@@ -130,9 +130,16 @@ impl Desk<'_> {
         if self.may(right, over) { Ok(()) } else { Err(not_allowed(right)) }
     }
 
-    /// Goes on if `If-Match` allows it. `current`: what stands at the path now.
+    /// Goes on if `If-Match` and, before something is written, `If-None-Match` allow it. `current`: what stands at the
+    /// path now.
     pub fn require_match(&self, current: Option<&Shown>) -> Result<(), Problem> {
-        require_match(self.request.if_match.as_deref(), current.map(|shown| shown.etag.as_str()))
+        let current = current.map(|shown| shown.etag.as_str());
+        require_match(self.request.if_match.as_deref(), current)?;
+        match is_read(self.request) {
+            // Nobody keeps what is read (`no-store`), so there is nothing to be spared.
+            true => Ok(()),
+            false => require_no_match(self.request.if_none_match.as_deref(), current),
+        }
     }
 
     /// Decides a change: the policy holds it up against all it touches and is left as it was.

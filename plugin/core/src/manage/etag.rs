@@ -1,4 +1,4 @@
-//! Optimistic concurrency: strong entity tags and `If-Match` (RFC 9110, 8.8.3 and 13.1.1).
+//! Optimistic concurrency: strong entity tags, `If-Match` and `If-None-Match` (RFC 9110, 8.8.3, 13.1.1 and 13.1.2).
 
 use alloc::format;
 use alloc::string::String;
@@ -28,11 +28,7 @@ pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
 /// 412 where it names another version; 400 where it does not read.
 pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
     let Some(field) = if_match else { return Ok(()) };
-    let matches = match field.trim() {
-        "*" => current.is_some(),
-        list => names(list, current)?,
-    };
-    if matches {
+    if names(field, current, Comparison::Strong)? {
         return Ok(());
     }
     let detail = match current {
@@ -42,19 +38,52 @@ pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<()
     Err(Problem::new(412, "precondition_failed", detail))
 }
 
-/// Whether a list of entity tags names one. Weak ones match nothing here.
-fn names(list: &str, tag: Option<&str>) -> Result<bool, Problem> {
-    let malformed =
-        || Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.");
-    let mut rest = list;
+/// Goes on if `If-None-Match` allows it: with `*`, if there is nothing yet.
+///
+/// # Errors
+/// 412 where it names what there is; 400 where it does not read.
+pub fn require_no_match(if_none_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+    let Some(field) = if_none_match else { return Ok(()) };
+    if !names(field, current, Comparison::Weak)? {
+        return Ok(());
+    }
+    let detail =
+        "There is already what `If-None-Match` rules out. Read it, and leave the field out to change it.";
+    Err(Problem::new(412, "precondition_failed", detail))
+}
+
+/// How tags are compared (RFC 9110, 8.8.3.2).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Comparison {
+    /// For `If-Match`: a weak tag matches nothing.
+    Strong,
+    /// For `If-None-Match`.
+    Weak,
+}
+
+/// Whether `*` or a list of entity tags names what there is.
+fn names(field: &str, tag: Option<&str>, comparison: Comparison) -> Result<bool, Problem> {
+    let malformed = || match comparison {
+        Comparison::Strong => {
+            Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.")
+        }
+        Comparison::Weak => {
+            let detail = "`If-None-Match` is neither `*` nor a list of entity tags.";
+            Problem::new(400, "invalid_if_none_match", detail)
+        }
+    };
+    if field.trim() == "*" {
+        return Ok(tag.is_some());
+    }
+    let mut rest = field;
     let mut found = false;
     loop {
         rest = rest.trim_start();
-        let strong = rest.strip_prefix("W/");
-        let after = strong.unwrap_or(rest).strip_prefix('"').ok_or_else(malformed)?;
+        let weak = rest.strip_prefix("W/");
+        let after = weak.unwrap_or(rest).strip_prefix('"').ok_or_else(malformed)?;
         let (opaque, after) = after.split_once('"').ok_or_else(malformed)?;
         let named = tag.and_then(|tag| tag.strip_prefix('"')?.strip_suffix('"'));
-        found |= strong.is_none() && named == Some(opaque);
+        found |= (weak.is_none() || comparison == Comparison::Weak) && named == Some(opaque);
         rest = after.trim_start();
         match rest.strip_prefix(',') {
             Some(more) => rest = more,
@@ -88,6 +117,20 @@ mod tests {
         assert_eq!(status("*", None), Some(412));
         assert_eq!(status("\"a\"", None), Some(412));
         assert_eq!(require_match(None, None), Ok(()));
+    }
+
+    #[test]
+    fn if_none_match_is_the_opposite_and_compares_weakly() {
+        let status =
+            |field, current| require_no_match(Some(field), current).err().map(|problem| problem.status);
+        let tag = Some("\"a,b\"");
+        for (field, expected) in
+            [("*", Some(412)), ("\"x\", W/\"a,b\"", Some(412)), ("\"x\"", None), ("a,b", Some(400))]
+        {
+            assert_eq!(status(field, tag), expected, "{field}");
+        }
+        assert_eq!(status("*", None), None);
+        assert_eq!(require_no_match(None, tag), Ok(()));
     }
 
     #[test]

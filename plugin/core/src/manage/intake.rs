@@ -1,6 +1,7 @@
 //! A management request while it comes in.
 
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use super::Request;
 use crate::head::Head;
@@ -40,9 +41,10 @@ impl Intake {
             query: query.to_string(),
             token: bearer(head),
             subject: None,
-            if_match: text("if-match"),
+            if_match: list(head, "if-match"),
+            if_none_match: list(head, "if-none-match"),
             content_type: text("content-type"),
-            body: alloc::vec::Vec::new(),
+            body: Vec::new(),
         };
         Ok(Some(Intake { request }))
     }
@@ -63,6 +65,12 @@ impl Intake {
     pub fn finish(self) -> Request {
         self.request
     }
+}
+
+/// A field that is a list: its lines are one (RFC 9110, 5.3). What is no text is kept as what no list has.
+fn list(head: &Head<'_>, name: &str) -> Option<String> {
+    let lines: Vec<_> = head.all(name).map(String::from_utf8_lossy).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
 }
 
 /// The token, if there is just one field that holds one. The scheme's name has no case (RFC 9110, 11.1).
@@ -103,6 +111,16 @@ mod tests {
         assert_eq!(token(&[(b"authorization", b"Basic tok")]), None);
         assert_eq!(token(&[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]), None);
         assert_eq!(token(&[(b"x-tollgate-user", b"alice"), (b"x-api-key", b"tok")]), None);
+    }
+
+    #[test]
+    fn the_lines_of_a_list_are_one_list() {
+        let sent: [(&[u8], &[u8]); 3] =
+            [(b"if-match", b"\"a\""), (b"If-Match", b"\"b\""), (b"if-none-match", b"*")];
+        let request = begin(&sent, "/tollgate/v1/me").unwrap().unwrap();
+        assert_eq!(request.if_match.as_deref(), Some("\"a\", \"b\""));
+        assert_eq!(request.if_none_match.as_deref(), Some("*"));
+        assert_eq!(begin(&[], "/tollgate/v1/me").unwrap().unwrap().if_match, None);
     }
 
     #[test]

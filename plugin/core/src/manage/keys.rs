@@ -214,6 +214,9 @@ fn require_keeping(asked: &Asked) -> Result<(), Problem> {
 fn name(wish: &mut Members) -> Result<String, Problem> {
     let missing = || Problem::at("name_required", "/name", "`name` is missing: say what the key is for.");
     let node = take(wish, "name").ok_or_else(missing)?;
+    if matches!(&node, Node::String(text) if text.trim().is_empty()) {
+        return Err(missing());
+    }
     Ok(body::read_at::<Words>("name", node, "name_required")?.0.to_string())
 }
 

@@ -61,8 +61,10 @@ pub struct Request {
     pub token: Option<String>,
     /// A user's id by a JWT that the host itself has verified. Never from a header.
     pub subject: Option<String>,
-    /// `If-Match`, as it was sent.
+    /// `If-Match`: all lines of it.
     pub if_match: Option<String>,
+    /// `If-None-Match`: all lines of it.
+    pub if_none_match: Option<String>,
     /// `Content-Type`, as it was sent.
     pub content_type: Option<String>,
     /// The body.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::Response;
+use crate::key::without_secrets;
 use crate::policy::Finding;
 use crate::policy::finding::Severity;
 use crate::tree::{object, text};
@@ -166,12 +167,17 @@ fn title(status: u16) -> &'static str {
     }
 }
 
-/// A caller's own text, fit to be repeated.
+/// A caller's own text, fit to be repeated: a key may stand where its id should.
 pub fn shown(text: &str) -> String {
-    text.chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    first(64, text)
 }
 
 /// The same for a path.
 pub(super) fn shown_path(path: &str) -> String {
-    path.chars().take(300).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    first(300, path)
+}
+
+fn first(most: usize, text: &str) -> String {
+    let text = without_secrets(text);
+    text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

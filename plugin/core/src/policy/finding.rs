@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::key::without_secrets;
 use crate::sort::sort_by_key;
 
 /// What a finding does to the document.
@@ -244,8 +245,9 @@ pub fn pointer(base: &str, steps: &[&str]) -> String {
     text
 }
 
-/// A text as a message shows it: bounded and quoted.
+/// A text as a message shows it: bounded, quoted, and without the secret of a key that stands in the wrong place.
 pub fn quoted(text: &str) -> String {
+    let text = &*without_secrets(text);
     let shown: String = text.chars().take(40).collect();
     if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
 }

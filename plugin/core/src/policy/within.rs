@@ -28,7 +28,7 @@ impl fmt::Display for Whose<'_> {
             Whose::Organization(id) => write!(f, "organization `{id}`"),
             Whose::Team(id) => write!(f, "team `{id}`"),
             Whose::User(id) => write!(f, "user `{id}`"),
-            Whose::MembersOf(id) => write!(f, "member limits of team `{id}`"),
+            Whose::MembersOf(id) => write!(f, "team `{id}` for each member"),
         }
     }
 }

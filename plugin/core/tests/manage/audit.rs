@@ -110,6 +110,24 @@ fn neither_secrets_nor_digests_are_in_it() {
 }
 
 #[test]
+fn a_key_in_the_place_of_its_id_is_not_kept_and_not_repeated() {
+    let mut world = World::new();
+    let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
+    let (id, secret) = (created["id"].as_str().unwrap(), created["secret"].as_str().unwrap());
+    let hidden = secret.rsplit_once('-').unwrap().1;
+    for (method, path) in [
+        ("DELETE", format!("/keys/{secret}")),
+        ("POST", format!("/keys/{secret}/rotate")),
+        ("PUT", format!("/teams/search/members/{secret}")),
+    ] {
+        let answer = world.send("team-admin", method, &path, json!({ "role": "team_viewer" }));
+        assert!(!answer.body.to_string().contains(hidden), "{}", answer.body);
+        let entry = world.audit.last().unwrap().to_json().to_string();
+        assert!(entry.contains(&format!("sk-tg-{id}-…")) && !entry.contains(hidden), "{entry}");
+    }
+}
+
+#[test]
 fn an_entry_reads_as_it_was_written_and_its_log_line_is_shorter() {
     let mut world = World::new();
     world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));

@@ -143,6 +143,34 @@ fn deletions_and_rotations_obey_if_match_too() {
 }
 
 #[test]
+fn if_none_match_makes_what_is_not_there_and_changes_nothing_that_is() {
+    let mut world = World::new();
+    let mut put = |path: &str, body: Value, field: &str| {
+        let mut request = request("platform", "PUT", path, &body);
+        request.if_none_match = Some(field.into());
+        let decided = world.decide(&request);
+        world.commit(decided).status
+    };
+    for (path, body, other) in [
+        ("/teams/search/members/member", json!({ "role": "team_viewer" }), json!({ "role": "team_admin" })),
+        ("/organizations/acme/members/new", json!({ "role": "org_member" }), json!({ "role": "org_admin" })),
+        ("/teams/search/service-accounts/weekly", json!({ "name": "Weekly" }), json!({ "name": "Other" })),
+    ] {
+        assert_eq!(put(path, body, "*"), 200, "{path}");
+        assert_eq!(put(path, other.clone(), "*"), 412, "{path}");
+        assert_eq!(put(path, other.clone(), "nonsense"), 400, "{path}");
+        assert_eq!(put(path, other, "\"another\""), 200, "{path}");
+    }
+    let tag = world.get("platform", "/keys/jobs").field("etag").unwrap().to_string();
+    for (method, path) in [("DELETE", "/keys/jobs"), ("POST", "/keys/jobs/rotate"), ("GET", "/keys/jobs")] {
+        let mut request = request("platform", method, path, &Value::Null);
+        request.if_none_match = Some(tag.clone());
+        let decided = world.decide(&request);
+        assert_eq!(world.commit(decided).status, if method == "GET" { 200 } else { 412 }, "{method}");
+    }
+}
+
+#[test]
 fn what_is_sent_again_changes_nothing_more() {
     let mut world = World::new();
     for (method, path, body) in [

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_core::identity::identify;
+use tollgate_core::refusal::Refusal;
 
 use super::world::{World, policy};
 
@@ -71,6 +72,22 @@ fn a_rotation_keeps_everything_but_the_secret() {
     }
     assert!(works(&world, new));
     assert!(!works(&world, old), "without a grace period the old secret is dead at once");
+}
+
+#[test]
+fn a_rotation_does_not_wake_an_expired_key_and_its_refusal_does_not_say_so() {
+    let mut world = World::new();
+    let wish = json!({ "name": "x", "expires_at": world.in_days(1) });
+    let created = world.send("developer", "POST", "/teams/search/keys", wish).body;
+    world.pass(2 * 86_400);
+    let path = format!("/keys/{}/rotate", created["id"].as_str().unwrap());
+    let rotated = world.send("developer", "POST", &path, json!({}));
+    assert_eq!(rotated.status, 201);
+    let policy = world.policy.read();
+    let refusal =
+        identify(&policy, rotated.body["secret"].as_str().unwrap(), world.now.timestamp()).unwrap_err();
+    assert_eq!(refusal, Refusal::ExpiredKey);
+    assert!(!refusal.message().contains("otate"), "{}", refusal.message());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod audit;
 mod bodies;
 mod concurrency;
+mod keeping;
 mod keys;
 mod lists;
 mod members;

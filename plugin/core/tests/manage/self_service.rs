@@ -67,7 +67,13 @@ fn row_1_who_is_not_signed_in_creates_nothing() {
 
 #[test]
 fn row_2_a_name_and_a_team() {
-    for body in [json!({}), json!({ "name": "" }), json!({ "name": 7 }), json!({ "name": "a\nb" })] {
+    for body in [
+        json!({}),
+        json!({ "name": "" }),
+        json!({ "name": " \u{a0} " }),
+        json!({ "name": 7 }),
+        json!({ "name": "a\nb" }),
+    ] {
         refused(&create(&mut World::new(), body), 400, "name_required", &["/name"]);
     }
     let answer = World::new().send("developer", "POST", "/teams/gone/keys", json!({ "name": "Laptop" }));
@@ -217,6 +223,8 @@ fn row_8_a_members_limits_are_nearer_than_the_teams() {
     policy["teams"]["search"]["member_limits"] = json!({ "rpm": 10 });
     let answer = create(&mut World::of(policy), json!({ "name": "Laptop", "limits": { "rpm": 11 } }));
     refused(&answer, 400, "invalid_limits", &["/limits/rpm"]);
+    let says = "rpm of 11 is above the 10 of its team `search` for each member: lower it, or raise that";
+    assert_eq!(answer.body["detail"], says);
 }
 
 #[test]

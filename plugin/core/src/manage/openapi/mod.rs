@@ -226,6 +226,14 @@ fn describe(operation: &Operation, method: Method) -> Value {
             "schema": { "type": "string" },
         }));
     }
+    if !creates(operation, method) && method != Method::Get {
+        parameters.push(json!({
+            "name": "If-None-Match",
+            "in": "header",
+            "description": "Go on only if what is there has none of these entity tags; `*`: only if there is nothing.",
+            "schema": { "type": "string" },
+        }));
+    }
     let mut described = json!({
         "operationId": operation.id,
         "summary": operation.summary,
@@ -303,7 +311,7 @@ fn refusal(status: u16) -> &'static str {
         403 => "The roles of the signed-in, or the team's self-service policy, do not allow it.",
         404 => "There is no such thing.",
         409 => "Other records do not allow it.",
-        412 => "It was changed since it was read.",
+        412 => "It was changed since it was read, or is there although it is not to be.",
         413 => "The body is too large.",
         415 => "The body is not JSON.",
         _ => "It cannot be kept, or read, right now. Nothing was changed.",
