@@ -170,7 +170,7 @@ impl Plugin {
     }
 
     fn asked(&self) -> Asked {
-        Keeper::asked(&self.gateway, self.now(), host::random())
+        Keeper::asked(&self.gateway, self.moment(host::wall()), host::random())
     }
 
     /// Who asks, by a JWT that the host has verified.

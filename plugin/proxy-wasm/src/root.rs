@@ -43,11 +43,6 @@ impl Plugin {
         Now { wall, monotonic: host::monotonic(self.support).unwrap_or(wall) }
     }
 
-    /// This moment.
-    pub fn now(&self) -> Now {
-        self.moment(host::wall())
-    }
-
     /// Keeps corrections for the next tick: none is ever dropped.
     pub fn keep(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
