@@ -83,7 +83,9 @@ impl Credentials {
         if malformed {
             return Err(Refusal::InvalidKey);
         }
-        let key = found.ok_or(Refusal::MissingKey)?;
+        let Some(key) = found else {
+            return Err(Refusal::MissingKey);
+        };
         // In bytes and without a way out in between it is done on many at once.
         let odd = key.iter().fold(0, |odd, byte| odd | u8::from(!byte.is_ascii_graphic()));
         if key.len() > MOST || odd != 0 {
@@ -93,7 +95,10 @@ impl Credentials {
             Cow::Borrowed(key) => core::str::from_utf8(key).ok().map(Cow::Borrowed),
             Cow::Owned(key) => String::from_utf8(key).ok().map(Cow::Owned),
         };
-        Ok(Credential { key: key.ok_or(Refusal::InvalidKey)?, places })
+        match key {
+            Some(key) => Ok(Credential { key, places }),
+            None => Err(Refusal::InvalidKey),
+        }
     }
 
     /// The places at which a key of ours stands: one that begins like our own, or that `knows` knows.

@@ -42,12 +42,17 @@ pub fn identify<'p>(
     Ok((digest, of_digest(policy, &digest, now)?))
 }
 
+/// A function, so that those who are somebody do not drop it.
+fn nobody() -> Refusal {
+    Refusal::InvalidKey
+}
+
 /// The same for a key whose digest is known.
 ///
 /// # Errors
 /// As [`identify`].
 pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Timestamp) -> Result<Identity<'p>, Refusal> {
-    let (_, key) = policy.key_by_digest(digest, now).ok_or(Refusal::InvalidKey)?;
+    let (_, key) = policy.key_by_digest(digest, now).ok_or_else(nobody)?;
     of_key(policy, key, now)
 }
 
@@ -63,12 +68,12 @@ pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: Timestamp) -> Result<Id
         return Err(Refusal::ExpiredKey);
     }
     // A loaded policy has every name resolved; a key whose team is gone is nobody's.
-    let team = policy.teams.get(key.team.0).ok_or(Refusal::InvalidKey)?;
-    let organization = policy.organizations.get(team.organization.0).ok_or(Refusal::InvalidKey)?;
+    let team = policy.teams.get(key.team.0).ok_or_else(nobody)?;
+    let organization = policy.organizations.get(team.organization.0).ok_or_else(nobody)?;
     let user = match key.owner {
-        Owner::User(user) => Some(policy.users.get(user.0).ok_or(Refusal::InvalidKey)?),
+        Owner::User(user) => Some(policy.users.get(user.0).ok_or_else(nobody)?),
         Owner::ServiceAccount(account) => {
-            let account = policy.service_accounts.get(account.0).ok_or(Refusal::InvalidKey)?;
+            let account = policy.service_accounts.get(account.0).ok_or_else(nobody)?;
             if account.state == State::Blocked {
                 return Err(Refusal::Blocked("service_account_blocked"));
             }

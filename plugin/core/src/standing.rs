@@ -115,7 +115,7 @@ impl Standing {
                 [limit, remaining, reset].into_iter().for_each(|name| tell(name, None));
             }
         }
-        let both = [self.requests, self.tokens].map(|tight| tight.filter(|_| ietf));
+        let both = if ietf { [self.requests, self.tokens] } else { [None; 2] };
         let items = |item: fn(&Tight) -> String| {
             both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
         };

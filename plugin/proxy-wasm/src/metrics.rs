@@ -1,6 +1,6 @@
 //! Counters of the host. Their names come from a bounded set: decisions, refusal codes, troubles.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use crate::host;
 
@@ -9,12 +9,34 @@ use crate::host;
 pub struct Metrics {
     /// In the order of their names: a few dozen at most.
     ids: RefCell<Vec<(String, Option<u32>)>>,
+    /// Ids of what nearly every request adds to, beside the others.
+    reserved: Cell<Option<u32>>,
+    settled: Cell<Option<u32>>,
 }
 
 impl Metrics {
     /// Whether the host has metrics, as far as it says so: the counter that every gateway has is defined.
     pub fn work(&self) -> bool {
         self.define("allowed").is_some()
+    }
+
+    /// An admission. Those that are never settled, since the module trapped, are what this counts more.
+    pub fn reserved(&self) {
+        self.count_at(&self.reserved, "reserved");
+    }
+
+    /// A settlement.
+    pub fn settled(&self) {
+        self.count_at(&self.settled, "settled");
+    }
+
+    fn count_at(&self, place: &Cell<Option<u32>>, name: &str) {
+        if place.get().is_none() {
+            place.set(self.define(name));
+        }
+        if let Some(id) = place.get() {
+            let _ = host::count(id, 1);
+        }
     }
 
     /// Adds one to `tollgate.<name>`; nothing on a host without metrics.

@@ -52,8 +52,7 @@ impl Carrier {
                     let outcome = admit(&mut cells, charges, self.plugin.moment(wall));
                     self.plugin.metrics.add("retries", cells.lost().into());
                     match &outcome {
-                        // Those that are never settled, since the module trapped, are what this counts more.
-                        Ok(_) => self.plugin.metrics.count("reserved"),
+                        Ok(_) => self.plugin.metrics.reserved(),
                         Err(NotAdmitted { why: Why::Cells(CellsError::Contention), .. }) => {
                             self.plugin.metrics.count("contended");
                         }
@@ -177,7 +176,7 @@ impl Carrier {
 
     fn end(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.end(complete) {
-            self.plugin.metrics.count("settled");
+            self.plugin.metrics.settled();
             let mut cells = self.plugin.cells();
             let unsettled = settle(&mut cells, receipt, actual);
             self.plugin.metrics.add("retries", cells.lost().into());

@@ -42,7 +42,9 @@ impl Exchange {
         edit: &mut Editor<'_>,
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();
-        let target = head.text(":path").ok_or(Refusal::AmbiguousPath)?;
+        let Some(target) = head.text(":path") else {
+            return Err(Refusal::AmbiguousPath);
+        };
         // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
         let names_host = method == "CONNECT" && !target.starts_with('/');
         let plain = if names_host { Ok(target) } else { route::plain_path(target) };
