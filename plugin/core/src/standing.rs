@@ -94,7 +94,7 @@ impl Standing {
         &self,
         style: HeaderStyle,
         budget: Option<Scope>,
-        mut tell: impl FnMut(&'static str, Option<&str>),
+        tell: &mut dyn FnMut(&'static str, Option<&str>),
     ) {
         let (openai, ietf) = match style {
             HeaderStyle::OpenAi => (true, false),

@@ -29,7 +29,7 @@ impl Exchange {
         }
         // What an upstream says of its own limits is another account's standing beside ours.
         let alone = self.metered || !self.standing.is_empty();
-        self.standing.headers(self.gateway.headers, self.budget, |name, value| match value {
+        self.standing.headers(self.gateway.headers, self.budget, &mut |name, value| match value {
             Some(value) => edit(Edit::Replace(name, value)),
             None if alone && head.all(name).next().is_some() => edit(Edit::Remove(name)),
             None => {}

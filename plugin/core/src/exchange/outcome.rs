@@ -90,7 +90,7 @@ impl Exchange {
         self.stage = Stage::Over;
         let label = refusal.label();
         let mut fields = Vec::new();
-        self.standing.headers(self.gateway.headers, self.budget, |name, value| {
+        self.standing.headers(self.gateway.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });
         if let Refusal::Denied(denial) = refusal {
