@@ -87,6 +87,24 @@ fn what_is_no_filter_does_not_start() {
 }
 
 #[test]
+fn an_address_may_have_a_host_s_name_and_needs_a_port() {
+    let serve = Serve::start(&["--listen", "localhost:0"]);
+    let host = serve.address.rsplit_once(':').unwrap().0;
+    assert!(["127.0.0.1", "[::1]"].contains(&host), "{}", serve.address);
+    for (flag, wrong, says) in [
+        ("--listen", "8787", "HOST:PORT"),
+        ("--listen", "127.0.0.1", "HOST:PORT"),
+        ("--listen", "127.0.0.1:70000", "HOST:PORT"),
+        ("--workers", "0", "--workers"),
+    ] {
+        let output = tollgate(&["serve", flag, wrong]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{flag} {wrong}: {said}");
+        assert!(said.contains(says), "{flag} {wrong}: {said}");
+    }
+}
+
+#[test]
 fn a_module_that_refuses_everything_refuses_everything() {
     let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
     let path = file("refuses.wasm", &refuses);

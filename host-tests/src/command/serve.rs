@@ -1,7 +1,8 @@
 //! `tollgate serve`: the module behind an HTTP server, with a simulated upstream unless there is a real one.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -26,8 +27,8 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// Where to listen; port 0: one that the system chooses.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787")]
+    /// Where to listen, HOST:PORT; port 0: one that the system chooses.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
     /// The policy; without one, policies/demo.json. Read again when it changes, and on SIGHUP.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
@@ -43,7 +44,7 @@ pub struct Arguments {
     upstream_header_file: Option<PathBuf>,
     /// Threads, each with its own VM. Without a number, one for each processor.
     #[arg(long, value_name = "N")]
-    workers: Option<usize>,
+    workers: Option<NonZero<usize>>,
     /// The etcd of a fleet, http:// or https://: what is changed through the API is kept there, and shared with all gateways
     /// that use it. Without one it lasts as long as this process. With --config, that names the cluster HOST:PORT itself.
     #[arg(long, value_name = "URL")]
@@ -51,6 +52,11 @@ pub struct Arguments {
     /// Another build of the filter. Without one it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let form = || "it is HOST:PORT, as in 127.0.0.1:8787 or localhost:8787".to_owned();
+    text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(form)
 }
 
 /// Why the server does not run.
@@ -94,7 +100,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let module = Module::load(&path).map_err(|error| Error::Module { path, error })?;
     let process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
     let workers =
-        arguments.workers.or_else(|| Some(std::thread::available_parallelism().ok()?.get())).unwrap_or(1);
+        arguments.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     let server = Server::start(Options {
         listen: arguments.listen,
         workers,

@@ -29,7 +29,10 @@ pub struct Serve {
 
 impl Serve {
     pub fn start(arguments: &[&str]) -> Serve {
-        let mut command = tollgate(&["serve", "--listen", "127.0.0.1:0"]);
+        let mut command = tollgate(&["serve"]);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut process =
             command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = lines_of(process.stderr.take().unwrap());
