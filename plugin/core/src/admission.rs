@@ -389,11 +389,9 @@ fn correct(cell: &mut Cell, mark: &Mark, change: Change) {
             }
         }
         Kind::Budget => {
-            let mut purse = cell.purse();
-            purse.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
-            if cell.has(mark.block) {
-                cell.put_purse(&purse);
-            }
+            cell.correct_purse(|purse| {
+                purse.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
+            });
         }
     }
 }

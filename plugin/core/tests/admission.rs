@@ -105,7 +105,7 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
     };
     let told = |standing: &Standing| {
         let mut told = Vec::new();
-        standing.headers(HeaderStyle::OpenAi, None, |name, value| {
+        standing.headers(HeaderStyle::OpenAi, None, &mut |name, value| {
             if name.contains("remaining") || name.ends_with("warning") {
                 told.push(value.map(str::to_owned));
             }

@@ -203,9 +203,17 @@ impl Cell {
         }
     }
 
-    /// Whether a block is stored.
-    pub fn has(&self, id: BlockId) -> bool {
-        self.payload(id).is_some()
+    /// Corrects the money spent where it is stored; nothing where none is.
+    pub fn correct_purse(&mut self, correct: impl FnOnce(&mut Purse)) {
+        let Some((start, length)) = find(&self.bytes, BlockId { kind: Kind::Budget, target: 0 }) else {
+            return;
+        };
+        let bytes = self.bytes.get_mut(start..).and_then(|bytes| bytes.get_mut(..length));
+        if let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut()) {
+            let mut purse = Purse::load(bytes);
+            correct(&mut purse);
+            purse.store(bytes);
+        }
     }
 
     fn payload(&self, id: BlockId) -> Option<&[u8]> {
