@@ -2,7 +2,8 @@
 //!
 //! `dispatch` exports the callbacks, `host` wraps the host calls that are needed, `abilities` says which of
 //! them a host lacks, `root` holds a configuration, `corrections` what outlives one, `stream` carries one request
-//! through the core's [`Exchange`](tollgate_core::exchange::Exchange). Nothing is decided here.
+//! through the core's [`Exchange`](tollgate_core::exchange::Exchange), `memory` hands out what it needs. Nothing is
+//! decided here.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -16,6 +17,10 @@ mod manage;
 #[cfg(feature = "bare")]
 #[path = "unmanaged.rs"]
 mod manage;
+mod memory;
 mod metrics;
 mod root;
 mod stream;
+
+#[global_allocator]
+static MEMORY: memory::Memory = memory::Memory::new();
