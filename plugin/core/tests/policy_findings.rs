@@ -210,6 +210,11 @@ fn a_credential_or_an_api_that_cannot_be_read_is_said_once_and_not_again_by_what
     assert_eq!(pointers(r#""credentials": [{"scheme": "Bearer"}]"#), ["error /credentials/0"]);
     assert_eq!(pointers(r#""routes": [{"path": "/x", "api": "chat"}]"#), ["error /routes/0/api"]);
     assert_eq!(pointers(r#""routes": [{"path": "/x", "target": "*"}]"#), ["error /routes/0/target"]);
+    // Compared with case, it would match nothing.
+    assert_eq!(
+        pointers(r#""routes": [{"path": "/x", "public": true, "methods": ["GET", "post", ""]}]"#),
+        ["error /routes/0/methods/1", "error /routes/0/methods/2"]
+    );
     assert_eq!(pointers(r#""routes": [{"path": "/x"}]"#), ["error /routes/0"]);
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::json::node::Node;
 use crate::policy::finding::{Problem, Report};
-use crate::policy::value::{Given, HeaderName, Map, TargetName, Token, Value, Words};
+use crate::policy::value::{Given, HeaderName, Map, Method, TargetName, Token, Value, Words};
 use crate::{choice, record};
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
@@ -118,7 +118,7 @@ record! {
         /// Its path.
         path!required: Template,
         /// Its methods; any, if left out.
-        methods: alloc::vec::Vec<Token>,
+        methods: alloc::vec::Vec<Method>,
         /// Headers that must have exactly this value.
         headers: Map<Token>,
         /// The API spoken there; `plain` if left out.

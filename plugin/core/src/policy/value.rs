@@ -87,7 +87,13 @@ text_form! {
     |text| (!text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))).then(|| text.to_string())
 }
 text_form! {
-    /// A visible ASCII text such as a method, a header's value or a query parameter's name.
+    /// A method. They are compared with case (RFC 9110, 9.1), and every registered one is in capitals: `get` would match nothing.
+    Method, "a method in capitals, such as GET", "^[A-Z][A-Z0-9-]{0,31}$",
+    |text| (text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')).then(|| text.to_string())
+}
+
+text_form! {
+    /// A visible ASCII text such as a header's value or a query parameter's name.
     Token, "1 to 200 visible ASCII characters", "^[!-~]{1,200}$",
     |text| (!text.is_empty() && text.len() <= 200 && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_string())
 }
