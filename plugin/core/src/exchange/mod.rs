@@ -1,7 +1,7 @@
 //! One request and its answer: the state machine an adapter drives.
 //!
 //! ```text
-//! head() -> Hold | Admit | Forward | Answer        body(), trailers() -> the same
+//! head() -> Hold | Admit | Forward | Answer        body() -> the same
 //! head(), body() -> Manage: the adapter has it decided and says so with managed()
 //! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
 //! answer_head()                                    answer_body() -> what of it the client sees
@@ -187,7 +187,7 @@ impl Exchange {
             .unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
-    /// The next bytes of the request's body, and whether they are the last.
+    /// The next bytes of the request's body, and whether they are the last: trailers say so too, with none.
     pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Timestamp, edit: &mut Editor<'_>) -> Step {
         if let Stage::Intake(intake) = &mut self.stage {
             return match intake.body(bytes) {
@@ -213,11 +213,6 @@ impl Exchange {
             Ok(()) if end_of_stream => self.decide_body(now, edit),
             Ok(()) => Step::Hold,
         }
-    }
-
-    /// The request's trailers: its body is whole.
-    pub fn trailers(&mut self, now: Timestamp, edit: &mut Editor<'_>) -> Step {
-        self.body(&[], true, now, edit)
     }
 
     /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.

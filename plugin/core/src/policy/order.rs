@@ -30,7 +30,7 @@ pub(super) struct Order {
     /// writes it: by name, `*` first.
     listings: HashTable<(Section, u32, Listing)>,
     /// Records that stand there and could not be read: that was said, and is no reason to say that they are missing.
-    unread: Vec<(Section, u32)>,
+    unread: HashTable<(Section, u32)>,
 }
 
 fn hash(section: Section, position: u32) -> u64 {
@@ -54,12 +54,13 @@ impl Order {
 
     /// Keeps that a record is there, though too little of it is right to be read.
     pub fn keep_unread(&mut self, section: Section, position: u32) {
-        self.unread.push((section, position));
+        let again = |(section, position): &(Section, u32)| hash(*section, *position);
+        self.unread.insert_unique(hash(section, position), (section, position), again);
     }
 
     /// Whether a record is there that could not be read.
     pub fn is_unread(&self, section: Section, position: u32) -> bool {
-        self.unread.contains(&(section, position))
+        self.unread.find(hash(section, position), |known| *known == (section, position)).is_some()
     }
 
     /// Every place of a selected thing in its list.

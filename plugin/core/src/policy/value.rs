@@ -87,7 +87,8 @@ text_form! {
     |text| (!text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))).then(|| text.to_string())
 }
 text_form! {
-    /// A method. They are compared with case (RFC 9110, 9.1), and every registered one is in capitals: `get` would match nothing.
+    /// A method. They are compared with case (RFC 9110, 9.1), and every registered one is in capitals: `get` would
+    /// match nothing.
     Method, "a method in capitals, such as GET", "^[A-Z][A-Z0-9-]{0,31}$",
     |text| (text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')).then(|| text.to_string())
 }
