@@ -1,5 +1,7 @@
 //! A request's or response's head, as bytes: nothing in it is trusted to be text.
 
+use crate::sketch::Sketch;
+
 /// Header fields in the order they came; names are compared without case.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
@@ -8,35 +10,10 @@ pub struct Head<'a> {
     sketch: Sketch,
 }
 
-/// How some names look: a bit for each, by its length and first letter. What is alike but for case has the same bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sketch(u64);
-
-impl Sketch {
-    /// Of these names.
-    pub fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        names.fold(Sketch::default(), |sketch, name| sketch.with(name.as_bytes()))
-    }
-
-    fn with(self, name: &[u8]) -> Self {
-        const CASE: u8 = b'a' ^ b'A';
-        let first = name.first().map_or(0, |first| usize::from(first | CASE));
-        Sketch(self.0 | 1 << (name.len().wrapping_mul(11).wrapping_add(first) % 64))
-    }
-
-    fn has(self, name: &[u8]) -> bool {
-        self.meets(Sketch::default().with(name))
-    }
-
-    fn meets(self, other: Sketch) -> bool {
-        self.0 & other.0 != 0
-    }
-}
-
 impl<'a> Head<'a> {
     /// A head of these fields, pseudo-headers included.
     pub fn new(fields: &'a [(&'a [u8], &'a [u8])]) -> Self {
-        let sketch = fields.iter().fold(Sketch::default(), |sketch, (name, _)| sketch.with(name));
+        let sketch = fields.iter().fold(Sketch::new(), |sketch, (name, _)| sketch.with(name));
         Head { fields, sketch }
     }
 

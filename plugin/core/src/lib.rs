@@ -39,6 +39,7 @@ pub mod money;
 pub mod policy;
 pub mod refusal;
 pub mod route;
+pub mod sketch;
 mod sort;
 pub mod standing;
 pub mod time;

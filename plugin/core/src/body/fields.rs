@@ -1,6 +1,7 @@
 //! The fields a decision reads, and their names.
 
 use super::BodyError;
+use crate::sketch::Sketch;
 
 /// A field that the decision reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,15 +36,15 @@ pub(super) struct Names {
     /// The pointer of what they are members of.
     pub(super) within: &'static str,
     list: &'static [(&'static str, Field)],
-    /// A bit for each name, by its length and first letter: most others have none of these.
-    sketch: u64,
+    /// Of the list.
+    sketch: Sketch,
 }
 
 impl Names {
     const fn of(list: &'static [(&'static str, Field)]) -> Self {
-        let (mut sketch, mut rest) = (0, list);
+        let (mut sketch, mut rest) = (Sketch::new(), list);
         while let [(name, _), others @ ..] = rest {
-            sketch |= bit(name);
+            sketch = sketch.with(name.as_bytes());
             rest = others;
         }
         Self { within: "", list, sketch }
@@ -52,17 +53,6 @@ impl Names {
     const fn within(self, pointer: &'static str) -> Self {
         Self { within: pointer, ..self }
     }
-}
-
-/// Names that are alike but for case have the same. Of the usual members that are not read few have one of
-/// [`BODY`]'s.
-const fn bit(name: &str) -> u64 {
-    const CASE: u8 = b'a' ^ b'A';
-    let first = match name.as_bytes() {
-        [first, ..] => (*first | CASE) as usize,
-        [] => 0,
-    };
-    1 << (name.len().wrapping_mul(21).wrapping_add(first) % 64)
 }
 
 /// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
@@ -129,7 +119,7 @@ impl Field {
     pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
         // Nearly all names are plain, and a plain one is like another only but for case.
         let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
-        if plain && names.sketch & bit(name) == 0 {
+        if plain && !names.sketch.has(name.as_bytes()) {
             return Ok(None);
         }
         if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {

@@ -7,9 +7,10 @@ use super::{Answer, Exchange, Stage, Step};
 use crate::admission::Receipt;
 use crate::facts::Decision;
 use crate::gateway::Gateway;
-use crate::head::{Edit, Editor, Head, Sketch};
+use crate::head::{Edit, Editor, Head};
 use crate::key;
 use crate::refusal::Refusal;
+use crate::sketch::Sketch;
 
 /// Headers the upstream may trust, in the order of [`crate::facts::Facts::identity`].
 const IDENTITY: [&str; 5] =
