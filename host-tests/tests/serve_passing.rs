@@ -155,6 +155,7 @@ async fn an_upgrade_becomes_a_tunnel_that_the_module_sees() {
     soon(tunnel.read_to_end(&mut nothing)).await.unwrap();
     eventually("the stream is closed", || serving.count("delete") == 1).await;
     assert_eq!((serving.count("request_body"), serving.count("response_body")), (3, 3));
+    eventually("its line", || serving.lines.all().len() == 1).await;
     assert_eq!(serving.lines.all().remove(0)["status"], 101);
 }
 
