@@ -11,7 +11,7 @@ const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":
 
 fn estimate(body: &[u8]) -> (u64, u128) {
     let bytes = body.len() as u64;
-    (bytes.div_ceil(4) + 100, u128::from(bytes + 64) * INPUT + 100 * OUTPUT)
+    (bytes.div_ceil(4) + 100, u128::from(bytes + 3_072) * INPUT + 100 * OUTPUT)
 }
 
 #[test]
@@ -254,7 +254,7 @@ fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
 
 #[test]
 fn over_the_soft_mark_answers_warn_and_a_metric_counts() {
-    let budget = json!({"max": "10", "soft": "0.001"});
+    let budget = json!({"max": "10", "soft": "0.0042"});
     let mut filter = Filtered::new(&configuration(json!({}), budget));
     let mut warned = Vec::new();
     for _ in 0..3 {

@@ -141,14 +141,14 @@ fn crowd(host: &mut dyn Host) -> Outcome {
     Outcome::Holds
 }
 
-/// 1,000 tokens of output cost a cent, and what is asked less than half of that: ten calls fit, eleven do not.
+/// 4,000 tokens of output cost four cents, and what is asked less than half of one: ten calls fit, eleven do not.
 fn budget(host: &mut dyn Host) -> Outcome {
     let ask = Request::json(
         "/v1/chat/completions",
-        &json!({"model": "gpt-5-mini", "max_tokens": 1_000, "messages": []}),
+        &json!({"model": "gpt-5-mini", "max_tokens": 4_000, "messages": []}),
     );
     // Used up to the last token, so that settlement gives nothing back.
-    let ask = ask.header("x-simulate", "usage=200:1000").bearer(&secret("spender"));
+    let ask = ask.header("x-simulate", "usage=200:4000").bearer(&secret("spender"));
     let answers = at_once(host, 100, &ask);
     if answers.iter().all(has_no_limits) {
         return Outcome::LimitsUnavailable;

@@ -104,7 +104,7 @@ pub fn configuration() -> Value {
                 "three": limited(json!({"rpm": 3})),
                 "sdk": limited(json!({"rpm": 3})),
                 "crowd": limited(json!({"rpm": cases::CROWD_LIMIT})),
-                "spender": {"organization": "acme", "name": "Spender", "budget": {"max": "0.105"}},
+                "spender": {"organization": "acme", "name": "Spender", "budget": {"max": "0.44"}},
                 "metered": limited(json!({"tpd": 1_000_000})),
                 "left": limited(json!({"tpd": 1_000_000})),
                 "kept": limited(json!({"rpd": 2})),

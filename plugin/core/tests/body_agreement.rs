@@ -195,6 +195,7 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"tools":[{"server_url":"https://a","type":"mcp"}]}"#,
         r#"{"tools":[{"type":"code_interpreter","container":{"type":"auto"}}]}"#,
         r#"{"tools":[{"type":"web_search_20250305","name":"web_search"}]}"#,
+        r#"{"tools":[{"type":"computer_toolset_20260801"}]}"#,
         r#"{"tools":[{"type":"web_fetch_20250910","name":"web_fetch"}]}"#,
         r#"{"tools":[{"type":"code_execution_20250825","name":"code_execution"}]}"#,
         r#"{"tools":[{"type":"a_tool_that_comes_next_year"}]}"#,

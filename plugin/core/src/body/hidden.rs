@@ -72,7 +72,9 @@ impl Mark {
             (Mark::Id, Mark::Audio) => true,
             (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
             (Mark::Stored, _) => true,
-            (Mark::ToolType, _) => !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)),
+            (Mark::ToolType, _) => {
+                !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
+            }
             (Mark::ItemType, _) => STORED_ITEMS.contains(&text),
             _ => false,
         }
@@ -94,6 +96,10 @@ const RUN_BY_CLIENT: &[&str] = &[
     // Finds tools that the request holds.
     "tool_search",
 ];
+
+/// A set of tools that the client runs, and that the upstream explains to the model at greater length than a reservation
+/// has room for: some 4,600 tokens.
+const TOOLSET: &str = "computer_toolset_";
 
 /// Items of the Responses API that stand for what the upstream stores.
 const STORED_ITEMS: &[&str] = &["item_reference", "image_generation_call"];
