@@ -2,7 +2,7 @@
 
 mod filtered;
 
-use filtered::{CACHED, CHAT, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
+use filtered::{CACHED, CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::json;
 use tollgate_host::host::{Effect, Ending, HostCall, StreamId, When};
 
@@ -10,8 +10,8 @@ const STREAM: &str = "text/event-stream";
 const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;
 
 fn estimate(body: &[u8]) -> (u64, u128) {
-    let bytes = body.len() as u64;
-    (bytes.div_ceil(4) + 100, u128::from(bytes + 3_072) * INPUT + 100 * OUTPUT)
+    let most_input = (body.len() + ENVELOPE) as u128;
+    (body.len().div_ceil(4) as u64 + 100, most_input * INPUT + 100 * OUTPUT)
 }
 
 #[test]

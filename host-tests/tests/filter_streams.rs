@@ -2,7 +2,7 @@
 
 mod filtered;
 
-use filtered::{CHAT, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
+use filtered::{CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::{Value, json};
 use tollgate_host::host::{Ending, Flow, HeaderMap};
 
@@ -151,7 +151,7 @@ fn who_asked_for_usage_gets_it_and_errors_pass_unchanged() {
 fn of_fifty_streams_at_once_those_run_that_there_is_room_for_and_the_cell_ends_with_what_they_used() {
     // One call reserves a token a byte and a constant of input, and a thousand of output.
     let body = chat(1_000, true);
-    let one = (body.len() as u128 + 3_072) * INPUT + 1_000 * OUTPUT;
+    let one = (body.len() + ENVELOPE) as u128 * INPUT + 1_000 * OUTPUT;
     let budget = 20 * one + one / 2;
     let dollars = format!("{}.{:012}", budget / 1_000_000_000_000, budget % 1_000_000_000_000);
     let mut filter = Filtered::new(&configuration(json!({"tpd": 1_000_000_000}), json!({"max": dollars})));

@@ -20,6 +20,8 @@ pub const CHAT: &str = "/v1/chat/completions";
 pub const INPUT: u128 = 1_000_000;
 pub const CACHED: u128 = INPUT / 10;
 pub const OUTPUT: u128 = 10 * INPUT;
+/// Tokens of input that a budget's reservation has beside one for each byte.
+pub const ENVELOPE: usize = 3_072;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
