@@ -12,6 +12,7 @@ use crate::head::{Edit, Editor, Head};
 use crate::key;
 use crate::refusal::Refusal;
 use crate::route::decode;
+use crate::words;
 
 /// Longest key that is looked at, in bytes: long JWTs have a few thousand. More is no key of anybody's, and is not
 /// digested.
@@ -86,13 +87,11 @@ impl Credentials {
         let Some(key) = found else {
             return Err(Refusal::MissingKey);
         };
-        // In bytes and without a way out in between it is done on many at once.
-        let odd = key.iter().fold(0, |odd, byte| odd | u8::from(!byte.is_ascii_graphic()));
-        if key.len() > MOST || odd != 0 {
+        if key.len() > MOST || !words::is_graphic(&key) {
             return Err(Refusal::InvalidKey);
         }
         let key = match key {
-            Cow::Borrowed(key) => core::str::from_utf8(key).ok().map(Cow::Borrowed),
+            Cow::Borrowed(key) => words::text(key).map(Cow::Borrowed),
             Cow::Owned(key) => String::from_utf8(key).ok().map(Cow::Owned),
         };
         match key {
@@ -209,7 +208,8 @@ fn with_query(path: &str) -> Option<(&str, &str)> {
 
 fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
     let (start, rest) = value.split_at_checked(scheme.len())?;
-    (start.eq_ignore_ascii_case(scheme.as_bytes()) && rest.first() == Some(&b' ')).then(|| rest.trim_ascii())
+    (words::same_but_for_case(start, scheme.as_bytes()) && rest.first() == Some(&b' '))
+        .then(|| rest.trim_ascii())
 }
 
 #[cfg(test)]

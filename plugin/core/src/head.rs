@@ -1,6 +1,7 @@
 //! A request's or response's head, as bytes: nothing in it is trusted to be text.
 
 use crate::sketch::Sketch;
+use crate::words;
 
 /// Header fields in the order they came; names are compared without case.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ impl<'a> Head<'a> {
         let fields = if self.sketch.has(name.as_bytes()) { self.fields } else { &[] };
         fields
             .iter()
-            .filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes()))
+            .filter(move |(known, _)| words::same_but_for_case(known, name.as_bytes()))
             .map(|(_, value)| *value)
     }
 
@@ -32,9 +33,18 @@ impl<'a> Head<'a> {
         fields.iter().map(|(name, _)| *name).filter(move |name| names.has(name))
     }
 
+    /// The first value of a header.
+    pub fn first(&self, name: &str) -> Option<&'a [u8]> {
+        if !self.sketch.has(name.as_bytes()) {
+            return None;
+        }
+        let is = |(known, _): &&(&[u8], &[u8])| words::same_but_for_case(known, name.as_bytes());
+        self.fields.iter().find(is).map(|(_, value)| *value)
+    }
+
     /// The first value of a header, if it is text.
     pub fn text(&self, name: &str) -> Option<&'a str> {
-        self.all(name).next().and_then(|value| core::str::from_utf8(value).ok())
+        words::text(self.first(name)?)
     }
 }
 

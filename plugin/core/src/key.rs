@@ -20,6 +20,9 @@ const SECRET: usize = 43;
 /// Length of the checksum.
 const CHECKSUM: usize = 6;
 
+/// The digits of base64url (RFC 4648, 5).
+const BASE64URL: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 /// How a text looks as a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -79,13 +82,11 @@ fn older_checksum(text: &str) -> [u8; CHECKSUM] {
 }
 
 /// The first 36 bits of a number in base64url.
-fn spelled(bits: u64) -> [u8; CHECKSUM] {
-    let mut spelled = [0; 8];
-    let [first @ .., _, _] = bits.to_be_bytes();
-    // Six bytes are eight characters, of which the last two say nothing.
-    let _ = URL_SAFE_NO_PAD.encode_slice(first, &mut spelled);
-    let [first @ .., _, _] = spelled;
-    first
+fn spelled(mut bits: u64) -> [u8; CHECKSUM] {
+    core::array::from_fn(|_| {
+        bits = bits.rotate_left(6);
+        BASE64URL.get((bits % 64) as usize).copied().unwrap_or_default()
+    })
 }
 
 /// A digest as a policy writes it.

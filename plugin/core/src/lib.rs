@@ -44,3 +44,4 @@ mod sort;
 pub mod standing;
 pub mod time;
 mod tree;
+mod words;

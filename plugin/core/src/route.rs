@@ -31,9 +31,7 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     // Most paths have nothing in them that could be read in two ways.
     let (plain, last) = inner.bytes().fold((true, b'/'), |(plain, before), byte| {
-        let fits =
-            byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'_') | (byte == b'/' && before != b'/');
-        (plain & fits, byte)
+        (plain & is_plain(byte) & !((byte == b'/') & (before == b'/')), byte)
     });
     if plain && last != b'/' {
         return Ok(path);
@@ -51,6 +49,21 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     }
     Ok(path)
 }
+
+/// Whether a byte stands for itself everywhere; a slash does, between segments.
+fn is_plain(byte: u8) -> bool {
+    PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain)
+}
+
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let (mut byte, mut rest) = (0_u8, plain.as_mut_slice());
+    while let [first, others @ ..] = rest {
+        *first = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
+        (byte, rest) = (byte.wrapping_add(1), others);
+    }
+    plain
+};
 
 /// Whether a letter, a digit or one of `-._~` is percent-encoded. It never needs to be (RFC 3986, 2.3), and would
 /// be another spelling of a route's own path.
@@ -101,28 +114,33 @@ fn first<'r>(
 /// `None`: no match; `Some(None)`: a match without `{model}`.
 fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
     let mut model = None;
-    // Of bytes: a search for a character in a text costs more than the whole comparison.
-    let mut segments = path.strip_prefix('/').unwrap_or(path).as_bytes().split(|byte| *byte == b'/');
+    // The segments that are left; `None` after the last.
+    let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());
     for expected in template {
         if *expected == Segment::Rest {
             return Some(model);
         }
-        let segment = segments.next()?;
-        match expected {
-            Segment::Literal(text) if text.as_bytes() == segment => {}
-            Segment::Any if !segment.is_empty() => {}
-            Segment::Model { suffix } => {
+        let left = rest?;
+        let after = if let Segment::Literal(text) = expected {
+            // Nearly always it is plain at the first byte whether it is this one: no end is looked for.
+            left.strip_prefix(text.as_bytes())?
+        } else {
+            let end = memchr(b'/', left).unwrap_or(left.len());
+            let (segment, after) = left.split_at_checked(end).filter(|(segment, _)| !segment.is_empty())?;
+            if let Segment::Model { suffix } = expected {
                 let name = segment.strip_suffix(suffix.as_bytes()).filter(|name| !name.is_empty())?;
                 model = Some(decode(core::str::from_utf8(name).ok()?)?.into_owned());
             }
+            after
+        };
+        rest = match after {
+            [] => None,
+            [b'/', more @ ..] => Some(more),
             _ => return None,
-        }
+        };
     }
     // One slash at the end is the same resource to every server that speaks these APIs.
-    match (segments.next(), segments.next()) {
-        (None, _) | (Some([]), None) => Some(model),
-        _ => None,
-    }
+    matches!(rest, None | Some([])).then_some(model)
 }
 
 /// Percent-decoding (RFC 3986, 2.1); `None` where it is malformed or not UTF-8.
@@ -186,6 +204,14 @@ mod tests {
             ("/v1/chat?x=%63", "/v1/chat"),
         ] {
             assert_eq!(plain_path(path), Ok(plain));
+        }
+    }
+
+    #[test]
+    fn letters_digits_and_a_few_signs_are_plain() {
+        for byte in 0..=u8::MAX {
+            let plain = byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+            assert_eq!(is_plain(byte), plain, "{byte}");
         }
     }
 

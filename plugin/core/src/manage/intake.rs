@@ -25,11 +25,12 @@ impl Intake {
     /// # Errors
     /// Where the head already says that the body is too large.
     pub fn begin(prefix: &str, head: &Head<'_>, target: &str) -> Result<Option<Intake>, TooLarge> {
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let Some(path) = path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+        let Some(below) =
+            target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
         else {
             return Ok(None);
         };
+        let (path, query) = below.split_once('?').unwrap_or((below, ""));
         let announced = head.text("content-length").and_then(|length| length.parse::<usize>().ok());
         if announced.is_some_and(|length| length > MAX_BODY) {
             return Err(TooLarge);

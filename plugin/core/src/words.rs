@@ -1,0 +1,97 @@
+//! Short texts looked at eight bytes at a time: a request's head is full of them.
+
+const ONES: u64 = u64::MAX / 0xff;
+const HIGHS: u64 = ONES << 7;
+
+/// Bytes as text, if they are. Most are ASCII, which is seen sooner.
+pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
+    if all(bytes) & HIGHS == 0 {
+        // SAFETY: ASCII is UTF-8.
+        return Some(unsafe { core::str::from_utf8_unchecked(bytes) });
+    }
+    core::str::from_utf8(bytes).ok()
+}
+
+/// Whether two texts are the same but for the case of ASCII letters.
+#[inline]
+pub(crate) fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && same_letters(one, other)
+}
+
+/// The same, of two of one length.
+fn same_letters(one: &[u8], other: &[u8]) -> bool {
+    let same =
+        |one: u64, other: u64| one == other || one.to_ne_bytes().eq_ignore_ascii_case(&other.to_ne_bytes());
+    let mut words = one.as_chunks().0.iter().zip(other.as_chunks().0);
+    same(end(one), end(other)) && words.all(|(one, other)| same(word(one), word(other)))
+}
+
+/// Whether all bytes are visible ASCII: letters, digits and punctuation.
+pub(crate) fn is_graphic(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks();
+    // Within ASCII the sums stay in their bytes: the high bit of the first tells what is at least `!`, that of the second
+    // what is above `~`.
+    let odd = words
+        .iter()
+        .map(word)
+        .fold(0, |odd, word| odd | word | !word.wrapping_add(ONES * (0x80 - 0x21)) | word.wrapping_add(ONES));
+    odd & HIGHS == 0 && rest.iter().all(u8::is_ascii_graphic)
+}
+
+/// The bits that any byte has.
+fn all(bytes: &[u8]) -> u64 {
+    bytes.as_chunks().0.iter().map(word).fold(end(bytes), |all, word| all | word)
+}
+
+fn word(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
+}
+
+/// The last word, of which a part may be in the one before too; all bytes of a text that is shorter.
+fn end(bytes: &[u8]) -> u64 {
+    if let Some(last) = bytes.last_chunk() {
+        return word(last);
+    }
+    match (bytes.first_chunk(), bytes.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        _ => bytes.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// Texts of each length up to `most`, with each byte at each place.
+    fn texts(most: usize, mut check: impl FnMut(&[u8])) {
+        for length in 0..=most {
+            check(&b"k".repeat(length));
+            for place in 0..length {
+                for byte in 0..=u8::MAX {
+                    let mut text = b"k".repeat(length);
+                    text[place] = byte;
+                    check(&text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn by_words_all_is_as_byte_by_byte() {
+        texts(26, |bytes| {
+            assert_eq!(text(bytes), core::str::from_utf8(bytes).ok(), "{bytes:?}");
+            assert_eq!(is_graphic(bytes), bytes.iter().all(u8::is_ascii_graphic), "{bytes:?}");
+            for other in [b"k".repeat(bytes.len()), b"K".repeat(bytes.len()), b"k".repeat(bytes.len() + 1)] {
+                let same = bytes.eq_ignore_ascii_case(&other);
+                assert_eq!(same_but_for_case(bytes, &other), same, "{bytes:?} {other:?}");
+                assert_eq!(same_but_for_case(&other, bytes), same, "{bytes:?} {other:?}");
+            }
+        });
+        let umlauts: Vec<u8> = "größer als alles".bytes().collect();
+        assert_eq!(text(&umlauts), Some("größer als alles"));
+    }
+}
