@@ -6,6 +6,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::cell::{BlockId, Cell, CellName, Cells, CellsError, Kind, Swap, Update};
 use crate::denial::{Denial, Reason, Scope};
@@ -24,32 +25,24 @@ pub struct Principal {
     pub cell: CellName,
     /// Its limits as a whole.
     pub limits: Limits,
-    /// The target's limits within it, by the target's fingerprint.
-    pub target_limits: Option<(u64, Limits)>,
+    /// The target's limits within it, by the target's fingerprint. Boxed: few have any.
+    pub target_limits: Option<Box<(u64, Limits)>>,
     /// Its budget.
     pub budget: Option<Budget>,
 }
 
 impl Principal {
-    /// Calls back with every window that is limited: whose it is, which window, which block counts it, and
-    /// the limit.
-    fn each_window(&self, mut call: impl FnMut(Scope, Window, u64, u64)) {
-        let mut each = |scope, target, limits: &Limits| {
-            for window in Window::ALL {
-                if let Some(limit) = limits.get(window) {
-                    call(scope, window, target, limit.get());
-                }
-            }
-        };
-        each(self.scope, 0, &self.limits);
-        if let Some((target, limits)) = &self.target_limits {
-            each(self.scope.of_target(), *target, limits);
-        }
+    /// Its limits, as a whole and of the target: whose they are, and which blocks count them.
+    fn all_limits(&self) -> impl Iterator<Item = (Scope, u64, &Limits)> {
+        let of_target = self.target_limits.as_deref();
+        let of_target = of_target.map(|(target, limits)| (self.scope.of_target(), *target, limits));
+        core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
     }
 
     /// Whether one of its limits counts tokens.
     pub fn counts_tokens(&self) -> bool {
-        self.limits.counts_tokens() || self.target_limits.is_some_and(|(_, limits)| limits.counts_tokens())
+        self.limits.counts_tokens()
+            || self.target_limits.as_ref().is_some_and(|of_target| of_target.1.counts_tokens())
     }
 }
 
@@ -169,7 +162,7 @@ pub enum Why {
 /// # Errors
 /// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
-pub fn admit<C: Cells>(cells: &mut C, mut charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
+pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
     let mut standing = Standing::default();
     if let Some(denial) = can_never_pass(&charges) {
         let why = Why::Denied(Box::new(denial));
@@ -188,10 +181,7 @@ pub fn admit<C: Cells>(cells: &mut C, mut charges: Charges, now: Now) -> Result<
                 return Err(NotAdmitted { why: Why::Cells(error), standing, unsettled: Vec::new() });
             }
         };
-        let (marks, refused) = charge(principal, &charges.reservation, &mut cell, now, &mut standing);
-        if let Some(refused) = refused {
-            Denial::keep_longest(&mut denial, refused);
-        }
+        let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denial);
         planned.push((cell, version, marks));
     }
     if let Some(denial) = denial {
@@ -201,15 +191,15 @@ pub fn admit<C: Cells>(cells: &mut C, mut charges: Charges, now: Now) -> Result<
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, (cell, version, marks)) in charges.principals.iter_mut().zip(planned) {
+    for (principal, (cell, version, marks)) in charges.principals.into_iter().zip(planned) {
         let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
         let charged = match swapped {
             Ok(Swap::Done) => Ok(marks),
-            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
+            Ok(Swap::Lost) => charge_again(cells, &principal, &charges.reservation, now, &mut standing),
             Err(error) => Err(Why::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Held { cell: core::mem::take(&mut principal.cell), marks }),
+            Ok(marks) => held.push(Held { cell: principal.cell, marks }),
             Err(why) => {
                 let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
                 return Err(NotAdmitted { why, standing, unsettled });
@@ -266,13 +256,13 @@ fn can_never_pass(charges: &Charges) -> Option<Denial> {
     let mut found: Option<Denial> = None;
     let mut too_long: Option<Denial> = None;
     for principal in &charges.principals {
-        if input > 0 {
-            principal.each_window(|scope, window, _, limit| {
-                if window.counts_tokens() && input > limit {
+        for (scope, _, limits) in principal.all_limits() {
+            for (window, limit) in [(Window::Tpm, limits.tpm), (Window::Tpd, limits.tpd)] {
+                if let Some(limit) = limit.map(NonZeroU64::get).filter(|limit| input > *limit) {
                     let reason = Reason::InputAboveLimit { window, limit, input };
                     too_long.get_or_insert(Denial { scope, reason, wait: None });
                 }
-            });
+            }
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
             found.get_or_insert(Denial {
@@ -293,9 +283,13 @@ fn charge_again<C: Cells>(
     standing: &mut Standing,
 ) -> Result<Vec<Mark>, Why> {
     cells
-        .update(&principal.cell, |cell| match charge(principal, reservation, cell, now, standing) {
-            (marks, None) => Update::Write(Ok(marks)),
-            (_, Some(denial)) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
+        .update(&principal.cell, |cell| {
+            let mut denial = None;
+            let marks = charge(principal, reservation, cell, now, standing, &mut denial);
+            match denial {
+                None => Update::Write(Ok(marks)),
+                Some(denial) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
+            }
         })
         .map_err(Why::Cells)?
 }
@@ -307,11 +301,13 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, n
         for mark in &marks {
             correct(&mut cell, mark, Change::TakeBack);
         }
-        principal.each_window(|scope, window, target, limit| {
-            if let Some(counter) = cell.stored_counter(window, target) {
-                standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+        for (scope, target, limits) in principal.all_limits() {
+            for (window, limit) in limits.iter() {
+                if let Some(counter) = cell.stored_counter(window, target) {
+                    standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+                }
             }
-        });
+        }
         if let Some(budget) = principal.budget {
             let mut purse = cell.purse();
             purse.advance(budget.period, now.wall);
@@ -321,37 +317,40 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, n
     standing
 }
 
-/// Decides for one cell and charges it. Where something refuses, only a part of it is, and is not to be stored.
+/// Decides for one cell and charges it, unless there is a denial already. Where there is one at the end, only a part of
+/// it is charged, and not to be stored.
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
     cell: &mut Cell,
     now: Now,
     standing: &mut Standing,
-) -> (Vec<Mark>, Option<Denial>) {
-    let mut denial = None;
+    denial: &mut Option<Denial>,
+) -> Vec<Mark> {
     let mut marks = Vec::with_capacity(4);
-    principal.each_window(|scope, window, target, limit| {
-        let amount = if window.counts_tokens() { reservation.tokens.min(limit) } else { 1 };
-        let Some(mut counter) = cell.counter(window, target, now) else {
-            // What cannot be counted is not admitted.
-            let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
-            Denial::keep_longest(&mut denial, Denial { scope, reason, wait: None });
-            return;
-        };
-        let mut used = counter.used();
-        if used.saturating_add(amount) > limit {
-            let reason = Reason::LimitReached { window, limit, used, asked: amount };
-            let wait = counter.wait(now, amount, limit);
-            Denial::keep_longest(&mut denial, Denial { scope, reason, wait });
-        } else if denial.is_none() {
-            counter.charge(amount);
-            used = used.saturating_add(amount);
-            let block = BlockId { kind: Kind::Window(window), target };
-            marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
+    for (scope, target, limits) in principal.all_limits() {
+        for (window, limit) in limits.iter() {
+            let amount = if window.counts_tokens() { reservation.tokens.min(limit) } else { 1 };
+            let Some(mut counter) = cell.counter(window, target, now) else {
+                // What cannot be counted is not admitted.
+                let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
+                Denial::keep_longest(denial, Denial { scope, reason, wait: None });
+                continue;
+            };
+            let mut used = counter.used();
+            if used.saturating_add(amount) > limit {
+                let reason = Reason::LimitReached { window, limit, used, asked: amount };
+                let wait = counter.wait(now, amount, limit);
+                Denial::keep_longest(denial, Denial { scope, reason, wait });
+            } else if denial.is_none() {
+                counter.charge(amount);
+                used = used.saturating_add(amount);
+                let block = BlockId { kind: Kind::Window(window), target };
+                marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
+            }
+            standing.note_window(scope, window, limit, used, || counter.until_empty(now));
         }
-        standing.note_window(scope, window, limit, used, || counter.until_empty(now));
-    });
+    }
     if let Some(budget) = principal.budget {
         let mut purse = cell.purse();
         purse.advance(budget.period, now.wall);
@@ -361,7 +360,7 @@ fn charge(
                 Reason::BudgetSpent { max: budget.max, left, cost: reservation.cost, period: budget.period };
             // A budget of nothing is one in the next period too.
             let wait = purse.until_over(now.wall).filter(|_| budget.max.0 > 0);
-            Denial::keep_longest(&mut denial, Denial { scope: principal.scope, reason, wait });
+            Denial::keep_longest(denial, Denial { scope: principal.scope, reason, wait });
         } else if denial.is_none() {
             purse.charge(reservation.cost);
             let block = BlockId { kind: Kind::Budget, target: 0 };
@@ -370,7 +369,7 @@ fn charge(
         }
         standing.note_budget(principal.scope, &budget, purse.spent());
     }
-    (marks, denial)
+    marks
 }
 
 fn correct(cell: &mut Cell, mark: &Mark, change: Change) {

@@ -1,6 +1,7 @@
 //! What is known about a request, for access logs and metrics. Never a key, a digest or a body.
 
 use alloc::borrow::Cow;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use smol_str::{SmolStr, format_smolstr};
@@ -57,15 +58,15 @@ pub struct Facts {
     /// HTTP status of the answer; 0: none came.
     pub status: u16,
     /// Ids of those behind the key.
-    pub organization: Option<SmolStr>,
+    pub organization: Option<Rc<str>>,
     /// The team's id.
-    pub team: Option<SmolStr>,
+    pub team: Option<Rc<str>>,
     /// The user's id.
-    pub user: Option<SmolStr>,
+    pub user: Option<Rc<str>>,
     /// The key's public id.
-    pub key: Option<SmolStr>,
+    pub key: Option<Rc<str>>,
     /// What was called.
-    pub target: Option<SmolStr>,
+    pub target: Option<Rc<str>>,
     /// The tokens of it, reported or (where `estimated`) seen.
     pub usage: Option<Usage>,
     /// What it cost.
@@ -81,15 +82,15 @@ pub struct Facts {
 impl Facts {
     /// Takes note of who asks.
     pub fn take_identity(&mut self, identity: &Identity<'_>) {
-        self.organization = Some(SmolStr::new(&identity.organization.id));
-        self.team = Some(SmolStr::new(&identity.team.id));
-        self.user = identity.user.map(|user| SmolStr::new(&user.id));
-        self.key = Some(SmolStr::new(&identity.key.id));
+        self.organization = Some(Rc::clone(&identity.organization.id));
+        self.team = Some(Rc::clone(&identity.team.id));
+        self.user = identity.user.map(|user| Rc::clone(&user.id));
+        self.key = Some(Rc::clone(&identity.key.id));
     }
 
     /// Organization, team, user, key: what the upstream is told.
-    pub fn identity(&self) -> [Option<&SmolStr>; 4] {
-        [&self.organization, &self.team, &self.user, &self.key].map(Option::as_ref)
+    pub fn identity(&self) -> [Option<&str>; 4] {
+        [&self.organization, &self.team, &self.user, &self.key].map(Option::as_deref)
     }
 
     /// Name and value of each field of the access log.
@@ -104,7 +105,9 @@ impl Facts {
             ("tollgate.key", &self.key),
             ("tollgate.target", &self.target),
         ];
-        fields.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
+        fields.extend(
+            texts.into_iter().filter_map(|(name, text)| Some((name, SmolStr::new(text.as_deref()?)))),
+        );
         fields.extend(self.reason.as_ref().map(|reason| ("tollgate.reason", SmolStr::new(reason))));
         if let Some(usage) = self.usage {
             fields.push(("tollgate.input_tokens", number(usage.input)));

@@ -1,12 +1,12 @@
 //! Whose key it is, and what governs its requests.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::admission::Principal;
 use crate::cell::{CellName, fingerprint};
 use crate::denial::{Level, Scope};
 use crate::key::{self, Form};
-use crate::limits::Limits;
 use crate::policy::access::Levels;
 use crate::policy::*;
 use crate::refusal::Refusal;
@@ -99,36 +99,38 @@ impl<'p> Identity<'p> {
     /// Everybody whose allowance a call of this target needs, narrow to wide.
     pub fn principals(&self, names: &CellNames, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
-        let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn() -> CellName| {
+        let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn(&KnownCell) -> CellName| {
             if let Some(allowance) = allowance {
-                let target_limits = target.and_then(|(ix, target)| {
+                let of_target = target.and_then(|(ix, target)| {
                     let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
-                    Some((fingerprint(target.name.as_bytes()), allowance.target_limits.get(at)?.1))
+                    let (_, limits) = allowance.target_limits.get(at)?;
+                    (!limits.is_empty()).then(|| Box::new((fingerprint(target.name.as_bytes()), *limits)))
                 });
-                let governs = !allowance.limits.is_empty()
-                    || target_limits.is_some_and(|(_, limits): (u64, Limits)| !limits.is_empty())
-                    || allowance.budget.is_some();
+                // It may limit other targets alone.
+                let governs =
+                    of_target.is_some() || allowance.budget.is_some() || !allowance.limits.is_empty();
                 if governs {
                     principals.push(Principal {
                         scope: Scope::whole(level),
-                        cell: cell(),
+                        cell: cell(&allowance.cell),
                         limits: allowance.limits,
-                        target_limits,
+                        target_limits: of_target,
                         budget: allowance.budget,
                     });
                 }
             }
         };
         let Identity { key, team, organization, user } = *self;
-        add(Level::Key, key.allowance(), &|| names.key(&key.id));
+        add(Level::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
         if let Some(user) = user {
             let member = team.member_allowance.as_deref();
-            add(Level::Member, member, &|| names.member(&team.id, &user.id));
-            add(Level::User, user.allowance.as_deref(), &|| names.user(&organization.id, &user.id));
+            // Of these there is one for each team or organization.
+            add(Level::Member, member, &|_| names.member(&team.id, &user.id));
+            add(Level::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
         }
-        add(Level::Team, team.allowance.as_deref(), &|| names.team(&team.id));
+        add(Level::Team, team.allowance.as_deref(), &|known| known.name(&names.teams, &team.id));
         let ceiling = organization.allowance.as_deref();
-        add(Level::Organization, ceiling, &|| names.organization(&organization.id));
+        add(Level::Organization, ceiling, &|known| known.name(&names.organizations, &organization.id));
         principals
     }
 }

@@ -27,7 +27,7 @@ fn principal(target: bool) -> Principal {
         scope: Scope::whole(Level::Team),
         cell: CellName::new("t/", &["team", "blue"]),
         limits,
-        target_limits: target.then_some((77, limits)),
+        target_limits: target.then(|| Box::new((77, limits))),
         budget: Some(Budget { max: Pico(1_000_000), soft: None, period: Period::Day }),
     }
 }

@@ -134,7 +134,8 @@ impl Carrier {
             }
             self.read += piece.len();
             let plugin = &self.plugin;
-            match self.exchange.body(&piece, false, now, &mut |edit| apply(plugin, Map::Request, edit)) {
+            let last = end_of_stream && self.read >= held;
+            match self.exchange.body(&piece, last, now, &mut |edit| apply(plugin, Map::Request, edit)) {
                 Step::Hold => {}
                 decided => return decided,
             }

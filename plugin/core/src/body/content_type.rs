@@ -1,5 +1,6 @@
 //! Which reader a request's head asks for.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -10,12 +11,11 @@ const SHOWN: usize = 64;
 
 /// Reads a body of either kind.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "one for each stream, within what its owner boxes")]
 pub enum Reader {
     /// `application/json`, and bodies that do not say what they are.
-    Json(RequestScanner),
+    Json(Box<RequestScanner>),
     /// `multipart/form-data`
-    Multipart(MultipartScanner),
+    Multipart(Box<MultipartScanner>),
 }
 
 impl Reader {
@@ -25,6 +25,10 @@ impl Reader {
     /// [`BodyError::UnsupportedEncoding`], [`BodyError::UnsupportedType`] and [`BodyError::Boundary`]:
     /// what we cannot read the upstream might.
     pub fn for_head(content_type: Option<&str>, content_encoding: Option<&str>) -> Result<Self, BodyError> {
+        // As nearly every client spells it.
+        if content_type == Some("application/json") && content_encoding.is_none() {
+            return Ok(Self::json());
+        }
         if let Some(encoding) = content_encoding.map(str::trim)
             && !encoding.is_empty()
             && !encoding.eq_ignore_ascii_case("identity")
@@ -32,12 +36,8 @@ impl Reader {
             return Err(BodyError::UnsupportedEncoding { found: start(encoding) });
         }
         let Some(whole) = content_type.map(str::trim).filter(|value| !value.is_empty()) else {
-            return Ok(Self::Json(RequestScanner::new()));
+            return Ok(Self::json());
         };
-        // As nearly every client spells it.
-        if whole == "application/json" {
-            return Ok(Self::Json(RequestScanner::new()));
-        }
         let unsupported = || BodyError::UnsupportedType { found: start(whole) };
         let (essence, rest) = whole.split_once(';').unwrap_or((whole, ""));
         let essence = essence.trim();
@@ -46,7 +46,7 @@ impl Reader {
             let mut boundaries = parameters.iter().filter(|(name, _)| spells(name, "boundary"));
             return match (boundaries.next(), boundaries.next()) {
                 (Some((name, boundary)), None) if !name.contains('*') => {
-                    MultipartScanner::new(boundary).map(Self::Multipart)
+                    MultipartScanner::new(boundary).map(Box::new).map(Self::Multipart)
                 }
                 _ => Err(BodyError::Boundary),
             };
@@ -61,7 +61,11 @@ impl Reader {
                     || value.eq_ignore_ascii_case("utf8")
             })
         });
-        if json && utf8 { Ok(Self::Json(RequestScanner::new())) } else { Err(unsupported()) }
+        if json && utf8 { Ok(Self::json()) } else { Err(unsupported()) }
+    }
+
+    fn json() -> Self {
+        Self::Json(Box::default())
     }
 
     /// Reads the next bytes of the body.

@@ -185,8 +185,8 @@ impl Cell {
 
     /// The counter of a window as stored, not moved: for corrections, which name their slot.
     pub fn stored_counter(&mut self, window: Window, target: u64) -> Option<Counter<'_>> {
-        let (start, length) = find(&self.bytes, BlockId { kind: Kind::Window(window), target })?;
-        counter(window, self.bytes.get_mut(start..)?.get_mut(..length)?)
+        let (start, end) = find(&self.bytes, BlockId { kind: Kind::Window(window), target })?;
+        counter(window, self.bytes.get_mut(start..end)?)
     }
 
     /// The money spent, as stored or none; not yet moved to this moment.
@@ -205,10 +205,10 @@ impl Cell {
 
     /// Corrects the money spent where it is stored; nothing where none is.
     pub fn correct_purse(&mut self, correct: impl FnOnce(&mut Purse)) {
-        let Some((start, length)) = find(&self.bytes, BlockId { kind: Kind::Budget, target: 0 }) else {
+        let Some((start, end)) = find(&self.bytes, BlockId { kind: Kind::Budget, target: 0 }) else {
             return;
         };
-        let bytes = self.bytes.get_mut(start..).and_then(|bytes| bytes.get_mut(..length));
+        let bytes = self.bytes.get_mut(start..end);
         if let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut()) {
             let mut purse = Purse::load(bytes);
             correct(&mut purse);
@@ -217,23 +217,24 @@ impl Cell {
     }
 
     fn payload(&self, id: BlockId) -> Option<&[u8]> {
-        let (start, length) = find(&self.bytes, id)?;
-        self.bytes.get(start..)?.get(..length)
+        let (start, end) = find(&self.bytes, id)?;
+        self.bytes.get(start..end)
     }
 
     fn payload_mut(&mut self, id: BlockId) -> Option<&mut [u8]> {
-        let (start, length) = match find(&self.bytes, id) {
+        let (start, end) = match find(&self.bytes, id) {
             Some(place) => place,
             None => {
                 let length = Kind::payload(id.kind.code())?;
                 self.bytes.extend_from_slice(&[id.kind.code(), 0, 0, 0, 0, 0, 0, 0]);
                 self.bytes.extend_from_slice(&id.target.to_le_bytes());
                 let start = self.bytes.len();
-                self.bytes.resize(start.saturating_add(length), 0);
-                (start, length)
+                let end = start.saturating_add(length);
+                self.bytes.resize(end, 0);
+                (start, end)
             }
         };
-        self.bytes.get_mut(start..)?.get_mut(..length)
+        self.bytes.get_mut(start..end)
     }
 }
 
@@ -258,32 +259,33 @@ pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     (*magic == MAGIC || *magic == DOCUMENT_MAGIC).then(|| u64::from_le_bytes(*fingerprint))
 }
 
-/// The kind, target, start and length of each block's payload; an error where the bytes end too early.
-fn blocks(bytes: &[u8]) -> impl Iterator<Item = Result<(u8, u64, usize, usize), Trouble>> {
-    let mut at = HEADER;
-    core::iter::from_fn(move || {
-        let rest = bytes.get(at..).filter(|rest| !rest.is_empty())?;
-        let block = rest.split_first_chunk::<BLOCK_HEADER>().and_then(|(header, payload)| {
-            let (kind, _) = header.split_first()?;
-            let length = Kind::payload(*kind)?;
-            payload.get(..length)?;
-            Some((*kind, u64::from_le_bytes(*header.last_chunk()?), at.saturating_add(BLOCK_HEADER), length))
-        });
-        at = block.map_or(bytes.len(), |(_, _, start, length)| start.saturating_add(length));
-        Some(block.ok_or(Trouble::Format))
-    })
+/// The block at this place: its kind, its target, and where its payload ends; `None` where the bytes end too early.
+fn block(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
+    let header = bytes.get(at..)?.first_chunk::<BLOCK_HEADER>()?;
+    let kind = *header.first()?;
+    let end = at.saturating_add(BLOCK_HEADER).saturating_add(Kind::payload(kind)?);
+    (end <= bytes.len()).then_some((kind, u64::from_le_bytes(*header.last_chunk()?), end))
 }
 
 fn well_formed(bytes: &[u8]) -> bool {
-    blocks(bytes).all(|block| block.is_ok())
+    let mut at = HEADER;
+    while let Some((_, _, end)) = block(bytes, at) {
+        at = end;
+    }
+    at == bytes.len()
 }
 
+/// Start and end of a block's payload.
 fn find(bytes: &[u8], id: BlockId) -> Option<(usize, usize)> {
     let code = id.kind.code();
-    blocks(bytes)
-        .filter_map(Result::ok)
-        .find(|(kind, target, ..)| *kind == code && *target == id.target)
-        .map(|(_, _, start, length)| (start, length))
+    let mut at = HEADER;
+    loop {
+        let (kind, target, end) = block(bytes, at)?;
+        if kind == code && target == id.target {
+            return Some((at.saturating_add(BLOCK_HEADER), end));
+        }
+        at = end;
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub use periods::{Day, Purse};
 pub use ring::{Ring, SLOTS, Span};
 pub use shared::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
 
+use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -26,7 +27,7 @@ pub const MAX_TRIES: u32 = 128;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CellName {
-    text: String,
+    text: Rc<str>,
     fingerprint: u64,
 }
 
@@ -43,7 +44,7 @@ impl CellName {
             text.push_str(part);
         }
         let fingerprint = fingerprint(text.as_bytes());
-        CellName { text, fingerprint }
+        CellName { text: text.into(), fingerprint }
     }
 
     /// This name with further parts: `tollgate/1/team` + `search`.
@@ -58,7 +59,7 @@ impl CellName {
         // What was hashed of it is not hashed again.
         let more = text.as_bytes().get(self.text.len()..).unwrap_or_default();
         let fingerprint = continued(self.fingerprint, more);
-        CellName { text, fingerprint }
+        CellName { text: text.into(), fingerprint }
     }
 
     /// The name in shared data.

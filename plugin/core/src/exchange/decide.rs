@@ -1,12 +1,9 @@
 //! Whether a request is sent on: who asks, for what, and what that is to be charged.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-
-use smol_str::SmolStr;
 
 use super::reserve::{bare_call, dearest, reserve};
 use super::{Exchange, Pending, Stage, Step, reads_body};
@@ -21,6 +18,7 @@ use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
 use crate::refusal::Refusal;
 use crate::route;
 use crate::time::Timestamp;
+use crate::words;
 
 /// What is known of a request when its target is.
 enum Known<'a> {
@@ -90,8 +88,8 @@ impl Exchange {
         if end_of_stream {
             return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
         }
-        let length = head.all("content-length").next();
-        let bytes = head.text("content-length").and_then(|length| length.parse::<u64>().ok());
+        let length = head.first("content-length");
+        let bytes = length.and_then(|length| words::text(length)?.parse::<u64>().ok());
         if bytes.is_some_and(|bytes| bytes > gateway.max_body) {
             return Err(Refusal::BodyTooLarge { max: gateway.max_body });
         }
@@ -101,14 +99,14 @@ impl Exchange {
         if head.all("accept-encoding").next().is_some() {
             edit(Edit::Remove("accept-encoding"));
         }
-        self.stage = Stage::Body(Box::new(Pending {
+        self.stage = Stage::Body(Pending {
             key: digest,
             model,
             target: route.target,
             reader,
             received: 0,
             announced: length.is_some(),
-        }));
+        });
         Ok(Step::Hold)
     }
 
@@ -117,7 +115,7 @@ impl Exchange {
             return Step::Hold;
         };
         let gateway = Rc::clone(&self.gateway);
-        let Pending { key, model, target, reader, announced, .. } = *pending;
+        let Pending { key, model, target, reader, announced, .. } = pending;
         let is_json = matches!(reader, Reader::Json(_));
         let ask = match reader.finish() {
             Ok(ask) => ask,
@@ -163,7 +161,7 @@ impl Exchange {
         known: Known<'_>,
     ) -> Result<Step, Refusal> {
         // Also of a refusal it is said what was called, where it is the catalogue's and no stranger's text.
-        self.facts.target = Some(SmolStr::new(&target.name));
+        self.facts.target = Some(Rc::clone(&target.name));
         let levels = identity.levels();
         let granted = |found: Option<(TargetIx, &'p Target)>, name: &str| {
             found
@@ -195,10 +193,10 @@ impl Exchange {
             let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
             for target in named {
                 if target.price.is_none() && policy.unpriced == Unpriced::Deny {
-                    return Err(Refusal::UnpricedTarget { target: target.name.clone() });
+                    return Err(Refusal::UnpricedTarget { target: (&*target.name).into() });
                 }
                 if hidden && target.max_input_tokens.is_none() {
-                    return Err(Refusal::UnboundedCost { target: target.name.clone() });
+                    return Err(Refusal::UnboundedCost { target: (&*target.name).into() });
                 }
             }
         }
@@ -245,7 +243,7 @@ fn content_type<'h>(head: &Head<'h>) -> Result<Option<&'h str>, Refusal> {
     if all.any(|other| Some(other) != first) {
         return Err(unclear());
     }
-    first.map(|value| core::str::from_utf8(value).map_err(|_| unclear())).transpose()
+    first.map(|value| words::text(value).ok_or_else(unclear)).transpose()
 }
 
 /// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).

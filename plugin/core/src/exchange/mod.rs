@@ -103,7 +103,7 @@ enum Stage {
     /// The head has not come.
     Fresh,
     /// The body decides; held back.
-    Body(Box<Pending>),
+    Body(Pending),
     /// A management request whose body is still coming.
     Intake(Box<Intake>),
     /// It is being decided, or kept.

@@ -163,7 +163,7 @@ fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx,
         Reach::RefusedBy(Narrower::Key | Narrower::User) => (Some("key"), String::new()),
     };
     object!({
-        "target": target.name,
+        "target": &*target.name,
         "selected": selected,
         "available": available,
         "effective": refused_by.is_none(),

@@ -54,7 +54,7 @@ pub(super) fn member<R: Copy>(
 ) -> Option<Value> {
     let role = role_of(members, user)?;
     let record = policy.users.get(user.0)?;
-    Some(object!({ "user": record.id, "name": record.name, "role": name(&role) }))
+    Some(object!({ "user": &*record.id, "name": record.name, "role": name(&role) }))
 }
 
 fn with_id(record: Value, id: &str) -> Value {

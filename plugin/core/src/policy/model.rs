@@ -1,8 +1,11 @@
 //! The index a VM holds: every name resolved, nothing kept of the text.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
+use crate::cell::CellName;
 use crate::limits::Limits;
 use crate::money::{Budget, Price};
 use crate::time::Timestamp;
@@ -76,7 +79,7 @@ pub enum Scope {
     Restrict(Box<Selection>),
 }
 
-/// Limits and budget of one principal, with the name of the cell that counts them.
+/// Limits and budget of one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Limits of the principal as a whole.
@@ -85,7 +88,32 @@ pub struct Allowance {
     pub target_limits: Box<[(TargetIx, Limits)]>,
     /// Its budget.
     pub budget: Option<Budget>,
+    /// Where it is counted, if that is one place.
+    pub cell: KnownCell,
 }
+
+/// The name of a cell, made when it is first asked for and kept with the record, since every request needs it. A record
+/// that is replaced begins without; no two differ by it.
+#[derive(Clone, Debug, Default)]
+pub struct KnownCell(OnceCell<(u64, CellName)>);
+
+impl KnownCell {
+    /// The name of this id below `level`.
+    pub fn name(&self, level: &CellName, id: &str) -> CellName {
+        let make = || level.below(&[id]);
+        let (of, name) = self.0.get_or_init(|| (level.fingerprint(), make()));
+        // Of a gateway with another prefix it is another one.
+        if *of == level.fingerprint() { name.clone() } else { make() }
+    }
+}
+
+impl PartialEq for KnownCell {
+    fn eq(&self, _: &KnownCell) -> bool {
+        true
+    }
+}
+
+impl Eq for KnownCell {}
 
 /// A role in an organization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -119,7 +147,7 @@ pub enum TeamRole {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The public name a caller asks for.
-    pub name: Box<str>,
+    pub name: Rc<str>,
     /// The groups that carry it, sorted.
     pub groups: Box<[GroupIx]>,
     /// Upper bound of the input where the body does not show it (tokens).
@@ -134,7 +162,7 @@ pub struct Target {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {
     /// Its id, the policy's key for it.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// For people.
     pub name: Box<str>,
     /// What it grants.
@@ -151,7 +179,7 @@ pub struct Organization {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Team {
     /// Its id, the policy's key for it.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// The one it belongs to.
     pub organization: OrganizationIx,
     /// For people.
@@ -191,7 +219,7 @@ pub struct SelfService {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// Its id, the policy's key for it.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// For people.
     pub name: Box<str>,
     /// A user may be restricted too.
@@ -208,7 +236,7 @@ pub struct User {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccount {
     /// Its id, the policy's key for it.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// The team it works for.
     pub team: TeamIx,
     /// For people.
@@ -232,7 +260,7 @@ pub enum Owner {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Its public id. Cells and logs name it; a rotation keeps it.
-    pub id: Box<str>,
+    pub id: Rc<str>,
     /// The team that owns it.
     pub team: TeamIx,
     /// Whose key it is.
@@ -270,4 +298,18 @@ pub enum Unpriced {
     Deny,
     /// It costs nothing.
     Allow,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_name_is_not_taken_for_that_of_another_gateway() {
+        let known = KnownCell::default();
+        for prefix in ["one/1/", "two/1/", "one/1/"] {
+            let name = known.name(&CellName::new(prefix, &["team"]), "search");
+            assert_eq!(name, CellName::new(prefix, &["team", "search"]));
+        }
+    }
 }

@@ -272,7 +272,7 @@ impl Policy {
             })
         });
         let limits = limits.map_or(Limits::default(), |limits| limits_of(&limits));
-        Allowance { limits, target_limits: by_target.into(), budget }.boxed()
+        Allowance { limits, target_limits: by_target.into(), budget, cell: KnownCell::default() }.boxed()
     }
 
     /// Who has a role that is wrong is a member all the same.

@@ -67,7 +67,10 @@ fn charges() -> Charges {
             rpd: limit(30),
             tpd: limit(5_000),
         },
-        target_limits: Some((fingerprint(b"gpt-5-mini"), Limits { tpd: limit(700), ..Limits::default() })),
+        target_limits: Some(Box::new((
+            fingerprint(b"gpt-5-mini"),
+            Limits { tpd: limit(700), ..Limits::default() },
+        ))),
         budget: Some(Budget { max: Pico(2 * DOLLAR), soft: Some(Pico(3)), period: Period::Month }),
         ..principal(Level::Team, &["team", "ml"])
     };
