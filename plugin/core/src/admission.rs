@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use crate::cell::{BlockId, Cell, CellName, Cells, CellsError, Kind, Swap, Update};
-use crate::denial::{Denial, Reason, Scope};
+use crate::denial::{Denial, Denials, Reason, Scope};
 use crate::limits::{Limits, Window};
 use crate::money::{Budget, Pico};
 use crate::standing::Standing;
@@ -169,7 +169,7 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
         return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
     }
 
-    let mut denial = None;
+    let mut denials = Denials::default();
     let mut planned = Vec::with_capacity(charges.principals.len());
     for principal in &charges.principals {
         let read = cells
@@ -181,10 +181,10 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
                 return Err(NotAdmitted { why: Why::Cells(error), standing, unsettled: Vec::new() });
             }
         };
-        let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denial);
+        let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denials);
         planned.push((cell, version, marks));
     }
-    if let Some(denial) = denial {
+    if let Some(denial) = denials.into_one() {
         let standing = without_charges(&charges.principals, planned, now);
         let why = Why::Denied(Box::new(denial));
         return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
@@ -284,9 +284,9 @@ fn charge_again<C: Cells>(
 ) -> Result<Vec<Mark>, Why> {
     cells
         .update(&principal.cell, |cell| {
-            let mut denial = None;
-            let marks = charge(principal, reservation, cell, now, standing, &mut denial);
-            match denial {
+            let mut denials = Denials::default();
+            let marks = charge(principal, reservation, cell, now, standing, &mut denials);
+            match denials.into_one() {
                 None => Update::Write(Ok(marks)),
                 Some(denial) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
             }
@@ -317,15 +317,15 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, n
     standing
 }
 
-/// Decides for one cell and charges it, unless there is a denial already. Where there is one at the end, only a part of
-/// it is charged, and not to be stored.
+/// Decides for one cell and charges it, as long as nothing refuses. Where something does at the end, only a part of it is
+/// charged, and not to be stored.
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
     cell: &mut Cell,
     now: Now,
     standing: &mut Standing,
-    denial: &mut Option<Denial>,
+    denials: &mut Denials,
 ) -> Vec<Mark> {
     let mut marks = Vec::with_capacity(4);
     for (scope, target, limits) in principal.all_limits() {
@@ -334,15 +334,15 @@ fn charge(
             let Some(mut counter) = cell.counter(window, target, now) else {
                 // What cannot be counted is not admitted.
                 let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
-                Denial::keep_longest(denial, Denial { scope, reason, wait: None });
+                denials.add(Denial { scope, reason, wait: None });
                 continue;
             };
             let mut used = counter.used();
             if used.saturating_add(amount) > limit {
                 let reason = Reason::LimitReached { window, limit, used, asked: amount };
                 let wait = counter.wait(now, amount, limit);
-                Denial::keep_longest(denial, Denial { scope, reason, wait });
-            } else if denial.is_none() {
+                denials.add(Denial { scope, reason, wait });
+            } else if denials.is_empty() {
                 counter.charge(amount);
                 used = used.saturating_add(amount);
                 let block = BlockId { kind: Kind::Window(window), target };
@@ -360,8 +360,8 @@ fn charge(
                 Reason::BudgetSpent { max: budget.max, left, cost: reservation.cost, period: budget.period };
             // A budget of nothing is one in the next period too.
             let wait = purse.until_over(now.wall).filter(|_| budget.max.0 > 0);
-            Denial::keep_longest(denial, Denial { scope: principal.scope, reason, wait });
-        } else if denial.is_none() {
+            denials.add(Denial { scope: principal.scope, reason, wait });
+        } else if denials.is_empty() {
             purse.charge(reservation.cost);
             let block = BlockId { kind: Kind::Budget, target: 0 };
             marks.push(Mark { block, slot: purse.number(), amount: reservation.cost.0 });

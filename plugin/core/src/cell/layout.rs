@@ -259,7 +259,7 @@ pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     (*magic == MAGIC || *magic == DOCUMENT_MAGIC).then(|| u64::from_le_bytes(*fingerprint))
 }
 
-/// The block at this place: its kind, its target, and where its payload ends; `None` where the bytes end too early.
+/// The block at this place: its kind, its target, and where its payload ends; `None` where there is none that reads.
 fn block(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
     let header = bytes.get(at..)?.first_chunk::<BLOCK_HEADER>()?;
     let kind = *header.first()?;
