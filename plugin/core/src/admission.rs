@@ -253,26 +253,25 @@ impl Held {
 fn can_never_pass(charges: &Charges) -> Option<Denial> {
     let input = charges.reservation.input_tokens;
     let cost = charges.reservation.cost;
-    let mut found: Option<Denial> = None;
-    let mut too_long: Option<Denial> = None;
+    let mut denials = Denials::default();
     for principal in &charges.principals {
         for (scope, _, limits) in principal.all_limits() {
             for (window, limit) in [(Window::Tpm, limits.tpm), (Window::Tpd, limits.tpd)] {
                 if let Some(limit) = limit.map(NonZeroU64::get).filter(|limit| input > *limit) {
                     let reason = Reason::InputAboveLimit { window, limit, input };
-                    too_long.get_or_insert(Denial { scope, reason, wait: None });
+                    denials.add(Denial { scope, reason, wait: None });
                 }
             }
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
-            found.get_or_insert(Denial {
+            denials.add(Denial {
                 scope: principal.scope,
                 reason: Reason::CostAboveBudget { max: budget.max, cost },
                 wait: None,
             });
         }
     }
-    too_long.or(found)
+    denials.into_one()
 }
 
 fn charge_again<C: Cells>(

@@ -87,12 +87,12 @@ impl Credentials {
         let Some(key) = found else {
             return Err(Refusal::MissingKey);
         };
-        if key.len() > MOST || !words::is_graphic(&key) {
+        if key.len() > MOST {
             return Err(Refusal::InvalidKey);
         }
         let key = match key {
-            Cow::Borrowed(key) => words::text(key).map(Cow::Borrowed),
-            Cow::Owned(key) => String::from_utf8(key).ok().map(Cow::Owned),
+            Cow::Borrowed(key) => words::graphic(key).map(Cow::Borrowed),
+            Cow::Owned(key) => words::graphic(&key).map(|key| Cow::Owned(key.into())),
         };
         match key {
             Some(key) => Ok(Credential { key, places }),

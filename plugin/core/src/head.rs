@@ -35,11 +35,7 @@ impl<'a> Head<'a> {
 
     /// The first value of a header.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
-        if !self.sketch.has(name.as_bytes()) {
-            return None;
-        }
-        let is = |(known, _): &&(&[u8], &[u8])| words::same_but_for_case(known, name.as_bytes());
-        self.fields.iter().find(is).map(|(_, value)| *value)
+        self.all(name).next()
     }
 
     /// The first value of a header, if it is text.

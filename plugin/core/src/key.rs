@@ -20,7 +20,7 @@ const SECRET: usize = 43;
 /// Length of the checksum.
 const CHECKSUM: usize = 6;
 
-/// The digits of base64url (RFC 4648, 5).
+/// The digits of base64url (RFC 4648, 5). The library's are made to text anew each time they are asked for.
 const BASE64URL: [u8; 64] = *b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// How a text looks as a key.
@@ -160,6 +160,11 @@ mod tests {
             form("sk-tg-demosearch-3GYODfpXpGSveB3F2VewIQKmR6vJExi6TV_6NB1cdwINIy2hM"),
             Form::Mistyped
         );
+    }
+
+    #[test]
+    fn a_checksum_has_the_digits_of_the_secret_before_it() {
+        assert_eq!(BASE64URL, base64::alphabet::URL_SAFE.as_str().as_bytes());
     }
 
     #[test]

@@ -70,8 +70,7 @@ impl Limits {
 
     /// The windows that are limited, in their order, with their limits.
     pub fn iter(&self) -> impl Iterator<Item = (Window, u64)> {
-        let all = [self.rpm, self.tpm, self.rph, self.rpd, self.tpd];
-        Window::ALL.into_iter().zip(all).filter_map(|(window, limit)| Some((window, limit?.get())))
+        Window::ALL.into_iter().filter_map(|window| Some((window, self.get(window)?.get())))
     }
 
     /// Whether nothing is limited.

@@ -26,8 +26,8 @@ fn same_letters(one: &[u8], other: &[u8]) -> bool {
     same(end(one), end(other)) && words.all(|(one, other)| same(word(one), word(other)))
 }
 
-/// Whether all bytes are visible ASCII: letters, digits and punctuation.
-pub(crate) fn is_graphic(bytes: &[u8]) -> bool {
+/// Bytes as text, if all are visible ASCII: letters, digits and punctuation.
+pub(crate) fn graphic(bytes: &[u8]) -> Option<&str> {
     let (words, rest) = bytes.as_chunks();
     // Within ASCII the sums stay in their bytes: the high bit of the first tells what is at least `!`, that of the second
     // what is above `~`.
@@ -35,7 +35,11 @@ pub(crate) fn is_graphic(bytes: &[u8]) -> bool {
         .iter()
         .map(word)
         .fold(0, |odd, word| odd | word | !word.wrapping_add(ONES * (0x80 - 0x21)) | word.wrapping_add(ONES));
-    odd & HIGHS == 0 && rest.iter().all(u8::is_ascii_graphic)
+    if odd & HIGHS != 0 || !rest.iter().all(u8::is_ascii_graphic) {
+        return None;
+    }
+    // SAFETY: ASCII is UTF-8.
+    Some(unsafe { core::str::from_utf8_unchecked(bytes) })
 }
 
 /// The bits that any byte has.
@@ -62,8 +66,6 @@ fn end(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     /// Texts of each length up to `most`, with each byte at each place.
@@ -84,14 +86,15 @@ mod tests {
     fn by_words_all_is_as_byte_by_byte() {
         texts(26, |bytes| {
             assert_eq!(text(bytes), core::str::from_utf8(bytes).ok(), "{bytes:?}");
-            assert_eq!(is_graphic(bytes), bytes.iter().all(u8::is_ascii_graphic), "{bytes:?}");
+            let visible = bytes.iter().all(u8::is_ascii_graphic);
+            assert_eq!(graphic(bytes), text(bytes).filter(|_| visible), "{bytes:?}");
             for other in [b"k".repeat(bytes.len()), b"K".repeat(bytes.len()), b"k".repeat(bytes.len() + 1)] {
                 let same = bytes.eq_ignore_ascii_case(&other);
                 assert_eq!(same_but_for_case(bytes, &other), same, "{bytes:?} {other:?}");
                 assert_eq!(same_but_for_case(&other, bytes), same, "{bytes:?} {other:?}");
             }
         });
-        let umlauts: Vec<u8> = "größer als alles".bytes().collect();
-        assert_eq!(text(&umlauts), Some("größer als alles"));
+        let umlauts = "größer als alles";
+        assert_eq!(text(umlauts.as_bytes()), Some(umlauts));
     }
 }

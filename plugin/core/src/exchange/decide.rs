@@ -96,7 +96,7 @@ impl Exchange {
         let encoding = content_encoding(head)?;
         let reader = Reader::for_head(content_type(head)?, encoding.as_deref())?;
         // An encoded answer hides its usage.
-        if head.all("accept-encoding").next().is_some() {
+        if head.first("accept-encoding").is_some() {
             edit(Edit::Remove("accept-encoding"));
         }
         self.stage = Stage::Body(Pending {
