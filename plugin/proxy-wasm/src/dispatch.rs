@@ -9,6 +9,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
+use crate::answers::Answers;
 use crate::corrections::Corrections;
 use crate::host;
 use crate::root::Root;
@@ -30,6 +31,7 @@ struct Contexts {
     // Boxed: the table moves its entries.
     streams: ById<Box<Stream>>,
     corrections: Rc<Corrections>,
+    answers: Rc<Answers>,
 }
 
 type ById<T> = HashMap<u32, T, BuildHasherDefault<IdHasher>>;
@@ -83,17 +85,24 @@ fn request(id: u32, call: impl FnOnce(&mut Stream) -> Action) -> Action {
 }
 
 impl Contexts {
-    /// Lets streams have the answers that they wait for; one that has gone needs none. `current`: whose callback this is.
+    /// Lets streams have the answers that they wait for. `current`: whose callback this is.
+    #[inline]
     fn deliver(&mut self, current: u32) {
-        for root in self.roots.values() {
-            for (id, answered) in root.take_answers() {
-                let Some(stream) = self.streams.get_mut(&id) else { continue };
-                if id == current {
-                    stream.on_answered(answered);
-                } else if host::set_effective_context(id).is_ok() {
-                    stream.on_answered(answered);
-                    let _ = host::set_effective_context(current);
-                }
+        if self.answers.any() {
+            self.hand_out(current);
+        }
+    }
+
+    /// A stream that has gone needs no answer.
+    #[cold]
+    fn hand_out(&mut self, current: u32) {
+        for (id, answered) in self.answers.take() {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            if id == current {
+                stream.on_answered(answered);
+            } else if host::set_effective_context(id).is_ok() {
+                stream.on_answered(answered);
+                let _ = host::set_effective_context(current);
             }
         }
     }
@@ -129,7 +138,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     contexts(|contexts| {
         if parent == 0 {
-            let root = Root::new(id, Rc::clone(&contexts.corrections));
+            let root = Root::new(id, Rc::clone(&contexts.corrections), Rc::clone(&contexts.answers));
             contexts.roots.insert(id, root);
         } else {
             let stream =

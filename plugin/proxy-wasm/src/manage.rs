@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use tollgate_core::cell::{HostStatus, SharedCells};
-use tollgate_core::documents::{Act, Answered, Keeper};
+use tollgate_core::documents::{Act, Keeper};
 use tollgate_core::fleet::Call;
 use tollgate_core::gateway::Gateway;
 use tollgate_core::head::Head;
@@ -27,8 +27,6 @@ pub struct Documents {
     calls: RefCell<Vec<(u32, u32)>>,
     /// Whether the fleet's etcd was read in this process, or there is none.
     read: Cell<bool>,
-    /// Answers for streams that wait.
-    answers: RefCell<Vec<(u32, Answered)>>,
     /// The host makes no calls, and that has been said.
     without_callouts: Cell<bool>,
 }
@@ -56,7 +54,6 @@ impl Documents {
             root,
             calls: RefCell::default(),
             read: Cell::new(gateway.fleet.is_none()),
-            answers: RefCell::default(),
             without_callouts: Cell::default(),
         })
     }
@@ -89,7 +86,7 @@ impl Plugin {
         !documents.read.get()
     }
 
-    /// Has a management request decided. The answer comes by [`Plugin::take_answers`]: now, or once it is kept.
+    /// Has a management request decided. The answer is among [`Plugin::answers`]: now, or once it is kept.
     pub fn manage(&self, context: u32, mut request: Request) {
         let Some(documents) = &self.documents else { return };
         request.subject = self.subject();
@@ -120,11 +117,6 @@ impl Plugin {
         self.answered(documents, documents.root, (slot, status, &body));
     }
 
-    /// The answers that are there, with the contexts they are for.
-    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
-        self.documents.as_ref().map(|documents| documents.answers.take()).unwrap_or_default()
-    }
-
     fn answered(&self, documents: &Documents, context: u32, call: (u32, u16, &[u8])) {
         let acts =
             documents.keeper.borrow_mut().called(&mut self.cells(), &self.gateway, call, &self.asked());
@@ -135,7 +127,7 @@ impl Plugin {
     fn carry_out(&self, documents: &Documents, context: u32, acts: Vec<Act>) {
         for act in acts {
             match act {
-                Act::Answer(waiting, answered) => documents.answers.borrow_mut().push((waiting, answered)),
+                Act::Answer(waiting, answered) => self.answers.keep(waiting, answered),
                 Act::Audit(line) => host::log(Level::Info, &line),
                 Act::Warn(line) => {
                     self.metrics.count("documents_trouble");

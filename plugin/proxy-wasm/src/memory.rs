@@ -1,30 +1,38 @@
 //! Memory that comes back soon: what a request asks for, the next one asks for again.
 //!
-//! Small blocks that are given back are kept by their size and handed out again without a search; the standard
+//! Blocks that are given back are kept by their size and handed out again without a search; the standard
 //! library's allocator, which this one stands on, joins each with its neighbours and parts them again.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// How many sizes are kept: 12 bytes, and 8 more each time. They are what the allocator below has blocks of, so that
-/// nothing is wasted by rounding up.
-const SIZES: usize = 72;
+/// How many small sizes are kept: 12 bytes, and 8 more each time. They are what the allocator below has blocks of, so
+/// that nothing is wasted by rounding up.
+const SMALL: usize = 72;
 
-/// Blocks of one size that are kept at most.
-const MOST: u32 = 64;
+/// The largest of them, in bytes.
+const LARGEST_SMALL: usize = 12 + 8 * (SMALL - 1);
+
+/// How many larger ones: 64 bytes more each time, up to 4.5 KiB. Records of shared data, heads and most bodies are
+/// such.
+const LARGE: usize = 64;
+
+/// Bytes that are kept in blocks of one size at most: what a few dozen requests hold while their answers are awaited.
+const MOST: usize = 32 * 1024;
 
 /// The alignment of every block; what needs more is not kept.
 const ALIGN: usize = 8;
 
 /// The allocator of a VM, which has one thread.
-pub struct Memory([Cell<Kept>; SIZES]);
+pub struct Memory([Cell<Kept>; SMALL + LARGE]);
 
 /// Blocks of one size that nobody uses, each of which holds the address of the next.
 #[derive(Clone, Copy)]
 struct Kept {
     first: Option<NonNull<Block>>,
-    count: u32,
+    /// Of all of them together.
+    bytes: usize,
 }
 
 struct Block {
@@ -36,15 +44,46 @@ unsafe impl Sync for Memory {}
 
 impl Memory {
     pub const fn new() -> Self {
-        Memory([const { Cell::new(Kept { first: None, count: 0 }) }; SIZES])
+        Memory([const { Cell::new(Kept { first: None, bytes: 0 }) }; SMALL + LARGE])
     }
 
     /// Where blocks for this are kept, and how large they are.
-    fn kept(&self, layout: Layout) -> Option<(&Cell<Kept>, Layout)> {
-        let step = (layout.size().saturating_sub(5)) / 8;
-        let kept = self.0.get(step).filter(|_| layout.align() <= ALIGN)?;
-        Some((kept, Layout::from_size_align(12 + 8 * step, ALIGN).ok()?))
+    fn kept(&self, layout: Layout) -> Option<(&Cell<Kept>, usize)> {
+        let (place, size) = match layout.size().checked_sub(LARGEST_SMALL + 1) {
+            None => {
+                let step = layout.size().saturating_sub(5) / 8;
+                (step, 12 + 8 * step)
+            }
+            Some(above) => {
+                let step = above / 64;
+                (SMALL + step, LARGEST_SMALL + 64 * (step + 1))
+            }
+        };
+        let kept = self.0.get(place).filter(|_| layout.align() <= ALIGN)?;
+        Some((kept, size))
     }
+}
+
+/// A block of this size, as `System` knows it.
+fn block(size: usize) -> Layout {
+    // SAFETY: the alignment is a power of two, and no size is near the end of memory.
+    unsafe { Layout::from_size_align_unchecked(size, ALIGN) }
+}
+
+/// A block that nobody has had; seldom, and out of the way of those that are handed out again.
+#[cold]
+#[inline(never)]
+unsafe fn new(layout: Layout) -> *mut u8 {
+    // SAFETY: as the caller promises.
+    unsafe { System.alloc(layout) }
+}
+
+/// The end of a block.
+#[cold]
+#[inline(never)]
+unsafe fn give_back(at: *mut u8, layout: Layout) {
+    // SAFETY: as the caller promises.
+    unsafe { System.dealloc(at, layout) }
 }
 
 // SAFETY: a block comes from `System` with the layout that `kept` gives for what was asked, which is at least that
@@ -53,36 +92,36 @@ unsafe impl GlobalAlloc for Memory {
     // Not inlined, as are the others: they are called from everywhere.
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some((kept, block)) = self.kept(layout) else {
+        let Some((kept, size)) = self.kept(layout) else {
             // SAFETY: as the caller promises.
-            return unsafe { System.alloc(layout) };
+            return unsafe { new(layout) };
         };
-        let Kept { first, count } = kept.get();
+        let Kept { first, bytes } = kept.get();
         let Some(first) = first else {
             // SAFETY: its size is not 0.
-            return unsafe { System.alloc(block) };
+            return unsafe { new(block(size)) };
         };
         // SAFETY: what is in a list was written by `dealloc`, and is used by nobody.
         let next = unsafe { first.as_ref().next };
-        kept.set(Kept { first: next, count: count.wrapping_sub(1) });
+        kept.set(Kept { first: next, bytes: bytes.wrapping_sub(size) });
         first.as_ptr().cast()
     }
 
     #[inline(never)]
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        let Some((kept, block)) = self.kept(layout) else {
+        let Some((kept, size)) = self.kept(layout) else {
             // SAFETY: as the caller promises.
-            return unsafe { System.dealloc(at, layout) };
+            return unsafe { give_back(at, layout) };
         };
-        let Kept { first, count } = kept.get();
+        let Kept { first, bytes } = kept.get();
         match NonNull::new(at.cast::<Block>()) {
-            Some(freed) if count < MOST => {
+            Some(freed) if bytes < MOST => {
                 // SAFETY: it has room for an address, is aligned for one, and nobody uses it any more.
                 unsafe { freed.write(Block { next: first }) };
-                kept.set(Kept { first: Some(freed), count: count.wrapping_add(1) });
+                kept.set(Kept { first: Some(freed), bytes: bytes.wrapping_add(size) });
             }
             // SAFETY: it came from there with this layout.
-            _ => unsafe { System.dealloc(at, block) },
+            _ => unsafe { give_back(at, block(size)) },
         }
     }
 

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use tollgate_core::admission::Correction;
 use tollgate_core::cell::{SharedCells, Support};
-use tollgate_core::documents::Answered;
 use tollgate_core::gateway::{Gateway, Loader};
 use tollgate_core::time::Now;
 
 use crate::abilities;
+use crate::answers::Answers;
 use crate::corrections::Corrections;
 use crate::host::{self, Level, Shared};
 use crate::manage::Documents;
@@ -30,6 +30,9 @@ pub struct Plugin {
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "never any"))]
     pub documents: Option<Documents>,
     corrections: Rc<Corrections>,
+    /// Answers for streams that wait.
+    #[cfg_attr(feature = "bare", allow(dead_code, reason = "nobody waits"))]
+    pub answers: Rc<Answers>,
 }
 
 impl Plugin {
@@ -57,12 +60,13 @@ pub struct Root {
     id: u32,
     plugin: Option<Rc<Plugin>>,
     corrections: Rc<Corrections>,
+    answers: Rc<Answers>,
 }
 
 impl Root {
-    /// One without a configuration yet, in a VM that is to make these corrections.
-    pub fn new(id: u32, corrections: Rc<Corrections>) -> Self {
-        Root { id, plugin: None, corrections }
+    /// One without a configuration yet, in a VM that is to make these corrections and give these answers.
+    pub fn new(id: u32, corrections: Rc<Corrections>, answers: Rc<Answers>) -> Self {
+        Root { id, plugin: None, corrections, answers }
     }
 
     fn load() -> Result<Gateway, ()> {
@@ -106,6 +110,7 @@ impl Root {
             metrics,
             documents,
             corrections: Rc::clone(&self.corrections),
+            answers: Rc::clone(&self.answers),
         }));
         true
     }
@@ -123,11 +128,6 @@ impl Root {
         if let Some(plugin) = &self.plugin {
             plugin.called(token, body_size);
         }
-    }
-
-    /// What there is to say to streams that wait.
-    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
-        self.plugin.as_ref().map(|plugin| plugin.take_answers()).unwrap_or_default()
     }
 
     /// A stream that begins under this configuration.

@@ -1,7 +1,6 @@
 //! In the place of `manage` in a build without it: the policy is the configuration's.
 
 use tollgate_core::cell::SharedCells;
-use tollgate_core::documents::Answered;
 use tollgate_core::gateway::Gateway;
 use tollgate_core::manage::Request;
 
@@ -52,9 +51,4 @@ impl Plugin {
 
     /// No call was made.
     pub fn called(&self, _: u32, _: usize) {}
-
-    /// Nobody waits.
-    pub fn take_answers(&self) -> Vec<(u32, Answered)> {
-        Vec::new()
-    }
 }
