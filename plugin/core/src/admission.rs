@@ -191,15 +191,15 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, (cell, version, marks)) in charges.principals.into_iter().zip(planned) {
+    for (principal, (cell, version, marks)) in charges.principals.iter().zip(planned) {
         let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
         let charged = match swapped {
             Ok(Swap::Done) => Ok(marks),
-            Ok(Swap::Lost) => charge_again(cells, &principal, &charges.reservation, now, &mut standing),
+            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
             Err(error) => Err(Why::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Held { cell: principal.cell, marks }),
+            Ok(marks) => held.push(Held { cell: principal.cell.clone(), marks }),
             Err(why) => {
                 let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
                 return Err(NotAdmitted { why, standing, unsettled });
@@ -293,6 +293,21 @@ fn charge_again<C: Cells>(
         .map_err(Why::Cells)?
 }
 
+#[inline(never)]
+fn note(
+    cell: &mut Cell,
+    scope: Scope,
+    target: u64,
+    window: Window,
+    limit: u64,
+    now: Now,
+    standing: &mut Standing,
+) {
+    if let Some(counter) = cell.stored_counter(window, target) {
+        standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+    }
+}
+
 /// How a request stands that was refused: nothing of it is counted.
 fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, now: Now) -> Standing {
     let mut standing = Standing::default();
@@ -302,9 +317,7 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, n
         }
         for (scope, target, limits) in principal.all_limits() {
             for (window, limit) in limits.iter() {
-                if let Some(counter) = cell.stored_counter(window, target) {
-                    standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
-                }
+                note(&mut cell, scope, target, window, limit, now, &mut standing);
             }
         }
         if let Some(budget) = principal.budget {
@@ -326,49 +339,74 @@ fn charge(
     standing: &mut Standing,
     denials: &mut Denials,
 ) -> Vec<Mark> {
-    let mut marks = Vec::with_capacity(4);
+    let mut charging = Charging { cell, now, standing, denials, marks: Vec::with_capacity(4) };
     for (scope, target, limits) in principal.all_limits() {
+        charging.limits(scope, target, limits, reservation.tokens);
+    }
+    if let Some(budget) = &principal.budget {
+        charging.budget(principal.scope, budget, reservation.cost);
+    }
+    charging.marks
+}
+
+/// One cell on its way.
+struct Charging<'a> {
+    cell: &'a mut Cell,
+    now: Now,
+    standing: &'a mut Standing,
+    denials: &'a mut Denials,
+    marks: Vec<Mark>,
+}
+
+impl Charging<'_> {
+    // Not inlined, as is the next: there is more than one place to do so.
+    #[inline(never)]
+    fn limits(&mut self, scope: Scope, target: u64, limits: &Limits, tokens: u64) {
         for (window, limit) in limits.iter() {
-            let amount = if window.counts_tokens() { reservation.tokens.min(limit) } else { 1 };
-            let Some(mut counter) = cell.counter(window, target, now) else {
-                // What cannot be counted is not admitted.
-                let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
-                denials.add(Denial { scope, reason, wait: None });
-                continue;
-            };
-            let mut used = counter.used();
-            if used.saturating_add(amount) > limit {
-                let reason = Reason::LimitReached { window, limit, used, asked: amount };
-                let wait = counter.wait(now, amount, limit);
-                denials.add(Denial { scope, reason, wait });
-            } else if denials.is_empty() {
-                counter.charge(amount);
-                used = used.saturating_add(amount);
-                let block = BlockId { kind: Kind::Window(window), target };
-                marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
-            }
-            standing.note_window(scope, window, limit, used, || counter.until_empty(now));
+            let amount = if window.counts_tokens() { tokens.min(limit) } else { 1 };
+            self.window(scope, target, window, limit, amount);
         }
     }
-    if let Some(budget) = principal.budget {
-        let mut purse = cell.purse();
-        purse.advance(budget.period, now.wall);
+
+    #[inline(never)]
+    fn window(&mut self, scope: Scope, target: u64, window: Window, limit: u64, amount: u64) {
+        let now = self.now;
+        let Some(mut counter) = self.cell.counter(window, target, now) else {
+            // What cannot be counted is not admitted.
+            let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
+            return self.denials.add(Denial { scope, reason, wait: None });
+        };
+        let mut used = counter.used();
+        if used.saturating_add(amount) > limit {
+            let reason = Reason::LimitReached { window, limit, used, asked: amount };
+            let wait = counter.wait(now, amount, limit);
+            self.denials.add(Denial { scope, reason, wait });
+        } else if self.denials.is_empty() {
+            counter.charge(amount);
+            used = used.saturating_add(amount);
+            let block = BlockId { kind: Kind::Window(window), target };
+            self.marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
+        }
+        self.standing.note_window(scope, window, limit, used, || counter.until_empty(now));
+    }
+
+    fn budget(&mut self, scope: Scope, budget: &Budget, cost: Pico) {
+        let mut purse = self.cell.purse();
+        purse.advance(budget.period, self.now.wall);
         let left = Pico(budget.max.0.saturating_sub(purse.spent().0));
-        if reservation.cost > left || left.0 == 0 {
-            let reason =
-                Reason::BudgetSpent { max: budget.max, left, cost: reservation.cost, period: budget.period };
+        if cost > left || left.0 == 0 {
+            let reason = Reason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
             // A budget of nothing is one in the next period too.
-            let wait = purse.until_over(now.wall).filter(|_| budget.max.0 > 0);
-            denials.add(Denial { scope: principal.scope, reason, wait });
-        } else if denials.is_empty() {
-            purse.charge(reservation.cost);
+            let wait = purse.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
+            self.denials.add(Denial { scope, reason, wait });
+        } else if self.denials.is_empty() {
+            purse.charge(cost);
             let block = BlockId { kind: Kind::Budget, target: 0 };
-            marks.push(Mark { block, slot: purse.number(), amount: reservation.cost.0 });
-            cell.put_purse(&purse);
+            self.marks.push(Mark { block, slot: purse.number(), amount: cost.0 });
+            self.cell.put_purse(&purse);
         }
-        standing.note_budget(principal.scope, &budget, purse.spent());
+        self.standing.note_budget(scope, budget, purse.spent());
     }
-    marks
 }
 
 fn correct(cell: &mut Cell, mark: &Mark, change: Change) {

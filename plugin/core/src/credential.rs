@@ -5,8 +5,6 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use memchr::memchr;
-
 use crate::gateway::CredentialPlace;
 use crate::head::{Edit, Editor, Head};
 use crate::key;
@@ -178,7 +176,7 @@ type Told<'t, 'h> = dyn FnMut(usize, Option<Cow<'h, [u8]>>) + 't;
 fn keys_after<'v>(scheme: &str, value: &'v [u8], tell: &mut dyn FnMut(&'v [u8])) {
     let mut rest = Some(value);
     while let Some(value) = rest {
-        let comma = memchr(b',', value).unwrap_or(value.len());
+        let comma = words::position(b',', value).unwrap_or(value.len());
         let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
         rest = after.get(1..);
         tell(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
@@ -202,7 +200,7 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
 
 /// A path and its query.
 fn with_query(path: &str) -> Option<(&str, &str)> {
-    let (plain, query) = path.split_at_checked(memchr(b'?', path.as_bytes())?)?;
+    let (plain, query) = path.split_at_checked(words::position(b'?', path.as_bytes())?)?;
     Some((plain, query.get(1..)?))
 }
 

@@ -49,8 +49,8 @@ impl Decision {
 /// What is known about a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// When it was decided.
-    pub time: Timestamp,
+    /// When it was decided; undecided: when something of it came last.
+    pub time: Option<Timestamp>,
     /// How.
     pub decision: Decision,
     /// The code of the refusal.
@@ -96,7 +96,9 @@ impl Facts {
     /// Name and value of each field of the access log.
     pub fn fields(&self) -> Vec<(&'static str, SmolStr)> {
         let mut fields = Vec::with_capacity(13);
-        fields.push(("tollgate.time", format_smolstr!("{}.{:03}", self.time.0 / 1_000, self.time.0 % 1_000)));
+        if let Some(Timestamp(ms)) = self.time {
+            fields.push(("tollgate.time", format_smolstr!("{}.{:03}", ms / 1_000, ms % 1_000)));
+        }
         fields.push(("tollgate.decision", SmolStr::new_static(self.decision.name())));
         let texts = [
             ("tollgate.organization", &self.organization),

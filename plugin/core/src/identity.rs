@@ -10,7 +10,7 @@ use crate::key::{self, Form};
 use crate::policy::access::Levels;
 use crate::policy::*;
 use crate::refusal::Refusal;
-use crate::time::Timestamp;
+use crate::time::Moment;
 
 /// A key and everybody behind it.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ pub struct Identity<'p> {
 pub fn identify<'p>(
     policy: &'p Policy,
     text: &str,
-    now: Timestamp,
+    now: impl Moment,
 ) -> Result<(Digest, Identity<'p>), Refusal> {
     if key::form(text) == Form::Mistyped {
         return Err(Refusal::MistypedKey);
@@ -51,7 +51,7 @@ fn nobody() -> Refusal {
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Timestamp) -> Result<Identity<'p>, Refusal> {
+pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: impl Moment) -> Result<Identity<'p>, Refusal> {
     let (_, key) = policy.key_by_digest(digest, now).ok_or_else(nobody)?;
     of_key(policy, key, now)
 }
@@ -60,11 +60,11 @@ pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: Timestamp) -> Res
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: Timestamp) -> Result<Identity<'p>, Refusal> {
+pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Moment) -> Result<Identity<'p>, Refusal> {
     if key.state == State::Blocked {
         return Err(Refusal::InvalidKey);
     }
-    if key.expires_at.is_some_and(|end| now >= end) {
+    if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
         return Err(Refusal::ExpiredKey);
     }
     // A loaded policy has every name resolved; a key whose team is gone is nobody's.

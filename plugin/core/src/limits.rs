@@ -70,7 +70,9 @@ impl Limits {
 
     /// The windows that are limited, in their order, with their limits.
     pub fn iter(&self) -> impl Iterator<Item = (Window, u64)> {
-        Window::ALL.into_iter().filter_map(|window| Some((window, self.get(window)?.get())))
+        let Limits { rpm, tpm, rph, rpd, tpd } = *self;
+        let all = Window::ALL.into_iter().zip([rpm, tpm, rph, rpd, tpd]);
+        all.filter_map(|(window, limit)| Some((window, limit?.get())))
     }
 
     /// Whether nothing is limited.

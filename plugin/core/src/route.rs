@@ -3,10 +3,9 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-use memchr::memchr;
-
 use crate::gateway::{Route, Segment};
 use crate::refusal::Refusal;
+use crate::words;
 
 /// A route, and what its path template found.
 #[derive(Debug)]
@@ -24,18 +23,14 @@ pub struct Found<'r> {
 /// that need no encoding: proxies and servers resolve them differently, so that what is checked here may not be
 /// what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
-    let path = memchr(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
+    let path = words::position(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
     let Some(inner) = path.strip_prefix('/') else {
         return Err(Refusal::AmbiguousPath);
     };
-    let inner = inner.strip_suffix('/').unwrap_or(inner);
-    // Most paths have nothing in them that could be read in two ways.
-    let (plain, last) = inner.bytes().fold((true, b'/'), |(plain, before), byte| {
-        (plain & is_plain(byte) & !((byte == b'/') & (before == b'/')), byte)
-    });
-    if plain && last != b'/' {
+    if surely_plain(path) {
         return Ok(path);
     }
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
     let odd = |segment: &str| {
         let decoded = decode(segment);
         decoded.is_none_or(|text| {
@@ -48,6 +43,11 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
         return Err(Refusal::AmbiguousPath);
     }
     Ok(path)
+}
+
+/// Whether nothing in a path could be read in two ways, at first sight: so most are.
+fn surely_plain(path: &str) -> bool {
+    path.bytes().all(is_plain) && !path.as_bytes().windows(2).any(|pair| *pair == *b"//")
 }
 
 /// Whether a byte stands for itself everywhere; a slash does, between segments.
@@ -125,7 +125,7 @@ fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
             // Nearly always it is plain at the first byte whether it is this one: no end is looked for.
             left.strip_prefix(text.as_bytes())?
         } else {
-            let end = memchr(b'/', left).unwrap_or(left.len());
+            let end = words::position(b'/', left).unwrap_or(left.len());
             let (segment, after) = left.split_at_checked(end).filter(|(segment, _)| !segment.is_empty())?;
             if let Segment::Model { suffix } = expected {
                 let name = segment.strip_suffix(suffix.as_bytes()).filter(|name| !name.is_empty())?;
@@ -145,7 +145,7 @@ fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
 
 /// Percent-decoding (RFC 3986, 2.1); `None` where it is malformed or not UTF-8.
 pub fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if memchr(b'%', text.as_bytes()).is_none() {
+    if words::position(b'%', text.as_bytes()).is_none() {
         return Some(Cow::Borrowed(text));
     }
     let mut bytes = alloc::vec::Vec::with_capacity(text.len());

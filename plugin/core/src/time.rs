@@ -31,6 +31,24 @@ impl Now {
     }
 }
 
+/// A moment that may be asked for only where it matters: a host's clock costs a call.
+pub trait Moment: Copy {
+    /// That moment.
+    fn timestamp(&self) -> Timestamp;
+}
+
+impl Moment for Timestamp {
+    fn timestamp(&self) -> Timestamp {
+        *self
+    }
+}
+
+impl<F: Fn() -> Timestamp + Copy> Moment for F {
+    fn timestamp(&self) -> Timestamp {
+        self()
+    }
+}
+
 impl Timestamp {
     /// This moment of the wall clock, in nanoseconds since the Unix epoch (rounded down).
     pub fn at(wall: u64) -> Self {

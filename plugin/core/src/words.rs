@@ -42,6 +42,12 @@ pub(crate) fn graphic(bytes: &[u8]) -> Option<&str> {
     Some(unsafe { core::str::from_utf8_unchecked(bytes) })
 }
 
+/// Where a byte stands first. A function of its own: a head is searched in many places.
+#[inline(never)]
+pub(crate) fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
+    memchr::memchr(byte, bytes)
+}
+
 /// The bits that any byte has.
 fn all(bytes: &[u8]) -> u64 {
     bytes.as_chunks().0.iter().map(word).fold(end(bytes), |all, word| all | word)

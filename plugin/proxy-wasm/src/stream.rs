@@ -1,6 +1,7 @@
 //! One stream: the host's callbacks go to the exchange, and what it answers is carried out.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use tollgate_core::admission::{NotAdmitted, Why, admit, settle};
@@ -43,13 +44,13 @@ impl Stream {
 }
 
 impl Carrier {
-    fn carry_out(&mut self, mut step: Step, wall: u64) -> Action {
+    fn carry_out(&mut self, mut step: Step, wall: impl Fn() -> u64) -> Action {
         loop {
             step = match step {
                 Step::Hold => return Action::Pause,
                 Step::Admit(charges) => {
                     let mut cells = self.plugin.cells();
-                    let outcome = admit(&mut cells, charges, self.plugin.moment(wall));
+                    let outcome = admit(&mut cells, charges, self.plugin.moment(wall()));
                     self.plugin.metrics.add("retries", cells.lost().into());
                     match &outcome {
                         Ok(_) => self.plugin.metrics.reserved(),
@@ -258,11 +259,19 @@ impl Stream {
         if carrier.plugin.awaits_fleet() {
             carrier.exchange.await_keys();
         }
-        let wall = host::wall();
+        let asked = Cell::new(None);
+        let wall = || {
+            asked.get().unwrap_or_else(|| {
+                let wall = host::wall();
+                asked.set(Some(wall));
+                wall
+            })
+        };
         let plugin = &carrier.plugin;
         let protocol = || host::property(&["request", "protocol"]).ok();
         let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
-        let step = carrier.exchange.head(&head, end_of_stream, Timestamp::at(wall), &mut |edit| {
+        let now = || Timestamp::at(wall());
+        let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
             apply(plugin, Map::Request, edit);
         });
         let action = carrier.carry_out(step, wall);
@@ -286,7 +295,7 @@ impl Stream {
         }
         let wall = host::wall();
         let step = carrier.read_body(held, end_of_stream, Timestamp::at(wall));
-        carrier.carry_out(step, wall)
+        carrier.carry_out(step, || wall)
     }
 
     /// The request's trailers: its body is whole.
@@ -302,7 +311,7 @@ impl Stream {
         }
         let wall = host::wall();
         let step = carrier.read_body(usize::MAX, true, Timestamp::at(wall));
-        carrier.carry_out(step, wall)
+        carrier.carry_out(step, || wall)
     }
 
     /// The answer's head.

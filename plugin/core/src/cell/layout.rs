@@ -224,17 +224,21 @@ impl Cell {
     fn payload_mut(&mut self, id: BlockId) -> Option<&mut [u8]> {
         let (start, end) = match find(&self.bytes, id) {
             Some(place) => place,
-            None => {
-                let length = Kind::payload(id.kind.code())?;
-                self.bytes.extend_from_slice(&[id.kind.code(), 0, 0, 0, 0, 0, 0, 0]);
-                self.bytes.extend_from_slice(&id.target.to_le_bytes());
-                let start = self.bytes.len();
-                let end = start.saturating_add(length);
-                self.bytes.resize(end, 0);
-                (start, end)
-            }
+            None => self.begin(id)?,
         };
         self.bytes.get_mut(start..end)
+    }
+
+    /// A block that is not there yet: once for each that a principal has.
+    #[cold]
+    fn begin(&mut self, id: BlockId) -> Option<(usize, usize)> {
+        let length = Kind::payload(id.kind.code())?;
+        self.bytes.extend_from_slice(&[id.kind.code(), 0, 0, 0, 0, 0, 0, 0]);
+        self.bytes.extend_from_slice(&id.target.to_le_bytes());
+        let start = self.bytes.len();
+        let end = start.saturating_add(length);
+        self.bytes.resize(end, 0);
+        Some((start, end))
     }
 }
 

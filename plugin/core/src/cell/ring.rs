@@ -33,6 +33,14 @@ impl Span {
     }
 
     /// Nanoseconds at which this slot begins; the last that there are, if that is later.
+    /// How many whole slots so many nanoseconds are. By a number that is known they are divided by a product.
+    fn slots(self, nanos: u64) -> u64 {
+        match self {
+            Span::Minute => nanos / SECOND,
+            Span::Hour => nanos / (60 * SECOND),
+        }
+    }
+
     fn begin(self, slot: u64) -> u64 {
         // A product that may overflow is a call in wasm; this one cannot.
         if slot > u64::MAX / self.slot() { u64::MAX } else { slot * self.slot() }
@@ -72,7 +80,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
     /// Moves the head to the slot of this moment, forgetting what left the window.
     pub fn advance(&mut self, now: u64) {
         let [head, shift] = self.longs();
-        let moment = (now / self.span.slot()).saturating_add(shift);
+        let moment = self.span.slots(now).saturating_add(shift);
         if moment > head {
             let steps = (moment - head).min(SLOTS as u64);
             for slot in (moment + 1 - steps)..=moment {
@@ -81,7 +89,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
             self.put_longs([moment, shift]);
         } else {
             let behind = head - moment;
-            if behind > TOLERANCE.div_ceil(self.span.slot()) {
+            if behind > self.span.slots(TOLERANCE + self.span.slot() - 1) {
                 self.put_longs([head, shift.saturating_add(behind)]);
             }
         }
@@ -95,12 +103,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
 
     /// Everything within the window.
     pub fn used(&self) -> u64 {
-        // In halves, whose sums fit into what they are added in: many at once.
-        let [low, high] = self.words().iter().fold([0_u32; 2], |[low, high], word| {
-            let count = u32::from_le_bytes(*word);
-            [low.wrapping_add(count & 0xffff), high.wrapping_add(count >> 16)]
-        });
-        u64::from(low) + (u64::from(high) << 16)
+        sum(self.words())
     }
 
     /// Counts in the head slot.
@@ -185,6 +188,18 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
             *place = long.to_le_bytes();
         }
     }
+}
+
+/// The sum of all. Not inlined: of a known length it would be written out at every place where it is asked for.
+#[inline(never)]
+fn sum(words: &[[u8; 4]]) -> u64 {
+    // Of the lower halves the sum fits into 32 bits, so that it is what the upper halves leave of the sum of all, of which
+    // 32 bits are kept: several are added at once.
+    let [all, high] = words.iter().fold([0_u32; 2], |[all, high], word| {
+        let count = u32::from_le_bytes(*word);
+        [all.wrapping_add(count), high.wrapping_add(count >> 16)]
+    });
+    (u64::from(high) << 16) + u64::from(all.wrapping_sub(high << 16))
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Exchange {
         gateway: &Gateway,
         head: &Head<'_>,
         end_of_stream: bool,
-        now: Timestamp,
+        now: &dyn Fn() -> Timestamp,
         edit: &mut Editor<'_>,
     ) -> Result<Step, Refusal> {
         let method = head.text(":method").unwrap_or_default();

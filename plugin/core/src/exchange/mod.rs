@@ -37,7 +37,7 @@ use crate::money::Price;
 use crate::policy::{Digest, TargetIx};
 use crate::refusal::Refusal;
 use crate::standing::Standing;
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
@@ -170,25 +170,33 @@ impl Exchange {
         &self.facts
     }
 
-    /// The request's head.
+    /// The request's head. The moment is asked for where it is decided now, or may be too late.
     pub fn head(
         &mut self,
         head: &Head<'_>,
         end_of_stream: bool,
-        now: Timestamp,
+        now: impl Moment,
         edit: &mut Editor<'_>,
     ) -> Step {
         if !matches!(self.stage, Stage::Fresh) {
             return Step::Forward(None);
         }
-        self.facts.time = now;
         let gateway = Rc::clone(&self.gateway);
-        self.decide_head(&gateway, head, end_of_stream, now, edit)
-            .unwrap_or_else(|refusal| self.refuse(refusal))
+        let step = self
+            .decide_head(&gateway, head, end_of_stream, &|| now.timestamp(), edit)
+            .unwrap_or_else(|refusal| self.refuse(refusal));
+        if !matches!(step, Step::Hold) {
+            self.facts.time = Some(now.timestamp());
+        }
+        step
     }
 
     /// The next bytes of the request's body, and whether they are the last: trailers say so too, with none.
     pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Timestamp, edit: &mut Editor<'_>) -> Step {
+        if self.is_held() {
+            // Until it is decided the latest moment is the decision's.
+            self.facts.time = Some(now);
+        }
         if let Stage::Intake(intake) = &mut self.stage {
             return match intake.body(bytes) {
                 Err(TooLarge) => self.too_large(),
@@ -199,8 +207,6 @@ impl Exchange {
         let Stage::Body(pending) = &mut self.stage else {
             return if self.is_held() { Step::Hold } else { Step::Forward(None) };
         };
-        // Until it is decided the latest moment is the decision's.
-        self.facts.time = now;
         pending.received = pending.received.saturating_add(bytes.len() as u64);
         let max = self.gateway.max_body;
         let read = if pending.received > max {

@@ -1,6 +1,7 @@
 //! What a gateway does where its configuration is silent: LLM traffic at the providers' own paths.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -81,6 +82,11 @@ pub fn template(text: &str) -> Option<Box<[Segment]>> {
                 None if !other.contains(['{', '}', '*', '?', '#', '%'])
                     && other.bytes().all(|b| b.is_ascii_graphic()) =>
                 {
+                    // Literals in a row are matched as one.
+                    if let Some(Segment::Literal(before)) = segments.last_mut() {
+                        *before = (String::from(&**before) + "/" + other).into();
+                        continue;
+                    }
                     Segment::Literal(other.into())
                 }
                 _ => return None,

@@ -122,7 +122,7 @@ pub struct Route {
 /// A segment of a path template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
-    /// `chat`
+    /// `v1/chat`: one segment, or several in a row.
     Literal(Box<str>),
     /// `*`: any one segment.
     Any,

@@ -7,7 +7,7 @@ use hashbrown::HashTable;
 use super::model::*;
 use super::table::Table;
 use crate::sort::once;
-use crate::time::Timestamp;
+use crate::time::{Moment, Timestamp};
 
 /// A policy, every name resolved.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +50,7 @@ fn forget(rows: &mut HashTable<u32>, digest: &Digest, row: u32) {
 
 impl Policy {
     /// Whose key this is. A rotated secret counts while its grace period lasts.
-    pub fn key_by_digest(&self, digest: &Digest, now: Timestamp) -> Option<(KeyIx, &Key)> {
+    pub fn key_by_digest(&self, digest: &Digest, now: impl Moment) -> Option<(KeyIx, &Key)> {
         let hash = hash(digest);
         let current =
             self.digests.find(hash, |row| self.keys.get(*row).is_some_and(|key| key.digest == *digest));
@@ -59,7 +59,7 @@ impl Policy {
                 self.keys
                     .get(*row)
                     .and_then(Key::previous)
-                    .is_some_and(|(previous, until)| *previous == *digest && now < until)
+                    .is_some_and(|(previous, until)| *previous == *digest && now.timestamp() < until)
             })
         });
         let row = *row?;
@@ -184,7 +184,7 @@ impl Policy {
 
 impl Key {
     /// The rotated secret's digest, and when it stops working.
-    pub fn previous(&self) -> Option<(&Digest, crate::time::Timestamp)> {
+    pub fn previous(&self) -> Option<(&Digest, Timestamp)> {
         self.more.as_ref()?.previous.as_ref().map(|(digest, until)| (digest, *until))
     }
 
