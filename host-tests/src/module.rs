@@ -19,8 +19,8 @@ const PACKAGE: &str = "tollgate-proxy-wasm";
 /// V8, wasmtime and workerd all run it, and scanning bodies is two to six times faster with it.
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// The filter has the instructions of the first engines and these. Not bulk memory, where each copy leaves the module's
-/// code for the engine's: the few bytes of a struct are sooner copied with loads and stores.
+/// The filter's own code has the instructions of the first engines and these. Not bulk memory, where each copy leaves the
+/// module's code for the engine's: the few bytes of a struct are sooner copied with loads and stores.
 const FILTER: &str =
     "-Ctarget-cpu=mvp\x1f-Ctarget-feature=+simd128,+sign-ext,+nontrapping-fptoint,+mutable-globals";
 

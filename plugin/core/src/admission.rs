@@ -293,6 +293,7 @@ fn charge_again<C: Cells>(
         .map_err(Why::Cells)?
 }
 
+/// Takes note of a window as it is stored. A function of its own: it would be written out for each.
 #[inline(never)]
 fn note(
     cell: &mut Cell,
@@ -349,7 +350,7 @@ fn charge(
     charging.marks
 }
 
-/// One cell on its way.
+/// A cell that is being charged, and what is found out on the way.
 struct Charging<'a> {
     cell: &'a mut Cell,
     now: Now,
@@ -359,7 +360,7 @@ struct Charging<'a> {
 }
 
 impl Charging<'_> {
-    // Not inlined, as is the next: there is more than one place to do so.
+    // A function of its own, as is the next: they would be written out for each window of each kind of limits.
     #[inline(never)]
     fn limits(&mut self, scope: Scope, target: u64, limits: &Limits, tokens: u64) {
         for (window, limit) in limits.iter() {

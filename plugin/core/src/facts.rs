@@ -49,7 +49,7 @@ impl Decision {
 /// What is known about a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// When it was decided; undecided: when something of it came last.
+    /// When it was decided; undecided: when something of its body came last, if any did.
     pub time: Option<Timestamp>,
     /// How.
     pub decision: Decision,

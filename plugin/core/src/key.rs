@@ -51,8 +51,7 @@ pub fn form(key: &str) -> Form {
             && rest.first() == Some(&b'-')
     });
     let sum = key.as_bytes().split_last_chunk::<CHECKSUM>().filter(|_| whole);
-    let checked =
-        sum.is_some_and(|(text, sum)| checksum(text) == *sum || older_checksums(text).contains(sum));
+    let checked = sum.is_some_and(|(text, sum)| checksum(text) == *sum || is_of_older_build(text, sum));
     if checked { Form::Ours } else { Form::Mistyped }
 }
 
@@ -79,10 +78,11 @@ fn checksum(text: &[u8]) -> [u8; CHECKSUM] {
     spelled(sum << 28)
 }
 
-/// What stands there in keys of older builds: the lowest bits of the text's fingerprint, or the first ones of its SHA-256.
-fn older_checksums(text: &[u8]) -> [[u8; CHECKSUM]; 2] {
-    let first = digest(text).first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-    [fingerprint(text) << 28, first].map(spelled)
+/// Whether it is what stands there in keys of older builds: the lowest bits of the text's fingerprint, or the first ones
+/// of its SHA-256.
+fn is_of_older_build(text: &[u8], sum: &[u8; CHECKSUM]) -> bool {
+    let of_digest = || digest(text).first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    spelled(fingerprint(text) << 28) == *sum || spelled(of_digest()) == *sum
 }
 
 /// The first 36 bits of a number in base64url.

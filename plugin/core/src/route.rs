@@ -39,7 +39,7 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
                 || text.contains(char::is_control)
         }) || encodes_unreserved(segment)
     };
-    if !inner.is_empty() && inner.split('/').any(odd) {
+    if inner.split('/').any(odd) {
         return Err(Refusal::AmbiguousPath);
     }
     Ok(path)
@@ -191,6 +191,7 @@ mod tests {
             "/v1/%5Fx",
             "/v1/%39",
             "*",
+            "//",
         ] {
             assert_eq!(plain_path(path), Err(Refusal::AmbiguousPath), "{path}");
         }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
@@ -106,6 +107,41 @@ fn decide_as(
 
 fn with_key(gateway: &Rc<Gateway>, path: &str, body: Option<&str>) -> Decided {
     decide(gateway, path, &[("authorization", &format!("Bearer {KEY}"))], body)
+}
+
+#[test]
+fn the_clock_is_asked_for_a_head_that_is_decided_or_whose_key_may_be_too_late() {
+    let until = |end: &str| {
+        let mut policy = policy();
+        policy["keys"]["laptop"]["expires_at"] = json!(end);
+        gateway(&json!({ "policy": policy }))
+    };
+    let (for_ever, later, over) =
+        (gateway(&json!({})), until("2027-06-01T00:00:00Z"), until("2027-01-01T00:00:00Z"));
+    for (gateway, key, asked, held) in [
+        (&for_ever, KEY, false, true),
+        (&later, KEY, true, true),
+        (&over, KEY, true, false),
+        (&for_ever, ROTATED, true, false),
+        (&for_ever, "nobody's", true, false),
+    ] {
+        let bearer = format!("Bearer {key}");
+        let head = [(":method", "POST"), (":path", CHAT), ("authorization", &bearer)];
+        let head = head.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let asks = Cell::new(0);
+        let clock = || {
+            asks.set(asks.get() + 1);
+            NOW.timestamp()
+        };
+        let mut exchange = Exchange::new(Rc::clone(gateway));
+        let step = exchange.head(&Head::new(&head), false, clock, &mut |_| ());
+        assert_eq!((asks.get() > 0, step == Step::Hold), (asked, held), "{key}");
+        assert_eq!(exchange.facts().time.is_some(), !held, "{key}");
+        if held {
+            exchange.body(br#"{"model":"small"}"#, true, NOW.timestamp(), &mut |_| ());
+        }
+        assert_eq!(exchange.facts().time, Some(NOW.timestamp()), "{key}");
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// How many small sizes are kept: 12 bytes, and 8 more each time. They are what the allocator below has blocks of, so
-/// that nothing is wasted by rounding up.
+/// How many small sizes are kept: 12 bytes, and 8 more each time. The allocator below rounds to sixteen, less the four
+/// that it keeps beside a block: little is wasted by rounding up.
 const SMALL: usize = 72;
 
 /// The largest of them, in bytes.
@@ -18,7 +18,8 @@ const LARGEST_SMALL: usize = 12 + 8 * (SMALL - 1);
 /// such.
 const LARGE: usize = 64;
 
-/// Bytes that are kept in blocks of one size at most: what a few dozen requests hold while their answers are awaited.
+/// Bytes that are kept in blocks of one size at most: of small ones what many requests hold while their answers are
+/// awaited.
 const MOST: usize = 32 * 1024;
 
 /// The alignment of every block; what needs more is not kept.
@@ -115,7 +116,7 @@ unsafe impl GlobalAlloc for Memory {
         };
         let Kept { first, bytes } = kept.get();
         match NonNull::new(at.cast::<Block>()) {
-            Some(freed) if bytes < MOST => {
+            Some(freed) if bytes.wrapping_add(size) <= MOST => {
                 // SAFETY: it has room for an address, is aligned for one, and nobody uses it any more.
                 unsafe { freed.write(Block { next: first }) };
                 kept.set(Kept { first: Some(freed), bytes: bytes.wrapping_add(size) });

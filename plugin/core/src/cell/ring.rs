@@ -32,7 +32,6 @@ impl Span {
         }
     }
 
-    /// Nanoseconds at which this slot begins; the last that there are, if that is later.
     /// How many whole slots so many nanoseconds are. By a number that is known they are divided by a product.
     fn slots(self, nanos: u64) -> u64 {
         match self {
@@ -41,6 +40,7 @@ impl Span {
         }
     }
 
+    /// Nanoseconds at which this slot begins; the last that there are, if that is later.
     fn begin(self, slot: u64) -> u64 {
         // A product that may overflow is a call in wasm; this one cannot.
         if slot > u64::MAX / self.slot() { u64::MAX } else { slot * self.slot() }
