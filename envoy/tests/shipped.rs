@@ -9,6 +9,7 @@ use tollgate_core::facts::Facts;
 use tollgate_core::gateway::{Loader, MAX_BODY};
 use tollgate_core::meter::Usage;
 use tollgate_core::money::Pico;
+use tollgate_core::time::Timestamp;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
@@ -99,6 +100,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
 #[test]
 fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
     let known = Facts {
+        time: Some(Timestamp(0)),
         reason: Some("team_rpm_exceeded".into()),
         organization: Some("acme".into()),
         team: Some("ml".into()),
