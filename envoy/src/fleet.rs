@@ -13,7 +13,7 @@ use crate::gateway::{WORKERS, filter};
 use crate::shipped::{self, Protocol, Site};
 use crate::world::digest;
 
-/// The tokens of the users in [`policy`].
+/// The tokens of the users in [`configuration`].
 pub fn token(user: &str) -> String {
     format!("tg-test-{user}")
 }

@@ -1,6 +1,6 @@
 //! A proxy-wasm module that does nothing but what it is told: the parts of a request's way, bare.
 //!
-//! Its configuration says what each callback does, a list of [`Part`]s. What the filter costs is held
+//! Its configuration says what each callback does, a list of `Part`s. What the filter costs is held
 //! against this: the same host calls, on records of the same size, with no decision in between.
 
 #![cfg(target_arch = "wasm32")]

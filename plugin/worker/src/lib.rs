@@ -2,7 +2,7 @@
 //!
 //! Two places run this module. The worker, which has no state, reads a request and its answer with
 //! [`gateway::Gateway`] and [`exchange::Exchange`]; the organization's object keeps the cells, and
-//! admits and settles with [`ledger`]. What passes between the two is bytes of [`wire`]: a worker and an
+//! admits and settles with [`ledger`]. What passes between the two is bytes of `wire`: a worker and an
 //! object of different builds tell one another apart by it. Nothing is decided here.
 
 pub mod exchange;

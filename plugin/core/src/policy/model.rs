@@ -22,9 +22,9 @@ macro_rules! index_types {
 }
 
 index_types! {
-    /// Position of a target in [`Policy::targets`].
+    /// Position of a target in [`Policy::targets`](super::Policy::targets).
     TargetIx
-    /// An access group; its name is in [`Policy::groups`].
+    /// An access group; its name is in [`Policy::groups`](super::Policy::groups).
     GroupIx
     /// Position of an organization.
     OrganizationIx
