@@ -10,7 +10,7 @@ fn read(pieces: [&[u8]; 2]) -> Result<Ask, BodyError> {
     for piece in pieces {
         reader.push(piece)?;
     }
-    reader.finish()
+    reader.finish().cloned()
 }
 
 fuzz_target!(|input: (u16, &[u8])| {

@@ -34,34 +34,36 @@ impl HeaderMap {
     /// Puts one value in place of whatever stands under the name.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
-        let Some(first) = self.position(name) else {
+        let Some(first) = self.position(name, 0) else {
             return self.add(name, value);
         };
-        let entries = Arc::make_mut(&mut self.entries);
-        entries[first].1 = Text::from_slice(value);
-        let mut position = 0;
-        entries.retain(|(present, _)| {
-            position += 1;
-            position <= first + 1 || !present.eq_ignore_ascii_case(name)
-        });
+        Arc::make_mut(&mut self.entries)[first].1 = Text::from_slice(value);
+        self.remove_from(name, first + 1);
     }
 
     /// Removes every value under the name.
     pub fn remove(&mut self, name: impl AsRef<[u8]>) {
-        let name = name.as_ref();
-        if self.position(name).is_some() {
-            Arc::make_mut(&mut self.entries).retain(|(present, _)| !present.eq_ignore_ascii_case(name));
+        self.remove_from(name.as_ref(), 0);
+    }
+
+    /// Mostly there is one or none, and little to be moved.
+    fn remove_from(&mut self, name: &[u8], mut from: usize) {
+        while let Some(found) = self.position(name, from) {
+            Arc::make_mut(&mut self.entries).remove(found);
+            from = found;
         }
     }
 
     /// The first value under the name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
-        let (_, value) = self.entries.get(self.position(name.as_ref())?)?;
+        let (_, value) = self.entries.get(self.position(name.as_ref(), 0)?)?;
         Some(value)
     }
 
-    fn position(&self, name: &[u8]) -> Option<usize> {
-        self.entries.iter().position(|(present, _)| present.eq_ignore_ascii_case(name))
+    /// Where the name stands next, from this entry on.
+    fn position(&self, name: &[u8], from: usize) -> Option<usize> {
+        let mut rest = self.entries.iter().skip(from);
+        Some(from + rest.position(|(present, _)| present.eq_ignore_ascii_case(name))?)
     }
 
     /// The first value under the name, where it is UTF-8.

@@ -157,6 +157,13 @@ pub enum Why {
     Cells(CellsError),
 }
 
+/// A cell as it was read, charged and not yet stored.
+struct Planned<V> {
+    cell: Cell,
+    version: V,
+    marks: Vec<Mark>,
+}
+
 /// Charges a request to all of its principals, or to none.
 ///
 /// # Errors
@@ -182,7 +189,7 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
             }
         };
         let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denials);
-        planned.push((cell, version, marks));
+        planned.push(Planned { cell, version, marks });
     }
     if let Some(denial) = denials.into_one() {
         let standing = without_charges(&charges.principals, planned, now);
@@ -191,10 +198,10 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, (cell, version, marks)) in charges.principals.iter().zip(planned) {
-        let swapped = cells.swap(&principal.cell, version, cell.as_bytes());
+    for (principal, planned) in charges.principals.iter().zip(&mut planned) {
+        let swapped = cells.swap(&principal.cell, planned.version, planned.cell.as_bytes());
         let charged = match swapped {
-            Ok(Swap::Done) => Ok(marks),
+            Ok(Swap::Done) => Ok(core::mem::take(&mut planned.marks)),
             Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
             Err(error) => Err(Why::Cells(error)),
         };
@@ -310,9 +317,9 @@ fn note(
 }
 
 /// How a request stands that was refused: nothing of it is counted.
-fn without_charges<V>(whose: &[Principal], planned: Vec<(Cell, V, Vec<Mark>)>, now: Now) -> Standing {
+fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -> Standing {
     let mut standing = Standing::default();
-    for (principal, (mut cell, _, marks)) in whose.iter().zip(planned) {
+    for (principal, Planned { mut cell, marks, .. }) in whose.iter().zip(planned) {
         for mark in &marks {
             correct(&mut cell, mark, Change::TakeBack);
         }
@@ -392,7 +399,11 @@ impl Charging<'_> {
     }
 
     fn budget(&mut self, scope: Scope, budget: &Budget, cost: Pico) {
-        let mut purse = self.cell.purse();
+        let Some((mut purse, stored)) = self.cell.purse_mut() else {
+            // What cannot be counted is not admitted.
+            let reason = Reason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
+            return self.denials.add(Denial { scope, reason, wait: None });
+        };
         purse.advance(budget.period, self.now.wall);
         let left = Pico(budget.max.0.saturating_sub(purse.spent().0));
         if cost > left || left.0 == 0 {
@@ -404,7 +415,7 @@ impl Charging<'_> {
             purse.charge(cost);
             let block = BlockId { kind: Kind::Budget, target: 0 };
             self.marks.push(Mark { block, slot: purse.number(), amount: cost.0 });
-            self.cell.put_purse(&purse);
+            purse.store(stored);
         }
         self.standing.note_budget(scope, budget, purse.spent());
     }

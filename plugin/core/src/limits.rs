@@ -70,6 +70,7 @@ impl Limits {
 
     /// The windows that are limited, in their order, with their limits.
     pub fn iter(&self) -> impl Iterator<Item = (Window, u64)> {
+        // Not by `get`, which would tell the windows apart again.
         let Limits { rpm, tpm, rph, rpd, tpd } = *self;
         let all = Window::ALL.into_iter().zip([rpm, tpm, rph, rpd, tpd]);
         all.filter_map(|(window, limit)| Some((window, limit?.get())))

@@ -13,10 +13,10 @@ pub struct Pico(pub u128);
 impl Pico {
     /// This price, so many times; no more than a `u128` holds.
     pub fn times(self, count: u64) -> Pico {
-        // Every real price is a u64, and two of them fit.
-        Pico(match u64::try_from(self.0) {
-            Ok(price) => u128::from(price) * u128::from(count),
-            Err(_) => self.0.saturating_mul(u128::from(count)),
+        // As nearly always: a product of more than 64 bits is a call in wasm.
+        Pico(match (u32::try_from(self.0), u32::try_from(count)) {
+            (Ok(price), Ok(count)) => u128::from(u64::from(price) * u64::from(count)),
+            _ => self.0.saturating_mul(u128::from(count)),
         })
     }
 

@@ -1,9 +1,10 @@
 //! Which route a request takes.
 
 use alloc::borrow::Cow;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 use crate::gateway::{Route, Segment};
+use crate::head::Head;
 use crate::refusal::Refusal;
 use crate::words;
 
@@ -12,6 +13,8 @@ use crate::words;
 pub struct Found<'r> {
     /// The first route that matches.
     pub route: &'r Route,
+    /// The request's path, without its query.
+    pub path: &'r str,
     /// What `{model}` stood for, percent-decoded.
     pub model: Option<String>,
 }
@@ -23,13 +26,14 @@ pub struct Found<'r> {
 /// that need no encoding: proxies and servers resolve them differently, so that what is checked here may not be
 /// what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
+    let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or((target, ""));
+    if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {
+        return Ok(front);
+    }
     let path = words::position(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
     let Some(inner) = path.strip_prefix('/') else {
         return Err(Refusal::AmbiguousPath);
     };
-    if surely_plain(path) {
-        return Ok(path);
-    }
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     let odd = |segment: &str| {
         let decoded = decode(segment);
@@ -45,9 +49,15 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     Ok(path)
 }
 
-/// Whether nothing in a path could be read in two ways, at first sight: so most are.
-fn surely_plain(path: &str) -> bool {
-    path.bytes().all(is_plain) && !path.as_bytes().windows(2).any(|pair| *pair == *b"//")
+/// Bytes at the front of a target of which nothing could be read in two ways, at first sight: mostly its whole path.
+fn plain_front(target: &str) -> usize {
+    let mut before = 0;
+    let odd = |byte: u8| {
+        let empty_segment = byte == b'/' && before == b'/';
+        before = byte;
+        empty_segment || !is_plain(byte)
+    };
+    target.bytes().position(odd).unwrap_or(target.len())
 }
 
 /// Whether a byte stands for itself everywhere; a slash does, between segments.
@@ -74,15 +84,67 @@ fn encodes_unreserved(segment: &str) -> bool {
     })
 }
 
+/// Whether a template is a path of which nothing could be read in two ways: letters, digits and a few signs.
+pub fn is_exact(template: &[Segment]) -> bool {
+    matches!(template, [Segment::Literal(path)] if plain_front(path) == path.len())
+}
+
+/// The first route that takes a request of this target.
+///
+/// # Errors
+/// [`Refusal::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling takes another route.
+#[inline]
+pub fn of_request<'r>(
+    routes: &'r [Route],
+    method: &str,
+    target: &'r str,
+    head: &Head<'_>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    match at_first_sight(routes, method, target) {
+        Some(found) => Ok(Some(found)),
+        None => looked_for(routes, method, target, head),
+    }
+}
+
+/// What [`looked_for`] finds, found sooner: most targets are just a route's path, to the byte. It is sought as far as the
+/// first route with a placeholder.
+#[inline(never)]
+fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<Found<'r>> {
+    let path = target.strip_prefix('/')?;
+    for route in routes {
+        let [Segment::Literal(literal)] = &*route.path else {
+            return None;
+        };
+        if **literal == *path && route.takes(method) {
+            let surely = route.exact && route.headers.is_empty();
+            return surely.then_some(Found { route, path: target, model: None });
+        }
+    }
+    None
+}
+
+#[inline(never)]
+fn looked_for<'r>(
+    routes: &'r [Route],
+    method: &str,
+    target: &'r str,
+    head: &Head<'_>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
+    let names_host = method == "CONNECT" && !target.starts_with('/');
+    let path = if names_host { target } else { plain_path(target)? };
+    find(routes, method, path, |name| head.text(name).map(ToString::to_string))
+}
+
 /// The first route that takes the request; `header` finds the value of a request header.
 ///
 /// # Errors
 /// [`Refusal::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
 /// `x:generateContent` to some upstreams, and would avoid the route that governs it.
-pub fn find<'r>(
+fn find<'r>(
     routes: &'r [Route],
     method: &str,
-    path: &str,
+    path: &'r str,
     header: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Found<'r>>, Refusal> {
     let found = first(routes, method, path, &header);
@@ -100,14 +162,13 @@ pub fn find<'r>(
 fn first<'r>(
     routes: &'r [Route],
     method: &str,
-    path: &str,
+    path: &'r str,
     header: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Found<'r>> {
     routes.iter().find_map(|route| {
-        let method_fits = route.methods.is_empty() || route.methods.iter().any(|known| **known == *method);
-        let model = method_fits.then(|| matches(&route.path, path)).flatten()?;
+        let model = route.takes(method).then(|| matches(&route.path, path)).flatten()?;
         let headers_fit = route.headers.iter().all(|(name, value)| header(name).as_deref() == Some(&**value));
-        headers_fit.then_some(Found { route, model })
+        headers_fit.then_some(Found { route, path, model })
     })
 }
 
@@ -206,6 +267,54 @@ mod tests {
         ] {
             assert_eq!(plain_path(path), Ok(plain));
         }
+    }
+
+    #[test]
+    fn what_is_found_at_first_sight_is_what_is_found_in_any_case() {
+        let mut loader = crate::gateway::Loader::default();
+        loader.push(
+            br#"{"policy": {"version": 1}, "routes": [
+                {"path": "/v1/chat", "methods": ["POST"], "api": "openai-chat"},
+                {"path": "/v1/chat", "methods": ["GET"], "headers": {"x-beta": "on"}, "public": true},
+                {"path": "/v1/chat", "public": true},
+                {"path": "/a/../b", "public": true},
+                {"path": "/a;b", "public": true},
+                {"path": "/v1/x.y", "public": true},
+                {"path": "/", "public": true},
+                {"path": "/v1/{model}", "methods": ["POST"]},
+                {"path": "/v1/late", "public": true}
+            ]}"#,
+        );
+        let routes = loader.finish().unwrap().0.routes;
+        let head = Head::new(&[]);
+        let mut sooner = 0;
+        for method in ["POST", "GET", "CONNECT"] {
+            for target in [
+                "/v1/chat",
+                "/v1/chat/",
+                "/v1/chat?a=b",
+                "/v1/chat?",
+                "//v1/chat",
+                "/V1/chat",
+                "v1/chat",
+                "/v1/cha%74",
+                "/a/../b",
+                "/a;b",
+                "/v1/x.y",
+                "/",
+                "",
+                "//",
+                "/v1/late",
+                "/v1/other",
+            ] {
+                let Some(found) = at_first_sight(&routes, method, target) else { continue };
+                let other = looked_for(&routes, method, target, &head).unwrap().unwrap();
+                assert!(core::ptr::eq(found.route, other.route), "{method} {target}");
+                assert_eq!((found.path, found.model), (other.path, other.model), "{method} {target}");
+                sooner += 1;
+            }
+        }
+        assert_eq!(sooner, 2, "POST and CONNECT to /v1/chat; GET has a header to be looked at first");
     }
 
     #[test]

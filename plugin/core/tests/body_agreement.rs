@@ -9,7 +9,7 @@ fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> 
     for piece in pieces {
         reader.push(piece)?;
     }
-    reader.finish()
+    reader.finish().cloned()
 }
 
 fn json(body: &str) -> Result<Ask, BodyError> {

@@ -17,7 +17,7 @@ fn read(content_type: &str, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
     for piece in pieces {
         reader.push(piece)?;
     }
-    reader.finish()
+    reader.finish().cloned()
 }
 
 const JSON_WORDS: &[&str] = &[

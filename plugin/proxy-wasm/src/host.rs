@@ -244,23 +244,18 @@ pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
         return Vec::new();
     };
     let sizes_length = number(count).saturating_mul(8);
-    let Some((sizes, texts)) = rest.split_at_checked(sizes_length) else {
+    let Some((sizes, mut texts)) = rest.split_at_checked(sizes_length) else {
         return Vec::new();
     };
     let (words, _) = sizes.as_chunks::<4>();
     let (pairs, _) = words.as_chunks::<2>();
     // No more than the map has room for.
     let mut fields = Vec::with_capacity(pairs.len());
-    let mut at = 0_usize;
     for [name, value] in pairs {
-        let name_end = at.saturating_add(number(name));
-        let start = name_end.saturating_add(1);
-        let end = start.saturating_add(number(value));
-        let (Some(name), Some(value)) = (texts.get(at..name_end), texts.get(start..end)) else {
-            break;
-        };
+        let Some((name, [_, rest @ ..])) = texts.split_at_checked(number(name)) else { break };
+        let Some((value, rest)) = rest.split_at_checked(number(value)) else { break };
         fields.push((name, value));
-        at = end.saturating_add(1);
+        texts = rest.get(1..).unwrap_or_default();
     }
     fields
 }

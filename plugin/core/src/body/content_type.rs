@@ -83,7 +83,7 @@ impl Reader {
     ///
     /// # Errors
     /// If it is incomplete.
-    pub fn finish(self) -> Result<Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
         match self {
             Self::Json(scanner) => scanner.finish(),
             Self::Multipart(scanner) => scanner.finish(),

@@ -115,11 +115,11 @@ impl MultipartScanner {
     ///
     /// # Errors
     /// If it is incomplete.
-    pub fn finish(mut self) -> Result<Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
         match self.state {
             State::Closed(0 | 2) => {
                 self.ask.bytes = self.offset;
-                Ok(self.ask)
+                Ok(&self.ask)
             }
             _ => Err(self.unreadable("the closing delimiter")),
         }

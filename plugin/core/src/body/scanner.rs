@@ -57,11 +57,10 @@ impl RequestScanner {
     ///
     /// # Errors
     /// If it is incomplete.
-    pub fn finish(mut self) -> Result<Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
         self.lexer.finish(&mut self.found)?;
-        let mut ask = self.found.ask;
-        ask.bytes = self.lexer.offset();
-        Ok(ask)
+        self.found.ask.bytes = self.lexer.offset();
+        Ok(&self.found.ask)
     }
 }
 

@@ -103,7 +103,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
 
     /// Everything within the window.
     pub fn used(&self) -> u64 {
-        sum(self.words())
+        self.words().first_chunk().map_or(u64::MAX, sum)
     }
 
     /// Counts in the head slot.
@@ -192,7 +192,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
 
 /// The sum of all. Not inlined: of a known length it would be written out at every place where it is asked for.
 #[inline(never)]
-fn sum(words: &[[u8; 4]]) -> u64 {
+fn sum(words: &[[u8; 4]; SLOTS]) -> u64 {
     // Of the lower halves the sum fits into 32 bits, so that it is what the upper halves leave of the sum of all, of which
     // 32 bits are kept: several are added at once.
     let [all, high] = words.iter().fold([0_u32; 2], |[all, high], word| {

@@ -2,7 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, dearest, reserve};
@@ -43,17 +43,12 @@ impl Exchange {
         let Some(target) = head.text(":path") else {
             return Err(Refusal::AmbiguousPath);
         };
-        // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
-        let names_host = method == "CONNECT" && !target.starts_with('/');
-        let plain = if names_host { Ok(target) } else { route::plain_path(target) };
-        if let Some(step) = self.manages(gateway, head, target, plain.is_ok(), end_of_stream) {
+        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
             return Ok(step);
         }
-        let path = plain?;
+        let found = route::of_request(&gateway.routes, method, target, head)?;
         let leaves_http = asks_to_leave(head, edit) || method == "CONNECT";
-        let found =
-            route::find(&gateway.routes, method, path, |name| head.text(name).map(ToString::to_string))?;
-        let Some(route::Found { route, model }) = found else {
+        let Some(route::Found { route, path, model }) = found else {
             return match gateway.unmatched {
                 Unmatched::Pass => Ok(self.forward_ungoverned(gateway, head, target, edit)),
                 Unmatched::Deny => Err(Refusal::UnknownRoute),
@@ -115,7 +110,7 @@ impl Exchange {
             return Step::Hold;
         };
         let gateway = Rc::clone(&self.gateway);
-        let Pending { key, model, target, reader, announced, .. } = pending;
+        let Pending { key, model, target, mut reader, announced, .. } = pending;
         let is_json = matches!(reader, Reader::Json(_));
         let ask = match reader.finish() {
             Ok(ask) => ask,
@@ -123,14 +118,14 @@ impl Exchange {
         };
         self.metered = true;
         if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
-            self.ask_for_usage(&ask, announced, edit);
+            self.ask_for_usage(ask, announced, edit);
         }
         let policy = gateway.policy.read();
         // Who may was decided for the head; it may have changed since.
         let found = of_digest(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
         let decided = found.and_then(|identity| {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
-            self.govern(&gateway, &policy, &identity, ix, target, Known::Body(&ask))
+            self.govern(&gateway, &policy, &identity, ix, target, Known::Body(ask))
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|refusal| self.refuse(refusal))

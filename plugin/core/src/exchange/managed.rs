@@ -11,16 +11,15 @@ use crate::head::Head;
 use crate::manage::intake::{Intake, MAX_BODY, TooLarge};
 use crate::manage::problem::Problem;
 use crate::refusal::Refusal;
+use crate::route;
 
 impl Exchange {
-    /// What to do with a request below the management API's prefix; `None`: it is not. `plain`: its path can be
-    /// read in one way only.
+    /// What to do with a request below the management API's prefix; `None`: it is not.
     pub(super) fn manages(
         &mut self,
         gateway: &Gateway,
         head: &Head<'_>,
         target: &str,
-        plain: bool,
         end_of_stream: bool,
     ) -> Option<Step> {
         let manage = gateway.manage.as_ref()?;
@@ -28,7 +27,7 @@ impl Exchange {
             Err(TooLarge) => self.too_large(),
             Ok(intake) => {
                 let intake = intake?;
-                if !plain {
+                if route::plain_path(target).is_err() {
                     return Some(self.refuse_managing(
                         400,
                         &Refusal::AmbiguousPath.message(),

@@ -14,15 +14,17 @@ pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &A
     let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
     let hidden = if ask.hidden_content { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
     let prompts = if api == Api::OpenAiCompletions { ask.prompts.max(1) } else { 1 };
-    let output = match api {
+    let each = match api {
         Api::OpenAiEmbeddings => 0,
         _ => ask
             .max_output
             .or_else(|| named.iter().map(|target| target.max_output_tokens.unwrap_or(DEFAULT_OUTPUT)).max())
             .unwrap_or(DEFAULT_OUTPUT),
-    }
-    .saturating_mul(ask.choices.unwrap_or(1).max(1))
-    .saturating_mul(prompts);
+    };
+    let output = match (ask.choices.unwrap_or(1).max(1), prompts) {
+        (1, 1) => each,
+        (choices, prompts) => each.saturating_mul(choices).saturating_mul(prompts),
+    };
     let input_tokens = ask.likely_input_tokens().max(hidden);
     let most_input = ask.most_input_tokens().max(hidden);
     let cost = price.map_or(Pico(0), |price| {

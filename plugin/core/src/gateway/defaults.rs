@@ -6,6 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::{Api, CredentialPlace, Route, Segment};
+use crate::route::is_exact;
 
 /// Paths of the providers' API references. First match wins.
 const ROUTES: &[(&str, &[&str], Api)] = &[
@@ -38,8 +39,10 @@ const ROUTES: &[(&str, &[&str], Api)] = &[
 /// The routes of a gateway that names none.
 pub fn routes() -> Vec<Route> {
     let route = |(path, methods, api): &(&str, &[&str], Api)| {
+        let path = template(path)?;
         Some(Route {
-            path: template(path)?,
+            exact: is_exact(&path),
+            path,
             methods: methods.iter().map(|method| Box::from(*method)).collect(),
             headers: [].into(),
             api: *api,

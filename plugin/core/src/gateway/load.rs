@@ -174,6 +174,7 @@ impl GatewayFields {
                 let pointer = format!("{}/target", report.place());
                 let target = record.target.and_then(|target| target.0);
                 Some(Route {
+                    exact: crate::route::is_exact(&path),
                     path,
                     methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
                     headers: record

@@ -105,6 +105,8 @@ pub enum CredentialPlace {
 pub struct Route {
     /// Its template, in segments.
     pub path: Box<[Segment]>,
+    /// See [`crate::route::is_exact`].
+    pub exact: bool,
     /// Empty: every method.
     pub methods: Box<[Box<str>]>,
     /// Headers that must have exactly this value. Names in lower case.
@@ -117,6 +119,13 @@ pub struct Route {
     pub public: bool,
     /// Upgrades pass although a token limit or a budget cannot govern them.
     pub unmetered: bool,
+}
+
+impl Route {
+    /// Whether it takes requests of this method.
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|known| **known == *method)
+    }
 }
 
 /// A segment of a path template.
