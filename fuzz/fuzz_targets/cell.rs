@@ -17,16 +17,19 @@ fuzz_target!(|input: (u64, u64, u64, &[u8])| {
     for record in [rest.to_vec(), [head.unwrap_or_default().as_slice(), rest].concat()] {
         let Ok(mut cell) = Cell::open(record, name.fingerprint()) else { continue };
         for window in Window::ALL {
-            let Some(mut counter) = cell.counter(window, target, now) else { panic!("{window:?} has no room") };
+            let Some(mut counter) = cell.counter(window, target, now) else {
+                panic!("{window:?} has no room")
+            };
             counter.charge(target);
             counter.correct(counter.slot(), target, wall);
             let _ = (counter.wait(now, 1, target), counter.until_empty(now));
         }
-        let mut purse = cell.purse();
+        let Some((mut purse, stored)) = cell.purse_mut() else { panic!("a budget has no room") };
         purse.advance(Period::Week, wall);
         purse.charge(Pico(target.into()));
         purse.correct(purse.number(), Pico(target.into()), Pico(wall.into()), true);
-        cell.put_purse(&purse);
+        purse.store(stored);
+        assert_eq!(cell.purse(), purse);
         assert!(Cell::open(cell.as_bytes().to_vec(), name.fingerprint()).is_ok());
     }
 });
