@@ -46,7 +46,7 @@ impl HeaderMap {
         self.remove_from(name.as_ref(), 0);
     }
 
-    /// Mostly there is one or none, and little to be moved.
+    /// Removes every value under the name from this entry on. Mostly there is one or none, and little to be moved.
     fn remove_from(&mut self, name: &[u8], mut from: usize) {
         while let Some(found) = self.position(name, from) {
             Arc::make_mut(&mut self.entries).remove(found);
@@ -133,6 +133,9 @@ mod tests {
         let mut map = HeaderMap::from([("A", "1"), ("b", "2"), ("a", "3")]);
         map.set("a", "4");
         assert_eq!(map, HeaderMap::from([("a", "4"), ("b", "2")]));
+        let mut map = HeaderMap::from([("a", "1"), ("A", "2"), ("a", "3"), ("b", "4")]);
+        map.set("a", "5");
+        assert_eq!(map, HeaderMap::from([("a", "5"), ("b", "4")]));
         map.set("c", [0xff]);
         assert_eq!(map.get("C"), Some(&[0xff][..]));
     }
@@ -142,5 +145,8 @@ mod tests {
         let mut map = HeaderMap::from([("x-a", "1"), ("b", "2"), ("X-A", "3")]);
         map.remove("X-a");
         assert_eq!(map, HeaderMap::from([("b", "2")]));
+        let mut map = HeaderMap::from([("x-a", "1"), ("X-A", "2"), ("x-a", "3"), ("b", "4"), ("x-a", "5")]);
+        map.remove("x-a");
+        assert_eq!(map, HeaderMap::from([("b", "4")]));
     }
 }

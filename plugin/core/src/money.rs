@@ -72,3 +72,23 @@ pub struct Budget {
     /// When it starts over.
     pub period: Period,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_product_of_any_size_is_exact_or_as_much_as_there_is() {
+        let small = u64::from(u32::MAX);
+        for count in [0, 1, small - 1, small, small + 1, u64::MAX] {
+            for price in [0, 1, small - 1, small, small + 1, u64::MAX].map(u128::from) {
+                assert_eq!(Pico(price).times(count), Pico(price * u128::from(count)), "{price} * {count}");
+            }
+            for price in [u128::MAX, u128::MAX / 2 + 1] {
+                let most = if count > 1 { u128::MAX } else { price * u128::from(count) };
+                assert_eq!(Pico(price).times(count), Pico(most), "{price} * {count}");
+            }
+        }
+        assert_eq!(Pico(u128::MAX).plus(Pico(1)), Pico(u128::MAX));
+    }
+}

@@ -26,7 +26,7 @@ pub struct Found<'r> {
 /// that need no encoding: proxies and servers resolve them differently, so that what is checked here may not be
 /// what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
-    let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or((target, ""));
+    let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or(("", target));
     if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {
         return Ok(front);
     }
@@ -107,7 +107,7 @@ pub fn of_request<'r>(
 }
 
 /// What [`looked_for`] finds, found sooner: most targets are just a route's path, to the byte. It is sought as far as the
-/// first route with a placeholder.
+/// first route that is not a path of one literal.
 #[inline(never)]
 fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<Found<'r>> {
     let path = target.strip_prefix('/')?;
@@ -280,9 +280,10 @@ mod tests {
                 {"path": "/a/../b", "public": true},
                 {"path": "/a;b", "public": true},
                 {"path": "/v1/x.y", "public": true},
-                {"path": "/", "public": true},
                 {"path": "/v1/{model}", "methods": ["POST"]},
-                {"path": "/v1/late", "public": true}
+                {"path": "/v1/late", "public": true},
+                {"path": "/", "public": true},
+                {"path": "/after", "public": true}
             ]}"#,
         );
         let routes = loader.finish().unwrap().0.routes;
@@ -306,6 +307,7 @@ mod tests {
                 "//",
                 "/v1/late",
                 "/v1/other",
+                "/after",
             ] {
                 let Some(found) = at_first_sight(&routes, method, target) else { continue };
                 let other = looked_for(&routes, method, target, &head).unwrap().unwrap();

@@ -114,14 +114,17 @@ impl MultipartScanner {
     /// The form ends here.
     ///
     /// # Errors
-    /// If it is incomplete.
+    /// If it is incomplete; nothing completes it from then on.
     pub fn finish(&mut self) -> Result<&Ask, BodyError> {
         match self.state {
             State::Closed(0 | 2) => {
                 self.ask.bytes = self.offset;
                 Ok(&self.ask)
             }
-            _ => Err(self.unreadable("the closing delimiter")),
+            _ => {
+                self.state = State::Failed;
+                Err(self.unreadable("the closing delimiter"))
+            }
         }
     }
 

@@ -56,7 +56,7 @@ impl RequestScanner {
     /// The body ends here.
     ///
     /// # Errors
-    /// If it is incomplete.
+    /// If it is incomplete; nothing completes it from then on.
     pub fn finish(&mut self) -> Result<&Ask, BodyError> {
         self.lexer.finish(&mut self.found)?;
         self.found.ask.bytes = self.lexer.offset();

@@ -177,7 +177,7 @@ impl Cell {
 
     /// The counter of a window, moved to this moment. One that is not there yet begins with nothing. `None` never
     /// comes: a block of a window has room for its counter.
-    // Inlined, with what it calls: each window of a request comes here, and from one place.
+    // Inlined, with what it calls: each window of a request comes here.
     #[inline(always)]
     pub fn counter(&mut self, window: Window, target: u64, now: Now) -> Option<Counter<'_>> {
         let mut counter = counter(window, self.payload_mut(BlockId { kind: Kind::Window(window), target })?)?;
@@ -197,7 +197,7 @@ impl Cell {
         stored.and_then(|bytes| bytes.first_chunk()).map_or(Purse::default(), Purse::load)
     }
 
-    /// The same, and where it is stored. One that is not there yet begins with nothing. `None` never comes: a block of a
+    /// The money spent, as stored and not yet moved to this moment, and where it is stored. One that is not there yet begins with nothing. `None` never comes: a block of a
     /// budget has room for its purse.
     pub fn purse_mut(&mut self) -> Option<(Purse, &mut [u8; Purse::BYTES])> {
         let stored = self.payload_mut(BlockId { kind: Kind::Budget, target: 0 })?.first_chunk_mut()?;

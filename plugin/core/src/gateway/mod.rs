@@ -105,7 +105,7 @@ pub enum CredentialPlace {
 pub struct Route {
     /// Its template, in segments.
     pub path: Box<[Segment]>,
-    /// See [`crate::route::is_exact`].
+    /// Whether a target may be compared with the path to the byte: what [`crate::route::is_exact`] says of it.
     pub exact: bool,
     /// Empty: every method.
     pub methods: Box<[Box<str>]>,
