@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CACHED, CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::json;
-use tollgate_host::host::{Effect, Ending, HostCall, StreamId, When};
+use tollgate_host::host::{Effect, Ending, Flow, HostCall, Status, StreamId, When};
 
 const STREAM: &str = "text/event-stream";
 const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;
@@ -69,6 +69,46 @@ fn what_breaks_off_costs_the_input_and_the_output_seen() {
         assert_eq!(filter.charged(), (calls * (input + 3), u128::from(calls) * cost), "{ending:?}");
     }
     assert_eq!(filter.metric("estimated"), 3);
+}
+
+#[test]
+fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
+    let speech = r#"{"model":"small","input":"Hello.","voice":"alloy"}"#;
+    let image = r#"{"model":"small","prompt":"A circle.","stream":true,"partial_images":3}"#;
+    let partial = b"data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n".as_slice();
+    let later =
+        r#"{"model":"small","input":"Hello.","stream":true,"background":true,"max_output_tokens":100}"#;
+    let created = b"data: {\"type\":\"response.created\",\"response\":{\"usage\":null}}\n\n".as_slice();
+    let spoken =
+        r#"{"model":"small","messages":[],"stream":true,"audio":{"voice":"alloy","format":"pcm16"}}"#;
+    let sound = b"data: {\"choices\":[{\"delta\":{\"audio\":{\"data\":\"AA\"}}}]}\n\n".as_slice();
+    // Each with whether it goes on unseen although nothing of its answer came.
+    for (path, body, field, answer, goes_on) in [
+        ("/v1/audio/speech", speech, ("content-type", "audio/mpeg"), b"ID3".as_slice(), false),
+        ("/v1/images/generations", image, ("content-type", STREAM), partial, false),
+        ("/v1/responses", later, ("content-type", STREAM), created, true),
+        (CHAT, spoken, ("content-type", STREAM), sound, true),
+        (CHAT, r#"{"model":"small"}"#, ("content-encoding", "gzip"), b"\x1f\x8b", true),
+    ] {
+        for began in [true, false] {
+            let mut filter = Filtered::new(&roomy());
+            let (stream, _) = filter.admitted(path, body.as_bytes());
+            let reserved = filter.charged();
+            filter.vm.response_headers(stream, [(":status", "200"), field].into(), false).unwrap();
+            if began {
+                filter.more(stream, answer, false);
+            }
+            let closed = filter.close(stream, &Ending::ClientGone);
+            assert_eq!(logged(&closed, "estimated"), Some("true"), "{path}");
+            let input = (body.len() as u64).div_ceil(4);
+            let only_input = (input, u128::from(input) * INPUT);
+            assert_eq!(
+                filter.charged(),
+                if began || goes_on { reserved } else { only_input },
+                "{path} {began}"
+            );
+        }
+    }
 }
 
 #[test]
@@ -162,6 +202,19 @@ fn every_other_api_is_metered_by_what_it_calls_its_figures() {
             u128::from(input - cached) * INPUT + u128::from(cached) * CACHED + u128::from(output) * OUTPUT;
         assert_eq!(filter.charged(), (input + output, cost), "{path}");
         assert_eq!(logged(&closed, "estimated"), Some("false"), "{path}");
+    }
+}
+
+#[test]
+fn a_request_whose_head_the_host_did_not_change_goes_no_further_and_costs_nothing() {
+    for call in [HostCall::ReplaceHeaderMapValue, HostCall::RemoveHeaderMapValue] {
+        let mut filter = Filtered::new(&roomy());
+        filter.process.faults().inject(Some(call), When::Nth(1), Effect::Answer(Status::InternalFailure));
+        let (stream, flow) = filter.send(CHAT, &[("content-type", "application/json")], &chat(100, false));
+        let Flow::Reply(reply) = flow else { panic!("{flow:?}") };
+        assert_eq!(reply.status, 500, "{call:?}");
+        filter.close(stream, &Ending::Complete);
+        assert_eq!((filter.charged(), filter.metric("header_edits_failed")), ((0, 0), 1), "{call:?}");
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::string::{String, ToString};
 use crate::body::BodyError;
 use crate::denial::{Denial, Level, Reason, Scope};
 use crate::gateway::Api;
-use crate::key::without_secrets;
+use crate::key;
 use crate::money::{DOLLAR, Period, Pico};
 use crate::time::SECOND;
 
@@ -49,6 +49,8 @@ pub enum Refusal {
     },
     /// An upgrade where a token limit or a budget applies.
     UpgradeNotMetered,
+    /// A part of the answer was asked for, perhaps without its usage, where a token limit or a budget applies.
+    PartialAnswer,
     /// A budget applies and the target has no price.
     UnpricedTarget {
         /// The target.
@@ -81,7 +83,7 @@ impl From<BodyError> for Refusal {
     }
 }
 
-/// What tells a program apart from a person what happened.
+/// What a program reads of a refusal, where a person reads its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// HTTP status.
@@ -118,6 +120,7 @@ impl Refusal {
             Refusal::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
             Refusal::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
             Refusal::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
+            Refusal::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
             Refusal::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
             Refusal::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
             Refusal::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
@@ -135,15 +138,16 @@ impl Refusal {
             Refusal::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
             Refusal::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
             Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
-            Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", code.replace('_', " is ")),
+            Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
             Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
-            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments and backslashes, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
+            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
             Refusal::ModelRequired => "The request names no model. Set `model` in the body.".into(),
             Refusal::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
             Refusal::InvalidBody(what) => format!("The request body cannot be read: {what}."),
             Refusal::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Refusal::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
             Refusal::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
+            Refusal::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Refusal::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
             Refusal::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
@@ -202,6 +206,11 @@ impl Refusal {
         };
         crate::tree::text(&value)
     }
+}
+
+/// `service_account_blocked` in words.
+fn blocked(code: &str) -> String {
+    format!("the {} is blocked", code.strip_suffix("_blocked").unwrap_or(code).replace('_', " "))
 }
 
 /// Error types of Anthropic's API reference, "Errors".
@@ -337,9 +346,8 @@ pub fn dollars(amount: Pico) -> String {
     format!("{}.{kept}", amount.0 / DOLLAR)
 }
 
-/// A caller's own text, fit to be repeated: bounded, no secret, nothing that controls a terminal or a log.
 fn shown(text: &str) -> String {
-    without_secrets(text).chars().take(64).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    key::shown(text, 64)
 }
 
 #[cfg(test)]
@@ -380,6 +388,16 @@ mod tests {
             Refusal::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }.message();
         assert!(!message.contains('\u{1b}'));
         assert!(message.len() < 200);
+    }
+
+    #[test]
+    fn whoever_is_blocked_is_named_in_words() {
+        for (code, words) in
+            [("team_blocked", "the team is"), ("service_account_blocked", "the service account is")]
+        {
+            let message = Refusal::Blocked(code).message();
+            assert!(message.starts_with(&format!("Refused: {words} blocked. ")), "{message}");
+        }
     }
 
     #[test]

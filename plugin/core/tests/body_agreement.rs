@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tollgate_core::body::{Ask, BodyError, Reader, StreamOptions, include_usage};
+use tollgate_core::body::{Ask, BodyError, MaxOutput, Reader, StreamOptions, include_usage};
+use tollgate_core::gateway::Api;
 
 fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
     let mut reader = Reader::for_head(content_type, None)?;
@@ -159,14 +160,95 @@ fn the_larger_output_maximum_and_the_larger_count_hold() {
     .unwrap();
     assert_eq!(ask.model.as_deref(), Some("a"));
     assert_eq!(ask.fallbacks, ["b".into(), "c".into()]);
-    assert_eq!((ask.max_output, ask.choices, ask.stream), (Some(70), Some(3), false));
+    assert_eq!((ask.max_output.of(Api::OpenAiChat), ask.choices, ask.stream), (Some(70), Some(3), false));
     let gemini = at_every_cut(
         "application/json",
         br#"{"contents":[],"generation_config":{"maxOutputTokens":12,"candidate_count":4}}"#,
     );
     let gemini = gemini.unwrap();
-    assert_eq!((gemini.max_output, gemini.choices), (Some(12), Some(4)));
-    assert_eq!(json(r#"{"max_tokens":null}"#).unwrap().max_output, None);
+    assert_eq!((gemini.max_output.of(Api::GeminiGenerate), gemini.choices), (Some(12), Some(4)));
+    assert_eq!(json(r#"{"max_tokens":null}"#).unwrap().max_output, MaxOutput::default());
+}
+
+#[test]
+fn an_api_goes_by_its_own_maximum_and_passes_over_the_others() {
+    let all = r#"{"max_tokens":1,"max_completion_tokens":2,"max_output_tokens":3,"max_tokens_to_sample":4,
+        "generationConfig":{"maxOutputTokens":5}}"#;
+    let none = r#"{"max_tokens":0,"max_completion_tokens":0,"max_output_tokens":0,"generationConfig":{"maxOutputTokens":0}}"#;
+    for (api, its_own, of_none) in [
+        (Api::OpenAiChat, Some(2), None),
+        (Api::OpenAiCompletions, Some(1), None),
+        (Api::OpenAiResponses, Some(3), None),
+        (Api::AnthropicMessages, Some(4), Some(0)),
+        (Api::GeminiGenerate, Some(5), None),
+        (Api::OpenAiImages, None, None),
+    ] {
+        assert_eq!(json(all).unwrap().max_output.of(api), its_own, "{api:?}");
+        assert_eq!(
+            json(none).unwrap().max_output.of(api),
+            of_none,
+            "{api:?}: 0 is no maximum to every server"
+        );
+    }
+}
+
+#[test]
+fn every_model_that_a_body_names_is_found() {
+    for (body, names) in [
+        (r#"{"fallbacks":["b","c"]}"#, &["b", "c"][..]),
+        (r#"{"fallbacks":[{"model":"b","max_tokens":9},{"max_tokens":7,"model":"c"}]}"#, &["b", "c"]),
+        (r#"{"fallbacks":[{"model":"b","Model":"c"}],"models":["d"]}"#, &["b", "c", "d"]),
+        (r#"{"fallbacks":[{"model":["b","c"]}]}"#, &["b", "c"]),
+        (r#"{"fallbacks":null}"#, &[]),
+        (r#"{"fallbacks":[]}"#, &[]),
+        (r#"{"tools":[{"type":"advisor_20260301","name":"advisor","model":"b"}]}"#, &["b"]),
+        (r#"{"tools":[{"model":null,"type":"image_generation"},{"type":"custom","model":"b"}]}"#, &["b"]),
+        (r#"{"tools":{"model":"b"}}"#, &["b"]),
+        // An argument of a function, and a word of a conversation.
+        (r#"{"tools":[{"type":"function","function":{"parameters":{"properties":{"model":{}}}}}]}"#, &[]),
+        (r#"{"messages":[{"model":"x"}],"metadata":{"fallbacks":["y"]}}"#, &[]),
+    ] {
+        let ask = at_every_cut("application/json", body.as_bytes()).unwrap();
+        assert_eq!(ask.fallbacks.iter().map(|name| &**name).collect::<Vec<_>>(), names, "{body}");
+    }
+    let said =
+        json(r#"{"fallbacks":[{"model":"b","max_tokens":9},{"max_tokens":70,"model":"c"}],"max_tokens":3}"#);
+    let said = said.unwrap().max_output;
+    assert_eq!((said.of(Api::AnthropicMessages), said.of_fallbacks), (Some(3), 70));
+    let long = format!(r#"{{"tools":[{{"model":"{}"}}]}}"#, "m".repeat(257));
+    for body in [
+        r#"{"fallbacks":"default"}"#,
+        r#"{"fallbacks":{"model":"b"}}"#,
+        r#"{"fallbacks":[["b"]]}"#,
+        r#"{"fallbacks":[{"b":["c"]}]}"#,
+        r#"{"fallbacks":[{}]}"#,
+        r#"{"fallbacks":[7]}"#,
+        r#"{"fallbacks":[{"model":7}]}"#,
+        r#"{"fallbacks":[{"model":"b","max_tokens":"9"}]}"#,
+        r#"{"fallbacks":["b"],"fallbacks":["c"]}"#,
+        r#"{"tools":[{"model":7}]}"#,
+        &long,
+    ] {
+        at_every_cut("application/json", body.as_bytes()).unwrap_err();
+    }
+}
+
+#[test]
+fn output_that_an_answer_does_not_show_is_noticed() {
+    for (body, unseen) in [
+        (r#"{"background":true}"#, true),
+        (r#"{"audio":{"voice":"alloy","format":"wav"},"modalities":["text","audio"]}"#, true),
+        (r#"{"background":false}"#, false),
+        (r#"{"background":"transparent"}"#, false),
+        (r#"{"audio":null}"#, false),
+        (r#"{"messages":[{"role":"assistant","audio":{"expires_at":1}}]}"#, false),
+    ] {
+        assert_eq!(
+            at_every_cut("application/json", body.as_bytes()).unwrap().unseen_output,
+            unseen,
+            "{body}"
+        );
+    }
 }
 
 #[test]
@@ -206,6 +288,11 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"input":[{"role":"user","content":"x"},{"id":"msg_1"}]}"#,
         r#"{"input":[{"type":null,"id":"msg_1"}]}"#,
         r#"{"input":[{"type":"image_generation_call","id":"ig_1"}]}"#,
+        r#"{"input":[{"type":"web_search_call","id":"ws_1","status":"completed"}]}"#,
+        r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
+        r#"{"input":[{"id":"rs_1","summary":[],"encrypted_content":null,"type":"reasoning"}]}"#,
+        r#"{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"},{"type":"compact_20260112"}]}}"#,
+        r#"{"context_management":[{"type":"compaction","compact_threshold":200000}]}"#,
         r#"{"tools":[{"functionDeclarations":[]},{"googleSearch":{}}]}"#,
         r#"{"tools":[{"google_search":{}}]}"#,
         r#"{"tools":{"googleSearch":{}}}"#,
@@ -245,6 +332,9 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"input":[{"id":"fc_1","type":"function_call","call_id":"c","name":"f","arguments":"{}"}]}"#,
         r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"item_reference"}],"id":"x"}]}"#,
         r#"{"input":[[1,2],[3]]}"#,
+        r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[],"encrypted_content":"gAAA"}]}"#,
+        r#"{"input":[{"type":"reasoning","summary":[{"type":"summary_text","text":"x"}]}]}"#,
+        r#"{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"type":"compaction"}"#,
     ] {
         let ask = at_every_cut("application/json", shown.as_bytes()).unwrap();
         assert!(!ask.hidden_content, "{shown}");

@@ -288,6 +288,100 @@ fn a_tool_that_the_upstream_runs_has_no_bound_under_a_budget_but_the_targets_own
     assert_eq!(bounded.charges().reservation.input_tokens, 50_000);
 }
 
+fn refusal(decided: &Decided) -> &str {
+    match &decided.step {
+        Step::Answer(answer) => &answer.body,
+        other => panic!("it is let through: {other:?}"),
+    }
+}
+
+#[test]
+fn every_model_that_may_answer_must_be_allowed_and_is_reserved_for() {
+    let gateway = gateway(&json!({}));
+    for forbidden in [
+        r#"{"model":"small","max_tokens":1,"fallbacks":[{"model":"large"}]}"#,
+        r#"{"model":"small","max_tokens":1,"fallbacks":["small","unknown"]}"#,
+        r#"{"model":"small","max_tokens":1,"tools":[{"type":"custom","model":"large"}]}"#,
+    ] {
+        let refused = with_key(&gateway, "/v1/messages", Some(forbidden));
+        assert!(refusal(&refused).contains("target_not_allowed"), "{forbidden}");
+    }
+    let left_to_the_upstream = r#"{"model":"small","max_tokens":1,"fallbacks":"default"}"#;
+    let refused = with_key(&gateway, "/v1/messages", Some(left_to_the_upstream));
+    assert!(
+        refusal(&refused).contains("`fallbacks` before byte 53 should be a list of names"),
+        "{}",
+        refusal(&refused)
+    );
+    let allowed = r#"{"model":"small","max_tokens":1,"fallbacks":[{"model":"small","max_tokens":900}]}"#;
+    let reservation = with_key(&gateway, "/v1/messages", Some(allowed)).charges().reservation;
+    assert_eq!(reservation.tokens - reservation.input_tokens, 900);
+}
+
+#[test]
+fn a_maximum_of_another_api_lowers_no_reservation() {
+    let gateway = gateway(&json!({}));
+    for (path, body, output) in [
+        (CHAT, r#"{"model":"small","max_output_tokens":1}"#, 4_096),
+        (CHAT, r#"{"model":"small","max_tokens":0}"#, 4_096),
+        (CHAT, r#"{"model":"small","max_completion_tokens":9,"generationConfig":{"maxOutputTokens":1}}"#, 9),
+        ("/v1/responses", r#"{"model":"small","max_tokens":1}"#, 4_096),
+        ("/v1/messages", r#"{"model":"small","max_output_tokens":1}"#, 4_096),
+        ("/v1/messages", r#"{"model":"small","max_tokens":0}"#, 0),
+        ("/v1beta/models/small:generateContent", r#"{"max_tokens":1}"#, 4_096),
+    ] {
+        let reservation = with_key(&gateway, path, Some(body)).charges().reservation;
+        assert_eq!(reservation.tokens - reservation.input_tokens, output, "{path} {body}");
+    }
+}
+
+#[test]
+fn a_part_of_an_answer_is_not_asked_for_where_its_usage_counts() {
+    let path = "/v1beta/models/small:generateContent";
+    let mut free = policy();
+    free["teams"]["blue"].as_object_mut().unwrap().remove("budget");
+    let (counts, free) = (gateway(&json!({})), gateway(&json!({ "policy": free })));
+    for query in
+        ["?fields=candidates", "?alt=sse&%24fields=usageMetadata.promptTokenCount", "?%66ields=candidates&x"]
+    {
+        let masked = with_key(&counts, &format!("{path}{query}"), Some("{}"));
+        assert!(refusal(&masked).contains("partial_answer"), "{query}");
+        assert!(!matches!(with_key(&free, &format!("{path}{query}"), Some("{}")).step, Step::Answer(_)));
+    }
+    let bearer = format!("Bearer {KEY}");
+    let fields = [("authorization", bearer.as_str()), ("X-Goog-FieldMask", "candidates")];
+    assert!(refusal(&decide(&counts, path, &fields, Some("{}"))).contains("partial_answer"));
+    with_key(&counts, &format!("{path}?alt=sse&field=x"), Some("{}")).charges();
+    with_key(&counts, &format!("{CHAT}?fields=x"), Some(r#"{"model":"small"}"#)).charges();
+}
+
+#[test]
+fn the_body_of_a_stranger_to_the_management_api_is_not_waited_for() {
+    let path = "/tollgate/v1/teams/blue";
+    let decided_at_once = |gateway: &Rc<Gateway>, fields: &[(&str, &str)]| {
+        let mut head = vec![(":method", "PATCH"), (":path", path), ("content-length", "9")];
+        head.extend_from_slice(fields);
+        let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let mut exchange = Exchange::new(Rc::clone(gateway));
+        match exchange.head(&Head::new(&head), false, NOW.timestamp(), &mut |_| ()) {
+            Step::Manage(request) => {
+                assert_eq!((request.body.len(), exchange.is_held()), (0, true));
+                true
+            }
+            Step::Hold => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let tokens_only = gateway(&json!({}));
+    let also_jwt = gateway(&json!({ "manage": { "jwt": { "metadata": "login", "claim": "sub" } } }));
+    let (token, unknown) = (format!("Bearer {TOKEN}"), format!("Bearer {KEY}"));
+    for (name, value) in [("authorization", unknown.as_str()), ("x-api-key", TOKEN), ("accept", "*/*")] {
+        assert!(decided_at_once(&tokens_only, &[(name, value)]), "{name}: {value}");
+        assert!(!decided_at_once(&also_jwt, &[(name, value)]), "a JWT may say who it is");
+    }
+    assert!(!decided_at_once(&tokens_only, &[("authorization", &token)]));
+}
+
 #[test]
 fn a_path_is_plain_whatever_the_method_and_a_host_is_no_path() {
     let gateway = gateway(&json!({ "routes": [

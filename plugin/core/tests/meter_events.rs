@@ -119,6 +119,9 @@ fn document() -> impl Strategy<Value = Value> {
             json!({"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}})
         ),
         Just(json!({"input_tokens": 2, "output_tokens": 1})),
+        value().prop_map(|other| json!({"input_tokens": 2, "iterations": [
+            {"input_tokens": 8, "type": "compaction", "usage": other}, other, {"type": "message", "output_tokens": 1}
+        ]})),
         Just(json!({"promptTokenCount": 4, "candidatesTokenCount": 6})),
         Just(Value::Null),
         value(),

@@ -187,5 +187,81 @@ fn whole_recordings_are_complete_and_cut_documents_are_not() {
 fn sound_holds_no_usage() {
     let sound =
         metered(Api::OpenAiAudio, Some("audio/mpeg"), [br#"{"usage":{"input_tokens":1}}"#.as_slice()]);
-    assert_eq!(sound, Metered { usage: None, output_seen_tokens: 0, complete: true, closed: false });
+    let expected =
+        Metered { usage: None, output_seen_tokens: 0, uncounted: true, complete: true, closed: false };
+    assert_eq!(sound, expected);
+    assert!(!metered(Api::OpenAiAudio, Some("audio/mpeg"), []).uncounted, "nothing came");
+}
+
+#[test]
+fn output_that_is_no_text_is_uncounted_and_text_is_not() {
+    let events = Some("text/event-stream");
+    for (api, content_type, answer, uncounted) in [
+        (
+            Api::OpenAiImages,
+            events,
+            r#"data: {"type":"image_generation.partial_image","b64_json":"AA"}"#,
+            true,
+        ),
+        (Api::OpenAiImages, Some("application/json"), r#"{"data":[{"b64_json":"AA"#, true),
+        (Api::OpenAiAudio, events, r#"data: {"type":"speech.audio.delta","audio":"AA"}"#, true),
+        (Api::OpenAiAudio, events, r#"data: {"type":"transcript.text.delta","delta":"a"}"#, false),
+        (Api::OpenAiChat, events, r#"data: {"choices":[{"delta":{"role":"assistant"}}]}"#, false),
+        (Api::OpenAiChat, Some("image/png"), "\u{1}", true),
+    ] {
+        let answer = format!("{answer}\n\n");
+        assert_eq!(metered(api, content_type, [answer.as_bytes()]).uncounted, uncounted, "{answer}");
+    }
+}
+
+#[test]
+fn what_cannot_be_followed_to_its_end_is_not_taken_for_cut() {
+    let deep = format!(r#"{{"input":{}{},"usage":{{"input_tokens":1}}}}"#, "[".repeat(600), "]".repeat(600));
+    for answer in [deep.as_str(), "data: {\"usage\":null}\n\n", "{]"] {
+        let metered = metered(Api::AnthropicMessages, Some("application/json"), [answer.as_bytes()]);
+        assert_eq!((metered.usage, metered.complete, metered.closed), (None, true, false), "{answer}");
+    }
+}
+
+#[test]
+fn passes_that_the_usage_leaves_out_are_in_it() {
+    let usage = r#"{"input_tokens":23000,"iterations":[
+        {"type":"compaction","input_tokens":180000,"output_tokens":3500,"cache_creation":{"input_tokens":1}},
+        {"type":"message","input_tokens":23000,"output_tokens":1000},
+        {"input_tokens":10,"output_tokens":5,"cache_read_input_tokens":3,"cache_creation_input_tokens":2,
+         "type":"advisor_message","model":"m"}],"output_tokens":1000}"#
+        .replace('\n', "");
+    let plain = r#"{"input_tokens":23000,"output_tokens":1}"#;
+    let none = r#"{"output_tokens":1000,"iterations":null}"#;
+    let document = format!(r#"{{"content":[],"usage":{usage}}}"#);
+    let event = |usage: &str| {
+        format!("event: message_delta\ndata: {{\"type\":\"message_delta\",\"usage\":{usage}}}\n\n")
+    };
+    let start = format!("data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{plain}}}}}\n\n");
+    // Reported twice, and then not at all, they are there once.
+    let stream = [start, event(&usage), event(&usage), event(none)].concat();
+    for (content_type, answer) in [("application/json", document), ("text/event-stream", stream)] {
+        for size in 1..=answer.len() {
+            let metered = metered(Api::AnthropicMessages, Some(content_type), answer.as_bytes().chunks(size));
+            assert_eq!(figures(&metered), Some([203_015, 4_505, 3, 0]), "{content_type} in pieces of {size}");
+            assert_eq!(metered.usage.map(|usage| usage.cache_write), Some(2));
+        }
+    }
+}
+
+#[test]
+fn a_part_of_geminis_usage_shows_all_that_was_written() {
+    for (usage, written) in [
+        (r#"{"promptTokenCount":9,"totalTokenCount":281}"#, 272),
+        (
+            r#"{"promptTokenCount":9,"candidatesTokenCount":28,"toolUsePromptTokenCount":1,"totalTokenCount":282}"#,
+            272,
+        ),
+        (r#"{"promptTokenCount":9,"candidatesTokenCount":28,"thoughtsTokenCount":244}"#, 272),
+        (r#"{"promptTokenCount":9,"totalTokenCount":9}"#, 0),
+    ] {
+        let answer = format!(r#"{{"usageMetadata":{usage}}}"#);
+        let metered = metered(Api::GeminiGenerate, Some("application/json"), [answer.as_bytes()]);
+        assert_eq!(metered.usage.map(|usage| usage.output), Some(written), "{usage}");
+    }
 }

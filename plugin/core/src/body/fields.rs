@@ -9,6 +9,7 @@ use crate::sketch::Sketch;
 pub(super) enum Field {
     Model,
     Models,
+    Fallbacks,
     Stream,
     StreamOptions,
     IncludeUsage,
@@ -29,6 +30,8 @@ pub(super) enum Field {
     Tools,
     McpServers,
     WebSearchOptions,
+    ContextManagement,
+    Background,
 }
 
 /// Fields by their names.
@@ -59,6 +62,7 @@ impl Names {
 pub(super) const BODY: &Names = &Names::of(&[
     ("model", Field::Model),
     ("models", Field::Models),
+    ("fallbacks", Field::Fallbacks),
     ("stream", Field::Stream),
     ("stream_options", Field::StreamOptions),
     ("max_tokens", Field::MaxTokens),
@@ -78,6 +82,8 @@ pub(super) const BODY: &Names = &Names::of(&[
     ("tools", Field::Tools),
     ("mcp_servers", Field::McpServers),
     ("web_search_options", Field::WebSearchOptions),
+    ("context_management", Field::ContextManagement),
+    ("background", Field::Background),
 ]);
 
 /// Members of `stream_options`.

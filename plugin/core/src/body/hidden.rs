@@ -1,11 +1,13 @@
-//! What tells of content the body does not show.
+//! What tells of content the body does not show, and of models that are asked beside its own.
 
 use crate::json::lexer::Container;
+use crate::sketch::Sketch;
+use crate::words;
 
 /// Long enough to tell every value here from the others.
 pub(super) const MARK_BYTES: usize = 24;
 
-/// A name that tells of content the body does not show, or whose value may.
+/// A name that tells of such, or whose value may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Mark {
     #[default]
@@ -30,25 +32,51 @@ pub(super) enum Mark {
     ToolType,
     /// `type` of an item of the input.
     ItemType,
+    /// `encrypted_content` of an item of the input.
+    ItemContent,
+    /// `type` of a step by which the upstream manages the context.
+    EditType,
+    /// `model` of a fallback or of a tool: another one that is asked.
+    Model,
+    /// `max_tokens` of a fallback.
+    MaxTokens,
 }
+
+const MARKS: &[(&str, Mark)] = &[
+    ("id", Mark::Id),
+    ("url", Mark::Url),
+    ("type", Mark::Type),
+    ("audio", Mark::Audio),
+    ("source", Mark::Source),
+    ("file_url", Mark::Link),
+    ("image_url", Mark::Link),
+    ("video_url", Mark::Link),
+    ("audio_url", Mark::Link),
+    ("file_id", Mark::Stored),
+    ("fileUri", Mark::Stored),
+    ("file_ids", Mark::Stored),
+    ("file_uri", Mark::Stored),
+    ("vector_store_ids", Mark::Stored),
+];
+
+static SKETCH: Sketch = {
+    let (mut sketch, mut rest) = (Sketch::new(), MARKS);
+    while let [(name, _), others @ ..] = rest {
+        sketch = sketch.with(name.as_bytes());
+        rest = others;
+    }
+    sketch
+};
 
 impl Mark {
     /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.
     pub(super) fn of(name: &str) -> Self {
-        let is = |known: &str| name.eq_ignore_ascii_case(known);
-        match name.len() {
-            2 if is("id") => Self::Id,
-            3 if is("url") => Self::Url,
-            4 if is("type") => Self::Type,
-            5 if is("audio") => Self::Audio,
-            6 if is("source") => Self::Source,
-            8 if is("file_url") => Self::Link,
-            9 if is("image_url") || is("video_url") || is("audio_url") => Self::Link,
-            7 if is("file_id") || is("fileUri") => Self::Stored,
-            8 if is("file_ids") || is("file_uri") => Self::Stored,
-            16 if is("vector_store_ids") => Self::Stored,
-            _ => Self::None,
+        if !SKETCH.has(name.as_bytes()) {
+            return Self::None;
         }
+        let known =
+            MARKS.iter().find(|(known, _)| words::same_but_for_case(known.as_bytes(), name.as_bytes()));
+        known.map_or(Self::None, |(_, mark)| *mark)
     }
 
     /// Of a member of the body itself.
@@ -58,7 +86,25 @@ impl Mark {
 
     /// Of a tool's member.
     pub(super) fn of_tool(name: &str) -> Self {
-        if name == "type" { Self::ToolType } else { Self::of(name) }
+        match name {
+            "type" => Self::ToolType,
+            _ if name.eq_ignore_ascii_case("model") => Self::Model,
+            _ => Self::of(name),
+        }
+    }
+
+    /// Of a member of an entry of `fallbacks`.
+    pub(super) fn of_fallback(name: &str) -> Self {
+        match name.len() {
+            5 if name.eq_ignore_ascii_case("model") => Self::Model,
+            10 if name.eq_ignore_ascii_case("max_tokens") => Self::MaxTokens,
+            _ => Self::None,
+        }
+    }
+
+    /// Of a member of `context_management`.
+    pub(super) fn of_edit(name: &str) -> Self {
+        if name == "type" { Self::EditType } else { Self::None }
     }
 
     /// Whether this text, which stands under the name, tells of hidden content; `around`: what the name around says.
@@ -76,6 +122,7 @@ impl Mark {
                 !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
             }
             (Mark::ItemType, _) => STORED_ITEMS.contains(&text),
+            (Mark::EditType, _) => text.starts_with(COMPACTION),
             _ => false,
         }
     }
@@ -102,7 +149,16 @@ const RUN_BY_CLIENT: &[&str] = &[
 const TOOLSET: &str = "computer_toolset_";
 
 /// Items of the Responses API that stand for what the upstream stores.
-const STORED_ITEMS: &[&str] = &["item_reference", "image_generation_call"];
+const STORED_ITEMS: &[&str] = &[
+    "item_reference",
+    "image_generation_call",
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+];
+
+/// What types of steps begin with that have the conversation read once more, to sum it up.
+const COMPACTION: &str = "compact";
 
 /// Whether a tool with a member of this name is one that Gemini runs itself. Its tools have no type.
 pub(super) fn is_run_by_gemini(member: &str) -> bool {
@@ -132,11 +188,14 @@ pub(super) fn is_run_by_gemini(member: &str) -> bool {
     )
 }
 
-/// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores.
+/// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores, and so does
+/// reasoning that is not in it, encrypted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Item {
     id: bool,
     told: bool,
+    reasoning: bool,
+    shown: bool,
 }
 
 impl Item {
@@ -144,6 +203,7 @@ impl Item {
     pub(super) fn member(&mut self, name: &str) -> Mark {
         match name {
             "type" => return Mark::ItemType,
+            "encrypted_content" => return Mark::ItemContent,
             "id" => self.id = true,
             "role" => self.told = true,
             _ => {}
@@ -152,12 +212,18 @@ impl Item {
     }
 
     /// It has a type.
-    pub(super) fn typed(&mut self) {
+    pub(super) fn typed(&mut self, kind: &str) {
         self.told = true;
+        self.reasoning = kind == "reasoning";
+    }
+
+    /// It holds what it stands for.
+    pub(super) fn shown(&mut self) {
+        self.shown = true;
     }
 
     /// The item ends here: whether it is a reference.
     pub(super) fn refers(self, kind: Container) -> bool {
-        kind == Container::Object && self.id && !self.told
+        kind == Container::Object && self.id && (!self.told || self.reasoning && !self.shown)
     }
 }

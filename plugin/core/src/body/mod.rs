@@ -22,10 +22,12 @@ pub use multipart::MultipartScanner;
 pub use rewrite::{BodyEdit, include_usage};
 pub use scanner::RequestScanner;
 
+use crate::gateway::Api;
+
 /// The longest name of a target, in bytes.
 pub const MAX_NAME: usize = 256;
 
-/// The most names a `models` list may hold.
+/// The most names that a body may hold beside its `model`.
 pub const MAX_FALLBACKS: usize = 32;
 
 /// The deepest nesting of a JSON body. `serde_json` stops at the same depth, and no API asks for more.
@@ -36,14 +38,15 @@ pub const MAX_DEPTH: usize = 127;
 pub struct Ask {
     /// `model`
     pub model: Option<Box<str>>,
-    /// Every name in `models`, at most [`MAX_FALLBACKS`].
+    /// What else may be asked, at most [`MAX_FALLBACKS`]: each name in `models` and in `fallbacks`, and the `model` of a
+    /// tool that asks one.
     pub fallbacks: Vec<Box<str>>,
     /// `stream` is true.
     pub stream: bool,
     /// `stream_options`
     pub stream_options: StreamOptions,
-    /// The most tokens one choice may have: the larger of the spellings.
-    pub max_output: Option<u64>,
+    /// The most tokens one choice may have.
+    pub max_output: MaxOutput,
     /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, never 0;
     /// `None` means one.
     pub choices: Option<u64>,
@@ -51,6 +54,9 @@ pub struct Ask {
     pub prompts: u64,
     /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation, what its own tools find.
     pub hidden_content: bool,
+    /// What the answer shows of the output says little about its tokens, or is not all of it: sound, or a call that goes on
+    /// in the background when its client leaves.
+    pub unseen_output: bool,
     /// Where the object opens: white space may come before it.
     pub opens: u64,
     /// The body's length.
@@ -76,12 +82,42 @@ impl Ask {
         self.bytes.div_ceil(4)
     }
 
-    fn output_at_most(&mut self, tokens: u64) {
-        self.max_output = self.max_output.max(Some(tokens));
-    }
-
     fn choices_at_least(&mut self, choices: u64) {
         self.choices = self.choices.max(Some(choices));
+    }
+}
+
+/// The most tokens one choice may have, by the member that says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MaxOutput {
+    /// `max_tokens`
+    pub tokens: Option<u64>,
+    /// `max_completion_tokens`
+    pub completion_tokens: Option<u64>,
+    /// `max_output_tokens`
+    pub output_tokens: Option<u64>,
+    /// `max_tokens_to_sample`
+    pub tokens_to_sample: Option<u64>,
+    /// `maxOutputTokens` in `generationConfig`
+    pub generation: Option<u64>,
+    /// The largest `max_tokens` of an entry of `fallbacks`, which holds where that one answers.
+    pub of_fallbacks: u64,
+}
+
+impl MaxOutput {
+    /// What the API goes by: of two spellings the larger. Those of other APIs are passed over, as servers do that do not
+    /// refuse them. So is a 0, which some servers take for an absent one; in Anthropic's API it asks for no output.
+    #[must_use]
+    pub fn of(&self, api: Api) -> Option<u64> {
+        let said = match api {
+            Api::OpenAiChat => self.tokens.max(self.completion_tokens),
+            Api::OpenAiCompletions => self.tokens,
+            Api::OpenAiResponses => self.output_tokens,
+            Api::AnthropicMessages => return self.tokens.max(self.tokens_to_sample),
+            Api::GeminiGenerate => self.generation,
+            Api::OpenAiEmbeddings | Api::OpenAiImages | Api::OpenAiAudio | Api::Models | Api::Plain => None,
+        };
+        said.filter(|tokens| *tokens > 0)
     }
 }
 

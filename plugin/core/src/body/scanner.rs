@@ -74,6 +74,8 @@ struct Found {
     inner: Option<Field>,
     /// The item of `input` that is being read.
     item: Item,
+    /// How many names there were before the entry of `fallbacks` that is being read.
+    names_before: usize,
     /// `prompt` is a list with numbers of its own: a prompt of tokens.
     token_prompt: bool,
     /// What the last name said, by depth; members of a list have their list's.
@@ -89,6 +91,7 @@ impl Found {
             field: None,
             inner: None,
             item: Item::default(),
+            names_before: 0,
             token_prompt: false,
             marks: [Mark::None; MAX_DEPTH + 2],
             reached: 0,
@@ -109,7 +112,7 @@ impl Found {
     fn field_at(&self, depth: usize) -> Option<Field> {
         match (depth, self.field) {
             (1, field) => field,
-            (2, Some(Field::Models | Field::Prompt | Field::McpServers)) => self.field,
+            (2, Some(Field::Models | Field::Fallbacks | Field::Prompt | Field::McpServers)) => self.field,
             (2, Some(Field::StreamOptions | Field::GenerationConfig)) => self.inner,
             _ => None,
         }
@@ -155,15 +158,11 @@ impl Found {
     fn field_value(&mut self, field: Field, depth: usize, value: Scalar<'_>) -> Result<(), BodyError> {
         match field {
             Field::Model => self.ask.model = Some(self.target(field, value)?),
-            Field::Models if depth == 2 => {
-                let name = self.target(field, value)?;
-                if self.ask.fallbacks.len() >= MAX_FALLBACKS {
-                    let (field, offset) = (field.name(), self.reached);
-                    return Err(BodyError::TooMany { field, offset, max: MAX_FALLBACKS });
-                }
-                self.ask.fallbacks.push(name);
+            Field::Models | Field::Fallbacks if depth == 2 => self.fallback(field, value)?,
+            // `"default"` too, which leaves the choice to the provider.
+            Field::Models | Field::Fallbacks if value != Scalar::Null => {
+                return Err(self.wrong(field, "a list of names"));
             }
-            Field::Models if value != Scalar::Null => return Err(self.wrong(field, "a list of names")),
             Field::Stream => self.ask.stream = self.switch(field, value)?.on,
             Field::StreamOptions => {
                 if value != Scalar::Null {
@@ -177,15 +176,13 @@ impl Found {
                     *include_usage = Some(switch);
                 }
             }
-            Field::MaxTokens
-            | Field::MaxCompletionTokens
-            | Field::MaxOutputTokens
-            | Field::MaxTokensToSample
-            | Field::GeminiMaxOutputTokens => {
-                if let Some(tokens) = self.count(field, value, 0)? {
-                    self.ask.output_at_most(tokens);
-                }
+            Field::MaxTokens => self.ask.max_output.tokens = self.count(field, value, 0)?,
+            Field::MaxCompletionTokens => {
+                self.ask.max_output.completion_tokens = self.count(field, value, 0)?
             }
+            Field::MaxOutputTokens => self.ask.max_output.output_tokens = self.count(field, value, 0)?,
+            Field::MaxTokensToSample => self.ask.max_output.tokens_to_sample = self.count(field, value, 0)?,
+            Field::GeminiMaxOutputTokens => self.ask.max_output.generation = self.count(field, value, 0)?,
             Field::N | Field::BestOf | Field::GeminiCandidateCount => {
                 if let Some(choices) = self.count(field, value, 1)? {
                     self.ask.choices_at_least(choices);
@@ -207,14 +204,33 @@ impl Found {
                 }
                 self.token_prompt |= more;
             }
-            Field::Models | Field::GenerationConfig | Field::Prompt | Field::Input | Field::Tools => {}
+            // In the images API a colour.
+            Field::Background => self.ask.unseen_output |= value == Scalar::Bool(true),
+            Field::Models
+            | Field::Fallbacks
+            | Field::GenerationConfig
+            | Field::Prompt
+            | Field::Input
+            | Field::Tools
+            | Field::ContextManagement => {}
         }
+        Ok(())
+    }
+
+    /// One more name of what may be asked.
+    fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
+        let name = self.target(field, value)?;
+        if self.ask.fallbacks.len() >= MAX_FALLBACKS {
+            return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
+        }
+        self.ask.fallbacks.push(name);
         Ok(())
     }
 
     fn field_container(&mut self, field: Field, depth: usize, kind: Container) -> Result<(), BodyError> {
         match (field, kind) {
-            (Field::Models, Container::Array) if depth == 1 => {}
+            (Field::Models | Field::Fallbacks, Container::Array) if depth == 1 => {}
+            (Field::Fallbacks, Container::Object) if depth == 2 => {}
             (Field::GenerationConfig, Container::Object) => {}
             (Field::StreamOptions, Container::Object) => {
                 let start = self.reached.saturating_sub(1);
@@ -227,8 +243,16 @@ impl Found {
                 Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
                 Container::Object,
             ) => self.ask.hidden_content = true,
-            (Field::Prompt | Field::McpServers | Field::Input | Field::Tools, _) => {}
-            (Field::Models, _) => return Err(self.wrong(field, "a list of names")),
+            (
+                Field::Prompt
+                | Field::McpServers
+                | Field::Input
+                | Field::Tools
+                | Field::ContextManagement
+                | Field::Background,
+                _,
+            ) => {}
+            (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
             (Field::StreamOptions | Field::GenerationConfig, _) => {
                 return Err(self.wrong(field, "an object"));
             }
@@ -245,8 +269,10 @@ impl Found {
     fn content(&mut self, depth: usize, text: &str) {
         let around = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
         let mark = self.mark(depth);
-        if mark == Mark::ItemType {
-            self.item.typed();
+        match mark {
+            Mark::ItemType => self.item.typed(text),
+            Mark::ItemContent => self.item.shown(),
+            _ => {}
         }
         self.ask.hidden_content |= mark.hides(around, text);
     }
@@ -261,6 +287,8 @@ impl Found {
                 Mark::of_tool(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),
+            (3, Some(Field::Fallbacks)) => Mark::of_fallback(name),
+            (_, Some(Field::ContextManagement)) => Mark::of_edit(name),
             _ => Mark::of(name),
         }
     }
@@ -285,12 +313,14 @@ impl Visitor for Found {
         }
         if depth == 2 {
             self.item = Item::default();
+            self.names_before = self.ask.fallbacks.len();
         }
         let mark = self.mark(depth);
         let within = match kind {
             Container::Array => mark,
             Container::Object => {
                 self.ask.hidden_content |= mark == Mark::DataSources;
+                self.ask.unseen_output |= depth == 1 && mark == Mark::Audio;
                 Mark::None
             }
         };
@@ -301,6 +331,10 @@ impl Visitor for Found {
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
         if depth == 2 && self.field == Some(Field::Input) {
             self.ask.hidden_content |= self.item.refers(kind);
+        }
+        if depth == 2 && self.field == Some(Field::Fallbacks) && self.names_before == self.ask.fallbacks.len()
+        {
+            return Err(self.wrong(Field::Fallbacks, "a list of names, or of objects with a `model`"));
         }
         if depth == 1 {
             self.inner = None;
@@ -347,11 +381,14 @@ impl Visitor for Found {
 
     fn scalar_bytes(&self, depth: usize) -> usize {
         match self.field_at(depth) {
-            Some(Field::Model | Field::Models) => MAX_NAME,
+            Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,
             Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
-            None if self.mark(depth) == Mark::None => 0,
-            None => MARK_BYTES,
+            None => match self.mark(depth) {
+                Mark::None => 0,
+                Mark::Model => MAX_NAME,
+                _ => MARK_BYTES,
+            },
         }
     }
 
@@ -360,9 +397,17 @@ impl Visitor for Found {
             return Err(BodyError::NotAnObject);
         }
         if let Some(field) = self.field_at(depth) {
-            self.field_value(field, depth, value)?;
-        } else if let Scalar::String(text) = value {
-            self.content(depth, text.text);
+            return self.field_value(field, depth, value);
+        }
+        match (self.mark(depth), value) {
+            (Mark::Model | Mark::MaxTokens, Scalar::Null) => {}
+            (Mark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
+            (Mark::MaxTokens, _) => {
+                let most = self.count(Field::MaxTokens, value, 0)?.unwrap_or(0);
+                self.ask.max_output.of_fallbacks = self.ask.max_output.of_fallbacks.max(most);
+            }
+            (_, Scalar::String(text)) => self.content(depth, text.text),
+            _ => {}
         }
         Ok(())
     }

@@ -70,6 +70,7 @@ impl Exchange {
                 Err(refusal) => self.refuse_always(&refusal),
             });
         }
+        self.partial_answer = route.api == Api::GeminiGenerate && asks_for_a_part(head, target);
         gateway.credentials.remove(places, target, edit);
         self.tell_identity(head, edit);
 
@@ -117,6 +118,7 @@ impl Exchange {
             Err(error) => return self.refuse_always(&error.into()),
         };
         self.metered = true;
+        self.unseen_output = ask.unseen_output;
         if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
             self.ask_for_usage(ask, announced, edit);
         }
@@ -184,6 +186,9 @@ impl Exchange {
         if metered && matches!(known, Known::Upgrade { unmetered: false }) {
             return Err(Refusal::UpgradeNotMetered);
         }
+        if metered && self.partial_answer {
+            return Err(Refusal::PartialAnswer);
+        }
         if budgeted {
             let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
             for target in named {
@@ -228,6 +233,15 @@ fn asks_to_leave(head: &Head<'_>, edit: &mut Editor<'_>) -> bool {
         edit(Edit::Remove("http2-settings"));
     }
     !stays
+}
+
+/// Whether only some fields of the answer are asked for: Google's APIs take a mask for all methods ("System parameters" in
+/// their documentation).
+fn asks_for_a_part(head: &Head<'_>, target: &str) -> bool {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').filter_map(|pair| route::decode(pair.split('=').next().unwrap_or(pair)));
+    names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
+        || head.first("x-goog-fieldmask").is_some()
 }
 
 /// What the body is. Of two types servers differ in which one they take.

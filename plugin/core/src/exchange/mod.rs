@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! head() -> Hold | Admit | Forward | Answer        body() -> the same
-//! head(), body() -> Manage: the adapter has it decided and says so with managed()
+//! head(), body() -> Respond, or Manage: the adapter has it decided and says so with managed()
 //! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
 //! answer_head()                                    answer_body() -> what of it the client sees
 //! end() -> the settlement, once
@@ -51,7 +51,7 @@ pub enum Step {
     Forward(Option<BodyEdit>),
     /// Answer it here.
     Answer(Answer),
-    /// Decide it with [`crate::manage::decide`], answer it, and report to [`Exchange::managed`].
+    /// Give it to [`crate::documents::Keeper::manage`], answer it, and report to [`Exchange::managed`].
     Manage(Box<manage::Request>),
     /// Answer it here as the management API does.
     Respond(manage::Response),
@@ -88,6 +88,10 @@ pub struct Exchange {
     price: Option<Price>,
     /// The request had a body that was read, so its answer holds usage.
     metered: bool,
+    /// A part of the answer was asked for, perhaps without its usage.
+    partial_answer: bool,
+    /// The answer may not show what it costs; see [`crate::body::Ask::unseen_output`].
+    unseen_output: bool,
     /// The answer holds a chunk that the client did not ask for.
     usage_added: bool,
     meter: Option<Meter>,
@@ -152,6 +156,8 @@ impl Exchange {
             budget: None,
             price: None,
             metered: false,
+            partial_answer: false,
+            unseen_output: false,
             usage_added: false,
             meter: None,
             announced: None,

@@ -18,8 +18,10 @@ pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &A
         Api::OpenAiEmbeddings => 0,
         _ => ask
             .max_output
+            .of(api)
             .or_else(|| named.iter().map(|target| target.max_output_tokens.unwrap_or(DEFAULT_OUTPUT)).max())
-            .unwrap_or(DEFAULT_OUTPUT),
+            .unwrap_or(DEFAULT_OUTPUT)
+            .max(ask.max_output.of_fallbacks),
     };
     let output = match (ask.choices.unwrap_or(1).max(1), prompts) {
         (1, 1) => each,

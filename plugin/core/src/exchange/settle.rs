@@ -22,7 +22,7 @@ impl Exchange {
     }
 
     /// As reported; without a report: nothing if there was no answer or it is no success, the estimate for a
-    /// complete one, the input's estimate and the output seen for one that broke off.
+    /// complete one and where the output cannot be seen, the input's estimate and the output seen for one that broke off.
     fn actual(&self, metered: Option<Metered>, complete: bool) -> (Actual, Option<Usage>) {
         let Reservation { input_tokens, tokens, cost } = self.reservation;
         if !self.metered {
@@ -32,6 +32,8 @@ impl Exchange {
         }
         let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
         let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
+        // An encoded answer is not metered at all.
+        let unseen = self.unseen_output || metered.is_none_or(|metered| metered.uncounted);
         match metered.and_then(|metered| metered.usage) {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
@@ -44,7 +46,7 @@ impl Exchange {
                 (actual, Some(usage))
             }
             None if !(200..300).contains(&self.status) => (Actual::default(), None),
-            None if whole => {
+            None if whole || unseen => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
                 (Actual { tokens, cost, estimated: true }, Some(usage))

@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use super::dialect::{Details, Family, Figure, Figures, Outputs};
+use super::dialect::{Details, Family, Figure, Figures, Outputs, is_beside};
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::gateway::Api;
 use crate::json::lexer::{Container, Scalar, Text, Visitor};
@@ -20,6 +20,8 @@ enum Member {
     Wrapper,
     Usage,
     Type,
+    /// `type` of a pass.
+    PassType,
     Output,
 }
 
@@ -30,6 +32,10 @@ pub(super) struct Answer {
     family: Family,
     outputs: Outputs,
     figures: Figures,
+    /// What passes used that are not in the figures.
+    beside: Usage,
+    /// The pass that is being read, and whether it is such a one.
+    pass: (Figures, bool),
     output_pieces: u64,
     output_bytes: u64,
     last: bool,
@@ -59,6 +65,8 @@ impl Answer {
             family: Family::of(api),
             outputs: Outputs::of(api, false),
             figures: Figures::default(),
+            beside: Usage::default(),
+            pass: (Figures::default(), false),
             output_pieces: 0,
             output_bytes: 0,
             last: false,
@@ -125,11 +133,21 @@ impl Answer {
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {
-        self.figures.usage(self.family)
+        Some(self.figures.usage(self.family)?.plus(self.beside))
     }
 
     pub(super) fn output_seen_tokens(&self) -> u64 {
         self.output_pieces.max(self.output_bytes / BYTES_PER_TOKEN)
+    }
+
+    /// Whether its output is, or may be, no text.
+    pub(super) fn may_be_no_text(&self) -> bool {
+        matches!(self.api, Api::OpenAiImages | Api::OpenAiAudio)
+    }
+
+    /// Within the list of passes, at one of them.
+    fn in_passes(&self, depth: usize) -> bool {
+        self.details == Some(Details::Passes) && self.usage.is_some_and(|usage| depth == usage + 1)
     }
 }
 
@@ -157,13 +175,22 @@ impl Visitor for Answer {
         }
         if self.usage == Some(depth) {
             self.details = self.named.take().or(Some(Details::Other));
+            if self.details == Some(Details::Passes) {
+                self.beside = Usage::default();
+            }
+        } else if self.in_passes(depth) {
+            self.pass = (Figures::default(), false);
         }
         self.figure = None;
         Ok(())
     }
 
     fn end(&mut self, depth: usize, _: Container) -> Result<(), Infallible> {
-        if self.usage == Some(depth + 1) {
+        if self.in_passes(depth) {
+            if let (figures, true) = &self.pass {
+                self.beside = self.beside.plus(figures.usage(self.family).unwrap_or_default());
+            }
+        } else if self.usage == Some(depth + 1) {
             self.usage = None;
         } else if self.usage == Some(depth) {
             self.details = None;
@@ -187,7 +214,14 @@ impl Visitor for Answer {
         if let Some(usage) = self.usage {
             self.figure = match self.details {
                 None if depth == usage => {
-                    self.named = Some(Details::named(text));
+                    let passes = self.family.lists_passes(text);
+                    self.named = Some(if passes { Details::Passes } else { Details::named(text) });
+                    self.family.figure(None, text)
+                }
+                Some(Details::Passes) if depth == usage + 2 => {
+                    if text == "type" {
+                        self.member = Member::PassType;
+                    }
                     self.family.figure(None, text)
                 }
                 Some(details) if depth == usage + 1 => self.family.figure(Some(details), text),
@@ -213,7 +247,7 @@ impl Visitor for Answer {
     fn scalar_bytes(&self, _: usize) -> usize {
         match (self.figure, self.member) {
             (Some(_), _) => NUMBER_BYTES,
-            (None, Member::Type) => NAME_BYTES,
+            (None, Member::Type | Member::PassType) => NAME_BYTES,
             _ => 0,
         }
     }
@@ -222,6 +256,10 @@ impl Visitor for Answer {
         match (core::mem::take(&mut self.member), self.figure.take(), value) {
             (_, Some(figure), Scalar::Number(text)) if text.whole => {
                 if let Ok(value) = text.text.parse() {
+                    if self.details == Some(Details::Passes) {
+                        self.pass.0.set(figure, value);
+                        return Ok(());
+                    }
                     if core::mem::take(&mut self.replaces) {
                         self.figures = Figures::default();
                     }
@@ -231,6 +269,7 @@ impl Visitor for Answer {
             (Member::Type, _, Scalar::String(text)) => {
                 self.last |= text.whole && self.family.is_last(text.text.as_bytes())
             }
+            (Member::PassType, _, Scalar::String(text)) => self.pass.1 = text.whole && is_beside(text.text),
             // Between the name and the text: a colon and the quotes, in compact JSON.
             (Member::Output, _, Scalar::String(_)) => {
                 let bytes = self.reached.saturating_sub(self.name_end).saturating_sub(3);

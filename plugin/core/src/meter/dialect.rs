@@ -67,6 +67,11 @@ impl Family {
         }
     }
 
+    /// Whether the usage lists under this name the passes that a call took.
+    pub(super) fn lists_passes(self, name: &str) -> bool {
+        self == Self::Anthropic && name == "iterations"
+    }
+
     /// The figure of this name, in the usage object or (`within`) in one of its details.
     pub(super) fn figure(self, within: Option<Details>, name: &str) -> Option<Figure> {
         Some(match (self, within, name) {
@@ -87,6 +92,7 @@ impl Family {
             (Self::Gemini, None, "thoughtsTokenCount") => Figure::Reasoning,
             (Self::Gemini, None, "toolUsePromptTokenCount") => Figure::ToolInput,
             (Self::Gemini, None, "cachedContentTokenCount") => Figure::Cached,
+            (Self::Gemini, None, "totalTokenCount") => Figure::Total,
             _ => return None,
         })
     }
@@ -132,11 +138,19 @@ impl Outputs {
     }
 }
 
+/// Whether a pass of this type is not in the usage's own figures: the conversation was summed up before, or another model
+/// was asked (Anthropic's documentation of compaction and of the advisor tool). Those of other types are in them.
+pub(super) fn is_beside(pass: &str) -> bool {
+    matches!(pass, "compaction" | "advisor_message")
+}
+
 /// An object within the usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Details {
     Input,
     Output,
+    /// A list of objects, with figures of their own.
+    Passes,
     Other,
 }
 
@@ -190,8 +204,11 @@ impl Figures {
             // Some leave reasoning out of the output, and only the total shows it.
             Family::OpenAi => (input, self.total.unwrap_or(0).saturating_sub(input).max(output)),
             Family::Anthropic => (input.saturating_add(cached_input).saturating_add(cache_write), output),
+            // A client may ask for a part of the answer's fields only.
             Family::Gemini => {
-                (input.saturating_add(self.tool_input.unwrap_or(0)), output.saturating_add(reasoning))
+                let input = input.saturating_add(self.tool_input.unwrap_or(0));
+                let written = output.saturating_add(reasoning);
+                (input, self.total.unwrap_or(0).saturating_sub(input).max(written))
             }
         };
         Some(Usage { input, output, cached_input, cache_write, reasoning })

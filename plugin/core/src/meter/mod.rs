@@ -43,6 +43,20 @@ pub struct Usage {
     pub reasoning: u64,
 }
 
+impl Usage {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Usage) -> Usage {
+        Usage {
+            input: self.input.saturating_add(other.input),
+            output: self.output.saturating_add(other.output),
+            cached_input: self.cached_input.saturating_add(other.cached_input),
+            cache_write: self.cache_write.saturating_add(other.cache_write),
+            reasoning: self.reasoning.saturating_add(other.reasoning),
+        }
+    }
+}
+
 /// What was found when an answer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metered {
@@ -51,6 +65,8 @@ pub struct Metered {
     /// An estimate of the output that went by: a token for each piece of a stream, or for each four
     /// bytes of its text, whichever is more.
     pub output_seen_tokens: u64,
+    /// Output went by that is no text, so that nothing tells how many tokens it is.
+    pub uncounted: bool,
     /// Nothing shows that more was to come.
     pub complete: bool,
     /// The answer itself shows that it is over: a whole document, or the event that is its API's last.
@@ -88,6 +104,8 @@ enum Body {
 pub struct Meter {
     body: Body,
     answer: Answer,
+    /// Some of it came.
+    began: bool,
 }
 
 impl Meter {
@@ -107,7 +125,7 @@ impl Meter {
         } else {
             Body::Opaque
         };
-        let mut meter = Self { body: Body::Unknown, answer: Answer::new(api) };
+        let mut meter = Self { body: Body::Unknown, answer: Answer::new(api), began: false };
         meter.begin(body);
         meter
     }
@@ -128,6 +146,7 @@ impl Meter {
     /// Reads an answer that is there as a whole: as [`Meter::push`] does, and at its end only where that is enough.
     /// What output went by is then not known, and not asked for: the document says what it was.
     pub fn push_whole(&mut self, bytes: &[u8]) {
+        self.began |= !bytes.is_empty();
         if let Body::Json { broken: false, lexer } = &mut self.body
             && lexer.offset() == 0
         {
@@ -143,6 +162,7 @@ impl Meter {
 
     /// Reads the answer's next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.began |= !bytes.is_empty();
         if let Body::Unknown = self.body {
             match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 Some(b'{' | b'[') => self.begin(Body::json()),
@@ -162,18 +182,23 @@ impl Meter {
     /// The answer ends here.
     #[must_use]
     pub fn finish(mut self) -> Metered {
+        let no_text = matches!(self.body, Body::Opaque) || self.answer.may_be_no_text();
         let (complete, closed) = match self.body {
-            Body::Json { mut lexer, broken } => {
-                let whole = !broken && lexer.finish(&mut self.answer).is_ok();
+            // No JSON, or none that is followed so deep: nothing shows whether it is all.
+            Body::Json { broken: true, .. } => (true, false),
+            Body::Json { mut lexer, broken: false } => {
+                let whole = lexer.finish(&mut self.answer).is_ok();
                 (whole, whole)
             }
             Body::Read => (true, true),
             Body::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
             Body::Unknown | Body::Opaque => (true, false),
         };
+        let output_seen_tokens = self.answer.output_seen_tokens();
         Metered {
             usage: self.answer.usage(),
-            output_seen_tokens: self.answer.output_seen_tokens(),
+            output_seen_tokens,
+            uncounted: self.began && no_text && output_seen_tokens == 0,
             complete,
             closed,
         }
