@@ -78,7 +78,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         0 => String::new(),
         known => format!(", {} already there", number(known)),
     };
-    match policy.change(|policy| policy.try_change(change).and_then(|_| policy.apply(change))) {
+    let applied = policy.change(|policy| policy.try_change(change).and_then(|_| policy.apply(change)));
+    match applied.unwrap_or_else(|| Err(Vec::new())) {
         Ok(()) => show(&import),
         Err(findings) => {
             findings.iter().for_each(|finding| say!("{}", import.describe(finding)));

@@ -36,7 +36,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &policy.read(), change: &change }));
-    policy.change(|policy| policy.apply(&change)).map_err(Error::Foreign)?;
+    policy
+        .change(|policy| policy.apply(&change))
+        .unwrap_or_else(|| Err(Vec::new()))
+        .map_err(Error::Foreign)?;
     let text = text(&policy.read());
     check(&text)?;
     if !arguments.yes {

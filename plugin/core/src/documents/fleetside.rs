@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::keeper::{Act, Keeper, answered, contended, entry_of, line, problem, refused};
+use super::keeper::{Act, HELD, Keeper, answered, contended, entry_of, line, problem, refused};
 use super::{Commit, JournalError};
 use crate::cell::{CellName, Cells, MAX_TRIES, Swap};
 use crate::fleet::{
@@ -220,9 +220,12 @@ impl Keeper {
         let revision = self.journal.as_ref().map(super::Journal::revision);
         let Some(fleet) = &mut self.fleet else { return Vec::new() };
         let mut entry = decided.entry;
-        let response = match (decided.outcome, state, revision) {
-            (Outcome::Write(write), Ok(()), Some(revision)) => {
-                let documents = gateway.policy.change(|policy| contents(policy, &write.change));
+        let documents = match &decided.outcome {
+            Outcome::Write(write) => gateway.policy.change(|policy| contents(policy, &write.change)),
+            _ => None,
+        };
+        let response = match (decided.outcome, state, revision.zip(documents)) {
+            (Outcome::Write(write), Ok(()), Some((revision, documents))) => {
                 let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
@@ -362,8 +365,8 @@ impl Keeper {
                     let documents = step.iter().map(|(document, _)| document.clone()).collect();
                     let commit = Commit { change, documents, revision, entry: None };
                     journal.commit(cells, policy, commit).map_err(Unpublished::Journal)
-                })?;
-                if !done {
+                });
+                if !done.unwrap_or(Err(Unpublished::Journal(HELD)))? {
                     lost = true;
                     break;
                 }
@@ -386,7 +389,7 @@ enum Unpublished {
 impl core::fmt::Display for Unpublished {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Unpublished::Journal(error) => write!(f, "what etcd has cannot be shown: {error:?}"),
+            Unpublished::Journal(error) => write!(f, "what etcd has cannot be shown: {error}"),
             Unpublished::Unreadable(finding) => write!(f, "what etcd has is not taken: {finding}"),
         }
     }

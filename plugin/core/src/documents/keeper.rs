@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use super::fleetside::Fleetside;
 use super::{Commit, Journal, JournalError};
-use crate::cell::{Cells, MAX_TRIES, fingerprint};
+use crate::cell::{Cells, CellsError, MAX_TRIES, fingerprint};
 use crate::fleet::{Call, Ticket};
 use crate::gateway::Gateway;
 use crate::manage::audit::{self, Entry, Query};
@@ -19,6 +19,9 @@ use crate::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
 use crate::policy::Policy;
 use crate::time::Now;
 use crate::tree::{object, text};
+
+/// The policy was held by a reader, which none does from one callback to the next.
+pub(super) const HELD: JournalError = JournalError::Cells(CellsError::Contention);
 
 /// What an adapter is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -108,7 +111,7 @@ impl Keeper {
         gateway: &Gateway,
     ) -> Result<(), JournalError> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        gateway.policy.change(|policy| journal.catch_up(cells, policy))
+        gateway.policy.change(|policy| journal.catch_up(cells, policy)).unwrap_or(Err(HELD))
     }
 
     /// A management request. Where it has to wait for the fleet, its answer comes out of a later call.
@@ -152,7 +155,7 @@ impl Keeper {
             };
             let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
-            match gateway.policy.change(|policy| journal.commit(cells, policy, commit)) {
+            match gateway.policy.change(|policy| journal.commit(cells, policy, commit)).unwrap_or(Err(HELD)) {
                 Ok(true) => return (write.response, entry),
                 Ok(false) => overtaken = entry,
                 Err(why) => return self.not_kept(cells, Some(why), entry),
@@ -170,8 +173,13 @@ impl Keeper {
         asked: &Asked,
     ) -> (Decided, Result<(), JournalError>) {
         let state = self.catch_up(cells, gateway);
-        let decided = gateway.policy.change(|policy| decide(policy, gateway, cells, request, asked));
-        (decided, state)
+        match gateway.policy.change(|policy| decide(policy, gateway, cells, request, asked)) {
+            Some(decided) => (decided, state),
+            None => {
+                let response = problem(Some(HELD)).response();
+                (Decided { outcome: Outcome::Answer(response), entry: None }, Err(HELD))
+            }
+        }
     }
 
     /// An attempt that changed nothing: it is kept, but nobody's answer hangs on that.
@@ -225,7 +233,7 @@ impl Keeper {
         if let Some(journal) = &mut self.journal
             && !journal.is_superseded()
         {
-            match gateway.policy.change(|policy| journal.help(cells, policy)) {
+            match gateway.policy.change(|policy| journal.help(cells, policy)).unwrap_or(Err(HELD)) {
                 Ok(()) | Err(JournalError::Superseded) => {}
                 Err(error) => acts.push(Act::Warn(problem(Some(error)).detail)),
             }
@@ -268,34 +276,15 @@ pub(super) fn contended() -> Problem {
 
 /// Why something was not written.
 pub(super) fn problem(why: Option<JournalError>) -> Problem {
-    match why {
-        Some(JournalError::Superseded) => Problem::new(
-            503,
-            "superseded",
-            "Another configuration was loaded meanwhile, and this worker is about to take it. Try again.",
-        )
-        .with("retry-after", "1"),
-        Some(JournalError::TooLarge(bytes)) => Problem::new(
-            400,
-            "change_too_large",
-            format!("The change has {bytes} bytes, and at most {} can be kept at once.", super::MOST),
-        ),
-        Some(JournalError::Damaged) => Problem::new(
-            503,
-            "documents_damaged",
-            "The host has lost a part of the documents: nothing can be changed until the gateway is started anew.",
-        ),
-        Some(JournalError::Cells(_)) => Problem::new(
-            503,
-            "documents_unavailable",
-            "The host's shared data did not take the change, or not all of it. Look before trying again.",
-        ),
-        None => Problem::new(
-            503,
-            "documents_unavailable",
-            "This host shares no data between its workers: nothing can be changed here.",
-        ),
-    }
+    let (status, code) = match why {
+        Some(JournalError::Superseded) => (503, "superseded"),
+        Some(JournalError::TooLarge(_)) => (400, "change_too_large"),
+        Some(JournalError::Damaged) => (503, "documents_damaged"),
+        Some(JournalError::Cells(_)) | None => (503, "documents_unavailable"),
+    };
+    let without = "This host shares no data between its workers: nothing can be changed here.";
+    let problem = Problem::new(status, code, why.map_or_else(|| without.to_string(), |why| why.to_string()));
+    if why == Some(JournalError::Superseded) { problem.with("retry-after", "1") } else { problem }
 }
 
 impl super::Replica for Policy {

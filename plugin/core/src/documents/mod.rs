@@ -17,6 +17,7 @@ pub use journal::{Commit, Journal, MOST, RING};
 pub use keeper::{Act, Answered, Keeper};
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde_json::Value;
 
@@ -49,6 +50,25 @@ pub enum JournalError {
     Damaged,
     /// The change would make a record of this many bytes; above [`MOST`] none is made.
     TooLarge(usize),
+}
+
+impl fmt::Display for JournalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            JournalError::Cells(_) => {
+                "The host's shared data did not take the change, or not all of it. Look before trying again."
+            }
+            JournalError::Superseded => {
+                "Another configuration was loaded meanwhile, and this worker is about to take it. Try again."
+            }
+            JournalError::Damaged => {
+                "The host has lost a part of the documents: nothing can be changed until the gateway is started anew."
+            }
+            JournalError::TooLarge(bytes) => {
+                return write!(f, "The change has {bytes} bytes, and at most {MOST} can be kept at once.");
+            }
+        })
+    }
 }
 
 impl From<CellsError> for JournalError {

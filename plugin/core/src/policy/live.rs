@@ -9,7 +9,7 @@ use super::index::Policy;
 ///
 /// Nothing here panics: a borrow of the cell is over before any other code runs. Who reads holds the policy as it
 /// was then; a change is made in place while nobody does. That is the rule, since callbacks come one after another
-/// and none keeps what it read, and a change made all the same costs a copy, never a wrong reading.
+/// and none keeps what it read.
 #[derive(Debug, Default)]
 pub struct Live(RefCell<Rc<Policy>>);
 
@@ -24,11 +24,26 @@ impl Live {
         Rc::clone(&self.0.borrow())
     }
 
-    /// Changes it. What reads it meanwhile, from within `change`, finds an empty policy.
-    pub fn change<R>(&self, change: impl FnOnce(&mut Policy) -> R) -> R {
+    /// Changes it; `None`, and nothing is changed, while somebody holds what was read. What reads it meanwhile, from
+    /// within `change`, finds an empty policy.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Policy) -> R) -> Option<R> {
         let mut policy = self.0.take();
-        let outcome = change(Rc::make_mut(&mut policy));
+        let outcome = Rc::get_mut(&mut policy).map(change);
         self.0.replace(policy);
         outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_not_changed() {
+        let live = Live::default();
+        let held = live.read();
+        assert_eq!(live.change(|_| ()), None);
+        drop(held);
+        assert_eq!(live.change(|_| live.read().fingerprint()), Some(Policy::default().fingerprint()));
     }
 }

@@ -61,6 +61,6 @@ fn nobody_is_signed_in_by_half() {
 fn a_token_stops_working_with_its_user() {
     let mut world = World::new();
     let change = tollgate_core::policy::Change::from_json(&json!({ "users": { "billing": null } })).unwrap();
-    world.policy.change(|policy| policy.apply(&change)).unwrap();
+    world.policy.change(|policy| policy.apply(&change)).unwrap().unwrap();
     assert_eq!(world.get("billing", "/me").status, 401);
 }

@@ -170,12 +170,13 @@ impl World {
         }
         let asked = Asked { now: self.now, random, keeps: self.keeps };
         let (gateway, cells) = (&self.gateway, &mut self.cells);
-        self.policy.change(|policy| {
+        let decided = self.policy.change(|policy| {
             let before = policy.fingerprint();
             let decided = decide(policy, gateway, cells, request, &asked);
             assert_eq!(policy.fingerprint(), before, "{} {}", request.method, request.path);
             decided
-        })
+        });
+        decided.expect("nobody holds it")
     }
 
     /// Does what was decided. After a write the whole policy must read without an error.
@@ -184,7 +185,7 @@ impl World {
         match decided.outcome {
             Outcome::Answer(response) => read(response),
             Outcome::Write(write) => {
-                self.policy.change(|policy| policy.apply(&write.change)).unwrap();
+                self.policy.change(|policy| policy.apply(&write.change)).unwrap().unwrap();
                 let whole = self.document();
                 let mut loader = Loader::default();
                 loader.push(whole.to_string().as_bytes());
