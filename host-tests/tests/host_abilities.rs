@@ -85,22 +85,23 @@ fn what_it_means_depends_on_what_there_is() {
 
 #[test]
 fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
-    let (sink, log) = Log::capture();
-    let process = Process::builder(&FILTER).cluster("etcd").log(sink);
-    let process = process.start(&configuration(&json!({"fleet": {"cluster": "etcd"}}))).unwrap();
-    let mut vm = process.worker().unwrap();
-    assert_eq!(said(&log, LogLevel::Warn), [""; 0]);
-    process.faults().inject(Some(HostCall::HttpCall), When::Always, Effect::Answer(Status::Unimplemented));
-    for _ in 0..20 {
-        vm.tick().unwrap();
+    for (status, why) in [
+        (Status::Unimplemented, "no callouts"),
+        (Status::BadArgument, "no cluster `etcd` (`/fleet/cluster`)"),
+    ] {
+        let (sink, log) = Log::capture();
+        let process = Process::builder(&FILTER).cluster("etcd").log(sink);
+        let process = process.start(&configuration(&json!({"fleet": {"cluster": "etcd"}}))).unwrap();
+        let mut vm = process.worker().unwrap();
+        assert_eq!(said(&log, LogLevel::Warn), [""; 0]);
+        process.faults().inject(Some(HostCall::HttpCall), When::Always, Effect::Answer(status));
+        for _ in 0..20 {
+            vm.tick().unwrap();
+        }
+        assert!(process.faults().hits() > 1, "it goes on trying");
+        let words = "the fleet's etcd cannot be asked, its policy does not come and no change is taken";
+        let words = format!("{why}: {words}");
+        let said = said(&log, LogLevel::Warn);
+        assert_eq!(said.iter().filter(|line| **line == words).count(), 1, "{:?}", log.lines());
     }
-    assert!(process.faults().hits() > 1, "it goes on trying");
-    let words =
-        "no callouts: the fleet's etcd cannot be asked, its policy does not come and no change is taken";
-    assert_eq!(
-        said(&log, LogLevel::Warn).iter().filter(|line| *line == words).count(),
-        1,
-        "{:?}",
-        log.lines()
-    );
 }

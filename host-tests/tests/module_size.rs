@@ -31,9 +31,10 @@ fn sizes(path: &Path) -> Sizes {
 #[test]
 fn every_module_is_within_its_bound_and_as_large_as_the_table_says() {
     let modules = [
-        // Envoy and its kin bound nothing; management and fleet are the difference to the bare one.
+        // Envoy and its kin bound nothing: this is what it is, so that it grows on purpose only. Management and fleet are the
+        // difference to the bare one.
         ("`tollgate.wasm`", module::build(&[]).unwrap(), 345 * KIB),
-        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 205 * KIB),
+        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 207 * KIB),
         ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 205 * KIB),
     ];
     let rows = modules.map(|(name, path, bound)| {

@@ -160,6 +160,22 @@ async fn an_upgrade_becomes_a_tunnel_that_the_module_sees() {
 }
 
 #[tokio::test]
+async fn an_upgrade_with_a_body_is_refused() {
+    for pass in [PASS, "rccccccccccc"] {
+        let serving = Serving::new(&recorder(), pass);
+        let mut client = Client::http1(serving.addr()).await;
+        let request = client
+            .request("POST", "/realtime")
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket");
+        let response =
+            client.send(request.body(whole("GET /admin HTTP/1.1\r\n\r\n")).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 400);
+        assert_eq!(serving.upstream.recording().connections(), 0);
+    }
+}
+
+#[tokio::test]
 async fn a_refused_upgrade_never_reaches_the_upstream() {
     let serving = Serving::new(&recorder(), "rccccccccccc");
     let mut client = Client::http1(serving.addr()).await;

@@ -79,11 +79,6 @@ impl ManualClock {
         self.wall.store(since_epoch.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Moves the monotonic clock alone, as when the wall clock is held back.
-    pub fn advance_monotonic(&self, by: Duration) {
-        self.monotonic.fetch_add(by.as_nanos() as u64, Ordering::Relaxed);
-    }
-
     /// Wall time since the Unix epoch.
     pub fn wall(&self) -> Duration {
         Duration::from_nanos(self.wall.load(Ordering::Relaxed))

@@ -60,6 +60,11 @@ impl Exchanger {
         };
         // What comes after an upgrade is a body without an end, to the module as to Envoy's.
         let end = body.is_end_stream();
+        if upgrade && !end {
+            // It would be no part of the tunnel, and without it the upstream took the next request's head for it.
+            let flow = stream.reply(400, "an upgrade has no body\n", "upgrade_with_body");
+            return local(answer, flow, bodiless).await;
+        }
         let mut inbound = Inbound::new(&stream, (!end).then_some(body), resumed);
         let mut flow = stream.request_headers(pairs, end && !upgrade);
         let (pairs, first) = loop {
@@ -84,7 +89,7 @@ impl Exchanger {
         }
 
         let mut length = Length::new(&pairs, false);
-        let tunnel = upgrade.then(|| Tunnel::new(leaving));
+        let tunnel = (upgrade && head::still_upgrades(&pairs)).then(|| Tunnel::new(leaving));
         let body = match tunnel {
             Some(_) => Full::new(Bytes::new()).map_err(never).boxed(),
             None if first.end_of_stream && first.trailers.is_none() => match length.count(&first) {

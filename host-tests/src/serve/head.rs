@@ -88,6 +88,11 @@ pub(super) fn upgrade(head: &Parts) -> bool {
         && !head.headers.get_all(header::UPGRADE).iter().any(h2c)
 }
 
+/// Whether the module let the request go on as one that leaves HTTP.
+pub(super) fn still_upgrades(pairs: &HeaderMap) -> bool {
+    pairs.get("upgrade").is_some()
+}
+
 /// The request that goes to the upstream.
 pub(super) fn to_request<B>(pairs: &HeaderMap, target: &Target, body: B) -> Result<Request<B>, BadHead> {
     let required = |name: &'static str| pairs.get(name).ok_or(BadHead::Missing(name));

@@ -124,6 +124,12 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// A caller's own text, fit to be repeated: so many characters at most, no secret, nothing that controls a terminal or a log.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let text = without_secrets(text);
+    text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,16 +3,19 @@
 //! A request travels through these modules in this order, which is also the order of refusals:
 //!
 //! ```text
-//! head -> credential -> identity -> target -> access -> admission -> upstream
-//!         credential.rs  policy/     route.rs  policy/   admission.rs
-//!                                    body/     access.rs cell/
+//! head -> route ----> credential ----> identity ----> body -> target, access ---> admission ----> upstream
+//!         route.rs    credential.rs    identity.rs    body/   exchange/decide.rs  admission.rs
+//!                                      policy/                policy/access.rs    cell/
 //!
 //! client <- headers <- settlement <- usage
 //!           standing.rs  admission.rs  meter/
+//!
+//! /tollgate/v1 -> what is asked -> what is written, and kept in this process -> in all gateways
+//!                 manage/          documents/                                   fleet/
 //! ```
 //!
 //! [`exchange`] is the state machine that walks it: an adapter feeds it heads, bytes and the time,
-//! and carries out what it answers.
+//! and carries out what it answers. [`documents::Keeper`] is the other one, for what changes a policy.
 
 extern crate alloc;
 

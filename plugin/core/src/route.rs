@@ -22,9 +22,9 @@ pub struct Found<'r> {
 /// Checks that everybody on the way reads this path alike, and returns it without its query.
 ///
 /// # Errors
-/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, backslashes, encoded slashes and encoded characters
-/// that need no encoding: proxies and servers resolve them differently, so that what is checked here may not be
-/// what is served.
+/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
+/// characters, however they are written, for encoded slashes, encoded characters that need no encoding, and what is no
+/// encoding: proxies and servers resolve them differently, so that what is checked here may not be what is served.
 pub fn plain_path(target: &str) -> Result<&str, Refusal> {
     let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or(("", target));
     if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {

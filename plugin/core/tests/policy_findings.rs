@@ -153,6 +153,18 @@ fn a_malformed_digest_does_not_get_into_a_message() {
 }
 
 #[test]
+fn a_key_in_the_place_of_a_name_is_not_repeated() {
+    let key = "sk-tg-demo-verysecret";
+    let mut policy = sound();
+    policy["organizations"]["acme"]["access"]["targets"] = json!([key]);
+    policy["teams"][key] = json!({});
+    let findings = load(&policy).unwrap_err();
+    let text = findings.iter().map(ToString::to_string).collect::<String>();
+    assert!(text.contains("no target `sk-tg-demo-…`") && text.contains("/teams/sk-tg-demo-…"), "{text}");
+    assert!(!text.contains("verysecret"), "{text}");
+}
+
+#[test]
 fn a_name_given_twice_is_an_error_at_every_level() {
     for (text, place) in [
         (r#"{"version": 1, "version": 1}"#, "/version"),

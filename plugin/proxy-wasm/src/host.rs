@@ -14,6 +14,7 @@ const CAS_MISMATCH: u32 = 8;
 #[repr(u32)]
 pub enum Map {
     Request = 0,
+    RequestTrailers = 1,
     Response = 2,
     Callout = 6,
 }

@@ -18,6 +18,9 @@ const JWT: [&str; 3] = ["metadata", "filter_metadata", "envoy.filters.http.jwt_a
 /// The status of a call that the host does not have.
 const UNIMPLEMENTED: HostStatus = HostStatus(12);
 
+/// The status of a call to a cluster that the host does not know.
+const BAD_ARGUMENT: HostStatus = HostStatus(2);
+
 /// The documents of one configuration, if they can change.
 pub struct Documents {
     keeper: RefCell<Keeper>,
@@ -27,8 +30,8 @@ pub struct Documents {
     calls: RefCell<Vec<(u32, u32)>>,
     /// Whether the fleet's etcd was read in this process, or there is none.
     read: Cell<bool>,
-    /// The host makes no calls, and that has been said.
-    without_callouts: Cell<bool>,
+    /// The host makes no such calls, and that has been said.
+    without_calls: Cell<bool>,
 }
 
 impl Documents {
@@ -47,14 +50,14 @@ impl Documents {
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (keeper, trouble) = Keeper::open(cells, gateway, vm);
         if let Some(trouble) = trouble {
-            host::log(Level::Warning, &format!("the policy cannot be changed here: {trouble:?}"));
+            host::log(Level::Warning, &format!("the policy cannot be changed here: {trouble}"));
         }
         Some(Documents {
             keeper: RefCell::new(keeper),
             root,
             calls: RefCell::default(),
             read: Cell::new(gateway.fleet.is_none()),
-            without_callouts: Cell::default(),
+            without_calls: Cell::default(),
         })
     }
 }
@@ -152,11 +155,16 @@ impl Plugin {
         fields.extend(call.token.as_deref().map(|token| ("authorization", token)));
         let posted = host::post(cluster, call.path, &fields, call.body.as_bytes(), timeout);
         if let (Some(documents), Err(status)) = (&self.documents, posted)
-            && status == UNIMPLEMENTED
-            && !documents.without_callouts.replace(true)
+            && matches!(status, UNIMPLEMENTED | BAD_ARGUMENT)
+            && !documents.without_calls.replace(true)
         {
-            let words = "no callouts: the fleet's etcd cannot be asked, its policy does not come and no change is taken";
-            host::log(Level::Warning, words);
+            let why = if status == UNIMPLEMENTED {
+                "no callouts".into()
+            } else {
+                format!("no cluster `{cluster}` (`/fleet/cluster`)")
+            };
+            let words = "the fleet's etcd cannot be asked, its policy does not come and no change is taken";
+            host::log(Level::Warning, &format!("{why}: {words}"));
         }
         posted.ok()
     }

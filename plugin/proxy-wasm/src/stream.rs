@@ -30,6 +30,8 @@ struct Carrier {
     exchange: Exchange,
     /// Bytes of the held request body that were read.
     read: usize,
+    /// The host did not make some change to the request's head or trailers.
+    unchanged: Cell<bool>,
     replied: bool,
 }
 
@@ -38,7 +40,7 @@ impl Stream {
     pub fn new(id: u32, plugin: Option<Rc<Plugin>>) -> Self {
         Stream(plugin.map(|plugin| {
             let exchange = Exchange::new(Rc::clone(&plugin.gateway));
-            Carrier { id, plugin, exchange, read: 0, replied: false }
+            Carrier { id, plugin, exchange, read: 0, unchanged: Cell::new(false), replied: false }
         }))
     }
 }
@@ -65,12 +67,10 @@ impl Carrier {
                 }
                 Step::Forward(edit) => {
                     if edit.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
-                        // Half a change must not go upstream.
                         self.plugin.metrics.count("body_edits_failed");
-                        self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
-                        return Action::Pause;
+                        self.unchanged.set(true);
                     }
-                    return Action::Continue;
+                    return self.go_on();
                 }
                 Step::Answer(answer) => {
                     self.reply(&answer);
@@ -85,6 +85,22 @@ impl Carrier {
                     return Action::Pause;
                 }
             };
+        }
+    }
+
+    /// Half a change must not go upstream: the key may be in it still, or a client's word about who it is.
+    fn go_on(&mut self) -> Action {
+        if !self.unchanged.get() {
+            return Action::Continue;
+        }
+        self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
+        Action::Pause
+    }
+
+    /// Makes a change to the request's head, or notes that it was not made.
+    fn edit(plugin: &Plugin, unchanged: &Cell<bool>, map: Map, edit: Edit<'_>) {
+        if !apply(plugin, map, edit) {
+            unchanged.set(true);
         }
     }
 
@@ -134,9 +150,8 @@ impl Carrier {
                 break;
             }
             self.read += piece.len();
-            let plugin = &self.plugin;
             let last = end_of_stream && self.read >= held;
-            match self.exchange.body(&piece, last, now, &mut |edit| apply(plugin, Map::Request, edit)) {
+            match self.read_piece(&piece, last, now) {
                 Step::Hold => {}
                 decided => return decided,
             }
@@ -144,8 +159,12 @@ impl Carrier {
         if !end_of_stream {
             return Step::Hold;
         }
-        let plugin = &self.plugin;
-        self.exchange.body(&[], true, now, &mut |edit| apply(plugin, Map::Request, edit))
+        self.read_piece(&[], true, now)
+    }
+
+    fn read_piece(&mut self, piece: &[u8], last: bool, now: Timestamp) -> Step {
+        let Carrier { plugin, unchanged, exchange, .. } = self;
+        exchange.body(piece, last, now, &mut |edit| Carrier::edit(plugin, unchanged, Map::Request, edit))
     }
 
     /// Lets the exchange see the answer's new bytes, and the client what it makes of them.
@@ -215,7 +234,9 @@ impl Carrier {
     }
 }
 
-fn apply(plugin: &Plugin, map: Map, edit: Edit<'_>) {
+/// Whether the host made the change.
+#[inline(never)]
+fn apply(plugin: &Plugin, map: Map, edit: Edit<'_>) -> bool {
     let done = match edit {
         Edit::Remove(name) => host::remove_header(map, name),
         Edit::Replace(name, value) => host::replace_header(map, name, value),
@@ -223,6 +244,7 @@ fn apply(plugin: &Plugin, map: Map, edit: Edit<'_>) {
     if done.is_err() {
         plugin.metrics.count("header_edits_failed");
     }
+    done.is_ok()
 }
 
 /// The first bytes of the held request body.
@@ -267,12 +289,12 @@ impl Stream {
                 wall
             })
         };
-        let plugin = &carrier.plugin;
+        let Carrier { plugin, unchanged, exchange, .. } = carrier;
         let protocol = || host::property(&["request", "protocol"]).ok();
         let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
         let now = || Timestamp::at(wall());
-        let step = carrier.exchange.head(&head, end_of_stream, now, &mut |edit| {
-            apply(plugin, Map::Request, edit);
+        let step = exchange.head(&head, end_of_stream, now, &mut |edit| {
+            Carrier::edit(plugin, unchanged, Map::Request, edit);
         });
         let action = carrier.carry_out(step, wall);
         #[cfg(feature = "inject-trap")]
@@ -306,8 +328,13 @@ impl Stream {
         if carrier.replied {
             return Action::Pause;
         }
-        if !carrier.exchange.is_held() {
-            return Action::Continue;
+        let map = host::head(Map::RequestTrailers).unwrap_or_default();
+        let Carrier { plugin, unchanged, exchange, .. } = carrier;
+        exchange.trailers(&Head::new(&host::fields(&map)), &mut |edit| {
+            Carrier::edit(plugin, unchanged, Map::RequestTrailers, edit);
+        });
+        if !exchange.is_held() {
+            return carrier.go_on();
         }
         let wall = host::wall();
         let step = carrier.read_body(usize::MAX, true, Timestamp::at(wall));

@@ -34,8 +34,10 @@ impl Exchange {
                         "ambiguous_path",
                     ));
                 }
+                // Nobody's body would be kept for nothing; who a JWT names is known only when it is decided.
+                let stranger = manage.jwt.is_none() && !intake.is_signed(&gateway.policy.read());
                 self.stage = Stage::Intake(Box::new(intake));
-                if end_of_stream { self.take_in() } else { Step::Hold }
+                if end_of_stream || stranger { self.take_in() } else { Step::Hold }
             }
         })
     }

@@ -42,20 +42,15 @@ impl Exchange {
         Step::Forward(None)
     }
 
+    /// The request's trailers: some servers take them for more of its head, and what a client says there about who it is does
+    /// not pass either.
+    pub fn trailers(&self, fields: &Head<'_>, edit: &mut Editor<'_>) {
+        remove_identity(fields, edit);
+    }
+
     /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
     pub(super) fn tell_identity(&self, head: &Head<'_>, edit: &mut Editor<'_>) {
-        for name in head.like(Sketch::of(IDENTITY.into_iter())) {
-            let ours = |known: &str| {
-                known.len() == name.len()
-                    && known
-                        .bytes()
-                        .zip(name)
-                        .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
-            };
-            if IDENTITY.iter().any(|known| ours(known)) {
-                edit(Edit::Remove(&String::from_utf8_lossy(name)));
-            }
-        }
+        remove_identity(head, edit);
         for (name, value) in IDENTITY.into_iter().zip(self.facts.identity()) {
             if let Some(value) = value {
                 edit(Edit::Replace(name, value));
@@ -109,6 +104,21 @@ impl Exchange {
         self.facts.status = label.status;
         self.facts.reason = Some(label.code);
         Step::Answer(Answer { status: label.status, fields, body: refusal.body(self.api) })
+    }
+}
+
+fn remove_identity(head: &Head<'_>, edit: &mut Editor<'_>) {
+    for name in head.like(Sketch::of(IDENTITY.into_iter())) {
+        let ours = |known: &str| {
+            known.len() == name.len()
+                && known
+                    .bytes()
+                    .zip(name)
+                    .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
+        };
+        if IDENTITY.iter().any(|known| ours(known)) {
+            edit(Edit::Remove(&String::from_utf8_lossy(name)));
+        }
     }
 }
 

@@ -120,6 +120,8 @@ pub fn merge(target: Node, patch: Members) -> Node {
         Node::Object(members) => members,
         _ => Members::new(),
     };
+    // Beside the others: each name is in the patch once, and is not to be looked for among those before it.
+    let mut set = Members::new();
     for (name, value) in patch {
         let old = take(&mut members, &name);
         let new = match value {
@@ -127,8 +129,9 @@ pub fn merge(target: Node, patch: Members) -> Node {
             Node::Object(inner) => merge(old.unwrap_or(Node::Null), inner),
             other => other,
         };
-        members.push((name, new));
+        set.push((name, new));
     }
+    members.append(&mut set);
     Node::Object(members)
 }
 

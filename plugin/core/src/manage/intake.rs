@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use super::Request;
 use crate::head::Head;
+use crate::key;
+use crate::policy::Policy;
 
 /// Largest body of a management request in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
@@ -48,6 +50,12 @@ impl Intake {
             body: Vec::new(),
         };
         Ok(Some(Intake { request }))
+    }
+
+    /// Whether its token is one of the policy's.
+    pub fn is_signed(&self, policy: &Policy) -> bool {
+        let token = self.request.token.as_deref();
+        token.is_some_and(|token| policy.user_by_token(&key::digest(token.as_bytes())).is_some())
     }
 
     /// The next bytes of the body.

@@ -1,8 +1,8 @@
 //! The management API under `/tollgate/v1`: who asks, what they may do, and what is to be written.
 //!
-//! A request is decided on the policy as it is now, and answers with values: a response, or a [`Write`] that the
-//! adapter commits against just that policy - and asks again if somebody else was faster. So what was decided
-//! holds when it is written, whoever else writes.
+//! A request is decided on the policy as it is now, and answers with values: a response, or a [`Write`] that
+//! [`crate::documents::Keeper`] commits against just that policy - and asks again if somebody else was faster. So what was
+//! decided holds when it is written, whoever else writes.
 //!
 //! ```text
 //! who -> route -> (the endpoint: existence, role, If-Match, body) -> the change, tried out on the policy -> Decided

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::Response;
-use crate::key::without_secrets;
+use crate::key::{self, without_secrets};
 use crate::policy::Finding;
 use crate::policy::finding::Severity;
 use crate::tree::{object, text};
@@ -137,7 +137,9 @@ impl Problem {
             ("cache-control", "no-store".to_string()),
         ]);
         fields.extend(self.fields.iter().cloned());
-        Response { status: self.status, fields, body: text(&body) }
+        // A key may stand in the place of a name that is repeated.
+        let body = without_secrets(&text(&body)).into_owned();
+        Response { status: self.status, fields, body }
     }
 }
 
@@ -169,15 +171,10 @@ fn title(status: u16) -> &'static str {
 
 /// A caller's own text, fit to be repeated: a key may stand where its id should.
 pub fn shown(text: &str) -> String {
-    first(64, text)
+    key::shown(text, 64)
 }
 
 /// The same for a path.
 pub(super) fn shown_path(path: &str) -> String {
-    first(300, path)
-}
-
-fn first(most: usize, text: &str) -> String {
-    let text = without_secrets(text);
-    text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    key::shown(path, 300)
 }

@@ -144,7 +144,8 @@ impl fmt::Display for Finding {
             Severity::Warning => "warning",
         };
         let pointer = if self.pointer.is_empty() { "(document)" } else { &self.pointer };
-        write!(f, "{severity} {pointer}: {}", self.problem)
+        // A key may stand in the place of a name that is repeated.
+        f.write_str(&without_secrets(&format!("{severity} {pointer}: {}", self.problem)))
     }
 }
 

@@ -135,6 +135,13 @@ fn nothing_of_a_request_that_might_be_a_secret_is_repeated() {
         assert_eq!(answer.status, 400);
         assert!(!answer.body.to_string().contains("verysecret"), "{}", answer.body);
     }
+    for body in [json!({ "mode": "restrict", "targets": [secret] }), json!({ "mode": "inherit", secret: 1 })]
+    {
+        let answer = answer(&request("team-admin", "PUT", "/teams/search/access", &body));
+        assert_eq!(answer.status, 400);
+        assert!(answer.body.to_string().contains("sk-tg-abcd-…"), "{}", answer.body);
+        assert!(!answer.body.to_string().contains("verysecret"), "{}", answer.body);
+    }
 }
 
 #[test]
