@@ -246,17 +246,19 @@ function edit(headers, name, value) {
 }
 
 /**
- * Lines `name: value`.
+ * Lines `name: value`. Of a line that is none the log says which it is, and never what: it may be a secret.
  *
  * @param {string | null | undefined} lines
  * @returns {[string, string][]}
  */
 function credentials(lines) {
-  const pair = (/** @type {string} */ line) => /** @type {[string, string]} */ ([
-    line.slice(0, line.indexOf(":")).trim(),
-    line.slice(line.indexOf(":") + 1).trim(),
-  ]);
-  return (lines ?? "").split("\n").filter((line) => line.includes(":")).map(pair);
+  return (lines ?? "").split("\n").flatMap((line, at) => {
+    if (line.trim() === "") return [];
+    const colon = line.indexOf(":");
+    if (colon > 0) return [/** @type {[string, string]} */ ([line.slice(0, colon).trim(), line.slice(colon + 1).trim()])];
+    console.error(`UPSTREAM_HEADERS: line ${at + 1} is not sent, it is no \`name: value\``);
+    return [];
+  });
 }
 
 /** @param {Uint8Array[]} pieces */
