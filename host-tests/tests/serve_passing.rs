@@ -160,6 +160,26 @@ async fn an_upgrade_becomes_a_tunnel_that_the_module_sees() {
 }
 
 #[tokio::test]
+async fn an_offer_of_another_form_of_http_is_passed_over() {
+    let serving = Serving::new(&recorder(), PASS);
+    for offer in ["h2c", "TLS/1.2", "websocket, HTTP/2.0"] {
+        for (method, body) in [("DELETE", ""), ("POST", "body")] {
+            let mut client = Client::http1(serving.addr()).await;
+            let request =
+                client.request(method, "/any").header("connection", "Upgrade").header("upgrade", offer);
+            let response = soon(client.send(request.body(whole(body)).unwrap())).await.unwrap();
+            assert_eq!(response.status(), 200, "{method} {offer}");
+            let arrived = serving.upstream.recording().requests().pop().unwrap();
+            assert_eq!(
+                (arrived.complete, arrived.body.as_ref()),
+                (true, body.as_bytes()),
+                "{method} {offer}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_upgrade_with_a_body_is_refused() {
     for pass in [PASS, "rccccccccccc"] {
         let serving = Serving::new(&recorder(), pass);

@@ -5,6 +5,8 @@ use hyper::http::request::Parts;
 use hyper::http::{response, uri};
 use hyper::{HeaderMap as Fields, Method, Request, Response, StatusCode, Version};
 
+use tollgate_core::framing::offers_http;
+
 use crate::host::HeaderMap;
 
 use super::forward::Target;
@@ -75,17 +77,14 @@ pub(super) fn of_fields(fields: &Fields) -> HeaderMap {
     pairs
 }
 
-/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here; an offer to go over to it
-/// (`curl --http2` and Java's client make one) is passed over, as Envoy does.
+/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here; an offer to go over to it, or to
+/// another form of HTTP, is passed over: the module serves such a request as it is.
 pub(super) fn upgrade(head: &Parts) -> bool {
-    let h2c = |value: &HeaderValue| {
-        let mut offers = value.as_bytes().split(|byte| *byte == b',');
-        offers.any(|offer| offer.trim_ascii().eq_ignore_ascii_case(b"h2c"))
-    };
+    let mut offers = head.headers.get_all(header::UPGRADE).iter();
     head.version == Version::HTTP_11
         && head.headers.contains_key(header::UPGRADE)
         && names(&head.headers, "upgrade")
-        && !head.headers.get_all(header::UPGRADE).iter().any(h2c)
+        && !offers.any(|offer| offers_http(offer.as_bytes()))
 }
 
 /// Whether the module let the request go on as one that leaves HTTP.

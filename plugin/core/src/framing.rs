@@ -1,4 +1,4 @@
-//! Where a request ends, on a host that does not say so.
+//! Where a request ends, on a host that does not say so; and whether it stays a request of HTTP.
 
 use alloc::vec::Vec;
 
@@ -32,6 +32,18 @@ pub fn ends_with_head(
         // HTTP/1.1 announces every body (RFC 9112, 6.3); later ones need not.
         _ => protocol().is_some_and(|protocol| protocol.starts_with(b"HTTP/1.")),
     }
+}
+
+/// Protocols that are HTTP still: who is let into one of them can ask for anything there, unseen.
+const STILL_HTTP: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
+
+/// Whether one of the offers in this `upgrade` field is HTTP in another form: `curl --http2`, and Java's and Apache's clients
+/// make such. A request with one is served in the form that it came in, as RFC 9110, 7.8 allows.
+pub fn offers_http(upgrade: &[u8]) -> bool {
+    upgrade.split(|byte| *byte == b',').any(|offer| {
+        let name = offer.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
+        STILL_HTTP.iter().any(|known| name.eq_ignore_ascii_case(known))
+    })
 }
 
 #[cfg(test)]

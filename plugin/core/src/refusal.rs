@@ -140,7 +140,7 @@ impl Refusal {
             Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
             Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
             Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
-            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
+            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
             Refusal::ModelRequired => "The request names no model. Set `model` in the body.".into(),
             Refusal::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
             Refusal::InvalidBody(what) => format!("The request body cannot be read: {what}."),

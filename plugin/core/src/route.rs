@@ -136,6 +136,15 @@ fn looked_for<'r>(
     find(routes, method, path, |name| head.text(name).map(ToString::to_string))
 }
 
+/// Whether some route that needs a key takes this path to an upstream that does not tell `/V1/Chat` from `/v1/chat`. Where
+/// it would pass without one, it would avoid that route.
+#[cold]
+pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Head<'_>) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    let header = |name: &str| head.text(name).map(ToString::to_string);
+    first(routes, method, path, false, &header).is_some_and(|found| !found.route.public)
+}
+
 /// The first route that takes the request; `header` finds the value of a request header.
 ///
 /// # Errors
@@ -147,12 +156,12 @@ fn find<'r>(
     path: &'r str,
     header: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Found<'r>>, Refusal> {
-    let found = first(routes, method, path, &header);
+    let found = first(routes, method, path, true, &header);
     let Some(Cow::Owned(decoded)) = decode(path) else {
         return Ok(found);
     };
     let same = |other: Found<'_>| found.as_ref().is_some_and(|found| core::ptr::eq(found.route, other.route));
-    if first(routes, method, &decoded, &header).is_none_or(same) {
+    if first(routes, method, &decoded, true, &header).is_none_or(same) {
         Ok(found)
     } else {
         Err(Refusal::AmbiguousPath)
@@ -163,17 +172,27 @@ fn first<'r>(
     routes: &'r [Route],
     method: &str,
     path: &'r str,
+    case: bool,
     header: &dyn Fn(&str) -> Option<String>,
 ) -> Option<Found<'r>> {
     routes.iter().find_map(|route| {
-        let model = route.takes(method).then(|| matches(&route.path, path)).flatten()?;
+        let model = route.takes(method).then(|| matches(&route.path, path, case)).flatten()?;
         let headers_fit = route.headers.iter().all(|(name, value)| header(name).as_deref() == Some(&**value));
         headers_fit.then_some(Found { route, path, model })
     })
 }
 
+/// Whether a text begins with this one; without `case` letters are the same in both cases.
+fn behind<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]> {
+    if case {
+        return text.strip_prefix(start.as_bytes());
+    }
+    let (front, rest) = text.split_at_checked(start.len())?;
+    words::same_but_for_case(front, start.as_bytes()).then_some(rest)
+}
+
 /// `None`: no match; `Some(None)`: a match without `{model}`.
-fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
+fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
     let mut model = None;
     // The segments that are left; `None` after the last.
     let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());
@@ -184,12 +203,15 @@ fn matches(template: &[Segment], path: &str) -> Option<Option<String>> {
         let left = rest?;
         let after = if let Segment::Literal(text) = expected {
             // Nearly always it is plain at the first byte whether it is this one: no end is looked for.
-            left.strip_prefix(text.as_bytes())?
+            behind(left, text, case)?
         } else {
             let end = words::position(b'/', left).unwrap_or(left.len());
             let (segment, after) = left.split_at_checked(end).filter(|(segment, _)| !segment.is_empty())?;
             if let Segment::Model { suffix } = expected {
-                let name = segment.strip_suffix(suffix.as_bytes()).filter(|name| !name.is_empty())?;
+                let (name, end) = segment.split_at_checked(segment.len().checked_sub(suffix.len())?)?;
+                if name.is_empty() || behind(end, suffix, case).is_none() {
+                    return None;
+                }
                 model = Some(decode(core::str::from_utf8(name).ok()?)?.into_owned());
             }
             after
@@ -335,18 +357,18 @@ mod tests {
             Segment::Model { suffix: ":generateContent".into() },
         ];
         assert_eq!(
-            matches(&gemini, "/v1beta/models/ft%3Agemini-2.5-pro:generateContent"),
+            matches(&gemini, "/v1beta/models/ft%3Agemini-2.5-pro:generateContent", true),
             Some(Some("ft:gemini-2.5-pro".into()))
         );
-        assert_eq!(matches(&gemini, "/v1beta/models/:generateContent"), None);
-        assert_eq!(matches(&gemini, "/v1beta/models/x:generateContent/more"), None);
+        assert_eq!(matches(&gemini, "/v1beta/models/:generateContent", true), None);
+        assert_eq!(matches(&gemini, "/v1beta/models/x:generateContent/more", true), None);
         let rest = [Segment::Literal("reports".into()), Segment::Rest];
-        assert_eq!(matches(&rest, "/reports"), Some(None));
-        assert_eq!(matches(&rest, "/reports/2026/q3"), Some(None));
-        assert_eq!(matches(&rest, "/reportsX"), None);
+        assert_eq!(matches(&rest, "/reports", true), Some(None));
+        assert_eq!(matches(&rest, "/reports/2026/q3", true), Some(None));
+        assert_eq!(matches(&rest, "/reportsX", true), None);
         let one = [Segment::Literal("a".into()), Segment::Any];
-        assert_eq!(matches(&one, "/a/b/"), Some(None));
-        assert_eq!(matches(&one, "/a/"), None);
+        assert_eq!(matches(&one, "/a/b/", true), Some(None));
+        assert_eq!(matches(&one, "/a/", true), None);
     }
 
     #[test]

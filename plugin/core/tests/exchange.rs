@@ -308,11 +308,7 @@ fn every_model_that_may_answer_must_be_allowed_and_is_reserved_for() {
     }
     let left_to_the_upstream = r#"{"model":"small","max_tokens":1,"fallbacks":"default"}"#;
     let refused = with_key(&gateway, "/v1/messages", Some(left_to_the_upstream));
-    assert!(
-        refusal(&refused).contains("`fallbacks` before byte 53 should be a list of names"),
-        "{}",
-        refusal(&refused)
-    );
+    assert!(refusal(&refused).contains("`default` is not available to this key"), "{}", refusal(&refused));
     let allowed = r#"{"model":"small","max_tokens":1,"fallbacks":[{"model":"small","max_tokens":900}]}"#;
     let reservation = with_key(&gateway, "/v1/messages", Some(allowed)).charges().reservation;
     assert_eq!(reservation.tokens - reservation.input_tokens, 900);
@@ -353,6 +349,39 @@ fn a_part_of_an_answer_is_not_asked_for_where_its_usage_counts() {
     assert!(refusal(&decide(&counts, path, &fields, Some("{}"))).contains("partial_answer"));
     with_key(&counts, &format!("{path}?alt=sse&field=x"), Some("{}")).charges();
     with_key(&counts, &format!("{CHAT}?fields=x"), Some(r#"{"model":"small"}"#)).charges();
+}
+
+#[test]
+fn no_spelling_of_a_governed_path_passes_without_a_key() {
+    let routes = json!([
+        { "path": "/Status", "public": true },
+        { "path": "/v1/chat/completions", "methods": ["POST"], "api": "openai-chat" },
+        { "path": "/v1beta/models/{model}:generateContent", "api": "gemini-generate" },
+        { "path": "/public/**", "public": true },
+        { "path": "/reports/**", "target": "small" },
+    ]);
+    let mut all = routes.clone();
+    all.as_array_mut().unwrap().push(json!({ "path": "/**", "public": true }));
+    for settings in [json!({ "routes": all }), json!({ "routes": routes, "unmatched": "pass" })] {
+        let gateway = gateway(&settings);
+        for (method, path, passes) in [
+            ("POST", "/V1/Chat/Completions", false),
+            ("POST", "/v1/chat/completionS?x=1", false),
+            ("POST", "/v1beta/models/small:GENERATECONTENT", false),
+            ("GET", "/Reports/2026", false),
+            ("GET", "/V1/chat/completions", true),
+            ("GET", "/Public/a", true),
+            ("GET", "/status", true),
+            ("GET", "/Status", true),
+            ("GET", "/other", true),
+        ] {
+            match decide_as(&gateway, method, path, &[], None).step {
+                Step::Forward(None) => assert!(passes, "{path}"),
+                Step::Answer(answer) => assert!(!passes && answer.body.contains("ambiguous_path"), "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::{Exchange, Pending, Stage, Step, reads_body};
 use crate::admission::Charges;
 use crate::body::{Ask, Reader, include_usage};
 use crate::credential::Credential;
+use crate::framing::offers_http;
 use crate::gateway::{Api, Gateway, Unmatched};
 use crate::head::{Edit, Editor, Head};
 use crate::identity::{Identity, identify, of_digest};
@@ -50,13 +51,13 @@ impl Exchange {
         let leaves_http = asks_to_leave(head, edit) || method == "CONNECT";
         let Some(route::Found { route, path, model }) = found else {
             return match gateway.unmatched {
-                Unmatched::Pass => Ok(self.forward_ungoverned(gateway, head, target, edit)),
+                Unmatched::Pass => self.pass(gateway, head, (method, target), edit),
                 Unmatched::Deny => Err(Refusal::UnknownRoute),
             };
         };
         self.api = route.api;
         if route.public {
-            return Ok(self.forward_ungoverned(gateway, head, target, edit));
+            return self.pass(gateway, head, (method, target), edit);
         }
 
         let Credential { key, places } = gateway.credentials.find(head, target)?;
@@ -104,6 +105,20 @@ impl Exchange {
             announced: length.is_some(),
         });
         Ok(Step::Hold)
+    }
+
+    /// No key is needed.
+    fn pass(
+        &mut self,
+        gateway: &Gateway,
+        head: &Head<'_>,
+        (method, target): (&str, &str),
+        edit: &mut Editor<'_>,
+    ) -> Result<Step, Refusal> {
+        if route::is_governed_in_other_case(&gateway.routes, method, target, head) {
+            return Err(Refusal::AmbiguousPath);
+        }
+        Ok(self.forward_ungoverned(gateway, head, target, edit))
     }
 
     pub(super) fn decide_body(&mut self, now: Timestamp, edit: &mut Editor<'_>) -> Step {
@@ -214,20 +229,13 @@ impl Exchange {
     }
 }
 
-/// Protocols that are HTTP still: who is let into one of them can ask for anything there, unseen.
-const STILL_HTTP: [&[u8]; 4] = [b"h2c", b"h2", b"http", b"tls"];
-
-/// Whether the request asks for another protocol than HTTP. What asks for HTTP in another form (`curl --http2` and
-/// Java's client do) is served in this one, as RFC 9110, 7.8 allows.
+/// Whether the request asks for another protocol than HTTP.
 fn asks_to_leave(head: &Head<'_>, edit: &mut Editor<'_>) -> bool {
-    let mut offers = head.all("upgrade").flat_map(|value| value.split(|byte| *byte == b',')).peekable();
-    if offers.peek().is_none() {
+    let mut fields = head.all("upgrade").peekable();
+    if fields.peek().is_none() {
         return false;
     }
-    let stays = offers.any(|offer| {
-        let name = offer.split(|byte| *byte == b'/').next().unwrap_or_default().trim_ascii();
-        STILL_HTTP.iter().any(|known| name.eq_ignore_ascii_case(known))
-    });
+    let stays = fields.any(offers_http);
     if stays {
         edit(Edit::Remove("upgrade"));
         edit(Edit::Remove("http2-settings"));
