@@ -199,6 +199,7 @@ fn every_model_that_a_body_names_is_found() {
         (r#"{"fallbacks":[{"model":"b","max_tokens":9},{"max_tokens":7,"model":"c"}]}"#, &["b", "c"]),
         (r#"{"fallbacks":[{"model":"b","Model":"c"}],"models":["d"]}"#, &["b", "c", "d"]),
         (r#"{"fallbacks":[{"model":["b","c"]}]}"#, &["b", "c"]),
+        (r#"{"fallbacks":"default"}"#, &["default"]),
         (r#"{"fallbacks":null}"#, &[]),
         (r#"{"fallbacks":[]}"#, &[]),
         (r#"{"tools":[{"type":"advisor_20260301","name":"advisor","model":"b"}]}"#, &["b"]),
@@ -215,9 +216,14 @@ fn every_model_that_a_body_names_is_found() {
         json(r#"{"fallbacks":[{"model":"b","max_tokens":9},{"max_tokens":70,"model":"c"}],"max_tokens":3}"#);
     let said = said.unwrap().max_output;
     assert_eq!((said.of(Api::AnthropicMessages), said.of_fallbacks), (Some(3), 70));
+    for entry in
+        [r#"{"model":"b","max_completion_tokens":70,"n":8}"#, r#"{"n":8,"Max_Output_Tokens":70,"model":"b"}"#]
+    {
+        let ask = json(&format!(r#"{{"fallbacks":[{entry}],"max_tokens":1}}"#)).unwrap();
+        assert_eq!((ask.max_output.of_fallbacks, ask.choices), (70, Some(8)), "{entry}");
+    }
     let long = format!(r#"{{"tools":[{{"model":"{}"}}]}}"#, "m".repeat(257));
     for body in [
-        r#"{"fallbacks":"default"}"#,
         r#"{"fallbacks":{"model":"b"}}"#,
         r#"{"fallbacks":[["b"]]}"#,
         r#"{"fallbacks":[{"b":["c"]}]}"#,
@@ -291,6 +297,8 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"input":[{"type":"web_search_call","id":"ws_1","status":"completed"}]}"#,
         r#"{"input":[{"type":"reasoning","id":"rs_1","summary":[]}]}"#,
         r#"{"input":[{"id":"rs_1","summary":[],"encrypted_content":null,"type":"reasoning"}]}"#,
+        r#"{"input":[{"type":"reasoning","id":"rs_1","encrypted_content":""}]}"#,
+        r#"{"input":[{"type":"reasoning","id":"rs_1","encrypted_content":"gA","encrypted_content":null}]}"#,
         r#"{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"},{"type":"compact_20260112"}]}}"#,
         r#"{"context_management":[{"type":"compaction","compact_threshold":200000}]}"#,
         r#"{"tools":[{"functionDeclarations":[]},{"googleSearch":{}}]}"#,

@@ -50,7 +50,7 @@ impl Documents {
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (keeper, trouble) = Keeper::open(cells, gateway, vm);
         if let Some(trouble) = trouble {
-            host::log(Level::Warning, &format!("the policy cannot be changed here: {trouble}"));
+            host::log(Level::Warning, &format!("the policy cannot be changed here ({trouble:?}): {trouble}"));
         }
         Some(Documents {
             keeper: RefCell::new(keeper),

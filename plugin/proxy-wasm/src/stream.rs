@@ -50,6 +50,7 @@ impl Carrier {
         loop {
             step = match step {
                 Step::Hold => return Action::Pause,
+                Step::Admit(_) if self.unchanged.get() => return self.go_on(),
                 Step::Admit(charges) => {
                     let mut cells = self.plugin.cells();
                     let outcome = admit(&mut cells, charges, self.plugin.moment(wall()));
@@ -328,8 +329,12 @@ impl Stream {
         if carrier.replied {
             return Action::Pause;
         }
-        let map = host::head(Map::RequestTrailers).unwrap_or_default();
+        let map = host::head(Map::RequestTrailers);
         let Carrier { plugin, unchanged, exchange, .. } = carrier;
+        if map.is_err() {
+            unchanged.set(true);
+        }
+        let map = map.unwrap_or_default();
         exchange.trailers(&Head::new(&host::fields(&map)), &mut |edit| {
             Carrier::edit(plugin, unchanged, Map::RequestTrailers, edit);
         });

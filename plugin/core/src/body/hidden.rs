@@ -38,8 +38,10 @@ pub(super) enum Mark {
     EditType,
     /// `model` of a fallback or of a tool: another one that is asked.
     Model,
-    /// `max_tokens` of a fallback.
+    /// `max_tokens` of a fallback, in any spelling.
     MaxTokens,
+    /// `n` of a fallback.
+    Choices,
 }
 
 const MARKS: &[(&str, Mark)] = &[
@@ -95,9 +97,13 @@ impl Mark {
 
     /// Of a member of an entry of `fallbacks`.
     pub(super) fn of_fallback(name: &str) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
-            5 if name.eq_ignore_ascii_case("model") => Self::Model,
-            10 if name.eq_ignore_ascii_case("max_tokens") => Self::MaxTokens,
+            5 if is("model") => Self::Model,
+            10 if is("max_tokens") => Self::MaxTokens,
+            17 if is("max_output_tokens") => Self::MaxTokens,
+            21 if is("max_completion_tokens") => Self::MaxTokens,
+            1 if is("n") => Self::Choices,
             _ => Self::None,
         }
     }
@@ -203,7 +209,10 @@ impl Item {
     pub(super) fn member(&mut self, name: &str) -> Mark {
         match name {
             "type" => return Mark::ItemType,
-            "encrypted_content" => return Mark::ItemContent,
+            "encrypted_content" => {
+                self.shown = false;
+                return Mark::ItemContent;
+            }
             "id" => self.id = true,
             "role" => self.told = true,
             _ => {}
@@ -217,9 +226,9 @@ impl Item {
         self.reasoning = kind == "reasoning";
     }
 
-    /// It holds what it stands for.
-    pub(super) fn shown(&mut self) {
-        self.shown = true;
+    /// Whether it holds what it stands for.
+    pub(super) fn shown(&mut self, shown: bool) {
+        self.shown = shown;
     }
 
     /// The item ends here: whether it is a reference.

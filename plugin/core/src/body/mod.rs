@@ -100,7 +100,7 @@ pub struct MaxOutput {
     pub tokens_to_sample: Option<u64>,
     /// `maxOutputTokens` in `generationConfig`
     pub generation: Option<u64>,
-    /// The largest `max_tokens` of an entry of `fallbacks`, which holds where that one answers.
+    /// The largest maximum of an entry of `fallbacks`, in any spelling: it holds where that one answers.
     pub of_fallbacks: u64,
 }
 

@@ -159,7 +159,8 @@ impl Found {
         match field {
             Field::Model => self.ask.model = Some(self.target(field, value)?),
             Field::Models | Field::Fallbacks if depth == 2 => self.fallback(field, value)?,
-            // `"default"` too, which leaves the choice to the provider.
+            // `"default"` leaves the choice to the provider: there is a target of this name, or it is refused as all others.
+            Field::Fallbacks if matches!(value, Scalar::String(_)) => self.fallback(field, value)?,
             Field::Models | Field::Fallbacks if value != Scalar::Null => {
                 return Err(self.wrong(field, "a list of names"));
             }
@@ -271,7 +272,7 @@ impl Found {
         let mark = self.mark(depth);
         match mark {
             Mark::ItemType => self.item.typed(text),
-            Mark::ItemContent => self.item.shown(),
+            Mark::ItemContent => self.item.shown(!text.is_empty()),
             _ => {}
         }
         self.ask.hidden_content |= mark.hides(around, text);
@@ -400,12 +401,13 @@ impl Visitor for Found {
             return self.field_value(field, depth, value);
         }
         match (self.mark(depth), value) {
-            (Mark::Model | Mark::MaxTokens, Scalar::Null) => {}
+            (Mark::Model, Scalar::Null) => {}
             (Mark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
             (Mark::MaxTokens, _) => {
                 let most = self.count(Field::MaxTokens, value, 0)?.unwrap_or(0);
                 self.ask.max_output.of_fallbacks = self.ask.max_output.of_fallbacks.max(most);
             }
+            (Mark::Choices, _) => self.ask.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1)),
             (_, Scalar::String(text)) => self.content(depth, text.text),
             _ => {}
         }

@@ -197,8 +197,8 @@ impl Cell {
         stored.and_then(|bytes| bytes.first_chunk()).map_or(Purse::default(), Purse::load)
     }
 
-    /// The money spent, as stored and not yet moved to this moment, and where it is stored. One that is not there yet begins with nothing. `None` never comes: a block of a
-    /// budget has room for its purse.
+    /// The money spent, as stored and not yet moved to this moment, and where it is stored. One that is not there yet begins
+    /// with nothing. `None` never comes: a block of a budget has room for its purse.
     pub fn purse_mut(&mut self) -> Option<(Purse, &mut [u8; Purse::BYTES])> {
         let stored = self.payload_mut(BlockId { kind: Kind::Budget, target: 0 })?.first_chunk_mut()?;
         Some((Purse::load(stored), stored))

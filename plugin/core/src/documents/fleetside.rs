@@ -237,7 +237,7 @@ impl Keeper {
             }
             // It was decided on what is not the newest policy.
             (Outcome::Write(_), state, _) => {
-                let problem = problem(state.err());
+                let problem = problem(Some(state.err().unwrap_or(HELD)));
                 entry = entry.map(|entry| refused(entry, &problem));
                 problem.response()
             }

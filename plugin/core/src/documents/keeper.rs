@@ -269,7 +269,7 @@ pub(super) fn line(entry: &Entry) -> String {
     text(&object!({ "audit": entry.line() }))
 }
 
-pub(super) fn contended() -> Problem {
+pub(crate) fn contended() -> Problem {
     Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
         .with("retry-after", "1")
 }

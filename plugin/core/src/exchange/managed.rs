@@ -26,7 +26,7 @@ impl Exchange {
         Some(match Intake::begin(&manage.prefix, head, target) {
             Err(TooLarge) => self.too_large(),
             Ok(intake) => {
-                let intake = intake?;
+                let mut intake = intake?;
                 if route::plain_path(target).is_err() {
                     return Some(self.refuse_managing(
                         400,
@@ -35,7 +35,8 @@ impl Exchange {
                     ));
                 }
                 // Nobody's body would be kept for nothing; who a JWT names is known only when it is decided.
-                let stranger = manage.jwt.is_none() && !intake.is_signed(&gateway.policy.read());
+                let stranger =
+                    !end_of_stream && manage.jwt.is_none() && intake.is_strange(&gateway.policy.read());
                 self.stage = Stage::Intake(Box::new(intake));
                 if end_of_stream || stranger { self.take_in() } else { Step::Hold }
             }

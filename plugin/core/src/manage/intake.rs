@@ -48,14 +48,17 @@ impl Intake {
             if_none_match: list(head, "if-none-match"),
             content_type: text("content-type"),
             body: Vec::new(),
+            unread: false,
         };
         Ok(Some(Intake { request }))
     }
 
-    /// Whether its token is one of the policy's.
-    pub fn is_signed(&self, policy: &Policy) -> bool {
+    /// Whether nobody of the policy has its token, so that its body need not be waited for.
+    pub fn is_strange(&mut self, policy: &Policy) -> bool {
         let token = self.request.token.as_deref();
-        token.is_some_and(|token| policy.user_by_token(&key::digest(token.as_bytes())).is_some())
+        let user = token.and_then(|token| policy.user_by_token(&key::digest(token.as_bytes())));
+        self.request.unread = user.is_none();
+        self.request.unread
     }
 
     /// The next bytes of the body.

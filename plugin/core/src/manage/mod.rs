@@ -69,6 +69,8 @@ pub struct Request {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
+    /// The body was not waited for, since nobody has the token: all that can be said is that.
+    pub unread: bool,
 }
 
 /// An answer of the management API.
@@ -143,6 +145,11 @@ pub fn decide<C: Cells>(
     asked: &Asked,
 ) -> Decided {
     let who = match Who::sign_in(policy, request) {
+        // Somebody has the token by now.
+        Ok(_) if request.unread => {
+            let response = crate::documents::contended().response();
+            return Decided { outcome: Outcome::Answer(finish(request, response)), entry: None };
+        }
         Ok(who) => who,
         Err(problem) => {
             return Decided { outcome: Outcome::Answer(finish(request, problem.response())), entry: None };

@@ -139,7 +139,7 @@ impl Outputs {
 }
 
 /// Whether a pass of this type is not in the usage's own figures: the conversation was summed up before, or another model
-/// was asked (Anthropic's documentation of compaction and of the advisor tool). Those of other types are in them.
+/// was asked (Anthropic's documentation of compaction and of the advisor tool). The figures are those of the pass that answered.
 pub(super) fn is_beside(pass: &str) -> bool {
     matches!(pass, "compaction" | "advisor_message")
 }

@@ -46,6 +46,16 @@ fn a_verified_jwt_says_who_asks_whatever_else_the_bearer_is() {
 }
 
 #[test]
+fn who_is_known_since_their_body_was_not_waited_for_is_asked_to_try_again() {
+    let mut world = World::new();
+    let patch = request("team-admin", "PATCH", "/teams/search", &json!({}));
+    let (code, body) = status(&mut world, &Request { unread: true, ..patch.clone() });
+    assert_eq!((code, &body["code"]), (503, &json!("contended")));
+    let nobody = Request { unread: true, token: Some("nobody's".into()), ..patch };
+    assert_eq!(status(&mut world, &nobody).0, 401);
+}
+
+#[test]
 fn nobody_is_signed_in_by_half() {
     let (status, body) = me(None, Some("unheard-of"));
     assert_eq!((status, &body["code"]), (401, &json!("unknown_user")));
