@@ -144,7 +144,7 @@ fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
 }
 
 #[test]
-fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_end() {
+fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_drain() {
     let compose = shipped::shipped("docker-compose.yaml");
     let service = &compose["services"]["gateway"];
     assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", provision::ENVOY));
@@ -156,8 +156,8 @@ fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_end() {
     assert_eq!(service["volumes"], json!([format!("../gateway:{folder}:ro")]));
     let command: Vec<_> = service["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let ["envoy", "-c", "envoy.yaml", "--drain-time-s", seconds] = command[..] else { panic!("{command:?}") };
-    let minutes = service["stop_grace_period"].as_str().and_then(|text| text.strip_suffix('m')).unwrap();
-    assert_eq!(seconds.parse(), minutes.parse().map(|minutes: u32| minutes * 60));
+    // As long as SDKs wait for an answer, at least.
+    assert!(seconds.parse::<u32>().unwrap() >= 600, "{seconds}");
 }
 
 #[test]
