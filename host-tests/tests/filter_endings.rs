@@ -129,14 +129,26 @@ fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
         answer(&mut filter, stream, status, content_type, b"{\"error\":{}}");
         assert_eq!(filter.charged(), estimate(&body), "{status}");
     }
-    // No answer at all, and the host's own.
-    for reply in [false, true] {
-        let (stream, _) = filter.admitted(CHAT, &body);
-        if reply {
-            filter.vm.reply(stream, 503, "no upstream", "no_healthy_upstream").unwrap();
-        }
-        filter.close(stream, &Ending::UpstreamReset);
-        assert_eq!(filter.charged(), estimate(&body));
+    // The host answers in the place of an upstream that did not.
+    let (stream, _) = filter.admitted(CHAT, &body);
+    filter.vm.reply(stream, 503, "no upstream", "no_healthy_upstream").unwrap();
+    filter.close(stream, &Ending::UpstreamReset);
+    assert_eq!(filter.charged(), estimate(&body));
+}
+
+#[test]
+fn who_does_not_wait_for_the_answer_pays_for_the_input_and_for_what_goes_on_without_them() {
+    let later = r#"{"model":"small","input":"Hello.","background":true,"max_output_tokens":100}"#.as_bytes();
+    for (path, body, goes_on) in [(CHAT, chat(100, false).as_slice(), false), ("/v1/responses", later, true)]
+    {
+        let mut filter = Filtered::new(&roomy());
+        let (stream, _) = filter.admitted(path, body);
+        let reserved = filter.charged();
+        let closed = filter.close(stream, &Ending::ClientGone);
+        assert_eq!(logged(&closed, "estimated"), Some("true"), "{path}");
+        let input = (body.len() as u64).div_ceil(4);
+        let only_input = (input, u128::from(input) * INPUT);
+        assert_eq!(filter.charged(), if goes_on { reserved } else { only_input }, "{path}");
     }
 }
 

@@ -111,7 +111,7 @@ impl Ending {
         match self {
             Ending::Complete => "via_upstream",
             Ending::ClientGone => "downstream_remote_disconnect",
-            Ending::UpstreamReset => "upstream_reset_before_response_started{connection_termination}",
+            Ending::UpstreamReset => "upstream_reset_after_response_started{connection_termination}",
             Ending::Drain => "downstream_local_disconnect(drain)",
         }
     }

@@ -94,6 +94,7 @@ impl Carrier {
         if !self.unchanged.get() {
             return Action::Continue;
         }
+        self.exchange.unanswered();
         self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
         Action::Pause
     }

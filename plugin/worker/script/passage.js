@@ -54,6 +54,8 @@ export class Passage {
     } catch (error) {
       console.error(`a request ends early: ${message(error)}`);
       this.status = 502;
+      // Who has left has asked all the same.
+      if (!this.gone.signal.aborted) this.exchange.unanswered();
       await this.end(false);
       return new Response(null, { status: this.status });
     }

@@ -183,6 +183,11 @@ impl Exchange {
         }))
     }
 
+    /// No answer of the upstream comes: the worker answers with an error of its own in its place.
+    pub fn unanswered(&mut self) {
+        self.exchange.unanswered();
+    }
+
     /// The answer's head, `:status` among its fields; answers with the changes to it.
     ///
     /// # Errors
