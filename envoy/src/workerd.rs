@@ -108,6 +108,16 @@ impl Workerd {
         self.run();
     }
 
+    /// The same, with requests that go there instead of to [`Workerd::upstream`].
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn restart_before(&mut self, upstream: Option<SocketAddr>) {
+        self.setting.upstream = upstream;
+        self.restart();
+    }
+
     /// Lets the process die in whatever it does, and starts another one on the same folder.
     ///
     /// # Panics

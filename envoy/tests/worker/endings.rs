@@ -1,5 +1,7 @@
 //! Requests that end early, from either side: settled once, to what was seen.
 
+use std::net::TcpListener;
+
 use serde_json::Value;
 use tollgate_envoy::client::Connection;
 use tollgate_envoy::workerd::Workerd;
@@ -90,7 +92,7 @@ fn waiting(workerd: &Workerd) -> Connection {
 }
 
 #[test]
-fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charged_its_input() {
+fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charged_no_tokens() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let (requests, _) = left(&ask(&workerd, free()));
@@ -98,8 +100,7 @@ fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charge
     // An answer that is there and not read makes the end of the connection a reset.
     drop(waiting(&workerd));
     workerd.wait_for_log("a request ends early: The client has disconnected");
-    let line = settled_as_logged(&workerd, fresh);
-    assert_eq!((number(&line, "output_tokens"), line["estimated"].as_str()), (0, Some("true")), "{line}");
+    comes_to(&workerd, |left| left == fresh);
     // It was sent upstream: as a request it counts.
     let asked = (workerd.upstream.recording().requests().len() - arrived) as u64;
     assert_eq!(left(&ask(&workerd, free())).0, requests - asked - 1);
@@ -128,4 +129,17 @@ fn a_client_that_leaves_in_its_body_is_charged_nothing() {
     workerd.wait_for_log(r#""decision":"undecided""#);
     assert_eq!(left(&ask(&workerd, free())).0, before.0 - 1);
     assert_eq!(workerd.upstream.recording().requests().len(), 2);
+}
+
+#[test]
+fn a_call_whose_upstream_does_not_answer_is_charged_no_tokens() {
+    let Some(mut workerd) = Workerd::start(&metered()) else { return };
+    let before = left(&ask(&workerd, free()));
+    // Whoever listened there does not any more.
+    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    workerd.restart_before(Some(nobody));
+    assert_eq!(ask(&workerd, stream("")).status, 502);
+    workerd.wait_for_log(r#""status":502"#);
+    workerd.restart_before(None);
+    assert_eq!(left(&ask(&workerd, free())), (before.0 - 2, before.1));
 }

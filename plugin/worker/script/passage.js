@@ -54,7 +54,7 @@ export class Passage {
     } catch (error) {
       console.error(`a request ends early: ${message(error)}`);
       this.status = 502;
-      // Who has left has asked all the same.
+      // What goes on without a client that has left is charged.
       if (!this.gone.signal.aborted) this.exchange.unanswered();
       await this.end(false);
       return new Response(null, { status: this.status });

@@ -28,21 +28,21 @@ impl Exchange {
         }
     }
 
-    /// As reported; without a report: nothing if the answer is no success, the estimate for a complete one and where the
-    /// output cannot be seen, the input's estimate and the output seen for one that broke off. That may be before it came:
-    /// whoever did not wait for it has asked all the same, and where the upstream fails the proxy answers in its place.
+    /// As reported; without a report: nothing if there was no answer or it is no success, the estimate for a
+    /// complete one and where the output cannot be seen, the input's estimate and the output seen for one that broke off.
+    /// What goes on unseen goes on although nobody waited for its answer.
     fn actual(&self, metered: Option<Metered>, complete: bool) -> (Actual, Option<Usage>) {
         let Reservation { input_tokens, tokens, cost } = self.reservation;
         if !self.metered {
             // Known before it ran, and known exactly.
-            let ran = self.status < 400;
+            let ran = (100..400).contains(&self.status);
             return (if ran { Actual { tokens, cost, estimated: false } } else { Actual::default() }, None);
         }
         let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
         let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
         // An encoded answer is not metered at all.
-        let encoded = metered.is_none() && self.status != 0;
-        let unseen = self.unseen_output || encoded || metered.is_some_and(|metered| metered.uncounted);
+        let unseen = self.unseen_output || metered.is_none_or(|metered| metered.uncounted);
+        let failed = !(200..300).contains(&self.status) && !(self.status == 0 && self.unseen_output);
         match metered.and_then(|metered| metered.usage) {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
@@ -54,7 +54,7 @@ impl Exchange {
                 };
                 (actual, Some(usage))
             }
-            None if self.status != 0 && !(200..300).contains(&self.status) => (Actual::default(), None),
+            None if failed => (Actual::default(), None),
             None if whole || unseen => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
