@@ -42,7 +42,8 @@ impl Exchange {
         let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
         // An encoded answer is not metered at all.
         let unseen = self.unseen_output || metered.is_none_or(|metered| metered.uncounted);
-        let failed = !(200..300).contains(&self.status) && !(self.status == 0 && self.unseen_output);
+        let goes_on = self.status == 0 && self.unseen_output;
+        let failed = !goes_on && !(200..300).contains(&self.status);
         match metered.and_then(|metered| metered.usage) {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
