@@ -16,6 +16,16 @@ impl Sketch {
         names.fold(Sketch::new(), |sketch, name| sketch.with(name.as_bytes()))
     }
 
+    /// Of the names of a list, with whatever stands beside them.
+    pub const fn listed<T>(list: &[(&str, T)]) -> Self {
+        let (mut sketch, mut rest) = (Sketch::new(), list);
+        while let [(name, _), others @ ..] = rest {
+            sketch = sketch.with(name.as_bytes());
+            rest = others;
+        }
+        sketch
+    }
+
     /// And of this one.
     pub const fn with(self, name: &[u8]) -> Self {
         const CASE: u8 = b'a' ^ b'A';

@@ -30,7 +30,7 @@ struct Carrier {
     exchange: Exchange,
     /// Bytes of the held request body that were read.
     read: usize,
-    /// The host did not make some change to the request's head or trailers.
+    /// The host did not make some change to the request.
     unchanged: Cell<bool>,
     replied: bool,
 }

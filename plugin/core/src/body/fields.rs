@@ -45,12 +45,7 @@ pub(super) struct Names {
 
 impl Names {
     const fn of(list: &'static [(&'static str, Field)]) -> Self {
-        let (mut sketch, mut rest) = (Sketch::new(), list);
-        while let [(name, _), others @ ..] = rest {
-            sketch = sketch.with(name.as_bytes());
-            rest = others;
-        }
-        Self { within: "", list, sketch }
+        Self { within: "", list, sketch: Sketch::listed(list) }
     }
 
     const fn within(self, pointer: &'static str) -> Self {

@@ -61,14 +61,7 @@ const MARKS: &[(&str, Mark)] = &[
     ("vector_store_ids", Mark::Stored),
 ];
 
-static SKETCH: Sketch = {
-    let (mut sketch, mut rest) = (Sketch::new(), MARKS);
-    while let [(name, _), others @ ..] = rest {
-        sketch = sketch.with(name.as_bytes());
-        rest = others;
-    }
-    sketch
-};
+static SKETCH: Sketch = Sketch::listed(MARKS);
 
 impl Mark {
     /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.

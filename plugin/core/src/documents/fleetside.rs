@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::keeper::{Act, HELD, Keeper, answered, contended, entry_of, line, problem, refused};
+use super::keeper::{Act, HELD, Keeper, answered, entry_of, line, problem, refused};
 use super::{Commit, JournalError};
 use crate::cell::{CellName, Cells, MAX_TRIES, Swap};
 use crate::fleet::{
@@ -243,7 +243,7 @@ impl Keeper {
             }
             (Outcome::Answer(response), _, _) => response,
             // A write that has become a question: there is none.
-            (Outcome::Audit(_), _, _) => contended().response(),
+            (Outcome::Audit(_), _, _) => Problem::contended().response(),
         };
         let effects = fleet.desk.finish(ticket, asked.now);
         self.attempt(entry.as_ref(), asked.now, cells, gateway, asked, acts);

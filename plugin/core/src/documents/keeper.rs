@@ -161,7 +161,7 @@ impl Keeper {
                 Err(why) => return self.not_kept(cells, Some(why), entry),
             }
         }
-        self.refuse(cells, &contended(), overtaken)
+        self.refuse(cells, &Problem::contended(), overtaken)
     }
 
     /// Decides on the newest policy; the second says whether it is that.
@@ -267,11 +267,6 @@ pub(super) fn entry_of(text: &str) -> Option<Entry> {
 /// An attempt as the log has it.
 pub(super) fn line(entry: &Entry) -> String {
     text(&object!({ "audit": entry.line() }))
-}
-
-pub(crate) fn contended() -> Problem {
-    Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
-        .with("retry-after", "1")
 }
 
 /// Why something was not written.

@@ -14,7 +14,6 @@ mod keeper;
 mod record;
 
 pub use journal::{Commit, Journal, MOST, RING};
-pub(crate) use keeper::contended;
 pub use keeper::{Act, Answered, Keeper};
 
 use alloc::vec::Vec;

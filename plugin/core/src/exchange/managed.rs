@@ -35,10 +35,12 @@ impl Exchange {
                     ));
                 }
                 // Nobody's body would be kept for nothing; who a JWT names is known only when it is decided.
-                let stranger =
-                    !end_of_stream && manage.jwt.is_none() && intake.is_strange(&gateway.policy.read());
+                let waits = manage.jwt.is_some() || intake.is_signed(&gateway.policy.read());
+                if !end_of_stream && !waits {
+                    intake.leave_unread();
+                }
                 self.stage = Stage::Intake(Box::new(intake));
-                if end_of_stream || stranger { self.take_in() } else { Step::Hold }
+                if end_of_stream || !waits { self.take_in() } else { Step::Hold }
             }
         })
     }

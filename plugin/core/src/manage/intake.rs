@@ -53,12 +53,15 @@ impl Intake {
         Ok(Some(Intake { request }))
     }
 
-    /// Whether nobody of the policy has its token, so that its body need not be waited for.
-    pub fn is_strange(&mut self, policy: &Policy) -> bool {
+    /// Whether its token is one of the policy's.
+    pub fn is_signed(&self, policy: &Policy) -> bool {
         let token = self.request.token.as_deref();
-        let user = token.and_then(|token| policy.user_by_token(&key::digest(token.as_bytes())));
-        self.request.unread = user.is_none();
-        self.request.unread
+        token.is_some_and(|token| policy.user_by_token(&key::digest(token.as_bytes())).is_some())
+    }
+
+    /// Its body is not waited for.
+    pub fn leave_unread(&mut self) {
+        self.request.unread = true;
     }
 
     /// The next bytes of the body.

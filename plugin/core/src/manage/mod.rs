@@ -147,7 +147,7 @@ pub fn decide<C: Cells>(
     let who = match Who::sign_in(policy, request) {
         // Somebody has the token by now.
         Ok(_) if request.unread => {
-            let response = crate::documents::contended().response();
+            let response = Problem::contended().response();
             return Decided { outcome: Outcome::Answer(finish(request, response)), entry: None };
         }
         Ok(who) => who,

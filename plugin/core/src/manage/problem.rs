@@ -59,6 +59,12 @@ impl Problem {
         Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
     }
 
+    /// 503: others were faster.
+    pub fn contended() -> Self {
+        Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
+            .with("retry-after", "1")
+    }
+
     /// 404: there is no such thing.
     #[inline(never)]
     pub fn not_found(kind: &str, id: &str) -> Self {

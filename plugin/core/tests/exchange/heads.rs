@@ -1,0 +1,227 @@
+//! What a head lets through, and what the upstream is told of it.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use serde_json::json;
+use tollgate_core::exchange::{Exchange, Step};
+use tollgate_core::facts::Decision;
+use tollgate_core::gateway::Gateway;
+use tollgate_core::head::Head;
+
+use super::*;
+
+#[test]
+fn the_clock_is_asked_for_a_head_that_is_decided_or_whose_key_may_be_too_late() {
+    let until = |end: &str| {
+        let mut policy = policy();
+        policy["keys"]["laptop"]["expires_at"] = json!(end);
+        gateway(&json!({ "policy": policy }))
+    };
+    let (for_ever, later, over) =
+        (gateway(&json!({})), until("2027-06-01T00:00:00Z"), until("2027-01-01T00:00:00Z"));
+    for (gateway, key, asked, held) in [
+        (&for_ever, KEY, false, true),
+        (&later, KEY, true, true),
+        (&over, KEY, true, false),
+        (&for_ever, ROTATED, true, false),
+        (&for_ever, "nobody's", true, false),
+    ] {
+        let bearer = format!("Bearer {key}");
+        let head = [(":method", "POST"), (":path", CHAT), ("authorization", &bearer)];
+        let head = head.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let asks = Cell::new(0);
+        let clock = || {
+            asks.set(asks.get() + 1);
+            NOW.timestamp()
+        };
+        let mut exchange = Exchange::new(Rc::clone(gateway));
+        let step = exchange.head(&Head::new(&head), false, clock, &mut |_| ());
+        assert_eq!((asks.get() > 0, step == Step::Hold), (asked, held), "{key}");
+        assert_eq!(exchange.facts().time.is_some(), !held, "{key}");
+        if held {
+            exchange.body(br#"{"model":"small"}"#, true, NOW.timestamp(), &mut |_| ());
+        }
+        assert_eq!(exchange.facts().time, Some(NOW.timestamp()), "{key}");
+    }
+}
+
+#[test]
+fn a_key_of_ours_does_not_reach_an_upstream_that_asks_for_none_and_another_credential_does() {
+    let public = gateway(&json!({ "routes": [{ "path": "/open/**", "public": true }] }));
+    let unmatched = gateway(&json!({ "unmatched": "pass" }));
+    let minted = key::mint("laptop1", &[7; 32]);
+    for (gateway, what) in [(public, "public"), (unmatched, "unmatched")] {
+        let passes = |path: &str, fields: &[(&str, &str)]| {
+            let decided = decide(&gateway, path, fields, None);
+            assert_eq!(decided.step, Step::Forward(None), "{what} {path} {fields:?}");
+            assert_eq!(decided.exchange.facts().decision, Decision::Public);
+            decided
+        };
+        for ours in [KEY, ROTATED, TOKEN, &minted, "sk-tg-mistyped"] {
+            let bearer = format!("bearer {ours}");
+            let decided = passes(
+                "/open/x",
+                &[("authorization", &bearer), ("x-api-key", "theirs"), ("x-goog-api-key", ours)],
+            );
+            assert_eq!(
+                decided.edits,
+                [("authorization".into(), None), ("x-goog-api-key".into(), None)],
+                "{what} {ours}"
+            );
+            let decided = passes(&format!("/open/x?a=b&key={ours}"), &[("api-key", "theirs")]);
+            assert_eq!(decided.edits, [(":path".into(), Some("/open/x?a=b".into()))], "{what} {ours}");
+        }
+        for fields in [
+            &[][..],
+            &[("authorization", "Bearer theirs"), ("x-api-key", "theirs"), ("cookie", "a=b")],
+            &[("authorization", "Basic YTpi"), ("api-key", "")],
+        ] {
+            assert_eq!(passes("/open/x?key=theirs&a=%zz", fields).edits, [], "{what} {fields:?}");
+        }
+    }
+}
+
+#[test]
+fn a_key_in_the_query_may_be_percent_encoded() {
+    let gateway = gateway(&json!({}));
+    let encoded = KEY.replace('-', "%2D");
+    let path = format!("/v1/models?key={encoded}");
+    assert!(matches!(decide(&gateway, &path, &[], None).step, Step::Answer(answer) if answer.status == 200));
+    let body = Some(r#"{"model":"small"}"#);
+    let decided = decide(&gateway, &format!("{CHAT}?key={encoded}&a=%2D"), &[], body);
+    assert_eq!(decided.edited(":path"), Some(Some("/v1/chat/completions?a=%2D")));
+    decided.charges();
+}
+
+#[test]
+fn no_spelling_of_a_governed_path_passes_without_a_key() {
+    let routes = json!([
+        { "path": "/Status", "public": true },
+        { "path": "/v1/chat/completions", "methods": ["POST"], "api": "openai-chat" },
+        { "path": "/v1beta/models/{model}:generateContent", "api": "gemini-generate" },
+        { "path": "/public/**", "public": true },
+        { "path": "/reports/**", "target": "small" },
+    ]);
+    let mut all = routes.clone();
+    all.as_array_mut().unwrap().push(json!({ "path": "/**", "public": true }));
+    for settings in [json!({ "routes": all }), json!({ "routes": routes, "unmatched": "pass" })] {
+        let gateway = gateway(&settings);
+        for (method, path, passes) in [
+            ("POST", "/V1/Chat/Completions", false),
+            ("POST", "/v1/chat/completionS?x=1", false),
+            ("POST", "/v1beta/models/small:GENERATECONTENT", false),
+            ("GET", "/Reports/2026", false),
+            ("GET", "/V1/chat/completions", true),
+            ("GET", "/Public/a", true),
+            ("GET", "/status", true),
+            ("GET", "/Status", true),
+            ("GET", "/other", true),
+        ] {
+            match decide_as(&gateway, method, path, &[], None).step {
+                Step::Forward(None) => assert!(passes, "{path}"),
+                Step::Answer(answer) => assert!(!passes && answer.body.contains("ambiguous_path"), "{path}"),
+                other => panic!("{path}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn the_body_of_a_stranger_to_the_management_api_is_not_waited_for() {
+    let path = "/tollgate/v1/teams/blue";
+    let decided_at_once = |gateway: &Rc<Gateway>, fields: &[(&str, &str)]| {
+        let mut head = vec![(":method", "PATCH"), (":path", path), ("content-length", "9")];
+        head.extend_from_slice(fields);
+        let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let mut exchange = Exchange::new(Rc::clone(gateway));
+        match exchange.head(&Head::new(&head), false, NOW.timestamp(), &mut |_| ()) {
+            Step::Manage(request) => {
+                assert_eq!((request.body.len(), exchange.is_held()), (0, true));
+                true
+            }
+            Step::Hold => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    let tokens_only = gateway(&json!({}));
+    let also_jwt = gateway(&json!({ "manage": { "jwt": { "metadata": "login", "claim": "sub" } } }));
+    let (token, unknown) = (format!("Bearer {TOKEN}"), format!("Bearer {KEY}"));
+    for (name, value) in [("authorization", unknown.as_str()), ("x-api-key", TOKEN), ("accept", "*/*")] {
+        assert!(decided_at_once(&tokens_only, &[(name, value)]), "{name}: {value}");
+        assert!(!decided_at_once(&also_jwt, &[(name, value)]), "a JWT may say who it is");
+    }
+    assert!(!decided_at_once(&tokens_only, &[("authorization", &token)]));
+}
+
+#[test]
+fn a_path_is_plain_whatever_the_method_and_a_host_is_no_path() {
+    let gateway = gateway(&json!({ "routes": [
+        { "path": "/open/**", "public": true },
+        { "path": "/v1/realtime", "target": "small" },
+    ]}));
+    let refused = |path: &str| match decide_as(&gateway, "CONNECT", path, &[], None).step {
+        Step::Answer(answer) => answer.body,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert!(refused("/open/../v1/realtime").contains("ambiguous_path"));
+    assert!(refused("/v1/realtime?model=small").contains("missing_api_key"), "its query is none of its path");
+    assert!(refused("other:443").contains("unknown_route"));
+    assert_eq!(decide_as(&gateway, "CONNECT", "/open/chat", &[], None).step, Step::Forward(None));
+}
+
+#[test]
+fn a_body_has_one_type() {
+    let inner = "--c\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nlarge\r\n--c--";
+    let part = |name: &str, value: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let form = part("model", "small") + &part("file", inner) + "--b--\r\n";
+    let bearer = format!("Bearer {KEY}");
+    let asked = |types: &[&str]| {
+        let mut fields = vec![("authorization", bearer.as_str())];
+        fields.extend(types.iter().map(|value| ("content-type", *value)));
+        decide(&gateway(&json!({})), "/v1/audio/transcriptions", &fields, Some(&form))
+    };
+    let ours = "multipart/form-data; boundary=b";
+    asked(&[ours]).charges();
+    asked(&[ours, ours]).charges();
+    for second in ["multipart/form-data; boundary=c", "application/json"] {
+        match asked(&[ours, second]).step {
+            Step::Answer(answer) => assert!(answer.body.contains("one content-type"), "{}", answer.body),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nobody_is_let_into_another_form_of_http() {
+    let routes = json!([
+        { "path": "/open/**", "public": true },
+        { "path": "/jobs", "target": "small" },
+        { "path": CHAT, "api": "openai-chat" },
+    ]);
+    let gateway = gateway(&json!({ "routes": routes }));
+    let bearer = format!("Bearer {KEY}");
+    let asks = |path: &str, protocol: &str, body: Option<&str>| {
+        decide(&gateway, path, &[("authorization", &bearer), ("upgrade", protocol)], body)
+    };
+    for protocol in ["h2c", "websocket, H2C", "HTTP/2.0", "TLS/1.3"] {
+        let public = asks("/open/x", protocol, None);
+        assert_eq!(
+            (&public.step, public.edited("upgrade")),
+            (&Step::Forward(None), Some(None)),
+            "{protocol}"
+        );
+        let chat = asks(CHAT, protocol, Some(r#"{"model":"small","max_tokens":7}"#));
+        assert!(chat.charges().reservation.tokens > 7, "it is read and charged as any other");
+        assert_eq!(chat.edited("upgrade"), Some(None));
+        asks("/jobs", protocol, None).charges();
+    }
+    let left = asks("/open/x", "websocket", None);
+    assert_eq!((&left.step, left.edited("upgrade")), (&Step::Forward(None), None));
+    match asks("/jobs", "websocket", None).step {
+        Step::Answer(answer) => assert!(answer.body.contains("upgrade_not_metered"), "{}", answer.body),
+        other => panic!("{other:?}"),
+    }
+}

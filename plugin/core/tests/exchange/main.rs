@@ -1,0 +1,117 @@
+//! One request up to its decision: in `charges` what it is charged, in `heads` what its head lets through.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod charges;
+mod heads;
+
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+use tollgate_core::admission::Charges;
+use tollgate_core::exchange::{Exchange, Step};
+use tollgate_core::gateway::{Gateway, Loader};
+use tollgate_core::head::{Edit, Head};
+use tollgate_core::key;
+use tollgate_core::time::{Now, SECOND};
+
+const KEY: &str = "a-key-of-another-gateway";
+const ROTATED: &str = "its-secret-before-the-last-rotation";
+const TOKEN: &str = "a-users-token";
+const CHAT: &str = "/v1/chat/completions";
+
+const NOW: Now = Now { wall: 1_800_000_000 * SECOND, monotonic: 1_800_000_000 * SECOND };
+
+fn digest(secret: &str) -> String {
+    key::spell(&key::digest(secret.as_bytes()))
+}
+
+/// One team with a budget, whose key may call `small` and not `large`.
+fn policy() -> Value {
+    json!({
+        "version": 1,
+        "targets": {
+            "small": { "price": { "input": "1", "output": "10" } },
+            "large": { "price": { "input": "100", "output": "1000" } },
+        },
+        "organizations": { "acme": { "name": "Acme", "access": { "targets": ["small"] } } },
+        "teams": { "blue": { "organization": "acme", "name": "Blue", "budget": { "max": "1000" } } },
+        "users": { "bob": { "name": "Bob", "tokens": [digest(TOKEN)] } },
+        "keys": { "laptop": {
+            "team": "blue",
+            "digest": digest(KEY),
+            "previous": { "digest": digest(ROTATED), "until": "2026-01-01T00:00:00Z" },
+        } },
+    })
+}
+
+/// A gateway with that policy, unless the settings have another.
+fn gateway(settings: &Value) -> Rc<Gateway> {
+    let mut document = json!({ "policy": policy() });
+    document.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    let mut loader = Loader::default();
+    loader.push(document.to_string().as_bytes());
+    Rc::new(loader.finish().expect("it is right").0)
+}
+
+/// A request up to its decision: that, what is known about it, and what was changed in its head.
+struct Decided {
+    step: Step,
+    exchange: Exchange,
+    edits: Vec<(String, Option<String>)>,
+}
+
+impl Decided {
+    fn charges(&self) -> &Charges {
+        match &self.step {
+            Step::Admit(charges) => charges,
+            other => panic!("it is not to be admitted: {other:?}"),
+        }
+    }
+
+    /// What was last done to a field: a value it got, or that it was removed.
+    fn edited(&self, name: &str) -> Option<Option<&str>> {
+        let edit = self.edits.iter().rfind(|(known, _)| known == name)?;
+        Some(edit.1.as_deref())
+    }
+}
+
+fn decide(gateway: &Rc<Gateway>, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Decided {
+    decide_as(gateway, if body.is_some() { "POST" } else { "GET" }, path, fields, body)
+}
+
+fn decide_as(
+    gateway: &Rc<Gateway>,
+    method: &str,
+    path: &str,
+    fields: &[(&str, &str)],
+    body: Option<&str>,
+) -> Decided {
+    let mut exchange = Exchange::new(Rc::clone(gateway));
+    let mut head = vec![(":method", method), (":path", path)];
+    head.extend_from_slice(fields);
+    let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let mut edits = Vec::new();
+    let mut edit = |edit: Edit<'_>| {
+        edits.push(match edit {
+            Edit::Remove(name) => (name.to_owned(), None),
+            Edit::Replace(name, value) => (name.to_owned(), Some(value.to_owned())),
+        });
+    };
+    let mut step = exchange.head(&Head::new(&head), body.is_none(), NOW.timestamp(), &mut edit);
+    if let (Step::Hold, Some(body)) = (&step, body) {
+        step = exchange.body(body.as_bytes(), true, NOW.timestamp(), &mut edit);
+    }
+    Decided { step, exchange, edits }
+}
+
+fn with_key(gateway: &Rc<Gateway>, path: &str, body: Option<&str>) -> Decided {
+    decide(gateway, path, &[("authorization", &format!("Bearer {KEY}"))], body)
+}
+
+fn refusal(decided: &Decided) -> &str {
+    match &decided.step {
+        Step::Answer(answer) => &answer.body,
+        other => panic!("it is let through: {other:?}"),
+    }
+}
