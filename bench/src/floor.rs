@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
-use tollgate_core::key;
+use tollgate_core::secret::api_key;
 use tollgate_host::host::{Module, Process, Vm};
 use tollgate_host::module;
 
@@ -74,7 +74,7 @@ impl Script {
 /// Reading the head, the digest of the key, its look-up.
 pub fn identity() -> Vec<Value> {
     let secret = world::secret();
-    let digest = key::digest(secret.as_bytes());
+    let digest = api_key::digest(secret.as_bytes());
     vec![json!("head"), json!({"digest": secret}), json!({"look_up": digest})]
 }
 

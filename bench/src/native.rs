@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use serde_json::Value;
 use tollgate_core::admission::admit;
-use tollgate_core::cell::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+use tollgate_core::config::{Gateway, Loader};
+use tollgate_core::counters::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
 use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::gateway::{Gateway, Loader};
-use tollgate_core::head::Head;
+use tollgate_core::http::headers::Head;
 use tollgate_core::time::Now;
 
 use crate::piece::Piece;

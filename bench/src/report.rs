@@ -133,7 +133,7 @@ pub fn parts() -> Vec<Piece> {
     let gateway = world::gateway(Governed::TokensAndMoney, 1_000);
     let cells = floor::cells(&gateway, &Call::chat());
     let secret = world::secret();
-    let digest = tollgate_core::key::digest(secret.as_bytes());
+    let digest = tollgate_core::secret::api_key::digest(secret.as_bytes());
     let of = |name: String, leg: Leg, part: Value| {
         let list = vec![part];
         let mut script = Script { times: TIMES, ..Script::default() };

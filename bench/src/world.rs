@@ -1,12 +1,12 @@
 //! The gateway that is measured, and what goes through it.
 
 use serde_json::{Map, Value, json};
-use tollgate_core::key;
+use tollgate_core::secret::api_key;
 use tollgate_host::host::HeaderMap;
 
 /// The key of every request here.
 pub fn secret() -> String {
-    key::mint("bench", &[7; 32])
+    api_key::mint("bench", &[7; 32])
 }
 
 /// What a request is governed by.
@@ -35,7 +35,7 @@ pub fn gateway(governed: Governed, others: usize) -> Value {
     let mut policy = policy(others);
     policy["organizations"]["acme"] = organization;
     policy["teams"]["ml"] = json!({"organization": "acme", "name": "ML", "limits": limits});
-    policy["keys"]["bench"] = json!({"team": "ml", "digest": key::spell(&key::digest(secret().as_bytes())), "limits": {"rpm": MOST}});
+    policy["keys"]["bench"] = json!({"team": "ml", "digest": api_key::spell(&api_key::digest(secret().as_bytes())), "limits": {"rpm": MOST}});
     json!({
         "policy": policy,
         "routes": [
@@ -57,7 +57,7 @@ pub fn policy(keys: usize) -> Value {
         teams.entry(team.clone()).or_insert_with(
             || json!({"organization": organization, "name": "A team", "limits": {"rpm": 600, "tpm": 2_000_000}}),
         );
-        let digest = key::spell(&key::digest(format!("key {number}").as_bytes()));
+        let digest = api_key::spell(&api_key::digest(format!("key {number}").as_bytes()));
         records.insert(format!("key{number:06}"), json!({"team": team, "digest": digest}));
     }
     let price = json!({"input": "0.25", "output": "2.00"});

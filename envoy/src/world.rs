@@ -3,19 +3,19 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tollgate_core::key;
+use tollgate_core::secret::api_key;
 
 use crate::client::Request;
 
 /// A key of our own form; the same one for the same id.
 pub fn secret(id: &str) -> String {
-    key::mint(id, &key::digest(id.as_bytes()))
+    api_key::mint(id, &api_key::digest(id.as_bytes()))
 }
 
 /// The digest of any key, as a policy lists it.
 pub fn digest(secret: &str) -> String {
     let mut text = String::from("sha256:");
-    for byte in key::digest(secret.as_bytes()) {
+    for byte in api_key::digest(secret.as_bytes()) {
         let _ = write!(text, "{byte:02x}");
     }
     text

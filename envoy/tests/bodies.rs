@@ -170,7 +170,7 @@ fn requests_with_trailers_are_decided() {
 #[test]
 fn the_largest_body_passes_and_a_larger_one_is_the_filters_own_413() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
-    let max = usize::try_from(tollgate_core::gateway::MAX_BODY).unwrap();
+    let max = usize::try_from(tollgate_core::config::MAX_BODY).unwrap();
     let body = |bytes: usize| {
         let frame = r#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": ""}]}"#;
         frame.replace("\"\"", &format!("\"{}\"", "a".repeat(bytes - frame.len()))).into_bytes()

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use serde_json::{Value, json};
-use tollgate_core::denial::{Level, Scope};
-use tollgate_core::facts::Facts;
-use tollgate_core::gateway::{Loader, MAX_BODY};
-use tollgate_core::meter::Usage;
+use tollgate_core::config::{Loader, MAX_BODY};
+use tollgate_core::exchange::access_log::Facts;
+use tollgate_core::llm::usage::Usage;
 use tollgate_core::money::Pico;
+use tollgate_core::quota::{Level, Scope};
 use tollgate_core::time::Timestamp;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;

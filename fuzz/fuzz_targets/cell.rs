@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::cell::{Cell, CellName};
-use tollgate_core::limits::Window;
+use tollgate_core::counters::{Cell, CellName};
+use tollgate_core::quota::Window;
 use tollgate_core::money::{Period, Pico};
 use tollgate_core::time::Now;
 

@@ -3,8 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::gateway::Api;
-use tollgate_core::meter::{Meter, Usage, UsageStrip};
+use tollgate_core::api::Api;
+use tollgate_core::llm::usage::{Meter, Usage, UsageStrip};
 
 fn read(api: Api, pieces: [&[u8]; 2]) -> (Option<Usage>, Vec<u8>) {
     let (mut meter, mut strip) = (Meter::new(api, Some("text/event-stream")), UsageStrip::new());

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::body::{Ask, BodyError, Reader};
+use tollgate_core::llm::request::{Ask, BodyError, Reader};
 
 fn read(pieces: [&[u8]; 2]) -> Result<Ask, BodyError> {
     let mut reader = Reader::for_head(Some("multipart/form-data; boundary=x"), None)?;

@@ -10,9 +10,9 @@ use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use tokio::runtime::{self, Runtime};
-use tollgate_core::fleet::{Answer, Call, Keys, Login, Operation, Progress, Talk, Trouble};
-use tollgate_core::gateway::Loader;
-use tollgate_core::policy::finding::Problem;
+use tollgate_core::config::Loader;
+use tollgate_core::etcd::{Answer, Call, Keys, Login, Operation, Progress, Talk, Trouble};
+use tollgate_core::policy::diagnostic::Problem;
 
 use crate::serve::{Target, TargetError};
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use command::tollgate;
 use serde_json::{Value, json};
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 
 const KEY: &str = "a-key-of-another-gateway";
 

@@ -4,7 +4,7 @@ mod modules;
 
 use modules::filter;
 use serde_json::{Value, json};
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 use tollgate_host::host::{
     Dialect, Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamId, StreamInfo, Vm,
 };

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::fleet::{
+use tollgate_core::admin::audit::{KEPT, Query};
+use tollgate_core::config::Fleet;
+use tollgate_core::etcd::{
     Append, Commit, Committed, Desk, Effect, Keys, Loaded, PAGE, Page, Poll, Trim, Trouble, complete,
     entry_name, overlay,
 };
-use tollgate_core::gateway::Fleet;
-use tollgate_core::manage::audit::{KEPT, Query};
 use tollgate_core::policy::Document;
 use tollgate_core::time::{Now, Timestamp};
 use tollgate_host::etcd::Etcd as Client;
@@ -117,7 +117,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
     }
     // Everything before now is dropped, the revision of the last write too.
     let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
-    let compact = tollgate_core::fleet::Call { path: "/v3/kv/compaction", token: None, body };
+    let compact = tollgate_core::etcd::Call { path: "/v3/kv/compaction", token: None, body };
     assert_eq!(client.call(compact).0, 200);
     let loaded = poll(client, 0).unwrap();
     assert_eq!((loaded.revision, loaded.documents.len()), (base, 1));
@@ -214,7 +214,7 @@ fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
         ("/v3/auth/user/grant", json!({"user": "root", "role": "root"})),
         ("/v3/auth/enable", json!({})),
     ] {
-        let call = tollgate_core::fleet::Call { path, token: None, body: body.to_string() };
+        let call = tollgate_core::etcd::Call { path, token: None, body: body.to_string() };
         let (status, answer) = admin.call(call);
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
     }
@@ -380,5 +380,5 @@ fn a_hanging_etcd_does_not_keep_a_poll_from_the_next() {
     let away = Effect::Trouble(Trouble::Away { status: 504 });
     assert_eq!(desk.answer(slot, 504, b"upstream request timeout", at(2_000)), [away]);
     assert!(matches!(desk.poll(0, at(2_250))[..], [Effect::Call { .. }]));
-    assert!(Duration::from_nanos(tollgate_core::fleet::PATIENCE) < Duration::from_secs(2));
+    assert!(Duration::from_nanos(tollgate_core::etcd::PATIENCE) < Duration::from_secs(2));
 }

@@ -6,9 +6,9 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use tollgate_core::fleet::{Commit, Poll, complete, entry_name};
-use tollgate_core::key;
+use tollgate_core::etcd::{Commit, Poll, complete, entry_name};
 use tollgate_core::policy::Document;
+use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd as Client;
 use tollgate_host::provision::Etcd;
@@ -66,7 +66,7 @@ impl Drop for Site {
 }
 
 fn digest(text: &str) -> String {
-    key::spell(&key::digest(text.as_bytes()))
+    api_key::spell(&api_key::digest(text.as_bytes()))
 }
 
 fn policy(teams: &[&str]) -> Value {

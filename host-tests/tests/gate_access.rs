@@ -13,7 +13,7 @@ use access::{Names, World, worlds};
 use command::tollgate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 use tollgate_host::host::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
 
 const KEY: &str = "a-key-of-another-gateway";

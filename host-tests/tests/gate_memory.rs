@@ -3,7 +3,7 @@
 mod modules;
 
 use serde_json::json;
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
 use tollgate_host::serve::BUFFER_LIMIT;
 

@@ -12,20 +12,23 @@ use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use serving::{Choices, Client, Serving, eventually, rest, whole};
-use tollgate_core::key;
+use tollgate_core::secret::api_key;
 use tollgate_host::host::Clock;
 
 const PATH: &str = "/v1/chat/completions";
 const CHAT: &str = r#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]}"#;
 
 fn secret(id: &str) -> String {
-    key::mint(id, &key::digest(id.as_bytes()))
+    api_key::mint(id, &api_key::digest(id.as_bytes()))
 }
 
 /// One organization, one team with these limits, and these keys.
 fn configuration(limits: &Value, keys: &[&str]) -> String {
     let record = |id: &&str| {
-        (id.to_string(), json!({"team": "ml", "digest": key::spell(&key::digest(secret(id).as_bytes()))}))
+        (
+            id.to_string(),
+            json!({"team": "ml", "digest": api_key::spell(&api_key::digest(secret(id).as_bytes()))}),
+        )
     };
     let keys: serde_json::Map<_, _> = keys.iter().map(record).collect();
     json!({"policy": {
@@ -151,7 +154,7 @@ async fn a_key_is_nowhere_but_in_the_request_that_brings_it() {
         assert!(written.contains(sign), "{sign} is not in what was looked through:\n{written}");
     }
     let random_part = key.rsplit('-').next().unwrap();
-    let digest = key::spell(&key::digest(key.as_bytes()));
+    let digest = api_key::spell(&api_key::digest(key.as_bytes()));
     for secret in [key.as_str(), random_part, digest.strip_prefix("sha256:").unwrap()] {
         assert!(!written.contains(secret), "{secret} is in\n{written}");
     }

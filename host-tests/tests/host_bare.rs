@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 use tollgate_host::host::{
     Dialect, Ending, Flow, HeaderMap, Log, LogLevel, Module, Process, StreamId, StreamInfo, Vm,
 };

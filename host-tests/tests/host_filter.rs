@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use modules::{filter, ok};
 use serde_json::{Value, json};
-use tollgate_core::key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, spell};
 use tollgate_host::host::{
     CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Process, SharedData,
     StreamInfo, Vm, When, interleave,

@@ -7,7 +7,8 @@ use std::process::{Command, Output};
 
 use serde_json::{Map, Value, json};
 use serving::Serving;
-use tollgate_core::{key, manage};
+use tollgate_core::admin;
+use tollgate_core::secret::api_key;
 use tollgate_host::provision;
 
 mod filtered;
@@ -17,7 +18,7 @@ const PREFIX: &str = "/tollgate/v1";
 const TOKEN: &str = "tg-openapi-root";
 
 fn digest(text: &str) -> String {
-    key::spell(&key::digest(text.as_bytes()))
+    api_key::spell(&api_key::digest(text.as_bytes()))
 }
 
 /// Everything that the dictionaries of `openapi/schemathesis.toml` name.
@@ -80,7 +81,7 @@ fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
     let folder = std::env::temp_dir().join(format!("tollgate-openapi-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let document = folder.join("management.openapi.json");
-    std::fs::write(&document, manage::openapi::document().to_string()).unwrap();
+    std::fs::write(&document, admin::openapi::document().to_string()).unwrap();
     let report = folder.join("report.ndjson");
     let output = Command::new(python)
         .current_dir(&folder)
@@ -111,7 +112,7 @@ fn every_answer_is_as_the_openapi_document_says() {
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 
     // That no answer was wrong says little about operations that were only ever refused.
-    let all = operations(&manage::openapi::document());
+    let all = operations(&admin::openapi::document());
     let succeeded = succeeded(&events, &all);
     let missing: Vec<&String> = all.difference(&succeeded).collect();
     assert!(missing.is_empty(), "never successful: {missing:?}\n{said}");

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tollgate_core::{gateway, manage, policy};
+use tollgate_core::{admin, config, policy};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies")
@@ -17,8 +17,8 @@ fn load_policy(text: &str) -> Result<policy::Policy, Vec<policy::Finding>> {
     loader.finish().map(|(policy, _)| policy)
 }
 
-fn load_gateway(text: &str) -> Result<gateway::Gateway, Vec<policy::Finding>> {
-    let mut loader = gateway::Loader::default();
+fn load_gateway(text: &str) -> Result<config::Gateway, Vec<policy::Finding>> {
+    let mut loader = config::Loader::default();
     loader.push(text.as_bytes());
     loader.finish().map(|(gateway, _)| gateway)
 }
@@ -31,8 +31,12 @@ fn the_demo_policy_loads_and_has_every_key_of_its_table() {
     assert_eq!(listed.len(), policy.keys.iter().count());
     let now = tollgate_core::time::Timestamp(0);
     for key in listed {
-        assert_eq!(tollgate_core::key::form(key), tollgate_core::key::Form::Ours, "{key}");
-        let digest = tollgate_core::key::digest(key.as_bytes());
+        assert_eq!(
+            tollgate_core::secret::api_key::form(key),
+            tollgate_core::secret::api_key::Form::Ours,
+            "{key}"
+        );
+        let digest = tollgate_core::secret::api_key::digest(key.as_bytes());
         assert!(policy.key_by_digest(&digest, now).is_some(), "{key}");
     }
 }
@@ -46,7 +50,7 @@ fn the_company_policy_loads_without_a_warning_and_shows_every_field_and_choice()
     assert_eq!(warnings, []);
     let company: Value = serde_json::from_str(&text).unwrap();
     let mut parts = BTreeMap::from([("unpriced: \"allow\"".to_owned(), true)]);
-    look(&policy::schema::policy(), &[&company], ["", ""], &mut parts);
+    look(&policy::load::schema::policy(), &[&company], ["", ""], &mut parts);
     let missing: Vec<_> = parts.iter().filter(|(_, shown)| !**shown).map(|(part, _)| part).collect();
     assert!(parts.len() > 80 && missing.is_empty(), "{missing:?} of {parts:#?}");
 }
@@ -91,9 +95,9 @@ fn every_snippet_of_the_readme_loads() {
 #[test]
 fn the_schemas_are_those_of_the_types() {
     for (name, schema) in [
-        ("policy.schema.json", policy::schema::policy()),
-        ("gateway.schema.json", gateway::schema()),
-        ("management.openapi.json", manage::openapi::document()),
+        ("policy.schema.json", policy::load::schema::policy()),
+        ("gateway.schema.json", config::schema()),
+        ("management.openapi.json", admin::openapi::document()),
     ] {
         let path = folder().join(name);
         let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
@@ -106,7 +110,7 @@ fn the_schemas_are_those_of_the_types() {
 
 #[test]
 fn the_schema_and_the_reader_agree_on_the_shape_of_changed_documents() {
-    let validator = jsonschema::validator_for(&policy::schema::policy()).unwrap();
+    let validator = jsonschema::validator_for(&policy::load::schema::policy()).unwrap();
     let demo: Value = serde_json::from_str(&fs::read_to_string(folder().join("demo.json")).unwrap()).unwrap();
     assert!(validator.is_valid(&demo));
     let changes: [(&str, Value); 12] = [

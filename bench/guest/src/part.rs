@@ -4,9 +4,10 @@ use std::hint::black_box;
 
 use memchr::memmem;
 use serde::Deserialize;
-use tollgate_core::body::RequestScanner;
-use tollgate_core::key;
-use tollgate_core::policy::{Digest, Policy};
+use tollgate_core::llm::request::RequestScanner;
+use tollgate_core::policy::Policy;
+use tollgate_core::secret::api_key;
+use tollgate_core::secret::api_key::Digest;
 use tollgate_core::time::Timestamp;
 
 use crate::host;
@@ -81,7 +82,7 @@ impl Part {
             Part::Head => drop(black_box(host::head(host::REQUEST_HEADERS))),
             Part::Wall => _ = black_box(host::wall()),
             Part::Clocks => _ = black_box(host::clocks()),
-            Part::Digest(key) => _ = black_box(key::digest(black_box(key).as_bytes())),
+            Part::Digest(key) => _ = black_box(api_key::digest(black_box(key).as_bytes())),
             Part::LookUp(digest) => {
                 let now = Timestamp(0);
                 let found = policy.and_then(|policy| policy.key_by_digest(black_box(digest), now));

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use serde_json::Value;
-use tollgate_core::gateway::{self, Gateway};
+use tollgate_core::config;
+use tollgate_core::config::Gateway;
 use tollgate_core::policy::{self, Finding, Live, Policy, Severity};
 
 use super::check::{count, number};
@@ -72,7 +73,7 @@ impl Document {
 type Loaded = Result<(Document, Vec<Finding>), Vec<Finding>>;
 
 fn as_gateway(text: &[u8]) -> Loaded {
-    let mut loader = gateway::Loader::default();
+    let mut loader = config::Loader::default();
     loader.push(text);
     loader.finish().map(|(gateway, warnings)| (Document::Gateway(Box::new(gateway)), warnings))
 }

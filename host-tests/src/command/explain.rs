@@ -6,17 +6,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use tollgate_core::admission::{Charges, NotAdmitted, Reservation, Why, admit};
-use tollgate_core::cell::{CellName, Cells, CellsError, Swap};
-use tollgate_core::gateway::PREFIX;
-use tollgate_core::identity::{CellNames, Identity, identify};
-use tollgate_core::key::{self, Form};
-use tollgate_core::limits::{Limits, Window};
+use tollgate_core::auth::identity::{Identity, identify};
+use tollgate_core::config::PREFIX;
+use tollgate_core::counters::CellNames;
+use tollgate_core::counters::{CellName, Cells, CellsError, Swap};
+use tollgate_core::http::rejection::Refusal;
+use tollgate_core::money::dollars;
 use tollgate_core::money::{Budget, Period};
 use tollgate_core::policy::access::{Narrower, Reach, Through};
 use tollgate_core::policy::{
     Allowance, Mode, Owner, Policy, Scope, Selection, State, Target, TargetIx, Unpriced,
 };
-use tollgate_core::refusal::{Refusal, dollars};
+use tollgate_core::quota::{Limits, Window};
+use tollgate_core::secret::api_key;
+use tollgate_core::secret::api_key::Form;
 use tollgate_core::time::{Now, Timestamp};
 
 use super::document::Document;
@@ -81,7 +84,7 @@ fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Ver
     let policy = &*document.policy();
     step(
         "key",
-        match key::form(key) {
+        match api_key::form(key) {
             Form::Ours => "one of Tollgate's own, its checksum fits",
             Form::Mistyped => "begins like one of Tollgate's own, its checksum does not fit",
             Form::Foreign => "of another spelling: its digest is looked up",
@@ -194,7 +197,7 @@ impl Cells for Unused {
 
 /// Tells the operator what the caller is not told.
 fn whose(policy: &Policy, key: &str, now: Timestamp) {
-    let Some((_, key)) = policy.key_by_digest(&key::digest(key.as_bytes()), now) else {
+    let Some((_, key)) = policy.key_by_digest(&api_key::digest(key.as_bytes()), now) else {
         return step("identity", "no key of this policy has its digest");
     };
     let team = policy.teams.get(key.team.0);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tollgate_core::fleet::{Loaded, Poll, Trouble, overlay};
+use tollgate_core::etcd::{Loaded, Poll, Trouble, overlay};
 use tollgate_core::policy::change::Edit;
 use tollgate_core::policy::{Change, Document, Finding, Loader, Policy};
 use tollgate_host::etcd::{Etcd, EtcdError};

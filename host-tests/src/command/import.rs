@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_core::key;
 use tollgate_core::policy::{Change, Finding, Live, Policy, Section};
+use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
 
 use self::rows::{Row, RowsError};
@@ -116,7 +116,7 @@ impl Import {
             // Whoever imports the same keys again finds them by the same names.
             let id = id.unwrap_or_else(|| match digest {
                 Some(digest) => {
-                    let name = key::spell(&key::digest(&digest));
+                    let name = api_key::spell(&api_key::digest(&digest));
                     format!("imported-{}", &name["sha256:".len()..][..16])
                 }
                 None => format!("line-{line}"),

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_core::fleet::{Commit, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
-use tollgate_core::manage::audit::Entry;
+use tollgate_core::admin::audit::Entry;
+use tollgate_core::etcd::{Commit, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
 use tollgate_core::policy::{Document as Part, Policy};
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd;

@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use hyper::http::{response, uri};
 use hyper::{HeaderMap as Fields, Method, Request, Response, StatusCode, Version};
 
-use tollgate_core::framing::offers_http;
+use tollgate_core::http::framing::offers_http;
 
 use crate::host::HeaderMap;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hyper::http::request::Parts;
 use serde_json::Value;
-use tollgate_core::key::without_secrets;
+use tollgate_core::secret::redact::without_secrets;
 
 use crate::host::ClosedStream;
 
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_key_in_the_path_or_in_the_query_is_not_logged() {
-        let key = tollgate_core::key::mint("demo", &[7; 32]);
+        let key = tollgate_core::secret::api_key::mint("demo", &[7; 32]);
         let request =
             hyper::Request::get(format!("/tollgate/v1/keys/{key}/rotate?key={key}")).body(()).unwrap();
         let (parts, ()) = request.into_parts();

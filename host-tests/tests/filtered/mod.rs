@@ -6,9 +6,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_core::cell::{Cell, CellName};
-use tollgate_core::key;
-use tollgate_core::limits::Window;
+use tollgate_core::counters::{Cell, CellName};
+use tollgate_core::quota::Window;
+use tollgate_core::secret::api_key;
 use tollgate_host::host::{
     Clock, ClosedStream, Ending, Flow, Forward, HeaderMap, LocalReply, Log, ManualClock, Module, Process,
     StreamId, StreamInfo, Vm,
@@ -41,7 +41,7 @@ pub fn configuration(limits: Value, budget: Value) -> Value {
         },
         "organizations": { "acme": { "name": "Acme", "access": { "targets": ["small"] } } },
         "teams": { "blue": { "organization": "acme", "name": "Blue", "limits": limits, "budget": budget } },
-        "keys": { "laptop": { "team": "blue", "digest": key::spell(&key::digest(KEY.as_bytes())) } },
+        "keys": { "laptop": { "team": "blue", "digest": api_key::spell(&api_key::digest(KEY.as_bytes())) } },
     }})
 }
 

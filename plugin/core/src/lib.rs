@@ -1,50 +1,47 @@
-//! Every decision Tollgate takes, and nothing else: no host, no clock, no I/O, no panic.
+//! Every decision of Tollgate: no host, no I/O, no panic, and time only as an argument.
 //!
-//! A request travels through these modules in this order, which is also the order of refusals:
+//! A request travels through these modules in this order, which is also the order of rejections:
 //!
 //! ```text
-//! head -> route ----> credential ----> identity ----> body -> target, access ---> admission ----> upstream
-//!         route.rs    credential.rs    identity.rs    body/   exchange/decide.rs  admission.rs
-//!                                      policy/                policy/access.rs    cell/
+//! headers -> route -> credential -> identity -> body ---------> target, access -------> admission -> upstream
+//!            http::   auth::        auth::      llm::request    exchange::authorize      admission
+//!            route    credential    identity                    policy::access           counters
 //!
-//! client <- headers <- settlement <- usage
-//!           standing.rs  admission.rs  meter/
+//! client <- headers <----------- settlement <- usage
+//!           admission::headers   exchange::    llm::usage
+//!                                settle
 //!
-//! /tollgate/v1 -> what is asked -> what is written, and kept in this process -> in all gateways
-//!                 manage/          documents/                                   fleet/
+//! /tollgate/v1 -> decide what is asked -> write it in this process -> write it for the fleet
+//!                 admin                   replication                 etcd
 //! ```
 //!
-//! [`exchange`] is the state machine that walks it: an adapter feeds it heads, bytes and the time,
-//! and carries out what it answers. [`documents::Keeper`] is the other one, for what changes a policy.
+//! [`exchange`] is the state machine of one request: an adapter feeds it headers, bytes and the time,
+//! and carries out the actions it returns. [`replication::PolicyStore`] is the one that changes a policy.
+//!
+//! Modules form layers; each uses only those above it in this list. The test `layers` holds that.
+
+#![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod admin;
 pub mod admission;
-pub mod body;
-pub mod cell;
-pub mod credential;
-pub mod denial;
-pub mod documents;
+pub mod api;
+pub mod auth;
+pub mod collections;
+pub mod config;
+pub mod counters;
+pub mod etcd;
 pub mod exchange;
-pub mod facts;
-pub mod fleet;
-pub mod framing;
-pub mod gateway;
-pub mod head;
-pub mod identity;
+pub mod http;
 pub mod json;
-pub mod key;
-pub mod limits;
-pub mod manage;
-pub mod meter;
-pub mod models;
+pub mod llm;
 pub mod money;
 pub mod policy;
-pub mod refusal;
-pub mod route;
-pub mod sketch;
-mod sort;
-pub mod standing;
+pub mod quota;
+pub mod replication;
+pub mod secret;
+pub mod text;
 pub mod time;
-mod tree;
-mod words;

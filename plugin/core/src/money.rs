@@ -1,5 +1,8 @@
 //! Exact money: whole pico-dollars in a `u128`, never a float.
 
+use alloc::format;
+use alloc::string::{String, ToString};
+
 /// US dollars times 10^12.
 ///
 /// A price in micro-dollars per million tokens is the same number of pico-dollars per token, so
@@ -28,6 +31,16 @@ impl Pico {
 
 /// Pico-dollars in one US dollar.
 pub const DOLLAR: u128 = 1_000_000_000_000;
+
+/// Exact dollars, at least two decimals: `0.00`, `12.50`, `0.000000000001`.
+pub fn dollars(amount: Pico) -> String {
+    let fraction = format!("{:012}", amount.0 % DOLLAR);
+    let mut kept = fraction.trim_end_matches('0').to_string();
+    while kept.len() < 2 {
+        kept.push('0');
+    }
+    format!("{}.{kept}", amount.0 / DOLLAR)
+}
 
 /// What a target costs. Token prices are pico-dollars a token (= micro-dollars per million tokens).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -15,13 +15,13 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use support::{Map, Rows, Rules};
+use tollgate_core::admission::headers::HeaderStyle;
+use tollgate_core::admission::status::Standing;
 use tollgate_core::admission::{Actual, Charges, NotAdmitted, Principal, Reservation, Why, admit, settle};
-use tollgate_core::cell::{CellName, SharedCells, Support};
-use tollgate_core::denial::{Level, Reason, Scope};
-use tollgate_core::gateway::HeaderStyle;
-use tollgate_core::limits::Limits;
+use tollgate_core::counters::{CellName, SharedCells, Support};
 use tollgate_core::money::{Budget, Period, Pico};
-use tollgate_core::standing::Standing;
+use tollgate_core::quota::Limits;
+use tollgate_core::quota::{Level, Reason, Scope};
 use tollgate_core::time::{DAY, Now, SECOND};
 
 fn cells(map: &Map) -> SharedCells<Map> {
@@ -216,7 +216,7 @@ mod interleavings {
     use super::*;
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use tollgate_core::cell::{Entry, HostStatus, SharedData, Swap};
+    use tollgate_core::counters::{Entry, HostStatus, SharedData, Swap};
 
     /// What a host call answered.
     #[derive(Clone, PartialEq, Eq, Hash)]

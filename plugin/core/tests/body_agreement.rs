@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tollgate_core::body::{Ask, BodyError, MaxOutput, Reader, StreamOptions, include_usage};
-use tollgate_core::gateway::Api;
+use tollgate_core::api::Api;
+use tollgate_core::llm::request::{Ask, BodyError, MaxOutput, Reader, StreamOptions, include_usage};
 
 fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
     let mut reader = Reader::for_head(content_type, None)?;

@@ -4,8 +4,8 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::gateway::Api;
-use tollgate_core::meter::{Meter, Metered};
+use tollgate_core::api::Api;
+use tollgate_core::llm::usage::{Meter, Metered};
 
 const APIS: [Api; 5] = [
     Api::OpenAiChat,

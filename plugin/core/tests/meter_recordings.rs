@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde_json::Value;
-use tollgate_core::gateway::Api;
-use tollgate_core::meter::{Meter, Metered};
+use tollgate_core::api::Api;
+use tollgate_core::llm::usage::{Meter, Metered};
 
 /// Below this size every cut is tried.
 const SMALL: usize = 4000;

@@ -11,10 +11,10 @@ use std::num::NonZeroU64;
 use random::Random;
 use support::{Map, Rules};
 use tollgate_core::admission::{Actual, Charges, Principal, Reservation, admit, settle};
-use tollgate_core::cell::{CellName, SharedCells, SharedData, Support};
-use tollgate_core::denial::{Level, Scope};
-use tollgate_core::limits::Limits;
+use tollgate_core::counters::{CellName, SharedCells, SharedData, Support};
 use tollgate_core::money::{Budget, Period, Pico};
+use tollgate_core::quota::Limits;
+use tollgate_core::quota::{Level, Scope};
 use tollgate_core::time::{DAY, Now};
 
 const INPUTS: usize = 100_000;

@@ -6,9 +6,9 @@
 mod random;
 
 use random::Random;
-use tollgate_core::body::{Ask, BodyError, Reader};
-use tollgate_core::gateway::Api;
-use tollgate_core::meter::{Meter, Metered, UsageStrip};
+use tollgate_core::api::Api;
+use tollgate_core::llm::request::{Ask, BodyError, Reader};
+use tollgate_core::llm::usage::{Meter, Metered, UsageStrip};
 
 const INPUTS: usize = 100_000;
 

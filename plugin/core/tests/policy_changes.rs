@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use policies::{DIGESTS, Plain, Tape, digest, written};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::identity::{CellNames, of_key};
+use tollgate_core::auth::identity::of_key;
+use tollgate_core::counters::CellNames;
 use tollgate_core::policy::{Change, Document, Finding, OrganizationIx, Policy, Section, Severity, TeamIx};
 use tollgate_core::time::Timestamp;
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::{Value, json};
-use tollgate_core::gateway;
+use tollgate_core::config;
 use tollgate_core::policy::{Finding, Loader, Policy, Severity};
 
 fn load(document: &Value) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
@@ -189,7 +189,7 @@ fn a_name_given_twice_is_an_error_at_every_level() {
 
 #[test]
 fn a_route_to_a_target_that_does_not_exist_is_an_error() {
-    let mut loader = gateway::Loader::default();
+    let mut loader = config::Loader::default();
     loader
         .push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
     let findings = loader.finish().unwrap_err();
@@ -205,7 +205,7 @@ fn errors(text: &str) -> Vec<String> {
 
 /// The same of a gateway's configuration.
 fn gateway_errors(text: &str) -> Vec<String> {
-    let mut loader = gateway::Loader::default();
+    let mut loader = config::Loader::default();
     loader.push(text.as_bytes());
     loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use tollgate_core::gateway;
+use tollgate_core::config;
 use tollgate_core::policy::Loader;
 
 const DEMO: &str = include_str!("../../../policies/demo.json");
@@ -98,7 +98,7 @@ fn a_hundred_thousand_changed_documents_are_read_or_refused() {
 
 #[test]
 fn a_policy_within_a_gateway_reports_its_own_place() {
-    let mut loader = gateway::Loader::default();
+    let mut loader = config::Loader::default();
     loader.push(br#"{"policy": {"version": 1, "targets": {"a": {"price": {}}}}, "polcy": 1}"#);
     let places: Vec<String> = loader.finish().unwrap_err().into_iter().map(|f| f.pointer).collect();
     assert!(places.contains(&"/polcy".into()), "{places:?}");

@@ -2,8 +2,8 @@
 //!
 //! Callouts are not tried here: hosts refuse any at this moment. Only a fleet makes some, and its first one tells.
 
-use tollgate_core::cell::Support;
-use tollgate_core::gateway::Gateway;
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::Support;
 
 use crate::host::{self, Level};
 use crate::metrics::Metrics;
@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 const TICK_MILLIS: u32 = 1_000;
 
 /// The same where etcd is to be looked at: several times within the second in which a change is to be everywhere.
-const FLEET_TICK_MILLIS: u32 = (tollgate_core::fleet::TICK / 1_000_000) as u32;
+const FLEET_TICK_MILLIS: u32 = (tollgate_core::etcd::TICK / 1_000_000) as u32;
 
 /// Asks for ticks, and says what the host has not.
 pub fn announce(support: Support, gateway: &Gateway, metrics: &Metrics) {

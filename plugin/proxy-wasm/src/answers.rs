@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use tollgate_core::documents::Answered;
+use tollgate_core::replication::Answered;
 
 /// Each says which context it is for.
 #[derive(Default)]

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use tollgate_core::admission::{Correction, retry};
-use tollgate_core::cell::{SharedCells, Support};
+use tollgate_core::counters::{SharedCells, Support};
 
 use crate::host::Shared;
 

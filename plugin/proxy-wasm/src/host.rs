@@ -3,7 +3,7 @@
 //! The SDK's own wrappers panic on a status they do not expect and on a header that is not UTF-8; a panic
 //! cuts every stream of the worker.
 
-use tollgate_core::cell::{Entry, HostStatus, SharedData, Support, Swap};
+use tollgate_core::counters::{Entry, HostStatus, SharedData, Support, Swap};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;

@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use tollgate_core::cell::{HostStatus, SharedCells};
-use tollgate_core::documents::{Act, Keeper};
-use tollgate_core::fleet::Call;
-use tollgate_core::gateway::Gateway;
-use tollgate_core::head::Head;
-use tollgate_core::manage::{Asked, Request};
+use tollgate_core::admin::{Asked, Request};
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::{HostStatus, SharedCells};
+use tollgate_core::etcd::Call;
+use tollgate_core::http::headers::Head;
+use tollgate_core::replication::{Act, Keeper};
 
 use crate::host::{self, Level, Map, Shared};
 use crate::root::Plugin;

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use tollgate_core::admission::Correction;
-use tollgate_core::cell::{SharedCells, Support};
-use tollgate_core::gateway::{Gateway, Loader};
+use tollgate_core::config::{Gateway, Loader};
+use tollgate_core::counters::{SharedCells, Support};
 use tollgate_core::time::Now;
 
 use crate::abilities;

@@ -4,14 +4,15 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use tollgate_core::admin::Response;
 use tollgate_core::admission::{NotAdmitted, Why, admit, settle};
-use tollgate_core::body::BodyEdit;
-use tollgate_core::cell::{CellsError, HostStatus};
-use tollgate_core::documents::Answered;
-use tollgate_core::exchange::{Answer, Exchange, Step};
-use tollgate_core::framing::ends_with_head;
-use tollgate_core::head::{Edit, Head};
-use tollgate_core::manage::Response;
+use tollgate_core::counters::{CellsError, HostStatus};
+use tollgate_core::exchange::{Exchange, Step};
+use tollgate_core::http::framing::ends_with_head;
+use tollgate_core::http::headers::{Edit, Head};
+use tollgate_core::http::local_response::Answer;
+use tollgate_core::llm::request::BodyEdit;
+use tollgate_core::replication::Answered;
 use tollgate_core::time::Timestamp;
 
 use crate::dispatch::Action;

@@ -1,8 +1,8 @@
 //! In the place of `manage` in a build without it: the policy is the configuration's.
 
-use tollgate_core::cell::SharedCells;
-use tollgate_core::gateway::Gateway;
-use tollgate_core::manage::Request;
+use tollgate_core::admin::Request;
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::SharedCells;
 
 use crate::host::{self, Level, Shared};
 use crate::root::Plugin;

@@ -3,13 +3,15 @@
 use std::rc::Rc;
 
 use serde::Serialize;
+use tollgate_core::admission::status::Standing;
 use tollgate_core::admission::{Admitted, NotAdmitted, Receipt, Why};
-use tollgate_core::body::BodyEdit;
-use tollgate_core::cell::{CellsError, Trouble};
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::{CellsError, Trouble};
 use tollgate_core::exchange as core;
-use tollgate_core::gateway::Gateway;
-use tollgate_core::head::{self, Head};
-use tollgate_core::standing::Standing;
+use tollgate_core::http::headers;
+use tollgate_core::http::headers::Head;
+use tollgate_core::http::local_response::Answer as LocalAnswer;
+use tollgate_core::llm::request::BodyEdit;
 use tollgate_core::time::Now;
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
@@ -113,7 +115,7 @@ impl Exchange {
             core::Step::Forward(edit) => {
                 Step::Forward { edits: std::mem::take(&mut self.edits), splice: edit.map(Splice::from) }
             }
-            core::Step::Answer(core::Answer { status, fields, body }) => {
+            core::Step::Answer(LocalAnswer { status, fields, body }) => {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
@@ -233,11 +235,13 @@ impl From<BodyEdit> for Splice {
     }
 }
 
-impl From<head::Edit<'_>> for Edit {
-    fn from(edit: head::Edit<'_>) -> Self {
+impl From<headers::Edit<'_>> for Edit {
+    fn from(edit: headers::Edit<'_>) -> Self {
         match edit {
-            head::Edit::Remove(name) => Edit { name: name.into(), value: None },
-            head::Edit::Replace(name, value) => Edit { name: name.to_owned(), value: Some(value.to_owned()) },
+            headers::Edit::Remove(name) => Edit { name: name.into(), value: None },
+            headers::Edit::Replace(name, value) => {
+                Edit { name: name.to_owned(), value: Some(value.to_owned()) }
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use tollgate_core::gateway::Loader;
+use tollgate_core::config::Loader;
 use tollgate_core::policy::Finding;
 use wasm_bindgen::prelude::*;
 
@@ -15,7 +15,7 @@ const NO_FLEET: &str = "error /fleet: a worker asks no etcd, its policy is the o
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Gateway {
-    gateway: Rc<tollgate_core::gateway::Gateway>,
+    gateway: Rc<tollgate_core::config::Gateway>,
     warnings: Vec<String>,
 }
 

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use tollgate_core::admission::{self, Actual, Charges, NotAdmitted, Why};
-use tollgate_core::cell::{CellName, Cells, CellsError, Swap, Trouble};
+use tollgate_core::counters::{CellName, Cells, CellsError, Swap, Trouble};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 

@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use tollgate_core::admission::status::Standing;
 use tollgate_core::admission::{Receipt, Reservation};
-use tollgate_core::denial::Denial;
-use tollgate_core::standing::Standing;
+use tollgate_core::quota::Denial;
 
 /// The first byte of every message. A change of any type in a message needs another: during a deployment
 /// both builds run, and a reservation of the old one may be settled by the new. The tests pin its bytes.

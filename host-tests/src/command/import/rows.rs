@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tollgate_core::json::node::Node;
-use tollgate_core::policy::finding::{Problem, Report};
-use tollgate_core::policy::value::Value as _;
-use tollgate_core::policy::{Digest, Loader};
+use tollgate_core::policy::Loader;
+use tollgate_core::policy::diagnostic::{Problem, Report};
+use tollgate_core::policy::load::value::Value as _;
+use tollgate_core::secret::api_key::Digest;
 
 /// One key of a file.
 #[derive(Debug)]

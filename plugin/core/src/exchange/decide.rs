@@ -1,25 +1,28 @@
 //! Whether a request is sent on: who asks, for what, and what that is to be charged.
 
+use crate::text::percent::decode;
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, dearest, reserve};
 use super::{Exchange, Pending, Stage, Step, reads_body};
 use crate::admission::Charges;
-use crate::body::{Ask, Reader, include_usage};
-use crate::credential::Credential;
-use crate::framing::offers_http;
-use crate::gateway::{Api, Gateway, Unmatched};
-use crate::head::{Edit, Editor, Head};
-use crate::identity::{Identity, identify, of_digest};
-use crate::models;
+use crate::api::Api;
+use crate::auth::credential::Credential;
+use crate::auth::identity::{Identity, identify, of_digest};
+use crate::config::{Gateway, Unmatched};
+use crate::exchange::models;
+use crate::http::framing::offers_http;
+use crate::http::headers::{Edit, Editor, Head};
+use crate::http::rejection::Refusal;
+use crate::http::route;
+use crate::llm::request::{Ask, Reader, include_usage};
 use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
-use crate::refusal::Refusal;
-use crate::route;
+use crate::text::ascii;
 use crate::time::Timestamp;
-use crate::words;
 
 /// What is known of a request when its target is.
 enum Known<'a> {
@@ -86,7 +89,7 @@ impl Exchange {
             return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
         }
         let length = head.first("content-length");
-        let bytes = length.and_then(|length| words::text(length)?.parse::<u64>().ok());
+        let bytes = length.and_then(|length| ascii::text(length)?.parse::<u64>().ok());
         if bytes.is_some_and(|bytes| bytes > gateway.max_body) {
             return Err(Refusal::BodyTooLarge { max: gateway.max_body });
         }
@@ -247,7 +250,7 @@ fn asks_to_leave(head: &Head<'_>, edit: &mut Editor<'_>) -> bool {
 /// their documentation).
 fn asks_for_a_part(head: &Head<'_>, target: &str) -> bool {
     let query = target.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').filter_map(|pair| route::decode(pair.split('=').next().unwrap_or(pair)));
+    let names = query.split('&').filter_map(|pair| decode(pair.split('=').next().unwrap_or(pair)));
     names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
         || head.first("x-goog-fieldmask").is_some()
 }
@@ -260,7 +263,7 @@ fn content_type<'h>(head: &Head<'h>) -> Result<Option<&'h str>, Refusal> {
     if all.any(|other| Some(other) != first) {
         return Err(unclear());
     }
-    first.map(|value| words::text(value).ok_or_else(unclear)).transpose()
+    first.map(|value| ascii::text(value).ok_or_else(unclear)).transpose()
 }
 
 /// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).

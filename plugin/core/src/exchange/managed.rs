@@ -5,13 +5,13 @@ use alloc::boxed::Box;
 use alloc::format;
 
 use super::{Exchange, Stage, Step};
-use crate::facts::Decision;
-use crate::gateway::Gateway;
-use crate::head::Head;
-use crate::manage::intake::{Intake, MAX_BODY, TooLarge};
-use crate::manage::problem::Problem;
-use crate::refusal::Refusal;
-use crate::route;
+use crate::admin::body_buffer::{Intake, MAX_BODY, TooLarge};
+use crate::admin::problem::Problem;
+use crate::config::Gateway;
+use crate::exchange::access_log::Decision;
+use crate::http::headers::Head;
+use crate::http::rejection::Refusal;
+use crate::http::route;
 
 impl Exchange {
     /// What to do with a request below the management API's prefix; `None`: it is not.

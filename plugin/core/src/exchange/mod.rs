@@ -11,32 +11,37 @@
 //! Changes to a head are told to an [`Editor`] as they become known; those of a request that is then answered here
 //! were for nothing.
 
-mod answer;
+pub mod access_log;
 mod decide;
+mod forward;
 mod managed;
-mod outcome;
+mod models;
 mod reserve;
+mod response;
 mod settle;
 
+use crate::http::local_response::Answer;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::admin;
+use crate::admin::body_buffer::{Intake, TooLarge};
+use crate::admission::status::Standing;
 use crate::admission::{Admitted, Charges, Correction, NotAdmitted, Receipt, Reservation, Why};
-use crate::body::{BodyEdit, Reader};
-use crate::cell::CellsError;
-use crate::denial::Scope;
-use crate::facts::Facts;
-use crate::gateway::{Api, Gateway, OnTrouble};
-use crate::head::{Editor, Head};
-use crate::manage;
-use crate::manage::intake::{Intake, TooLarge};
-use crate::meter::{Meter, UsageStrip};
+use crate::api::Api;
+use crate::config::{Gateway, OnTrouble};
+use crate::counters::CellsError;
+use crate::exchange::access_log::Facts;
+use crate::http::headers::{Editor, Head};
+use crate::http::rejection::Refusal;
+use crate::llm::request::{BodyEdit, Reader};
+use crate::llm::usage::{Meter, UsageStrip};
 use crate::money::Price;
-use crate::policy::{Digest, TargetIx};
-use crate::refusal::Refusal;
-use crate::standing::Standing;
+use crate::policy::TargetIx;
+use crate::quota::Scope;
+use crate::secret::api_key::Digest;
 use crate::time::{Moment, Timestamp};
 
 /// What is to be done next.
@@ -51,21 +56,10 @@ pub enum Step {
     Forward(Option<BodyEdit>),
     /// Answer it here.
     Answer(Answer),
-    /// Give it to [`crate::documents::Keeper::manage`], answer it, and report to [`Exchange::managed`].
-    Manage(Box<manage::Request>),
+    /// Give it to [`crate::replication::Keeper::manage`], answer it, and report to [`Exchange::managed`].
+    Manage(Box<admin::Request>),
     /// Answer it here as the management API does.
-    Respond(manage::Response),
-}
-
-/// An answer by the gateway itself.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Fields besides content-type and content-length.
-    pub fields: Vec<(&'static str, String)>,
-    /// JSON.
-    pub body: String,
+    Respond(admin::Response),
 }
 
 /// One request and its answer.
@@ -90,7 +84,7 @@ pub struct Exchange {
     metered: bool,
     /// A part of the answer was asked for, perhaps without its usage.
     partial_answer: bool,
-    /// The answer may not show what it costs; see [`crate::body::Ask::unseen_output`].
+    /// The answer may not show what it costs; see [`crate::llm::request::Ask::unseen_output`].
     unseen_output: bool,
     /// The answer holds a chunk that the client did not ask for.
     usage_added: bool,

@@ -1,8 +1,8 @@
 //! What a call is charged before it runs: an upper bound.
 
 use crate::admission::Reservation;
-use crate::body::Ask;
-use crate::gateway::Api;
+use crate::api::Api;
+use crate::llm::request::Ask;
 use crate::money::{Pico, Price};
 use crate::policy::Target;
 

@@ -2,7 +2,7 @@
 
 use super::{Exchange, Stage};
 use crate::admission::{Actual, Receipt, Reservation};
-use crate::meter::{Meter, Metered, Usage};
+use crate::llm::usage::{Meter, Metered, Usage};
 use crate::money::Pico;
 
 impl Exchange {

@@ -6,5 +6,6 @@
 pub mod lexer;
 
 pub mod node;
+pub(crate) mod out_of_line;
 
-pub(crate) mod step;
+pub(crate) mod simd;

@@ -5,8 +5,8 @@
 //! for each of team, key, user that restricts:  E = E ∩ (its direct targets + members of its groups)
 //! ```
 
-use super::index::Policy;
-use super::model::*;
+use crate::policy::index::Policy;
+use crate::policy::model::*;
 
 /// The levels whose access meets in one request.
 #[derive(Clone, Copy, Debug)]

@@ -6,8 +6,8 @@ use core::fmt;
 
 use serde_json::{Map, Value};
 
-use super::model::Unpriced;
-use crate::sort::sort_by_key;
+use crate::collections::sort::sort_by_key;
+use crate::policy::model::Unpriced;
 
 /// A section of a policy document that holds records by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

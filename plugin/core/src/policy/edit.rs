@@ -2,14 +2,14 @@
 
 use alloc::vec::Vec;
 
-use super::change::{Change, Edit, Section};
-use super::check::Check;
-use super::finding::{Finding, Report, Severity};
-use super::index::Policy;
-use super::order::Order;
-use super::reach::Reach;
-use super::row::Row;
 use crate::json::node::Node;
+use crate::policy::change::{Change, Edit, Section};
+use crate::policy::diagnostic::{Finding, Report, Severity};
+use crate::policy::entity::Row;
+use crate::policy::index::Policy;
+use crate::policy::validate::affected::Reach;
+use crate::policy::validate::references::Check;
+use crate::policy::validate::source_map::Order;
 
 /// What is to stand at a position.
 type Placed = (Section, u32, Option<Row>);
@@ -21,7 +21,7 @@ struct Extent([usize; 6]);
 impl Policy {
     /// Puts and removes records, in place. Records are not held against one another: this is for a change that
     /// was checked where it was made, and it works in whatever order the records come. A name that others still
-    /// use may be gone afterwards; keys that hang on it are refused ([`crate::identity::identify`]).
+    /// use may be gone afterwards; keys that hang on it are refused ([`crate::auth::identity::identify`]).
     ///
     /// Positions of names keep their meaning, those of keys aside.
     ///

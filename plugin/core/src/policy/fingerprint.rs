@@ -2,11 +2,11 @@
 
 use alloc::vec::Vec;
 
-use super::change::Section;
-use super::index::Policy;
-use super::model::{Key, KeyMore, Owner};
-use crate::cell::fingerprint;
-use crate::tree::text;
+use crate::json::out_of_line::text;
+use crate::policy::change::Section;
+use crate::policy::index::Policy;
+use crate::policy::model::{Key, KeyMore, Owner};
+use crate::text::hash::fingerprint;
 
 impl Policy {
     /// A number for the policy's whole content, whatever the order it came in: equal for equal content, in every VM

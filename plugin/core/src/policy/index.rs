@@ -1,12 +1,13 @@
 //! The index: everything a request needs, found without allocating.
 
+use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use hashbrown::HashTable;
 
-use super::model::*;
-use super::table::Table;
-use crate::sort::once;
+use crate::collections::sort::once;
+use crate::policy::arena::Table;
+use crate::policy::model::*;
 use crate::time::{Moment, Timestamp};
 
 /// A policy, every name resolved.

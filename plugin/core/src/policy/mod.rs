@@ -8,33 +8,23 @@
 //! index into records again, `documents` cuts it into the parts that are stored, `fingerprint` is one number for it. A gateway has it in [`Live`].
 
 pub mod access;
-mod assemble;
+pub mod arena;
 pub mod change;
-mod check;
-mod documents;
+pub mod diagnostic;
+mod diff;
 mod edit;
-pub mod finding;
+mod entity;
 mod fingerprint;
+mod handle;
 mod index;
-mod live;
 pub mod load;
 pub mod model;
-mod order;
-mod reach;
-mod read;
-pub mod record;
-pub(crate) mod records;
-mod row;
-#[cfg(feature = "schema")]
-pub mod schema;
-pub mod table;
-pub mod value;
-mod within;
-mod write;
+mod serialize;
+mod validate;
 
 pub use change::{Change, Document, Section};
-pub use finding::{Finding, Problem, Severity};
+pub use diagnostic::{Finding, Problem, Severity};
+pub use handle::Live;
 pub use index::Policy;
-pub use live::Live;
 pub use load::Loader;
 pub use model::*;

@@ -1,17 +1,15 @@
 //! The index a VM holds: every name resolved, nothing kept of the text.
 
+use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 
-use crate::cell::CellName;
-use crate::limits::Limits;
+use crate::counters::CellName;
 use crate::money::{Budget, Price};
+use crate::quota::Limits;
 use crate::time::Timestamp;
-
-/// SHA-256 of a key or token as the client sends it.
-pub type Digest = [u8; 32];
 
 macro_rules! index_types {
     ($($(#[$doc:meta])* $name:ident)*) => {$(

@@ -1,10 +1,10 @@
 //! What a request is charged, and what is known about it afterwards.
 
 use serde_json::json;
+use tollgate_core::admission::status::Standing;
 use tollgate_core::admission::{Admitted, Receipt};
 use tollgate_core::exchange::Step;
-use tollgate_core::facts::Decision;
-use tollgate_core::standing::Standing;
+use tollgate_core::exchange::access_log::Decision;
 
 use super::*;
 

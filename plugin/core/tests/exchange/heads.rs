@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::json;
+use tollgate_core::config::Gateway;
+use tollgate_core::exchange::access_log::Decision;
 use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::facts::Decision;
-use tollgate_core::gateway::Gateway;
-use tollgate_core::head::Head;
+use tollgate_core::http::headers::Head;
 
 use super::*;
 
@@ -50,7 +50,7 @@ fn the_clock_is_asked_for_a_head_that_is_decided_or_whose_key_may_be_too_late() 
 fn a_key_of_ours_does_not_reach_an_upstream_that_asks_for_none_and_another_credential_does() {
     let public = gateway(&json!({ "routes": [{ "path": "/open/**", "public": true }] }));
     let unmatched = gateway(&json!({ "unmatched": "pass" }));
-    let minted = key::mint("laptop1", &[7; 32]);
+    let minted = api_key::mint("laptop1", &[7; 32]);
     for (gateway, what) in [(public, "public"), (unmatched, "unmatched")] {
         let passes = |path: &str, fields: &[(&str, &str)]| {
             let decided = decide(&gateway, path, fields, None);

@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 use tollgate_core::admission::Charges;
+use tollgate_core::config::{Gateway, Loader};
 use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::gateway::{Gateway, Loader};
-use tollgate_core::head::{Edit, Head};
-use tollgate_core::key;
+use tollgate_core::http::headers::{Edit, Head};
+use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND};
 
 const KEY: &str = "a-key-of-another-gateway";
@@ -23,7 +23,7 @@ const CHAT: &str = "/v1/chat/completions";
 const NOW: Now = Now { wall: 1_800_000_000 * SECOND, monotonic: 1_800_000_000 * SECOND };
 
 fn digest(secret: &str) -> String {
-    key::spell(&key::digest(secret.as_bytes()))
+    api_key::spell(&api_key::digest(secret.as_bytes()))
 }
 
 /// One team with a budget, whose key may call `small` and not `large`.

@@ -16,10 +16,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::{Map, Rules};
-use tollgate_core::cell::{CellsError, Entry, HostStatus, SharedCells, SharedData, Support, Swap};
-use tollgate_core::documents::{Commit, Journal, JournalError, RING, Replica};
-use tollgate_core::manage::audit::{KEPT, Query};
+use tollgate_core::admin::audit::{KEPT, Query};
+use tollgate_core::counters::{CellsError, Entry, HostStatus, SharedCells, SharedData, Support, Swap};
 use tollgate_core::policy::{Change, Document, Section};
+use tollgate_core::replication::{Commit, Journal, JournalError, RING, Replica};
 
 const PREFIX: &str = "t/";
 const INLINE: u64 = 7;

@@ -1,8 +1,8 @@
 //! The audit: every attempt of the signed-in to change something.
 
 use serde_json::{Value, json};
-use tollgate_core::manage::audit::{Entry, Query, page};
-use tollgate_core::manage::{Outcome, Request};
+use tollgate_core::admin::audit::{Entry, Query, page};
+use tollgate_core::admin::{Outcome, Request};
 
 use super::world::{World, policy, read, request};
 

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
+use tollgate_core::admin::{Outcome, Request};
 use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::head::Head;
-use tollgate_core::manage::{Outcome, Request};
+use tollgate_core::http::headers::Head;
 
 use super::world::{World, read, request};
 

@@ -1,7 +1,7 @@
 //! Many at once: nothing is lost, nothing slips past.
 
 use serde_json::{Value, json};
-use tollgate_core::manage::{Decided, Outcome};
+use tollgate_core::admin::{Decided, Outcome};
 
 use super::world::{World, request};
 

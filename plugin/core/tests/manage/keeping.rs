@@ -1,10 +1,11 @@
 //! What becomes of a write that cannot be kept: it is refused, and so it stands in the audit.
 
 use serde_json::{Value, json};
-use tollgate_core::cell::{CellName, Cells, CellsError, SharedCells, Swap};
-use tollgate_core::documents::{Act, Keeper};
-use tollgate_core::gateway::{self, Gateway};
-use tollgate_core::manage::{Asked, Keeps};
+use tollgate_core::admin::{Asked, Keeps};
+use tollgate_core::config;
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::{CellName, Cells, CellsError, SharedCells, Swap};
+use tollgate_core::replication::{Act, Keeper};
 use tollgate_core::time::{Now, SECOND};
 
 use super::support::{Map, Rules};
@@ -39,7 +40,7 @@ impl Cells for Busy {
 fn gateway(more: Value) -> Gateway {
     let mut whole = json!({ "policy": policy(), "volatile_keys": true });
     whole.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    let mut loader = gateway::Loader::default();
+    let mut loader = config::Loader::default();
     loader.push(whole.to_string().as_bytes());
     loader.finish().unwrap().0
 }

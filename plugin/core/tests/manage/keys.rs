@@ -1,8 +1,8 @@
 //! Keys: made by admins, changed, rotated, revoked.
 
 use serde_json::{Value, json};
-use tollgate_core::identity::identify;
-use tollgate_core::refusal::Refusal;
+use tollgate_core::auth::identity::identify;
+use tollgate_core::http::rejection::Refusal;
 
 use super::world::{World, policy};
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{PEOPLE, World, request};
-use tollgate_core::manage::Outcome;
+use tollgate_core::admin::Outcome;
 
 const PLATFORM: &[&str] = &["platform"];
 const CEILING_READERS: &[&str] = &[

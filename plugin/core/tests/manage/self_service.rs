@@ -55,7 +55,7 @@ fn what_the_team_allows_is_given_and_the_secret_shown_once() {
     assert!(shown.get("secret").is_none() && shown.get("digest").is_none(), "{shown}");
 
     let policy = world.policy.read();
-    let digest = tollgate_core::key::digest(secret.as_bytes());
+    let digest = tollgate_core::secret::api_key::digest(secret.as_bytes());
     assert_eq!(policy.key_by_digest(&digest, world.now.timestamp()).map(|(_, key)| &*key.id), Some(id));
 }
 
@@ -315,12 +315,12 @@ fn each_row_has_a_message_of_its_own() {
 #[test]
 fn a_gateway_that_cannot_keep_a_key_says_so() {
     let mut world = World::new();
-    world.keeps = tollgate_core::manage::Keeps::No;
+    world.keeps = tollgate_core::admin::Keeps::No;
     refused(&create(&mut world, json!({ "name": "Laptop" })), 503, "keys_not_kept", &[]);
     let rotation = world.send("developer", "POST", "/keys/developers/rotate", json!({}));
     refused(&rotation, 503, "keys_not_kept", &[]);
     // Everything else works, for as long as the process does.
     assert_eq!(world.send("developer", "DELETE", "/keys/developers", Value::Null).status, 204);
-    world.keeps = tollgate_core::manage::Keeps::Durable;
+    world.keeps = tollgate_core::admin::Keeps::Durable;
     assert_eq!(create(&mut world, json!({ "name": "Laptop" })).status, 201);
 }

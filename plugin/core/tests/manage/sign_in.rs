@@ -1,7 +1,7 @@
 //! Who asks.
 
 use serde_json::{Value, json};
-use tollgate_core::manage::{Outcome, Request};
+use tollgate_core::admin::{Outcome, Request};
 
 use super::world::{World, request, token};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_core::admission::{Actual, Charges, Reservation, admit, settle};
-use tollgate_core::identity::of_key;
+use tollgate_core::auth::identity::of_key;
 use tollgate_core::money::Pico;
 
 use super::world::{World, policy};

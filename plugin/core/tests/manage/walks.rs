@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::manage::{Outcome, Request};
+use tollgate_core::admin::{Outcome, Request};
 
 use super::roles::table;
 use super::world::{PEOPLE, World, request};

@@ -1,12 +1,13 @@
 //! A gateway with two organizations, and people in every role.
 
 use serde_json::{Map as Object, Value, json};
-use tollgate_core::cell::SharedCells;
-use tollgate_core::gateway::{self, Gateway};
-use tollgate_core::key;
-use tollgate_core::manage::audit::Entry;
-use tollgate_core::manage::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
+use tollgate_core::admin::audit::Entry;
+use tollgate_core::admin::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
+use tollgate_core::config;
+use tollgate_core::config::Gateway;
+use tollgate_core::counters::SharedCells;
 use tollgate_core::policy::{Live, Loader};
+use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
 
 use super::support::{Map, Rules};
@@ -35,7 +36,7 @@ pub fn token(person: &str) -> String {
 }
 
 fn digest(text: &str) -> String {
-    key::spell(&key::digest(text.as_bytes()))
+    api_key::spell(&api_key::digest(text.as_bytes()))
 }
 
 /// `search` is the team that most tests ask about; `other` is beside it, `lab` in another organization.
@@ -140,7 +141,7 @@ impl World {
     }
 
     pub fn of(policy: Value) -> Self {
-        let mut loader = gateway::Loader::default();
+        let mut loader = config::Loader::default();
         loader.push(json!({ "policy": { "version": 1 } }).to_string().as_bytes());
         let (gateway, _) = loader.finish().unwrap();
         let mut loader = Loader::default();

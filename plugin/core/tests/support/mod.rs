@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tollgate_core::cell::{Entry, HostStatus, SharedData, Swap};
+use tollgate_core::counters::{Entry, HostStatus, SharedData, Swap};
 
 /// Which host's rules a [`Map`] follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

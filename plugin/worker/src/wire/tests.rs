@@ -7,10 +7,11 @@ use std::num::NonZeroU64;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tollgate_core::admission::{self, Actual, Admitted, Charges, NotAdmitted, Principal, Reservation, Why};
-use tollgate_core::cell::{CellName, Cells, CellsError, Swap, fingerprint};
-use tollgate_core::denial::{Denial, Level, Reason, Scope};
-use tollgate_core::limits::{Limits, Window};
+use tollgate_core::counters::{CellName, Cells, CellsError, Swap};
 use tollgate_core::money::{Budget, DOLLAR, Period, Pico};
+use tollgate_core::quota::{Denial, Level, Reason, Scope};
+use tollgate_core::quota::{Limits, Window};
+use tollgate_core::text::hash::fingerprint;
 use tollgate_core::time::{Now, SECOND};
 
 use super::{FORMAT, Outcome, Reserved, WireError, decode, encode};

@@ -1,6 +1,6 @@
 //! The plain stretches of a string.
 
-use crate::json::step::{STEP, Step};
+use crate::json::simd::{STEP, Step};
 
 /// The start of `bytes` that stands for itself in a JSON string (RFC 8259, 7): everything before the
 /// first quote, backslash or control character. Whether the encoding is UTF-8 is for the caller to
@@ -125,6 +125,8 @@ fn is_special(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]

@@ -1,0 +1,148 @@
+//! A management request while it comes in.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::Request;
+use crate::http::headers::Head;
+use crate::policy::Policy;
+use crate::secret::api_key;
+
+/// Largest body of a management request in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+
+/// Its body is larger than [`MAX_BODY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// A request below the prefix; its body is still to come.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    request: Request,
+}
+
+impl Intake {
+    /// `None`: the path is not below the prefix. `target` is the request's whole target, with its query.
+    ///
+    /// # Errors
+    /// Where the head already says that the body is too large.
+    pub fn begin(prefix: &str, head: &Head<'_>, target: &str) -> Result<Option<Intake>, TooLarge> {
+        let Some(below) =
+            target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
+        else {
+            return Ok(None);
+        };
+        let (path, query) = below.split_once('?').unwrap_or((below, ""));
+        let announced = head.text("content-length").and_then(|length| length.parse::<usize>().ok());
+        if announced.is_some_and(|length| length > MAX_BODY) {
+            return Err(TooLarge);
+        }
+        let text = |name: &str| head.text(name).map(ToString::to_string);
+        let request = Request {
+            method: text(":method").unwrap_or_default(),
+            path: path.to_string(),
+            query: query.to_string(),
+            token: bearer(head),
+            subject: None,
+            if_match: list(head, "if-match"),
+            if_none_match: list(head, "if-none-match"),
+            content_type: text("content-type"),
+            body: Vec::new(),
+            unread: false,
+        };
+        Ok(Some(Intake { request }))
+    }
+
+    /// Whether its token is one of the policy's.
+    pub fn is_signed(&self, policy: &Policy) -> bool {
+        let token = self.request.token.as_deref();
+        token.is_some_and(|token| policy.user_by_token(&api_key::digest(token.as_bytes())).is_some())
+    }
+
+    /// Its body is not waited for.
+    pub fn leave_unread(&mut self) {
+        self.request.unread = true;
+    }
+
+    /// The next bytes of the body.
+    ///
+    /// # Errors
+    /// Where they are too many.
+    pub fn body(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+        if self.request.body.len().saturating_add(bytes.len()) > MAX_BODY {
+            return Err(TooLarge);
+        }
+        self.request.body.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The request, its body whole.
+    pub fn finish(self) -> Request {
+        self.request
+    }
+}
+
+/// A field that is a list: its lines are one (RFC 9110, 5.3). What is no text is kept as what no list has.
+fn list(head: &Head<'_>, name: &str) -> Option<String> {
+    let lines: Vec<_> = head.all(name).map(String::from_utf8_lossy).collect();
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// The token, if there is just one field that holds one. The scheme's name has no case (RFC 9110, 11.1).
+fn bearer(head: &Head<'_>) -> Option<String> {
+    let mut fields = head.all("authorization");
+    let (first, None) = (fields.next()?, fields.next()) else { return None };
+    let (scheme, token) = core::str::from_utf8(first).ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(fields: &[(&[u8], &[u8])], target: &str) -> Result<Option<Request>, TooLarge> {
+        Ok(Intake::begin("/tollgate/v1", &Head::new(fields), target)?.map(Intake::finish))
+    }
+
+    #[test]
+    fn only_whole_segments_of_the_prefix_count() {
+        for (target, path, query) in [
+            ("/tollgate/v1", "", ""),
+            ("/tollgate/v1/me", "/me", ""),
+            ("/tollgate/v1/audit?limit=2&after=1", "/audit", "limit=2&after=1"),
+        ] {
+            let request = begin(&[(b":method", b"GET")], target).unwrap().unwrap();
+            assert_eq!((request.path.as_str(), request.query.as_str()), (path, query));
+        }
+        for target in ["/tollgate/v10/me", "/tollgate", "/v1/chat/completions", "/x/tollgate/v1/me"] {
+            assert_eq!(begin(&[], target).unwrap().map(|request| request.path), None);
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_from_one_bearer_field_and_from_no_other_header() {
+        let token = |fields: &[(&[u8], &[u8])]| begin(fields, "/tollgate/v1/me").unwrap().unwrap().token;
+        assert_eq!(token(&[(b"authorization", b"bearer tok")]).as_deref(), Some("tok"));
+        assert_eq!(token(&[(b"authorization", b"Basic tok")]), None);
+        assert_eq!(token(&[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]), None);
+        assert_eq!(token(&[(b"x-tollgate-user", b"alice"), (b"x-api-key", b"tok")]), None);
+    }
+
+    #[test]
+    fn the_lines_of_a_list_are_one_list() {
+        let sent: [(&[u8], &[u8]); 3] =
+            [(b"if-match", b"\"a\""), (b"If-Match", b"\"b\""), (b"if-none-match", b"*")];
+        let request = begin(&sent, "/tollgate/v1/me").unwrap().unwrap();
+        assert_eq!(request.if_match.as_deref(), Some("\"a\", \"b\""));
+        assert_eq!(request.if_none_match.as_deref(), Some("*"));
+        assert_eq!(begin(&[], "/tollgate/v1/me").unwrap().unwrap().if_match, None);
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_is_refused_when_it_is_announced_and_when_it_comes() {
+        assert_eq!(begin(&[(b"content-length", b"262145")], "/tollgate/v1/me"), Err(TooLarge));
+        let mut intake = Intake::begin("/tollgate/v1", &Head::new(&[]), "/tollgate/v1/me").unwrap().unwrap();
+        assert_eq!(intake.body(&alloc::vec![b' '; MAX_BODY]), Ok(()));
+        assert_eq!(intake.body(b" "), Err(TooLarge));
+    }
+}

@@ -1,0 +1,298 @@
+//! Members of teams and organizations. Who leaves loses their keys there at once.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Value, json};
+
+use super::body::{self, INVALID, take_fixed};
+use super::caller::{Over, Right, role_of};
+use super::context::{Desk, Reply, Shown, removed};
+use super::page::{Page, no_parameters};
+use super::problem::{Problem, shown};
+use super::view;
+use crate::json::node::Node;
+use crate::json::out_of_line::object;
+use crate::policy::diagnostic::Report;
+use crate::policy::load::value::{Id, Value as _, Words};
+use crate::policy::{
+    Change, OrganizationIx, OrganizationRole, Owner, Policy, Section, TeamIx, TeamRole, UserIx,
+};
+use crate::record;
+
+record! {
+    /// A person's place in an organization.
+    OrganizationMemberBody {
+        /// What they may do there.
+        role!required: OrganizationRole,
+        /// For people; only where the person is new here. The id if left out.
+        name: Words,
+    }
+}
+record! {
+    /// A person's place in a team.
+    TeamMemberBody {
+        /// What they may do there.
+        role!required: TeamRole,
+        /// For people; only where the person is new here. The id if left out.
+        name: Words,
+    }
+}
+
+/// `GET /organizations/{id}/members`
+pub(super) fn of_organization(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    let page = Page::asked(desk.request)?;
+    let ix = desk.organization(id)?;
+    desk.need(Right::Read, Over::Organization(ix))?;
+    let members = desk.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
+    Ok(list(desk.policy, &page, members, OrganizationRole::name))
+}
+
+/// `GET /teams/{id}/members`
+pub(super) fn of_team(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    let page = Page::asked(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::Read, Over::Team(ix))?;
+    let members = desk.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
+    Ok(list(desk.policy, &page, members, TeamRole::name))
+}
+
+fn list<R: Copy>(
+    policy: &Policy,
+    page: &Page,
+    members: &[(UserIx, R)],
+    name: fn(&R) -> &'static str,
+) -> Reply {
+    let ids = members.iter().map(|(user, _)| policy.users.name(user.0)).collect();
+    let member = |user: &str| view::member(policy, members, position(policy, user)?, name);
+    Reply::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
+}
+
+/// `GET /organizations/{id}/members/{user}`
+pub(super) fn show_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let ix = desk.organization(id)?;
+    desk.need(Right::Read, Over::Organization(ix))?;
+    show(desk, in_organization(desk.policy, id, user), user)
+}
+
+/// `GET /teams/{id}/members/{user}`
+pub(super) fn show_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::Read, Over::Team(ix))?;
+    show(desk, in_team(desk.policy, id, user), user)
+}
+
+fn show(desk: &Desk<'_>, member: Option<Value>, user: &str) -> Result<Reply, Problem> {
+    let member = member.ok_or_else(|| Problem::not_found("member", user))?;
+    let shown = Shown::new(member);
+    desk.require_match(Some(&shown))?;
+    Ok(Reply::Answer(shown.response(200)))
+}
+
+/// `PUT /organizations/{id}/members/{user}`: a user nobody knows yet comes to be.
+pub(super) fn put_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let ix = desk.organization(id)?;
+    desk.need(Right::ManageOrganization, Over::Organization(ix))?;
+    let before = in_organization(desk.policy, id, user).map(Shown::new);
+    desk.require_match(before.as_ref())?;
+    let mut body = body::object(desk.request)?;
+    take_fixed(&mut body, &[("user", user)])?;
+    let known_name = take_known_name(desk.policy, user, &mut body)?;
+    let OrganizationMemberBody { role, name } = body::read(body, INVALID)?;
+    let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
+    let owner_now = organization_role(desk.policy, ix, user) == Some(OrganizationRole::Owner);
+    if role == OrganizationRole::Owner || owner_now {
+        desk.need(Right::ManageOwners, Over::Organization(ix))?;
+    }
+    let mut change = Change::default();
+    if !known_name {
+        create_user(&mut change, user, name)?;
+    }
+    put_member(desk.policy, &mut change, Section::Organizations, id, user, role.name());
+    desk.change(
+        &change,
+        &["organizations", id, "members", user],
+        &|policy| in_organization(policy, id, user),
+        &|policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
+    )
+}
+
+/// `PUT /teams/{id}/members/{user}`. Those who may add to the organization need not do that first.
+pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, organization) = desk.team(id)?;
+    desk.need(Right::ManageTeam, Over::Team(ix))?;
+    let before = in_team(desk.policy, id, user).map(Shown::new);
+    desk.require_match(before.as_ref())?;
+    let mut body = body::object(desk.request)?;
+    take_fixed(&mut body, &[("user", user)])?;
+    let known_name = take_known_name(desk.policy, user, &mut body)?;
+    let TeamMemberBody { role, name } = body::read(body, INVALID)?;
+    let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
+    let mut change = Change::default();
+    if organization_role(desk.policy, organization, user).is_none() {
+        let of = desk.policy.organizations.name(organization.0).to_string();
+        if !desk.may(Right::ManageOrganization, Over::Organization(organization)) {
+            let detail = format!(
+                "User `{}` is not a member of organization `{of}`. One of its administrators adds people there.",
+                shown(user)
+            );
+            return Err(Problem::new(409, "not_an_organization_member", detail));
+        }
+        if !known_name {
+            create_user(&mut change, user, name)?;
+        }
+        let member = OrganizationRole::Member.name();
+        put_member(desk.policy, &mut change, Section::Organizations, &of, user, member);
+    }
+    put_member(desk.policy, &mut change, Section::Teams, id, user, role.name());
+    desk.change(
+        &change,
+        &["teams", id, "members", user],
+        &|policy| in_team(policy, id, user),
+        &|policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
+    )
+}
+
+/// `DELETE /organizations/{id}/members/{user}`: also out of its teams, and their keys there are revoked.
+pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let ix = desk.organization(id)?;
+    desk.need(Right::ManageOrganization, Over::Organization(ix))?;
+    let Some(role) = organization_role(desk.policy, ix, user) else {
+        return Err(Problem::not_found("member", user));
+    };
+    if role == OrganizationRole::Owner {
+        desk.need(Right::ManageOwners, Over::Organization(ix))?;
+    }
+    desk.require_match(in_organization(desk.policy, id, user).map(Shown::new).as_ref())?;
+    let policy = &*desk.policy;
+    let mut change = Change::default();
+    for (team, record) in policy.teams_of(ix) {
+        revoke_keys(policy, &mut change, team, user);
+        if position(policy, user).is_some_and(|user| role_of(&record.members, user).is_some()) {
+            remove_member(policy, &mut change, Section::Teams, &record.id, user);
+        }
+    }
+    remove_member(policy, &mut change, Section::Organizations, id, user);
+    let revoked = revoked(&change);
+    desk.change(
+        &change,
+        &["organizations", id, "members", user],
+        &|policy| with_keys(in_organization(policy, id, user), &revoked),
+        &|_, _| removed(),
+    )
+}
+
+/// `DELETE /teams/{id}/members/{user}`: their keys there are revoked.
+pub(super) fn remove_from_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::ManageTeam, Over::Team(ix))?;
+    let Some(member) = in_team(desk.policy, id, user) else {
+        return Err(Problem::not_found("member", user));
+    };
+    desk.require_match(Some(&Shown::new(member)))?;
+    let mut change = Change::default();
+    revoke_keys(desk.policy, &mut change, ix, user);
+    remove_member(desk.policy, &mut change, Section::Teams, id, user);
+    let revoked = revoked(&change);
+    desk.change(
+        &change,
+        &["teams", id, "members", user],
+        &|policy| with_keys(in_team(policy, id, user), &revoked),
+        &|_, _| removed(),
+    )
+}
+
+fn position(policy: &Policy, user: &str) -> Option<UserIx> {
+    policy.users.find(user).map(UserIx)
+}
+
+#[inline(never)]
+fn in_organization(policy: &Policy, id: &str, user: &str) -> Option<Value> {
+    let organization = policy.organizations.get(policy.organizations.find(id)?)?;
+    view::member(policy, &organization.members, position(policy, user)?, OrganizationRole::name)
+}
+
+#[inline(never)]
+fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
+    let team = policy.teams.get(policy.teams.find(id)?)?;
+    view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
+}
+
+fn organization_role(policy: &Policy, ix: OrganizationIx, user: &str) -> Option<OrganizationRole> {
+    role_of(&policy.organizations.get(ix.0)?.members, position(policy, user)?)
+}
+
+/// Whether the user has a record, whose name the body may repeat and not change.
+fn take_known_name(policy: &Policy, user: &str, body: &mut body::Members) -> Result<bool, Problem> {
+    let record = policy.users.find(user).and_then(|position| policy.users.get(position));
+    if let Some(record) = record {
+        take_fixed(body, &[("name", &record.name)])?;
+    }
+    Ok(record.is_some())
+}
+
+fn create_user(change: &mut Change, user: &str, name: Option<Words>) -> Result<(), Problem> {
+    let mut report = Report::default();
+    if Id::read(Node::String(user.to_string()), &mut report).is_none() {
+        let detail = report.finish().first().map_or_else(String::new, |finding| finding.problem.to_string());
+        return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
+    }
+    let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());
+    change.put(Section::Users, user, object!({ "name": name }));
+    Ok(())
+}
+
+fn put_member(policy: &Policy, change: &mut Change, section: Section, id: &str, user: &str, role: &str) {
+    edit_members(policy, change, section, id, |members| {
+        members.insert(user.to_string(), role.into());
+    });
+}
+
+fn remove_member(policy: &Policy, change: &mut Change, section: Section, id: &str, user: &str) {
+    edit_members(policy, change, section, id, |members| {
+        members.remove(user);
+    });
+}
+
+fn edit_members(
+    policy: &Policy,
+    change: &mut Change,
+    section: Section,
+    id: &str,
+    edit: impl FnOnce(&mut serde_json::Map<String, Value>),
+) {
+    let mut record = policy.record(section, id).unwrap_or_default();
+    if let Some(fields) = record.as_object_mut()
+        && let Some(members) = fields.entry("members").or_insert_with(|| json!({})).as_object_mut()
+    {
+        edit(members);
+    }
+    change.put(section, id, record);
+}
+
+fn revoke_keys(policy: &Policy, change: &mut Change, team: TeamIx, user: &str) {
+    let Some(user) = position(policy, user) else { return };
+    for (_, key) in policy.keys_of(team).filter(|(_, key)| key.owner == Owner::User(user)) {
+        change.remove(Section::Keys, &key.id);
+    }
+}
+
+fn revoked(change: &Change) -> Vec<String> {
+    change.edits.iter().filter(|edit| edit.section == Section::Keys).map(|edit| edit.id.clone()).collect()
+}
+
+/// A member as the audit keeps it: with the keys that go too.
+fn with_keys(member: Option<Value>, keys: &[String]) -> Option<Value> {
+    let mut member = member?;
+    if let Some(fields) = member.as_object_mut() {
+        fields.insert("keys".into(), json!(keys));
+    }
+    Some(member)
+}

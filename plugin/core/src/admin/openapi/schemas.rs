@@ -1,0 +1,289 @@
+//! The schemas of bodies and answers, made from those of the policy's records.
+
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value, json};
+
+use super::reference;
+use crate::admin::keys::{MOST_GRACE, RotationBody, WISHES};
+use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
+use crate::policy::load::records::*;
+use crate::policy::load::value::{Id, Value as _};
+use crate::policy::{OrganizationRole, TeamRole};
+
+/// All of them by name.
+pub(super) fn all() -> Value {
+    let organization = OrganizationRecord::schema();
+    let team = TeamRecord::schema();
+    let key = without(&KeyRecord::schema(), &["digest", "previous"]);
+    let account = ServiceAccountRecord::schema();
+    let schemas = [
+        ("Problem", problem()),
+        ("Me", me()),
+        ("CallableTargets", list(&callable_target())),
+        ("NewOrganization", optional(&with_id(&organization), &["access"])),
+        ("OrganizationPatch", mergeable(&without(&organization, &["members"]))),
+        ("Organization", with_id(&organization)),
+        ("Organizations", list(&reference("Organization"))),
+        ("OrganizationMemberBody", OrganizationMemberBody::schema()),
+        ("OrganizationMember", member(&OrganizationRole::schema())),
+        ("OrganizationMembers", list(&reference("OrganizationMember"))),
+        ("NewTeam", with_id(&without(&team, &["organization"]))),
+        ("TeamPatch", mergeable(&without(&team, &["organization", "members"]))),
+        ("Team", with_id(&team)),
+        ("Teams", list(&reference("Team"))),
+        ("Access", AccessRecord::schema()),
+        ("AccessPreview", preview()),
+        ("SelfService", SelfServiceRecord::schema()),
+        ("TeamMemberBody", TeamMemberBody::schema()),
+        ("TeamMember", member(&TeamRole::schema())),
+        ("TeamMembers", list(&reference("TeamMember"))),
+        ("ServiceAccountBody", without(&account, &["team"])),
+        ("ServiceAccount", with_id(&account)),
+        ("ServiceAccounts", list(&reference("ServiceAccount"))),
+        ("NewKey", required(&only(&key, WISHES), &["name"])),
+        ("KeyPatch", mergeable(&without(&only(&key, WISHES), &["owner"]))),
+        ("Key", shown_key(&key, &[])),
+        ("KeyWithSecret", shown_key(&key, &["secret"])),
+        ("Keys", list(&reference("Key"))),
+        ("RotationBody", rotation()),
+        ("Usage", usage()),
+        ("AuditEntries", list(&audit_entry())),
+    ];
+    schemas.into_iter().collect()
+}
+
+fn fields(schema: &Value) -> Map<alloc::string::String, Value> {
+    schema.get("properties").and_then(Value::as_object).cloned().unwrap_or_default()
+}
+
+fn required_of(schema: &Value) -> Vec<Value> {
+    schema.get("required").and_then(Value::as_array).cloned().unwrap_or_default()
+}
+
+fn object(properties: Map<alloc::string::String, Value>, required: Vec<Value>) -> Value {
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}
+
+fn without(schema: &Value, names: &[&str]) -> Value {
+    let mut properties = fields(schema);
+    let mut required = required_of(schema);
+    for name in names {
+        properties.remove(*name);
+        required.retain(|field| field != name);
+    }
+    object(properties, required)
+}
+
+fn only(schema: &Value, names: &[&str]) -> Value {
+    let others = fields(schema);
+    let others: Vec<&str> =
+        others.keys().map(|name| name.as_str()).filter(|name| !names.contains(name)).collect();
+    without(schema, &others)
+}
+
+fn optional(schema: &Value, names: &[&str]) -> Value {
+    let mut required = required_of(schema);
+    required.retain(|field| !names.iter().any(|name| field == name));
+    object(fields(schema), required)
+}
+
+fn required(schema: &Value, names: &[&str]) -> Value {
+    let mut required = required_of(schema);
+    required.extend(names.iter().map(|name| json!(name)));
+    object(fields(schema), required)
+}
+
+fn with_id(schema: &Value) -> Value {
+    let mut properties = fields(schema);
+    properties.insert("id".into(), Id::schema());
+    required(&object(properties, required_of(schema)), &["id"])
+}
+
+/// What may stand in a merge patch (RFC 7396): every field by itself, and `null` to remove it.
+fn mergeable(schema: &Value) -> Value {
+    let nullable = |schema: &Value| {
+        let is_object = schema.get("properties").is_some();
+        let merged = if is_object { mergeable(schema) } else { schema.clone() };
+        json!({ "anyOf": [merged, { "type": "null" }] })
+    };
+    let properties = fields(schema);
+    object(properties.iter().map(|(name, schema)| (name.clone(), nullable(schema))).collect(), Vec::new())
+}
+
+fn list(item: &Value) -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "items": { "type": "array", "items": item },
+            "next": {
+                "type": ["string", "null"],
+                "description": "What `after` must be for the next page; null: this is the last.",
+            },
+        },
+        "required": ["items", "next"],
+        "additionalProperties": false,
+    })
+}
+
+fn closed(properties: Value) -> Value {
+    let names: Vec<Value> =
+        properties.as_object().into_iter().flat_map(Map::keys).map(|name| json!(name)).collect();
+    json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false })
+}
+
+fn problem() -> Value {
+    let text = json!({ "type": "string" });
+    json!({
+        "type": "object",
+        "description": "RFC 9457",
+        "properties": {
+            "type": { "const": "about:blank" },
+            "title": text,
+            "status": { "type": "integer" },
+            "code": { "type": "string", "description": "What a program can rely on." },
+            "detail": { "type": "string", "description": "For people: what to do next." },
+            "errors": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "pointer": { "type": "string", "description": "JSON Pointer into the request's body." },
+                        "parameter": { "type": "string", "description": "A parameter of the query." },
+                        "policy_pointer": {
+                            "type": "string",
+                            "description": "JSON Pointer into the policy: a record that does not allow it.",
+                        },
+                        "detail": text,
+                    },
+                    "required": ["detail"],
+                    "additionalProperties": false,
+                },
+            },
+        },
+        "required": ["type", "title", "status", "code", "detail"],
+    })
+}
+
+fn me() -> Value {
+    let text = json!({ "type": "string" });
+    let organization = closed(json!({ "id": text, "name": text, "role": OrganizationRole::schema() }));
+    let team = closed(json!({ "id": text, "name": text, "organization": text, "role": TeamRole::schema() }));
+    closed(json!({
+        "id": text,
+        "name": text,
+        "platform_admin": { "type": "boolean" },
+        "organizations": { "type": "array", "items": organization },
+        "teams": { "type": "array", "items": team },
+    }))
+}
+
+/// How a selection has a target.
+fn through() -> Value {
+    json!({
+        "type": "string",
+        "pattern": "^(everything|name|inherit|group:.+)$",
+        "description": "`everything`, `name`, `group:NAME`; `inherit` where a team selects nothing of its own",
+    })
+}
+
+fn callable_target() -> Value {
+    let team = closed(json!({ "team": { "type": "string" }, "through": through() }));
+    closed(json!({ "target": { "type": "string" }, "teams": { "type": "array", "items": team } }))
+}
+
+fn member(role: &Value) -> Value {
+    closed(json!({ "user": { "type": "string" }, "name": { "type": "string" }, "role": role }))
+}
+
+fn preview() -> Value {
+    let names = json!({ "type": "array", "items": { "type": "string" } });
+    let perhaps = json!({ "anyOf": [through(), { "type": "null" }] });
+    let line = closed(json!({
+        "target": { "type": "string" },
+        "selected": perhaps,
+        "available": perhaps,
+        "effective": { "type": "boolean" },
+        "refused_by": { "enum": ["organization", "team", null] },
+        "reason": { "type": "string" },
+    }));
+    let access = AccessRecord::schema();
+    let mut properties = fields(&access);
+    properties.insert("inert".into(), closed(json!({ "targets": names, "access_groups": names })));
+    properties.insert("preview".into(), json!({ "type": "array", "items": line }));
+    required(&object(properties, required_of(&access)), &["inert", "preview"])
+}
+
+fn shown_key(key: &Value, more: &[&str]) -> Value {
+    let mut properties = fields(key);
+    let moment = json!({ "type": "string", "format": "date-time" });
+    let previous = closed(json!({ "until": moment }));
+    properties.insert("previous".into(), previous);
+    for name in more {
+        let description = "Shown this once.";
+        properties.insert((*name).into(), json!({ "type": "string", "description": description }));
+    }
+    required(&with_id(&object(properties, required_of(key))), more)
+}
+
+fn rotation() -> Value {
+    let mut schema = RotationBody::schema();
+    if let Some(grace) = schema.pointer_mut("/properties/grace_seconds").and_then(Value::as_object_mut) {
+        grace.insert("maximum".into(), MOST_GRACE.into());
+    }
+    schema
+}
+
+fn usage() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    let dollars = json!({ "type": "string", "pattern": "^[0-9]+\\.[0-9]{2,12}$" });
+    let window = json!({
+        "window": { "enum": ["rpm", "tpm", "rph", "rpd", "tpd"] },
+        "limit": count,
+        "used": count,
+        "left": count,
+        "resets_in_seconds": count,
+    });
+    let mut of_target = window.clone();
+    if let Some(of_target) = of_target.as_object_mut() {
+        of_target.insert("target".into(), json!({ "type": "string" }));
+    }
+    let budget = closed(json!({
+        "max": dollars,
+        "soft": { "anyOf": [dollars, { "type": "null" }] },
+        "period": { "enum": ["hour", "day", "week", "month", "lifetime"] },
+        "spent": dollars,
+        "estimated": dollars,
+        "left": dollars,
+        "resets_in_seconds": { "anyOf": [count, { "type": "null" }] },
+    }));
+    let of = |names: &[&str], more: &[(&str, Value)]| {
+        let mut properties = Map::from_iter([
+            ("limits".into(), json!({ "type": "array", "items": closed(window.clone()) })),
+            ("target_limits".into(), json!({ "type": "array", "items": closed(of_target.clone()) })),
+            ("budget".into(), json!({ "anyOf": [budget, { "type": "null" }] })),
+        ]);
+        let required = properties.keys().map(|name| json!(name)).collect();
+        properties.extend(names.iter().map(|name| ((*name).into(), json!({ "type": "string" }))));
+        properties.extend(more.iter().map(|(name, schema)| ((*name).into(), schema.clone())));
+        object(properties, required)
+    };
+    of(&["organization", "team", "key"], &[("member", of(&["user"], &[]))])
+}
+
+fn audit_entry() -> Value {
+    let text = json!({ "type": "string" });
+    let perhaps = json!({ "type": ["string", "null"] });
+    let resource = json!({ "type": ["object", "null"] });
+    closed(json!({
+        "id": text,
+        "time": { "type": "string", "format": "date-time" },
+        "organization": perhaps,
+        "actor": text,
+        "action": text,
+        "status": { "type": "integer" },
+        "reason": perhaps,
+        "before": resource,
+        "after": resource,
+    }))
+}

@@ -1,0 +1,182 @@
+//! `/teams/{id}/access`: what a team selects, and what comes of it for each target.
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde_json::{Value, json};
+
+use super::body::{self, INVALID};
+use super::caller::{Over, Right};
+use super::context::{Desk, Reply, Shown};
+use super::page::no_parameters;
+use super::problem::{Fault, Place, Problem};
+use super::teams::{scope, with_field};
+use crate::collections::sort::{sort, sort_by_key};
+use crate::json::out_of_line::object;
+use crate::policy::access::{Levels, Narrower, Reach, Through};
+use crate::policy::load::records::AccessRecord;
+use crate::policy::load::value::group_name;
+use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
+
+/// `GET /teams/{id}/access`
+pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::Read, Over::Team(ix))?;
+    let shown = Shown::new(preview(desk.policy, id));
+    desk.require_match(Some(&shown))?;
+    Ok(Reply::Answer(shown.response(200)))
+}
+
+/// `PUT /teams/{id}/access`
+pub(super) fn put(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, organization) = desk.team(id)?;
+    desk.need(Right::ManageTeam, Over::Team(ix))?;
+    desk.require_match(Some(&Shown::new(preview(desk.policy, id))))?;
+    let body = body::object(desk.request)?;
+    let access = body::read::<AccessRecord>(body.clone(), INVALID)?;
+    let before = scope(desk.policy, ix);
+    require_available(desk.policy, organization, &before, &access, "")?;
+    let change = with_field(desk.policy, id, "access", &body);
+    desk.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
+        Shown::new(preview(policy, id)).response(200)
+    })
+}
+
+/// Refuses what a team newly selects and its organization does not offer, each by its name. What it selected
+/// before stays, inert.
+pub(super) fn require_available(
+    policy: &Policy,
+    OrganizationIx(organization): OrganizationIx,
+    before: &Scope,
+    access: &AccessRecord,
+    base: &str,
+) -> Result<(), Problem> {
+    let Some(organization) = policy.organizations.get(organization) else { return Ok(()) };
+    let mut faults = Vec::new();
+    let mut refuse = |field: &str, place: usize, kind: &str, name: &str| {
+        let detail = format!("{kind} `{name}` is not available through organization `{}`.", organization.id);
+        faults.push(Fault { place: Place::Body(format!("{base}/{field}/{place}")), detail });
+    };
+    let had = match before {
+        Scope::Inherit => None,
+        Scope::Restrict(selection) => Some(selection),
+    };
+    let targets = access.targets.iter().flat_map(|targets| &targets.0);
+    for (place, (_, name)) in targets.enumerate() {
+        // One that does not exist is reported as such, with all else.
+        let Some((ix, target)) = policy.target(&name.0) else { continue };
+        if !had.is_some_and(|had| had.targets.contains(&ix)) && organization.access.has(ix, target).is_none()
+        {
+            refuse("targets", place, "target", &name.0);
+        }
+    }
+    let groups = access.access_groups.iter().flat_map(|groups| &groups.0);
+    for (place, (_, name)) in groups.enumerate() {
+        let name = group_name(&name.0).unwrap_or_default();
+        let group = policy.groups.find(&name).map(GroupIx);
+        let had = group.is_some_and(|group| had.is_some_and(|had| had.groups.contains(&group)));
+        if !had && !group.is_some_and(|group| offers_group(policy, organization, group)) {
+            refuse("access_groups", place, "group", &name);
+        }
+    }
+    let Some(first) = faults.first() else { return Ok(()) };
+    let detail = first.detail.clone();
+    Err(Problem { faults, ..Problem::new(400, "not_available", detail) })
+}
+
+/// A group that is granted, or of which at least one member is.
+fn offers_group(policy: &Policy, organization: &Organization, group: GroupIx) -> bool {
+    organization.access.groups.contains(&group)
+        || policy.targets.iter().any(|(position, _, target)| {
+            target.groups.contains(&group) && organization.access.has(TargetIx(position), target).is_some()
+        })
+}
+
+/// How something has a target, as text.
+pub(super) fn through(policy: &Policy, through: Through) -> String {
+    match through {
+        Through::Everything => "everything".into(),
+        Through::Name => "name".into(),
+        Through::Group(group) => format!("group:{}", policy.groups.name(group.0)),
+    }
+}
+
+/// The selection as a policy writes it.
+fn selected(policy: &Policy, id: &str) -> Value {
+    let record = policy.record(Section::Teams, id);
+    let stored = record.and_then(|mut record| Some(record.get_mut("access")?.take()));
+    stored.unwrap_or_else(|| object!({ "mode": "inherit" }))
+}
+
+fn preview(policy: &Policy, id: &str) -> Value {
+    let mut body = selected(policy, id);
+    let team = policy.teams.find(id).and_then(|position| policy.teams.get(position));
+    let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
+    if let (Some(fields), Some(team), Some(organization)) = (body.as_object_mut(), team, organization) {
+        fields.insert("inert".into(), inert(policy, organization, &team.access));
+        let mut targets: Vec<(u32, &str, &Target)> = policy.targets.iter().collect();
+        sort_by_key(&mut targets, |(_, name, _)| *name);
+        let lines = targets
+            .into_iter()
+            .map(|(position, _, target)| line(policy, organization, team, TargetIx(position), target));
+        fields.insert("preview".into(), lines.collect());
+    }
+    body
+}
+
+/// What a team selected and its organization does not offer (any more): it grants nothing.
+fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
+    let Scope::Restrict(selection) = scope else {
+        return json!({ "targets": [], "access_groups": [] });
+    };
+    let offers = |ix: &TargetIx| {
+        policy.targets.get(ix.0).is_some_and(|target| organization.access.has(*ix, target).is_some())
+    };
+    let targets = selection.targets.iter().filter(|ix| !offers(ix)).map(|ix| policy.targets.name(ix.0));
+    let groups = selection.groups.iter().filter(|group| !offers_group(policy, organization, **group));
+    let mut targets: Vec<&str> = targets.collect();
+    let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
+    sort(&mut targets);
+    sort(&mut groups);
+    object!({ "targets": targets, "access_groups": groups })
+}
+
+/// One target: whether the team selects it, whether the organization offers it, what comes of the two, and why.
+fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx, target: &Target) -> Value {
+    let selected = match &team.access {
+        Scope::Inherit => Some("inherit".into()),
+        Scope::Restrict(selection) => selection.has(ix, target).map(|by| through(policy, by)),
+    };
+    let available = organization.access.has(ix, target).map(|by| through(policy, by));
+    let (refused_by, reason) = match Levels::of_team(organization, team).reach(ix, target) {
+        Reach::Granted(by) => (None, granted(policy, organization, by)),
+        Reach::NotGranted => {
+            (Some("organization"), format!("organization `{}` does not grant it", organization.id))
+        }
+        Reach::RefusedBy(Narrower::Team) => {
+            (Some("team"), format!("team `{}` restricts its access and has not selected it", team.id))
+        }
+        // A team as such has neither a key nor a user.
+        Reach::RefusedBy(Narrower::Key | Narrower::User) => (Some("key"), String::new()),
+    };
+    object!({
+        "target": &*target.name,
+        "selected": selected,
+        "available": available,
+        "effective": refused_by.is_none(),
+        "refused_by": refused_by,
+        "reason": reason,
+    })
+}
+
+fn granted(policy: &Policy, organization: &Organization, by: Through) -> String {
+    let how = match by {
+        Through::Everything => "with the whole catalogue".into(),
+        Through::Name => "directly".into(),
+        Through::Group(group) => format!("through group `{}`", policy.groups.name(group.0)),
+    };
+    format!("granted by organization `{}` {how}", organization.id)
+}

@@ -1,0 +1,168 @@
+//! `/teams`: the working units, within what their organization grants.
+
+use alloc::format;
+use alloc::string::ToString;
+
+use super::body::{self, INVALID, Members, take_fixed};
+use super::caller::{Over, Right};
+use super::context::{Desk, Reply, Shown, new_id, removed, require_free};
+use super::organizations::refuse_members;
+use super::page::no_parameters;
+use super::preview;
+use super::problem::Problem;
+use super::view;
+use crate::json::node::Node;
+use crate::json::out_of_line::object;
+use crate::policy::load::records::{SelfServiceRecord, TeamRecord};
+use crate::policy::{Change, Policy, Scope, Section, TeamIx};
+
+/// `POST /organizations/{id}/teams`: a new team has self-service on.
+pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let organization_ix = desk.organization(organization)?;
+    desk.need(Right::ManageOrganization, Over::Organization(organization_ix))?;
+    desk.require_match(None)?;
+    let mut body = body::object(desk.request)?;
+    take_fixed(&mut body, &[("organization", organization)])?;
+    require_platform_for_mode(desk, &body)?;
+    let id = new_id(&mut body)?;
+    require_free(desk.policy, Section::Teams, "team", &id)?;
+    body.push(("organization".into(), Node::String(organization.to_string())));
+    if !body.iter().any(|(name, _)| name == "self_service") {
+        let on = Members::from([("enabled".to_string(), Node::Bool(true))]);
+        body.push(("self_service".into(), Node::Object(on)));
+    }
+    let record = body::read::<TeamRecord>(body.clone(), INVALID)?;
+    if let Some(access) = &record.access {
+        preview::require_available(desk.policy, organization_ix, &Scope::Inherit, access, "/access")?;
+    }
+    let mut change = Change::default();
+    change.put(Section::Teams, &id, body::object_json(&body));
+    let location = format!("{}/teams/{id}", desk.paths);
+    desk.change(
+        &change,
+        &["teams", &id],
+        &|policy| view::kept(policy, Section::Teams, &id),
+        &|policy, who| {
+            let mut response = view::team(policy, who, &id).response(201);
+            response.fields.push(("location", location.clone()));
+            response
+        },
+    )
+}
+
+/// `GET /teams/{id}`
+pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::Read, Over::Team(ix))?;
+    let shown = view::team(desk.policy, &desk.who, id);
+    desk.require_match(Some(&shown))?;
+    Ok(Reply::Answer(shown.response(200)))
+}
+
+/// `PATCH /teams/{id}`
+pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, organization) = desk.team(id)?;
+    desk.need(Right::ManageTeam, Over::Team(ix))?;
+    desk.require_match(Some(&view::team(desk.policy, &desk.who, id)))?;
+    let mut patch = body::object(desk.request)?;
+    let of = desk.policy.organizations.name(organization.0).to_string();
+    take_fixed(&mut patch, &[("id", id), ("organization", &of)])?;
+    require_platform_for_mode(desk, &patch)?;
+    if patch.iter().any(|(name, _)| name == "state") {
+        // Otherwise whoever was blocked could lift it.
+        desk.need(Right::ManageOrganization, Over::Organization(organization))?;
+    }
+    refuse_members(&mut patch, &format!("{}/teams/{id}/members", desk.paths))?;
+    let record = desk.policy.record(Section::Teams, id).unwrap_or_default();
+    let merged = body::merge(Node::from(&record), patch);
+    let typed = body::read_at::<TeamRecord>("", merged.clone(), INVALID)?;
+    if let Some(access) = &typed.access {
+        let before = scope(desk.policy, ix);
+        preview::require_available(desk.policy, organization, &before, access, "/access")?;
+    }
+    let mut change = Change::default();
+    change.put(Section::Teams, id, body::to_json(&merged));
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|policy, who| {
+        view::team(policy, who, id).response(200)
+    })
+}
+
+/// `DELETE /teams/{id}`
+pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, organization) = desk.team(id)?;
+    desk.need(Right::ManageOrganization, Over::Organization(organization))?;
+    desk.require_match(Some(&view::team(desk.policy, &desk.who, id)))?;
+    let keys = desk.policy.keys_of(ix).count();
+    if keys > 0 {
+        let detail = format!("The team still has {keys} keys. Revoke them first.");
+        return Err(Problem::new(409, "keys_assigned", detail));
+    }
+    let mut change = Change::default();
+    for (_, account) in desk.policy.service_accounts_of(ix) {
+        change.remove(Section::ServiceAccounts, &account.id);
+    }
+    change.remove(Section::Teams, id);
+    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
+}
+
+/// `GET /teams/{id}/self-service`
+pub(super) fn show_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::ReadSelfService, Over::Team(ix))?;
+    let shown = self_service(desk.policy, id);
+    desk.require_match(Some(&shown))?;
+    Ok(Reply::Answer(shown.response(200)))
+}
+
+/// `PUT /teams/{id}/self-service`
+pub(super) fn put_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::ManageTeam, Over::Team(ix))?;
+    desk.require_match(Some(&self_service(desk.policy, id)))?;
+    let body = body::object(desk.request)?;
+    body::read::<SelfServiceRecord>(body.clone(), INVALID)?;
+    let change = with_field(desk.policy, id, "self_service", &body);
+    desk.change(
+        &change,
+        &["teams", id, "self_service"],
+        &|policy| Some(self_service(policy, id).body),
+        &|policy, _| self_service(policy, id).response(200),
+    )
+}
+
+/// A change of one field of a team.
+pub(super) fn with_field(policy: &Policy, id: &str, field: &str, value: &Members) -> Change {
+    let mut record = policy.record(Section::Teams, id).unwrap_or_default();
+    if let Some(fields) = record.as_object_mut() {
+        fields.insert(field.to_string(), body::object_json(value));
+    }
+    let mut change = Change::default();
+    change.put(Section::Teams, id, record);
+    change
+}
+
+/// What a team selects now.
+pub(super) fn scope(policy: &Policy, ix: TeamIx) -> Scope {
+    policy.teams.get(ix.0).map(|team| team.access.clone()).unwrap_or_default()
+}
+
+fn self_service(policy: &Policy, id: &str) -> Shown {
+    let record = policy.record(Section::Teams, id);
+    let stored = record.and_then(|mut record| Some(record.get_mut("self_service")?.take()));
+    Shown::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
+}
+
+/// A team in shadow mode is let through what its organization refuses too: only those who set that ceiling may
+/// say so.
+fn require_platform_for_mode(desk: &Desk<'_>, body: &Members) -> Result<(), Problem> {
+    match body.iter().any(|(name, _)| name == "mode") {
+        true => desk.need(Right::SetCeiling, Over::Platform),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,174 @@
+//! What was used, what is left, and when it resets: read from the cells that admissions charge.
+
+use alloc::format;
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value, json};
+
+use super::answer;
+use super::caller::{Over, Right};
+use super::context::{Desk, Reply};
+use super::keys::need_for;
+use super::page::no_parameters;
+use super::problem::Problem;
+use crate::counters::CellNames;
+use crate::counters::{Cell, CellName, Cells, CellsError};
+use crate::json::out_of_line::object;
+use crate::money::Period;
+use crate::money::dollars;
+use crate::policy::{Allowance, Owner, Policy};
+use crate::quota::{Limits, Window};
+use crate::text::hash::fingerprint;
+use crate::time::{Now, SECOND};
+
+/// `GET /organizations/{id}/usage`
+pub(super) fn of_organization<C: Cells>(
+    desk: &mut Desk<'_>,
+    cells: &mut C,
+    cell_prefix: &str,
+    id: &str,
+) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let ix = desk.organization(id)?;
+    desk.need(Right::ReadUsage, Over::Organization(ix))?;
+    let allowance = desk.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
+    show(desk, cells, ("organization", id), &CellNames::new(cell_prefix).organization(id), allowance)
+}
+
+/// `GET /teams/{id}/usage`
+pub(super) fn of_team<C: Cells>(
+    desk: &mut Desk<'_>,
+    cells: &mut C,
+    cell_prefix: &str,
+    id: &str,
+) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, _) = desk.team(id)?;
+    desk.need(Right::ReadUsage, Over::Team(ix))?;
+    let allowance = desk.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
+    show(desk, cells, ("team", id), &CellNames::new(cell_prefix).team(id), allowance)
+}
+
+/// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
+pub(super) fn of_key<C: Cells>(
+    desk: &mut Desk<'_>,
+    cells: &mut C,
+    cell_prefix: &str,
+    id: &str,
+) -> Result<Reply, Problem> {
+    no_parameters(desk.request)?;
+    let (ix, team) = desk.key(id)?;
+    need_for(desk, ix, team, Right::ReadUsage)?;
+    let (policy, now) = (&*desk.policy, desk.asked.now);
+    let key = policy.keys.get(ix.0);
+    let cell = CellNames::new(cell_prefix).key(id);
+    let mut used_of_key = used(policy, cells, &cell, key.and_then(|key| key.allowance()), now)?;
+    let team = policy.teams.get(team.0);
+    let owner = match key.map(|key| key.owner) {
+        Some(Owner::User(user)) => policy.users.get(user.0),
+        _ => None,
+    };
+    if let (Some(team), Some(user)) = (team, owner)
+        && let Some(allowance) = team.member_allowance.as_deref()
+    {
+        let cell = CellNames::new(cell_prefix).member(&team.id, &user.id);
+        let member = used(policy, cells, &cell, Some(allowance), now)?;
+        used_of_key.insert("member".into(), with("user", &user.id, member));
+    }
+    Ok(Reply::Answer(answer(200, &with("key", id, used_of_key))))
+}
+
+fn show<C: Cells>(
+    desk: &Desk<'_>,
+    cells: &mut C,
+    (kind, id): (&str, &str),
+    cell: &CellName,
+    allowance: Option<&Allowance>,
+) -> Result<Reply, Problem> {
+    let used = used(desk.policy, cells, cell, allowance, desk.asked.now)?;
+    Ok(Reply::Answer(answer(200, &with(kind, id, used))))
+}
+
+fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> Value {
+    fields.insert(kind.into(), id.into());
+    Value::Object(fields)
+}
+
+/// Everything that one principal's cell counts. Where nothing is limited, nothing is counted.
+fn used<C: Cells>(
+    policy: &Policy,
+    cells: &mut C,
+    name: &CellName,
+    allowance: Option<&Allowance>,
+    now: Now,
+) -> Result<Map<alloc::string::String, Value>, Problem> {
+    let mut fields = Map::new();
+    let Some(allowance) = allowance else {
+        fields.insert("limits".into(), json!([]));
+        fields.insert("target_limits".into(), json!([]));
+        fields.insert("budget".into(), Value::Null);
+        return Ok(fields);
+    };
+    let mut cell = cells
+        .read(name)
+        .and_then(|(bytes, _)| Cell::open(bytes, name.fingerprint()))
+        .map_err(|error| unavailable(&error))?;
+    fields.insert("limits".into(), windows(&mut cell, &allowance.limits, 0, now).into());
+    let mut by_target = Vec::new();
+    for (ix, limits) in &allowance.target_limits {
+        let target = policy.targets.name(ix.0);
+        for mut line in windows(&mut cell, limits, fingerprint(target.as_bytes()), now) {
+            if let Some(line) = line.as_object_mut() {
+                line.insert("target".into(), target.into());
+            }
+            by_target.push(line);
+        }
+    }
+    fields.insert("target_limits".into(), by_target.into());
+    fields.insert("budget".into(), budget(&cell, allowance, now));
+    Ok(fields)
+}
+
+fn windows(cell: &mut Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
+    let limited = Window::ALL.into_iter().filter_map(|window| Some((window, limits.get(window)?.get())));
+    limited
+        .filter_map(|(window, limit)| {
+            let counter = cell.counter(window, target, now)?;
+            Some(object!({
+                "window": window.name(),
+                "limit": limit,
+                "used": counter.used(),
+                "left": limit.saturating_sub(counter.used()),
+                "resets_in_seconds": counter.until_empty(now).div_ceil(SECOND),
+            }))
+        })
+        .collect()
+}
+
+fn budget(cell: &Cell, allowance: &Allowance, now: Now) -> Value {
+    let Some(budget) = allowance.budget else { return Value::Null };
+    let mut purse = cell.purse();
+    purse.advance(budget.period, now.wall);
+    let left = crate::money::Pico(budget.max.0.saturating_sub(purse.spent().0));
+    let resets = match budget.period {
+        Period::Lifetime => None,
+        _ => purse.until_over(now.wall).map(|nanos| nanos.div_ceil(SECOND)),
+    };
+    object!({
+        "max": dollars(budget.max),
+        "soft": budget.soft.map(dollars),
+        "period": budget.period.name(),
+        "spent": dollars(purse.spent()),
+        "estimated": dollars(purse.estimated()),
+        "left": dollars(left),
+        "resets_in_seconds": resets,
+    })
+}
+
+fn unavailable(error: &CellsError) -> Problem {
+    let what = match error {
+        CellsError::Unavailable(_) => "are not available on this gateway right now",
+        CellsError::Contention => "are too busy",
+    };
+    Problem::new(503, "usage_unavailable", format!("The counters {what}. Try again shortly."))
+}

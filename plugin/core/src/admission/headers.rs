@@ -1,0 +1,77 @@
+//! The rate-limit headers of an answer, in each of their families.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::status::{Standing, Tight};
+use crate::quota::{Scope, Window};
+use crate::text::format::duration;
+use crate::time::SECOND;
+
+/// Which rate-limit headers answers carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeaderStyle {
+    /// `x-ratelimit-*`, as OpenAI sends them.
+    #[default]
+    OpenAi,
+    /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
+    Ietf,
+    /// Both families.
+    Both,
+    /// None but `x-tollgate-*` and `Retry-After`.
+    None,
+}
+
+impl Standing {
+    /// The headers of an answer: every one that there is, and its value if it has one in these families. `budget`: whose
+    /// it is that governs the request, if one does.
+    pub fn headers(
+        &self,
+        style: HeaderStyle,
+        budget: Option<Scope>,
+        tell: &mut dyn FnMut(&'static str, Option<&str>),
+    ) {
+        let (openai, ietf) = match style {
+            HeaderStyle::OpenAi => (true, false),
+            HeaderStyle::Ietf => (false, true),
+            HeaderStyle::Both => (true, true),
+            HeaderStyle::None => (false, false),
+        };
+        const REQUESTS: [&str; 3] =
+            ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"];
+        const TOKENS: [&str; 3] =
+            ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
+        for ([limit, remaining, reset], tight) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
+            if let Some(tight) = tight.filter(|_| openai) {
+                tell(limit, Some(itoa::Buffer::new().format(tight.limit)));
+                tell(remaining, Some(itoa::Buffer::new().format(tight.remaining)));
+                tell(reset, Some(duration(tight.reset).as_str()));
+            } else {
+                [limit, remaining, reset].into_iter().for_each(|name| tell(name, None));
+            }
+        }
+        let both = if ietf { [self.requests, self.tokens] } else { [None; 2] };
+        let items = |item: fn(&Tight) -> String| {
+            both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
+        };
+        let left = items(|tight| {
+            let seconds = tight.reset.div_ceil(SECOND);
+            format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
+        });
+        tell("ratelimit", left.as_deref());
+        let limits =
+            items(|tight| format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window)));
+        tell("ratelimit-policy", limits.as_deref());
+        let budget = budget.map(|scope| scope.label(None));
+        tell("x-tollgate-scope", self.tightest().map(|tight| tight.label()).or(budget));
+        tell("x-tollgate-warning", self.warning());
+    }
+}
+
+fn seconds_of(window: Window) -> u64 {
+    match window {
+        Window::Rpm | Window::Tpm => 60,
+        Window::Rph => 3_600,
+        Window::Rpd | Window::Tpd => 86_400,
+    }
+}

@@ -1,0 +1,113 @@
+//! How a request stands with its limits: what the rate-limit headers say.
+
+use crate::money::{Budget, Pico};
+use crate::quota::Scope;
+use crate::quota::Window;
+
+/// The tightest windows of one request (least remaining of the limit).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+pub struct Standing {
+    pub(super) requests: Option<Tight>,
+    pub(super) tokens: Option<Tight>,
+    over_soft_budget: Option<Scope>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
+pub(super) struct Tight {
+    pub(super) scope: Scope,
+    pub(super) window: Window,
+    pub(super) limit: u64,
+    pub(super) remaining: u64,
+    pub(super) reset: u64,
+}
+
+impl Tight {
+    /// Whether less of this limit remains than of the other.
+    fn is_tighter_than(&self, other: &Tight) -> bool {
+        // Of equal limits, as most are, it is plain to see.
+        if self.limit == other.limit {
+            return self.remaining < other.remaining;
+        }
+        let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
+        cross(self.remaining, other.limit) < cross(other.remaining, self.limit)
+    }
+
+    pub(super) fn label(&self) -> &'static str {
+        self.scope.label(Some(self.window))
+    }
+
+    fn used_permille(&self) -> u64 {
+        // No limit is above 2^53: a thousandfold of it is a number still.
+        self.limit.saturating_sub(self.remaining).wrapping_mul(1000) / self.limit.max(1)
+    }
+}
+
+impl Standing {
+    /// Takes note of a window: `used` of `limit`, empty again after `reset` ns.
+    pub fn note_window(
+        &mut self,
+        scope: Scope,
+        window: Window,
+        limit: u64,
+        used: u64,
+        reset: impl FnOnce() -> u64,
+    ) {
+        let mut tight = Tight { scope, window, limit, remaining: limit.saturating_sub(used), reset: 0 };
+        let place = if window.counts_tokens() { &mut self.tokens } else { &mut self.requests };
+        let same = place.is_some_and(|old| old.scope == scope && old.window == window);
+        if same || place.is_none_or(|old| tight.is_tighter_than(&old)) {
+            tight.reset = reset();
+            *place = Some(tight);
+        }
+    }
+
+    /// Takes note of a budget: `spent` with this request's reservation.
+    pub fn note_budget(&mut self, scope: Scope, budget: &Budget, spent: Pico) {
+        if budget.soft.is_some_and(|soft| spent > soft) {
+            self.over_soft_budget.get_or_insert(scope);
+        }
+    }
+
+    /// Whether a budget is above its soft mark.
+    pub fn over_soft_budget(&self) -> Option<Scope> {
+        self.over_soft_budget
+    }
+
+    /// Whether no limit is known of.
+    pub fn is_empty(&self) -> bool {
+        self.requests.is_none() && self.tokens.is_none()
+    }
+
+    pub(super) fn tightest(&self) -> Option<Tight> {
+        match (self.requests, self.tokens) {
+            (Some(requests), Some(tokens)) if tokens.is_tighter_than(&requests) => Some(tokens),
+            (requests, tokens) => requests.or(tokens),
+        }
+    }
+
+    /// What is near its end; a limit's warning does not hide a budget's.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
+        let limit = match used.unwrap_or(0) {
+            950.. => Some(Near::NinetyFive),
+            800.. => Some(Near::Eighty),
+            _ => None,
+        };
+        match (limit, self.over_soft_budget) {
+            (None, None) => None,
+            (Some(Near::Eighty), None) => Some("approaching_limit"),
+            (Some(Near::NinetyFive), None) => Some("near_limit"),
+            (None, Some(_)) => Some("soft_budget_exceeded"),
+            (Some(Near::Eighty), Some(_)) => Some("approaching_limit, soft_budget_exceeded"),
+            (Some(Near::NinetyFive), Some(_)) => Some("near_limit, soft_budget_exceeded"),
+        }
+    }
+}
+
+/// How much of a limit is used, in percent and more.
+enum Near {
+    Eighty,
+    NinetyFive,
+}

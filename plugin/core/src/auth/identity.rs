@@ -1,0 +1,140 @@
+//! Whose key it is, and what governs its requests.
+
+use crate::counters::CellNames;
+use crate::secret::api_key::Digest;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::admission::Principal;
+use crate::counters::CellName;
+use crate::http::rejection::Refusal;
+use crate::policy::access::Levels;
+use crate::policy::*;
+use crate::quota::{Level, Scope};
+use crate::secret::api_key;
+use crate::secret::api_key::Form;
+use crate::text::hash::fingerprint;
+use crate::time::Moment;
+
+/// A key and everybody behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'p> {
+    /// The key.
+    pub key: &'p Key,
+    /// Its team.
+    pub team: &'p Team,
+    /// The team's organization.
+    pub organization: &'p Organization,
+    /// The key's owner, when that is a person.
+    pub user: Option<&'p User>,
+}
+
+/// Whose key this is, and its digest.
+///
+/// # Errors
+/// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
+/// service account is blocked.
+pub fn identify<'p>(
+    policy: &'p Policy,
+    text: &str,
+    now: impl Moment,
+) -> Result<(Digest, Identity<'p>), Refusal> {
+    if api_key::form(text) == Form::Mistyped {
+        return Err(Refusal::MistypedKey);
+    }
+    let digest = api_key::digest(text.as_bytes());
+    Ok((digest, of_digest(policy, &digest, now)?))
+}
+
+/// A function, so that those who are somebody do not drop it.
+fn nobody() -> Refusal {
+    Refusal::InvalidKey
+}
+
+/// The same for a key whose digest is known.
+///
+/// # Errors
+/// As [`identify`].
+pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: impl Moment) -> Result<Identity<'p>, Refusal> {
+    let (_, key) = policy.key_by_digest(digest, now).ok_or_else(nobody)?;
+    of_key(policy, key, now)
+}
+
+/// The same for a key that is known.
+///
+/// # Errors
+/// As [`identify`].
+pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Moment) -> Result<Identity<'p>, Refusal> {
+    if key.state == State::Blocked {
+        return Err(Refusal::InvalidKey);
+    }
+    if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
+        return Err(Refusal::ExpiredKey);
+    }
+    // A loaded policy has every name resolved; a key whose team is gone is nobody's.
+    let team = policy.teams.get(key.team.0).ok_or_else(nobody)?;
+    let organization = policy.organizations.get(team.organization.0).ok_or_else(nobody)?;
+    let user = match key.owner {
+        Owner::User(user) => Some(policy.users.get(user.0).ok_or_else(nobody)?),
+        Owner::ServiceAccount(account) => {
+            let account = policy.service_accounts.get(account.0).ok_or_else(nobody)?;
+            if account.state == State::Blocked {
+                return Err(Refusal::Blocked("service_account_blocked"));
+            }
+            None
+        }
+        Owner::None => None,
+    };
+    if organization.state == State::Blocked {
+        return Err(Refusal::Blocked("organization_blocked"));
+    }
+    if team.state == State::Blocked {
+        return Err(Refusal::Blocked("team_blocked"));
+    }
+    Ok(Identity { key, team, organization, user })
+}
+
+impl<'p> Identity<'p> {
+    /// The levels whose access meets in its requests.
+    pub fn levels(&self) -> Levels<'p> {
+        Levels::new(self.organization, self.team, self.key, self.user)
+    }
+
+    /// Everybody whose allowance a call of this target needs, narrow to wide.
+    pub fn principals(&self, names: &CellNames, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
+        let mut principals = Vec::with_capacity(5);
+        let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn(&KnownCell) -> CellName| {
+            if let Some(allowance) = allowance {
+                let of_target = target.and_then(|(ix, target)| {
+                    let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
+                    let (_, limits) = allowance.target_limits.get(at)?;
+                    (!limits.is_empty()).then(|| Box::new((fingerprint(target.name.as_bytes()), *limits)))
+                });
+                // It may limit other targets alone.
+                let governs =
+                    of_target.is_some() || allowance.budget.is_some() || !allowance.limits.is_empty();
+                if governs {
+                    principals.push(Principal {
+                        scope: Scope::whole(level),
+                        cell: cell(&allowance.cell),
+                        limits: allowance.limits,
+                        target_limits: of_target,
+                        budget: allowance.budget,
+                    });
+                }
+            }
+        };
+        let Identity { key, team, organization, user } = *self;
+        add(Level::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
+        if let Some(user) = user {
+            let member = team.member_allowance.as_deref();
+            // Of these there is one for each team or organization.
+            add(Level::Member, member, &|_| names.member(&team.id, &user.id));
+            add(Level::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
+        }
+        add(Level::Team, team.allowance.as_deref(), &|known| known.name(&names.teams, &team.id));
+        let ceiling = organization.allowance.as_deref();
+        add(Level::Organization, ceiling, &|known| known.name(&names.organizations, &organization.id));
+        principals
+    }
+}

@@ -1,0 +1,132 @@
+//! What a gateway does where its configuration is silent: LLM traffic at the providers' own paths.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::api::Api;
+use crate::auth::credential::CredentialPlace;
+use crate::http::route::is_exact;
+use crate::http::route::{Route, Segment};
+
+/// Paths of the providers' API references. First match wins.
+const ROUTES: &[(&str, &[&str], Api)] = &[
+    ("/v1/chat/completions", &["POST"], Api::OpenAiChat),
+    ("/v1/completions", &["POST"], Api::OpenAiCompletions),
+    ("/v1/responses", &["POST"], Api::OpenAiResponses),
+    ("/v1/embeddings", &["POST"], Api::OpenAiEmbeddings),
+    ("/v1/images/generations", &["POST"], Api::OpenAiImages),
+    ("/v1/images/edits", &["POST"], Api::OpenAiImages),
+    ("/v1/images/variations", &["POST"], Api::OpenAiImages),
+    ("/v1/audio/transcriptions", &["POST"], Api::OpenAiAudio),
+    ("/v1/audio/translations", &["POST"], Api::OpenAiAudio),
+    ("/v1/audio/speech", &["POST"], Api::OpenAiAudio),
+    ("/v1/messages", &["POST"], Api::AnthropicMessages),
+    ("/v1/models", &["GET"], Api::Models),
+    ("/v1/models/**", &["GET"], Api::Models),
+    ("/openai/deployments/{model}/chat/completions", &["POST"], Api::OpenAiChat),
+    ("/openai/deployments/{model}/completions", &["POST"], Api::OpenAiCompletions),
+    ("/openai/deployments/{model}/embeddings", &["POST"], Api::OpenAiEmbeddings),
+    ("/openai/deployments/{model}/images/generations", &["POST"], Api::OpenAiImages),
+    ("/openai/deployments/{model}/audio/transcriptions", &["POST"], Api::OpenAiAudio),
+    ("/openai/v1/responses", &["POST"], Api::OpenAiResponses),
+    ("/openai/v1/chat/completions", &["POST"], Api::OpenAiChat),
+    ("/v1beta/models/{model}:generateContent", &["POST"], Api::GeminiGenerate),
+    ("/v1beta/models/{model}:streamGenerateContent", &["POST"], Api::GeminiGenerate),
+    ("/v1/models/{model}:generateContent", &["POST"], Api::GeminiGenerate),
+    ("/v1/models/{model}:streamGenerateContent", &["POST"], Api::GeminiGenerate),
+];
+
+/// The routes of a gateway that names none.
+pub fn routes() -> Vec<Route> {
+    let route = |(path, methods, api): &(&str, &[&str], Api)| {
+        let path = template(path)?;
+        Some(Route {
+            exact: is_exact(&path),
+            path,
+            methods: methods.iter().map(|method| Box::from(*method)).collect(),
+            headers: [].into(),
+            api: *api,
+            target: None,
+            public: false,
+            unmetered: false,
+        })
+    };
+    ROUTES.iter().filter_map(route).collect()
+}
+
+/// Where keys are looked for unless the configuration says otherwise.
+pub fn credentials() -> Vec<CredentialPlace> {
+    vec![
+        CredentialPlace::Scheme { header: "authorization".into(), scheme: "Bearer".into() },
+        CredentialPlace::Header("x-api-key".into()),
+        CredentialPlace::Header("api-key".into()),
+        CredentialPlace::Header("x-goog-api-key".into()),
+        CredentialPlace::Query("key".into()),
+    ]
+}
+
+/// Reads a path template; `None` where it is not one.
+pub fn template(text: &str) -> Option<Box<[Segment]>> {
+    let mut models = 0;
+    let inner = text.strip_prefix('/')?;
+    let mut segments = Vec::new();
+    let mut parts = inner.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let segment = match part {
+            "" if inner.is_empty() => break,
+            "" => return None,
+            "*" => Segment::Any,
+            "**" if parts.peek().is_none() => Segment::Rest,
+            other => match other.strip_prefix("{model}") {
+                Some(suffix) if !suffix.contains(['{', '}', '*']) => {
+                    models += 1;
+                    Segment::Model { suffix: suffix.into() }
+                }
+                None if !other.contains(['{', '}', '*', '?', '#', '%'])
+                    && other.bytes().all(|b| b.is_ascii_graphic()) =>
+                {
+                    // Literals in a row are matched as one.
+                    if let Some(Segment::Literal(before)) = segments.last_mut() {
+                        *before = (String::from(&**before) + "/" + other).into();
+                        continue;
+                    }
+                    Segment::Literal(other.into())
+                }
+                _ => return None,
+            },
+        };
+        segments.push(segment);
+    }
+    (models <= 1).then(|| segments.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_route_is_a_template() {
+        assert_eq!(routes().len(), ROUTES.len());
+    }
+
+    #[test]
+    fn templates_that_could_be_misread_are_none() {
+        for text in [
+            "v1",
+            "/a//b",
+            "/a/**/b",
+            "/a*b",
+            "/{name}",
+            "/x{model}",
+            "/{model}/{model}",
+            "/a?b",
+            "/a%20b",
+            "/a/",
+        ] {
+            assert_eq!(template(text), None, "{text}");
+        }
+        assert_eq!(template("/").map(|segments| segments.len()), Some(0));
+    }
+}

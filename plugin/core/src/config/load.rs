@@ -1,0 +1,267 @@
+//! Reads a gateway's configuration in pieces, with the policy inside it.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
+use super::{Fleet, Gateway, Manage, OnTrouble, Unmatched, defaults};
+use crate::admission::headers::HeaderStyle;
+use crate::api::Api;
+use crate::auth::credential::CredentialPlace;
+use crate::auth::credential::Credentials;
+use crate::counters::CellNames;
+use crate::http::route::{Route, Segment};
+use crate::json::node::Node;
+use crate::policy::diagnostic::{Finding, Problem, Report};
+use crate::policy::load::value::{Count, Given, Value};
+use crate::policy::load::{Fields, PolicyFields, Reading};
+use crate::policy::{Live, Mode};
+
+const FIELDS: &[&str] = &[
+    "policy",
+    "credentials",
+    "routes",
+    "unmatched",
+    "on_unavailable",
+    "on_contention",
+    "mode",
+    "volatile_keys",
+    "headers",
+    "max_body",
+    "prefix",
+    "manage",
+    "fleet",
+];
+
+/// Largest request body unless the configuration says otherwise: 10 MiB.
+pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+
+/// What the names of records begin with unless the configuration says otherwise.
+pub const PREFIX: &str = "tollgate/1/";
+
+/// Reads a gateway's configuration that comes in pieces.
+///
+/// ```
+/// let mut loader = tollgate_core::gateway::Loader::default();
+/// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
+/// let (gateway, _) = loader.finish().unwrap();
+/// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
+/// ```
+#[derive(Debug)]
+pub struct Loader {
+    reading: Reading<GatewayFields>,
+}
+
+impl Default for Loader {
+    fn default() -> Self {
+        Loader { reading: Reading::new(GatewayFields::default()) }
+    }
+}
+
+impl Loader {
+    /// The next bytes.
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.reading.push(bytes);
+    }
+
+    /// The gateway and the warnings.
+    ///
+    /// # Errors
+    /// Every finding, if one of them is an error.
+    pub fn finish(self) -> Result<(Gateway, Vec<Finding>), Vec<Finding>> {
+        let (fields, mut report) = self.reading.finish()?;
+        if fields.opened && !fields.has_policy {
+            report.error(Problem::Missing("policy"));
+        }
+        report.within("policy", |report| fields.policy.require_version(report));
+        let gateway = fields.gateway(&mut report);
+        if report.has_errors() { Err(report.finish()) } else { Ok((gateway, report.finish())) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct GatewayFields {
+    /// It is an object, so that it can have fields at all.
+    opened: bool,
+    policy: PolicyFields,
+    has_policy: bool,
+    credentials: Option<Vec<CredentialPlace>>,
+    routes: Option<Vec<Route>>,
+    unmatched: Unmatched,
+    on_unavailable: OnTrouble,
+    on_contention: OnTrouble,
+    mode: Mode,
+    volatile_keys: bool,
+    headers: HeaderStyle,
+    max_body: Option<Count>,
+    prefix: Option<Prefix>,
+    /// `Some(None)`: switched off.
+    manage: Option<Option<Manage>>,
+    fleet: Option<Fleet>,
+}
+
+impl Fields for GatewayFields {
+    fn opens(&self, names: &[String]) -> bool {
+        match names.split_first() {
+            None => true,
+            Some((first, inner)) => first == "policy" && self.policy.opens(inner),
+        }
+    }
+
+    fn known(&self, names: &[String]) -> Option<&'static [&'static str]> {
+        match names.split_first() {
+            None => Some(FIELDS),
+            Some((_, inner)) => self.policy.known(inner),
+        }
+    }
+
+    fn opened(&mut self, names: &[String]) {
+        match names.split_first() {
+            None => self.opened = true,
+            Some((_, inner)) => {
+                self.has_policy = true;
+                self.policy.opened(inner);
+            }
+        }
+    }
+
+    fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
+        let Some((field, inner)) = names.split_first() else {
+            report.error(Problem::Expected { expected: "an object", found: node.describe() });
+            return;
+        };
+        match field.as_str() {
+            "policy" => {
+                self.has_policy = true;
+                self.policy.value(inner, node, report);
+            }
+            "credentials" => self.credentials = read_credentials(node, report),
+            "routes" => self.routes = self.read_routes(node, report),
+            "unmatched" => keep(&mut self.unmatched, node, report),
+            "on_unavailable" => keep(&mut self.on_unavailable, node, report),
+            "on_contention" => keep(&mut self.on_contention, node, report),
+            "mode" => keep(&mut self.mode, node, report),
+            "volatile_keys" => keep(&mut self.volatile_keys, node, report),
+            "headers" => keep(&mut self.headers, node, report),
+            "max_body" => self.max_body = Count::read(node, report),
+            "prefix" => self.prefix = Prefix::read(node, report),
+            "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
+            "fleet" => {
+                self.fleet = FleetRecord::read(node, report).and_then(|record| record.settings(report));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl GatewayFields {
+    fn read_routes(&mut self, node: Node, report: &mut Report) -> Option<Vec<Route>> {
+        let Node::Array(items) = node else {
+            report.error(Problem::Expected { expected: "an array", found: node.describe() });
+            return None;
+        };
+        let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
+            report.within(&position.to_string(), |report| {
+                let record = RouteRecord::read(item, report)?;
+                // One that could not be read might not need a target.
+                let known_api = !matches!(record.api, Some(Given(None)));
+                let api = record.api.and_then(|api| api.0).unwrap_or_default();
+                let path = record.path?.0;
+                let public = record.public.unwrap_or_default();
+                let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
+                if needs_target && record.target.is_none() {
+                    report.error(Problem::Missing("target"));
+                }
+                let pointer = format!("{}/target", report.place());
+                let target = record.target.and_then(|target| target.0);
+                Some(Route {
+                    exact: crate::http::route::is_exact(&path),
+                    path,
+                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+                    headers: record
+                        .headers
+                        .unwrap_or_default()
+                        .0
+                        .into_iter()
+                        .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
+                        .collect(),
+                    api,
+                    target: target.map(|name| self.policy.assembly.mention_target(&name.0, pointer)),
+                    public,
+                    unmetered: record.unmetered.is_some(),
+                })
+            })
+        });
+        Some(routes.collect())
+    }
+
+    fn gateway(self, report: &mut Report) -> Gateway {
+        let policy = Live::new(self.policy.assembly.finish("/policy", report));
+        let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
+        Gateway {
+            policy,
+            credentials: Credentials::new(self.credentials.unwrap_or_else(defaults::credentials)),
+            routes: self.routes.unwrap_or_else(defaults::routes),
+            unmatched: self.unmatched,
+            on_unavailable: self.on_unavailable,
+            on_contention: self.on_contention,
+            mode: self.mode,
+            volatile_keys: self.volatile_keys,
+            headers: self.headers,
+            max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
+            cells: CellNames::new(&prefix),
+            prefix,
+            manage: self.manage.unwrap_or_else(|| Some(Manage::default())),
+            fleet: self.fleet,
+        }
+    }
+}
+
+fn names_model(path: &[Segment]) -> bool {
+    path.iter().any(|segment| matches!(segment, Segment::Model { .. }))
+}
+
+fn keep<T: Value>(place: &mut T, node: Node, report: &mut Report) {
+    if let Some(value) = T::read(node, report) {
+        *place = value;
+    }
+}
+
+fn read_credentials(node: Node, report: &mut Report) -> Option<Vec<CredentialPlace>> {
+    let Node::Array(items) = node else {
+        report.error(Problem::Expected { expected: "an array", found: node.describe() });
+        return None;
+    };
+    let places = items.into_iter().enumerate().filter_map(|(position, item)| {
+        report.within(&position.to_string(), |report| CredentialRecord::read(item, report)?.place(report))
+    });
+    Some(places.collect())
+}
+
+/// The schema of a gateway's configuration (draft 2020-12).
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    serde_json::json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Tollgate gateway configuration",
+        "type": "object",
+        "properties": {
+            "policy": crate::policy::load::schema::policy_fields(),
+            "credentials": Vec::<CredentialRecord>::schema(),
+            "routes": Vec::<RouteRecord>::schema(),
+            "unmatched": Unmatched::schema(),
+            "on_unavailable": OnTrouble::schema(),
+            "on_contention": OnTrouble::schema(),
+            "mode": Mode::schema(),
+            "volatile_keys": bool::schema(),
+            "headers": HeaderStyle::schema(),
+            "max_body": Count::schema(),
+            "prefix": Prefix::schema(),
+            "manage": ManageRecord::schema(),
+            "fleet": FleetRecord::schema(),
+        },
+        "required": ["policy"],
+        "additionalProperties": false,
+    })
+}

@@ -1,0 +1,238 @@
+//! The records of a gateway's configuration, as they are written.
+
+#[cfg(feature = "schema")]
+use alloc::format;
+use alloc::string::ToString;
+
+use super::defaults::template;
+use super::{Fleet, Jwt, Manage, OnTrouble, PREFIX as DEFAULT_PREFIX, Unmatched};
+use crate::admission::headers::HeaderStyle;
+use crate::api::Api;
+use crate::auth::credential::CredentialPlace;
+use crate::http::route::Segment;
+use crate::json::node::Node;
+use crate::policy::diagnostic::{Problem, Report};
+use crate::policy::load::value::{Given, HeaderName, Map, Method, TargetName, Token, Value, Words};
+use crate::{choice, record};
+
+choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
+choice!(OnTrouble, "`deny` or `allow`", "deny" => OnTrouble::Deny, "allow" => OnTrouble::Allow);
+choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
+    "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
+choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-embeddings`, `openai-images`, `openai-audio`, `anthropic-messages`, `gemini-generate` or `models`",
+    "plain" => Api::Plain, "openai-chat" => Api::OpenAiChat, "openai-completions" => Api::OpenAiCompletions,
+    "openai-responses" => Api::OpenAiResponses, "openai-embeddings" => Api::OpenAiEmbeddings,
+    "openai-images" => Api::OpenAiImages, "openai-audio" => Api::OpenAiAudio,
+    "anthropic-messages" => Api::AnthropicMessages, "gemini-generate" => Api::GeminiGenerate, "models" => Api::Models);
+
+/// `unmetered` of a route: only `allow` can be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AllowUnmetered;
+choice!(AllowUnmetered, "`allow`", "allow" => AllowUnmetered);
+
+/// A path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template(pub alloc::boxed::Box<[Segment]>);
+
+const TEMPLATE: &str = "a path such as `/v1/chat/completions`, its segments literal, `*`, `{model}`, `{model}:suffix`, or `**` at the end";
+
+impl Value for Template {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        let segments = match &node {
+            Node::String(text) => template(text),
+            _ => None,
+        };
+        if segments.is_none() {
+            report.error(Problem::Expected { expected: TEMPLATE, found: node.describe() });
+        }
+        segments.map(Template)
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^/", "description": TEMPLATE })
+    }
+}
+
+/// What the names of records in shared data begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(pub alloc::boxed::Box<str>);
+
+const PREFIX: &str = "1 to 64 of letters, digits, `.`, `_`, `-` and `/`, with `/` at the end";
+
+impl Value for Prefix {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        match &node {
+            Node::String(text)
+                if (2..=64).contains(&text.len())
+                    && text.ends_with('/')
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b)) =>
+            {
+                Some(Prefix(text.as_str().into()))
+            }
+            _ => {
+                report.error(Problem::Expected { expected: PREFIX, found: node.describe() });
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]{1,63}/$", "description": PREFIX })
+    }
+}
+
+record! {
+    /// One place where a key may stand.
+    CredentialRecord {
+        /// A header's name.
+        header: Given<HeaderName>,
+        /// The scheme before the key in that header, such as `Bearer`.
+        scheme: Given<Token>,
+        /// A parameter of the query string.
+        query: Given<Token>,
+    }
+}
+
+impl CredentialRecord {
+    /// The place, if the record names exactly one.
+    pub fn place(self, report: &mut Report) -> Option<CredentialPlace> {
+        match (self.header, self.scheme, self.query) {
+            (Some(header), None, None) => Some(CredentialPlace::Header(header.0?.0)),
+            (Some(header), Some(scheme), None) => {
+                Some(CredentialPlace::Scheme { header: header.0?.0, scheme: scheme.0?.0 })
+            }
+            (None, None, Some(query)) => Some(CredentialPlace::Query(query.0?.0)),
+            _ => {
+                report.error(Problem::Expected {
+                    expected: "either `header` (and perhaps `scheme`) or `query`",
+                    found: "another mixture".to_string(),
+                });
+                None
+            }
+        }
+    }
+}
+
+record! {
+    /// Which requests a route takes.
+    RouteRecord {
+        /// Its path.
+        path!required: Template,
+        /// Its methods; any, if left out.
+        methods: alloc::vec::Vec<Method>,
+        /// Headers that must have exactly this value.
+        headers: Map<Token>,
+        /// The API spoken there; `plain` if left out.
+        api: Given<Api>,
+        /// The target of every call there.
+        target: Given<TargetName>,
+        /// No key is needed.
+        public: bool,
+        /// `allow`: upgrades pass although no token limit or budget can govern them.
+        unmetered: AllowUnmetered,
+    }
+}
+
+/// What the paths of the management API begin with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPrefix(pub alloc::boxed::Box<str>);
+
+const PATH_PREFIX: &str = "a path of literal segments such as `/tollgate/v1`, without `/` at the end";
+
+impl Value for PathPrefix {
+    fn read(node: Node, report: &mut Report) -> Option<Self> {
+        match &node {
+            Node::String(text)
+                if template(text).is_some_and(|segments| {
+                    !segments.is_empty() && segments.iter().all(|one| matches!(one, Segment::Literal(_)))
+                }) =>
+            {
+                Some(PathPrefix(text.as_str().into()))
+            }
+            _ => {
+                report.error(Problem::Expected { expected: PATH_PREFIX, found: node.describe() });
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^(/[^/{}*?#%]+)+$", "description": PATH_PREFIX })
+    }
+}
+
+record! {
+    /// Where a verified JWT's payload lies.
+    JwtRecord {
+        /// `payload_in_metadata` of the proxy's JWT filter.
+        metadata!required: Token,
+        /// The claim that is the user's id; `sub` if left out.
+        claim: Token,
+    }
+}
+
+record! {
+    /// The management API of this gateway.
+    ManageRecord {
+        /// `false` switches it off.
+        enabled: bool,
+        /// What its paths begin with; `/tollgate/v1` if left out.
+        prefix: PathPrefix,
+        /// Whose verified JWTs say who asks.
+        jwt: JwtRecord,
+    }
+}
+
+impl ManageRecord {
+    /// The settings; `None` where it is switched off.
+    pub fn settings(self) -> Option<Manage> {
+        if self.enabled == Some(false) {
+            return None;
+        }
+        let jwt = self.jwt.and_then(|jwt| {
+            Some(Jwt {
+                metadata: jwt.metadata?.0,
+                claim: jwt.claim.map_or_else(|| "sub".into(), |claim| claim.0),
+            })
+        });
+        let prefix = self.prefix.map_or_else(|| Manage::default().prefix, |prefix| prefix.0);
+        Some(Manage { prefix, jwt })
+    }
+}
+
+record! {
+    /// The etcd that a fleet of gateways shares.
+    FleetRecord {
+        /// The proxy's name for it: a cluster in Envoy.
+        cluster!required: Words,
+        /// What its keys begin with; `tollgate/1/` if left out.
+        prefix: Prefix,
+        /// User name, where etcd's authentication is on.
+        user: Words,
+        /// The password of that user.
+        password: Words,
+    }
+}
+
+impl FleetRecord {
+    /// The settings, if the record is whole.
+    pub fn settings(self, report: &mut Report) -> Option<Fleet> {
+        let login = match (self.user, self.password) {
+            (Some(user), Some(password)) => Some((user.0, password.0)),
+            (None, None) => None,
+            (Some(_), None) => {
+                report.error(Problem::Missing("password"));
+                None
+            }
+            (None, Some(_)) => {
+                report.error(Problem::Missing("user"));
+                None
+            }
+        };
+        let prefix = self.prefix.map_or_else(|| DEFAULT_PREFIX.into(), |prefix| prefix.0);
+        Some(Fleet { cluster: self.cluster?.0, prefix, login })
+    }
+}

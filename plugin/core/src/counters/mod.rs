@@ -1,0 +1,104 @@
+//! Cells: one record for each principal, holding all of its windows, target limits and its budget.
+//!
+//! [`Cells`] is the seam: a store reads a record and swaps it against the version it read. What is in
+//! the record is [`Cell`]'s business alone, so every store runs the same decisions.
+
+mod calendar;
+mod key;
+mod record;
+mod shared_data;
+mod sliding_window;
+
+pub use calendar::{Day, Purse};
+pub use key::{CellName, CellNames};
+pub use record::{BlockId, Cell, Counter, DOCUMENT_MAGIC, Kind};
+pub use shared_data::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+pub use sliding_window::{Ring, SLOTS, Span};
+
+use alloc::vec::Vec;
+
+/// How often a lost swap is tried again before the caller's `on_contention` decides. Each loss means
+/// that another VM made progress, so this is far beyond what any number of real workers needs.
+pub const MAX_TRIES: u32 = 128;
+
+/// Why a store could not do what was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellsError {
+    /// The host has no shared data, refused the call, or holds a record that is not ours.
+    Unavailable(Trouble),
+    /// [`MAX_TRIES`] swaps in a row were lost.
+    Contention,
+}
+
+/// What made a store unavailable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The host keeps no shared data.
+    NoSharedData,
+    /// The host answered with this proxy-wasm status.
+    Host(HostStatus),
+    /// Four names in a row belong to other principals (the host identifies names by a checksum).
+    Aliased,
+    /// The record's format is not one this version reads.
+    Format,
+    /// The store is elsewhere, and did not answer or refused.
+    Unreachable,
+}
+
+/// A store of cells. It owns the retry loop; what it stores is opaque to it.
+pub trait Cells {
+    /// What [`Cells::swap`] needs to know that nobody wrote in between.
+    type Version: Copy;
+
+    /// The record as it is; empty bytes where there is none.
+    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, Self::Version), CellsError>;
+
+    /// Replaces the record if it still has the version read; `Lost` otherwise, with nothing written.
+    fn swap(&mut self, name: &CellName, version: Self::Version, bytes: &[u8]) -> Result<Swap, CellsError>;
+
+    /// Applies a pure decision to the record, again after each lost swap. `decide` changes the cell in
+    /// place and answers with [`Update::Write`] to have it stored.
+    fn update<R>(
+        &mut self,
+        name: &CellName,
+        mut decide: impl FnMut(&mut Cell) -> Update<R>,
+    ) -> Result<R, CellsError> {
+        for _ in 0..MAX_TRIES {
+            let (bytes, version) = self.read(name)?;
+            let mut cell = Cell::open(bytes, name.fingerprint())?;
+            let outcome = match decide(&mut cell) {
+                Update::Keep(outcome) => return Ok(outcome),
+                Update::Write(outcome) => outcome,
+            };
+            if self.swap(name, version, cell.as_bytes())? == Swap::Done {
+                return Ok(outcome);
+            }
+        }
+        Err(CellsError::Contention)
+    }
+}
+
+/// What a decision wants done with the cell it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update<R> {
+    /// Leave the stored record as it is.
+    Keep(R),
+    /// Store the changed cell.
+    Write(R),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::text::hash::fingerprint;
+
+    #[test]
+    fn a_name_is_the_same_however_it_is_put_together() {
+        let whole = CellName::new("tollgate/1/", &["member", "search", "bob"]);
+        let in_parts = CellName::new("tollgate/1/", &["member"]).below(&["search", "bob"]);
+        assert_eq!(whole, in_parts);
+        assert_eq!(whole.as_str(), "tollgate/1/member/search/bob");
+        assert_eq!(whole.fingerprint(), fingerprint(b"tollgate/1/member/search/bob"));
+        assert_eq!(fingerprint(b"foobar"), 0x8594_4171_f739_67e8, "FNV-1a's own example");
+    }
+}

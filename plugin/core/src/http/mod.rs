@@ -1,0 +1,7 @@
+//! HTTP as the filter sees it: headers, framing, routes, and rejections in each API's shape.
+
+pub mod framing;
+pub mod headers;
+pub mod local_response;
+pub mod rejection;
+pub mod route;

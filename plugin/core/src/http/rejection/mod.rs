@@ -1,0 +1,400 @@
+//! Refusals: what a caller is told, in the shape of the API it speaks.
+
+use crate::money::dollars;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+
+use crate::api::Api;
+use crate::llm::request::BodyError;
+use crate::money::{Period, Pico};
+use crate::quota::{Denial, Level, Reason, Scope};
+use crate::secret::redact;
+use crate::time::SECOND;
+
+/// Why a request is not sent on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nothing that looks like a key is where keys are looked for.
+    MissingKey,
+    /// Two places hold different keys.
+    AmbiguousKey,
+    /// Unknown, blocked or revoked; to a stranger all the same.
+    InvalidKey,
+    /// It begins like one of ours and its checksum is wrong.
+    MistypedKey,
+    /// The key's time is over. Only its holder can learn this.
+    ExpiredKey,
+    /// The team, the organization or the service account is blocked.
+    Blocked(&'static str),
+    /// No route names the request.
+    UnknownRoute,
+    /// Proxies and servers may read this path differently.
+    AmbiguousPath,
+    /// The request names no target.
+    ModelRequired,
+    /// Not granted, or unknown: the same to the caller.
+    TargetNotAllowed {
+        /// What was asked for.
+        target: Box<str>,
+    },
+    /// The body cannot be read, or two readers could read it differently.
+    InvalidBody(Cow<'static, str>),
+    /// A content-encoding that the filter cannot read.
+    UnsupportedEncoding,
+    /// The body is larger than the gateway takes.
+    BodyTooLarge {
+        /// Bytes.
+        max: u64,
+    },
+    /// An upgrade where a token limit or a budget applies.
+    UpgradeNotMetered,
+    /// A part of the answer was asked for, perhaps without its usage, where a token limit or a budget applies.
+    PartialAnswer,
+    /// A budget applies and the target has no price.
+    UnpricedTarget {
+        /// The target.
+        target: Box<str>,
+    },
+    /// The cost of the request has no bound: the upstream reads content that the body does not show.
+    UnboundedCost {
+        /// The target.
+        target: Box<str>,
+    },
+    /// A limit or budget refuses.
+    Denied(Box<Denial>),
+    /// Unknown here, and the fleet's keys have never been read: it may be one of them.
+    KeysUnavailable,
+    /// Limits cannot be checked.
+    LimitsUnavailable,
+    /// The model list has no such model.
+    NoSuchModel {
+        /// What was asked for.
+        target: Box<str>,
+    },
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::UnsupportedEncoding { .. } => Refusal::UnsupportedEncoding,
+            other => Refusal::InvalidBody(Cow::Owned(other.to_string())),
+        }
+    }
+}
+
+/// What a program reads of a refusal, where a person reads its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// HTTP status.
+    pub status: u16,
+    /// OpenAI's `type`.
+    pub kind: &'static str,
+    /// OpenAI's `code`: also the reason in logs and metrics.
+    pub code: Cow<'static, str>,
+    /// OpenAI's `param`.
+    pub param: Option<Cow<'static, str>>,
+}
+
+const AUTHENTICATION: &str = "authentication_error";
+const PERMISSION: &str = "permission_error";
+const INVALID: &str = "invalid_request_error";
+
+impl Refusal {
+    /// Status, type, code and param.
+    pub fn label(&self) -> Label {
+        let label =
+            |status, kind, code: &'static str| Label { status, kind, code: Cow::Borrowed(code), param: None };
+        let with = |label: Label, param: &'static str| Label { param: Some(Cow::Borrowed(param)), ..label };
+        match self {
+            Refusal::MissingKey => label(401, AUTHENTICATION, "missing_api_key"),
+            Refusal::AmbiguousKey => label(400, AUTHENTICATION, "ambiguous_api_key"),
+            Refusal::InvalidKey | Refusal::MistypedKey => label(401, AUTHENTICATION, "invalid_api_key"),
+            Refusal::ExpiredKey => label(401, AUTHENTICATION, "expired_api_key"),
+            Refusal::Blocked(code) => label(403, PERMISSION, code),
+            Refusal::UnknownRoute => label(404, INVALID, "unknown_route"),
+            Refusal::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
+            Refusal::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
+            Refusal::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
+            Refusal::InvalidBody(_) => label(400, INVALID, "invalid_body"),
+            Refusal::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
+            Refusal::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
+            Refusal::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
+            Refusal::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
+            Refusal::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
+            Refusal::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
+            Refusal::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
+            Refusal::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
+            Refusal::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
+            Refusal::Denied(denial) => denied(denial),
+        }
+    }
+
+    /// A sentence that says what was wrong and what to do next. Never a secret, never a body.
+    pub fn message(&self) -> String {
+        match self {
+            Refusal::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
+            Refusal::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
+            Refusal::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
+            Refusal::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
+            Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
+            Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
+            Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
+            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
+            Refusal::ModelRequired => "The request names no model. Set `model` in the body.".into(),
+            Refusal::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
+            Refusal::InvalidBody(what) => format!("The request body cannot be read: {what}."),
+            Refusal::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
+            Refusal::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
+            Refusal::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
+            Refusal::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
+            Refusal::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
+            Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Refusal::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
+            Refusal::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
+            Refusal::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
+            Refusal::Denied(denial) => denial_message(denial),
+        }
+    }
+
+    /// Whole seconds and milliseconds for `Retry-After` and `retry-after-ms`, rounded up; `None` where
+    /// waiting does not help.
+    pub fn retry_after(&self) -> Option<(u64, u64)> {
+        match self {
+            Refusal::Denied(denial) => {
+                denial.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
+            }
+            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => Some((1, 1_000)),
+            _ => None,
+        }
+    }
+
+    /// Whether a client should give up: the wait is over a minute, or the request can never pass.
+    pub fn should_not_retry(&self) -> bool {
+        match self {
+            Refusal::Denied(denial) => denial.wait.is_none_or(|wait| wait > 60 * SECOND),
+            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => false,
+            _ => self.label().status < 500,
+        }
+    }
+
+    /// The body, in the shape that the API's SDKs read.
+    pub fn body(&self, api: Api) -> String {
+        let Label { status, kind, code, param } = self.label();
+        let message = self.message();
+        let value = match api {
+            Api::AnthropicMessages => serde_json::json!({
+                "type": "error",
+                "error": { "type": anthropic_type(status), "message": message, "code": code, "param": param },
+            }),
+            Api::GeminiGenerate => serde_json::json!({
+                "error": {
+                    "code": status,
+                    "message": message,
+                    "status": google_status(status),
+                    "details": [{
+                        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                        "reason": code,
+                        "domain": "tollgate",
+                        "metadata": { "param": param },
+                    }],
+                },
+            }),
+            _ => serde_json::json!({
+                "error": { "message": message, "type": kind, "param": param, "code": code },
+            }),
+        };
+        crate::json::out_of_line::text(&value)
+    }
+}
+
+/// `service_account_blocked` in words.
+fn blocked(code: &str) -> String {
+    format!("the {} is blocked", code.strip_suffix("_blocked").unwrap_or(code).replace('_', " "))
+}
+
+/// Error types of Anthropic's API reference, "Errors".
+fn anthropic_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        _ => "invalid_request_error",
+    }
+}
+
+/// Canonical codes of google.rpc.Code.
+fn google_status(status: u16) -> &'static str {
+    match status {
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 => "NOT_FOUND",
+        429 => "RESOURCE_EXHAUSTED",
+        503 => "UNAVAILABLE",
+        _ => "INVALID_ARGUMENT",
+    }
+}
+
+fn denied(denial: &Denial) -> Label {
+    let scope = denial.scope.name();
+    match denial.reason {
+        Reason::LimitReached { window, .. } => {
+            let param = format!("{scope}_{}", window.name());
+            Label {
+                status: 429,
+                kind: "rate_limit_error",
+                code: Cow::Owned(format!("{param}_exceeded")),
+                param: Some(Cow::Owned(param)),
+            }
+        }
+        Reason::InputAboveLimit { window, .. } => Label {
+            status: 400,
+            kind: INVALID,
+            code: Cow::Borrowed("request_too_large_for_limit"),
+            param: Some(Cow::Owned(format!("{scope}_{}", window.name()))),
+        },
+        Reason::BudgetSpent { .. } => Label {
+            status: 429,
+            kind: "budget_exceeded",
+            code: Cow::Owned(format!("{scope}_budget_exceeded")),
+            param: Some(Cow::Borrowed(scope)),
+        },
+        Reason::CostAboveBudget { .. } => Label {
+            status: 400,
+            kind: INVALID,
+            code: Cow::Borrowed("request_too_large_for_budget"),
+            param: Some(Cow::Borrowed(scope)),
+        },
+    }
+}
+
+fn denial_message(denial: &Denial) -> String {
+    let whose = whose(denial.scope);
+    let wait = |text: &str| match denial.wait {
+        Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
+        None => format!("{text} Waiting does not help."),
+    };
+    match denial.reason {
+        Reason::LimitReached { window, limit, used, asked } => {
+            let what = if window.counts_tokens() { "tokens" } else { "requests" };
+            let of = format!("{whose} limit of {limit} {what} per {}", per(window));
+            wait(&format!("The {of} is reached: {used} are counted and this request asks for {asked}."))
+        }
+        Reason::InputAboveLimit { window, limit, input } => format!(
+            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
+            per(window)
+        ),
+        Reason::BudgetSpent { max: Pico(0), .. } => {
+            format!("The {whose} budget is $0: nothing passes until somebody raises it.")
+        }
+        Reason::BudgetSpent { max, left, cost, period } => wait(&format!(
+            "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
+            dollars(max),
+            period_name(period),
+            dollars(left),
+            dollars(cost)
+        )),
+        Reason::CostAboveBudget { max, cost } => format!(
+            "This request could cost ${}, more than the {whose} whole budget of ${}. A lower `max_tokens` makes it cheaper.",
+            dollars(cost),
+            dollars(max)
+        ),
+    }
+}
+
+fn whose(scope: Scope) -> &'static str {
+    match (scope.level, scope.target) {
+        (Level::Key, _) => "key's",
+        (Level::Member, _) => "team member's",
+        (Level::User, _) => "user's",
+        (Level::Team, false) => "team's",
+        (Level::Team, true) => "team's own (for this target)",
+        (Level::Organization, false) => "organization's",
+        (Level::Organization, true) => "organization's own (for this target)",
+    }
+}
+
+fn per(window: crate::quota::Window) -> &'static str {
+    use crate::quota::Window;
+    match window {
+        Window::Rpm | Window::Tpm => "minute",
+        Window::Rph => "hour",
+        Window::Rpd | Window::Tpd => "day (UTC)",
+    }
+}
+
+fn period_name(period: Period) -> &'static str {
+    match period {
+        Period::Hour => "per hour",
+        Period::Day => "per day",
+        Period::Week => "per week",
+        Period::Month => "per month",
+        Period::Lifetime => "in all",
+    }
+}
+
+fn shown(text: &str) -> String {
+    redact::shown(text, 64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quota::Window;
+
+    #[test]
+    fn a_key_in_the_place_of_a_model_is_not_repeated() {
+        let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
+        let message = Refusal::TargetNotAllowed { target }.message();
+        assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
+    }
+
+    #[test]
+    fn a_refused_team_limit_names_itself_and_its_wait() {
+        let refusal = Refusal::Denied(Box::new(Denial {
+            scope: Scope::whole(Level::Team),
+            reason: Reason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
+            wait: Some(12_000_000_001),
+        }));
+        let label = refusal.label();
+        assert_eq!(
+            (label.status, &*label.code, label.param.as_deref()),
+            (429, "team_rpm_exceeded", Some("team_rpm"))
+        );
+        assert_eq!(refusal.retry_after(), Some((13, 12_001)));
+        assert!(!refusal.should_not_retry());
+        assert_eq!(
+            refusal.message(),
+            "The team's limit of 3 requests per minute is reached: 3 are counted and this request asks for 1. Try again in 12.001s."
+        );
+    }
+
+    #[test]
+    fn a_callers_text_is_repeated_only_in_part_and_without_control_characters() {
+        let message =
+            Refusal::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }.message();
+        assert!(!message.contains('\u{1b}'));
+        assert!(message.len() < 200);
+    }
+
+    #[test]
+    fn whoever_is_blocked_is_named_in_words() {
+        for (code, words) in
+            [("team_blocked", "the team is"), ("service_account_blocked", "the service account is")]
+        {
+            let message = Refusal::Blocked(code).message();
+            assert!(message.starts_with(&format!("Refused: {words} blocked. ")), "{message}");
+        }
+    }
+
+    #[test]
+    fn money_is_written_exactly() {
+        assert_eq!(dollars(Pico(0)), "0.00");
+        assert_eq!(dollars(Pico(12_500_000_000_000)), "12.50");
+        assert_eq!(dollars(Pico(1)), "0.000000000001");
+    }
+}

@@ -1,0 +1,425 @@
+//! Which route a request takes.
+
+use crate::api::Api;
+use crate::policy::TargetIx;
+use crate::text::percent::decode;
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+
+use crate::http::headers::Head;
+use crate::http::rejection::Refusal;
+use crate::text::ascii;
+
+/// Which requests a route takes, and how their target is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its template, in segments.
+    pub path: Box<[Segment]>,
+    /// Whether a target may be compared with the path to the byte: what [`crate::http::route::is_exact`] says of it.
+    pub exact: bool,
+    /// Empty: every method.
+    pub methods: Box<[Box<str>]>,
+    /// Headers that must have exactly this value. Names in lower case.
+    pub headers: Box<[(Box<str>, Box<str>)]>,
+    /// The API spoken there: where target and usage stand, and the shape of refusals.
+    pub api: Api,
+    /// The target of every call there.
+    pub target: Option<TargetIx>,
+    /// No key is needed.
+    pub public: bool,
+    /// Upgrades pass although a token limit or a budget cannot govern them.
+    pub unmetered: bool,
+}
+
+impl Route {
+    /// Whether it takes requests of this method.
+    pub fn takes(&self, method: &str) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|known| **known == *method)
+    }
+}
+
+/// A segment of a path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// `v1/chat`: one segment, or several in a row.
+    Literal(Box<str>),
+    /// `*`: any one segment.
+    Any,
+    /// `{model}` or `{model}:generateContent`: names the target.
+    Model {
+        /// What must follow the name within the segment; empty: nothing.
+        suffix: Box<str>,
+    },
+    /// `**`, last only: any rest, also none.
+    Rest,
+}
+
+/// A route, and what its path template found.
+#[derive(Debug)]
+pub struct Found<'r> {
+    /// The first route that matches.
+    pub route: &'r Route,
+    /// The request's path, without its query.
+    pub path: &'r str,
+    /// What `{model}` stood for, percent-decoded.
+    pub model: Option<String>,
+}
+
+/// Checks that everybody on the way reads this path alike, and returns it without its query.
+///
+/// # Errors
+/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
+/// characters, however they are written, for encoded slashes, encoded characters that need no encoding, and what is no
+/// encoding: proxies and servers resolve them differently, so that what is checked here may not be what is served.
+pub fn plain_path(target: &str) -> Result<&str, Refusal> {
+    let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or(("", target));
+    if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {
+        return Ok(front);
+    }
+    let path = ascii::position(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
+    let Some(inner) = path.strip_prefix('/') else {
+        return Err(Refusal::AmbiguousPath);
+    };
+    let inner = inner.strip_suffix('/').unwrap_or(inner);
+    let odd = |segment: &str| {
+        let decoded = decode(segment);
+        decoded.is_none_or(|text| {
+            matches!(&*text, "" | "." | "..")
+                || text.contains(['/', '\\', ';', '#'])
+                || text.contains(char::is_control)
+        }) || encodes_unreserved(segment)
+    };
+    if inner.split('/').any(odd) {
+        return Err(Refusal::AmbiguousPath);
+    }
+    Ok(path)
+}
+
+/// Bytes at the front of a target of which nothing could be read in two ways, at first sight: mostly its whole path.
+fn plain_front(target: &str) -> usize {
+    let mut before = 0;
+    let odd = |byte: u8| {
+        let empty_segment = byte == b'/' && before == b'/';
+        before = byte;
+        empty_segment || !is_plain(byte)
+    };
+    target.bytes().position(odd).unwrap_or(target.len())
+}
+
+/// Whether a byte stands for itself everywhere; a slash does, between segments.
+fn is_plain(byte: u8) -> bool {
+    PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain)
+}
+
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let (mut byte, mut rest) = (0_u8, plain.as_mut_slice());
+    while let [first, others @ ..] = rest {
+        *first = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'/');
+        (byte, rest) = (byte.wrapping_add(1), others);
+    }
+    plain
+};
+
+/// Whether a letter, a digit or one of `-._~` is percent-encoded. It never needs to be (RFC 3986, 2.3), and would
+/// be another spelling of a route's own path.
+fn encodes_unreserved(segment: &str) -> bool {
+    segment.split('%').skip(1).any(|after| {
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
+    })
+}
+
+/// Whether a template is a path of which nothing could be read in two ways: letters, digits and a few signs.
+pub fn is_exact(template: &[Segment]) -> bool {
+    matches!(template, [Segment::Literal(path)] if plain_front(path) == path.len())
+}
+
+/// The first route that takes a request of this target.
+///
+/// # Errors
+/// [`Refusal::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling takes another route.
+#[inline]
+pub fn of_request<'r>(
+    routes: &'r [Route],
+    method: &str,
+    target: &'r str,
+    head: &Head<'_>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    match at_first_sight(routes, method, target) {
+        Some(found) => Ok(Some(found)),
+        None => looked_for(routes, method, target, head),
+    }
+}
+
+/// What [`looked_for`] finds, found sooner: most targets are just a route's path, to the byte. It is sought as far as the
+/// first route that is not a path of one literal.
+#[inline(never)]
+fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<Found<'r>> {
+    let path = target.strip_prefix('/')?;
+    for route in routes {
+        let [Segment::Literal(literal)] = &*route.path else {
+            return None;
+        };
+        if **literal == *path && route.takes(method) {
+            let surely = route.exact && route.headers.is_empty();
+            return surely.then_some(Found { route, path: target, model: None });
+        }
+    }
+    None
+}
+
+#[inline(never)]
+fn looked_for<'r>(
+    routes: &'r [Route],
+    method: &str,
+    target: &'r str,
+    head: &Head<'_>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
+    let names_host = method == "CONNECT" && !target.starts_with('/');
+    let path = if names_host { target } else { plain_path(target)? };
+    find(routes, method, path, |name| head.text(name).map(ToString::to_string))
+}
+
+/// Whether some route that needs a key takes this path to an upstream that does not tell `/V1/Chat` from `/v1/chat`. Where
+/// it would pass without one, it would avoid that route.
+#[cold]
+pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Head<'_>) -> bool {
+    let path = target.split('?').next().unwrap_or(target);
+    let header = |name: &str| head.text(name).map(ToString::to_string);
+    first(routes, method, path, false, &header).is_some_and(|found| !found.route.public)
+}
+
+/// The first route that takes the request; `header` finds the value of a request header.
+///
+/// # Errors
+/// [`Refusal::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
+/// `x:generateContent` to some upstreams, and would avoid the route that governs it.
+fn find<'r>(
+    routes: &'r [Route],
+    method: &str,
+    path: &'r str,
+    header: impl Fn(&str) -> Option<String>,
+) -> Result<Option<Found<'r>>, Refusal> {
+    let found = first(routes, method, path, true, &header);
+    let Some(Cow::Owned(decoded)) = decode(path) else {
+        return Ok(found);
+    };
+    let same = |other: Found<'_>| found.as_ref().is_some_and(|found| core::ptr::eq(found.route, other.route));
+    if first(routes, method, &decoded, true, &header).is_none_or(same) {
+        Ok(found)
+    } else {
+        Err(Refusal::AmbiguousPath)
+    }
+}
+
+fn first<'r>(
+    routes: &'r [Route],
+    method: &str,
+    path: &'r str,
+    case: bool,
+    header: &dyn Fn(&str) -> Option<String>,
+) -> Option<Found<'r>> {
+    routes.iter().find_map(|route| {
+        let model = route.takes(method).then(|| matches(&route.path, path, case)).flatten()?;
+        let headers_fit = route.headers.iter().all(|(name, value)| header(name).as_deref() == Some(&**value));
+        headers_fit.then_some(Found { route, path, model })
+    })
+}
+
+/// Whether a text begins with this one; without `case` letters are the same in both cases.
+fn behind<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]> {
+    if case {
+        return text.strip_prefix(start.as_bytes());
+    }
+    let (front, rest) = text.split_at_checked(start.len())?;
+    ascii::same_but_for_case(front, start.as_bytes()).then_some(rest)
+}
+
+/// `None`: no match; `Some(None)`: a match without `{model}`.
+fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
+    let mut model = None;
+    // The segments that are left; `None` after the last.
+    let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());
+    for expected in template {
+        if *expected == Segment::Rest {
+            return Some(model);
+        }
+        let left = rest?;
+        let after = if let Segment::Literal(text) = expected {
+            // Nearly always it is plain at the first byte whether it is this one: no end is looked for.
+            behind(left, text, case)?
+        } else {
+            let end = ascii::position(b'/', left).unwrap_or(left.len());
+            let (segment, after) = left.split_at_checked(end).filter(|(segment, _)| !segment.is_empty())?;
+            if let Segment::Model { suffix } = expected {
+                let (name, end) = segment.split_at_checked(segment.len().checked_sub(suffix.len())?)?;
+                if name.is_empty() || behind(end, suffix, case).is_none() {
+                    return None;
+                }
+                model = Some(decode(core::str::from_utf8(name).ok()?)?.into_owned());
+            }
+            after
+        };
+        rest = match after {
+            [] => None,
+            [b'/', more @ ..] => Some(more),
+            _ => return None,
+        };
+    }
+    // One slash at the end is the same resource to every server that speaks these APIs.
+    matches!(rest, None | Some([])).then_some(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_that_can_be_read_in_two_ways_are_refused() {
+        for path in [
+            "//v1//chat",
+            "/v1/../admin",
+            "/v1/%2e%2e/admin",
+            "/v1/.",
+            "/a%2fb",
+            "/a\\b",
+            "/a%5Cb",
+            "v1",
+            "/%zz",
+            "/%00",
+            "/v1/%63hat/completions",
+            "/v1/models/gemini-2%2E5",
+            "/v1/%7Euser",
+            "/v1/x%2dy",
+            "/v1/%5Fx",
+            "/v1/%39",
+            "*",
+            "//",
+        ] {
+            assert_eq!(plain_path(path), Err(Refusal::AmbiguousPath), "{path}");
+        }
+        for (path, plain) in [
+            ("/", "/"),
+            ("/v1/chat/completions?x=//..", "/v1/chat/completions"),
+            ("/v1/models/", "/v1/models/"),
+            ("/a%20b", "/a%20b"),
+            ("/v1/models/ft%3Amini%40acme", "/v1/models/ft%3Amini%40acme"),
+            ("/v1/ch%2561t", "/v1/ch%2561t"),
+            ("/v1/chat?x=%63", "/v1/chat"),
+        ] {
+            assert_eq!(plain_path(path), Ok(plain));
+        }
+    }
+
+    #[test]
+    fn what_is_found_at_first_sight_is_what_is_found_in_any_case() {
+        let mut loader = crate::config::Loader::default();
+        loader.push(
+            br#"{"policy": {"version": 1}, "routes": [
+                {"path": "/v1/chat", "methods": ["POST"], "api": "openai-chat"},
+                {"path": "/v1/chat", "methods": ["GET"], "headers": {"x-beta": "on"}, "public": true},
+                {"path": "/v1/chat", "public": true},
+                {"path": "/a/../b", "public": true},
+                {"path": "/a;b", "public": true},
+                {"path": "/v1/x.y", "public": true},
+                {"path": "/v1/{model}", "methods": ["POST"]},
+                {"path": "/v1/late", "public": true},
+                {"path": "/", "public": true},
+                {"path": "/after", "public": true}
+            ]}"#,
+        );
+        let routes = loader.finish().unwrap().0.routes;
+        let head = Head::new(&[]);
+        let mut sooner = 0;
+        for method in ["POST", "GET", "CONNECT"] {
+            for target in [
+                "/v1/chat",
+                "/v1/chat/",
+                "/v1/chat?a=b",
+                "/v1/chat?",
+                "//v1/chat",
+                "/V1/chat",
+                "v1/chat",
+                "/v1/cha%74",
+                "/a/../b",
+                "/a;b",
+                "/v1/x.y",
+                "/",
+                "",
+                "//",
+                "/v1/late",
+                "/v1/other",
+                "/after",
+            ] {
+                let Some(found) = at_first_sight(&routes, method, target) else { continue };
+                let other = looked_for(&routes, method, target, &head).unwrap().unwrap();
+                assert!(core::ptr::eq(found.route, other.route), "{method} {target}");
+                assert_eq!((found.path, found.model), (other.path, other.model), "{method} {target}");
+                sooner += 1;
+            }
+        }
+        assert_eq!(sooner, 2, "POST and CONNECT to /v1/chat; GET has a header to be looked at first");
+    }
+
+    #[test]
+    fn letters_digits_and_a_few_signs_are_plain() {
+        for byte in 0..=u8::MAX {
+            let plain = byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
+            assert_eq!(is_plain(byte), plain, "{byte}");
+        }
+    }
+
+    #[test]
+    fn a_template_matches_whole_segments_and_finds_the_model() {
+        let gemini = [
+            Segment::Literal("v1beta".into()),
+            Segment::Literal("models".into()),
+            Segment::Model { suffix: ":generateContent".into() },
+        ];
+        assert_eq!(
+            matches(&gemini, "/v1beta/models/ft%3Agemini-2.5-pro:generateContent", true),
+            Some(Some("ft:gemini-2.5-pro".into()))
+        );
+        assert_eq!(matches(&gemini, "/v1beta/models/:generateContent", true), None);
+        assert_eq!(matches(&gemini, "/v1beta/models/x:generateContent/more", true), None);
+        let rest = [Segment::Literal("reports".into()), Segment::Rest];
+        assert_eq!(matches(&rest, "/reports", true), Some(None));
+        assert_eq!(matches(&rest, "/reports/2026/q3", true), Some(None));
+        assert_eq!(matches(&rest, "/reportsX", true), None);
+        let one = [Segment::Literal("a".into()), Segment::Any];
+        assert_eq!(matches(&one, "/a/b/", true), Some(None));
+        assert_eq!(matches(&one, "/a/", true), None);
+    }
+
+    #[test]
+    fn an_encoded_spelling_of_a_path_does_not_avoid_its_route() {
+        let mut loader = crate::config::Loader::default();
+        loader.push(
+            br#"{"policy": {"version": 1}, "routes": [
+                {"path": "/v1beta/models/{model}:generateContent", "methods": ["POST"]},
+                {"path": "/reports/q3:run", "public": true, "headers": {"x-reports": "on"}},
+                {"path": "/deployments/{model}/chat"},
+                {"path": "/**", "public": true}
+            ]}"#,
+        );
+        let routes = loader.finish().unwrap().0.routes;
+        let found = |method: &str, path: &str, on: bool| {
+            let header = |name: &str| (on && name == "x-reports").then(|| "on".into());
+            let found = find(&routes, method, path, header)?.unwrap();
+            let position = routes.iter().position(|route| core::ptr::eq(route, found.route)).unwrap();
+            Ok((position, found.model))
+        };
+        let gemini = "/v1beta/models/x%3AgenerateContent";
+        assert_eq!(found("POST", gemini, false), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("GET", gemini, false), Ok((3, None)), "of another method");
+        assert_eq!(found("POST", "/v1beta/models/x:generateContent", false), Ok((0, Some("x".into()))));
+        assert_eq!(found("POST", "/reports/q3%3Arun", true), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("POST", "/reports/q3%3Arun", false), Ok((3, None)), "without its header");
+        // What SDKs encode in a model's name is no other spelling of anything.
+        assert_eq!(found("POST", "/deployments/ft%3Amini/chat", true), Ok((2, Some("ft:mini".into()))));
+        assert_eq!(found("POST", "/files/a%20b", true), Ok((3, None)));
+    }
+}

@@ -1,0 +1,231 @@
+//! What tells of content the body does not show, and of models that are asked beside its own.
+
+use crate::collections::name_filter::Sketch;
+use crate::json::lexer::Container;
+use crate::text::ascii;
+
+/// Long enough to tell every value here from the others.
+pub(super) const MARK_BYTES: usize = 24;
+
+/// A name that tells of such, or whose value may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Mark {
+    #[default]
+    None,
+    /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
+    Link,
+    /// `url`
+    Url,
+    /// Anthropic's `source`
+    Source,
+    /// `type`
+    Type,
+    /// An id, or a list of ids, of what the upstream stores.
+    Stored,
+    /// `audio`: what the model said before, if it is an object with an `id`.
+    Audio,
+    /// `id`
+    Id,
+    /// Azure's `data_sources`: a list of objects, each of which it searches.
+    DataSources,
+    /// `type` of a tool.
+    ToolType,
+    /// `type` of an item of the input.
+    ItemType,
+    /// `encrypted_content` of an item of the input.
+    ItemContent,
+    /// `type` of a step by which the upstream manages the context.
+    EditType,
+    /// `model` of a fallback or of a tool: another one that is asked.
+    Model,
+    /// `max_tokens` of a fallback, in any spelling.
+    MaxTokens,
+    /// `n` of a fallback.
+    Choices,
+}
+
+const MARKS: &[(&str, Mark)] = &[
+    ("id", Mark::Id),
+    ("url", Mark::Url),
+    ("type", Mark::Type),
+    ("audio", Mark::Audio),
+    ("source", Mark::Source),
+    ("file_url", Mark::Link),
+    ("image_url", Mark::Link),
+    ("video_url", Mark::Link),
+    ("audio_url", Mark::Link),
+    ("file_id", Mark::Stored),
+    ("fileUri", Mark::Stored),
+    ("file_ids", Mark::Stored),
+    ("file_uri", Mark::Stored),
+    ("vector_store_ids", Mark::Stored),
+];
+
+static SKETCH: Sketch = Sketch::listed(MARKS);
+
+impl Mark {
+    /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.
+    pub(super) fn of(name: &str) -> Self {
+        if !SKETCH.has(name.as_bytes()) {
+            return Self::None;
+        }
+        let known =
+            MARKS.iter().find(|(known, _)| ascii::same_but_for_case(known.as_bytes(), name.as_bytes()));
+        known.map_or(Self::None, |(_, mark)| *mark)
+    }
+
+    /// Of a member of the body itself.
+    pub(super) fn of_body(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("data_sources") { Self::DataSources } else { Self::of(name) }
+    }
+
+    /// Of a tool's member.
+    pub(super) fn of_tool(name: &str) -> Self {
+        match name {
+            "type" => Self::ToolType,
+            _ if name.eq_ignore_ascii_case("model") => Self::Model,
+            _ => Self::of(name),
+        }
+    }
+
+    /// Of a member of an entry of `fallbacks`.
+    pub(super) fn of_fallback(name: &str) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            5 if is("model") => Self::Model,
+            10 if is("max_tokens") => Self::MaxTokens,
+            17 if is("max_output_tokens") => Self::MaxTokens,
+            21 if is("max_completion_tokens") => Self::MaxTokens,
+            1 if is("n") => Self::Choices,
+            _ => Self::None,
+        }
+    }
+
+    /// Of a member of `context_management`.
+    pub(super) fn of_edit(name: &str) -> Self {
+        if name == "type" { Self::EditType } else { Self::None }
+    }
+
+    /// Whether this text, which stands under the name, tells of hidden content; `around`: what the name around says.
+    pub(super) fn hides(self, around: Mark, text: &str) -> bool {
+        let remote = || {
+            let inline = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
+            !text.is_empty() && !inline
+        };
+        match (self, around) {
+            (Mark::Link, _) | (Mark::Url, Mark::Link | Mark::Source) => remote(),
+            (Mark::Id, Mark::Audio) => true,
+            (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
+            (Mark::Stored, _) => true,
+            (Mark::ToolType, _) => {
+                !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
+            }
+            (Mark::ItemType, _) => STORED_ITEMS.contains(&text),
+            (Mark::EditType, _) => text.starts_with(COMPACTION),
+            _ => false,
+        }
+    }
+}
+
+/// What the types of tools begin with that the client runs: it sends what they give in a later request. What the
+/// upstream runs (`web_search`, `file_search`, `mcp`, `code_execution_20250825`, …) adds to the input as it goes, and
+/// there are new ones every few months: every other type is taken for one of those.
+const RUN_BY_CLIENT: &[&str] = &[
+    "function",
+    "custom",
+    "local_shell",
+    "apply_patch",
+    "computer",
+    "bash_",
+    "text_editor_",
+    "memory_",
+    // Finds tools that the request holds.
+    "tool_search",
+];
+
+/// A set of tools that the client runs, and that the upstream explains to the model at greater length than a reservation
+/// has room for: some 4,600 tokens.
+const TOOLSET: &str = "computer_toolset_";
+
+/// Items of the Responses API that stand for what the upstream stores.
+const STORED_ITEMS: &[&str] = &[
+    "item_reference",
+    "image_generation_call",
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+];
+
+/// What types of steps begin with that have the conversation read once more, to sum it up.
+const COMPACTION: &str = "compact";
+
+/// Whether a tool with a member of this name is one that Gemini runs itself. Its tools have no type.
+pub(super) fn is_run_by_gemini(member: &str) -> bool {
+    matches!(
+        member,
+        "googleSearch"
+            | "google_search"
+            | "googleSearchRetrieval"
+            | "google_search_retrieval"
+            | "googleMaps"
+            | "google_maps"
+            | "urlContext"
+            | "url_context"
+            | "codeExecution"
+            | "code_execution"
+            | "fileSearch"
+            | "file_search"
+            | "retrieval"
+            | "enterpriseWebSearch"
+            | "enterprise_web_search"
+            | "parallelAiSearch"
+            | "parallel_ai_search"
+            | "exaAiSearch"
+            | "exa_ai_search"
+            | "mcpServers"
+            | "mcp_servers"
+    )
+}
+
+/// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores, and so does
+/// reasoning that is not in it, encrypted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Item {
+    id: bool,
+    told: bool,
+    reasoning: bool,
+    shown: bool,
+}
+
+impl Item {
+    /// What a member of this name is, and takes note of it.
+    pub(super) fn member(&mut self, name: &str) -> Mark {
+        match name {
+            "type" => return Mark::ItemType,
+            "encrypted_content" => {
+                self.shown = false;
+                return Mark::ItemContent;
+            }
+            "id" => self.id = true,
+            "role" => self.told = true,
+            _ => {}
+        }
+        Mark::of(name)
+    }
+
+    /// It has a type.
+    pub(super) fn typed(&mut self, kind: &str) {
+        self.told = true;
+        self.reasoning = kind == "reasoning";
+    }
+
+    /// Whether it holds what it stands for.
+    pub(super) fn shown(&mut self, shown: bool) {
+        self.shown = shown;
+    }
+
+    /// The item ends here: whether it is a reference.
+    pub(super) fn refers(self, kind: Container) -> bool {
+        kind == Container::Object && self.id && (!self.told || self.reasoning && !self.shown)
+    }
+}

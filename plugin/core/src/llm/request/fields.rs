@@ -1,0 +1,225 @@
+//! The fields a decision reads, and their names.
+
+use super::BodyError;
+use crate::collections::name_filter::Sketch;
+
+/// A field that the decision reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Field {
+    Model,
+    Models,
+    Fallbacks,
+    Stream,
+    StreamOptions,
+    IncludeUsage,
+    MaxTokens,
+    MaxCompletionTokens,
+    MaxOutputTokens,
+    MaxTokensToSample,
+    N,
+    BestOf,
+    GenerationConfig,
+    GeminiMaxOutputTokens,
+    GeminiCandidateCount,
+    PreviousResponseId,
+    Conversation,
+    CachedContent,
+    Prompt,
+    Input,
+    Tools,
+    McpServers,
+    WebSearchOptions,
+    ContextManagement,
+    Background,
+}
+
+/// Fields by their names.
+pub(super) struct Names {
+    /// The pointer of what they are members of.
+    pub(super) within: &'static str,
+    list: &'static [(&'static str, Field)],
+    /// Of the list.
+    sketch: Sketch,
+}
+
+impl Names {
+    const fn of(list: &'static [(&'static str, Field)]) -> Self {
+        Self { within: "", list, sketch: Sketch::listed(list) }
+    }
+
+    const fn within(self, pointer: &'static str) -> Self {
+        Self { within: pointer, ..self }
+    }
+}
+
+/// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
+pub(super) const BODY: &Names = &Names::of(&[
+    ("model", Field::Model),
+    ("models", Field::Models),
+    ("fallbacks", Field::Fallbacks),
+    ("stream", Field::Stream),
+    ("stream_options", Field::StreamOptions),
+    ("max_tokens", Field::MaxTokens),
+    ("max_completion_tokens", Field::MaxCompletionTokens),
+    ("max_output_tokens", Field::MaxOutputTokens),
+    ("max_tokens_to_sample", Field::MaxTokensToSample),
+    ("n", Field::N),
+    ("best_of", Field::BestOf),
+    ("generationConfig", Field::GenerationConfig),
+    ("generation_config", Field::GenerationConfig),
+    ("previous_response_id", Field::PreviousResponseId),
+    ("conversation", Field::Conversation),
+    ("cachedContent", Field::CachedContent),
+    ("cached_content", Field::CachedContent),
+    ("prompt", Field::Prompt),
+    ("input", Field::Input),
+    ("tools", Field::Tools),
+    ("mcp_servers", Field::McpServers),
+    ("web_search_options", Field::WebSearchOptions),
+    ("context_management", Field::ContextManagement),
+    ("background", Field::Background),
+]);
+
+/// Members of `stream_options`.
+pub(super) const STREAM_OPTIONS: &Names =
+    &Names::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
+
+/// Members of `generationConfig`.
+pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
+    ("maxOutputTokens", Field::GeminiMaxOutputTokens),
+    ("max_output_tokens", Field::GeminiMaxOutputTokens),
+    ("candidateCount", Field::GeminiCandidateCount),
+    ("candidate_count", Field::GeminiCandidateCount),
+])
+.within("/generationConfig");
+
+/// Parts of a form.
+pub(super) const FORM: &Names = &Names::of(&[
+    ("model", Field::Model),
+    ("models", Field::Models),
+    ("stream", Field::Stream),
+    ("n", Field::N),
+]);
+
+impl Field {
+    /// Its name, as messages give it.
+    pub(super) fn name(self) -> &'static str {
+        let all = [BODY, STREAM_OPTIONS, GENERATION_CONFIG];
+        all.into_iter()
+            .flat_map(|names| names.list)
+            .find(|(_, field)| *field == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The field of this name.
+    ///
+    /// # Errors
+    /// [`BodyError::Lookalike`]: some servers match names without regard to case (Go's `encoding/json`,
+    /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
+    pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
+        // Nearly all names are plain, and a plain one is like another only but for case.
+        let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
+        if plain && !names.sketch.has(name.as_bytes()) {
+            return Ok(None);
+        }
+        if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {
+            return Ok(Some(*field));
+        }
+        let folded = |known: &str| {
+            if plain {
+                return known.eq_ignore_ascii_case(name);
+            }
+            let seen = name.chars().take_while(|c| *c != '\0').map(fold);
+            seen.eq(known.chars().map(fold))
+        };
+        match names.list.iter().find(|(known, _)| folded(known)) {
+            Some((field, _)) => Err(BodyError::Lookalike { field, offset }),
+            None => Ok(None),
+        }
+    }
+}
+
+fn fold(character: char) -> char {
+    match character {
+        'ſ' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    }
+}
+
+/// Which fields were there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen(u32);
+
+impl Seen {
+    /// Notes one more.
+    ///
+    /// # Errors
+    /// [`BodyError::Duplicate`] for the second of its kind.
+    pub(super) fn note(&mut self, field: Field, offset: u64) -> Result<(), BodyError> {
+        let bit = 1 << field as u8;
+        if self.0 & bit != 0 {
+            return Err(BodyError::Duplicate { field: field.name(), offset });
+        }
+        self.0 |= bit;
+        Ok(())
+    }
+}
+
+/// A whole number in plain digits: what every reader takes for the same value.
+pub(super) fn whole_number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| text.parse().ok()).flatten()
+}
+
+/// A target's name: not empty, nothing that one reader shows and another cuts at.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    /// A known name, with some of its characters written as others that are read like them, or not.
+    fn names() -> impl Strategy<Value = String> {
+        let known: Vec<&str> = [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM]
+            .into_iter()
+            .flat_map(|names| names.list.iter().map(|(name, _)| *name))
+            .collect();
+        let tail = prop_oneof![4 => Just(String::new()), 1 => "\0?[a-z]{0,3}"];
+        let odd = proptest::collection::vec(0..12_u8, 30);
+        (proptest::sample::select(known), odd, tail).prop_map(|(name, odd, tail)| {
+            let written = |(character, odd)| match (character, odd) {
+                ('s', 0) => 'ſ',
+                ('k', 0 | 1) => '\u{212a}',
+                (other, 1) => other.to_ascii_uppercase(),
+                (_, 2) => 'x',
+                (other, _) => other,
+            };
+            name.chars().zip(odd).map(written).chain(tail.chars()).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn names_that_some_server_takes_for_a_known_one_are_refused(name in names()) {
+            let seen: String = name.split('\0').next().unwrap_or_default().chars().map(fold).collect();
+            for names in [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM] {
+                let alike = names.list.iter().find(|(known, _)| known.to_ascii_lowercase() == seen);
+                let expected = match alike {
+                    Some((known, field)) if *known == name => Ok(Some(*field)),
+                    Some((known, _)) => Err(BodyError::Lookalike { field: known, offset: 7 }),
+                    None => Ok(None),
+                };
+                prop_assert_eq!(Field::find(names, &name, 7), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! A `multipart/form-data` body, read as it arrives (RFC 7578, RFC 2046).
+//!
+//! Stricter than servers are: no preamble, no epilogue, every line ends with CRLF, no line begins with
+//! the boundary but the delimiters. Where servers agree, this reads what they read; elsewhere it refuses.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use super::content_type::{parameters, spells};
+use super::fields::{FORM, Field, Seen, is_name, whole_number};
+use super::{Ask, BodyError, MAX_FALLBACKS, MAX_NAME};
+
+/// The most bytes in the head of one part.
+const MAX_HEAD: usize = 4096;
+
+/// The most characters in a boundary (RFC 2046, 5.1.1).
+const MAX_BOUNDARY: usize = 70;
+
+const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// In a part's content; or before the first delimiter.
+    Content,
+    /// After a delimiter, this byte before: CRLF comes, or `--`.
+    Delimited(Option<u8>),
+    /// In a part's head.
+    Head,
+    /// After the last delimiter: at most one CRLF.
+    Closed(usize),
+    Failed,
+}
+
+/// Reads a form in fixed memory.
+///
+/// ```
+/// use tollgate_core::body::MultipartScanner;
+///
+/// let mut form = MultipartScanner::new("b").unwrap();
+/// form.push(b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n").unwrap();
+/// assert_eq!(form.finish().unwrap().model.as_deref(), Some("whisper-1"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct MultipartScanner {
+    /// CRLF, two hyphens, the boundary.
+    delimiter: Vec<u8>,
+    /// How much of the delimiter was just read.
+    matched: usize,
+    /// That begins at the content's own start, with a CRLF that belongs to what was before.
+    at_start: bool,
+    /// Before the first delimiter.
+    opening: bool,
+    state: State,
+    head: Vec<u8>,
+    field: Option<Field>,
+    value: Vec<u8>,
+    offset: u64,
+    seen: Seen,
+    ask: Ask,
+}
+
+impl MultipartScanner {
+    /// A scanner for a form with this boundary.
+    ///
+    /// # Errors
+    /// [`BodyError::Boundary`] if RFC 2046 allows no such boundary.
+    pub fn new(boundary: &str) -> Result<Self, BodyError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
+        if boundary.is_empty() || boundary.len() > MAX_BOUNDARY || !boundary.bytes().all(allowed) {
+            return Err(BodyError::Boundary);
+        }
+        Ok(Self {
+            delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
+            matched: 2,
+            at_start: true,
+            opening: true,
+            state: State::Content,
+            head: Vec::new(),
+            field: None,
+            value: Vec::new(),
+            offset: 0,
+            seen: Seen::default(),
+            ask: Ask::default(),
+        })
+    }
+
+    /// Reads the next bytes of the body.
+    ///
+    /// # Errors
+    /// As soon as the form cannot be decided on; every further call fails too.
+    pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
+        let mut rest = new_bytes;
+        let end = self.offset + new_bytes.len() as u64;
+        while let [byte, after @ ..] = rest {
+            let plain = match self.state {
+                // Only a CR can begin a delimiter.
+                State::Content if self.matched == 0 => memchr::memchr(b'\r', rest).unwrap_or(rest.len()),
+                _ => 0,
+            };
+            let result = if plain > 0 {
+                let (content, others) = rest.split_at_checked(plain).unwrap_or_default();
+                rest = others;
+                self.keep(content)
+            } else {
+                rest = after;
+                self.step(*byte)
+            };
+            self.offset = end - rest.len() as u64;
+            result.inspect_err(|_| self.state = State::Failed)?;
+        }
+        Ok(())
+    }
+
+    /// The form ends here.
+    ///
+    /// # Errors
+    /// If it is incomplete; nothing completes it from then on.
+    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
+        match self.state {
+            State::Closed(0 | 2) => {
+                self.ask.bytes = self.offset;
+                Ok(&self.ask)
+            }
+            _ => {
+                self.state = State::Failed;
+                Err(self.unreadable("the closing delimiter"))
+            }
+        }
+    }
+
+    fn unreadable(&self, expected: &'static str) -> BodyError {
+        BodyError::Form { offset: self.offset, expected }
+    }
+
+    fn step(&mut self, byte: u8) -> Result<(), BodyError> {
+        match (self.state, byte) {
+            (State::Content, _) => self.content(byte),
+            (State::Delimited(None), b'\r' | b'-') => {
+                self.state = State::Delimited(Some(byte));
+                Ok(())
+            }
+            (State::Delimited(Some(b'\r')), b'\n') => {
+                self.head.clear();
+                self.state = State::Head;
+                Ok(())
+            }
+            (State::Delimited(Some(b'-')), b'-') => {
+                self.state = State::Closed(0);
+                Ok(())
+            }
+            (State::Delimited(_), _) => Err(self.unreadable("CRLF or `--` after the boundary")),
+            (State::Head, _) => self.head_byte(byte),
+            (State::Closed(0), b'\r') => {
+                self.state = State::Closed(1);
+                Ok(())
+            }
+            (State::Closed(1), b'\n') => {
+                self.state = State::Closed(2);
+                Ok(())
+            }
+            (State::Closed(_), _) => Err(self.unreadable("nothing after the closing delimiter")),
+            (State::Failed, _) => Err(self.unreadable("nothing more: an error was reported before")),
+        }
+    }
+
+    fn content(&mut self, byte: u8) -> Result<(), BodyError> {
+        if self.delimiter.get(self.matched) == Some(&byte) {
+            self.matched += 1;
+            if self.matched < self.delimiter.len() {
+                return Ok(());
+            }
+            if self.at_start && !self.opening {
+                return Err(self.unreadable("CRLF before the boundary, also after an empty part"));
+            }
+            if !self.opening {
+                self.part_ended()?;
+            }
+            self.opening = false;
+            self.state = State::Delimited(None);
+            return Ok(());
+        }
+        if self.opening {
+            return Err(self.unreadable("the boundary that the content-type names"));
+        }
+        let from = if self.at_start { 2 } else { 0 };
+        let matched = core::mem::take(&mut self.matched);
+        self.at_start = false;
+        if self.field.is_some() {
+            let read = self.delimiter.get(from..matched).unwrap_or_default().to_vec();
+            self.keep(&read)?;
+        }
+        if byte == b'\r' {
+            self.matched = 1;
+            return Ok(());
+        }
+        self.keep(&[byte])
+    }
+
+    fn keep(&mut self, content: &[u8]) -> Result<(), BodyError> {
+        let Some(field) = self.field else { return Ok(()) };
+        let room = MAX_NAME.saturating_sub(self.value.len());
+        if content.len() > room {
+            let offset = self.offset + room as u64;
+            return Err(BodyError::TooLong { field: field.name(), offset, max: MAX_NAME });
+        }
+        self.value.extend_from_slice(content);
+        Ok(())
+    }
+
+    fn head_byte(&mut self, byte: u8) -> Result<(), BodyError> {
+        if self.head.len() >= MAX_HEAD {
+            return Err(self.unreadable("a part's head of at most 4096 bytes"));
+        }
+        if byte == b'\n' && self.head.last() != Some(&b'\r') {
+            return Err(self.unreadable("CRLF at a line's end"));
+        }
+        if byte != b'\n' && self.head.last() == Some(&b'\r') {
+            return Err(self.unreadable("LF after CR"));
+        }
+        self.head.push(byte);
+        if self.head.as_slice() != b"\r\n" && !self.head.ends_with(b"\r\n\r\n") {
+            return Ok(());
+        }
+        let head = core::mem::take(&mut self.head);
+        self.field = self.part_named(&head)?;
+        self.head = head;
+        self.value.clear();
+        self.matched = 2;
+        self.at_start = true;
+        self.state = State::Content;
+        Ok(())
+    }
+
+    /// The field that a part with this head is.
+    fn part_named(&mut self, head: &[u8]) -> Result<Option<Field>, BodyError> {
+        let head = core::str::from_utf8(head).map_err(|_| BodyError::Utf8 { offset: self.offset })?;
+        if head.contains('\0') {
+            return Err(self.unreadable("no NUL in a part's head"));
+        }
+        let mut disposition = None;
+        for line in head.split("\r\n").filter(|line| !line.is_empty()) {
+            if line.starts_with([' ', '\t']) {
+                return Err(self.unreadable("each header of a part on one line"));
+            }
+            let (name, value) = line.split_once(':').ok_or_else(|| self.unreadable("a header's `:`"))?;
+            if name.trim() != name {
+                return Err(self.unreadable("a header's name without spaces around it"));
+            }
+            if name.eq_ignore_ascii_case("content-disposition") && disposition.replace(value.trim()).is_some()
+            {
+                return Err(self.unreadable(NAMED));
+            }
+            let identity =
+                ["7bit", "8bit", "binary"].iter().any(|known| value.trim().eq_ignore_ascii_case(known));
+            if name.eq_ignore_ascii_case("content-transfer-encoding") && !identity {
+                return Err(self.unreadable("no content-transfer-encoding"));
+            }
+        }
+        let (kind, rest) = disposition.and_then(|text| text.split_once(';')).unwrap_or_default();
+        let parameters = parameters(rest).ok_or_else(|| self.unreadable(NAMED))?;
+        let mut names = parameters.iter().filter(|(name, _)| spells(name, "name"));
+        let name: String = match (names.next(), names.next()) {
+            (Some((name, value)), None) if !name.contains('*') => value.clone(),
+            _ => return Err(self.unreadable(NAMED)),
+        };
+        if !kind.trim().eq_ignore_ascii_case("form-data") {
+            return Err(self.unreadable(NAMED));
+        }
+        let decoded = crate::text::percent::decode(&name).unwrap_or_default();
+        let plain = decoded.trim().trim_end_matches("[]");
+        let field = Field::find(FORM, plain, self.offset)?;
+        let Some(field) = field else { return Ok(None) };
+        // Some servers take `model[]` or `%6dodel` for `model`, others do not.
+        if plain != name && !(field == Field::Models && name == "models[]") {
+            return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
+        }
+        if parameters.iter().any(|(name, _)| spells(name, "filename")) {
+            let (field, offset) = (field.name(), self.offset);
+            return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
+        }
+        if field != Field::Models {
+            self.seen.note(field, self.offset)?;
+        }
+        Ok(Some(field))
+    }
+
+    fn part_ended(&mut self) -> Result<(), BodyError> {
+        let Some(field) = self.field.take() else { return Ok(()) };
+        let offset = self.offset;
+        let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };
+        let text = core::str::from_utf8(&self.value).map_err(|_| BodyError::Utf8 { offset })?;
+        let name = || is_name(text).then(|| text.into()).ok_or_else(|| wrong("a name"));
+        match field {
+            Field::Model => self.ask.model = Some(name()?),
+            Field::Models => {
+                let name = name()?;
+                if self.ask.fallbacks.len() >= MAX_FALLBACKS {
+                    return Err(BodyError::TooMany { field: field.name(), offset, max: MAX_FALLBACKS });
+                }
+                self.ask.fallbacks.push(name);
+            }
+            Field::Stream => {
+                self.ask.stream = match text {
+                    "true" | "True" | "1" => true,
+                    "false" | "False" | "0" => false,
+                    _ => return Err(wrong("true or false")),
+                }
+            }
+            _ => {
+                let number = whole_number(text).filter(|number| *number > 0);
+                self.ask.choices_at_least(number.ok_or_else(|| wrong("a whole number, at least 1"))?);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,416 @@
+//! A JSON body, read as it arrives.
+
+use alloc::boxed::Box;
+
+use super::external_content::{Item, MARK_BYTES, Mark, is_run_by_gemini};
+use super::fields::{self, Field, Seen, is_name, whole_number};
+use super::{Ask, BodyError, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
+use crate::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
+
+/// Long enough for every known name in every look-alike spelling.
+const FIELD_NAME_BYTES: usize = 64;
+/// Long enough for every name that marks hidden content.
+const MEMBER_NAME_BYTES: usize = 24;
+/// Long enough for a u64; what is longer is no count of tokens.
+const NUMBER_BYTES: usize = 20;
+
+/// Reads a JSON body in fixed memory.
+///
+/// ```
+/// use tollgate_core::body::RequestScanner;
+///
+/// let mut scanner = RequestScanner::new();
+/// scanner.push(br#"{"messages": [], "mod"#).unwrap();
+/// scanner.push(br#"el": "gpt-5-mini", "n": 2}"#).unwrap();
+/// let ask = scanner.finish().unwrap();
+/// assert_eq!(ask.model.as_deref(), Some("gpt-5-mini"));
+/// assert_eq!(ask.choices, Some(2));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestScanner {
+    lexer: Lexer,
+    found: Found,
+}
+
+impl Default for RequestScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RequestScanner {
+    /// A scanner at a body's start.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { lexer: Lexer::new(MAX_DEPTH), found: Found::new() }
+    }
+
+    /// Reads the next bytes of the body.
+    ///
+    /// # Errors
+    /// As soon as the body cannot be decided on; every further call fails too.
+    pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
+        Ok(self.lexer.push(new_bytes, &mut self.found)?)
+    }
+
+    /// The body ends here.
+    ///
+    /// # Errors
+    /// If it is incomplete; nothing completes it from then on.
+    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
+        self.lexer.finish(&mut self.found)?;
+        self.found.ask.bytes = self.lexer.offset();
+        Ok(&self.found.ask)
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    ask: Ask,
+    seen: Seen,
+    /// The member of the body that is being read, if it is a known one.
+    field: Option<Field>,
+    /// The same within `stream_options` and `generationConfig`.
+    inner: Option<Field>,
+    /// The item of `input` that is being read.
+    item: Item,
+    /// How many names there were before the entry of `fallbacks` that is being read.
+    names_before: usize,
+    /// `prompt` is a list with numbers of its own: a prompt of tokens.
+    token_prompt: bool,
+    /// What the last name said, by depth; members of a list have their list's.
+    marks: [Mark; MAX_DEPTH + 2],
+    reached: u64,
+}
+
+impl Found {
+    fn new() -> Self {
+        Self {
+            ask: Ask::default(),
+            seen: Seen::default(),
+            field: None,
+            inner: None,
+            item: Item::default(),
+            names_before: 0,
+            token_prompt: false,
+            marks: [Mark::None; MAX_DEPTH + 2],
+            reached: 0,
+        }
+    }
+
+    fn mark(&self, depth: usize) -> Mark {
+        self.marks.get(depth).copied().unwrap_or_default()
+    }
+
+    fn set_mark(&mut self, depth: usize, mark: Mark) {
+        if let Some(slot) = self.marks.get_mut(depth) {
+            *slot = mark;
+        }
+    }
+
+    /// The known field whose value comes at this depth.
+    fn field_at(&self, depth: usize) -> Option<Field> {
+        match (depth, self.field) {
+            (1, field) => field,
+            (2, Some(Field::Models | Field::Fallbacks | Field::Prompt | Field::McpServers)) => self.field,
+            (2, Some(Field::StreamOptions | Field::GenerationConfig)) => self.inner,
+            _ => None,
+        }
+    }
+
+    fn wrong(&self, field: Field, expected: &'static str) -> BodyError {
+        BodyError::WrongType { field: field.name(), offset: self.reached, expected }
+    }
+
+    fn target(&self, field: Field, value: Scalar<'_>) -> Result<Box<str>, BodyError> {
+        match value {
+            Scalar::String(text) if !text.whole => {
+                Err(BodyError::TooLong { field: field.name(), offset: self.reached, max: MAX_NAME })
+            }
+            Scalar::String(text) if is_name(text.text) => Ok(text.text.into()),
+            _ => Err(self.wrong(field, "a name: a string that is not empty, without control characters")),
+        }
+    }
+
+    /// `None` for null, which every API takes for an absent field.
+    fn count(&self, field: Field, value: Scalar<'_>, least: u64) -> Result<Option<u64>, BodyError> {
+        let expected = if least == 0 { "a whole number" } else { "a whole number, at least 1" };
+        match value {
+            Scalar::Null => Ok(None),
+            Scalar::Number(text) if text.whole => whole_number(text.text)
+                .filter(|number| *number >= least)
+                .map(Some)
+                .ok_or_else(|| self.wrong(field, expected)),
+            _ => Err(self.wrong(field, expected)),
+        }
+    }
+
+    fn switch(&self, field: Field, value: Scalar<'_>) -> Result<Switch, BodyError> {
+        let (on, length) = match value {
+            Scalar::Bool(true) => (true, 4),
+            Scalar::Bool(false) => (false, 5),
+            Scalar::Null => (false, 4),
+            _ => return Err(self.wrong(field, "true or false")),
+        };
+        Ok(Switch { on, at: self.reached.saturating_sub(length)..self.reached })
+    }
+
+    fn field_value(&mut self, field: Field, depth: usize, value: Scalar<'_>) -> Result<(), BodyError> {
+        match field {
+            Field::Model => self.ask.model = Some(self.target(field, value)?),
+            Field::Models | Field::Fallbacks if depth == 2 => self.fallback(field, value)?,
+            // `"default"` leaves the choice to the provider: there is a target of this name, or it is refused as all others.
+            Field::Fallbacks if matches!(value, Scalar::String(_)) => self.fallback(field, value)?,
+            Field::Models | Field::Fallbacks if value != Scalar::Null => {
+                return Err(self.wrong(field, "a list of names"));
+            }
+            Field::Stream => self.ask.stream = self.switch(field, value)?.on,
+            Field::StreamOptions => {
+                if value != Scalar::Null {
+                    return Err(self.wrong(field, "an object"));
+                }
+                self.ask.stream_options = StreamOptions::Null { at: self.switch(field, value)?.at };
+            }
+            Field::IncludeUsage => {
+                let switch = self.switch(field, value)?;
+                if let StreamOptions::Object { include_usage, .. } = &mut self.ask.stream_options {
+                    *include_usage = Some(switch);
+                }
+            }
+            Field::MaxTokens => self.ask.max_output.tokens = self.count(field, value, 0)?,
+            Field::MaxCompletionTokens => {
+                self.ask.max_output.completion_tokens = self.count(field, value, 0)?
+            }
+            Field::MaxOutputTokens => self.ask.max_output.output_tokens = self.count(field, value, 0)?,
+            Field::MaxTokensToSample => self.ask.max_output.tokens_to_sample = self.count(field, value, 0)?,
+            Field::GeminiMaxOutputTokens => self.ask.max_output.generation = self.count(field, value, 0)?,
+            Field::N | Field::BestOf | Field::GeminiCandidateCount => {
+                if let Some(choices) = self.count(field, value, 1)? {
+                    self.ask.choices_at_least(choices);
+                }
+            }
+            Field::GenerationConfig if value != Scalar::Null => {
+                return Err(self.wrong(field, "an object"));
+            }
+            Field::PreviousResponseId
+            | Field::Conversation
+            | Field::CachedContent
+            | Field::McpServers
+            | Field::WebSearchOptions => self.ask.hidden_content |= value != Scalar::Null,
+            Field::Prompt if depth == 2 => {
+                // Numbers are the tokens of one prompt.
+                let more = matches!(value, Scalar::Number(_));
+                if !(more && self.token_prompt) {
+                    self.ask.prompts += 1;
+                }
+                self.token_prompt |= more;
+            }
+            // In the images API a colour.
+            Field::Background => self.ask.unseen_output |= value == Scalar::Bool(true),
+            Field::Models
+            | Field::Fallbacks
+            | Field::GenerationConfig
+            | Field::Prompt
+            | Field::Input
+            | Field::Tools
+            | Field::ContextManagement => {}
+        }
+        Ok(())
+    }
+
+    /// One more name of what may be asked.
+    fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
+        let name = self.target(field, value)?;
+        if self.ask.fallbacks.len() >= MAX_FALLBACKS {
+            return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
+        }
+        self.ask.fallbacks.push(name);
+        Ok(())
+    }
+
+    fn field_container(&mut self, field: Field, depth: usize, kind: Container) -> Result<(), BodyError> {
+        match (field, kind) {
+            (Field::Models | Field::Fallbacks, Container::Array) if depth == 1 => {}
+            (Field::Fallbacks, Container::Object) if depth == 2 => {}
+            (Field::GenerationConfig, Container::Object) => {}
+            (Field::StreamOptions, Container::Object) => {
+                let start = self.reached.saturating_sub(1);
+                self.ask.stream_options =
+                    StreamOptions::Object { at: start..self.reached, empty: true, include_usage: None };
+            }
+            (Field::Prompt, _) if depth == 2 => self.ask.prompts += 1,
+            // A stored prompt; a list is text or tokens.
+            (
+                Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
+                Container::Object,
+            ) => self.ask.hidden_content = true,
+            (
+                Field::Prompt
+                | Field::McpServers
+                | Field::Input
+                | Field::Tools
+                | Field::ContextManagement
+                | Field::Background,
+                _,
+            ) => {}
+            (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
+            (Field::StreamOptions | Field::GenerationConfig, _) => {
+                return Err(self.wrong(field, "an object"));
+            }
+            (Field::Model | Field::PreviousResponseId | Field::Conversation | Field::CachedContent, _) => {
+                return Err(self.wrong(field, "a string"));
+            }
+            (Field::WebSearchOptions, _) => return Err(self.wrong(field, "an object")),
+            (Field::Stream | Field::IncludeUsage, _) => return Err(self.wrong(field, "true or false")),
+            _ => return Err(self.wrong(field, "a whole number")),
+        }
+        Ok(())
+    }
+
+    fn content(&mut self, depth: usize, text: &str) {
+        let around = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
+        let mark = self.mark(depth);
+        match mark {
+            Mark::ItemType => self.item.typed(text),
+            Mark::ItemContent => self.item.shown(!text.is_empty()),
+            _ => {}
+        }
+        self.ask.hidden_content |= mark.hides(around, text);
+    }
+
+    /// What a member of something in the body is marked with.
+    fn member(&mut self, depth: usize, name: &str) -> Mark {
+        match (depth, self.field) {
+            (1, _) => Mark::of_body(name),
+            // A list of one may be written as the one itself in Gemini's API.
+            (2 | 3, Some(Field::Tools)) => {
+                self.ask.hidden_content |= is_run_by_gemini(name);
+                Mark::of_tool(name)
+            }
+            (3, Some(Field::Input)) => self.item.member(name),
+            (3, Some(Field::Fallbacks)) => Mark::of_fallback(name),
+            (_, Some(Field::ContextManagement)) => Mark::of_edit(name),
+            _ => Mark::of(name),
+        }
+    }
+}
+
+impl Visitor for Found {
+    type Stop = BodyError;
+
+    fn reached(&mut self, offset: u64) {
+        self.reached = offset;
+    }
+
+    fn begin(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
+        if depth == 0 && kind == Container::Array {
+            return Err(BodyError::NotAnObject);
+        }
+        if depth == 0 {
+            self.ask.opens = self.reached.saturating_sub(1);
+        }
+        if let Some(field) = self.field_at(depth) {
+            self.field_container(field, depth, kind)?;
+        }
+        if depth == 2 {
+            self.item = Item::default();
+            self.names_before = self.ask.fallbacks.len();
+        }
+        let mark = self.mark(depth);
+        let within = match kind {
+            Container::Array => mark,
+            Container::Object => {
+                self.ask.hidden_content |= mark == Mark::DataSources;
+                self.ask.unseen_output |= depth == 1 && mark == Mark::Audio;
+                Mark::None
+            }
+        };
+        self.set_mark(depth + 1, within);
+        Ok(())
+    }
+
+    fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
+        if depth == 2 && self.field == Some(Field::Input) {
+            self.ask.hidden_content |= self.item.refers(kind);
+        }
+        if depth == 2 && self.field == Some(Field::Fallbacks) && self.names_before == self.ask.fallbacks.len()
+        {
+            return Err(self.wrong(Field::Fallbacks, "a list of names, or of objects with a `model`"));
+        }
+        if depth == 1 {
+            self.inner = None;
+            if let (Some(Field::StreamOptions), StreamOptions::Object { at, .. }) =
+                (self.field, &mut self.ask.stream_options)
+            {
+                at.end = self.reached;
+            }
+        }
+        Ok(())
+    }
+
+    fn name_bytes(&self, depth: usize) -> usize {
+        if depth <= 2 { FIELD_NAME_BYTES } else { MEMBER_NAME_BYTES }
+    }
+
+    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), BodyError> {
+        let text = if name.whole { name.text } else { "" };
+        let mark = self.member(depth, text);
+        self.set_mark(depth, mark);
+        let names = match (depth, self.field) {
+            (1, _) => fields::BODY,
+            (2, Some(Field::StreamOptions)) => {
+                if let StreamOptions::Object { empty, .. } = &mut self.ask.stream_options {
+                    *empty = false;
+                }
+                fields::STREAM_OPTIONS
+            }
+            (2, Some(Field::GenerationConfig)) => fields::GENERATION_CONFIG,
+            _ => return Ok(()),
+        };
+        // A name that was cut may still be a known one before a NUL.
+        let field = Field::find(names, name.text, self.reached)?;
+        if let Some(field) = field {
+            if name.escaped {
+                let (within, field, offset) = (names.within, field.name(), self.reached);
+                return Err(BodyError::Escaped { within, field, offset });
+            }
+            self.seen.note(field, self.reached)?;
+        }
+        *if depth == 1 { &mut self.field } else { &mut self.inner } = field;
+        Ok(())
+    }
+
+    fn scalar_bytes(&self, depth: usize) -> usize {
+        match self.field_at(depth) {
+            Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,
+            Some(Field::Prompt | Field::Input) => 0,
+            Some(_) => NUMBER_BYTES,
+            None => match self.mark(depth) {
+                Mark::None => 0,
+                Mark::Model => MAX_NAME,
+                _ => MARK_BYTES,
+            },
+        }
+    }
+
+    fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), BodyError> {
+        if depth == 0 {
+            return Err(BodyError::NotAnObject);
+        }
+        if let Some(field) = self.field_at(depth) {
+            return self.field_value(field, depth, value);
+        }
+        match (self.mark(depth), value) {
+            (Mark::Model, Scalar::Null) => {}
+            (Mark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
+            (Mark::MaxTokens, _) => {
+                let most = self.count(Field::MaxTokens, value, 0)?.unwrap_or(0);
+                self.ask.max_output.of_fallbacks = self.ask.max_output.of_fallbacks.max(most);
+            }
+            (Mark::Choices, _) => self.ask.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1)),
+            (_, Scalar::String(text)) => self.content(depth, text.text),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! The few bytes of an event that matter where it is not parsed.
+
+use crate::json::simd::{STEP, Step};
+
+/// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
+/// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
+#[derive(Debug)]
+pub(super) struct Marks<'a> {
+    text: &'a [u8],
+    /// Where the step begins that was looked at.
+    start: usize,
+    /// Marks in it, the first byte's lowest.
+    found: u32,
+    /// Where the next one begins.
+    next: usize,
+}
+
+impl<'a> Marks<'a> {
+    pub(super) fn of(text: &'a [u8]) -> Self {
+        Self { text, start: 0, found: 0, next: 2 }
+    }
+
+    /// Looks at the next step. The last one reaches back over bytes that were seen.
+    fn step(&mut self) -> Option<()> {
+        let seen = self.next;
+        self.start = seen.min(self.text.len().checked_sub(STEP)?);
+        self.next = self.start + STEP;
+        let [two_before, one_before, here] = [self.start.checked_sub(2)?, self.start - 1, self.start]
+            .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(Step::of));
+        let (two_before, one_before, here) = (two_before?, one_before?, here?);
+        let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
+        let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
+        let line = here.is(b'\n').or(here.is(b'\r'));
+        self.found = value.or(usage).or(line).high_bits() & (u32::MAX << (seen - self.start));
+        Some(())
+    }
+}
+
+impl Iterator for Marks<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        while self.found == 0 {
+            if self.next >= self.text.len() {
+                return None;
+            }
+            self.step()?;
+        }
+        let at = self.start + self.found.trailing_zeros() as usize;
+        self.found &= self.found - 1;
+        Some(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn every_mark_is_found_once_and_in_order(text in "[\":u\\\\\r\nx]{0,80}") {
+            let text = text.as_bytes();
+            let expected = (2..text.len()).filter(|at| {
+                let seen = &text[..=*at];
+                seen.ends_with(b"\":\"") || seen.ends_with(b"\"u") || seen.ends_with(b"\\u") || matches!(text[*at], b'\r' | b'\n')
+            });
+            let expected: Vec<usize> = if text.len() < STEP + 2 { Vec::new() } else { expected.collect() };
+            prop_assert_eq!(Marks::of(text).collect::<Vec<_>>(), expected);
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The policy cut into documents: parts that are stored and swapped one by one.
+
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Map, Value};
+
+use crate::collections::sort::{once, sort};
+use crate::policy::change::{Change, Document, Edit, Section};
+use crate::policy::diagnostic::{Finding, Problem, Report};
+use crate::policy::index::Policy;
+use crate::policy::model::{TeamIx, Unpriced};
+
+/// A record's name in the whole policy.
+type Name = (Section, String);
+
+impl Policy {
+    /// What a document holds, as the fragment of a policy document that it is: `{"teams": {…}, "keys": {…}}`.
+    /// `None`: there is none.
+    pub fn document(&self, document: &Document) -> Option<Value> {
+        let mut sections = Map::new();
+        for (section, position) in self.rows_of(document) {
+            if let Some(record) = self.record_at(section, position)
+                && let Value::Object(records) =
+                    sections.entry(section.name()).or_insert_with(|| Value::Object(Map::new()))
+            {
+                records.insert(self.name(section, position).to_string(), record);
+            }
+        }
+        if *document == Document::Catalog && self.unpriced != Unpriced::default() {
+            sections.insert("unpriced".to_string(), self.unpriced.name().into());
+        }
+        (!sections.is_empty()).then_some(Value::Object(sections))
+    }
+
+    /// All documents there are.
+    pub fn documents(&self) -> Vec<Document> {
+        let mut all = Vec::new();
+        if self.targets.iter().next().is_some() || self.unpriced != Unpriced::default() {
+            all.push(Document::Catalog);
+        }
+        all.extend(self.organizations.iter().map(|(_, id, _)| Document::Organization(id.to_string())));
+        all.extend(self.users.iter().map(|(_, id, _)| Document::User(id.to_string())));
+        let teams = self.teams.iter().map(|(position, ..)| TeamIx(position));
+        // A team that is gone still has a document while something is left of it.
+        let of_accounts = self.service_accounts.iter().map(|(_, _, account)| account.team);
+        let of_keys = self.keys.iter().map(|(_, _, key)| key.team);
+        let mut teams: Vec<TeamIx> = teams.chain(of_accounts).chain(of_keys).collect();
+        once(&mut teams);
+        all.extend(teams.into_iter().map(|team| Document::Team(self.teams.name(team.0).to_string())));
+        sort(&mut all);
+        all
+    }
+
+    /// The document that a record stands in: this record, or else the one that the policy has. `None`: there is no
+    /// such record, or it does not say.
+    pub fn document_of(&self, section: Section, id: &str, record: Option<&Value>) -> Option<Document> {
+        match section {
+            Section::Targets => Some(Document::Catalog),
+            Section::Organizations => Some(Document::Organization(id.to_string())),
+            Section::Users => Some(Document::User(id.to_string())),
+            Section::Teams => Some(Document::Team(id.to_string())),
+            Section::ServiceAccounts | Section::Keys => {
+                let team = match record {
+                    Some(record) => record.get("team")?.as_str()?,
+                    None => {
+                        let position = self.position(section, id)?;
+                        let of_key = || self.keys.get(position).map(|key| key.team);
+                        let of_account = || self.service_accounts.get(position).map(|account| account.team);
+                        let team = if section == Section::Keys { of_key() } else { of_account() };
+                        self.teams.name(team?.0)
+                    }
+                };
+                Some(Document::Team(team.to_string()))
+            }
+        }
+    }
+
+    /// The documents that a change touches: those its records stand in now, and those they will stand in.
+    pub fn touched(&self, change: &Change) -> Vec<Document> {
+        let mut touched = Vec::new();
+        for Edit { section, id, record } in &change.edits {
+            touched.extend(self.document_of(*section, id, None));
+            touched.extend(record.as_ref().and_then(|record| self.document_of(*section, id, Some(record))));
+        }
+        if change.unpriced.is_some() {
+            touched.push(Document::Catalog);
+        }
+        once(&mut touched);
+        touched
+    }
+
+    /// What turns the present content of these documents into the given one (`None`: the document is gone). A
+    /// record that leaves one of them and stands in another moves. `complete` in the catalog is not policy, and
+    /// passed over.
+    ///
+    /// # Errors
+    /// What is not a document, with pointers into the whole policy document: another document's record, a record
+    /// that two of them have, another field. The records themselves are read by [`Policy::apply`].
+    pub fn difference(&self, documents: &[(Document, Option<Value>)]) -> Result<Change, Vec<Finding>> {
+        let mut report = Report::default();
+        let mut change = Change::default();
+        let mut given: BTreeMap<Name, &Value> = BTreeMap::new();
+        for (document, content) in documents {
+            if *document == Document::Catalog {
+                let unpriced = self.unpriced_of(content.as_ref(), &mut report);
+                change.unpriced = Some(unpriced).filter(|unpriced| *unpriced != self.unpriced);
+            }
+            if let Some(content) = content {
+                self.take(document, content, &mut given, &mut report);
+            }
+        }
+        if report.has_errors() {
+            return Err(report.finish());
+        }
+        let mut gone: Vec<Name> = documents
+            .iter()
+            .flat_map(|(document, _)| self.rows_of(document))
+            .map(|(section, position)| (section, self.name(section, position).to_string()))
+            .filter(|name| !given.contains_key(name))
+            .collect();
+        once(&mut gone);
+        gone.iter().for_each(|(section, id)| change.remove(*section, id));
+        for ((section, id), record) in given {
+            if self.record(section, &id).as_ref() != Some(record) {
+                change.put(section, &id, record.clone());
+            }
+        }
+        change.sort();
+        Ok(change)
+    }
+
+    fn unpriced_of(&self, catalog: Option<&Value>, report: &mut Report) -> Unpriced {
+        let Some(value) = catalog.and_then(|catalog| catalog.get("unpriced")) else {
+            return Unpriced::default();
+        };
+        value.as_str().and_then(Unpriced::named).unwrap_or_else(|| {
+            report.within("unpriced", |report| expected("`deny` or `allow`", report));
+            Unpriced::default()
+        })
+    }
+
+    /// Takes the records of one document's content.
+    fn take<'v>(
+        &self,
+        document: &Document,
+        content: &'v Value,
+        given: &mut BTreeMap<Name, &'v Value>,
+        report: &mut Report,
+    ) {
+        let Some(sections) = content.as_object() else { return expected("an object", report) };
+        for (name, records) in sections {
+            if *document == Document::Catalog && matches!(name.as_str(), "unpriced" | "complete") {
+                continue;
+            }
+            report.within(name, |report| {
+                let Some(section) = Section::named(name) else {
+                    return report.error(Problem::UnknownField { advice: None });
+                };
+                let Some(records) = records.as_object() else { return expected("an object", report) };
+                for (id, record) in records {
+                    report.within(id, |report| {
+                        if self.document_of(section, id, Some(record)).as_ref() != Some(document) {
+                            report.error(Problem::OtherDocument(document.to_string()));
+                        } else if given.insert((section, id.clone()), record).is_some() {
+                            report.error(Problem::Duplicate);
+                        }
+                    });
+                }
+            });
+        }
+    }
+
+    /// Where the records of a document are.
+    fn rows_of(&self, document: &Document) -> Vec<(Section, u32)> {
+        let one = |section, id: &str| {
+            let row = self.position(section, id).filter(|position| self.has(section, *position));
+            row.map(|position| (section, position)).into_iter().collect()
+        };
+        match document {
+            Document::Catalog => {
+                self.targets.iter().map(|(position, ..)| (Section::Targets, position)).collect()
+            }
+            Document::Organization(id) => one(Section::Organizations, id),
+            Document::User(id) => one(Section::Users, id),
+            Document::Team(id) => {
+                let mut rows: Vec<(Section, u32)> = one(Section::Teams, id);
+                if let Some(team) = self.teams.find(id).map(TeamIx) {
+                    let accounts = self.service_accounts_of(team);
+                    rows.extend(accounts.map(|(account, _)| (Section::ServiceAccounts, account.0)));
+                    rows.extend(self.keys_of(team).map(|(key, _)| (Section::Keys, key.0)));
+                }
+                rows
+            }
+        }
+    }
+}
+
+fn expected(expected: &'static str, report: &mut Report) {
+    report.error(Problem::Expected { expected, found: "something else".to_string() });
+}

@@ -1,0 +1,104 @@
+//! A record of any section, and its place in the index.
+
+use crate::policy::change::Section;
+use crate::policy::index::Policy;
+use crate::policy::model::*;
+
+/// One record, its names resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Row {
+    Target(Target),
+    Organization(Organization),
+    Team(Team),
+    User(User),
+    ServiceAccount(ServiceAccount),
+    Key(Key),
+}
+
+impl Policy {
+    /// The position of a name, also of one that has no record (yet).
+    pub(super) fn reserve(&mut self, section: Section, id: &str) -> u32 {
+        match section {
+            Section::Targets => self.targets.reserve(id),
+            Section::Organizations => self.organizations.reserve(id),
+            Section::Teams => self.teams.reserve(id),
+            Section::Users => self.users.reserve(id),
+            Section::ServiceAccounts => self.service_accounts.reserve(id),
+            Section::Keys => self.keys.reserve(id),
+        }
+    }
+
+    /// The position of a name, if it was ever mentioned.
+    pub(super) fn position(&self, section: Section, id: &str) -> Option<u32> {
+        match section {
+            Section::Targets => self.targets.find(id),
+            Section::Organizations => self.organizations.find(id),
+            Section::Teams => self.teams.find(id),
+            Section::Users => self.users.find(id),
+            Section::ServiceAccounts => self.service_accounts.find(id),
+            Section::Keys => self.keys.find(id),
+        }
+    }
+
+    /// The name at a position.
+    pub(super) fn name(&self, section: Section, position: u32) -> &str {
+        match section {
+            Section::Targets => self.targets.name(position),
+            Section::Organizations => self.organizations.name(position),
+            Section::Teams => self.teams.name(position),
+            Section::Users => self.users.name(position),
+            Section::ServiceAccounts => self.service_accounts.name(position),
+            Section::Keys => self.keys.name(position),
+        }
+    }
+
+    /// How many positions a section has.
+    pub(super) fn rows(&self, section: Section) -> usize {
+        match section {
+            Section::Targets => self.targets.len(),
+            Section::Organizations => self.organizations.len(),
+            Section::Teams => self.teams.len(),
+            Section::Users => self.users.len(),
+            Section::ServiceAccounts => self.service_accounts.len(),
+            Section::Keys => self.keys.len(),
+        }
+    }
+
+    /// Whether there is a record at a position.
+    pub(super) fn has(&self, section: Section, position: u32) -> bool {
+        match section {
+            Section::Targets => self.targets.get(position).is_some(),
+            Section::Organizations => self.organizations.get(position).is_some(),
+            Section::Teams => self.teams.get(position).is_some(),
+            Section::Users => self.users.get(position).is_some(),
+            Section::ServiceAccounts => self.service_accounts.get(position).is_some(),
+            Section::Keys => self.keys.get(position).is_some(),
+        }
+    }
+
+    /// Puts a record in its place, or takes away the one that is there. Answers with what was there.
+    pub(super) fn replace(&mut self, section: Section, position: u32, row: Option<Row>) -> Option<Row> {
+        match row {
+            Some(Row::Target(target)) => self.targets.replace(position, Some(target)).map(Row::Target),
+            Some(Row::Organization(organization)) => {
+                self.organizations.replace(position, Some(organization)).map(Row::Organization)
+            }
+            Some(Row::Team(team)) => self.teams.replace(position, Some(team)).map(Row::Team),
+            Some(Row::User(user)) => self.replace_user(position, Some(user)).map(Row::User),
+            Some(Row::ServiceAccount(account)) => {
+                self.service_accounts.replace(position, Some(account)).map(Row::ServiceAccount)
+            }
+            Some(Row::Key(key)) => self.replace_key(position, Some(key)).map(Row::Key),
+            None => match section {
+                Section::Targets => self.targets.replace(position, None).map(Row::Target),
+                Section::Organizations => self.organizations.replace(position, None).map(Row::Organization),
+                Section::Teams => self.teams.replace(position, None).map(Row::Team),
+                Section::Users => self.replace_user(position, None).map(Row::User),
+                Section::ServiceAccounts => {
+                    self.service_accounts.replace(position, None).map(Row::ServiceAccount)
+                }
+                Section::Keys => self.replace_key(position, None).map(Row::Key),
+            },
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Records by one definition: the struct, its reader and its JSON Schema cannot drift apart.
+
+use alloc::format;
+use alloc::string::String;
+
+use crate::json::node::Node;
+use crate::policy::diagnostic::{Problem, Report};
+use crate::policy::load::value::{Value, report_duplicates};
+
+/// Defines a record: `name: Form,` for an optional field, `name!: Form,` for one that must be there.
+#[macro_export]
+macro_rules! record {
+    (
+        $(#[$doc:meta])*
+        $name:ident {
+            $($(#[doc = $field_doc:literal])* $field:ident $(! $required:tt)?: $form:ty,)*
+        }
+    ) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[doc = $field_doc])* pub $field: Option<$form>,)*
+        }
+
+        impl $crate::policy::load::value::Value for $name {
+            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Report) -> Option<Self> {
+                const FIELDS: &[&str] = &[$(stringify!($field)),*];
+                const REQUIRED: &[&str] = &[$($(record!(@keep $required stringify!($field)),)?)*];
+                let members = $crate::policy::load::record::open(node, FIELDS, REQUIRED, report)?;
+                let mut record = $name::default();
+                for (name, value) in members {
+                    match name.as_str() {
+                        $(stringify!($field) => {
+                            record.$field = $crate::policy::load::record::field::<$form>(&name, value, report);
+                        })*
+                        _ => {}
+                    }
+                }
+                Some(record)
+            }
+
+            #[cfg(feature = "schema")]
+            fn schema() -> serde_json::Value {
+                let mut properties = serde_json::Map::new();
+                $({
+                    let mut schema = <$form as $crate::policy::load::value::Value>::schema();
+                    let words = concat!($($field_doc),*).trim();
+                    if let (Some(schema), false) = (schema.as_object_mut(), words.is_empty()) {
+                        let form = schema.get("description").and_then(|form| form.as_str()).map(|form| format!(" ({form})"));
+                        schema.insert("description".into(), format!("{words}{}", form.unwrap_or_default()).into());
+                    }
+                    properties.insert(stringify!($field).into(), schema);
+                })*
+                let required: &[&str] = &[$($(record!(@keep $required stringify!($field)),)?)*];
+                serde_json::json!({
+                    "type": "object",
+                    "properties": properties,
+                    "required": required,
+                    "additionalProperties": false,
+                })
+            }
+        }
+    };
+    (@keep $required:tt $($kept:tt)*) => { $($kept)* };
+}
+
+/// Defines a choice of names.
+#[macro_export]
+macro_rules! choice {
+    ($target:ty, $words:literal, $($name:literal => $value:path),* $(,)?) => {
+        impl $target {
+            /// As a document writes it.
+            #[allow(dead_code, reason = "not every choice is written")]
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $($value => $name,)*
+                }
+            }
+
+            /// What a document writes so.
+            pub fn named(name: &str) -> Option<Self> {
+                match name {
+                    $($name => Some($value),)*
+                    _ => None,
+                }
+            }
+        }
+
+        impl $crate::policy::load::value::Value for $target {
+            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Report) -> Option<Self> {
+                let value = match &node {
+                    $crate::json::node::Node::String(text) => <$target>::named(text),
+                    _ => None,
+                };
+                if value.is_none() {
+                    report.error($crate::policy::diagnostic::Problem::Expected { expected: $words, found: node.describe() });
+                }
+                value
+            }
+
+            #[cfg(feature = "schema")]
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "enum": [$($name),*], "description": $words })
+            }
+        }
+    };
+}
+
+/// Checks an object's names, and hands out its members.
+pub fn open(
+    node: Node,
+    fields: &[&'static str],
+    required: &[&'static str],
+    report: &mut Report,
+) -> Option<alloc::vec::Vec<(String, Node)>> {
+    let Node::Object(members) = node else {
+        report.error(Problem::Expected { expected: "an object", found: node.describe() });
+        return None;
+    };
+    report_duplicates(&members, report);
+    for (name, _) in &members {
+        if !fields.contains(&name.as_str()) {
+            report
+                .within(name, |report| report.error(Problem::UnknownField { advice: advice(name, fields) }));
+        }
+    }
+    for field in required {
+        if !members.iter().any(|(name, _)| name == field) {
+            report.error(Problem::Missing(field));
+        }
+    }
+    Some(members)
+}
+
+/// Reads a field. Once for each form, not once more in each record that has it.
+#[inline(never)]
+pub fn field<T: Value>(name: &str, value: Node, report: &mut Report) -> Option<T> {
+    report.within(name, |report| T::read(value, report))
+}
+
+/// A word about a field that does not exist.
+pub fn advice(name: &str, fields: &[&'static str]) -> Option<String> {
+    if name == "models" && fields.contains(&"access") {
+        return Some(
+            "there is no model list here; say it in `access`: {\"mode\": \"restrict\", \"targets\": [...]}"
+                .into(),
+        );
+    }
+    let near = fields.iter().map(|field| (distance(name, field), field)).min()?;
+    (near.0 <= 2).then(|| format!("did you mean `{}`?", near.1))
+}
+
+/// Levenshtein's distance.
+fn distance(one: &str, two: &str) -> usize {
+    let mut row: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
+    for (i, a) in one.chars().take(64).enumerate() {
+        let mut diagonal = i;
+        let mut left = i.saturating_add(1);
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (b, cell) in two.chars().zip(row.iter_mut().skip(1)) {
+            let substituted = diagonal.saturating_add(usize::from(a != b));
+            diagonal = *cell;
+            left = substituted.min(left.saturating_add(1)).min(cell.saturating_add(1));
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or(usize::MAX)
+}

@@ -1,0 +1,6 @@
+//! Holding the records of a policy against one another.
+
+pub(super) mod affected;
+pub(super) mod ceilings;
+pub(super) mod references;
+pub(super) mod source_map;

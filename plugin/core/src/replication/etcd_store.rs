@@ -1,0 +1,458 @@
+//! Where documents are kept in a fleet's etcd: a write is acknowledged once etcd has it and this process shows it.
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::store::{Act, HELD, Keeper, answered, entry_of, line, problem, refused};
+use super::{Commit, JournalError};
+use crate::admin::audit;
+use crate::admin::audit::Entry;
+use crate::admin::problem::Problem;
+use crate::admin::{Asked, Outcome, Request, Response};
+use crate::config::{Fleet, Gateway};
+use crate::counters::{CellName, Cells, MAX_TRIES, Swap};
+use crate::etcd;
+use crate::etcd::{BEHIND, Desk, Effect, Loaded, PATIENCE, Seen, Ticket, Trouble, entry_name, take_lease};
+use crate::json::out_of_line::text;
+use crate::policy::{Change, Document, Policy};
+use crate::time::{Now, SECOND};
+
+/// Bytes of documents that are published in one step, if one alone is not larger.
+const STEP: usize = 512 * 1024;
+
+/// A document and its content; `None`: it is removed.
+type Content = (Document, Option<Value>);
+
+/// One VM's part in the traffic with etcd.
+#[derive(Debug)]
+pub(super) struct Fleetside {
+    desk: Desk,
+    vm: u64,
+    /// Entries named so far.
+    named: u64,
+    lease: CellName,
+    seen: CellName,
+    /// Few at a time.
+    waiting: Vec<(Ticket, Waiting)>,
+}
+
+/// A request whose answer has to come from etcd.
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    decided: Option<Pending>,
+}
+
+/// A write on its way.
+#[derive(Debug)]
+struct Pending {
+    documents: Vec<Content>,
+    response: Response,
+    entry: Option<Entry>,
+}
+
+impl Fleetside {
+    pub(super) fn new(fleet: &Fleet, prefix: &str, vm: u64) -> Fleetside {
+        let name = |part: &str| CellName::new(prefix, &["fleet", part]);
+        Fleetside {
+            desk: Desk::new(fleet),
+            vm,
+            named: 0,
+            lease: name("leader"),
+            seen: name("seen"),
+            waiting: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|(waits, _)| *waits == ticket)?;
+        Some(self.waiting.swap_remove(at).1)
+    }
+
+    fn name(&mut self, entry: &Entry) -> String {
+        self.named = self.named.wrapping_add(1);
+        entry_name(entry.time, self.vm.wrapping_add(self.named))
+    }
+
+    /// When etcd was last read by anybody in this process.
+    fn seen<C: Cells>(&self, cells: &mut C) -> Option<Seen> {
+        let (record, _) = cells.read(&self.seen).ok()?;
+        Seen::from_bytes(&record)
+    }
+
+    fn note<C: Cells>(&self, cells: &mut C, seen: Seen) {
+        for _ in 0..MAX_TRIES {
+            let Ok((record, version)) = cells.read(&self.seen) else { return };
+            let later = seen.later(Seen::from_bytes(&record));
+            // Where it cannot be noted the policy seems older than it is, which is the safe side.
+            if !matches!(cells.swap(&self.seen, version, &later.to_bytes()), Ok(Swap::Lost)) {
+                return;
+            }
+        }
+    }
+}
+
+impl Keeper {
+    /// Whether etcd has the say and was never read in this process: a key that is not known may be one of its.
+    pub fn awaits_fleet<C: Cells>(&self, cells: &mut C) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.seen(cells).is_none())
+    }
+
+    pub(super) fn manage_with_fleet<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        (ticket, request): (Ticket, Request),
+        asked: &Asked,
+        acts: &mut Vec<Act>,
+    ) {
+        let (decided, _) = self.decide(cells, gateway, &request, asked);
+        let Some(fleet) = &mut self.fleet else { return };
+        let effects = match decided.outcome {
+            Outcome::Answer(response) => {
+                let seen = fleet.seen(cells);
+                if seen.is_none() && matches!(response.status, 401 | 403 | 404) {
+                    // Who asks, or what for, may be in etcd.
+                    let response = never_read().response();
+                    acts.push(Act::Answer(ticket, answered(response, None)));
+                    return;
+                }
+                let response = aged(response, &request, seen, asked.now);
+                self.attempt(decided.entry.as_ref(), asked.now, cells, gateway, asked, acts);
+                acts.push(Act::Answer(ticket, answered(response, decided.entry.as_ref())));
+                return;
+            }
+            Outcome::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
+            Outcome::Write(_) => {
+                fleet.waiting.push((ticket, Waiting { request, decided: None }));
+                fleet.desk.submit(ticket, asked.now)
+            }
+        };
+        self.carry_out(cells, gateway, effects, asked, acts);
+    }
+
+    /// The answer to an [`Act::Call`]; status 0: there was none, or the call could not be made.
+    pub fn called<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        (slot, status, body): (u32, u16, &[u8]),
+        asked: &Asked,
+    ) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if let Some(fleet) = &mut self.fleet {
+            let effects = fleet.desk.answer(slot, status, body, asked.now);
+            self.carry_out(cells, gateway, effects, asked, &mut acts);
+        }
+        acts
+    }
+
+    /// Polls, if it is this VM's turn.
+    pub(super) fn poll<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        asked: &Asked,
+        acts: &mut Vec<Act>,
+    ) {
+        let (Some(fleet), Some(journal)) = (&mut self.fleet, &self.journal) else { return };
+        if journal.is_superseded() {
+            return;
+        }
+        let Ok((record, version)) = cells.read(&fleet.lease) else { return };
+        let Some(lease) = take_lease(&record, fleet.vm, asked.now) else { return };
+        if cells.swap(&fleet.lease, version, &lease) != Ok(Swap::Done) {
+            return;
+        }
+        let effects = fleet.desk.poll(journal.revision(), asked.now);
+        self.carry_out(cells, gateway, effects, asked, acts);
+    }
+
+    fn carry_out<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        effects: Vec<Effect>,
+        asked: &Asked,
+        acts: &mut Vec<Act>,
+    ) {
+        let mut effects: VecDeque<Effect> = effects.into();
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Call { slot, call, timeout } => acts.push(Act::Call { slot, call, timeout }),
+                Effect::Loaded { loaded, at } => self.load(cells, gateway, loaded, at, acts),
+                Effect::Decide(ticket) => effects.extend(self.take_turn(cells, gateway, ticket, asked, acts)),
+                Effect::Committed { ticket, revision } => {
+                    self.committed(cells, gateway, (ticket, revision), asked.now, acts);
+                }
+                Effect::Page { ticket, entries, more } => {
+                    let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
+                    let entries: Vec<_> = entries
+                        .into_iter()
+                        .filter_map(|(name, text)| Some((name, entry_of(&text)?)))
+                        .collect();
+                    let response = audit::page(&entries, next.as_deref());
+                    acts.push(Act::Answer(ticket, answered(response, None)));
+                }
+                Effect::Failed { ticket, trouble } => self.failed(ticket, &trouble, acts),
+                Effect::Trouble(trouble) => acts.push(Act::Warn(trouble.to_string())),
+            }
+        }
+    }
+
+    /// Decides a write whose turn it is, on the policy as it is now.
+    fn take_turn<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        ticket: Ticket,
+        asked: &Asked,
+        acts: &mut Vec<Act>,
+    ) -> Vec<Effect> {
+        let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
+        let Some(Waiting { request, .. }) = request else {
+            return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.desk.finish(ticket, asked.now));
+        };
+        let (decided, state) = self.decide(cells, gateway, &request, asked);
+        let revision = self.journal.as_ref().map(super::Journal::revision);
+        let Some(fleet) = &mut self.fleet else { return Vec::new() };
+        let mut entry = decided.entry;
+        let documents = match &decided.outcome {
+            Outcome::Write(write) => gateway.policy.change(|policy| contents(policy, &write.change)),
+            _ => None,
+        };
+        let response = match (decided.outcome, state, revision.zip(documents)) {
+            (Outcome::Write(write), Ok(()), Some((revision, documents))) => {
+                let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
+                let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
+                let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
+                let named = (organization, name.as_str(), text.as_str());
+                let effects = fleet.desk.commit(ticket, revision, &documents, named, asked.now);
+                let decided = Some(Pending { documents, response: write.response, entry });
+                fleet.waiting.push((ticket, Waiting { request, decided }));
+                return effects;
+            }
+            // It was decided on what is not the newest policy.
+            (Outcome::Write(_), state, _) => {
+                let problem = problem(Some(state.err().unwrap_or(HELD)));
+                entry = entry.map(|entry| refused(entry, &problem));
+                problem.response()
+            }
+            (Outcome::Answer(response), _, _) => response,
+            // A write that has become a question: there is none.
+            (Outcome::Audit(_), _, _) => Problem::contended().response(),
+        };
+        let effects = fleet.desk.finish(ticket, asked.now);
+        self.attempt(entry.as_ref(), asked.now, cells, gateway, asked, acts);
+        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+        effects
+    }
+
+    /// An attempt that changed nothing goes to the log, and to etcd without anybody waiting for it.
+    fn attempt<C: Cells>(
+        &mut self,
+        entry: Option<&Entry>,
+        now: Now,
+        cells: &mut C,
+        gateway: &Gateway,
+        asked: &Asked,
+        acts: &mut Vec<Act>,
+    ) {
+        let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
+        acts.push(Act::Audit(line(entry)));
+        let (name, text) = (fleet.name(entry), text(&entry.to_json()));
+        let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
+        self.carry_out(cells, gateway, effects, asked, acts);
+    }
+
+    /// etcd has it: now this process, then the answer.
+    fn committed<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        (ticket, revision): (Ticket, u64),
+        now: Now,
+        acts: &mut Vec<Act>,
+    ) {
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
+        let Some(Pending { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided) else {
+            return;
+        };
+        // Where that fails it is kept all the same, and the next poll shows it.
+        match (self.publish(cells, gateway, &documents, revision), &self.fleet) {
+            // It compared what etcd had with what is known here: as good as a reading, when it was sent.
+            (Ok(()), Some(fleet)) => {
+                fleet.note(cells, Seen { at: now.monotonic.saturating_sub(PATIENCE), revision });
+            }
+            (Err(error), _) => acts.push(Act::Warn(error.to_string())),
+            (Ok(()), None) => {}
+        }
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
+        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+    }
+
+    fn failed(&mut self, ticket: Ticket, trouble: &Trouble, acts: &mut Vec<Act>) {
+        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
+        let problem = match trouble {
+            Trouble::DocumentTooLarge { .. } | Trouble::TooManyDocuments(_) | Trouble::TooManyBytes(_) => {
+                Problem::new(400, "change_too_large", trouble.to_string())
+            }
+            Trouble::Away { .. } | Trouble::Late => {
+                let detail = "The fleet's store does not answer, so that nothing can be kept now. What you asked for was \
+                              most likely not made: look before you try again.";
+                Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
+            }
+            Trouble::Contended { .. } => {
+                Problem::new(503, "contended", trouble.to_string()).with("retry-after", "1")
+            }
+            _ => Problem::new(503, "fleet_unavailable", trouble.to_string()).with("retry-after", "1"),
+        };
+        let entry = waiting.and_then(|waiting| waiting.decided).and_then(|pending| pending.entry);
+        let entry = entry.map(|entry| refused(entry, &problem));
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
+        acts.push(Act::Answer(ticket, answered(problem.response(), entry.as_ref())));
+    }
+
+    /// What etcd had, at the moment `at`.
+    fn load<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        loaded: Loaded,
+        at: u64,
+        acts: &mut Vec<Act>,
+    ) {
+        let revision = loaded.revision;
+        if !loaded.documents.is_empty() {
+            let present = gateway.policy.read().documents();
+            let documents = etcd::overlay(&present, loaded);
+            if let Err(error) = self.publish(cells, gateway, &documents, revision) {
+                acts.push(Act::Warn(error.to_string()));
+                return;
+            }
+        }
+        if let Some(fleet) = &self.fleet {
+            fleet.note(cells, Seen { at, revision });
+        }
+    }
+
+    /// Lets this process show documents as of a revision of etcd, unless it shows a later one.
+    fn publish<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        documents: &[Content],
+        revision: u64,
+    ) -> Result<(), Unpublished> {
+        for _ in 0..MAX_TRIES {
+            self.catch_up(cells, gateway).map_err(Unpublished::Journal)?;
+            let Some(journal) = &mut self.journal else { return Ok(()) };
+            if journal.revision() >= revision {
+                return Ok(());
+            }
+            let mut steps = steps(documents).peekable();
+            let mut lost = false;
+            while let Some(step) = steps.next() {
+                let revision = steps.peek().is_none().then_some(revision);
+                let done = gateway.policy.change(|policy| {
+                    let change = policy.difference(step).map_err(|findings| {
+                        let first = findings.first().map(ToString::to_string);
+                        Unpublished::Unreadable(first.unwrap_or_default())
+                    })?;
+                    let documents = step.iter().map(|(document, _)| document.clone()).collect();
+                    let commit = Commit { change, documents, revision, entry: None };
+                    journal.commit(cells, policy, commit).map_err(Unpublished::Journal)
+                });
+                if !done.unwrap_or(Err(Unpublished::Journal(HELD)))? {
+                    lost = true;
+                    break;
+                }
+            }
+            if !lost {
+                return Ok(());
+            }
+        }
+        Err(Unpublished::Journal(JournalError::Cells(crate::counters::CellsError::Contention)))
+    }
+}
+
+/// Why what etcd has is not shown.
+enum Unpublished {
+    Journal(JournalError),
+    /// The first finding.
+    Unreadable(String),
+}
+
+impl core::fmt::Display for Unpublished {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Unpublished::Journal(error) => write!(f, "what etcd has cannot be shown: {error}"),
+            Unpublished::Unreadable(finding) => write!(f, "what etcd has is not taken: {finding}"),
+        }
+    }
+}
+
+/// Documents in portions of about [`STEP`] bytes; at least one portion.
+fn steps(documents: &[Content]) -> impl Iterator<Item = &[Content]> {
+    let mut rest = Some(documents);
+    core::iter::from_fn(move || {
+        let documents = rest.take()?;
+        let mut bytes = 0_usize;
+        let fitting = documents.iter().take_while(|(_, content)| {
+            let before = bytes;
+            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| text(content).len()));
+            before == 0 || bytes <= STEP
+        });
+        let (step, left) = documents.split_at(fitting.count().max(1).min(documents.len()));
+        rest = (!left.is_empty()).then_some(left);
+        Some(step)
+    })
+}
+
+/// The documents that a change touches, as they are once it is made. The policy is as before afterwards.
+fn contents(policy: &mut Policy, change: &Change) -> Vec<Content> {
+    let mut back = Change { unpriced: change.unpriced.map(|_| policy.unpriced), ..Change::default() };
+    for edit in &change.edits {
+        match policy.record(edit.section, &edit.id) {
+            Some(record) => back.put(edit.section, &edit.id, record),
+            None => back.remove(edit.section, &edit.id),
+        }
+    }
+    let touched = policy.touched(change);
+    // It was tried, and what is put back was there: neither can fail.
+    let _ = Policy::apply(policy, change);
+    let contents = touched
+        .into_iter()
+        .map(|document| {
+            let content = Policy::document(policy, &document);
+            (document, content)
+        })
+        .collect();
+    let _ = Policy::apply(policy, &back);
+    contents
+}
+
+fn never_read() -> Problem {
+    let detail = "This gateway has not read its fleet's policy yet. Try again shortly.";
+    Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
+}
+
+/// Says in what is read how old it is (RFC 9111, 5.1).
+fn aged(mut response: Response, request: &Request, seen: Option<Seen>, now: Now) -> Response {
+    if request.method != "GET" {
+        return response;
+    }
+    match seen.map(|seen| seen.age(now)) {
+        Some(age) => {
+            response.fields.push(("age", (age / SECOND).to_string()));
+            if age > BEHIND {
+                response.fields.push(("x-tollgate-warning", "behind_fleet".to_string()));
+            }
+        }
+        None => response.fields.push(("x-tollgate-warning", "fleet_never_read".to_string())),
+    }
+    response
+}

@@ -1,0 +1,79 @@
+//! The bytes of a journal's record: a header that names it, a number, then its body.
+//!
+//! ```text
+//! "TGd" version:u8  0:u32  fingerprint:u64  number:u64  body
+//! ```
+//!
+//! All integers little-endian. The number of a record never falls: a VM that was held up cannot put something
+//! old in the place of something new.
+
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::JournalError;
+use crate::counters::{CellName, Cells, CellsError, DOCUMENT_MAGIC, MAX_TRIES, Swap};
+
+const HEADER: usize = 24;
+
+/// A record as it was read.
+pub(super) struct Record<V> {
+    /// An epoch, or the number of an audit entry.
+    pub(super) number: u64,
+    /// JSON, or empty.
+    pub(super) body: Vec<u8>,
+    /// For [`Cells::swap`].
+    pub(super) version: V,
+}
+
+/// A body's JSON.
+pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
+    serde_json::from_slice(body).map_err(|_| JournalError::Damaged)
+}
+
+/// Reads a record; number 0 and no body where there is none.
+#[inline(never)]
+pub(super) fn read<C: Cells>(cells: &mut C, name: &CellName) -> Result<Record<C::Version>, JournalError> {
+    let (mut bytes, version) = cells.read(name)?;
+    if bytes.is_empty() {
+        return Ok(Record { number: 0, body: bytes, version });
+    }
+    let header = bytes.first_chunk::<HEADER>().filter(|header| header.starts_with(&DOCUMENT_MAGIC));
+    let number = header.and_then(|header| header.last_chunk::<8>()).ok_or(JournalError::Damaged)?;
+    let number = u64::from_le_bytes(*number);
+    bytes.drain(..HEADER);
+    Ok(Record { number, body: bytes, version })
+}
+
+/// Writes a record against the version that was read.
+pub(super) fn swap<C: Cells>(
+    cells: &mut C,
+    name: &CellName,
+    version: C::Version,
+    number: u64,
+    body: &[u8],
+) -> Result<Swap, JournalError> {
+    let mut bytes = Vec::with_capacity(HEADER.saturating_add(body.len()));
+    bytes.extend_from_slice(&DOCUMENT_MAGIC);
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&name.fingerprint().to_le_bytes());
+    bytes.extend_from_slice(&number.to_le_bytes());
+    bytes.extend_from_slice(body);
+    Ok(cells.swap(name, version, &bytes)?)
+}
+
+/// Writes a record unless one of this number, or a higher one, is there.
+pub(super) fn raise<C: Cells>(
+    cells: &mut C,
+    name: &CellName,
+    number: u64,
+    body: &[u8],
+) -> Result<(), JournalError> {
+    for _ in 0..MAX_TRIES {
+        let there = read(cells, name)?;
+        if there.number >= number || swap(cells, name, there.version, number, body)? == Swap::Done {
+            return Ok(());
+        }
+    }
+    Err(CellsError::Contention.into())
+}

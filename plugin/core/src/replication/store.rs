@@ -1,0 +1,304 @@
+//! What a VM does about documents: it follows the journal, has management requests decided, and sees that what is
+//! written is kept before it is acknowledged.
+//!
+//! Nothing here calls a host but through [`Cells`]. What is to be done comes out as [`Act`]s, in order.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::etcd_store::Fleetside;
+use super::{Commit, Journal, JournalError};
+use crate::admin::audit;
+use crate::admin::audit::{Entry, Query};
+use crate::admin::problem::Problem;
+use crate::admin::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
+use crate::config::Gateway;
+use crate::counters::{Cells, CellsError, MAX_TRIES};
+use crate::etcd::{Call, Ticket};
+use crate::json::out_of_line::{object, text};
+use crate::policy::Policy;
+use crate::text::hash::fingerprint;
+use crate::time::Now;
+
+/// The policy was held by a reader, which none does from one callback to the next.
+pub(super) const HELD: JournalError = JournalError::Cells(CellsError::Contention);
+
+/// What an adapter is to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Act {
+    /// Answer this one.
+    Answer(Ticket, Answered),
+    /// Make this call to the fleet's etcd, and bring its answer to [`Keeper::called`].
+    Call {
+        /// To bring back with the answer.
+        slot: u32,
+        /// What to send.
+        call: Call,
+        /// Milliseconds.
+        timeout: u32,
+    },
+    /// Write this attempt into the log.
+    Audit(String),
+    /// Write into the log that something is wrong that nobody waits for.
+    Warn(String),
+}
+
+/// An answer of the management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The answer.
+    pub response: Response,
+    /// The code of the refusal, where it is one.
+    pub reason: Option<String>,
+}
+
+/// The documents of one configuration in one VM.
+#[derive(Debug)]
+pub struct Keeper {
+    /// `None`: the host shares no data, so that nothing can change.
+    pub(super) journal: Option<Journal>,
+    pub(super) fleet: Option<Box<Fleetside>>,
+}
+
+impl Keeper {
+    /// Joins the others of the process, and says what kept it from doing so: it then serves the policy that it has, and
+    /// changes nothing. `vm`: a number that no other VM has.
+    pub fn open<C: Cells>(cells: &mut C, gateway: &Gateway, vm: u64) -> (Keeper, Option<JournalError>) {
+        let fleet = gateway.fleet.as_ref().map(|fleet| Box::new(Fleetside::new(fleet, &gateway.prefix, vm)));
+        // With a fleet what its etcd has wins over whatever policy is inline.
+        let inline = match &gateway.fleet {
+            Some(fleet) => fingerprint(format!("fleet {} {}", fleet.cluster, fleet.prefix).as_bytes()),
+            None => gateway.policy.read().fingerprint(),
+        };
+        match Journal::open(cells, &gateway.prefix, inline) {
+            Ok(journal) => {
+                let mut keeper = Keeper { journal: Some(journal), fleet };
+                let trouble = keeper.catch_up(cells, gateway).err();
+                (keeper, trouble)
+            }
+            Err(error) => (Keeper { journal: None, fleet }, Some(error)),
+        }
+    }
+
+    /// The circumstances of requests at a gateway. Where the host has no randomness, no secrets can be made.
+    pub fn asked(gateway: &Gateway, now: Now, random: Option<[u8; 48]>) -> Asked {
+        let keeps = match (&gateway.fleet, gateway.volatile_keys) {
+            _ if random.is_none() => Keeps::No,
+            (Some(_), _) => Keeps::Durable,
+            (None, true) => Keeps::Volatile,
+            (None, false) => Keeps::No,
+        };
+        Asked { now, random: random.unwrap_or([0; 48]), keeps }
+    }
+
+    /// Makes the policy what was acknowledged last, before a request is decided on it.
+    ///
+    /// # Errors
+    /// Where shared data fails: the policy is as it was.
+    pub fn refresh<C: Cells>(&mut self, cells: &mut C, gateway: &Gateway) -> Result<(), JournalError> {
+        match &self.journal {
+            Some(journal) if journal.is_behind(cells)? => match self.catch_up(cells, gateway) {
+                Err(JournalError::Superseded) => Ok(()),
+                other => other,
+            },
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn catch_up<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+    ) -> Result<(), JournalError> {
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        gateway.policy.change(|policy| journal.catch_up(cells, policy)).unwrap_or(Err(HELD))
+    }
+
+    /// A management request. Where it has to wait for the fleet, its answer comes out of a later call.
+    pub fn manage<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        (ticket, request): (Ticket, Request),
+        asked: &Asked,
+    ) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if self.fleet.is_some() {
+            self.manage_with_fleet(cells, gateway, (ticket, request), asked, &mut acts);
+            return acts;
+        }
+        let (response, entry) = self.manage_here(cells, gateway, &request, asked);
+        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
+        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+        acts
+    }
+
+    fn manage_here<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        request: &Request,
+        asked: &Asked,
+    ) -> (Response, Option<Entry>) {
+        let mut overtaken = None;
+        for _ in 0..MAX_TRIES {
+            let (decided, state) = self.decide(cells, gateway, request, asked);
+            let Decided { outcome, entry } = decided;
+            let write = match outcome {
+                Outcome::Answer(response) => return self.attempted(cells, response, entry),
+                Outcome::Audit(query) => return (self.page(cells, &query), None),
+                Outcome::Write(write) => write,
+            };
+            let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
+                let why = state.err();
+                return self.not_kept(cells, why, entry);
+            };
+            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
+            let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
+            match gateway.policy.change(|policy| journal.commit(cells, policy, commit)).unwrap_or(Err(HELD)) {
+                Ok(true) => return (write.response, entry),
+                Ok(false) => overtaken = entry,
+                Err(why) => return self.not_kept(cells, Some(why), entry),
+            }
+        }
+        self.refuse(cells, &Problem::contended(), overtaken)
+    }
+
+    /// Decides on the newest policy; the second says whether it is that.
+    pub(super) fn decide<C: Cells>(
+        &mut self,
+        cells: &mut C,
+        gateway: &Gateway,
+        request: &Request,
+        asked: &Asked,
+    ) -> (Decided, Result<(), JournalError>) {
+        let state = self.catch_up(cells, gateway);
+        match gateway.policy.change(|policy| decide(policy, gateway, cells, request, asked)) {
+            Some(decided) => (decided, state),
+            None => {
+                let response = problem(Some(HELD)).response();
+                (Decided { outcome: Outcome::Answer(response), entry: None }, Err(HELD))
+            }
+        }
+    }
+
+    /// An attempt that changed nothing: it is kept, but nobody's answer hangs on that.
+    fn attempted<C: Cells>(
+        &self,
+        cells: &mut C,
+        response: Response,
+        entry: Option<Entry>,
+    ) -> (Response, Option<Entry>) {
+        if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
+            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &text(&entry.to_json()));
+        }
+        (response, entry)
+    }
+
+    fn not_kept<C: Cells>(
+        &self,
+        cells: &mut C,
+        why: Option<JournalError>,
+        entry: Option<Entry>,
+    ) -> (Response, Option<Entry>) {
+        self.refuse(cells, &problem(why), entry)
+    }
+
+    /// A write that does not come about, and is kept as an attempt.
+    fn refuse<C: Cells>(
+        &self,
+        cells: &mut C,
+        problem: &Problem,
+        entry: Option<Entry>,
+    ) -> (Response, Option<Entry>) {
+        let entry = entry.map(|entry| refused(entry, problem));
+        self.attempted(cells, problem.response(), entry)
+    }
+
+    fn page<C: Cells>(&self, cells: &mut C, query: &Query) -> Response {
+        let Some(journal) = &self.journal else { return problem(None).response() };
+        match journal.attempts(cells, query) {
+            Ok((kept, next)) => {
+                let entries: Vec<_> =
+                    kept.iter().filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?))).collect();
+                audit::page(&entries, next.as_deref())
+            }
+            Err(error) => problem(Some(error)).response(),
+        }
+    }
+
+    /// Once every tick period: finishes what a VM left that trapped, and looks what the fleet has.
+    pub fn tick<C: Cells>(&mut self, cells: &mut C, gateway: &Gateway, asked: &Asked) -> Vec<Act> {
+        let mut acts = Vec::new();
+        if let Some(journal) = &mut self.journal
+            && !journal.is_superseded()
+        {
+            match gateway.policy.change(|policy| journal.help(cells, policy)).unwrap_or(Err(HELD)) {
+                Ok(()) | Err(JournalError::Superseded) => {}
+                Err(error) => acts.push(Act::Warn(problem(Some(error)).detail)),
+            }
+        }
+        if self.fleet.is_some() {
+            self.poll(cells, gateway, asked, &mut acts);
+        }
+        acts
+    }
+}
+
+pub(super) fn answered(response: Response, entry: Option<&Entry>) -> Answered {
+    let reason = match entry.and_then(|entry| entry.reason.clone()) {
+        Some(reason) => Some(reason),
+        None if response.status >= 400 => Some("refused".to_string()),
+        None => None,
+    };
+    Answered { response, reason }
+}
+
+/// The entry of a write that did not come about.
+pub(super) fn refused(entry: Entry, problem: &Problem) -> Entry {
+    Entry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
+}
+
+/// An entry as it was kept.
+pub(super) fn entry_of(text: &str) -> Option<Entry> {
+    Entry::from_json(&super::record::json(text.as_bytes()).ok()?)
+}
+
+/// An attempt as the log has it.
+pub(super) fn line(entry: &Entry) -> String {
+    text(&object!({ "audit": entry.line() }))
+}
+
+/// Why something was not written.
+pub(super) fn problem(why: Option<JournalError>) -> Problem {
+    let (status, code) = match why {
+        Some(JournalError::Superseded) => (503, "superseded"),
+        Some(JournalError::TooLarge(_)) => (400, "change_too_large"),
+        Some(JournalError::Damaged) => (503, "documents_damaged"),
+        Some(JournalError::Cells(_)) | None => (503, "documents_unavailable"),
+    };
+    let without = "This host shares no data between its workers: nothing can be changed here.";
+    let problem = Problem::new(status, code, why.map_or_else(|| without.to_string(), |why| why.to_string()));
+    if why == Some(JournalError::Superseded) { problem.with("retry-after", "1") } else { problem }
+}
+
+impl super::Replica for Policy {
+    fn apply(&mut self, change: &crate::policy::Change) -> bool {
+        Policy::apply(self, change).is_ok()
+    }
+
+    fn replace(&mut self, documents: &[(crate::policy::Document, Option<serde_json::Value>)]) -> bool {
+        let difference = self.difference(documents);
+        difference.is_ok_and(|change| Policy::apply(self, &change).is_ok())
+    }
+
+    fn document(&self, document: &crate::policy::Document) -> Option<serde_json::Value> {
+        Policy::document(self, document)
+    }
+
+    fn touched(&self, change: &crate::policy::Change) -> Vec<crate::policy::Document> {
+        Policy::touched(self, change)
+    }
+}

@@ -1,0 +1,70 @@
+//! Texts that may be repeated: without the secrets of keys, bounded, and without control characters.
+
+use alloc::borrow::Cow;
+use alloc::format;
+use alloc::string::String;
+
+use crate::secret::api_key::MARK;
+
+/// A text that may be repeated: of each of our own keys in it only the id is left.
+///
+/// ```
+/// let key = tollgate_core::api_key::mint("demo", &[7; 32]);
+/// let shown = tollgate_core::redact::without_secrets(&format!("/keys/{key}/rotate")).into_owned();
+/// assert_eq!(shown, "/keys/sk-tg-demo-…/rotate");
+/// assert_eq!(tollgate_core::redact::without_secrets(&shown), shown);
+/// ```
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let Some((mut before, mut after)) = text.split_once(MARK) else { return Cow::Borrowed(text) };
+    let mut shown = String::new();
+    loop {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
+        let (word, rest) = after.split_at_checked(end).unwrap_or((after, ""));
+        shown = shown + before + MARK;
+        // What has no second part is too short to hold a secret.
+        shown = match word.split_once('-') {
+            Some((id, _)) if rest.starts_with('…') => shown + id + "-",
+            Some((id, _)) => shown + id + "-…",
+            None => shown + word,
+        };
+        match rest.split_once(MARK) {
+            Some(next) => (before, after) = next,
+            None => return Cow::Owned(shown + rest),
+        }
+    }
+}
+
+/// A caller's own text, fit to be repeated: so many characters at most, no secret, nothing that controls a terminal or a log.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let text = without_secrets(text);
+    text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+/// A text as a message shows it: bounded, quoted, and without the secret of a key that stands in the wrong place.
+pub fn quoted(text: &str) -> String {
+    let text = &*without_secrets(text);
+    let shown: String = text.chars().take(40).collect();
+    if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::api_key::mint;
+
+    #[test]
+    fn what_is_repeated_of_a_key_is_its_id() {
+        let (one, two) = (mint("first", &[0xf7; 32]), mint("second", &[1; 32]));
+        for (text, shown) in [
+            (format!("`{one}` and {two}/x"), "`sk-tg-first-…` and sk-tg-second-…/x"),
+            (format!("{one}{two}"), "sk-tg-first-…"),
+            (format!("sk-tg-{one}"), "sk-tg-sk-…"),
+            ("sk-tg-".into(), "sk-tg-"),
+            ("sk-tg-demo é".into(), "sk-tg-demo é"),
+            ("gpt-5-mini".into(), "gpt-5-mini"),
+        ] {
+            assert_eq!(without_secrets(&text), shown);
+        }
+    }
+}
