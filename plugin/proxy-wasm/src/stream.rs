@@ -9,7 +9,6 @@ use tollgate_core::body::BodyEdit;
 use tollgate_core::cell::{CellsError, HostStatus};
 use tollgate_core::documents::Answered;
 use tollgate_core::exchange::{Answer, Exchange, Step};
-use tollgate_core::framing::ends_with_head;
 use tollgate_core::head::{Edit, Head};
 use tollgate_core::manage::Response;
 use tollgate_core::time::Timestamp;
@@ -292,8 +291,6 @@ impl Stream {
             })
         };
         let Carrier { plugin, unchanged, exchange, .. } = carrier;
-        let protocol = || host::property(&["request", "protocol"]).ok();
-        let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
         let now = || Timestamp::at(wall());
         let step = exchange.head(&head, end_of_stream, now, &mut |edit| {
             Carrier::edit(plugin, unchanged, Map::Request, edit);

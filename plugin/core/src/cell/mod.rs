@@ -11,7 +11,7 @@ mod shared;
 pub use layout::{BlockId, Cell, Counter, DOCUMENT_MAGIC, Kind};
 pub use periods::{Day, Purse};
 pub use ring::{Ring, SLOTS, Span};
-pub use shared::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+pub use shared::{Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
 
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -23,7 +23,7 @@ pub const MAX_TRIES: u32 = 128;
 
 /// The name of a principal's cell, and the fingerprint of that name which the record itself carries.
 ///
-/// A host may identify names by a checksum only; the fingerprint tells a foreign record.
+/// The fingerprint distinguishes a foreign record from one that belongs to the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CellName {
@@ -96,12 +96,12 @@ pub enum CellsError {
 /// What made a store unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The host keeps no shared data.
+    /// The host has no shared data that can hold records.
     NoSharedData,
     /// The host answered with this proxy-wasm status.
     Host(HostStatus),
-    /// Four names in a row belong to other principals (the host identifies names by a checksum).
-    Aliased,
+    /// The record carries the fingerprint of another name.
+    Foreign,
     /// The record's format is not one this version reads.
     Format,
     /// The store is elsewhere, and did not answer or refused.

@@ -7,7 +7,7 @@ use tollgate_core::gateway::{self, Gateway};
 use tollgate_core::manage::{Asked, Keeps};
 use tollgate_core::time::{Now, SECOND};
 
-use super::support::{Map, Rules};
+use super::support::Map;
 use super::world::{START, policy, request};
 
 /// Shared data where others can always be faster.
@@ -18,9 +18,9 @@ struct Busy {
 
 impl Busy {
     fn new() -> Busy {
-        let mut map = Map::new(Rules::Lenient);
-        let support = SharedCells::probe(&mut map, "tollgate/1/");
-        Busy { cells: SharedCells::new(map, support), busy: false }
+        let mut map = Map::new();
+        let kind = SharedCells::probe(&mut map, "tollgate/1/");
+        Busy { cells: SharedCells::new(map, kind), busy: false }
     }
 }
 
