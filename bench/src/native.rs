@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tollgate_core::admission::admit;
 use tollgate_core::config::{Gateway, Loader};
-use tollgate_core::counters::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+use tollgate_core::counters::{Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
 use tollgate_core::exchange::{Exchange, Step};
 use tollgate_core::http::headers::Head;
 use tollgate_core::time::Now;
@@ -69,7 +69,7 @@ pub fn head_path(gateway: &Value) -> Piece {
             let mut exchange = Exchange::new(Rc::clone(&gateway));
             let step = exchange.head(&Head::new(&fields), true, now.timestamp(), &mut |_| ());
             let Step::Admit(charges) = step else { panic!("{step:?}") };
-            let mut cells = SharedCells::new(&mut records, Support::Lenient);
+            let mut cells = SharedCells::new(&mut records, SharedDataKind::CompareAndSwap);
             let (step, _) = exchange.admitted(admit(&mut cells, charges, now));
             assert!(matches!(step, Step::Forward(_)), "{step:?}");
         }

@@ -1,7 +1,6 @@
 //! The files that operators copy are whole, and say what the code does.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use serde_json::{Value, json};
 use tollgate_core::config::{Loader, MAX_BODY};
@@ -158,20 +157,4 @@ fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_drain() 
     let ["envoy", "-c", "envoy.yaml", "--drain-time-s", seconds] = command[..] else { panic!("{command:?}") };
     // As long as SDKs wait for an answer, at least.
     assert!(seconds.parse::<u32>().unwrap() >= 600, "{seconds}");
-}
-
-#[test]
-fn nginx_has_a_configuration_that_loads_and_holds_every_body_that_the_filter_takes() {
-    let text = fs::read_to_string(shipped::folder().join("nginx-wasmx.conf")).unwrap();
-    let directives = |name: &str| -> Vec<String> {
-        let lines = text.lines().filter_map(|line| line.trim().strip_prefix(name)?.strip_prefix(' '));
-        lines.map(|value| value.trim_end_matches(';').to_owned()).collect()
-    };
-    let [filter] = &directives("proxy_wasm")[..] else { panic!("one filter in {text}") };
-    loads(filter.strip_prefix("tollgate '").and_then(|rest| rest.strip_suffix('\'')).unwrap());
-    for name in ["client_max_body_size", "client_body_buffer_size"] {
-        let [size] = &directives(name)[..] else { panic!("one {name} in {text}") };
-        let mebibytes: u64 = size.strip_suffix('m').unwrap().parse().unwrap();
-        assert!(mebibytes << 20 > MAX_BODY, "{name} {size}");
-    }
 }

@@ -25,16 +25,11 @@ fn wasmtime_as_envoy() {
 }
 
 #[test]
-fn wasmtime_as_wasmx() {
-    on("as WasmX", suite::wasmtime(Dialect::WasmX));
-}
-
-#[test]
 fn wasmtime_as_a_host_that_forgets() {
-    on("as FastEdge", suite::wasmtime(Dialect::Forgetful));
+    on("as FastEdge (emulated)", suite::wasmtime(Dialect::Forgetful));
 }
 
 #[test]
 fn wasmtime_as_a_host_without_shared_data() {
-    on("as a CDN plugin", suite::wasmtime(Dialect::Unimplemented));
+    on("as a CDN plugin (emulated)", suite::wasmtime(Dialect::Unimplemented));
 }

@@ -2,7 +2,7 @@
 
 mod modules;
 
-use tollgate_host::host::{Dialect, Log, Module, ModuleError, Process, StartError, Vm};
+use tollgate_host::host::{Log, Module, ModuleError, Process, StartError, Vm};
 
 const ABI: &str = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;
@@ -57,16 +57,6 @@ fn a_callback_of_another_type_is_named() {
     let module = load(&[ABI, MEMORY, ALLOCATOR, tick]).unwrap();
     let error = Process::builder(&module).log(Log::discard()).start(b"").err().unwrap();
     assert!(error.to_string().contains("`proxy_on_tick`"), "{error}");
-}
-
-#[test]
-fn a_module_that_asks_for_the_log_level_does_not_load_on_wasmx() {
-    let import = r#"(import "env" "proxy_get_log_level" (func (param i32) (result i32)))"#;
-    let module = load(&[import, ABI, MEMORY, ALLOCATOR]).unwrap();
-    let start = |dialect| Process::builder(&module).dialect(dialect).log(Log::discard()).start(b"");
-    assert!(start(Dialect::Envoy).is_ok());
-    let error = start(Dialect::WasmX).err().unwrap();
-    assert!(error.to_string().contains("proxy_get_log_level"), "{error}");
 }
 
 #[test]

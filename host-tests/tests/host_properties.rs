@@ -1,9 +1,9 @@
-//! Properties, in the encodings of Envoy and WasmX.
+//! Properties, in the encoding of Envoy.
 
 mod modules;
 
 use modules::{from_wat, ok, post};
-use tollgate_host::host::{Dialect, Ending, HeaderMap, Log, LogLine, Process, StreamInfo, VmError};
+use tollgate_host::host::{Ending, HeaderMap, Log, LogLine, Process, StreamInfo};
 
 /// Logs the property whose path is the configuration, in the request's headers and in `on_log`; `status N` where there
 /// is none.
@@ -33,9 +33,9 @@ const READER: &str = r#"(module
     (func (export "proxy_on_log") (param i32) (call $read)))"#;
 
 /// What the reader finds in the request's headers, and in `on_log`.
-fn read(dialect: Dialect, path: &[&str]) -> [String; 2] {
+fn read(path: &[&str]) -> [String; 2] {
     let (sink, log) = Log::capture();
-    let builder = Process::builder(&from_wat(READER)).dialect(dialect).log(sink).names("gate", "root", "vm");
+    let builder = Process::builder(&from_wat(READER)).log(sink).names("gate", "root", "vm");
     let process = builder.start(path.join("\0").as_bytes()).unwrap();
     let mut vm = process.worker().unwrap();
     let info = StreamInfo {
@@ -63,23 +63,21 @@ fn number(number: u64) -> String {
 const MISSING: &str = "status 1";
 
 #[test]
-fn numbers_are_eight_bytes_on_envoy_and_digits_on_wasmx() {
-    assert_eq!(read(Dialect::Envoy, &["source", "port"])[0], "g\u{12}\0\0\0\0\0\0");
-    assert_eq!(read(Dialect::WasmX, &["source", "port"])[0], "4711");
-    assert_eq!(read(Dialect::Envoy, &["request", "size"]), [number(0), number(5)]);
-    assert_eq!(read(Dialect::Envoy, &["connection_id"])[0], number(9));
+fn numbers_are_eight_bytes() {
+    assert_eq!(read(&["source", "port"])[0], "g\u{12}\0\0\0\0\0\0");
+    assert_eq!(read(&["request", "size"]), [number(0), number(5)]);
+    assert_eq!(read(&["connection_id"])[0], number(9));
 }
 
 #[test]
-fn the_source_address_has_its_port_on_envoy_only() {
-    assert_eq!(read(Dialect::Envoy, &["source", "address"])[0], "192.0.2.7:4711");
-    assert_eq!(read(Dialect::WasmX, &["source", "address"])[0], "192.0.2.7");
-    assert_eq!(read(Dialect::Envoy, &["destination", "address"])[0], MISSING);
+fn the_source_address_has_its_port() {
+    assert_eq!(read(&["source", "address"])[0], "192.0.2.7:4711");
+    assert_eq!(read(&["destination", "address"])[0], MISSING);
 }
 
 #[test]
 fn the_request_is_read_from_its_headers() {
-    let first = |path: &[&str]| read(Dialect::Envoy, path)[0].clone();
+    let first = |path: &[&str]| read(path)[0].clone();
     assert_eq!(first(&["request", "path"]), "/chat?stream=1");
     assert_eq!(first(&["request", "url_path"]), "/chat");
     assert_eq!(first(&["request", "query"]), "stream=1");
@@ -92,11 +90,10 @@ fn the_request_is_read_from_its_headers() {
 
 #[test]
 fn the_ending_is_known_in_on_log() {
-    let last = |path: &[&str]| read(Dialect::Envoy, path)[1].clone();
-    assert_eq!(read(Dialect::Envoy, &["response", "code"])[0], MISSING);
+    let last = |path: &[&str]| read(path)[1].clone();
+    assert_eq!(read(&["response", "code"])[0], MISSING);
     // 201 is no ASCII: its little-endian byte is shown as the replacement character.
     assert_eq!(last(&["response", "code"]), "\u{fffd}\0\0\0\0\0\0\0");
-    assert_eq!(read(Dialect::WasmX, &["response", "code"])[1], "201");
     assert_eq!(last(&["response", "code_details"]), "downstream_remote_disconnect");
     assert_eq!(last(&["response", "flags"]), number(1 << 14));
     assert_eq!(last(&["request", "path"]), "/chat?stream=1", "headers can be read again");
@@ -104,15 +101,15 @@ fn the_ending_is_known_in_on_log() {
 
 #[test]
 fn names_and_what_the_embedder_adds_can_be_read() {
-    assert_eq!(read(Dialect::Envoy, &["plugin_name"])[0], "gate");
-    assert_eq!(read(Dialect::Envoy, &["plugin_root_id"])[0], "root");
-    assert_eq!(read(Dialect::Envoy, &["plugin_vm_id"])[0], "vm");
-    assert_eq!(read(Dialect::Envoy, &["metadata", "jwt"])[0], "alice");
-    assert_eq!(read(Dialect::Envoy, &["metadata"])[0], MISSING);
+    assert_eq!(read(&["plugin_name"])[0], "gate");
+    assert_eq!(read(&["plugin_root_id"])[0], "root");
+    assert_eq!(read(&["plugin_vm_id"])[0], "vm");
+    assert_eq!(read(&["metadata", "jwt"])[0], "alice");
+    assert_eq!(read(&["metadata"])[0], MISSING);
 }
 
 #[test]
-fn a_foreign_function_that_envoy_has_works_and_an_unknown_one_traps_on_wasmx_only() {
+fn a_foreign_function_that_envoy_has_works_and_an_unknown_one_is_not_found() {
     let module = from_wat(
         r#"(module
             (import "env" "proxy_call_foreign_function" (func $call (param i32 i32 i32 i32 i32 i32) (result i32)))
@@ -127,18 +124,10 @@ fn a_foreign_function_that_envoy_has_works_and_an_unknown_one_traps_on_wasmx_onl
               (i32.ne (i32.const 1)
                 (call $call (i32.const 32) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))))"#,
     );
-    let worker = |dialect| {
-        let process = Process::builder(&module).dialect(dialect).log(Log::discard()).start(b"").unwrap();
-        process.worker().unwrap()
-    };
-    let mut vm = worker(Dialect::Envoy);
+    let process = Process::builder(&module).log(Log::discard()).start(b"").unwrap();
+    let mut vm = process.worker().unwrap();
     let id = vm.open(StreamInfo::default()).unwrap();
     assert!(vm.request_headers(id, post(), true).unwrap().forward().is_some(), "status 0");
     assert!(vm.response_headers(id, ok(), true).unwrap().forward().is_some(), "NotFound");
     assert_eq!(vm.close(id, &Ending::Complete).unwrap().properties["team"], b"blue");
-
-    let mut vm = worker(Dialect::WasmX);
-    let id = vm.open(StreamInfo::default()).unwrap();
-    let error = vm.request_headers(id, post(), true).unwrap_err();
-    assert!(matches!(error, VmError::Trapped { .. }), "{error}");
 }

@@ -13,7 +13,7 @@ fn value(data: &SharedData, key: &[u8]) -> Option<Vec<u8>> {
 
 #[test]
 fn a_missing_key_with_cas_zero_is_inserted() {
-    for dialect in [Dialect::Envoy, Dialect::WasmX] {
+    for dialect in [Dialect::Envoy, Dialect::InsertIfAbsent] {
         let data = SharedData::new(dialect);
         assert_eq!(data.set(KEY, Some(b"a"), 0), Ok(()));
         assert_eq!(value(&data, KEY).as_deref(), Some(&b"a"[..]));
@@ -21,19 +21,19 @@ fn a_missing_key_with_cas_zero_is_inserted() {
 }
 
 #[test]
-fn a_missing_key_with_a_cas_is_inserted_on_envoy_and_mismatches_on_wasmx() {
+fn a_missing_key_with_a_cas_is_inserted_on_envoy_and_mismatches_with_insert_if_absent() {
     let envoy = SharedData::new(Dialect::Envoy);
     assert_eq!(envoy.set(KEY, Some(b"a"), u32::MAX), Ok(()));
     assert_eq!(value(&envoy, KEY).as_deref(), Some(&b"a"[..]));
-    let wasmx = SharedData::new(Dialect::WasmX);
-    assert_eq!(wasmx.set(KEY, Some(b"a"), u32::MAX), Err(Status::CasMismatch));
-    assert_eq!(value(&wasmx, KEY), None);
+    let strict = SharedData::new(Dialect::InsertIfAbsent);
+    assert_eq!(strict.set(KEY, Some(b"a"), u32::MAX), Err(Status::CasMismatch));
+    assert_eq!(value(&strict, KEY), None);
 }
 
 #[test]
-fn an_existing_key_with_cas_zero_is_overwritten_on_envoy_and_mismatches_on_wasmx() {
+fn an_existing_key_with_cas_zero_is_overwritten_on_envoy_and_mismatches_with_insert_if_absent() {
     for (dialect, answer, left) in
-        [(Dialect::Envoy, Ok(()), b"b"), (Dialect::WasmX, Err(Status::CasMismatch), b"a")]
+        [(Dialect::Envoy, Ok(()), b"b"), (Dialect::InsertIfAbsent, Err(Status::CasMismatch), b"a")]
     {
         let data = SharedData::new(dialect);
         data.set(KEY, Some(b"a"), 0).unwrap();
@@ -44,7 +44,7 @@ fn an_existing_key_with_cas_zero_is_overwritten_on_envoy_and_mismatches_on_wasmx
 
 #[test]
 fn an_existing_key_with_a_wrong_cas_mismatches() {
-    for dialect in [Dialect::Envoy, Dialect::WasmX] {
+    for dialect in [Dialect::Envoy, Dialect::InsertIfAbsent] {
         let data = SharedData::new(dialect);
         data.set(KEY, Some(b"a"), 0).unwrap();
         let (_, cas) = data.get(KEY).unwrap();
@@ -56,60 +56,30 @@ fn an_existing_key_with_a_wrong_cas_mismatches() {
 }
 
 #[test]
-fn set_none_stores_an_empty_value_on_envoy_and_removes_on_wasmx() {
+fn set_none_stores_an_empty_value() {
     let envoy = SharedData::new(Dialect::Envoy);
     envoy.set(KEY, Some(b"a"), 0).unwrap();
     let (_, cas) = envoy.get(KEY).unwrap();
     envoy.set(KEY, None, cas).unwrap();
     assert_eq!(value(&envoy, KEY), Some(vec![]));
-
-    let wasmx = SharedData::new(Dialect::WasmX);
-    wasmx.set(KEY, Some(b"a"), 0).unwrap();
-    let (_, cas) = wasmx.get(KEY).unwrap();
-    assert_eq!(wasmx.set(KEY, None, cas + 1), Err(Status::CasMismatch));
-    wasmx.set(KEY, None, cas).unwrap();
-    assert_eq!(wasmx.get(KEY), Err(Status::NotFound));
-    assert_eq!(wasmx.set(KEY, None, 0), Err(Status::CasMismatch), "nothing is there to be removed");
 }
 
 #[test]
-fn a_key_is_its_name_on_envoy_and_the_crc32_of_its_name_on_wasmx() {
+fn a_key_is_its_name() {
     let (one, other) = (b"user-91499", b"user-27860002");
     let envoy = SharedData::new(Dialect::Envoy);
     envoy.set(one, Some(b"a"), 0).unwrap();
     assert_eq!(value(&envoy, other), None);
-    let wasmx = SharedData::new(Dialect::WasmX);
-    wasmx.set(one, Some(b"a"), 0).unwrap();
-    assert_eq!(value(&wasmx, other).as_deref(), Some(&b"a"[..]));
-    assert_eq!(wasmx.len(), 1);
 }
 
 #[test]
-fn cas_numbers_are_one_series_on_envoy_and_each_keys_own_on_wasmx() {
-    let numbers = |dialect| {
-        let data = SharedData::new(dialect);
-        data.set(b"a", Some(b"1"), 0).unwrap();
-        data.set(b"b", Some(b"1"), 0).unwrap();
-        let first = data.get(b"a").unwrap().1;
-        data.set(b"a", Some(b"2"), first).unwrap();
-        [first, data.get(b"b").unwrap().1, data.get(b"a").unwrap().1]
-    };
-    assert_eq!(numbers(Dialect::Envoy), [1, 2, 3]);
-    assert_eq!(numbers(Dialect::WasmX), [1, 1, 2]);
-}
-
-#[test]
-fn a_key_that_wasmx_evicted_counts_from_one_again() {
-    let data = SharedData::new(Dialect::WasmX);
-    data.set(KEY, Some(b"old"), 0).unwrap();
-    let (_, cas) = data.get(KEY).unwrap();
-    data.evict(KEY);
-    data.set(KEY, Some(b"new"), 0).unwrap();
-    assert_eq!(
-        data.set(KEY, Some(b"lost"), cas),
-        Ok(()),
-        "the number of a value long gone is good again (ABA)"
-    );
+fn cas_numbers_are_one_series() {
+    let data = SharedData::new(Dialect::Envoy);
+    data.set(b"a", Some(b"1"), 0).unwrap();
+    data.set(b"b", Some(b"1"), 0).unwrap();
+    let first = data.get(b"a").unwrap().1;
+    data.set(b"a", Some(b"2"), first).unwrap();
+    assert_eq!([first, data.get(b"b").unwrap().1, data.get(b"a").unwrap().1], [1, 2, 3]);
 }
 
 #[test]
@@ -144,9 +114,9 @@ fn all_vms_of_a_process_share_the_data_and_other_processes_do_not() {
     assert_eq!(heir.shared_data().len(), 1);
 }
 
-/// What the Rust SDK makes of an empty value: `None` where the host gives a null pointer, `Some([])` otherwise.
+/// The Rust SDK reads a null pointer as `None`.
 #[test]
-fn an_empty_value_comes_as_a_null_pointer_on_envoy_and_as_an_address_on_wasmx() {
+fn an_empty_value_comes_as_a_null_pointer() {
     let module = from_wat(
         r#"(module
             (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
@@ -162,11 +132,9 @@ fn an_empty_value_comes_as_a_null_pointer_on_envoy_and_as_an_address_on_wasmx() 
                 (else (drop (call $log (i32.const 2) (i32.const 19) (i32.const 4)))))
               (i32.and (i32.eqz (i32.load (i32.const 68))) (i32.ne (i32.load (i32.const 72)) (i32.const 0)))))"#,
     );
-    for (dialect, word) in [(Dialect::Envoy, "null"), (Dialect::WasmX, "address")] {
-        let data = SharedData::new(dialect);
-        data.set(b"key", Some(b""), 0).unwrap();
-        let (sink, log) = Log::capture();
-        Process::builder(&module).shared_data(data).log(sink).start(b"").unwrap();
-        assert_eq!(log.lines()[0].text, word, "{dialect:?}");
-    }
+    let data = SharedData::new(Dialect::Envoy);
+    data.set(b"key", Some(b""), 0).unwrap();
+    let (sink, log) = Log::capture();
+    Process::builder(&module).shared_data(data).log(sink).start(b"").unwrap();
+    assert_eq!(log.lines()[0].text, "null");
 }

@@ -4,7 +4,7 @@ mod modules;
 
 use modules::{Recorder, ok, post};
 use tollgate_host::host::{
-    Dialect, Ending, Flow, Forward, HeaderMap, HttpCallResponse, LocalReply, StreamId, VmError,
+    Ending, Flow, Forward, HeaderMap, HttpCallResponse, LocalReply, StreamId, VmError,
 };
 
 fn body_of(flow: Flow) -> (Vec<u8>, bool) {
@@ -381,26 +381,10 @@ fn a_callout_to_an_unknown_cluster_or_while_configuring_is_a_bad_argument() {
 }
 
 #[test]
-fn a_second_local_reply_is_ignored_on_envoy_and_traps_on_wasmx() {
+fn a_second_local_reply_is_ignored() {
     let mut host = Recorder::new("Rccccccccccc");
     let id = host.open();
     assert_eq!(reply_of(host.vm.request_headers(id, post(), true).unwrap()).status, 403);
-    let mut host = Recorder::on(Dialect::WasmX, "Rccccccccccc");
-    let id = host.open();
-    assert!(host.vm.request_headers(id, post(), true).unwrap_err().to_string().contains("local response"));
-}
-
-#[test]
-fn wasmx_has_no_end_in_headers_no_trailers_and_no_pause_in_response_headers() {
-    let mut host = Recorder::on(Dialect::WasmX, "PPcpcccccccc");
-    let id = host.open();
-    assert_eq!(host.vm.request_headers(id, post(), false).unwrap(), Flow::Hold);
-    assert_eq!(host.vm.request_body(id, b"abc", false).unwrap(), Flow::Hold);
-    let sent = host.vm.request_trailers(id, HeaderMap::from([("a", "b")])).unwrap().forward().unwrap();
-    assert_eq!((sent.body.as_slice(), sent.trailers, sent.end_of_stream), (&b"abc"[..], None, true));
-    assert!(host.vm.response_headers(id, ok(), true).unwrap().forward().is_some());
-    let expected = ["request_headers 4 0", "request_body 3 0", "request_body 3 1", "response_headers 2 0"];
-    assert_eq!(host.events()[..4], expected);
 }
 
 #[test]

@@ -11,8 +11,8 @@ const BEGIN: &str =
 const END: &str = "<!-- End of what is written. -->";
 
 /// The hosts, in the order of their columns.
-const HOSTS: [&str; 6] =
-    ["Envoy 1.40", "workerd", "wasmtime as Envoy", "as WasmX", "as FastEdge", "as a CDN plugin"];
+const HOSTS: [&str; 5] =
+    ["Envoy 1.40", "workerd", "wasmtime as Envoy", "as FastEdge (emulated)", "as a CDN plugin (emulated)"];
 
 /// Holds the outcomes against the host's column, or writes them there where `TOLLGATE_WRITE_TABLES` is set.
 ///

@@ -7,11 +7,9 @@ pub enum Dialect {
     /// one number series for the whole process, nothing can be removed. Integers in properties are 8 bytes little-endian.
     #[default]
     Envoy,
-    /// nginx with WasmX (ngx_wasm_module): strict numbers per key, a key is the CRC32 of its name, `set(None)` removes.
-    /// Properties are text; no trailers, no pause in response headers, `end_of_stream` is false in headers callbacks;
-    /// unsupported calls, a second local reply and a second tick period trap; a module that imports
-    /// `proxy_get_log_level` does not load.
-    WasmX,
+    /// As Envoy, but with the shared data of nginx with WasmX (ngx_wasm_module): version 0 inserts a missing key and
+    /// never overwrites. The filter refuses such a host; nothing else of nginx is emulated.
+    InsertIfAbsent,
     /// A host that says `Ok` to everything that would need memory between requests, and keeps nothing: no shared data,
     /// queues, ticks or metrics (as FastEdge does for shared data).
     Forgetful,
@@ -20,16 +18,11 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// All of them, for tests that run on each.
-    pub const ALL: [Dialect; 4] =
-        [Dialect::Envoy, Dialect::WasmX, Dialect::Forgetful, Dialect::Unimplemented];
+    /// The dialects that the filter supports, for tests that run on each.
+    pub const SUPPORTED: [Dialect; 3] = [Dialect::Envoy, Dialect::Forgetful, Dialect::Unimplemented];
 
     /// Whether shared data is shared and kept.
     pub fn has_shared_data(self) -> bool {
-        matches!(self, Dialect::Envoy | Dialect::WasmX)
-    }
-
-    pub(crate) fn is_wasmx(self) -> bool {
-        self == Dialect::WasmX
+        matches!(self, Dialect::Envoy | Dialect::InsertIfAbsent)
     }
 }

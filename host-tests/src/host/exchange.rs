@@ -164,17 +164,10 @@ impl Vm {
             Direction::Response => (self.exports.response.headers.clone(), "proxy_on_response_headers"),
         };
         let options = &self.store.data().shared.options;
-        let (wasmx, stop_all) = (options.dialect.is_wasmx(), options.stop_all_on_paused_headers);
+        let stop_all = options.stop_all_on_paused_headers;
         let mut action = CONTINUE;
         if let Some(callback) = callback {
-            let end = u32::from(end && !wasmx);
-            action = self.enter(id.0, name, |store| callback.call(store, (id.0, count, end)))?;
-        }
-        if wasmx && direction == Direction::Response && action != CONTINUE {
-            self.store
-                .data()
-                .log(super::LogLevel::Error, b"WasmX cannot pause in response headers: they go on");
-            action = CONTINUE;
+            action = self.enter(id.0, name, |store| callback.call(store, (id.0, count, u32::from(end))))?;
         }
         if stop_all && action != CONTINUE {
             self.open_stream(id)?.side_mut(direction).backlog = Some(Backlog::default());
@@ -231,14 +224,9 @@ impl Vm {
     }
 
     fn trailers(&mut self, id: StreamId, direction: Direction, trailers: HeaderMap) -> Result<Flow, VmError> {
-        let wasmx = self.store.data().shared.options.dialect.is_wasmx();
         let side = self.open_stream(id)?.side_mut(direction);
         if side.finished {
             return Ok(Flow::Hold);
-        }
-        if wasmx {
-            // There are no trailers there: the body just ends.
-            return self.body(id, direction, &[], true);
         }
         if let Some(backlog) = &mut side.backlog {
             backlog.trailers = Some(trailers);

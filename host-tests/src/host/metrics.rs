@@ -60,10 +60,6 @@ impl Metric {
         Status::Ok
     }
 
-    pub(crate) fn is_gauge(&self) -> bool {
-        self.kind == MetricKind::Gauge
-    }
-
     pub(crate) fn get(&self) -> Result<u64, Status> {
         match self.kind {
             MetricKind::Histogram => Err(Status::BadArgument),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wasmtime::{Config, Engine, ExternType, Instance, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::state::VmState;
-use super::{Dialect, ModuleError, calls};
+use super::{ModuleError, calls};
 
 /// A proxy-wasm module, compiled once and shared by all that run it.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ impl Module {
         check_exports(&module)?;
         let module = Module { inner: Arc::new(Compiled { module, size: bytes.len() }) };
         // Envoy's imports are all there are; another dialect is checked when a process starts.
-        calls::link(&module, Dialect::Envoy)?;
+        calls::link(&module)?;
         Ok(module)
     }
 

@@ -220,7 +220,7 @@ impl ProcessBuilder {
     /// # Errors
     /// Where the module cannot run on this dialect, or refuses the configuration.
     pub fn start(self, configuration: &[u8]) -> Result<Process, StartError> {
-        let instance = calls::link(&self.module, self.options.dialect)?;
+        let instance = calls::link(&self.module)?;
         let data = self.data.unwrap_or_else(|| SharedData::new(self.options.dialect));
         let shared = Shared {
             module: self.module,

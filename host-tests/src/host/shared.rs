@@ -59,14 +59,13 @@ impl SharedData {
         Ok((value, cas))
     }
 
-    /// Writes a value. `None` is what the SDK calls `set(None)`: it removes on WasmX and stores an empty value on Envoy.
+    /// Writes a value. `None` is what the SDK calls `set(None)`: it stores an empty value.
     ///
     /// # Errors
     /// `CasMismatch` by the rules of the dialect, and `Unimplemented` where the host has no shared data.
     pub fn set(&self, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), Status> {
         match self.dialect {
-            Dialect::Envoy => self.set_as_envoy(key, value.unwrap_or_default(), cas),
-            Dialect::WasmX => self.set_as_wasmx(key, value, cas),
+            Dialect::Envoy | Dialect::InsertIfAbsent => self.write(key, value.unwrap_or_default(), cas),
             Dialect::Forgetful => Ok(()),
             Dialect::Unimplemented => Err(Status::Unimplemented),
         }
@@ -78,12 +77,6 @@ impl SharedData {
             // Lost to yet another writer: that one changed the number just as well.
             let _ = self.set(key, Some(&value), cas);
         }
-    }
-
-    /// Takes an entry away as WasmX does when its zone is full: its numbers start from 1 again.
-    pub fn evict(&self, key: &[u8]) {
-        let crc = crc32(key).to_le_bytes();
-        self.cells().entries.remove(self.identity(key, &crc));
     }
 
     /// Forgets everything, as when the last VM of the process dies.
@@ -101,7 +94,7 @@ impl SharedData {
         self.len() == 0
     }
 
-    /// Every key with its value, sorted. On WasmX a key is the CRC32 of its name, little-endian.
+    /// Every key with its value, sorted.
     pub fn snapshot(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let cells = self.cells();
         cells.entries.iter().map(|(key, cell)| (key.to_vec(), cell.value.clone())).collect()
@@ -112,22 +105,30 @@ impl SharedData {
         match self.dialect {
             Dialect::Forgetful => return Err(Status::NotFound),
             Dialect::Unimplemented => return Err(Status::Unimplemented),
-            Dialect::Envoy | Dialect::WasmX => {}
+            Dialect::Envoy | Dialect::InsertIfAbsent => {}
         }
-        let crc = if self.dialect.is_wasmx() { crc32(key).to_le_bytes() } else { [0; 4] };
         let cells = self.cells();
-        let cell = cells.entries.get(self.identity(key, &crc)).ok_or(Status::NotFound)?;
+        let cell = cells.entries.get(key).ok_or(Status::NotFound)?;
         value.clear();
         value.extend_from_slice(&cell.value);
         Ok(cell.cas)
     }
 
-    /// `proxy-wasm-cpp-host/src/shared_data.cc`: the number is compared only where the key exists and it is not 0.
-    fn set_as_envoy(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
+    /// The rules of Envoy (`proxy-wasm-cpp-host/src/shared_data.cc`): the number is compared only where the key exists
+    /// and the number is not 0. Those of ngx_wasm_module (`ngx_wasm_module/src/common/shm/ngx_wa_shm_kv.c`): the number
+    /// must be the entry's, or 0 where there is none.
+    fn write(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut cells = self.cells();
+        let current = cells.entries.get(key).map(|cell| cell.cas);
+        let fits = match self.dialect {
+            Dialect::InsertIfAbsent => cas == current.unwrap_or(0),
+            _ => cas == 0 || current.is_none_or(|current| cas == current),
+        };
+        if !fits {
+            return Err(Status::CasMismatch);
+        }
         let next = cells.next_cas;
         match cells.entries.get_mut(key) {
-            Some(cell) if cas != 0 && cas != cell.cas => return Err(Status::CasMismatch),
             Some(cell) => {
                 cell.value.clear();
                 cell.value.extend_from_slice(value);
@@ -137,30 +138,6 @@ impl SharedData {
         }
         cells.next_cas = next.checked_add(1).unwrap_or(1);
         Ok(())
-    }
-
-    /// `ngx_wasm_module/src/common/shm/ngx_wa_shm_kv.c`: the number must be the entry's, or 0 where there is none.
-    fn set_as_wasmx(&self, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), Status> {
-        let key = crc32(key).to_le_bytes();
-        let mut cells = self.cells();
-        let current = cells.entries.get(&key[..]).map_or(0, |cell| cell.cas);
-        if cas != current {
-            return Err(Status::CasMismatch);
-        }
-        match value {
-            Some(value) => {
-                let cell = Cell { value: value.to_vec(), cas: current + 1 };
-                cells.entries.insert(key.into(), cell);
-                Ok(())
-            }
-            // Removing what is not there writes nothing, which the host call reports as a mismatch.
-            None if cells.entries.remove(&key[..]).is_none() => Err(Status::CasMismatch),
-            None => Ok(()),
-        }
-    }
-
-    fn identity<'a>(&self, key: &'a [u8], crc: &'a [u8; 4]) -> &'a [u8] {
-        if self.dialect.is_wasmx() { crc } else { key }
     }
 
     fn cells(&self) -> MutexGuard<'_, Cells> {
@@ -207,24 +184,4 @@ impl SharedData {
         let items = (id as usize).checked_sub(1).and_then(|at| queues.items.get(at));
         items.map_or(0, VecDeque::len)
     }
-}
-
-/// CRC-32 (IEEE 802.3, reflected), which is nginx' `ngx_crc32_long`.
-pub(crate) fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0u32; 256];
-        let mut index = 0;
-        while index < 256 {
-            let mut value = index as u32;
-            let mut bit = 0;
-            while bit < 8 {
-                value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
-                bit += 1;
-            }
-            table[index] = value;
-            index += 1;
-        }
-        table
-    };
-    !bytes.iter().fold(!0, |crc, byte| TABLE[usize::from(crc as u8 ^ byte)] ^ (crc >> 8))
 }

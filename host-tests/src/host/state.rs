@@ -18,7 +18,7 @@ use super::{Direction, HeaderMap, HostCall, LogLevel, LogLine};
 pub struct HttpCall {
     /// Names the call in its answer.
     pub token: u32,
-    /// The cluster (Envoy) or `host:port` (WasmX).
+    /// The name of the cluster.
     pub upstream: String,
     /// With `:method`, `:path` and `:authority`.
     pub headers: HeaderMap,

@@ -14,11 +14,11 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
 use proptest::prelude::*;
-use support::{Map, Rows, Rules};
-use tollgate_core::admission::headers::HeaderStyle;
+use support::{Map, Rows};
 use tollgate_core::admission::status::Standing;
+use tollgate_core::admission::headers::HeaderStyle;
 use tollgate_core::admission::{Actual, Charges, NotAdmitted, Principal, Reservation, Why, admit, settle};
-use tollgate_core::counters::{CellName, SharedCells, Support};
+use tollgate_core::counters::{CellName, SharedCells, SharedDataKind};
 use tollgate_core::money::{Budget, Period, Pico};
 use tollgate_core::quota::Limits;
 use tollgate_core::quota::{Level, Reason, Scope};
@@ -26,8 +26,8 @@ use tollgate_core::time::{DAY, Now, SECOND};
 
 fn cells(map: &Map) -> SharedCells<Map> {
     let mut map = map.clone();
-    let support = SharedCells::probe(&mut map, "t/");
-    SharedCells::new(map, support)
+    let kind = SharedCells::probe(&mut map, "t/");
+    SharedCells::new(map, kind)
 }
 
 fn at(millis: u64) -> Now {
@@ -55,10 +55,12 @@ fn charges(principals: Vec<Principal>) -> Charges {
 
 #[test]
 fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_record() {
-    for (rules, support) in [(Rules::Lenient, Support::Lenient), (Rules::Strict, Support::Strict)] {
-        let map = Map::new(rules);
+    for (map, kind) in [
+        (Map::new(), SharedDataKind::CompareAndSwap),
+        (Map::insert_if_absent(), SharedDataKind::InsertIfAbsent),
+    ] {
         for _ in 0..3 {
-            assert_eq!(SharedCells::probe(&mut map.clone(), "t/"), support);
+            assert_eq!(SharedCells::probe(&mut map.clone(), "t/"), kind);
         }
         assert_eq!(map.rows().len(), 1);
     }
@@ -66,7 +68,7 @@ fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_reco
 
 #[test]
 fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
-    let map = Map::new(Rules::Lenient);
+    let map = Map::new();
     let mut cells = cells(&map);
     let of_key = |key: &str| {
         charges(vec![
@@ -94,7 +96,7 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
 
 #[test]
 fn a_refusal_tells_what_remains_without_what_was_refused() {
-    let map = Map::new(Rules::Lenient);
+    let map = Map::new();
     let mut cells = cells(&map);
     let limits = Limits { rpm: limit(5), tpd: limit(1_000), ..Limits::default() };
     let mut team = principal(Level::Team, "team", Limits { tpm: limit(1_000), ..Limits::default() });
@@ -125,7 +127,7 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
 
 #[test]
 fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
-    let map = Map::new(Rules::Lenient);
+    let map = Map::new();
     let mut cells = cells(&map);
     let mut team = principal(Level::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
     let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
@@ -176,7 +178,7 @@ proptest! {
         gaps in proptest::collection::vec(prop_oneof![0_u64..400, 0_u64..70_000, 3_000_000_u64..30_000_000], 1..400),
         rpm in 1_u64..12, rph in 1_u64..30, rpd in 1_u64..60,
     ) {
-        let map = Map::new(Rules::Strict);
+        let map = Map::new();
         let mut cells = cells(&map);
         let limits = Limits { rpm: limit(rpm), rph: limit(rph), rpd: limit(rpd), ..Limits::default() };
         let charges = charges(vec![principal(Level::Team, "team", limits)]);
@@ -201,7 +203,7 @@ proptest! {
                     let moment = |wait: u64| Now { wall: now.wall + wait, monotonic: now.monotonic + wait };
                     let fork = |time| {
                         let map = map.fork();
-                        admit(&mut SharedCells::new(map, Support::Strict), charges.clone(), time).is_ok()
+                        admit(&mut SharedCells::new(map, SharedDataKind::CompareAndSwap), charges.clone(), time).is_ok()
                     };
                     prop_assert!(wait > 0 && !fork(moment(wait - 1)), "Retry-After is too long");
                     prop_assert!(fork(moment(wait)), "Retry-After is too short");
@@ -272,7 +274,6 @@ mod interleavings {
     /// Many schedules lead to the same place: what comes after it is searched once.
     struct Search {
         charges: Vec<Charges>,
-        support: Support,
         least: usize,
         most: usize,
         schedules_from: HashMap<(Rows, Vec<Request>), u64>,
@@ -305,7 +306,10 @@ mod interleavings {
 
         fn step(&self, map: &Map, charges: &Charges, request: &Request) -> Request {
             let past = request.past.iter().cloned().collect();
-            let mut cells = SharedCells::new(OneMore { past, map: map.clone(), made: None }, self.support);
+            let mut cells = SharedCells::new(
+                OneMore { past, map: map.clone(), made: None },
+                SharedDataKind::CompareAndSwap,
+            );
             let run = catch_unwind(AssertUnwindSafe(|| admit(&mut cells, charges.clone(), at(0)).is_ok()));
             let mut request = request.clone();
             request.past.extend(cells.host().made.take());
@@ -318,11 +322,10 @@ mod interleavings {
         }
     }
 
-    fn search(rules: Rules, charges: Vec<Charges>, least: usize, most: usize) -> u64 {
-        let support = if rules == Rules::Strict { Support::Strict } else { Support::Lenient };
+    fn search(charges: Vec<Charges>, least: usize, most: usize) -> u64 {
         let requests = vec![Request::default(); charges.len()];
-        let mut search = Search { charges, support, least, most, schedules_from: HashMap::new() };
-        search.explore(&Map::new(rules), &requests)
+        let mut search = Search { charges, least, most, schedules_from: HashMap::new() };
+        search.explore(&Map::new(), &requests)
     }
 
     fn team(rpm: u64) -> Principal {
@@ -335,26 +338,22 @@ mod interleavings {
 
     #[test]
     fn of_two_requests_for_one_place_exactly_one_is_admitted_in_every_schedule() {
-        for rules in [Rules::Lenient, Rules::Strict] {
-            let one = charges(vec![key("a"), team(1)]);
-            let two = charges(vec![key("b"), team(1)]);
-            let schedules = search(rules, vec![one, two], 1, 1);
-            assert!(schedules > 50, "{schedules} schedules only");
-        }
+        let one = charges(vec![key("a"), team(1)]);
+        let two = charges(vec![key("b"), team(1)]);
+        let schedules = search(vec![one, two], 1, 1);
+        assert!(schedules > 50, "{schedules} schedules only");
     }
 
     #[test]
     fn of_three_fresh_requests_for_two_places_exactly_two_are_admitted_in_every_schedule() {
-        for rules in [Rules::Lenient, Rules::Strict] {
-            let schedules = search(rules, vec![charges(vec![team(2)]); 3], 2, 2);
-            assert!(schedules > 50, "{schedules} schedules only");
-        }
+        let schedules = search(vec![charges(vec![team(2)]); 3], 2, 2);
+        assert!(schedules > 50, "{schedules} schedules only");
     }
 
     #[test]
     fn of_three_requests_of_keys_of_one_team_exactly_two_are_admitted_in_every_schedule() {
         let of = |id| charges(vec![key(id), team(2)]);
-        let schedules = search(Rules::Lenient, vec![of("a"), of("b"), of("c")], 2, 2);
+        let schedules = search(vec![of("a"), of("b"), of("c")], 2, 2);
         assert!(schedules > 10_000, "{schedules} schedules only");
     }
 
@@ -363,6 +362,6 @@ mod interleavings {
         let user = || principal(Level::User, "user", Limits { rpm: limit(1), ..Limits::default() });
         let one = charges(vec![user(), team(1)]);
         let two = charges(vec![team(1)]);
-        search(Rules::Lenient, vec![one, two], 1, 1);
+        search(vec![one, two], 1, 1);
     }
 }

@@ -3,7 +3,7 @@
 //! Callouts are not tried here: hosts refuse any at this moment. Only a fleet makes some, and its first one tells.
 
 use tollgate_core::config::Gateway;
-use tollgate_core::counters::Support;
+use tollgate_core::counters::SharedDataKind;
 
 use crate::host::{self, Level};
 use crate::metrics::Metrics;
@@ -15,23 +15,21 @@ const TICK_MILLIS: u32 = 1_000;
 const FLEET_TICK_MILLIS: u32 = (tollgate_core::etcd::TICK / 1_000_000) as u32;
 
 /// Asks for ticks, and says what the host has not.
-pub fn announce(support: Support, gateway: &Gateway, metrics: &Metrics) {
-    match support {
-        Support::Lenient => {
+pub fn announce(kind: SharedDataKind, gateway: &Gateway, metrics: &Metrics) {
+    match kind {
+        SharedDataKind::CompareAndSwap => {
             host::log(Level::Info, "shared data found: limits are shared by all VMs of this process");
         }
-        Support::Strict => {
-            host::log(Level::Info, "strict shared data found: limits are shared by all workers of its zone");
-        }
-        Support::None => {
+        // A host with `InsertIfAbsent` is refused before.
+        SharedDataKind::InsertIfAbsent | SharedDataKind::None => {
             missing("no shared data: limits and budgets cannot be checked, `on_unavailable` applies");
         }
     }
     let fleet = gateway.fleet.is_some();
     if host::set_tick_period(if fleet { FLEET_TICK_MILLIS } else { TICK_MILLIS }).is_err() {
-        missing(match (fleet, support) {
+        missing(match (fleet, kind) {
             (true, _) => "no ticks: the fleet's etcd is never looked at, and its changes do not come",
-            (false, Support::None) => "no ticks: without shared data nothing waits for one",
+            (false, SharedDataKind::None) => "no ticks: without shared data nothing waits for one",
             (false, _) => "no ticks: a correction of counters that lost to other workers is not tried again",
         });
     }

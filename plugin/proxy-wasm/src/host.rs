@@ -3,7 +3,7 @@
 //! The SDK's own wrappers panic on a status they do not expect and on a header that is not UTF-8; a panic
 //! cuts every stream of the worker.
 
-use tollgate_core::counters::{Entry, HostStatus, SharedData, Support, Swap};
+use tollgate_core::counters::{Entry, HostStatus, SharedData, SharedDataKind, Swap};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -148,12 +148,12 @@ pub fn wall() -> u64 {
 
 /// Nanoseconds of the clock by which windows go: the monotonic one of hosts of Envoy's kind, which alone are known to
 /// share it between VMs.
-pub fn monotonic(support: Support) -> Option<u64> {
+pub fn monotonic(kind: SharedDataKind) -> Option<u64> {
     const MONOTONIC: u32 = 1;
     let mut monotonic = 0;
     // SAFETY: the call writes one u64.
-    let has_one =
-        support == Support::Lenient && unsafe { clock_time_get(MONOTONIC, 1, &mut monotonic) == OK };
+    let has_one = kind == SharedDataKind::CompareAndSwap
+        && unsafe { clock_time_get(MONOTONIC, 1, &mut monotonic) == OK };
     has_one.then_some(monotonic)
 }
 

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{Gateway, Loader};
-use tollgate_core::counters::{SharedCells, Support};
+use tollgate_core::counters::{SharedCells, SharedDataKind};
 use tollgate_core::time::Now;
 
 use crate::abilities;
@@ -18,12 +18,17 @@ use crate::stream::Stream;
 /// Bytes of the configuration that are in memory at once.
 const PIECE: usize = 64 * 1024;
 
+/// The error for a host whose shared data is [`SharedDataKind::InsertIfAbsent`].
+const UNSUPPORTED: &str = "the configuration is refused: version 0 does not overwrite in this host's shared data, as in \
+                           nginx with WasmX (ngx_wasm_module), which is not supported: a request held for its body hangs \
+                           for ever, and removed headers are still sent upstream";
+
 /// What the streams of one configuration share.
 pub struct Plugin {
     /// The configuration.
     pub gateway: Rc<Gateway>,
-    /// Which kind of shared data the host has.
-    pub support: Support,
+    /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
+    pub shared_data: SharedDataKind,
     /// Counters.
     pub metrics: Metrics,
     /// What can change of the policy; `None`: nothing.
@@ -38,19 +43,19 @@ pub struct Plugin {
 impl Plugin {
     /// The cells in the host's shared data.
     pub fn cells(&self) -> SharedCells<Shared> {
-        SharedCells::new(Shared, self.support)
+        SharedCells::new(Shared, self.shared_data)
     }
 
     /// This moment, of which the wall clock was asked already. On a host that shares no other clock, windows go by it.
     pub fn moment(&self, wall: u64) -> Now {
-        Now { wall, monotonic: host::monotonic(self.support).unwrap_or(wall) }
+        Now { wall, monotonic: host::monotonic(self.shared_data).unwrap_or(wall) }
     }
 
     /// Keeps corrections for the next tick: none is ever dropped.
     pub fn keep(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
             self.metrics.count("corrections_kept");
-            self.corrections.keep(self.support, corrections);
+            self.corrections.keep(self.shared_data, corrections);
         }
     }
 }
@@ -93,20 +98,25 @@ impl Root {
 }
 
 impl Root {
-    /// Reads the configuration; `false`: it has an error, and whatever was in force stays so.
+    /// Reads the configuration; `false`: it has an error or the host is not supported, and the configuration in force
+    /// stays so.
     pub fn on_configure(&mut self) -> bool {
         let loaded = Self::load().and_then(|mut gateway| Documents::fit(&mut gateway).map(|()| gateway));
         let Ok(gateway) = loaded else {
             host::log(Level::Error, "the configuration is not loaded: see the errors above");
             return false;
         };
-        let support = SharedCells::<Shared>::probe(&mut Shared, &gateway.prefix);
+        let kind = SharedCells::<Shared>::probe(&mut Shared, &gateway.prefix);
+        if kind == SharedDataKind::InsertIfAbsent {
+            host::log(Level::Error, UNSUPPORTED);
+            return false;
+        }
         let metrics = Metrics::default();
-        abilities::announce(support, &gateway, &metrics);
-        let documents = Documents::open(&gateway, &mut SharedCells::new(Shared, support), self.id);
+        abilities::announce(kind, &gateway, &metrics);
+        let documents = Documents::open(&gateway, &mut SharedCells::new(Shared, kind), self.id);
         self.plugin = Some(Rc::new(Plugin {
             gateway: Rc::new(gateway),
-            support,
+            shared_data: kind,
             metrics,
             documents,
             corrections: Rc::clone(&self.corrections),

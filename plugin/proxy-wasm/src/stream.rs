@@ -8,7 +8,6 @@ use tollgate_core::admin::Response;
 use tollgate_core::admission::{NotAdmitted, Why, admit, settle};
 use tollgate_core::counters::{CellsError, HostStatus};
 use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::framing::ends_with_head;
 use tollgate_core::http::headers::{Edit, Head};
 use tollgate_core::http::local_response::Answer;
 use tollgate_core::llm::request::BodyEdit;
@@ -293,8 +292,6 @@ impl Stream {
             })
         };
         let Carrier { plugin, unchanged, exchange, .. } = carrier;
-        let protocol = || host::property(&["request", "protocol"]).ok();
-        let end_of_stream = ends_with_head(end_of_stream, plugin.support, &head, protocol);
         let now = || Timestamp::at(wall());
         let step = exchange.head(&head, end_of_stream, now, &mut |edit| {
             Carrier::edit(plugin, unchanged, Map::Request, edit);

@@ -134,7 +134,7 @@ fn all_done(unsettled: &[admission::Correction]) -> Result<(), JsError> {
 fn trouble(error: CellsError) -> JsError {
     JsError::new(match error {
         CellsError::Unavailable(Trouble::Format) => "a record is of a newer format than this build reads",
-        CellsError::Unavailable(Trouble::Aliased) => "a record belongs to another principal",
+        CellsError::Unavailable(Trouble::Foreign) => "a record belongs to another principal",
         _ => "a record cannot be read or written",
     })
 }

@@ -8,13 +8,11 @@ use super::super::abi::read_pairs;
 use super::super::state::{HttpCall, Phase, RootEnd, VmState};
 use super::super::stream::PendingReply;
 use super::super::{Dialect, Direction, HeaderMap, HostCall, LogLevel, Status};
-use super::{Answer, Call, Imports, Refusal, env, status};
+use super::{Answer, Call, Imports, env, status};
 
-pub(super) fn define(imports: &mut Imports, dialect: Dialect) -> wasmtime::Result<()> {
+pub(super) fn define(imports: &mut Imports) -> wasmtime::Result<()> {
     env!(imports, Log, proxy_log => log, (level: u32, at: u32, size: u32));
-    if !dialect.is_wasmx() {
-        env!(imports, GetLogLevel, proxy_get_log_level => log_level, (level_at: u32));
-    }
+    env!(imports, GetLogLevel, proxy_get_log_level => log_level, (level_at: u32));
     env!(imports, GetCurrentTimeNanoseconds, proxy_get_current_time_nanoseconds => time, (time_at: u32));
     env!(imports, SetTickPeriodMilliseconds, proxy_set_tick_period_milliseconds => tick_period, (period: u32));
     env!(imports, SetEffectiveContext, proxy_set_effective_context => effective_context, (id: u32));
@@ -50,31 +48,19 @@ fn log_level(call: &mut Call<'_>, level_at: u32) -> Answer {
 }
 
 fn time(call: &mut Call<'_>, time_at: u32) -> Answer {
-    let mut now = call.state().shared.clock.wall();
-    if call.dialect().is_wasmx() {
-        // nginx keeps its time in milliseconds.
-        now -= now % 1_000_000;
-    }
+    let now = call.state().shared.clock.wall();
     call.write_u64(time_at, now)
 }
 
 fn tick_period(call: &mut Call<'_>, period: u32) -> Answer {
-    let dialect = call.dialect();
-    match dialect {
+    match call.dialect() {
         Dialect::Unimplemented => return Err(Status::Unimplemented.into()),
         Dialect::Forgetful => return Ok(()),
-        Dialect::Envoy | Dialect::WasmX => {}
+        Dialect::Envoy | Dialect::InsertIfAbsent => {}
     }
     let state = call.state_mut();
-    let context = state.context();
-    if dialect.is_wasmx() && state.streams.contains_key(&context) {
-        return Err(Refusal::trap("can only set tick_period in root context"));
-    }
     let id = state.root().ok_or(Status::BadArgument)?.id;
     let root = state.root_mut(id).ok_or(Status::BadArgument)?;
-    if dialect.is_wasmx() && !root.tick_period.is_zero() {
-        return Err(Refusal::trap("tick_period already set"));
-    }
     root.tick_period = Duration::from_millis(u64::from(period));
     Ok(())
 }
@@ -129,7 +115,6 @@ fn continue_stream(call: &mut Call<'_>, kind: u32) -> Answer {
 
 fn close_stream(call: &mut Call<'_>, kind: u32) -> Answer {
     let direction = http_direction(kind)?;
-    call.unless_wasmx("proxy_close_stream")?;
     let state = call.state_mut();
     if let Some(stream) = state.stream_mut() {
         stream.closed = true;
@@ -150,7 +135,6 @@ fn send_local_response(
     headers_size: u32,
     _grpc_status: u32,
 ) -> Answer {
-    let wasmx = call.dialect().is_wasmx();
     let (memory, state) = call.memory_and_state();
     let details = String::from_utf8_lossy(super::slice(memory, details, details_size)?).into_owned();
     let body = super::slice(memory, body, body_size)?.to_vec();
@@ -160,15 +144,9 @@ fn send_local_response(
         return Ok(());
     };
     if stream.replied || stream.reply.is_some() {
-        if wasmx {
-            return Err(Refusal::trap("local response already stashed"));
-        }
         // In Envoy the client hangs or is cut: nothing to rely on, but not a status either.
         state.log(LogLevel::Warn, b"a second local reply for one stream is ignored");
         return Ok(());
-    }
-    if wasmx && stream.response.headers_sent {
-        return Err(Refusal::trap("response already sent"));
     }
     stream.reply = Some(PendingReply { status: code, headers, body, details });
     touch(state, Direction::Request);
@@ -192,7 +170,7 @@ fn http_call(
     match call.dialect() {
         Dialect::Unimplemented => return Err(Status::Unimplemented.into()),
         Dialect::Forgetful => return Err(Status::InternalFailure.into()),
-        Dialect::Envoy | Dialect::WasmX => {}
+        Dialect::Envoy | Dialect::InsertIfAbsent => {}
     }
     call.write_u32(token_at, 0)?;
     let (memory, state) = call.memory_and_state();
@@ -261,7 +239,6 @@ fn grpc_end(call: &mut Call<'_>, _token: u32) -> Answer {
 }
 
 fn no_grpc(call: &mut Call<'_>) -> Answer {
-    call.unless_wasmx("proxy_grpc_*")?;
     match call.dialect() {
         Dialect::Unimplemented => Err(Status::Unimplemented.into()),
         _ => Err(Status::InternalFailure.into()),

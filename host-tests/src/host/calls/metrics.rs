@@ -43,18 +43,13 @@ fn increment(call: &mut Call<'_>, id: u32, offset: i64) -> Answer {
     if !kept(call)? {
         return Ok(());
     }
-    let wasmx = call.dialect().is_wasmx();
-    let metric = metric(call.state_mut(), id)?;
-    if wasmx && metric.is_gauge() {
-        return Err(super::Refusal::trap("WasmX cannot increment a gauge"));
-    }
-    answer(metric.increment(offset))
+    answer(metric(call.state_mut(), id)?.increment(offset))
 }
 
 /// Whether this host has metrics; a forgetful one only says so.
 fn kept(call: &Call<'_>) -> Answer<bool> {
     match call.dialect() {
-        Dialect::Envoy | Dialect::WasmX => Ok(true),
+        Dialect::Envoy | Dialect::InsertIfAbsent => Ok(true),
         Dialect::Forgetful => Ok(false),
         Dialect::Unimplemented => Err(Status::Unimplemented.into()),
     }

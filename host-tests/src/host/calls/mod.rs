@@ -104,10 +104,10 @@ impl Call<'_> {
         self.write(at, &value.to_le_bytes())
     }
 
-    /// Hands bytes over: into memory that the module allocates for them. No bytes: a null pointer in Envoy, memory of
-    /// size 0 in WasmX; the Rust SDK reads these as `None` and `Some([])`.
+    /// Hands bytes over: into memory that the module allocates for them. No bytes are a null
+    /// pointer, as in Envoy, which the Rust SDK reads as `None`.
     fn give(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Answer {
-        let pointer = if bytes.is_empty() && !self.dialect().is_wasmx() { 0 } else { self.place(bytes)? };
+        let pointer = if bytes.is_empty() { 0 } else { self.place(bytes)? };
         self.write_u32(pointer_at, pointer)?;
         self.write_u32(size_at, bytes.len() as u32)
     }
@@ -140,14 +140,6 @@ impl Call<'_> {
         let given = filled.and_then(|()| self.give(&scratch, pointer_at, size_at));
         self.state_mut().scratch = scratch;
         given
-    }
-
-    /// A call that WasmX does not have: it traps there.
-    fn unless_wasmx(&self, name: &str) -> Answer {
-        if self.dialect().is_wasmx() {
-            return Err(Refusal::trap(format!("WasmX does not have `{name}`")));
-        }
-        Ok(())
     }
 }
 
@@ -185,11 +177,11 @@ macro_rules! env {
 use env;
 
 /// Connects a module to the host calls of a dialect.
-pub(crate) fn link(module: &Module, dialect: Dialect) -> Result<InstancePre<VmState>, ModuleError> {
+pub(crate) fn link(module: &Module) -> Result<InstancePre<VmState>, ModuleError> {
     let compiled = module.compiled();
     let invalid = |error: wasmtime::Error| ModuleError::Invalid(format!("{error:#}"));
     let mut imports = Imports { linker: Linker::new(compiled.engine()), names: Vec::new() };
-    define(&mut imports, dialect).map_err(invalid)?;
+    define(&mut imports).map_err(invalid)?;
     let unknown =
         compiled.imports().filter(|import| !imports.names.contains(&(import.module(), import.name())));
     let unknown: Vec<String> =
@@ -200,8 +192,8 @@ pub(crate) fn link(module: &Module, dialect: Dialect) -> Result<InstancePre<VmSt
     imports.linker.instantiate_pre(compiled).map_err(invalid)
 }
 
-fn define(imports: &mut Imports, dialect: Dialect) -> wasmtime::Result<()> {
-    context::define(imports, dialect)?;
+fn define(imports: &mut Imports) -> wasmtime::Result<()> {
+    context::define(imports)?;
     buffers::define(imports)?;
     headers::define(imports)?;
     metrics::define(imports)?;

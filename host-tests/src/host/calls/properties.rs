@@ -5,7 +5,7 @@ use wasmtime::Caller;
 use super::super::state::VmState;
 use super::super::stream::Stream;
 use super::super::{Dialect, HeaderMap, HostCall, Status};
-use super::{Answer, Call, Imports, Refusal, env, slice, status};
+use super::{Answer, Call, Imports, env, slice, status};
 
 pub(super) fn define(imports: &mut Imports) -> wasmtime::Result<()> {
     env!(imports, GetProperty, proxy_get_property => get, (path: u32, path_size: u32, pointer_at: u32, size_at: u32));
@@ -34,10 +34,9 @@ fn set(call: &mut Call<'_>, path: u32, path_size: u32, value: u32, value_size: u
     Ok(())
 }
 
-/// A property's value, in the encoding of the dialect.
+/// The place for a property's value.
 struct Value<'a> {
     into: &'a mut Vec<u8>,
-    dialect: Dialect,
 }
 
 impl Value<'_> {
@@ -50,11 +49,8 @@ impl Value<'_> {
         Ok(())
     }
 
-    /// 8 bytes little-endian, or decimal digits in WasmX.
+    /// 8 bytes, little-endian.
     fn number(self, number: u64) -> Answer {
-        if self.dialect.is_wasmx() {
-            return self.text(&number.to_string());
-        }
         self.bytes(&number.to_le_bytes())
     }
 
@@ -65,7 +61,7 @@ impl Value<'_> {
 }
 
 fn find(state: &VmState, path: &[u8], into: &mut Vec<u8>) -> Answer {
-    let value = Value { into, dialect: state.shared.options.dialect };
+    let value = Value { into };
     let options = &state.shared.options;
     let mut parts = path.splitn(2, |byte| *byte == 0);
     let (first, rest) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -147,7 +143,6 @@ fn response(stream: &Stream, field: &[u8], value: Value<'_>) -> Answer {
 fn address(address: Option<std::net::SocketAddr>, field: &[u8], value: Value<'_>) -> Answer {
     let address = address.ok_or(Status::NotFound)?;
     match field {
-        b"address" if value.dialect.is_wasmx() => value.text(&address.ip().to_string()),
         b"address" => value.text(&address.to_string()),
         b"port" => value.number(u64::from(address.port())),
         _ => Err(Status::NotFound.into()),
@@ -172,10 +167,6 @@ fn foreign(
             let (path, value) = filter_state(argument).ok_or(Status::BadArgument)?;
             let stream = state.stream_mut().ok_or(Status::NotFound)?;
             stream.written.insert(path, value);
-        }
-        (Dialect::WasmX, _) => {
-            let name = String::from_utf8_lossy(name).into_owned();
-            return Err(Refusal::trap(format!("unknown foreign function `{name}`")));
         }
         _ => return Err(Status::NotFound.into()),
     }

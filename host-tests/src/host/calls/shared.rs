@@ -45,9 +45,8 @@ fn set(call: &mut Call<'_>, key: u32, key_size: u32, value: u32, value_size: u32
 
 /// Queues live beside shared data: a host without the one has not the other.
 fn has_queues(call: &Call<'_>) -> Answer {
-    call.unless_wasmx("a shared queue that its configuration declares")?;
     match call.dialect() {
-        Dialect::Envoy | Dialect::WasmX => Ok(()),
+        Dialect::Envoy | Dialect::InsertIfAbsent => Ok(()),
         Dialect::Forgetful => Err(Status::NotFound.into()),
         Dialect::Unimplemented => Err(Status::Unimplemented.into()),
     }

@@ -78,7 +78,7 @@ pub struct Jwt {
 /// The etcd that a fleet of gateways shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// The host's name for it: a cluster in Envoy, `host:port` in nginx.
+    /// The host's name for it: a cluster in Envoy.
     pub cluster: Box<str>,
     /// What its keys begin with. Default `tollgate/1/`.
     pub prefix: Box<str>,

@@ -7,7 +7,7 @@ use crate::text::hash::{continued, fingerprint};
 
 /// The name of a principal's cell, and the fingerprint of that name which the record itself carries.
 ///
-/// A host may identify names by a checksum only; the fingerprint tells a foreign record.
+/// The fingerprint distinguishes a foreign record from one that belongs to the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CellName {

@@ -12,7 +12,7 @@ mod sliding_window;
 pub use calendar::{Day, Purse};
 pub use key::{CellName, CellNames};
 pub use record::{BlockId, Cell, Counter, DOCUMENT_MAGIC, Kind};
-pub use shared_data::{Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+pub use shared_data::{Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
 pub use sliding_window::{Ring, SLOTS, Span};
 
 use alloc::vec::Vec;
@@ -33,12 +33,12 @@ pub enum CellsError {
 /// What made a store unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The host keeps no shared data.
+    /// The host has no shared data that can hold records.
     NoSharedData,
     /// The host answered with this proxy-wasm status.
     Host(HostStatus),
-    /// Four names in a row belong to other principals (the host identifies names by a checksum).
-    Aliased,
+    /// The record carries the fingerprint of another name.
+    Foreign,
     /// The record's format is not one this version reads.
     Format,
     /// The store is elsewhere, and did not answer or refused.

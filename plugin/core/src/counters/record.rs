@@ -156,7 +156,7 @@ impl Cell {
     /// Takes a stored record; empty bytes begin a new one.
     ///
     /// # Errors
-    /// [`Trouble::Aliased`] where it names another principal, [`Trouble::Format`] where it does not read.
+    /// [`Trouble::Foreign`] where it names another principal, [`Trouble::Format`] where it does not read.
     pub fn open(mut bytes: Vec<u8>, fingerprint: u64) -> Result<Cell, CellsError> {
         if bytes.is_empty() {
             bytes.extend_from_slice(&MAGIC);
@@ -164,7 +164,7 @@ impl Cell {
             bytes.extend_from_slice(&fingerprint.to_le_bytes());
         }
         match owner(&bytes) {
-            Some(owner) if owner != fingerprint => Err(CellsError::Unavailable(Trouble::Aliased)),
+            Some(owner) if owner != fingerprint => Err(CellsError::Unavailable(Trouble::Foreign)),
             Some(_) if well_formed(&bytes) => Ok(Cell { bytes }),
             _ => Err(CellsError::Unavailable(Trouble::Format)),
         }
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn a_foreign_record_is_told_from_one_that_does_not_read() {
         let bytes = charged().bytes;
-        assert_eq!(Cell::open(bytes.clone(), 8), Err(CellsError::Unavailable(Trouble::Aliased)));
+        assert_eq!(Cell::open(bytes.clone(), 8), Err(CellsError::Unavailable(Trouble::Foreign)));
         for end in 1..bytes.len() {
             let cut = Cell::open(bytes[..end].to_vec(), 7);
             let whole_blocks =

@@ -1,8 +1,7 @@
-//! Cells in a host's shared data, whatever its dialect of compare-and-swap.
+//! Cells in a host's shared data.
 //!
-//! Hosts disagree on what `set` does with a key that is missing or a version that is 0; the obvious loop
-//! loses updates on Envoy. [`SharedCells`] creates with a version nobody has (`u32::MAX`): a lenient host
-//! inserts exactly once, a strict one refuses and then takes 0 as "insert if absent".
+//! On Envoy version 0 overwrites, so that a loop that creates with version 0 loses updates. [`SharedCells`] creates
+//! with a version that no record has (`u32::MAX`): the host inserts a missing record exactly once.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -47,13 +46,14 @@ pub trait SharedData {
     fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus>;
 }
 
-/// What a probe at start found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Support {
-    /// Version 0 overwrites what exists (Envoy and its kin).
-    Lenient,
-    /// Version 0 inserts only what is missing (ngx_wasm_module).
-    Strict,
+/// The kind of shared data that a host has, by its answers to compare-and-swap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SharedDataKind {
+    /// Version 0 overwrites an existing value, and a missing name accepts any version (Envoy and its kin).
+    /// The only kind that can hold records.
+    CompareAndSwap,
+    /// Version 0 inserts a missing value and never overwrites (ngx_wasm_module). Not supported.
+    InsertIfAbsent,
     /// There is no shared data, or it keeps nothing.
     None,
 }
@@ -61,61 +61,58 @@ pub enum Support {
 /// The version that no record has.
 const CREATE: u32 = u32::MAX;
 
-/// Names tried for one record on a host that identifies names by a checksum.
-const ALIASES: usize = 4;
-
 /// [`Cells`] over [`SharedData`].
 #[derive(Debug)]
 pub struct SharedCells<S> {
     shared: S,
-    support: Support,
-    /// Swaps that were lost.
+    kind: SharedDataKind,
+    /// The number of swaps that were lost.
     lost: u32,
 }
 
-/// Where a record was read, and its version there.
+/// The version of a record that was read; `None` where it is missing.
 #[derive(Clone, Copy, Debug)]
-pub struct SharedVersion {
-    alias: usize,
-    version: Option<u32>,
-}
+pub struct SharedVersion(Option<u32>);
 
 impl<S: SharedData> SharedCells<S> {
     /// Cells in `shared`, which is known to be of this kind.
-    pub fn new(shared: S, support: Support) -> Self {
-        SharedCells { shared, support, lost: 0 }
+    pub fn new(shared: S, kind: SharedDataKind) -> Self {
+        SharedCells { shared, kind, lost: 0 }
     }
 
-    /// Finds out which kind of host this is. Writes one small record below `prefix`, and leaves what
-    /// others wrote there alone.
-    pub fn probe(shared: &mut S, prefix: &str) -> Support {
+    /// Determines the kind of the host's shared data. Writes one small record below `prefix`, and never changes
+    /// what is stored there already.
+    pub fn probe(shared: &mut S, prefix: &str) -> SharedDataKind {
         let mut name = String::from(prefix);
         name.push_str("probe");
-        Self::try_probe(shared, &name).unwrap_or(Support::None)
+        Self::try_probe(shared, &name).unwrap_or(SharedDataKind::None)
     }
 
-    fn try_probe(shared: &mut S, name: &str) -> Result<Support, HostStatus> {
+    fn try_probe(shared: &mut S, name: &str) -> Result<SharedDataKind, HostStatus> {
         const MARK: &[u8] = b"TGp\x01";
-        if shared.get(name)?.version.is_none() {
-            create(shared, name, MARK, true)?;
+        if shared.get(name)?.version.is_none()
+            && shared.set(name, MARK, CREATE)? == Swap::Lost
+            && shared.get(name)?.version.is_none()
+        {
+            shared.set(name, MARK, 0)?;
         }
         let kept = shared.get(name)?;
         if kept.version.is_none() || kept.bytes != MARK {
-            return Ok(Support::None);
+            return Ok(SharedDataKind::None);
         }
-        // The same bytes again, with the version that means "overwrite" here and "insert" there.
+        // The same bytes again, with the version that overwrites or inserts, depending on the kind.
         Ok(match shared.set(name, MARK, 0)? {
-            Swap::Done => Support::Lenient,
-            Swap::Lost => Support::Strict,
+            Swap::Done => SharedDataKind::CompareAndSwap,
+            Swap::Lost => SharedDataKind::InsertIfAbsent,
         })
     }
 
-    /// What the probe had found.
-    pub fn support(&self) -> Support {
-        self.support
+    /// The kind of the host's shared data.
+    pub fn kind(&self) -> SharedDataKind {
+        self.kind
     }
 
-    /// How many swaps others were faster at.
+    /// The number of swaps that were lost to other writers.
     pub fn lost(&self) -> u32 {
         self.lost
     }
@@ -124,69 +121,29 @@ impl<S: SharedData> SharedCells<S> {
     pub fn host(&mut self) -> &mut S {
         &mut self.shared
     }
-
-    fn aliased(name: &CellName, alias: usize) -> String {
-        let mut text = String::from(name.as_str());
-        text.push('~');
-        text.push(char::from(b'0'.saturating_add(alias as u8)));
-        text
-    }
-
-    fn entry(&mut self, name: &CellName, alias: usize) -> Result<Entry, CellsError> {
-        let entry = match alias {
-            0 => self.shared.get(name.as_str()),
-            _ => self.shared.get(&Self::aliased(name, alias)),
-        };
-        entry.map_err(host)
-    }
 }
 
 impl<S: SharedData> Cells for SharedCells<S> {
     type Version = SharedVersion;
 
     fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, SharedVersion), CellsError> {
-        if self.support == Support::None {
+        if self.kind != SharedDataKind::CompareAndSwap {
             return Err(CellsError::Unavailable(Trouble::NoSharedData));
         }
-        for alias in 0..ALIASES {
-            let Entry { bytes, version } = self.entry(name, alias)?;
-            if owner(&bytes).is_none_or(|owner| owner == name.fingerprint()) {
-                return Ok((bytes, SharedVersion { alias, version }));
-            }
+        let Entry { bytes, version } = self.shared.get(name.as_str()).map_err(host)?;
+        if owner(&bytes).is_some_and(|owner| owner != name.fingerprint()) {
+            return Err(CellsError::Unavailable(Trouble::Foreign));
         }
-        Err(CellsError::Unavailable(Trouble::Aliased))
+        Ok((bytes, SharedVersion(version)))
     }
 
     fn swap(&mut self, name: &CellName, at: SharedVersion, bytes: &[u8]) -> Result<Swap, CellsError> {
-        let aliased;
-        let text = match at.alias {
-            0 => name.as_str(),
-            alias => {
-                aliased = Self::aliased(name, alias);
-                &aliased
-            }
-        };
-        let swapped = match at.version {
-            Some(version) => self.shared.set(text, bytes, version),
-            None => create(&mut self.shared, text, bytes, self.support == Support::Strict),
-        };
+        let swapped = self.shared.set(name.as_str(), bytes, at.0.unwrap_or(CREATE));
         if swapped == Ok(Swap::Lost) {
             self.lost = self.lost.saturating_add(1);
         }
         swapped.map_err(host)
     }
-}
-
-/// Inserts what is missing. Only a host known to be strict may be asked with version 0: a lenient one would
-/// overwrite what came in between.
-fn create<S: SharedData>(shared: &mut S, name: &str, bytes: &[u8], strict: bool) -> Result<Swap, HostStatus> {
-    if shared.set(name, bytes, CREATE)? == Swap::Done {
-        return Ok(Swap::Done);
-    }
-    if !strict || shared.get(name)?.version.is_some() {
-        return Ok(Swap::Lost);
-    }
-    shared.set(name, bytes, 0)
 }
 
 fn host(status: HostStatus) -> CellsError {

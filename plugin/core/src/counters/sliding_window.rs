@@ -83,7 +83,7 @@ impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
         let moment = self.span.slots(now).saturating_add(shift);
         if moment > head {
             let steps = (moment - head).min(SLOTS as u64);
-            for slot in (moment + 1 - steps)..=moment {
+            for slot in (moment - (steps - 1))..=moment {
                 self.put(slot, 0);
             }
             self.put_longs([moment, shift]);

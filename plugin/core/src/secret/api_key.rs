@@ -7,8 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
-use crate::text::hash::fingerprint;
-
 /// What our own keys begin with.
 pub const MARK: &str = "sk-tg-";
 
@@ -52,7 +50,7 @@ pub fn form(key: &str) -> Form {
             && rest.first() == Some(&b'-')
     });
     let sum = key.as_bytes().split_last_chunk::<CHECKSUM>().filter(|_| whole);
-    let checked = sum.is_some_and(|(text, sum)| checksum(text) == *sum || is_of_older_build(text, sum));
+    let checked = sum.is_some_and(|(text, sum)| checksum(text) == *sum);
     if checked { Form::Ours } else { Form::Mistyped }
 }
 
@@ -77,13 +75,6 @@ fn checksum(text: &[u8]) -> [u8; CHECKSUM] {
         words.iter().map(|word| u32::from_le_bytes(*word)).chain(rest.iter().map(|byte| u32::from(*byte)));
     let sum = digits.fold(0_u64, |sum, digit| sum.wrapping_mul(BASE).wrapping_add(u64::from(digit)));
     spelled(sum << 28)
-}
-
-/// Whether it is what stands there in keys of older builds: the lowest bits of the text's fingerprint, or the first ones
-/// of its SHA-256.
-fn is_of_older_build(text: &[u8], sum: &[u8; CHECKSUM]) -> bool {
-    let of_digest = || digest(text).first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
-    spelled(fingerprint(text) << 28) == *sum || spelled(of_digest()) == *sum
 }
 
 /// The first 36 bits of a number in base64url.
@@ -115,17 +106,6 @@ mod tests {
         assert_eq!(form(&key[..key.len() - 1]), Form::Mistyped);
         assert_eq!(form("sk-tg-"), Form::Mistyped);
         assert_eq!(form("sk-proj-abc"), Form::Foreign);
-    }
-
-    #[test]
-    fn a_key_of_an_older_build_is_whole() {
-        for (key, last) in [
-            ("sk-tg-demosearch-3GYODfpXpGSveB3F2VewIQKmR6vJExi6TV_6NB1cdwINIy2h", 'N'),
-            ("sk-tg-bench-BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcRvwF3", 'l'),
-        ] {
-            assert_eq!(form(&format!("{key}{last}")), Form::Ours);
-            assert_eq!(form(&format!("{key}M")), Form::Mistyped);
-        }
     }
 
     #[test]

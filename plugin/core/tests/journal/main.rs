@@ -15,15 +15,14 @@ mod support;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use support::{Map, Rules};
+use support::Map;
 use tollgate_core::admin::audit::{KEPT, Query};
-use tollgate_core::counters::{CellsError, Entry, HostStatus, SharedCells, SharedData, Support, Swap};
+use tollgate_core::counters::{CellsError, Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
 use tollgate_core::policy::{Change, Document, Section};
 use tollgate_core::replication::{Commit, Journal, JournalError, RING, Replica};
 
 const PREFIX: &str = "t/";
 const INLINE: u64 = 7;
-const BOTH: [Rules; 2] = [Rules::Lenient, Rules::Strict];
 
 /// Teams by id: the least that documents can be made of.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,10 +60,6 @@ impl Replica for Teams {
     }
 }
 
-fn support_of(rules: Rules) -> Support {
-    if rules == Rules::Strict { Support::Strict } else { Support::Lenient }
-}
-
 /// A VM with its replica; what it shares is behind `S`.
 struct Vm<S> {
     cells: SharedCells<S>,
@@ -73,8 +68,8 @@ struct Vm<S> {
 }
 
 impl<S: SharedData> Vm<S> {
-    fn start(shared: S, support: Support, inline: u64) -> Result<Self, JournalError> {
-        let mut cells = SharedCells::new(shared, support);
+    fn start(shared: S, kind: SharedDataKind, inline: u64) -> Result<Self, JournalError> {
+        let mut cells = SharedCells::new(shared, kind);
         let journal = Journal::open(&mut cells, PREFIX, inline)?;
         let mut vm = Vm { cells, journal, teams: Teams::default() };
         vm.journal.catch_up(&mut vm.cells, &mut vm.teams)?;
@@ -132,37 +127,35 @@ fn put(team: &str, number: u64) -> Change {
     change
 }
 
-fn vm(map: &Map, rules: Rules) -> Vm<Map> {
-    Vm::start(map.clone(), support_of(rules), INLINE).unwrap()
+fn vm(map: &Map) -> Vm<Map> {
+    Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE).unwrap()
 }
 
 #[test]
 fn a_change_holds_in_every_vm_from_its_next_request_on() {
-    for rules in BOTH {
-        let map = Map::new(rules);
-        let mut vms = [vm(&map, rules), vm(&map, rules), vm(&map, rules)];
-        for round in 1..=5 {
-            for writer in 0..3 {
-                vms[writer].add_one("search").unwrap();
-                for vm in &mut vms {
-                    vm.refresh().unwrap();
-                    assert_eq!(vm.number("search"), (round - 1) * 3 + writer as u64 + 1);
-                }
+    let map = Map::new();
+    let mut vms = [vm(&map), vm(&map), vm(&map)];
+    for round in 1..=5 {
+        for writer in 0..3 {
+            vms[writer].add_one("search").unwrap();
+            for vm in &mut vms {
+                vm.refresh().unwrap();
+                assert_eq!(vm.number("search"), (round - 1) * 3 + writer as u64 + 1);
             }
         }
-        let mut removed = Change::default();
-        removed.remove(Section::Teams, "search");
-        assert_eq!(vms[0].commit(removed, None), Ok(true));
-        vms[1].refresh().unwrap();
-        assert_eq!(vms[1].teams, Teams::default());
-        assert_eq!(vm(&map, rules).teams, Teams::default());
     }
+    let mut removed = Change::default();
+    removed.remove(Section::Teams, "search");
+    assert_eq!(vms[0].commit(removed, None), Ok(true));
+    vms[1].refresh().unwrap();
+    assert_eq!(vms[1].teams, Teams::default());
+    assert_eq!(vm(&map).teams, Teams::default());
 }
 
 #[test]
 fn what_was_decided_on_something_older_is_not_committed() {
-    let map = Map::new(Rules::Lenient);
-    let (mut one, mut two) = (vm(&map, Rules::Lenient), vm(&map, Rules::Lenient));
+    let map = Map::new();
+    let (mut one, mut two) = (vm(&map), vm(&map));
     assert_eq!(one.commit(put("search", 1), None), Ok(true));
     assert_eq!(two.commit(put("search", 9), None), Ok(false));
     two.refresh().unwrap();
@@ -172,11 +165,11 @@ fn what_was_decided_on_something_older_is_not_committed() {
 
 #[test]
 fn a_vm_that_nothing_changed_for_reads_one_short_record() {
-    let map = Map::new(Rules::Lenient);
-    let mut writer = vm(&map, Rules::Lenient);
+    let map = Map::new();
+    let mut writer = vm(&map);
     writer.add_one("search").unwrap();
     let calls = Counted { map: map.clone(), gets: 0, bytes: 0 };
-    let mut reader = Vm::start(calls, Support::Lenient, INLINE).unwrap();
+    let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, INLINE).unwrap();
     let before = (reader.cells.host().gets, reader.cells.host().bytes);
     reader.refresh().unwrap();
     let host = reader.cells.host();
@@ -203,46 +196,42 @@ impl SharedData for Counted {
 
 #[test]
 fn a_vm_catches_up_from_however_far_behind() {
-    for rules in BOTH {
-        for behind in [1, 2, RING - 1, RING, RING + 1, 3 * RING] {
-            let map = Map::new(rules);
-            let (mut writer, mut reader) = (vm(&map, rules), vm(&map, rules));
-            // Not at the beginning, where everything is read anyhow.
-            writer.add_one("first").unwrap();
-            reader.refresh().unwrap();
-            for number in 0..behind {
-                writer.add_one(if number % 3 == 0 { "search" } else { "ads" }).unwrap();
-            }
-            reader.refresh().unwrap();
-            assert_eq!(reader.teams, writer.teams, "{behind} behind");
-            assert_eq!(vm(&map, rules).teams, writer.teams, "new after {behind}");
+    for behind in [1, 2, RING - 1, RING, RING + 1, 3 * RING] {
+        let map = Map::new();
+        let (mut writer, mut reader) = (vm(&map), vm(&map));
+        // Not at the beginning, where everything is read anyhow.
+        writer.add_one("first").unwrap();
+        reader.refresh().unwrap();
+        for number in 0..behind {
+            writer.add_one(if number % 3 == 0 { "search" } else { "ads" }).unwrap();
         }
+        reader.refresh().unwrap();
+        assert_eq!(reader.teams, writer.teams, "{behind} behind");
+        assert_eq!(vm(&map).teams, writer.teams, "new after {behind}");
     }
 }
 
 #[test]
 fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
-    for rules in BOTH {
-        let map = Map::new(rules);
-        let mut old = vm(&map, rules);
-        old.add_one("search").unwrap();
-        assert_eq!(vm(&map, rules).number("search"), 1, "the same policy keeps it");
-        let mut new = Vm::start(map.clone(), support_of(rules), INLINE + 1).unwrap();
-        assert_eq!(new.teams, Teams::default());
-        new.add_one("ads").unwrap();
-        old.refresh().unwrap();
-        assert_eq!(old.number("search"), 1, "it serves what it had");
-        assert_eq!(old.commit(put("search", 2), None), Err(JournalError::Superseded));
-        assert!(old.journal.is_superseded());
-        let again = Vm::start(map.clone(), support_of(rules), INLINE + 1).unwrap();
-        assert_eq!(again.teams, new.teams, "nothing of the first policy's documents is left");
-    }
+    let map = Map::new();
+    let mut old = vm(&map);
+    old.add_one("search").unwrap();
+    assert_eq!(vm(&map).number("search"), 1, "the same policy keeps it");
+    let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
+    assert_eq!(new.teams, Teams::default());
+    new.add_one("ads").unwrap();
+    old.refresh().unwrap();
+    assert_eq!(old.number("search"), 1, "it serves what it had");
+    assert_eq!(old.commit(put("search", 2), None), Err(JournalError::Superseded));
+    assert!(old.journal.is_superseded());
+    let again = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
+    assert_eq!(again.teams, new.teams, "nothing of the first policy's documents is left");
 }
 
 #[test]
 fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
-    let map = Map::new(Rules::Lenient);
-    let (mut one, mut two) = (vm(&map, Rules::Lenient), vm(&map, Rules::Lenient));
+    let map = Map::new();
+    let (mut one, mut two) = (vm(&map), vm(&map));
     let publish = |vm: &mut Vm<Map>, number, revision| {
         let commit = Commit { change: put("search", number), revision: Some(revision), ..Commit::default() };
         vm.journal.commit(&mut vm.cells, &mut vm.teams, commit)
@@ -252,49 +241,47 @@ fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
     assert_eq!(two.journal.revision(), 20);
     assert_eq!(publish(&mut two, 2, 19), Ok(false));
     assert_eq!(publish(&mut two, 2, 21), Ok(true));
-    assert_eq!(vm(&map, Rules::Lenient).journal.revision(), 21);
+    assert_eq!(vm(&map).journal.revision(), 21);
 }
 
 #[test]
 fn documents_that_are_published_without_a_difference_are_known_to_later_vms() {
-    let map = Map::new(Rules::Lenient);
-    let mut one = vm(&map, Rules::Lenient);
+    let map = Map::new();
+    let mut one = vm(&map);
     one.teams.0.insert("inline".to_owned(), json!(3));
     let documents = vec![Document::Team("inline".to_owned())];
     let commit = Commit { documents, ..Commit::default() };
     assert_eq!(one.journal.commit(&mut one.cells, &mut one.teams, commit), Ok(true));
-    assert_eq!(vm(&map, Rules::Lenient).number("inline"), 3);
+    assert_eq!(vm(&map).number("inline"), 3);
 }
 
 #[test]
 fn the_last_thousand_attempts_are_kept_newest_first() {
-    for rules in BOTH {
-        let map = Map::new(rules);
-        let mut vm = vm(&map, rules);
-        assert!(vm.attempts(10).is_empty());
-        for number in 0..KEPT + 30 {
-            vm.journal.keep_attempt(&mut vm.cells, Some("acme"), &number.to_string()).unwrap();
-        }
-        vm.journal.keep_attempt(&mut vm.cells, None, "platform").unwrap();
-        let mut query = Query { organization: Some("acme".to_owned()), after: None, limit: 64 };
-        let mut all = Vec::new();
-        loop {
-            let (page, next) = vm.journal.attempts(&mut vm.cells, &query).unwrap();
-            assert!(page.len() <= 64);
-            all.extend(page.into_iter().map(|kept| kept.entry));
-            let Some(next) = next else { break };
-            query.after = Some(next);
-        }
-        let expected: Vec<_> = (30..KEPT + 30).rev().map(|number| number.to_string()).collect();
-        assert_eq!(all, expected);
-        let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
-        assert!(names <= KEPT + 1, "{names} records for ever");
+    let map = Map::new();
+    let mut vm = vm(&map);
+    assert!(vm.attempts(10).is_empty());
+    for number in 0..KEPT + 30 {
+        vm.journal.keep_attempt(&mut vm.cells, Some("acme"), &number.to_string()).unwrap();
     }
+    vm.journal.keep_attempt(&mut vm.cells, None, "platform").unwrap();
+    let mut query = Query { organization: Some("acme".to_owned()), after: None, limit: 64 };
+    let mut all = Vec::new();
+    loop {
+        let (page, next) = vm.journal.attempts(&mut vm.cells, &query).unwrap();
+        assert!(page.len() <= 64);
+        all.extend(page.into_iter().map(|kept| kept.entry));
+        let Some(next) = next else { break };
+        query.after = Some(next);
+    }
+    let expected: Vec<_> = (30..KEPT + 30).rev().map(|number| number.to_string()).collect();
+    assert_eq!(all, expected);
+    let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
+    assert!(names <= KEPT + 1, "{names} records for ever");
 }
 
 #[test]
 fn a_host_without_shared_data_has_no_journal() {
-    let map = Map::new(Rules::Lenient);
-    let refused = Vm::start(map, Support::None, INLINE).err();
+    let map = Map::new();
+    let refused = Vm::start(map, SharedDataKind::None, INLINE).err();
     assert!(matches!(refused, Some(JournalError::Cells(CellsError::Unavailable(_)))));
 }

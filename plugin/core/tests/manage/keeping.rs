@@ -8,7 +8,7 @@ use tollgate_core::counters::{CellName, Cells, CellsError, SharedCells, Swap};
 use tollgate_core::replication::{Act, Keeper};
 use tollgate_core::time::{Now, SECOND};
 
-use super::support::{Map, Rules};
+use super::support::Map;
 use super::world::{START, policy, request};
 
 /// Shared data where others can always be faster.
@@ -19,9 +19,9 @@ struct Busy {
 
 impl Busy {
     fn new() -> Busy {
-        let mut map = Map::new(Rules::Lenient);
-        let support = SharedCells::probe(&mut map, "tollgate/1/");
-        Busy { cells: SharedCells::new(map, support), busy: false }
+        let mut map = Map::new();
+        let kind = SharedCells::probe(&mut map, "tollgate/1/");
+        Busy { cells: SharedCells::new(map, kind), busy: false }
     }
 }
 

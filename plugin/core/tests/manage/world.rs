@@ -10,7 +10,7 @@ use tollgate_core::policy::{Live, Loader};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
 
-use super::support::{Map, Rules};
+use super::support::Map;
 
 /// 2027-01-15T08:00:00Z.
 pub const START: u64 = 1_800_000_000 * SECOND;
@@ -147,12 +147,12 @@ impl World {
         let mut loader = Loader::default();
         loader.push(policy.to_string().as_bytes());
         let (policy, _) = loader.finish().unwrap();
-        let mut map = Map::new(Rules::Lenient);
-        let support = SharedCells::probe(&mut map, "tollgate/1/");
+        let mut map = Map::new();
+        let kind = SharedCells::probe(&mut map, "tollgate/1/");
         World {
             gateway,
             policy: Live::new(policy),
-            cells: SharedCells::new(map, support),
+            cells: SharedCells::new(map, kind),
             now: Now { wall: START, monotonic: SECOND },
             keeps: Keeps::Volatile,
             audit: Vec::new(),

@@ -6,21 +6,12 @@ use std::rc::Rc;
 
 use tollgate_core::counters::{Entry, HostStatus, SharedData, Swap};
 
-/// Which host's rules a [`Map`] follows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// Envoy: a missing name takes any version, version 0 overwrites.
-    Lenient,
-    /// ngx_wasm_module: a missing name takes version 0 only.
-    Strict,
-}
-
 /// Every value by name, with its version.
 pub type Rows = BTreeMap<String, (Vec<u8>, u32)>;
 
 #[derive(Debug)]
 struct Inner {
-    rules: Rules,
+    insert_if_absent: bool,
     rows: Rows,
     next: u32,
 }
@@ -30,15 +21,27 @@ struct Inner {
 pub struct Map(Rc<RefCell<Inner>>);
 
 impl Map {
-    pub fn new(rules: Rules) -> Self {
-        Map(Rc::new(RefCell::new(Inner { rules, rows: Rows::new(), next: 1 })))
+    /// With compare-and-swap as in Envoy: a missing name takes any version, version 0 overwrites.
+    pub fn new() -> Self {
+        Self::of(false)
+    }
+
+    /// With the rules of ngx_wasm_module: version 0 inserts a missing name and never overwrites.
+    #[allow(dead_code, reason = "only the probe is tested on it")]
+    pub fn insert_if_absent() -> Self {
+        Self::of(true)
+    }
+
+    fn of(insert_if_absent: bool) -> Self {
+        Map(Rc::new(RefCell::new(Inner { insert_if_absent, rows: Rows::new(), next: 1 })))
     }
 
     /// A copy that no longer shares anything with this one.
     #[allow(dead_code, reason = "not every test binary explores")]
     pub fn fork(&self) -> Self {
         let inner = self.0.borrow();
-        let copy = Inner { rules: inner.rules, rows: inner.rows.clone(), next: inner.next };
+        let copy =
+            Inner { insert_if_absent: inner.insert_if_absent, rows: inner.rows.clone(), next: inner.next };
         Map(Rc::new(RefCell::new(copy)))
     }
 
@@ -67,11 +70,10 @@ impl SharedData for Map {
     fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
         let mut inner = self.0.borrow_mut();
         let current = inner.rows.get(name).map(|(_, cas)| *cas);
-        let fits = match (inner.rules, current) {
-            (Rules::Lenient, None) => true,
-            (Rules::Lenient, Some(cas)) => version == 0 || version == cas,
-            (Rules::Strict, None) => version == 0,
-            (Rules::Strict, Some(cas)) => version == cas,
+        let fits = match (inner.insert_if_absent, current) {
+            (false, None) => true,
+            (false, Some(cas)) => version == 0 || version == cas,
+            (true, current) => version == current.unwrap_or(0),
         };
         if !fits {
             return Ok(Swap::Lost);
