@@ -5,11 +5,11 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use serde_json::Value;
-use tollgate_core::admission::admit;
-use tollgate_core::config::{Gateway, Loader};
-use tollgate_core::counters::{Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
-use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::headers::Head;
+use tollgate_core::admission::acquire;
+use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue};
+use tollgate_core::exchange::{Action, Exchange};
+use tollgate_core::http::headers::Headers;
 use tollgate_core::time::Now;
 
 use crate::piece::Piece;
@@ -22,14 +22,14 @@ const BATCH: u32 = 256;
 struct Records(HashMap<String, (Vec<u8>, u32)>);
 
 impl SharedData for &mut Records {
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
         Ok(match self.0.get(name) {
-            Some((bytes, version)) => Entry { bytes: bytes.clone(), version: Some(*version) },
-            None => Entry { bytes: Vec::new(), version: None },
+            Some((bytes, version)) => SharedValue { bytes: bytes.clone(), version: Some(*version) },
+            None => SharedValue { bytes: Vec::new(), version: None },
         })
     }
 
-    fn set(&mut self, name: &str, bytes: &[u8], _: u32) -> Result<Swap, HostStatus> {
+    fn set(&mut self, name: &str, bytes: &[u8], _: u32) -> Result<Cas, HostStatus> {
         match self.0.get_mut(name) {
             Some((old, version)) => {
                 old.clear();
@@ -38,7 +38,7 @@ impl SharedData for &mut Records {
             }
             None => drop(self.0.insert(name.to_owned(), (bytes.to_vec(), 1))),
         }
-        Ok(Swap::Done)
+        Ok(Cas::Stored)
     }
 }
 
@@ -46,8 +46,8 @@ impl SharedData for &mut Records {
 ///
 /// # Panics
 /// If it has errors.
-pub fn load(document: &str) -> Gateway {
-    let mut loader = Loader::default();
+pub fn load(document: &str) -> GatewayConfig {
+    let mut loader = ConfigLoader::default();
     // As the filter reads it.
     document.as_bytes().chunks(64 * 1024).for_each(|piece| loader.push(piece));
     loader.finish().unwrap_or_else(|findings| panic!("{findings:?}")).0
@@ -67,11 +67,11 @@ pub fn head_path(gateway: &Value) -> Piece {
         let began = Instant::now();
         for _ in 0..BATCH {
             let mut exchange = Exchange::new(Rc::clone(&gateway));
-            let step = exchange.head(&Head::new(&fields), true, now.timestamp(), &mut |_| ());
-            let Step::Admit(charges) = step else { panic!("{step:?}") };
-            let mut cells = SharedCells::new(&mut records, SharedDataKind::CompareAndSwap);
-            let (step, _) = exchange.admitted(admit(&mut cells, charges, now));
-            assert!(matches!(step, Step::Forward(_)), "{step:?}");
+            let step = exchange.request_headers(&Headers::new(&fields), true, now.timestamp(), &mut |_| ());
+            let Action::Admit(charges) = step else { panic!("{step:?}") };
+            let mut cells = SharedDataStore::new(&mut records, SharedDataKind::CompareAndSwap);
+            let (step, _) = exchange.admitted(acquire(&mut cells, charges, now));
+            assert!(matches!(step, Action::Forward(_)), "{step:?}");
         }
         began.elapsed()
     })

@@ -35,7 +35,7 @@ pub fn gateway(governed: Governed, others: usize) -> Value {
     let mut policy = policy(others);
     policy["organizations"]["acme"] = organization;
     policy["teams"]["ml"] = json!({"organization": "acme", "name": "ML", "limits": limits});
-    policy["keys"]["bench"] = json!({"team": "ml", "digest": api_key::spell(&api_key::digest(secret().as_bytes())), "limits": {"rpm": MOST}});
+    policy["keys"]["bench"] = json!({"team": "ml", "digest": api_key::format_digest(&api_key::digest(secret().as_bytes())), "limits": {"rpm": MOST}});
     json!({
         "policy": policy,
         "routes": [
@@ -57,7 +57,7 @@ pub fn policy(keys: usize) -> Value {
         teams.entry(team.clone()).or_insert_with(
             || json!({"organization": organization, "name": "A team", "limits": {"rpm": 600, "tpm": 2_000_000}}),
         );
-        let digest = api_key::spell(&api_key::digest(format!("key {number}").as_bytes()));
+        let digest = api_key::format_digest(&api_key::digest(format!("key {number}").as_bytes()));
         records.insert(format!("key{number:06}"), json!({"team": team, "digest": digest}));
     }
     let price = json!({"input": "0.25", "output": "2.00"});

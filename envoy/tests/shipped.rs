@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use tollgate_core::config::{Loader, MAX_BODY};
-use tollgate_core::exchange::access_log::Facts;
+use tollgate_core::config::{ConfigLoader, MAX_BODY};
+use tollgate_core::exchange::access_log::AccessLogEntry;
 use tollgate_core::llm::usage::Usage;
 use tollgate_core::money::Pico;
-use tollgate_core::quota::{Level, Scope};
+use tollgate_core::quota::{PrincipalKind, QuotaScope};
 use tollgate_core::time::Timestamp;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;
@@ -26,7 +26,7 @@ fn site(configuration: Option<&str>) -> Site {
 }
 
 fn loads(configuration: &str) {
-    let mut loader = Loader::default();
+    let mut loader = ConfigLoader::default();
     loader.push(configuration.as_bytes());
     let (_, warnings) = loader.finish().unwrap_or_else(|findings| panic!("{findings:#?}"));
     assert!(warnings.is_empty(), "{warnings:#?}");
@@ -98,7 +98,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
 /// The names of a finished request's facts, and those that Envoy logs and that `tollgate serve` writes.
 #[test]
 fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
-    let known = Facts {
+    let known = AccessLogEntry {
         time: Some(Timestamp(0)),
         reason: Some("team_rpm_exceeded".into()),
         organization: Some("acme".into()),
@@ -108,8 +108,8 @@ fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
         target: Some("gpt-5-mini".into()),
         usage: Some(Usage::default()),
         cost: Pico(1),
-        over_soft_budget: Some(Scope::whole(Level::Team)),
-        ..Facts::default()
+        over_soft_budget: Some(QuotaScope::whole(PrincipalKind::Team)),
+        ..AccessLogEntry::default()
     };
     let plain = |name: &str| name.strip_prefix("tollgate.").map(str::to_owned);
     let known: BTreeSet<String> = known.fields().iter().filter_map(|(name, _)| plain(name)).collect();

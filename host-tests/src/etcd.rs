@@ -10,9 +10,11 @@ use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde_json::json;
 use tokio::runtime::{self, Runtime};
-use tollgate_core::config::Loader;
-use tollgate_core::etcd::{Answer, Call, Keys, Login, Operation, Progress, Talk, Trouble};
-use tollgate_core::policy::diagnostic::Problem;
+use tollgate_core::config::ConfigLoader;
+use tollgate_core::etcd::{
+    Credentials, EtcdCall, EtcdError, EtcdReply, KeySpace, Operation, Progress, Session,
+};
+use tollgate_core::policy::diagnostic::DiagnosticKind;
 
 use crate::serve::{Target, TargetError};
 
@@ -23,13 +25,13 @@ const CALL: Duration = Duration::from_secs(10);
 pub struct Etcd {
     runtime: Runtime,
     target: Target,
-    login: Login,
-    keys: Keys,
+    login: Credentials,
+    keys: KeySpace,
 }
 
 /// Why an etcd cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum EtcdError {
+pub enum EtcdSetupError {
     /// The URL is not one of an etcd.
     #[error("--fleet: `{0}` is not an etcd: write http://HOST[:PORT] or https://HOST[:PORT]")]
     Url(String),
@@ -38,7 +40,7 @@ pub enum EtcdError {
     Target(#[from] TargetError),
     /// No gateway can have this prefix.
     #[error("--prefix: {0}")]
-    Prefix(Problem),
+    Prefix(DiagnosticKind),
     /// The file with user and password cannot be read.
     #[error("{}: {error}", path.display())]
     LoginFile {
@@ -59,19 +61,19 @@ pub enum EtcdError {
 ///
 /// # Errors
 /// Where it is not `http://` or `https://`.
-pub fn target(url: &str) -> Result<Target, EtcdError> {
+pub fn target(url: &str) -> Result<Target, EtcdSetupError> {
     let spoken = url.starts_with("http://") || url.starts_with("https://");
     let parsed = spoken.then(|| Target::parse(url).ok()).flatten();
-    parsed.ok_or_else(|| EtcdError::Url(url.to_owned()))
+    parsed.ok_or_else(|| EtcdSetupError::Url(url.to_owned()))
 }
 
 /// Goes on if gateways can have this prefix: they would never see what stands under another.
-fn require_prefix(prefix: &str) -> Result<(), EtcdError> {
+fn require_prefix(prefix: &str) -> Result<(), EtcdSetupError> {
     let fleet = json!({ "cluster": "etcd", "prefix": prefix });
-    let mut loader = Loader::default();
+    let mut loader = ConfigLoader::default();
     loader.push(json!({ "policy": { "version": 1 }, "fleet": fleet }).to_string().as_bytes());
     let first = loader.finish().err().and_then(|findings| findings.into_iter().next());
-    first.map_or(Ok(()), |finding| Err(EtcdError::Prefix(finding.problem)))
+    first.map_or(Ok(()), |finding| Err(EtcdSetupError::Prefix(finding.problem)))
 }
 
 impl Etcd {
@@ -79,27 +81,27 @@ impl Etcd {
     ///
     /// # Errors
     /// What is wrong with the URL or the file.
-    pub fn new(url: &str, prefix: &str, login: Option<&Path>) -> Result<Etcd, EtcdError> {
+    pub fn new(url: &str, prefix: &str, login: Option<&Path>) -> Result<Etcd, EtcdSetupError> {
         let target = target(url)?;
         require_prefix(prefix)?;
         let login = match login {
-            None => Login::default(),
+            None => Credentials::default(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|error| EtcdError::LoginFile { path: path.to_owned(), error })?;
+                    .map_err(|error| EtcdSetupError::LoginFile { path: path.to_owned(), error })?;
                 let user =
-                    text.trim_end().split_once(':').ok_or_else(|| EtcdError::Login(path.to_owned()))?;
-                Login::new(Some(user))
+                    text.trim_end().split_once(':').ok_or_else(|| EtcdSetupError::Login(path.to_owned()))?;
+                Credentials::new(Some(user))
             }
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         // Looked up once, so that missing certificates are said now.
         target.client()?;
-        Ok(Etcd { runtime, target, login, keys: Keys::new(prefix) })
+        Ok(Etcd { runtime, target, login, keys: KeySpace::new(prefix) })
     }
 
     /// The names of its keys.
-    pub fn keys(&self) -> &Keys {
+    pub fn keys(&self) -> &KeySpace {
         &self.keys
     }
 
@@ -107,12 +109,12 @@ impl Etcd {
     ///
     /// # Errors
     /// What ended it.
-    pub fn run<O: Operation>(&mut self, operation: O) -> Result<O::Output, Trouble> {
-        let mut talk = Talk::new(operation, &self.login);
+    pub fn run<O: Operation>(&mut self, operation: O) -> Result<O::Output, EtcdError> {
+        let mut talk = Session::new(operation, &self.login);
         loop {
             let call = talk.call(&self.login);
             let (status, body) = self.call(call);
-            match talk.answer(&mut self.login, status, &Answer::new(&body))? {
+            match talk.answer(&mut self.login, status, &EtcdReply::new(&body))? {
                 Progress::More => {}
                 Progress::Done(output) => return Ok(output),
             }
@@ -120,7 +122,7 @@ impl Etcd {
     }
 
     /// Makes one call: status and body; status 0 where there is no answer.
-    pub fn call(&self, call: Call) -> (u16, Bytes) {
+    pub fn call(&self, call: EtcdCall) -> (u16, Bytes) {
         let answered = async {
             let body = Full::new(Bytes::from(call.body)).map_err(|never| match never {}).boxed();
             let mut request = Request::post(self.target.uri(call.path.as_bytes()).ok()?).body(body).ok()?;

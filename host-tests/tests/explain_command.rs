@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use command::tollgate;
 use serde_json::{Value, json};
-use tollgate_core::secret::api_key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, format_digest};
 
 const KEY: &str = "a-key-of-another-gateway";
 
@@ -22,7 +22,7 @@ fn policy() -> Value {
         },
         "organizations": {"acme": {"name": "Acme", "access": {"targets": ["small", "report"]}}},
         "teams": {"blue": {"organization": "acme", "name": "Blue", "limits": {"rpm": 1, "tpd": 1}}},
-        "keys": {"laptop": {"team": "blue", "digest": spell(&digest(KEY.as_bytes()))}},
+        "keys": {"laptop": {"team": "blue", "digest": format_digest(&digest(KEY.as_bytes()))}},
     })
 }
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{KEPT, Query};
-use tollgate_core::config::Fleet;
+use tollgate_core::admin::audit::{AuditQuery, KEPT};
+use tollgate_core::config::EtcdConfig;
 use tollgate_core::etcd::{
-    Append, Commit, Committed, Desk, Effect, Keys, Loaded, PAGE, Page, Poll, Trim, Trouble, complete,
-    entry_name, overlay,
+    Append, AuditPage, Changes, CommitOperation, Committed, EtcdClient, EtcdEffect, EtcdError, KeySpace,
+    PAGE, Poll, Trim, complete, entry_name, overlay,
 };
 use tollgate_core::policy::Document;
 use tollgate_core::time::{Now, Timestamp};
@@ -33,7 +33,8 @@ fn name(n: u64) -> String {
 fn write(client: &mut Client, base: u64, n: u64, document: Document, content: Option<Value>) -> Committed {
     let name = name(n);
     let commit =
-        Commit::new(client.keys(), base, &[(document, content)], (Some("acme"), &name, "{}")).unwrap();
+        CommitOperation::new(client.keys(), base, &[(document, content)], (Some("acme"), &name, "{}"))
+            .unwrap();
     client.run(commit).unwrap()
 }
 
@@ -44,14 +45,14 @@ fn revision(committed: Committed) -> u64 {
     }
 }
 
-fn poll(client: &mut Client, known: u64) -> Result<Loaded, Trouble> {
+fn poll(client: &mut Client, known: u64) -> Result<Changes, EtcdError> {
     let poll = Poll::new(client.keys(), known);
     client.run(poll)
 }
 
 fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(String, String)>, bool) {
-    let query = Query { organization: Some("acme".to_owned()), after, limit };
-    let page = Page::new(client.keys(), &query);
+    let query = AuditQuery { organization: Some("acme".to_owned()), after, limit };
+    let page = AuditPage::new(client.keys(), &query);
     client.run(page).unwrap()
 }
 
@@ -59,7 +60,7 @@ fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(Stri
 fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
-    assert_eq!(poll(client, 0).unwrap(), Loaded { revision: 0, all: false, documents: vec![] });
+    assert_eq!(poll(client, 0).unwrap(), Changes { revision: 0, all: false, documents: vec![] });
 
     let first = revision(write(client, 0, 1, team("search"), Some(json!({"teams": {"search": 1}}))));
     assert_eq!(write(client, 0, 2, team("ads"), Some(json!(2))), Committed::Lost, "decided on nothing");
@@ -71,7 +72,7 @@ fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
     assert_eq!(all.documents.len(), 2);
     let news = poll(client, first).unwrap();
     let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
-    assert_eq!(news, Loaded { revision: second, all: false, documents: expected });
+    assert_eq!(news, Changes { revision: second, all: false, documents: expected });
 
     // A removal is news as well.
     let third = revision(write(client, second, 5, team("search"), None));
@@ -99,9 +100,9 @@ fn many_documents_are_read_whole_and_as_of_one_moment() {
     let client = &mut client(&etcd);
     let documents: Vec<_> =
         (0..PAGE * 3 + 1).map(|n| (team(&format!("team{n:03}")), Some(json!({"n": n})))).collect();
-    let commit = Commit::new(client.keys(), 0, &documents, (None, &name(1), "{}")).unwrap();
+    let commit = CommitOperation::new(client.keys(), 0, &documents, (None, &name(1), "{}")).unwrap();
     let base = revision(client.run(commit).unwrap());
-    assert_eq!(poll(client, 0).unwrap(), Loaded { revision: base, all: true, documents });
+    assert_eq!(poll(client, 0).unwrap(), Changes { revision: base, all: true, documents });
 }
 
 #[test]
@@ -117,7 +118,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
     }
     // Everything before now is dropped, the revision of the last write too.
     let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
-    let compact = tollgate_core::etcd::Call { path: "/v3/kv/compaction", token: None, body };
+    let compact = tollgate_core::etcd::EtcdCall { path: "/v3/kv/compaction", token: None, body };
     assert_eq!(client.call(compact).0, 200);
     let loaded = poll(client, 0).unwrap();
     assert_eq!((loaded.revision, loaded.documents.len()), (base, 1));
@@ -127,7 +128,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
 fn an_etcd_that_was_emptied_does_not_take_a_policy_away() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
-    assert_eq!(poll(client, 7), Err(Trouble::Backwards { known: 7, found: 0 }));
+    assert_eq!(poll(client, 7), Err(EtcdError::Backwards { known: 7, found: 0 }));
     assert_eq!(write(client, 7, 1, team("search"), None), Committed::Lost);
 }
 
@@ -153,18 +154,18 @@ fn a_catalog_that_says_it_is_all_there_is_makes_the_rest_go_away() {
 
 #[test]
 fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
-    let keys = Keys::new(PREFIX);
+    let keys = KeySpace::new(PREFIX);
     let entry = (None, "1", "{}");
     let large = Some(Value::String("x".repeat(1024 * 1024)));
     assert!(matches!(
-        Commit::new(&keys, 0, &[(team("a"), large)], entry),
-        Err(Trouble::DocumentTooLarge { document: Document::Team(_), .. })
+        CommitOperation::new(&keys, 0, &[(team("a"), large)], entry),
+        Err(EtcdError::DocumentTooLarge { document: Document::Team(_), .. })
     ));
     let half = Some(Value::String("x".repeat(800 * 1024)));
     let two = [(team("a"), half.clone()), (team("b"), half.clone())];
-    assert!(matches!(Commit::new(&keys, 0, &two, entry), Err(Trouble::TooManyBytes(_))));
+    assert!(matches!(CommitOperation::new(&keys, 0, &two, entry), Err(EtcdError::TooManyBytes(_))));
     let many: Vec<_> = (0..121).map(|n| (team(&n.to_string()), None)).collect();
-    assert!(matches!(Commit::new(&keys, 0, &many, entry), Err(Trouble::TooManyDocuments(121))));
+    assert!(matches!(CommitOperation::new(&keys, 0, &many, entry), Err(EtcdError::TooManyDocuments(121))));
 
     // What is not refused fits: etcd's own limits are above ours.
     let Some(etcd) = Etcd::start() else { return };
@@ -173,7 +174,7 @@ fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
     let base = revision(write(client, 0, 1, team("a"), largest));
     let most: Vec<_> =
         (0..120).map(|n| (team(&n.to_string()), Some(Value::String("x".repeat(11_000))))).collect();
-    let commit = Commit::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
+    let commit = CommitOperation::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
     assert!(matches!(client.run(commit), Ok(Committed::Done { .. })));
 }
 
@@ -200,8 +201,9 @@ fn the_audit_is_read_in_pages_newest_first_and_cut_to_what_is_kept() {
     let (page, more) = audit(client, None, KEPT);
     assert_eq!((page.len(), more), (KEPT, false));
     assert_eq!(page.last().unwrap().0, name(4));
-    let foreign = Query { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: KEPT };
-    let page = Page::new(client.keys(), &foreign);
+    let foreign =
+        AuditQuery { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: KEPT };
+    let page = AuditPage::new(client.keys(), &foreign);
     assert_eq!(client.run(page).unwrap().0.len(), KEPT, "of this organization alone");
 }
 
@@ -214,7 +216,7 @@ fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
         ("/v3/auth/user/grant", json!({"user": "root", "role": "root"})),
         ("/v3/auth/enable", json!({})),
     ] {
-        let call = tollgate_core::etcd::Call { path, token: None, body: body.to_string() };
+        let call = tollgate_core::etcd::EtcdCall { path, token: None, body: body.to_string() };
         let (status, answer) = admin.call(call);
         assert_eq!(status, 200, "{path}: {}", String::from_utf8_lossy(&answer));
     }
@@ -226,9 +228,9 @@ fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
     std::fs::remove_file(&file).unwrap();
 
     let base = revision(write(&mut good, 0, 1, team("search"), Some(json!(1))));
-    assert!(matches!(poll(&mut bad, 0), Err(Trouble::Refused { status: 400, .. })));
+    assert!(matches!(poll(&mut bad, 0), Err(EtcdError::Refused { status: 400, .. })));
     let mut stranger = client(&etcd);
-    assert!(matches!(poll(&mut stranger, 0), Err(Trouble::Refused { .. })));
+    assert!(matches!(poll(&mut stranger, 0), Err(EtcdError::Refused { .. })));
 
     // Simple tokens do not outlast the process.
     etcd.restart();
@@ -243,7 +245,7 @@ fn what_was_acknowledged_outlasts_a_kill() {
     for n in 1..=5 {
         base = revision(write(client, base, n, team("search"), Some(json!({"n": n}))));
         etcd.kill();
-        assert_eq!(poll(client, 0), Err(Trouble::Away { status: 0 }));
+        assert_eq!(poll(client, 0), Err(EtcdError::Away { status: 0 }));
         etcd.restart();
         let loaded = poll(client, 0).unwrap();
         assert_eq!(loaded.documents, [(team("search"), Some(json!({"n": n})))]);
@@ -252,7 +254,7 @@ fn what_was_acknowledged_outlasts_a_kill() {
 
 /// A gateway's VM: a desk whose calls are made at once, and a counter as its whole policy.
 struct Vm {
-    desk: Desk,
+    desk: EtcdClient,
     client: Client,
     started: Instant,
     revision: u64,
@@ -261,8 +263,14 @@ struct Vm {
 
 impl Vm {
     fn new(etcd: &Etcd) -> Vm {
-        let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
-        Vm { desk: Desk::new(&fleet), client: client(etcd), started: Instant::now(), revision: 0, counter: 0 }
+        let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+        Vm {
+            desk: EtcdClient::new(&fleet),
+            client: client(etcd),
+            started: Instant::now(),
+            revision: 0,
+            counter: 0,
+        }
     }
 
     fn now(&self) -> Now {
@@ -271,18 +279,18 @@ impl Vm {
     }
 
     /// Adds one for each ticket; answers with what became of each.
-    fn run(&mut self, mut effects: Vec<Effect>, random: u64) -> Vec<Effect> {
+    fn run(&mut self, mut effects: Vec<EtcdEffect>, random: u64) -> Vec<EtcdEffect> {
         let mut ends = Vec::new();
         while !effects.is_empty() {
             let effect = effects.remove(0);
             let now = self.now();
             match effect {
-                Effect::Call { slot, call, .. } => {
+                EtcdEffect::Call { slot, call, .. } => {
                     let (status, body) = self.client.call(call);
                     let now = self.now();
                     effects.extend(self.desk.answer(slot, status, &body, now));
                 }
-                Effect::Decide(ticket) => {
+                EtcdEffect::Decide(ticket) => {
                     let name = entry_name(Timestamp(1), random + u64::from(ticket));
                     let documents = [(team("search"), Some(json!({ "n": self.counter + 1 })))];
                     let base = self.revision;
@@ -294,18 +302,20 @@ impl Vm {
                         now,
                     ));
                 }
-                Effect::Loaded { loaded, .. } if loaded.revision > self.revision => {
+                EtcdEffect::Loaded { loaded, .. } if loaded.revision > self.revision => {
                     self.revision = loaded.revision;
                     for (_, content) in loaded.documents {
                         self.counter = content.unwrap()["n"].as_u64().unwrap();
                     }
                 }
-                Effect::Loaded { .. } => {}
-                Effect::Committed { revision, .. } => {
+                EtcdEffect::Loaded { .. } => {}
+                EtcdEffect::Committed { revision, .. } => {
                     (self.revision, self.counter) = (revision, self.counter + 1);
                     ends.push(effect);
                 }
-                Effect::Page { .. } | Effect::Failed { .. } | Effect::Trouble(_) => ends.push(effect),
+                EtcdEffect::Page { .. } | EtcdEffect::Failed { .. } | EtcdEffect::Trouble(_) => {
+                    ends.push(effect)
+                }
             }
         }
         ends
@@ -329,7 +339,7 @@ fn writers_at_once_over_several_gateways_lose_nothing() {
                             let effects = gateway.desk.submit(*ticket, now);
                             let ends = gateway.run(effects, vm << 32);
                             assert_eq!(ends.len(), 1, "{ends:?}");
-                            matches!(ends[0], Effect::Committed { .. })
+                            matches!(ends[0], EtcdEffect::Committed { .. })
                         })
                         .count()
                 })
@@ -348,37 +358,37 @@ fn writers_at_once_over_several_gateways_lose_nothing() {
 
 #[test]
 fn writes_wait_for_their_turn_and_none_waits_longer_than_its_patience() {
-    let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
-    let mut desk = Desk::new(&fleet);
+    let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
-    assert_eq!(desk.submit(1, at(0)), [Effect::Decide(1)]);
+    assert_eq!(desk.submit(1, at(0)), [EtcdEffect::Decide(1)]);
     assert_eq!(desk.submit(2, at(100)), []);
     assert_eq!(desk.submit(3, at(1_700)), []);
     let effects = desk.commit(1, 0, &[], (None, "n", "{}"), at(0));
-    let [Effect::Call { slot, timeout: 1_800, .. }] = effects[..] else { panic!("{effects:?}") };
+    let [EtcdEffect::Call { slot, timeout: 1_800, .. }] = effects[..] else { panic!("{effects:?}") };
     // etcd hangs: the host ends the call at its timeout.
     let effects = desk.answer(slot, 0, b"", at(1_800));
-    assert_eq!(effects[0], Effect::Failed { ticket: 1, trouble: Trouble::Late });
-    assert_eq!(effects[1], Effect::Decide(2), "it has 100 ms left");
+    assert_eq!(effects[0], EtcdEffect::Failed { ticket: 1, trouble: EtcdError::Late });
+    assert_eq!(effects[1], EtcdEffect::Decide(2), "it has 100 ms left");
     let effects = desk.commit(2, 0, &[], (None, "n", "{}"), at(1_801));
-    let [Effect::Call { slot, timeout: 99, .. }] = effects[..] else { panic!("{effects:?}") };
+    let [EtcdEffect::Call { slot, timeout: 99, .. }] = effects[..] else { panic!("{effects:?}") };
     let effects = desk.answer(slot, 0, b"", at(1_900));
-    assert_eq!(effects, [Effect::Failed { ticket: 2, trouble: Trouble::Late }, Effect::Decide(3)]);
+    assert_eq!(effects, [EtcdEffect::Failed { ticket: 2, trouble: EtcdError::Late }, EtcdEffect::Decide(3)]);
     assert_eq!(desk.finish(3, at(1_900)), []);
     assert_eq!(desk.answer(slot, 200, b"{}", at(1_950)), [], "an answer that nobody waits for");
-    assert_eq!(desk.submit(4, at(2_000)), [Effect::Decide(4)]);
+    assert_eq!(desk.submit(4, at(2_000)), [EtcdEffect::Decide(4)]);
 }
 
 #[test]
 fn a_hanging_etcd_does_not_keep_a_poll_from_the_next() {
-    let fleet = Fleet { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
-    let mut desk = Desk::new(&fleet);
+    let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
     let effects = desk.poll(0, at(0));
-    let [Effect::Call { slot, .. }] = effects[..] else { panic!("{effects:?}") };
+    let [EtcdEffect::Call { slot, .. }] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(desk.poll(0, at(250)), [], "one at a time");
-    let away = Effect::Trouble(Trouble::Away { status: 504 });
+    let away = EtcdEffect::Trouble(EtcdError::Away { status: 504 });
     assert_eq!(desk.answer(slot, 504, b"upstream request timeout", at(2_000)), [away]);
-    assert!(matches!(desk.poll(0, at(2_250))[..], [Effect::Call { .. }]));
+    assert!(matches!(desk.poll(0, at(2_250))[..], [EtcdEffect::Call { .. }]));
     assert!(Duration::from_nanos(tollgate_core::etcd::PATIENCE) < Duration::from_secs(2));
 }

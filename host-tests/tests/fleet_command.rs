@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
-use tollgate_core::etcd::{Commit, Poll, complete, entry_name};
+use tollgate_core::etcd::{CommitOperation, Poll, complete, entry_name};
 use tollgate_core::policy::Document;
 use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
@@ -66,7 +66,7 @@ impl Drop for Site {
 }
 
 fn digest(text: &str) -> String {
-    api_key::spell(&api_key::digest(text.as_bytes()))
+    api_key::format_digest(&api_key::digest(text.as_bytes()))
 }
 
 fn policy(teams: &[&str]) -> Value {
@@ -147,7 +147,7 @@ fn what_only_the_api_has_written_is_pulled_over_the_gateways_own_policy() {
     let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads"}}});
     let documents = [(Document::Team("ads".to_owned()), Some(team))];
     let name = entry_name(Timestamp(1), 1);
-    let commit = Commit::new(client.keys(), 0, &documents, (Some("acme"), &name, "{}")).unwrap();
+    let commit = CommitOperation::new(client.keys(), 0, &documents, (Some("acme"), &name, "{}")).unwrap();
     client.run(commit).unwrap();
 
     let (code, _, error) = site.tollgate("pull", "none.json", &["--yes"]);

@@ -13,14 +13,14 @@ use access::{Names, World, worlds};
 use command::tollgate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::secret::api_key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, format_digest};
 use tollgate_host::host::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
 
 const KEY: &str = "a-key-of-another-gateway";
 
 fn policy(world: &World) -> Value {
     let mut policy = world.document();
-    policy["keys"]["k"]["digest"] = json!(spell(&digest(KEY.as_bytes())));
+    policy["keys"]["k"]["digest"] = json!(format_digest(&digest(KEY.as_bytes())));
     policy
 }
 

@@ -3,7 +3,7 @@
 mod modules;
 
 use serde_json::json;
-use tollgate_core::secret::api_key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, format_digest};
 use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
 use tollgate_host::serve::BUFFER_LIMIT;
 
@@ -16,7 +16,7 @@ fn memory_after(size: usize) -> usize {
         "targets": {"gpt-5-mini": {}},
         "organizations": {"acme": {"name": "Acme", "access": {"targets": ["*"]}}},
         "teams": {"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 5}}},
-        "keys": {"laptop": {"team": "ml", "digest": spell(&digest(KEY.as_bytes()))}},
+        "keys": {"laptop": {"team": "ml", "digest": format_digest(&digest(KEY.as_bytes()))}},
     }});
     let process = Process::builder(&modules::filter())
         .log(Log::discard())

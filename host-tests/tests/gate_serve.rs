@@ -27,7 +27,7 @@ fn configuration(limits: &Value, keys: &[&str]) -> String {
     let record = |id: &&str| {
         (
             id.to_string(),
-            json!({"team": "ml", "digest": api_key::spell(&api_key::digest(secret(id).as_bytes()))}),
+            json!({"team": "ml", "digest": api_key::format_digest(&api_key::digest(secret(id).as_bytes()))}),
         )
     };
     let keys: serde_json::Map<_, _> = keys.iter().map(record).collect();
@@ -154,7 +154,7 @@ async fn a_key_is_nowhere_but_in_the_request_that_brings_it() {
         assert!(written.contains(sign), "{sign} is not in what was looked through:\n{written}");
     }
     let random_part = key.rsplit('-').next().unwrap();
-    let digest = api_key::spell(&api_key::digest(key.as_bytes()));
+    let digest = api_key::format_digest(&api_key::digest(key.as_bytes()));
     for secret in [key.as_str(), random_part, digest.strip_prefix("sha256:").unwrap()] {
         assert!(!written.contains(secret), "{secret} is in\n{written}");
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tollgate_core::secret::api_key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, format_digest};
 use tollgate_host::host::{
     Dialect, Ending, Flow, HeaderMap, Log, LogLevel, Module, Process, StreamId, StreamInfo, Vm,
 };
@@ -34,7 +34,7 @@ fn configuration(keys: usize, on_unavailable: &str) -> Vec<u8> {
     let mut records = String::new();
     for number in 0..keys {
         let team = if number % 2 == 0 { "limited" } else { "free" };
-        let digest = spell(&digest(key(number).as_bytes()));
+        let digest = format_digest(&digest(key(number).as_bytes()));
         let comma = if number == 0 { "" } else { "," };
         write!(records, r#"{comma}"key{number}":{{"team":"{team}","digest":"{digest}"}}"#).unwrap();
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use modules::{filter, ok};
 use serde_json::{Value, json};
-use tollgate_core::secret::api_key::{digest, spell};
+use tollgate_core::secret::api_key::{digest, format_digest};
 use tollgate_host::host::{
     CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Process, SharedData,
     StreamInfo, Vm, When, interleave,
@@ -19,7 +19,7 @@ const LIMIT: usize = 2;
 
 /// One limited team with a key, one team without limits with another; both may call `/reports`.
 fn configuration() -> Vec<u8> {
-    let digest = |key: &str| spell(&digest(key.as_bytes()));
+    let digest = |key: &str| format_digest(&digest(key.as_bytes()));
     let policy = json!({
         "version": 1,
         "targets": { "reports-api": {} },
@@ -101,7 +101,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_eve
     let key = |team: usize| format!("the-key-of-team-{team}");
     let (mut teams, mut keys) = (serde_json::Map::new(), serde_json::Map::new());
     for team in 0..TEAMS {
-        let (id, digest) = (format!("team{team}"), spell(&digest(key(team).as_bytes())));
+        let (id, digest) = (format!("team{team}"), format_digest(&digest(key(team).as_bytes())));
         teams.insert(
             id.clone(),
             json!({ "organization": "acme", "name": "Fresh", "limits": { "rpm": MOST } }),

@@ -18,7 +18,7 @@ const PREFIX: &str = "/tollgate/v1";
 const TOKEN: &str = "tg-openapi-root";
 
 fn digest(text: &str) -> String {
-    api_key::spell(&api_key::digest(text.as_bytes()))
+    api_key::format_digest(&api_key::digest(text.as_bytes()))
 }
 
 /// Everything that the dictionaries of `openapi/schemathesis.toml` name.

@@ -11,14 +11,14 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../policies")
 }
 
-fn load_policy(text: &str) -> Result<policy::Policy, Vec<policy::Finding>> {
-    let mut loader = policy::Loader::default();
+fn load_policy(text: &str) -> Result<policy::Policy, Vec<policy::Diagnostic>> {
+    let mut loader = policy::PolicyLoader::default();
     loader.push(text.as_bytes());
     loader.finish().map(|(policy, _)| policy)
 }
 
-fn load_gateway(text: &str) -> Result<config::Gateway, Vec<policy::Finding>> {
-    let mut loader = config::Loader::default();
+fn load_gateway(text: &str) -> Result<config::GatewayConfig, Vec<policy::Diagnostic>> {
+    let mut loader = config::ConfigLoader::default();
     loader.push(text.as_bytes());
     loader.finish().map(|(gateway, _)| gateway)
 }
@@ -32,8 +32,8 @@ fn the_demo_policy_loads_and_has_every_key_of_its_table() {
     let now = tollgate_core::time::Timestamp(0);
     for key in listed {
         assert_eq!(
-            tollgate_core::secret::api_key::form(key),
-            tollgate_core::secret::api_key::Form::Ours,
+            tollgate_core::secret::api_key::key_format(key),
+            tollgate_core::secret::api_key::KeyFormat::Native,
             "{key}"
         );
         let digest = tollgate_core::secret::api_key::digest(key.as_bytes());
@@ -44,7 +44,7 @@ fn the_demo_policy_loads_and_has_every_key_of_its_table() {
 #[test]
 fn the_company_policy_loads_without_a_warning_and_shows_every_field_and_choice() {
     let text = fs::read_to_string(folder().join("company.json")).unwrap();
-    let mut loader = policy::Loader::default();
+    let mut loader = policy::PolicyLoader::default();
     loader.push(text.as_bytes());
     let (_, warnings) = loader.finish().unwrap();
     assert_eq!(warnings, []);

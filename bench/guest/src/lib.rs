@@ -11,7 +11,7 @@ mod part;
 use std::cell::RefCell;
 
 use serde::Deserialize;
-use tollgate_core::policy::{Loader, Policy};
+use tollgate_core::policy::{Policy, PolicyLoader};
 
 use part::Part;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use tollgate_core::policy::{Finding, Severity};
+use tollgate_core::policy::{Diagnostic, Severity};
 
 use super::document::{Document, LoadError};
 use super::say;
@@ -47,7 +47,7 @@ pub fn run(files: &[PathBuf]) -> ExitCode {
 }
 
 /// How many of them are of this severity.
-pub fn count(findings: &[Finding], severity: Severity) -> usize {
+pub fn count(findings: &[Diagnostic], severity: Severity) -> usize {
     findings.iter().filter(|finding| finding.severity == severity).count()
 }
 

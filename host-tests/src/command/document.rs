@@ -6,17 +6,17 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use tollgate_core::config;
-use tollgate_core::config::Gateway;
-use tollgate_core::policy::{self, Finding, Live, Policy, Severity};
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::policy::{self, Diagnostic, Policy, PolicyHandle, Severity};
 
 use super::check::{count, number};
 
 /// What a file turned out to be.
 pub enum Document {
     /// A policy.
-    Policy(Live),
+    Policy(PolicyHandle),
     /// A gateway's configuration, with its policy.
-    Gateway(Box<Gateway>),
+    Gateway(Box<GatewayConfig>),
 }
 
 /// Why a document is not there.
@@ -29,12 +29,12 @@ pub enum LoadError {
     #[error(
         "{}: {}; `tollgate check` lists them", path.display(), number(count(findings, Severity::Error), "error")
     )]
-    Wrong { path: PathBuf, findings: Vec<Finding> },
+    Wrong { path: PathBuf, findings: Vec<Diagnostic> },
 }
 
 impl Document {
     /// Reads a file, and tells by its fields what it is.
-    pub fn load(path: &Path) -> Result<(Document, Vec<Finding>), LoadError> {
+    pub fn load(path: &Path) -> Result<(Document, Vec<Diagnostic>), LoadError> {
         let text =
             std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
         // Only a gateway's configuration has a `policy`.
@@ -70,16 +70,16 @@ impl Document {
 }
 
 /// The document and its warnings, or all that is wrong with it.
-type Loaded = Result<(Document, Vec<Finding>), Vec<Finding>>;
+type Loaded = Result<(Document, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 fn as_gateway(text: &[u8]) -> Loaded {
-    let mut loader = config::Loader::default();
+    let mut loader = config::ConfigLoader::default();
     loader.push(text);
     loader.finish().map(|(gateway, warnings)| (Document::Gateway(Box::new(gateway)), warnings))
 }
 
 fn as_policy(text: &[u8]) -> Loaded {
-    let mut loader = policy::Loader::default();
+    let mut loader = policy::PolicyLoader::default();
     loader.push(text);
-    loader.finish().map(|(policy, warnings)| (Document::Policy(Live::new(policy)), warnings))
+    loader.finish().map(|(policy, warnings)| (Document::Policy(PolicyHandle::new(policy)), warnings))
 }

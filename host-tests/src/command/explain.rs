@@ -5,21 +5,21 @@ use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use tollgate_core::admission::{Charges, NotAdmitted, Reservation, Why, admit};
-use tollgate_core::auth::identity::{Identity, identify};
+use tollgate_core::admission::{AdmissionError, AdmissionRequest, NotAdmitted, Reservation, acquire};
+use tollgate_core::auth::identity::{Identity, authenticate};
 use tollgate_core::config::PREFIX;
-use tollgate_core::counters::CellNames;
-use tollgate_core::counters::{CellName, Cells, CellsError, Swap};
-use tollgate_core::http::rejection::Refusal;
+use tollgate_core::counters::RecordKeys;
+use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError};
+use tollgate_core::http::rejection::Rejection;
 use tollgate_core::money::dollars;
 use tollgate_core::money::{Budget, Period};
-use tollgate_core::policy::access::{Narrower, Reach, Through};
+use tollgate_core::policy::access::{AccessDecision, GrantedBy, Restriction};
 use tollgate_core::policy::{
-    Allowance, Mode, Owner, Policy, Scope, Selection, State, Target, TargetIx, Unpriced,
+    AccessScope, Mode, Owner, Policy, Quota, State, Target, TargetId, TargetSet, Unpriced,
 };
 use tollgate_core::quota::{Limits, Window};
 use tollgate_core::secret::api_key;
-use tollgate_core::secret::api_key::Form;
+use tollgate_core::secret::api_key::KeyFormat;
 use tollgate_core::time::{Now, Timestamp};
 
 use super::document::Document;
@@ -74,24 +74,24 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// What comes of a request whose key is known.
 struct Verdict {
-    refused: Option<Refusal>,
+    refused: Option<Rejection>,
     /// Who is in shadow mode, so that the refusal is recorded only.
     shadow: Option<&'static str>,
 }
 
 /// Prints each step.
-fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Verdict, Refusal> {
+fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Verdict, Rejection> {
     let policy = &*document.policy();
     step(
         "key",
-        match api_key::form(key) {
-            Form::Ours => "one of Tollgate's own, its checksum fits",
-            Form::Mistyped => "begins like one of Tollgate's own, its checksum does not fit",
-            Form::Foreign => "of another spelling: its digest is looked up",
+        match api_key::key_format(key) {
+            KeyFormat::Native => "one of Tollgate's own, its checksum fits",
+            KeyFormat::BadChecksum => "begins like one of Tollgate's own, its checksum does not fit",
+            KeyFormat::Foreign => "of another spelling: its digest is looked up",
         },
     );
     let (_, identity) =
-        identify(policy, key, now.timestamp()).inspect_err(|_| whose(policy, key, now.timestamp()))?;
+        authenticate(policy, key, now.timestamp()).inspect_err(|_| whose(policy, key, now.timestamp()))?;
     let shadow = match document {
         Document::Gateway(gateway) if gateway.mode == Mode::Shadow => Some("the gateway"),
         _ => (identity.team.mode == Mode::Shadow).then_some("the team"),
@@ -100,7 +100,7 @@ fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Ver
 }
 
 /// What a known key may call, and what it has to call it with.
-fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> Result<(), Refusal> {
+fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> Result<(), Rejection> {
     let Identity { key, team, organization, user } = *identity;
     let owner = match key.owner {
         Owner::User(_) => user.map_or("nobody".to_owned(), |user| format!("user `{}`", user.id)),
@@ -118,14 +118,14 @@ fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> R
         ),
     );
 
-    let refused = || Refusal::TargetNotAllowed { target: target.into() };
+    let refused = || Rejection::TargetNotAllowed { target: target.into() };
     let Some((ix, found)) = policy.target(target) else {
         step("target", "not in the catalogue");
         return Err(refused());
     };
     let carried = found.groups.iter().map(|group| format!("`{}`", policy.groups.name(group.0)));
     step("target", &format!("carries {}", list(carried.collect(), "no group")));
-    let has = |selection: &Selection| match selection.has(ix, found) {
+    let has = |selection: &TargetSet| match selection.has(ix, found) {
         Some(through) => how(policy, through),
         None => "does not have it".to_owned(),
     };
@@ -137,21 +137,23 @@ fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> R
     ];
     for (name, scope) in scopes.iter().filter_map(|(name, scope)| Some((name, (*scope)?))) {
         match scope {
-            Scope::Inherit => step("", &format!("{name} inherits")),
-            Scope::Restrict(selection) => step("", &format!("{name} restricts, and {}", has(selection))),
+            AccessScope::Inherit => step("", &format!("{name} inherits")),
+            AccessScope::Restrict(selection) => {
+                step("", &format!("{name} restricts, and {}", has(selection)))
+            }
         }
     }
     match identity.levels().reach(ix, found) {
-        Reach::Granted(_) => {}
-        Reach::NotGranted => {
+        AccessDecision::Granted(_) => {}
+        AccessDecision::NotGranted => {
             step("", "the organization does not grant it");
             return Err(refused());
         }
-        Reach::RefusedBy(level) => {
+        AccessDecision::RefusedBy(level) => {
             let level = match level {
-                Narrower::Team => "team",
-                Narrower::Key => "key",
-                Narrower::User => "user",
+                Restriction::Team => "team",
+                Restriction::Key => "key",
+                Restriction::User => "user",
             };
             step("", &format!("the {level} takes it away"));
             return Err(refused());
@@ -160,22 +162,22 @@ fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> R
     let budgeted = allowances(identity, ix);
     if budgeted && found.price.is_none() && policy.unpriced == Unpriced::Deny {
         step("price", "none, and a budget applies");
-        return Err(Refusal::UnpricedTarget { target: target.into() });
+        return Err(Rejection::UnpricedTarget { target: target.into() });
     }
     price(found);
     allowance(identity, ix, found, now)
 }
 
 /// Whether the least that a call can take fits while nothing is used: what never does is no question of the hour.
-fn allowance(identity: &Identity<'_>, ix: TargetIx, target: &Target, now: Now) -> Result<(), Refusal> {
+fn allowance(identity: &Identity<'_>, ix: TargetId, target: &Target, now: Now) -> Result<(), Rejection> {
     let cost = target.price.map_or_else(Default::default, |price| price.request);
-    let charges = Charges {
-        principals: identity.principals(&CellNames::new(PREFIX), Some((ix, target))),
+    let charges = AdmissionRequest {
+        principals: identity.principals(&RecordKeys::new(PREFIX), Some((ix, target))),
         reservation: Reservation { cost, ..Reservation::default() },
     };
-    match admit(&mut Unused, charges, now) {
-        Err(NotAdmitted { why: Why::Denied(denial), .. }) => Err(Refusal::Denied(denial)),
-        Err(NotAdmitted { why: Why::Cells(_), .. }) => Err(Refusal::LimitsUnavailable),
+    match acquire(&mut Unused, charges, now) {
+        Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) => Err(Rejection::Denied(denial)),
+        Err(NotAdmitted { error: AdmissionError::Cells(_), .. }) => Err(Rejection::LimitsUnavailable),
         Ok(_) => Ok(()),
     }
 }
@@ -183,15 +185,15 @@ fn allowance(identity: &Identity<'_>, ix: TargetIx, target: &Target, now: Now) -
 /// Counters of which nothing is used.
 struct Unused;
 
-impl Cells for Unused {
+impl CounterStore for Unused {
     type Version = ();
 
-    fn read(&mut self, _: &CellName) -> Result<(Vec<u8>, ()), CellsError> {
+    fn read(&mut self, _: &RecordKey) -> Result<(Vec<u8>, ()), StoreError> {
         Ok((Vec::new(), ()))
     }
 
-    fn swap(&mut self, _: &CellName, (): (), _: &[u8]) -> Result<Swap, CellsError> {
-        Ok(Swap::Done)
+    fn compare_and_swap(&mut self, _: &RecordKey, (): (), _: &[u8]) -> Result<Cas, StoreError> {
+        Ok(Cas::Stored)
     }
 }
 
@@ -220,10 +222,10 @@ fn whose(policy: &Policy, key: &str, now: Timestamp) {
 }
 
 /// Prints every limit and budget that binds, narrow to wide; answers whether a budget does.
-fn allowances(identity: &Identity<'_>, target: TargetIx) -> bool {
+fn allowances(identity: &Identity<'_>, target: TargetId) -> bool {
     let Identity { key, team, organization, user } = identity;
     let user_id = user.map_or("", |user| &user.id);
-    let levels: [(String, Option<&Allowance>); 5] = [
+    let levels: [(String, Option<&Quota>); 5] = [
         (format!("key `{}`", key.id), key.allowance()),
         (format!("member `{user_id}` of the team"), user.and(team.member_allowance.as_deref())),
         (format!("user `{user_id}`"), user.and_then(|user| user.allowance.as_deref())),
@@ -290,11 +292,11 @@ fn price(target: &Target) {
     );
 }
 
-fn how(policy: &Policy, through: Through) -> String {
+fn how(policy: &Policy, through: GrantedBy) -> String {
     match through {
-        Through::Everything => "has everything (`*`)".to_owned(),
-        Through::Name => "has it by name".to_owned(),
-        Through::Group(group) => format!("has it through group `{}`", policy.groups.name(group.0)),
+        GrantedBy::Everything => "has everything (`*`)".to_owned(),
+        GrantedBy::Name => "has it by name".to_owned(),
+        GrantedBy::Group(group) => format!("has it through group `{}`", policy.groups.name(group.0)),
     }
 }
 

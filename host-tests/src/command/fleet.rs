@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tollgate_core::etcd::{Loaded, Poll, Trouble, overlay};
+use tollgate_core::etcd::{Changes, EtcdError, Poll, overlay};
 use tollgate_core::policy::change::Edit;
-use tollgate_core::policy::{Change, Document, Finding, Loader, Policy};
-use tollgate_host::etcd::{Etcd, EtcdError};
+use tollgate_core::policy::{Change, Diagnostic, Document, Policy, PolicyLoader};
+use tollgate_host::etcd::{Etcd, EtcdSetupError};
 
 use super::document::LoadError;
 
@@ -31,13 +31,13 @@ pub struct Place {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Etcd(#[from] EtcdError),
+    Etcd(#[from] EtcdSetupError),
     #[error(transparent)]
     Load(#[from] LoadError),
     #[error("{0}")]
-    Trouble(Trouble),
+    Trouble(EtcdError),
     #[error("etcd holds what is no policy: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
-    Foreign(Vec<Finding>),
+    Foreign(Vec<Diagnostic>),
     #[error("somebody else wrote meanwhile{}: look at the difference again", partly(*.0))]
     Overtaken(usize),
     #[error("the system gives no random numbers: {0}")]
@@ -50,41 +50,41 @@ pub enum Error {
         "what etcd holds is not whole without a policy that goes with it ({} errors, the first: {}): pull over the policy file of the gateways, or `push` one first",
         .0.len(), .0.first().map(ToString::to_string).unwrap_or_default()
     )]
-    NotWhole(Vec<Finding>),
+    NotWhole(Vec<Diagnostic>),
 }
 
 fn partly(written: usize) -> String {
     if written == 0 { String::new() } else { format!(", after {written} documents were written") }
 }
 
-impl From<Trouble> for Error {
-    fn from(trouble: Trouble) -> Self {
+impl From<EtcdError> for Error {
+    fn from(trouble: EtcdError) -> Self {
         Error::Trouble(trouble)
     }
 }
 
 impl Place {
-    pub fn etcd(&self) -> Result<Etcd, EtcdError> {
+    pub fn etcd(&self) -> Result<Etcd, EtcdSetupError> {
         Etcd::new(&self.url, &self.prefix, self.login.as_deref())
     }
 }
 
 /// All that etcd has.
-pub fn read(etcd: &mut Etcd) -> Result<Loaded, Trouble> {
+pub fn read(etcd: &mut Etcd) -> Result<Changes, EtcdError> {
     let poll = Poll::new(etcd.keys(), 0);
     etcd.run(poll)
 }
 
 /// A policy without anything.
 pub fn nothing() -> Policy {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     loader.push(br#"{"version": 1}"#);
     let (policy, _) = loader.finish().unwrap_or_else(|findings| panic!("an empty policy: {findings:?}"));
     policy
 }
 
 /// What etcd's documents change in a policy, as a gateway would take them over it.
-pub fn over(policy: &Policy, loaded: Loaded) -> Result<Change, Error> {
+pub fn over(policy: &Policy, loaded: Changes) -> Result<Change, Error> {
     policy.difference(&overlay(&policy.documents(), loaded)).map_err(Error::Foreign)
 }
 

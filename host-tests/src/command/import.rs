@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_core::policy::{Change, Finding, Live, Policy, Section};
+use tollgate_core::policy::{Change, Diagnostic, Policy, PolicyHandle, Section};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
 
@@ -116,7 +116,7 @@ impl Import {
             // Whoever imports the same keys again finds them by the same names.
             let id = id.unwrap_or_else(|| match digest {
                 Some(digest) => {
-                    let name = api_key::spell(&api_key::digest(&digest));
+                    let name = api_key::format_digest(&api_key::digest(&digest));
                     format!("imported-{}", &name["sha256:".len()..][..16])
                 }
                 None => format!("line-{line}"),
@@ -136,7 +136,7 @@ impl Import {
     }
 
     /// A finding with the line it comes from.
-    fn describe(&self, finding: &Finding) -> String {
+    fn describe(&self, finding: &Diagnostic) -> String {
         let id = finding.pointer.strip_prefix("/keys/").and_then(|rest| rest.split('/').next());
         let line = id.and_then(|id| self.lines.get(id)).map(|line| format!("line {line}: "));
         discreet(&format!("{}{finding}", line.unwrap_or_default()))
@@ -156,7 +156,7 @@ fn show(import: &Import) {
     }
 }
 
-fn save(path: &Path, policy: &Live) -> Result<(), Error> {
+fn save(path: &Path, policy: &PolicyHandle) -> Result<(), Error> {
     write(path, &text(&policy.read())).map_err(|error| Error::File { path: path.to_owned(), error })
 }
 

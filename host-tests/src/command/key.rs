@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use tollgate_core::secret::api_key;
-use tollgate_core::secret::api_key::Form;
+use tollgate_core::secret::api_key::KeyFormat;
 
 use super::say;
 
@@ -49,10 +49,10 @@ pub fn run(command: &Command) -> Result<ExitCode, Error> {
             let mut secret = [0; 32];
             getrandom::fill(&mut secret).map_err(Error::Random)?;
             let minted = api_key::mint(&id, &secret);
-            if api_key::form(&minted) != Form::Ours {
+            if api_key::key_format(&minted) != KeyFormat::Native {
                 return Err(Error::Usage("--id: 4 to 24 lower-case letters and digits"));
             }
-            say!("{minted}\n{}", api_key::spell(&api_key::digest(minted.as_bytes())));
+            say!("{minted}\n{}", api_key::format_digest(&api_key::digest(minted.as_bytes())));
             eprintln!("the key is shown this once; its digest goes into the policy");
         }
         Command::Digest => {
@@ -63,10 +63,11 @@ pub fn run(command: &Command) -> Result<ExitCode, Error> {
             if line.is_empty() || line.contains(&b'\n') {
                 return Err(Error::Usage("give one key, on one line of standard input"));
             }
-            if std::str::from_utf8(line).is_ok_and(|text| api_key::form(text) == Form::Mistyped) {
+            if std::str::from_utf8(line).is_ok_and(|text| api_key::key_format(text) == KeyFormat::BadChecksum)
+            {
                 return Err(Error::Mistyped);
             }
-            say!("{}", api_key::spell(&api_key::digest(line)));
+            say!("{}", api_key::format_digest(&api_key::digest(line)));
         }
     }
     Ok(ExitCode::SUCCESS)

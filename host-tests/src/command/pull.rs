@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::Value;
-use tollgate_core::policy::{Live, Loader};
+use tollgate_core::policy::{PolicyHandle, PolicyLoader};
 
 use super::document::{Document, LoadError};
 use super::fleet::{Error, Place, Shown, nothing, over, read, text};
@@ -51,12 +51,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn present(path: &Path) -> Result<Live, Error> {
+fn present(path: &Path) -> Result<PolicyHandle, Error> {
     match Document::load(path) {
         Ok((Document::Policy(policy), _)) => Ok(policy),
         Ok((Document::Gateway(_), _)) => Err(Error::Configuration(path.to_owned())),
         Err(LoadError::Unreadable { error, .. }) if error.kind() == ErrorKind::NotFound => {
-            Ok(Live::new(nothing()))
+            Ok(PolicyHandle::new(nothing()))
         }
         Err(error) => Err(error.into()),
     }
@@ -64,7 +64,7 @@ fn present(path: &Path) -> Result<Live, Error> {
 
 /// That what is written can be read again.
 fn check(text: &Value) -> Result<(), Error> {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     loader.push(text.to_string().as_bytes());
     loader.finish().map(|_| ()).map_err(Error::NotWhole)
 }

@@ -6,8 +6,8 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::Entry;
-use tollgate_core::etcd::{Commit, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
+use tollgate_core::admin::audit::AuditEntry;
+use tollgate_core::etcd::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
 use tollgate_core::policy::{Document as Part, Policy};
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd;
@@ -92,7 +92,7 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
     for portion in portions(documents) {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-        let entry = Entry {
+        let entry = AuditEntry {
             time,
             organization: None,
             actor: "tollgate push".to_owned(),
@@ -103,8 +103,12 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             after: Some(portion.iter().map(|(part, _)| part.to_string()).collect()),
         };
         let name = entry_name(time, getrandom::u64().map_err(Error::Random)?);
-        let commit =
-            Commit::new(etcd.keys(), revision, portion, (None, &name, &entry.to_json().to_string()))?;
+        let commit = CommitOperation::new(
+            etcd.keys(),
+            revision,
+            portion,
+            (None, &name, &entry.to_json().to_string()),
+        )?;
         match etcd.run(commit)? {
             Committed::Done { revision: new } => revision = new,
             Committed::Lost => return Err(Error::Overtaken(written)),

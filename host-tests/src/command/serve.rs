@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tollgate_host::etcd::{self, EtcdError};
+use tollgate_host::etcd::{self, EtcdSetupError};
 use tollgate_host::host::{Module, ModuleError, Process};
 use tollgate_host::module::{self, BuildError};
 use tollgate_host::serve::lines::Lines;
@@ -71,7 +71,7 @@ pub enum Error {
     #[error(transparent)]
     Upstream(#[from] TargetError),
     #[error(transparent)]
-    Fleet(#[from] EtcdError),
+    Fleet(#[from] EtcdSetupError),
     #[error("{_0}{}", advice(_0))]
     Serve(#[from] ServeError),
     #[error("{0}")]

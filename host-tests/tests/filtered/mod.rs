@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_core::counters::{Cell, CellName};
+use tollgate_core::counters::{CounterRecord, RecordKey};
 use tollgate_core::quota::Window;
 use tollgate_core::secret::api_key;
 use tollgate_host::host::{
@@ -41,7 +41,7 @@ pub fn configuration(limits: Value, budget: Value) -> Value {
         },
         "organizations": { "acme": { "name": "Acme", "access": { "targets": ["small"] } } },
         "teams": { "blue": { "organization": "acme", "name": "Blue", "limits": limits, "budget": budget } },
-        "keys": { "laptop": { "team": "blue", "digest": api_key::spell(&api_key::digest(KEY.as_bytes())) } },
+        "keys": { "laptop": { "team": "blue", "digest": api_key::format_digest(&api_key::digest(KEY.as_bytes())) } },
     }})
 }
 
@@ -134,13 +134,13 @@ impl Filtered {
 
     /// Tokens and pico-dollars that the team's cell holds today.
     pub fn charged(&self) -> (u64, u128) {
-        let name = CellName::new("tollgate/1/", &["team", "blue"]);
+        let name = RecordKey::new("tollgate/1/", &["team", "blue"]);
         let Ok((bytes, _)) = self.process.shared_data().get(name.as_str().as_bytes()) else {
             return (0, 0);
         };
-        let mut cell = Cell::open(bytes, name.fingerprint()).unwrap();
+        let mut cell = CounterRecord::open(bytes, name.fingerprint()).unwrap();
         let tokens = cell.stored_counter(Window::Tpd, 0).map_or(0, |counter| counter.used());
-        (tokens, cell.purse().spent().0)
+        (tokens, cell.spend().spent().0)
     }
 
     pub fn metric(&self, name: &str) -> u64 {

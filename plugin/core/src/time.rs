@@ -32,18 +32,18 @@ impl Now {
 }
 
 /// A moment that may be asked for only where it matters: a host's clock costs a call.
-pub trait Moment: Copy {
+pub trait Clock: Copy {
     /// That moment.
     fn timestamp(&self) -> Timestamp;
 }
 
-impl Moment for Timestamp {
+impl Clock for Timestamp {
     fn timestamp(&self) -> Timestamp {
         *self
     }
 }
 
-impl<F: Fn() -> Timestamp + Copy> Moment for F {
+impl<F: Fn() -> Timestamp + Copy> Clock for F {
     fn timestamp(&self) -> Timestamp {
         self()
     }

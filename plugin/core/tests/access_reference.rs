@@ -8,11 +8,11 @@ mod access;
 use access::{Choice, Names, group, worlds};
 use proptest::prelude::*;
 use serde_json::Value;
-use tollgate_core::policy::access::Levels;
-use tollgate_core::policy::{Loader, Owner, Policy, UserIx};
+use tollgate_core::policy::access::AccessChain;
+use tollgate_core::policy::{Owner, Policy, PolicyLoader, UserId};
 
 fn load(document: &Value) -> Policy {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     loader.push(document.to_string().as_bytes());
     loader.finish().unwrap_or_else(|findings| panic!("{document}: {findings:?}")).0
 }
@@ -21,11 +21,11 @@ fn effective(policy: &Policy) -> [Names; 2] {
     let (_, _, key) = policy.keys.iter().next().unwrap();
     let team = policy.teams.get(key.team.0).unwrap();
     let organization = policy.organizations.get(team.organization.0).unwrap();
-    let Owner::User(UserIx(user)) = key.owner else { panic!("the key has no user") };
-    let names = |levels: Levels| levels.targets(policy).map(|(_, t)| t.name.to_string()).collect();
+    let Owner::User(UserId(user)) = key.owner else { panic!("the key has no user") };
+    let names = |levels: AccessChain| levels.targets(policy).map(|(_, t)| t.name.to_string()).collect();
     [
-        names(Levels::of_team(organization, team)),
-        names(Levels::new(organization, team, key, policy.users.get(user))),
+        names(AccessChain::of_team(organization, team)),
+        names(AccessChain::new(organization, team, key, policy.users.get(user))),
     ]
 }
 

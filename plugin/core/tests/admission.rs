@@ -15,19 +15,21 @@ use std::num::NonZeroU64;
 
 use proptest::prelude::*;
 use support::{Map, Rows};
-use tollgate_core::admission::status::Standing;
 use tollgate_core::admission::headers::HeaderStyle;
-use tollgate_core::admission::{Actual, Charges, NotAdmitted, Principal, Reservation, Why, admit, settle};
-use tollgate_core::counters::{CellName, SharedCells, SharedDataKind};
+use tollgate_core::admission::status::RateLimitStatus;
+use tollgate_core::admission::{
+    ActualUsage, AdmissionError, AdmissionRequest, NotAdmitted, Principal, Reservation, acquire, settle,
+};
+use tollgate_core::counters::{RecordKey, SharedDataKind, SharedDataStore};
 use tollgate_core::money::{Budget, Period, Pico};
 use tollgate_core::quota::Limits;
-use tollgate_core::quota::{Level, Reason, Scope};
+use tollgate_core::quota::{PrincipalKind, QuotaReason, QuotaScope};
 use tollgate_core::time::{DAY, Now, SECOND};
 
-fn cells(map: &Map) -> SharedCells<Map> {
+fn cells(map: &Map) -> SharedDataStore<Map> {
     let mut map = map.clone();
-    let kind = SharedCells::probe(&mut map, "t/");
-    SharedCells::new(map, kind)
+    let kind = SharedDataStore::probe(&mut map, "t/");
+    SharedDataStore::new(map, kind)
 }
 
 fn at(millis: u64) -> Now {
@@ -39,18 +41,18 @@ fn limit(number: u64) -> Option<NonZeroU64> {
     NonZeroU64::new(number)
 }
 
-fn principal(level: Level, id: &str, limits: Limits) -> Principal {
+fn principal(level: PrincipalKind, id: &str, limits: Limits) -> Principal {
     Principal {
-        scope: Scope::whole(level),
-        cell: CellName::new("t/", &[id]),
+        scope: QuotaScope::whole(level),
+        record: RecordKey::new("t/", &[id]),
         limits,
         target_limits: None,
         budget: None,
     }
 }
 
-fn charges(principals: Vec<Principal>) -> Charges {
-    Charges { principals, reservation: Reservation::default() }
+fn charges(principals: Vec<Principal>) -> AdmissionRequest {
+    AdmissionRequest { principals, reservation: Reservation::default() }
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_reco
         (Map::insert_if_absent(), SharedDataKind::InsertIfAbsent),
     ] {
         for _ in 0..3 {
-            assert_eq!(SharedCells::probe(&mut map.clone(), "t/"), kind);
+            assert_eq!(SharedDataStore::probe(&mut map.clone(), "t/"), kind);
         }
         assert_eq!(map.rows().len(), 1);
     }
@@ -72,17 +74,17 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     let mut cells = cells(&map);
     let of_key = |key: &str| {
         charges(vec![
-            principal(Level::Key, key, Limits { rpm: limit(10), ..Limits::default() }),
-            principal(Level::Team, "team", Limits { rpm: limit(3), ..Limits::default() }),
-            principal(Level::Organization, "org", Limits { rpd: limit(100), ..Limits::default() }),
+            principal(PrincipalKind::Key, key, Limits { rpm: limit(10), ..Limits::default() }),
+            principal(PrincipalKind::Team, "team", Limits { rpm: limit(3), ..Limits::default() }),
+            principal(PrincipalKind::Organization, "org", Limits { rpd: limit(100), ..Limits::default() }),
         ])
     };
     for (n, key) in ["one", "two", "one"].into_iter().enumerate() {
-        admit(&mut cells, of_key(key), at(n as u64)).unwrap();
+        acquire(&mut cells, of_key(key), at(n as u64)).unwrap();
     }
     let before = map.rows();
-    let refused = admit(&mut cells, of_key("two"), at(10)).unwrap_err();
-    let NotAdmitted { why: Why::Denied(denial), .. } = refused else { panic!("{refused:?}") };
+    let refused = acquire(&mut cells, of_key("two"), at(10)).unwrap_err();
+    let NotAdmitted { error: AdmissionError::Denied(denial), .. } = refused else { panic!("{refused:?}") };
     assert_eq!(denial.label(), "team_rpm");
     assert_eq!(map.rows(), before);
 
@@ -90,8 +92,8 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     let waited =
         |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
     let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
-    assert!(admit(&mut cells, of_key("two"), early).is_err(), "not a nanosecond early");
-    admit(&mut cells, of_key("two"), waited(0)).unwrap();
+    assert!(acquire(&mut cells, of_key("two"), early).is_err(), "not a nanosecond early");
+    acquire(&mut cells, of_key("two"), waited(0)).unwrap();
 }
 
 #[test]
@@ -99,13 +101,13 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
     let map = Map::new();
     let mut cells = cells(&map);
     let limits = Limits { rpm: limit(5), tpd: limit(1_000), ..Limits::default() };
-    let mut team = principal(Level::Team, "team", Limits { tpm: limit(1_000), ..Limits::default() });
+    let mut team = principal(PrincipalKind::Team, "team", Limits { tpm: limit(1_000), ..Limits::default() });
     team.budget = Some(Budget { max: Pico(100), soft: Some(Pico(60)), period: Period::Lifetime });
-    let charges = Charges {
-        principals: vec![principal(Level::Key, "key", limits), team],
+    let charges = AdmissionRequest {
+        principals: vec![principal(PrincipalKind::Key, "key", limits), team],
         reservation: Reservation { input_tokens: 10, tokens: 510, cost: Pico(55) },
     };
-    let told = |standing: &Standing| {
+    let told = |standing: &RateLimitStatus| {
         let mut told = Vec::new();
         standing.headers(HeaderStyle::OpenAi, None, &mut |name, value| {
             if name.contains("remaining") || name.ends_with("warning") {
@@ -114,14 +116,14 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
         });
         told
     };
-    let first = admit(&mut cells, charges.clone(), at(0)).unwrap().standing;
+    let first = acquire(&mut cells, charges.clone(), at(0)).unwrap().status;
     let remaining = [Some("4".into()), Some("490".into()), None];
     assert_eq!(told(&first), remaining);
     for _ in 0..2 {
-        let refused = admit(&mut cells, charges.clone(), at(1)).unwrap_err();
-        assert!(matches!(refused.why, Why::Denied(_)));
-        assert_eq!(told(&refused.standing), remaining);
-        assert_eq!(refused.standing.over_soft_budget(), None);
+        let refused = acquire(&mut cells, charges.clone(), at(1)).unwrap_err();
+        assert!(matches!(refused.error, AdmissionError::Denied(_)));
+        assert_eq!(told(&refused.status), remaining);
+        assert_eq!(refused.status.over_soft_budget(), None);
     }
 }
 
@@ -129,36 +131,48 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
 fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
     let map = Map::new();
     let mut cells = cells(&map);
-    let mut team = principal(Level::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
+    let mut team = principal(PrincipalKind::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
     let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
     let receipt =
-        admit(&mut cells, Charges { principals: vec![team.clone()], reservation }, at(0)).unwrap().receipt;
-    assert!(settle(&mut cells, receipt, Actual { tokens: 60, cost: Pico(0), estimated: false }).is_empty());
+        acquire(&mut cells, AdmissionRequest { principals: vec![team.clone()], reservation }, at(0))
+            .unwrap()
+            .receipt;
+    assert!(
+        settle(&mut cells, receipt, ActualUsage { tokens: 60, cost: Pico(0), estimated: false }).is_empty()
+    );
     let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
-    admit(&mut cells, Charges { principals: vec![team.clone()], reservation: small }, at(1)).unwrap();
+    acquire(&mut cells, AdmissionRequest { principals: vec![team.clone()], reservation: small }, at(1))
+        .unwrap();
 
     let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
-    let refused =
-        admit(&mut cells, Charges { principals: vec![team.clone()], reservation: input_alone }, at(2));
-    let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
-    assert!(matches!(denial.reason, Reason::InputAboveLimit { limit: 100, input: 101, .. }));
+    let refused = acquire(
+        &mut cells,
+        AdmissionRequest { principals: vec![team.clone()], reservation: input_alone },
+        at(2),
+    );
+    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(matches!(denial.reason, QuotaReason::InputAboveLimit { limit: 100, input: 101, .. }));
 
     team.limits = Limits::default();
     team.budget = Some(Budget { max: Pico(100), soft: None, period: Period::Lifetime });
-    let of = |team: &Principal, cost| Charges {
+    let of = |team: &Principal, cost| AdmissionRequest {
         principals: vec![team.clone()],
         reservation: Reservation { cost: Pico(cost), ..Reservation::default() },
     };
-    let receipt = admit(&mut cells, of(&team, 70), at(3)).unwrap().receipt;
-    let refused = admit(&mut cells, of(&team, 31), at(4));
-    let Err(NotAdmitted { why: Why::Denied(denial), .. }) = refused else { panic!("{refused:?}") };
-    assert!(matches!(denial.reason, Reason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
-    settle(&mut cells, receipt, Actual { tokens: 0, cost: Pico(69), estimated: false });
-    admit(&mut cells, of(&team, 31), at(5)).unwrap();
-    assert!(admit(&mut cells, of(&team, 1), at(6)).is_err());
+    let receipt = acquire(&mut cells, of(&team, 70), at(3)).unwrap().receipt;
+    let refused = acquire(&mut cells, of(&team, 31), at(4));
+    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(matches!(denial.reason, QuotaReason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
+    settle(&mut cells, receipt, ActualUsage { tokens: 0, cost: Pico(69), estimated: false });
+    acquire(&mut cells, of(&team, 31), at(5)).unwrap();
+    assert!(acquire(&mut cells, of(&team, 1), at(6)).is_err());
     assert!(matches!(
-        admit(&mut cells, of(&team, 101), at(7)).unwrap_err().why,
-        Why::Denied(denial) if matches!(denial.reason, Reason::CostAboveBudget { .. })
+        acquire(&mut cells, of(&team, 101), at(7)).unwrap_err().error,
+        AdmissionError::Denied(denial) if matches!(denial.reason, QuotaReason::CostAboveBudget { .. })
     ));
 }
 
@@ -181,7 +195,7 @@ proptest! {
         let map = Map::new();
         let mut cells = cells(&map);
         let limits = Limits { rpm: limit(rpm), rph: limit(rph), rpd: limit(rpd), ..Limits::default() };
-        let charges = charges(vec![principal(Level::Team, "team", limits)]);
+        let charges = charges(vec![principal(PrincipalKind::Team, "team", limits)]);
         let mut model = Model::default();
         let mut now = at(0);
         for gap in gaps {
@@ -191,19 +205,19 @@ proptest! {
             let today = model.admitted.iter().filter(|time| **time / DAY == now.wall / DAY).count() as u64;
             // A slot late at most: what is surely free must be admitted.
             let surely_free = within(61 * SECOND) < rpm && within(61 * 60 * SECOND) < rph && today < rpd;
-            match admit(&mut cells, charges.clone(), now) {
+            match acquire(&mut cells, charges.clone(), now) {
                 Ok(_) => {
                     prop_assert!(within(60 * SECOND) < rpm && within(3_600 * SECOND) < rph && today < rpd);
                     model.admitted.push_back(now.wall);
                 }
                 Err(refused) => {
                     prop_assert!(!surely_free, "refused although a slot late is over");
-                    let Why::Denied(denial) = refused.why else { panic!("{refused:?}") };
+                    let AdmissionError::Denied(denial) = refused.error else { panic!("{refused:?}") };
                     let wait = denial.wait.expect("one request fits under every limit");
                     let moment = |wait: u64| Now { wall: now.wall + wait, monotonic: now.monotonic + wait };
                     let fork = |time| {
                         let map = map.fork();
-                        admit(&mut SharedCells::new(map, SharedDataKind::CompareAndSwap), charges.clone(), time).is_ok()
+                        acquire(&mut SharedDataStore::new(map, SharedDataKind::CompareAndSwap), charges.clone(), time).is_ok()
                     };
                     prop_assert!(wait > 0 && !fork(moment(wait - 1)), "Retry-After is too long");
                     prop_assert!(fork(moment(wait)), "Retry-After is too short");
@@ -218,13 +232,13 @@ mod interleavings {
     use super::*;
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use tollgate_core::counters::{Entry, HostStatus, SharedData, Swap};
+    use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedValue};
 
     /// What a host call answered.
     #[derive(Clone, PartialEq, Eq, Hash)]
     enum Call {
-        Get(Entry),
-        Set(Swap),
+        Get(SharedValue),
+        Set(Cas),
     }
 
     /// A request on its way: what its calls answered so far, and whether it was admitted in the end.
@@ -261,11 +275,11 @@ mod interleavings {
     }
 
     impl SharedData for OneMore {
-        fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+        fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
             let of = |call| if let Call::Get(entry) = call { Some(entry) } else { None };
             self.answer(of, |map| map.get(name).map(Call::Get))
         }
-        fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+        fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus> {
             let of = |call| if let Call::Set(swap) = call { Some(swap) } else { None };
             self.answer(of, |map| map.set(name, bytes, version).map(Call::Set))
         }
@@ -273,7 +287,7 @@ mod interleavings {
 
     /// Many schedules lead to the same place: what comes after it is searched once.
     struct Search {
-        charges: Vec<Charges>,
+        charges: Vec<AdmissionRequest>,
         least: usize,
         most: usize,
         schedules_from: HashMap<(Rows, Vec<Request>), u64>,
@@ -304,13 +318,13 @@ mod interleavings {
             schedules
         }
 
-        fn step(&self, map: &Map, charges: &Charges, request: &Request) -> Request {
+        fn step(&self, map: &Map, charges: &AdmissionRequest, request: &Request) -> Request {
             let past = request.past.iter().cloned().collect();
-            let mut cells = SharedCells::new(
+            let mut cells = SharedDataStore::new(
                 OneMore { past, map: map.clone(), made: None },
                 SharedDataKind::CompareAndSwap,
             );
-            let run = catch_unwind(AssertUnwindSafe(|| admit(&mut cells, charges.clone(), at(0)).is_ok()));
+            let run = catch_unwind(AssertUnwindSafe(|| acquire(&mut cells, charges.clone(), at(0)).is_ok()));
             let mut request = request.clone();
             request.past.extend(cells.host().made.take());
             match run {
@@ -322,18 +336,18 @@ mod interleavings {
         }
     }
 
-    fn search(charges: Vec<Charges>, least: usize, most: usize) -> u64 {
+    fn search(charges: Vec<AdmissionRequest>, least: usize, most: usize) -> u64 {
         let requests = vec![Request::default(); charges.len()];
         let mut search = Search { charges, least, most, schedules_from: HashMap::new() };
         search.explore(&Map::new(), &requests)
     }
 
     fn team(rpm: u64) -> Principal {
-        principal(Level::Team, "team", Limits { rpm: limit(rpm), ..Limits::default() })
+        principal(PrincipalKind::Team, "team", Limits { rpm: limit(rpm), ..Limits::default() })
     }
 
     fn key(id: &str) -> Principal {
-        principal(Level::Key, id, Limits { rpm: limit(5), ..Limits::default() })
+        principal(PrincipalKind::Key, id, Limits { rpm: limit(5), ..Limits::default() })
     }
 
     #[test]
@@ -359,7 +373,7 @@ mod interleavings {
 
     #[test]
     fn principals_that_are_no_chain_never_admit_one_too_many() {
-        let user = || principal(Level::User, "user", Limits { rpm: limit(1), ..Limits::default() });
+        let user = || principal(PrincipalKind::User, "user", Limits { rpm: limit(1), ..Limits::default() });
         let one = charges(vec![user(), team(1)]);
         let two = charges(vec![team(1)]);
         search(vec![one, two], 1, 1);

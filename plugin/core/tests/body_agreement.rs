@@ -3,22 +3,24 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use tollgate_core::api::Api;
-use tollgate_core::llm::request::{Ask, BodyError, MaxOutput, Reader, StreamOptions, include_usage};
+use tollgate_core::llm::request::{
+    BodyError, BodyParser, LlmRequest, MaxOutput, StreamOptions, include_usage,
+};
 
-fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
-    let mut reader = Reader::for_head(content_type, None)?;
+fn read(content_type: Option<&str>, pieces: &[&[u8]]) -> Result<LlmRequest, BodyError> {
+    let mut reader = BodyParser::for_head(content_type, None)?;
     for piece in pieces {
         reader.push(piece)?;
     }
     reader.finish().cloned()
 }
 
-fn json(body: &str) -> Result<Ask, BodyError> {
+fn json(body: &str) -> Result<LlmRequest, BodyError> {
     read(Some("application/json"), &[body.as_bytes()])
 }
 
 /// What a body is read as, whole; every cut must give the same.
-fn at_every_cut(content_type: &str, body: &[u8]) -> Result<Ask, BodyError> {
+fn at_every_cut(content_type: &str, body: &[u8]) -> Result<LlmRequest, BodyError> {
     let whole = read(Some(content_type), &[body]);
     for cut in 0..=body.len() {
         let (head, tail) = body.split_at(cut);
@@ -124,7 +126,7 @@ fn every_prompt_of_a_list_is_counted_and_numbers_are_one() {
         let body = format!(r#"{{"messages":["x",["y"]],"prompt":{prompt},"suffix":["z","z"]}}"#);
         let ask = at_every_cut("application/json", body.as_bytes()).unwrap();
         assert_eq!(ask.prompts, prompts, "{prompt}");
-        assert!(!ask.hidden_content, "{prompt}");
+        assert!(!ask.external_input, "{prompt}");
     }
 }
 
@@ -250,7 +252,7 @@ fn output_that_an_answer_does_not_show_is_noticed() {
         (r#"{"messages":[{"role":"assistant","audio":{"expires_at":1}}]}"#, false),
     ] {
         assert_eq!(
-            at_every_cut("application/json", body.as_bytes()).unwrap().unseen_output,
+            at_every_cut("application/json", body.as_bytes()).unwrap().unmetered_output,
             unseen,
             "{body}"
         );
@@ -312,7 +314,7 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["a"]}}]}"#,
     ] {
         let ask = at_every_cut("application/json", hidden.as_bytes()).unwrap();
-        assert!(ask.hidden_content, "{hidden}");
+        assert!(ask.external_input, "{hidden}");
     }
     for shown in [
         r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]}"#,
@@ -345,7 +347,7 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"type":"compaction"}"#,
     ] {
         let ask = at_every_cut("application/json", shown.as_bytes()).unwrap();
-        assert!(!ask.hidden_content, "{shown}");
+        assert!(!ask.external_input, "{shown}");
     }
 }
 
@@ -448,7 +450,7 @@ fn ambiguous_forms_are_refused_at_every_cut() {
     }
 }
 
-fn at_every_cut_or_whole(body: &str) -> Result<Ask, BodyError> {
+fn at_every_cut_or_whole(body: &str) -> Result<LlmRequest, BodyError> {
     if body.len() < 1000 { at_every_cut(FORM, body.as_bytes()) } else { read(Some(FORM), &[body.as_bytes()]) }
 }
 
@@ -463,7 +465,7 @@ fn heads_that_promise_another_body_are_refused() {
         "application/json; charset=utf-8; charset*0=utf-16",
         "json",
     ] {
-        let reader = Reader::for_head(Some(content_type), None);
+        let reader = BodyParser::for_head(Some(content_type), None);
         assert!(matches!(reader, Err(BodyError::UnsupportedType { .. })), "{content_type}");
     }
     for content_type in [
@@ -476,10 +478,10 @@ fn heads_that_promise_another_body_are_refused() {
         "multipart/form-data; boundary=\"a\\b\"",
         "multipart/form-data; boundary=a b",
     ] {
-        assert_eq!(Reader::for_head(Some(content_type), None).unwrap_err(), BodyError::Boundary);
+        assert_eq!(BodyParser::for_head(Some(content_type), None).unwrap_err(), BodyError::Boundary);
     }
     for encoding in ["gzip", "br", "identity, gzip", "zstd"] {
-        let error = Reader::for_head(None, Some(encoding)).unwrap_err();
+        let error = BodyParser::for_head(None, Some(encoding)).unwrap_err();
         assert_eq!(error, BodyError::UnsupportedEncoding { found: encoding.into() });
     }
     for content_type in [
@@ -489,6 +491,6 @@ fn heads_that_promise_another_body_are_refused() {
         Some("Application/JSON;charset=UTF-8"),
         Some("application/a+json"),
     ] {
-        assert!(matches!(Reader::for_head(content_type, Some("identity")), Ok(Reader::Json(_))));
+        assert!(matches!(BodyParser::for_head(content_type, Some("identity")), Ok(BodyParser::Json(_))));
     }
 }

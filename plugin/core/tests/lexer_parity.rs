@@ -5,7 +5,7 @@
 use core::convert::Infallible;
 
 use proptest::prelude::*;
-use tollgate_core::json::lexer::{Container, Error, Lexer, Scalar, Text, Visitor};
+use tollgate_core::json::lexer::{Container, JsonError, JsonText, Lexer, Scalar, Visitor};
 
 /// Deep enough for every document here; `serde_json` follows 127.
 const DEPTH: usize = 127;
@@ -29,7 +29,7 @@ impl Log {
         Ok(())
     }
 
-    fn text(&mut self, what: String, text: Text<'_>) -> Result<(), Infallible> {
+    fn text(&mut self, what: String, text: JsonText<'_>) -> Result<(), Infallible> {
         self.told.push((what, Some((text.text.into(), text.whole, text.escaped))));
         Ok(())
     }
@@ -62,7 +62,7 @@ impl Visitor for Log {
     fn name_bytes(&self, _: usize) -> usize {
         self.bound
     }
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Infallible> {
+    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
         self.text(format!("{depth} name"), name)
     }
     fn scalar_bytes(&self, _: usize) -> usize {
@@ -80,7 +80,7 @@ impl Visitor for Log {
 fn read<'a>(
     bound: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Log, Result<(), Error<Infallible>>) {
+) -> (Log, Result<(), JsonError<Infallible>>) {
     let (mut lexer, mut log) = (Lexer::new(DEPTH), Log { told: Vec::new(), bound });
     let read = || {
         for piece in pieces {
@@ -195,7 +195,7 @@ fn depth_is_bounded_where_it_was_told() {
     for depth in [DEPTH, DEPTH + 1, 100_000] {
         let document = "[".repeat(depth) + &"]".repeat(depth);
         let (_, result) = read(ALL, [document.as_bytes()]);
-        let expected = if depth <= DEPTH { Ok(()) } else { Err(Error::TooDeep { offset: DEPTH as u64 }) };
+        let expected = if depth <= DEPTH { Ok(()) } else { Err(JsonError::TooDeep { offset: DEPTH as u64 }) };
         assert_eq!(result, expected);
         assert_eq!(serde_takes(document.as_bytes()), Some(depth <= DEPTH));
     }

@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_core::api::Api;
-use tollgate_core::llm::usage::{Meter, Metered};
+use tollgate_core::llm::usage::{UsageMeter, UsageReport};
 
 const APIS: [Api; 5] = [
     Api::OpenAiChat,
@@ -35,8 +35,8 @@ const WORDS: [&str; 16] = [
     "[DONE]",
 ];
 
-fn metered<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
-    let mut meter = Meter::new(api, Some("text/event-stream"));
+fn metered<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> UsageReport {
+    let mut meter = UsageMeter::new(api, Some("text/event-stream"));
     pieces.into_iter().for_each(|piece| meter.push(piece));
     meter.finish()
 }
@@ -159,10 +159,10 @@ proptest! {
             let at = (0..=cut.index(written.len())).rev().find(|at| written.is_char_boundary(*at));
             written.truncate(at.unwrap_or(0));
         }
-        let mut meter = Meter::new(api, Some("application/json"));
+        let mut meter = UsageMeter::new(api, Some("application/json"));
         meter.push_whole(written.as_bytes());
         let whole = meter.finish();
-        let mut meter = Meter::new(api, Some("application/json"));
+        let mut meter = UsageMeter::new(api, Some("application/json"));
         written.as_bytes().chunks(1).for_each(|byte| meter.push(byte));
         let pieces = meter.finish();
         if pieces.closed {

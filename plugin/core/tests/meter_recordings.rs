@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::Value;
 use tollgate_core::api::Api;
-use tollgate_core::llm::usage::{Meter, Metered};
+use tollgate_core::llm::usage::{UsageMeter, UsageReport};
 
 /// Below this size every cut is tried.
 const SMALL: usize = 4000;
@@ -64,8 +64,12 @@ fn api(name: &str) -> Api {
     }
 }
 
-fn metered<'a>(api: Api, content_type: Option<&str>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
-    let mut meter = Meter::new(api, content_type);
+fn metered<'a>(
+    api: Api,
+    content_type: Option<&str>,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> UsageReport {
+    let mut meter = UsageMeter::new(api, content_type);
     for piece in pieces {
         meter.push(piece);
     }
@@ -73,12 +77,12 @@ fn metered<'a>(api: Api, content_type: Option<&str>, pieces: impl IntoIterator<I
 }
 
 impl Recording {
-    fn metered<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> Metered {
+    fn metered<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> UsageReport {
         metered(self.api, Some(self.content_type), pieces)
     }
 }
 
-fn figures(metered: &Metered) -> Option<[u64; 4]> {
+fn figures(metered: &UsageReport) -> Option<[u64; 4]> {
     metered.usage.map(|usage| [usage.input, usage.output, usage.cached_input, usage.reasoning])
 }
 
@@ -99,10 +103,10 @@ fn every_recording_has_the_manifests_figures() {
 #[test]
 fn an_answer_that_is_there_as_a_whole_is_metered_alike() {
     for recording in recordings() {
-        let mut meter = Meter::new(recording.api, Some(recording.content_type));
+        let mut meter = UsageMeter::new(recording.api, Some(recording.content_type));
         meter.push_whole(&recording.bytes);
         let (whole, pieces) = (meter.finish(), recording.metered([recording.bytes.as_slice()]));
-        let of = |metered: Metered| (metered.usage, metered.complete, metered.closed);
+        let of = |metered: UsageReport| (metered.usage, metered.complete, metered.closed);
         assert_eq!(of(whole), of(pieces), "{}", recording.name);
     }
 }
@@ -188,7 +192,7 @@ fn sound_holds_no_usage() {
     let sound =
         metered(Api::OpenAiAudio, Some("audio/mpeg"), [br#"{"usage":{"input_tokens":1}}"#.as_slice()]);
     let expected =
-        Metered { usage: None, output_seen_tokens: 0, uncounted: true, complete: true, closed: false };
+        UsageReport { usage: None, output_seen_tokens: 0, uncounted: true, complete: true, closed: false };
     assert_eq!(sound, expected);
     assert!(!metered(Api::OpenAiAudio, Some("audio/mpeg"), []).uncounted, "nothing came");
 }

@@ -10,11 +10,11 @@ use std::num::NonZeroU64;
 
 use random::Random;
 use support::Map;
-use tollgate_core::admission::{Actual, Charges, Principal, Reservation, admit, settle};
-use tollgate_core::counters::{CellName, SharedCells, SharedData, SharedDataKind};
+use tollgate_core::admission::{ActualUsage, AdmissionRequest, Principal, Reservation, acquire, settle};
+use tollgate_core::counters::{RecordKey, SharedData, SharedDataKind, SharedDataStore};
 use tollgate_core::money::{Budget, Period, Pico};
 use tollgate_core::quota::Limits;
-use tollgate_core::quota::{Level, Scope};
+use tollgate_core::quota::{PrincipalKind, QuotaScope};
 use tollgate_core::time::{DAY, Now};
 
 const INPUTS: usize = 100_000;
@@ -26,27 +26,27 @@ fn principal(target: bool) -> Principal {
     let limit = NonZeroU64::new(1_000_000);
     let limits = Limits { rpm: limit, tpm: limit, rph: limit, rpd: limit, tpd: limit };
     Principal {
-        scope: Scope::whole(Level::Team),
-        cell: CellName::new("t/", &["team", "blue"]),
+        scope: QuotaScope::whole(PrincipalKind::Team),
+        record: RecordKey::new("t/", &["team", "blue"]),
         limits,
         target_limits: target.then(|| Box::new((77, limits))),
         budget: Some(Budget { max: Pico(1_000_000), soft: None, period: Period::Day }),
     }
 }
 
-fn charges(target: bool) -> Charges {
+fn charges(target: bool) -> AdmissionRequest {
     let reservation = Reservation { input_tokens: 5, tokens: 50, cost: Pico(40) };
-    Charges { principals: vec![principal(target)], reservation }
+    AdmissionRequest { principals: vec![principal(target)], reservation }
 }
 
 /// Records as admissions leave them: with and without a target's own limits.
 fn samples() -> Vec<Vec<u8>> {
     let record = |target| {
         let map = Map::new();
-        let mut cells = SharedCells::new(map.clone(), SharedDataKind::CompareAndSwap);
+        let mut cells = SharedDataStore::new(map.clone(), SharedDataKind::CompareAndSwap);
         for second in 0..3 {
             let now = Now { wall: NOW + second, monotonic: NOW + second * 1_000_000_000 };
-            admit(&mut cells, charges(target), now).unwrap();
+            acquire(&mut cells, charges(target), now).unwrap();
         }
         map.rows().remove("t/team/blue").unwrap()
     };
@@ -70,13 +70,13 @@ fn records_are_read_or_refused() {
         }
         let mut map = Map::new();
         map.set("t/team/blue", &record, 0).unwrap();
-        let mut cells = SharedCells::new(map, SharedDataKind::CompareAndSwap);
+        let mut cells = SharedDataStore::new(map, SharedDataKind::CompareAndSwap);
         let now = Now { wall: NOW + random.next() % DAY, monotonic: random.next() >> 1 };
-        match admit(&mut cells, charges(random.below(2) == 1), now) {
+        match acquire(&mut cells, charges(random.below(2) == 1), now) {
             Ok(done) => {
                 admitted += 1;
                 let actual =
-                    Actual { tokens: random.next(), cost: Pico(random.next().into()), estimated: false };
+                    ActualUsage { tokens: random.next(), cost: Pico(random.next().into()), estimated: false };
                 assert_eq!(settle(&mut cells, done.receipt, actual), []);
             }
             Err(_) => refused += 1,

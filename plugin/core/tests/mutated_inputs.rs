@@ -7,13 +7,13 @@ mod random;
 
 use random::Random;
 use tollgate_core::api::Api;
-use tollgate_core::llm::request::{Ask, BodyError, Reader};
-use tollgate_core::llm::usage::{Meter, Metered, UsageStrip};
+use tollgate_core::llm::request::{BodyError, BodyParser, LlmRequest};
+use tollgate_core::llm::usage::{UsageChunkFilter, UsageMeter, UsageReport};
 
 const INPUTS: usize = 100_000;
 
-fn read(content_type: &str, pieces: &[&[u8]]) -> Result<Ask, BodyError> {
-    let mut reader = Reader::for_head(Some(content_type), None)?;
+fn read(content_type: &str, pieces: &[&[u8]]) -> Result<LlmRequest, BodyError> {
+    let mut reader = BodyParser::for_head(Some(content_type), None)?;
     for piece in pieces {
         reader.push(piece)?;
     }
@@ -89,14 +89,14 @@ fn forms() {
     assert!(taken > INPUTS / 100, "only {taken} were taken");
 }
 
-fn metered(api: Api, pieces: &[&[u8]]) -> Metered {
-    let mut meter = Meter::new(api, Some("text/event-stream"));
+fn metered(api: Api, pieces: &[&[u8]]) -> UsageReport {
+    let mut meter = UsageMeter::new(api, Some("text/event-stream"));
     pieces.iter().for_each(|piece| meter.push(piece));
     meter.finish()
 }
 
 fn stripped(pieces: &[&[u8]]) -> Vec<u8> {
-    let mut strip = UsageStrip::new();
+    let mut strip = UsageChunkFilter::new();
     let mut out = Vec::new();
     for piece in pieces {
         out.extend_from_slice(&strip.push(piece));

@@ -10,12 +10,14 @@ use std::collections::BTreeSet;
 use policies::{DIGESTS, Plain, Tape, digest, written};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::auth::identity::of_key;
-use tollgate_core::counters::CellNames;
-use tollgate_core::policy::{Change, Document, Finding, OrganizationIx, Policy, Section, Severity, TeamIx};
+use tollgate_core::auth::identity::check_key;
+use tollgate_core::counters::RecordKeys;
+use tollgate_core::policy::{
+    Change, Diagnostic, Document, OrganizationId, Policy, Section, Severity, TeamId,
+};
 use tollgate_core::time::Timestamp;
 
-fn lines(findings: &[Finding], severity: Severity) -> Vec<String> {
+fn lines(findings: &[Diagnostic], severity: Severity) -> Vec<String> {
     let mut lines: Vec<String> =
         findings.iter().filter(|finding| finding.severity == severity).map(ToString::to_string).collect();
     lines.sort();
@@ -56,20 +58,20 @@ fn behaviour(policy: &Policy) -> Vec<String> {
     let mut rest = BTreeSet::new();
     for (position, id, _) in policy.organizations.iter() {
         let teams: BTreeSet<_> =
-            policy.teams_of(OrganizationIx(position)).map(|(_, team)| &team.id).collect();
+            policy.teams_of(OrganizationId(position)).map(|(_, team)| &team.id).collect();
         rest.insert(format!("teams of {id}: {teams:?}"));
     }
     for (position, id, _) in policy.teams.iter() {
-        let keys: BTreeSet<_> = policy.keys_of(TeamIx(position)).map(|(_, key)| &key.id).collect();
+        let keys: BTreeSet<_> = policy.keys_of(TeamId(position)).map(|(_, key)| &key.id).collect();
         let accounts: BTreeSet<_> =
-            policy.service_accounts_of(TeamIx(position)).map(|(_, account)| &account.id).collect();
+            policy.service_accounts_of(TeamId(position)).map(|(_, account)| &account.id).collect();
         rest.insert(format!("of {id}: {keys:?} {accounts:?}"));
     }
     for (_, id, key) in policy.keys.iter() {
-        let identity = of_key(policy, key, Timestamp(0));
+        let identity = check_key(policy, key, Timestamp(0));
         let may = identity.as_ref().map(|identity| {
             let targets = identity.levels().targets(policy).map(|(_, target)| &target.name);
-            (targets.collect::<BTreeSet<_>>(), identity.principals(&CellNames::new(""), None).len())
+            (targets.collect::<BTreeSet<_>>(), identity.principals(&RecordKeys::new(""), None).len())
         });
         rest.insert(format!("key {id}: {:?}", may.map_err(|refusal| refusal.label().code)));
     }
@@ -295,7 +297,7 @@ fn keys_of_what_was_removed_are_refused_and_live_again_with_it() {
         let record = policy.record(section, id).unwrap();
         let now = Timestamp(0);
         let works =
-            |policy: &Policy| of_key(policy, policy.key_by_digest(&[1; 32], now).unwrap().1, now).is_ok();
+            |policy: &Policy| check_key(policy, policy.key_by_digest(&[1; 32], now).unwrap().1, now).is_ok();
         assert!(works(&policy));
         let mut gone = Change::default();
         gone.remove(section, id);
@@ -316,7 +318,7 @@ fn pointers_follow_the_order_in_which_the_change_lists_things() {
     let access = json!({"mode": "restrict", "targets": ["b", "gone", "a"], "access_groups": ["z", "g1"]});
     let team = json!({"organization": "acme", "name": "Search", "access": access, "members": {"bob": "team_viewer"}});
     change.put(Section::Teams, "search", team);
-    let places = |findings: Vec<Finding>| -> Vec<String> {
+    let places = |findings: Vec<Diagnostic>| -> Vec<String> {
         findings.into_iter().map(|finding| finding.pointer).collect()
     };
     assert_eq!(

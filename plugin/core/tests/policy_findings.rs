@@ -4,15 +4,15 @@
 
 use serde_json::{Value, json};
 use tollgate_core::config;
-use tollgate_core::policy::{Finding, Loader, Policy, Severity};
+use tollgate_core::policy::{Diagnostic, Policy, PolicyLoader, Severity};
 
-fn load(document: &Value) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
-    let mut loader = Loader::default();
+fn load(document: &Value) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut loader = PolicyLoader::default();
     loader.push(document.to_string().as_bytes());
     loader.finish()
 }
 
-fn places(findings: &[Finding], severity: Severity) -> Vec<&str> {
+fn places(findings: &[Diagnostic], severity: Severity) -> Vec<&str> {
     let mut places: Vec<&str> =
         findings.iter().filter(|f| f.severity == severity).map(|f| f.pointer.as_str()).collect();
     places.sort_unstable();
@@ -180,7 +180,7 @@ fn a_name_given_twice_is_an_error_at_every_level() {
             "/targets/a~1b/max_input_tokens",
         ),
     ] {
-        let mut loader = Loader::default();
+        let mut loader = PolicyLoader::default();
         loader.push(text.as_bytes());
         let findings = loader.finish().expect_err(text);
         assert_eq!(places(&findings, Severity::Error), [place], "{text}");
@@ -189,7 +189,7 @@ fn a_name_given_twice_is_an_error_at_every_level() {
 
 #[test]
 fn a_route_to_a_target_that_does_not_exist_is_an_error() {
-    let mut loader = config::Loader::default();
+    let mut loader = config::ConfigLoader::default();
     loader
         .push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
     let findings = loader.finish().unwrap_err();
@@ -198,14 +198,14 @@ fn a_route_to_a_target_that_does_not_exist_is_an_error() {
 
 /// The errors of a text, each with its place and its words.
 fn errors(text: &str) -> Vec<String> {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     loader.push(text.as_bytes());
     loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
 }
 
 /// The same of a gateway's configuration.
 fn gateway_errors(text: &str) -> Vec<String> {
-    let mut loader = config::Loader::default();
+    let mut loader = config::ConfigLoader::default();
     loader.push(text.as_bytes());
     loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use tollgate_core::config;
-use tollgate_core::policy::Loader;
+use tollgate_core::policy::PolicyLoader;
 
 const DEMO: &str = include_str!("../../../policies/demo.json");
 
@@ -20,7 +20,7 @@ impl Random {
 }
 
 fn load<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     for piece in pieces {
         loader.push(piece);
     }
@@ -81,7 +81,7 @@ fn a_hundred_thousand_changed_documents_are_read_or_refused() {
                 }
             }
         }
-        let mut loader = Loader::default();
+        let mut loader = PolicyLoader::default();
         let (left, right) = text.split_at(random.below(text.len()));
         loader.push(left);
         loader.push(right);
@@ -98,7 +98,7 @@ fn a_hundred_thousand_changed_documents_are_read_or_refused() {
 
 #[test]
 fn a_policy_within_a_gateway_reports_its_own_place() {
-    let mut loader = config::Loader::default();
+    let mut loader = config::ConfigLoader::default();
     loader.push(br#"{"policy": {"version": 1, "targets": {"a": {"price": {}}}}, "polcy": 1}"#);
     let places: Vec<String> = loader.finish().unwrap_err().into_iter().map(|f| f.pointer).collect();
     assert!(places.contains(&"/polcy".into()), "{places:?}");

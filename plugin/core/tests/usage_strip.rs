@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use proptest::prelude::*;
-use tollgate_core::llm::usage::UsageStrip;
+use tollgate_core::llm::usage::UsageChunkFilter;
 
 const CONTENT: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":null}\n\n";
 const EXTRA: &str =
@@ -11,7 +11,7 @@ const EXTRA: &str =
 const DONE: &str = "data: [DONE]\n\n";
 
 fn stripped(stream: &str, sizes: &[usize]) -> String {
-    let mut strip = UsageStrip::new();
+    let mut strip = UsageChunkFilter::new();
     let (mut out, mut rest) = (Vec::new(), stream.as_bytes());
     for size in sizes.iter().cycle() {
         if rest.is_empty() {
@@ -81,7 +81,7 @@ fn only_the_extra_chunk_goes() {
 
 #[test]
 fn a_long_event_is_not_held_back() {
-    let mut strip = UsageStrip::new();
+    let mut strip = UsageChunkFilter::new();
     let long = format!("data: {{\"usage\":\"{}", "x".repeat(20_000));
     assert_eq!(&*strip.push(long.as_bytes()), long.as_bytes());
     assert_eq!(&*strip.push(b"y"), b"y");

@@ -2,7 +2,7 @@
 //!
 //! Callouts are not tried here: hosts refuse any at this moment. Only a fleet makes some, and its first one tells.
 
-use tollgate_core::config::Gateway;
+use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataKind;
 
 use crate::host::{self, Level};
@@ -15,7 +15,7 @@ const TICK_MILLIS: u32 = 1_000;
 const FLEET_TICK_MILLIS: u32 = (tollgate_core::etcd::TICK / 1_000_000) as u32;
 
 /// Asks for ticks, and says what the host has not.
-pub fn announce(kind: SharedDataKind, gateway: &Gateway, metrics: &Metrics) {
+pub fn announce(kind: SharedDataKind, gateway: &GatewayConfig, metrics: &Metrics) {
     match kind {
         SharedDataKind::CompareAndSwap => {
             host::log(Level::Info, "shared data found: limits are shared by all VMs of this process");
@@ -25,7 +25,7 @@ pub fn announce(kind: SharedDataKind, gateway: &Gateway, metrics: &Metrics) {
             missing("no shared data: limits and budgets cannot be checked, `on_unavailable` applies");
         }
     }
-    let fleet = gateway.fleet.is_some();
+    let fleet = gateway.etcd.is_some();
     if host::set_tick_period(if fleet { FLEET_TICK_MILLIS } else { TICK_MILLIS }).is_err() {
         missing(match (fleet, kind) {
             (true, _) => "no ticks: the fleet's etcd is never looked at, and its changes do not come",

@@ -2,19 +2,19 @@
 
 use std::cell::Cell;
 
-use tollgate_core::replication::Answered;
+use tollgate_core::replication::AdminReply;
 
 /// Each says which context it is for.
 #[derive(Default)]
 pub struct Answers {
-    kept: Cell<Vec<(u32, Answered)>>,
+    kept: Cell<Vec<(u32, AdminReply)>>,
     any: Cell<bool>,
 }
 
 impl Answers {
     /// Keeps this one until the callback that it came in ends.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "nobody waits"))]
-    pub fn keep(&self, context: u32, answered: Answered) {
+    pub fn keep(&self, context: u32, answered: AdminReply) {
         let mut kept = self.kept.take();
         kept.push((context, answered));
         self.kept.set(kept);
@@ -27,7 +27,7 @@ impl Answers {
     }
 
     /// Those that are there.
-    pub fn take(&self) -> Vec<(u32, Answered)> {
+    pub fn take(&self) -> Vec<(u32, AdminReply)> {
         self.any.set(false);
         self.kept.take()
     }

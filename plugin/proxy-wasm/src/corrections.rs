@@ -5,7 +5,7 @@
 use std::cell::Cell;
 
 use tollgate_core::admission::{Correction, retry};
-use tollgate_core::counters::{SharedCells, SharedDataKind};
+use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 
 use crate::host::Shared;
 
@@ -25,9 +25,9 @@ impl Corrections {
     pub fn retry(&self) -> u32 {
         let mut lost: u32 = 0;
         let kept = self.0.take().into_iter().filter_map(|(kind, one)| {
-            let mut cells = SharedCells::new(Shared, kind);
+            let mut cells = SharedDataStore::new(Shared, kind);
             let left = retry(&mut cells, one);
-            lost = lost.saturating_add(cells.lost());
+            lost = lost.saturating_add(cells.conflicts());
             left.map(|one| (kind, one))
         });
         self.0.set(kept.collect());

@@ -3,7 +3,7 @@
 //! The SDK's own wrappers panic on a status they do not expect and on a header that is not UTF-8; a panic
 //! cuts every stream of the worker.
 
-use tollgate_core::counters::{Entry, HostStatus, SharedData, SharedDataKind, Swap};
+use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedDataKind, SharedValue};
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -338,26 +338,26 @@ fn status(status: u32) -> Result<(), HostStatus> {
 pub struct Shared;
 
 impl SharedData for Shared {
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
         let mut cas = 0;
         let bytes = returned(|data, size| {
             // SAFETY: the out-pointers are valid, and the name is read, during the call only.
             unsafe { proxy_get_shared_data(name.as_ptr(), name.len(), data, size, &mut cas) }
         });
         match bytes {
-            Ok(bytes) => Ok(Entry { bytes, version: Some(cas) }),
-            Err(HostStatus(NOT_FOUND)) => Ok(Entry { bytes: Vec::new(), version: None }),
+            Ok(bytes) => Ok(SharedValue { bytes, version: Some(cas) }),
+            Err(HostStatus(NOT_FOUND)) => Ok(SharedValue { bytes: Vec::new(), version: None }),
             Err(other) => Err(other),
         }
     }
 
-    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus> {
         // SAFETY: name and bytes are read during the call only.
         match unsafe {
             proxy_set_shared_data(name.as_ptr(), name.len(), bytes.as_ptr(), bytes.len(), version)
         } {
-            OK => Ok(Swap::Done),
-            CAS_MISMATCH => Ok(Swap::Lost),
+            OK => Ok(Cas::Stored),
+            CAS_MISMATCH => Ok(Cas::Conflict),
             other => Err(HostStatus(other)),
         }
     }

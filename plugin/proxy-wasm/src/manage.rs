@@ -2,12 +2,12 @@
 
 use std::cell::{Cell, RefCell};
 
-use tollgate_core::admin::{Asked, Request};
-use tollgate_core::config::Gateway;
-use tollgate_core::counters::{HostStatus, SharedCells};
-use tollgate_core::etcd::Call;
-use tollgate_core::http::headers::Head;
-use tollgate_core::replication::{Act, Keeper};
+use tollgate_core::admin::{AdminRequest, RequestInputs};
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::counters::{HostStatus, SharedDataStore};
+use tollgate_core::etcd::EtcdCall;
+use tollgate_core::http::headers::Headers;
+use tollgate_core::replication::{Effect, PolicyStore};
 
 use crate::host::{self, Level, Map, Shared};
 use crate::root::Plugin;
@@ -23,7 +23,7 @@ const BAD_ARGUMENT: HostStatus = HostStatus(2);
 
 /// The documents of one configuration, if they can change.
 pub struct Documents {
-    keeper: RefCell<Keeper>,
+    keeper: RefCell<PolicyStore>,
     /// The root context, which makes the calls: a call of a stream's own would end with it.
     root: u32,
     /// Calls on their way: the host's token, and the keeper's number.
@@ -37,18 +37,22 @@ pub struct Documents {
 impl Documents {
     /// Takes out of a configuration what this build does not do, which is nothing.
     #[allow(clippy::unnecessary_wraps, reason = "the build without management refuses some")]
-    pub fn fit(_: &mut Gateway) -> Result<(), ()> {
+    pub fn fit(_: &mut GatewayConfig) -> Result<(), ()> {
         Ok(())
     }
 
     /// Joins the other VMs of the process. `None` where nothing can change: neither a management API nor a fleet.
-    pub fn open(gateway: &Gateway, cells: &mut SharedCells<Shared>, root: u32) -> Option<Documents> {
-        if gateway.manage.is_none() && gateway.fleet.is_none() {
+    pub fn open(
+        gateway: &GatewayConfig,
+        cells: &mut SharedDataStore<Shared>,
+        root: u32,
+    ) -> Option<Documents> {
+        if gateway.admin.is_none() && gateway.etcd.is_none() {
             return None;
         }
         // Names this VM among those that it shares a lease with; a host without randomness has no fleet.
         let vm = host::random().map_or(0, u64::from_le_bytes);
-        let (keeper, trouble) = Keeper::open(cells, gateway, vm);
+        let (keeper, trouble) = PolicyStore::open(cells, gateway, vm);
         if let Some(trouble) = trouble {
             host::log(Level::Warning, &format!("the policy cannot be changed here ({trouble:?}): {trouble}"));
         }
@@ -56,7 +60,7 @@ impl Documents {
             keeper: RefCell::new(keeper),
             root,
             calls: RefCell::default(),
-            read: Cell::new(gateway.fleet.is_none()),
+            read: Cell::new(gateway.etcd.is_none()),
             without_calls: Cell::default(),
         })
     }
@@ -90,7 +94,7 @@ impl Plugin {
     }
 
     /// Has a management request decided. The answer is among [`Plugin::answers`]: now, or once it is kept.
-    pub fn manage(&self, context: u32, mut request: Request) {
+    pub fn manage(&self, context: u32, mut request: AdminRequest) {
         let Some(documents) = &self.documents else { return };
         request.subject = self.subject();
         let acts = documents.keeper.borrow_mut().manage(
@@ -115,7 +119,8 @@ impl Plugin {
         let Some(slot) = documents.took(token) else { return };
         let map = host::head(Map::Callout).unwrap_or_default();
         let fields = host::fields(&map);
-        let status = Head::new(&fields).text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
+        let status =
+            Headers::new(&fields).text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
         let body = host::buffer(host::Buffer::CalloutBody, 0, body_size).unwrap_or_default();
         self.answered(documents, documents.root, (slot, status, &body));
     }
@@ -127,16 +132,16 @@ impl Plugin {
     }
 
     /// Carries out what the keeper wants, in the callback of `context`.
-    fn carry_out(&self, documents: &Documents, context: u32, acts: Vec<Act>) {
+    fn carry_out(&self, documents: &Documents, context: u32, acts: Vec<Effect>) {
         for act in acts {
             match act {
-                Act::Answer(waiting, answered) => self.answers.keep(waiting, answered),
-                Act::Audit(line) => host::log(Level::Info, &line),
-                Act::Warn(line) => {
+                Effect::Answer(waiting, answered) => self.answers.keep(waiting, answered),
+                Effect::Audit(line) => host::log(Level::Info, &line),
+                Effect::Warn(line) => {
                     self.metrics.count("documents_trouble");
                     host::log(Level::Warning, &line);
                 }
-                Act::Call { slot, call, timeout } => {
+                Effect::Call { slot, call, timeout } => {
                     let _ = host::set_effective_context(documents.root);
                     let token = self.post(&call, timeout);
                     let _ = host::set_effective_context(context);
@@ -149,8 +154,8 @@ impl Plugin {
         }
     }
 
-    fn post(&self, call: &Call, timeout: u32) -> Option<u32> {
-        let cluster = &self.gateway.fleet.as_ref()?.cluster;
+    fn post(&self, call: &EtcdCall, timeout: u32) -> Option<u32> {
+        let cluster = &self.gateway.etcd.as_ref()?.cluster;
         let mut fields = vec![("content-type", "application/json")];
         fields.extend(call.token.as_deref().map(|token| ("authorization", token)));
         let posted = host::post(cluster, call.path, &fields, call.body.as_bytes(), timeout);
@@ -169,13 +174,13 @@ impl Plugin {
         posted.ok()
     }
 
-    fn asked(&self) -> Asked {
-        Keeper::asked(&self.gateway, self.moment(host::wall()), host::random())
+    fn asked(&self) -> RequestInputs {
+        PolicyStore::asked(&self.gateway, self.moment(host::wall()), host::random())
     }
 
     /// Who asks, by a JWT that the host has verified.
     fn subject(&self) -> Option<String> {
-        let jwt = self.gateway.manage.as_ref()?.jwt.as_ref()?;
+        let jwt = self.gateway.admin.as_ref()?.jwt.as_ref()?;
         let [first, second, third] = JWT;
         let claim = host::property(&[first, second, third, &jwt.metadata, &jwt.claim]).ok()?;
         String::from_utf8(claim).ok().filter(|claim| !claim.is_empty())

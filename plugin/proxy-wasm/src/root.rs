@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use tollgate_core::admission::Correction;
-use tollgate_core::config::{Gateway, Loader};
-use tollgate_core::counters::{SharedCells, SharedDataKind};
+use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::time::Now;
 
 use crate::abilities;
@@ -26,7 +26,7 @@ const UNSUPPORTED: &str = "the configuration is refused: version 0 does not over
 /// What the streams of one configuration share.
 pub struct Plugin {
     /// The configuration.
-    pub gateway: Rc<Gateway>,
+    pub gateway: Rc<GatewayConfig>,
     /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
     pub shared_data: SharedDataKind,
     /// Counters.
@@ -42,8 +42,8 @@ pub struct Plugin {
 
 impl Plugin {
     /// The cells in the host's shared data.
-    pub fn cells(&self) -> SharedCells<Shared> {
-        SharedCells::new(Shared, self.shared_data)
+    pub fn cells(&self) -> SharedDataStore<Shared> {
+        SharedDataStore::new(Shared, self.shared_data)
     }
 
     /// This moment, of which the wall clock was asked already. On a host that shares no other clock, windows go by it.
@@ -74,8 +74,8 @@ impl Root {
         Root { id, plugin: None, corrections, answers }
     }
 
-    fn load() -> Result<Gateway, ()> {
-        let mut loader = Loader::default();
+    fn load() -> Result<GatewayConfig, ()> {
+        let mut loader = ConfigLoader::default();
         let mut start = 0;
         loop {
             let piece = host::buffer(host::Buffer::Configuration, start, PIECE).unwrap_or_default();
@@ -106,14 +106,14 @@ impl Root {
             host::log(Level::Error, "the configuration is not loaded: see the errors above");
             return false;
         };
-        let kind = SharedCells::<Shared>::probe(&mut Shared, &gateway.prefix);
+        let kind = SharedDataStore::<Shared>::probe(&mut Shared, &gateway.prefix);
         if kind == SharedDataKind::InsertIfAbsent {
             host::log(Level::Error, UNSUPPORTED);
             return false;
         }
         let metrics = Metrics::default();
         abilities::announce(kind, &gateway, &metrics);
-        let documents = Documents::open(&gateway, &mut SharedCells::new(Shared, kind), self.id);
+        let documents = Documents::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
         self.plugin = Some(Rc::new(Plugin {
             gateway: Rc::new(gateway),
             shared_data: kind,

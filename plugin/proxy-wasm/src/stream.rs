@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use tollgate_core::admin::Response;
-use tollgate_core::admission::{NotAdmitted, Why, admit, settle};
-use tollgate_core::counters::{CellsError, HostStatus};
-use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::headers::{Edit, Head};
-use tollgate_core::http::local_response::Answer;
-use tollgate_core::llm::request::BodyEdit;
-use tollgate_core::replication::Answered;
+use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
+use tollgate_core::counters::{HostStatus, StoreError};
+use tollgate_core::exchange::{self, Exchange};
+use tollgate_core::http::headers::{HeaderMutation, Headers};
+use tollgate_core::http::local_response::LocalResponse;
+use tollgate_core::llm::request::BodyPatch;
+use tollgate_core::replication::AdminReply;
 use tollgate_core::time::Timestamp;
 
 use crate::dispatch::Action;
@@ -46,18 +46,18 @@ impl Stream {
 }
 
 impl Carrier {
-    fn carry_out(&mut self, mut step: Step, wall: impl Fn() -> u64) -> Action {
+    fn carry_out(&mut self, mut step: exchange::Action, wall: impl Fn() -> u64) -> Action {
         loop {
             step = match step {
-                Step::Hold => return Action::Pause,
-                Step::Admit(_) if self.unchanged.get() => return self.go_on(),
-                Step::Admit(charges) => {
+                exchange::Action::Hold => return Action::Pause,
+                exchange::Action::Admit(_) if self.unchanged.get() => return self.go_on(),
+                exchange::Action::Admit(charges) => {
                     let mut cells = self.plugin.cells();
-                    let outcome = admit(&mut cells, charges, self.plugin.moment(wall()));
-                    self.plugin.metrics.add("retries", cells.lost().into());
+                    let outcome = acquire(&mut cells, charges, self.plugin.moment(wall()));
+                    self.plugin.metrics.add("retries", cells.conflicts().into());
                     match &outcome {
                         Ok(_) => self.plugin.metrics.reserved(),
-                        Err(NotAdmitted { why: Why::Cells(CellsError::Contention), .. }) => {
+                        Err(NotAdmitted { error: AdmissionError::Cells(StoreError::Contention), .. }) => {
                             self.plugin.metrics.count("contended");
                         }
                         Err(_) => {}
@@ -66,22 +66,22 @@ impl Carrier {
                     self.plugin.keep(unsettled);
                     next
                 }
-                Step::Forward(edit) => {
+                exchange::Action::Forward(edit) => {
                     if edit.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
                         self.plugin.metrics.count("body_edits_failed");
                         self.unchanged.set(true);
                     }
                     return self.go_on();
                 }
-                Step::Answer(answer) => {
+                exchange::Action::Answer(answer) => {
                     self.reply(&answer);
                     return Action::Pause;
                 }
-                Step::Manage(request) => {
+                exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;
                 }
-                Step::Respond(response) => {
+                exchange::Action::Respond(response) => {
                     self.respond(&response);
                     return Action::Pause;
                 }
@@ -94,13 +94,13 @@ impl Carrier {
         if !self.unchanged.get() {
             return Action::Continue;
         }
-        self.exchange.unanswered();
-        self.reply(&Answer { status: 500, fields: Vec::new(), body: String::new() });
+        self.exchange.upstream_failed();
+        self.reply(&LocalResponse { status: 500, fields: Vec::new(), body: String::new() });
         Action::Pause
     }
 
     /// Makes a change to the request's head, or notes that it was not made.
-    fn edit(plugin: &Plugin, unchanged: &Cell<bool>, map: Map, edit: Edit<'_>) {
+    fn edit(plugin: &Plugin, unchanged: &Cell<bool>, map: Map, edit: HeaderMutation<'_>) {
         if !apply(plugin, map, edit) {
             unchanged.set(true);
         }
@@ -108,7 +108,7 @@ impl Carrier {
 
     /// Hosts change a held body at its ends only. Where the place is far from the front, the body is turned
     /// round piece by piece, so that never more than one piece is in memory.
-    fn edit_held_body(&self, edit: &BodyEdit) -> Result<(), HostStatus> {
+    fn edit_held_body(&self, edit: &BodyPatch) -> Result<(), HostStatus> {
         let [start, end] = [edit.at.start, edit.at.end].map(|at| at as usize);
         if start <= PIECE {
             let mut front = first(start)?;
@@ -121,7 +121,7 @@ impl Carrier {
         turn(self.read - end)
     }
 
-    fn reply(&mut self, answer: &Answer) {
+    fn reply(&mut self, answer: &LocalResponse) {
         let mut fields = vec![("content-type", "application/json")];
         fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
         self.send(answer.status, &fields, &answer.body);
@@ -142,7 +142,7 @@ impl Carrier {
         }
     }
 
-    fn read_body(&mut self, held: usize, end_of_stream: bool, now: Timestamp) -> Step {
+    fn read_body(&mut self, held: usize, end_of_stream: bool, now: Timestamp) -> exchange::Action {
         while self.read < held {
             let most = PIECE.min(held - self.read);
             let Ok(piece) = host::buffer(Buffer::RequestBody, self.read, most) else {
@@ -154,19 +154,20 @@ impl Carrier {
             self.read += piece.len();
             let last = end_of_stream && self.read >= held;
             match self.read_piece(&piece, last, now) {
-                Step::Hold => {}
+                exchange::Action::Hold => {}
                 decided => return decided,
             }
         }
         if !end_of_stream {
-            return Step::Hold;
+            return exchange::Action::Hold;
         }
         self.read_piece(&[], true, now)
     }
 
-    fn read_piece(&mut self, piece: &[u8], last: bool, now: Timestamp) -> Step {
+    fn read_piece(&mut self, piece: &[u8], last: bool, now: Timestamp) -> exchange::Action {
         let Carrier { plugin, unchanged, exchange, .. } = self;
-        exchange.body(piece, last, now, &mut |edit| Carrier::edit(plugin, unchanged, Map::Request, edit))
+        exchange
+            .request_body(piece, last, now, &mut |edit| Carrier::edit(plugin, unchanged, Map::Request, edit))
     }
 
     /// Lets the exchange see the answer's new bytes, and the client what it makes of them.
@@ -180,7 +181,7 @@ impl Carrier {
                 _ => host::buffer(Buffer::ResponseBody, start, PIECE.min(left))?,
             };
             left = if piece.is_empty() { 0 } else { left - piece.len() };
-            let passed = self.exchange.answer_body(&piece, end_of_stream && left == 0);
+            let passed = self.exchange.response_body(&piece, end_of_stream && left == 0);
             if turned {
                 host::replace_front(Buffer::ResponseBody, piece.len(), &[])?;
                 host::append(Buffer::ResponseBody, &passed)?;
@@ -198,11 +199,11 @@ impl Carrier {
     }
 
     fn end(&mut self, complete: bool) {
-        if let Some((receipt, actual)) = self.exchange.end(complete) {
+        if let Some((receipt, actual)) = self.exchange.finish(complete) {
             self.plugin.metrics.settled();
             let mut cells = self.plugin.cells();
             let unsettled = settle(&mut cells, receipt, actual);
-            self.plugin.metrics.add("retries", cells.lost().into());
+            self.plugin.metrics.add("retries", cells.conflicts().into());
             self.plugin.keep(unsettled);
         }
     }
@@ -238,10 +239,10 @@ impl Carrier {
 
 /// Whether the host made the change.
 #[inline(never)]
-fn apply(plugin: &Plugin, map: Map, edit: Edit<'_>) -> bool {
+fn apply(plugin: &Plugin, map: Map, edit: HeaderMutation<'_>) -> bool {
     let done = match edit {
-        Edit::Remove(name) => host::remove_header(map, name),
-        Edit::Replace(name, value) => host::replace_header(map, name, value),
+        HeaderMutation::Remove(name) => host::remove_header(map, name),
+        HeaderMutation::Replace(name, value) => host::replace_header(map, name, value),
     };
     if done.is_err() {
         plugin.metrics.count("header_edits_failed");
@@ -278,10 +279,10 @@ impl Stream {
         };
         let map = host::head(Map::Request).unwrap_or_default();
         let fields = host::fields(&map);
-        let head = Head::new(&fields);
+        let head = Headers::new(&fields);
         carrier.plugin.refresh();
         if carrier.plugin.awaits_fleet() {
-            carrier.exchange.await_keys();
+            carrier.exchange.policy_not_loaded();
         }
         let asked = Cell::new(None);
         let wall = || {
@@ -293,7 +294,7 @@ impl Stream {
         };
         let Carrier { plugin, unchanged, exchange, .. } = carrier;
         let now = || Timestamp::at(wall());
-        let step = exchange.head(&head, end_of_stream, now, &mut |edit| {
+        let step = exchange.request_headers(&head, end_of_stream, now, &mut |edit| {
             Carrier::edit(plugin, unchanged, Map::Request, edit);
         });
         let action = carrier.carry_out(step, wall);
@@ -334,7 +335,7 @@ impl Stream {
             unchanged.set(true);
         }
         let map = map.unwrap_or_default();
-        exchange.trailers(&Head::new(&host::fields(&map)), &mut |edit| {
+        exchange.trailers(&Headers::new(&host::fields(&map)), &mut |edit| {
             Carrier::edit(plugin, unchanged, Map::RequestTrailers, edit);
         });
         if !exchange.is_held() {
@@ -352,7 +353,7 @@ impl Stream {
         {
             let map = host::head(Map::Response).unwrap_or_default();
             let plugin = &carrier.plugin;
-            carrier.exchange.answer_head(&Head::new(&host::fields(&map)), &mut |edit| {
+            carrier.exchange.response_headers(&Headers::new(&host::fields(&map)), &mut |edit| {
                 apply(plugin, Map::Response, edit);
             });
             if end_of_stream {
@@ -386,7 +387,7 @@ impl Stream {
     }
 
     /// The answer that a management request has waited for.
-    pub fn on_answered(&mut self, answered: Answered) {
+    pub fn on_answered(&mut self, answered: AdminReply) {
         if let Some(carrier) = &mut self.0 {
             carrier.exchange.managed(answered.response.status, answered.reason.map(Cow::Owned));
             carrier.respond(&answered.response);

@@ -1,8 +1,8 @@
 //! In the place of `manage` in a build without it: the policy is the configuration's.
 
-use tollgate_core::admin::Request;
-use tollgate_core::config::Gateway;
-use tollgate_core::counters::SharedCells;
+use tollgate_core::admin::AdminRequest;
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::counters::SharedDataStore;
 
 use crate::host::{self, Level, Shared};
 use crate::root::Plugin;
@@ -15,9 +15,9 @@ impl Documents {
     ///
     /// # Errors
     /// A fleet decides who may do what, and cannot be passed over.
-    pub fn fit(gateway: &mut Gateway) -> Result<(), ()> {
-        gateway.manage = None;
-        if gateway.fleet.is_some() {
+    pub fn fit(gateway: &mut GatewayConfig) -> Result<(), ()> {
+        gateway.admin = None;
+        if gateway.etcd.is_some() {
             host::log(
                 Level::Error,
                 "error /fleet: this build has no fleet; load tollgate.wasm, or leave it out",
@@ -29,7 +29,7 @@ impl Documents {
     }
 
     /// Nothing can change.
-    pub fn open(_: &Gateway, _: &mut SharedCells<Shared>, _: u32) -> Option<Documents> {
+    pub fn open(_: &GatewayConfig, _: &mut SharedDataStore<Shared>, _: u32) -> Option<Documents> {
         None
     }
 }
@@ -44,7 +44,7 @@ impl Plugin {
     }
 
     /// No such request comes: see [`Documents::fit`].
-    pub fn manage(&self, _: u32, _: Request) {}
+    pub fn manage(&self, _: u32, _: AdminRequest) {}
 
     /// There is nothing to do.
     pub fn tick(&self) {}

@@ -3,15 +3,15 @@
 use std::rc::Rc;
 
 use serde::Serialize;
-use tollgate_core::admission::status::Standing;
-use tollgate_core::admission::{Admitted, NotAdmitted, Receipt, Why};
-use tollgate_core::config::Gateway;
-use tollgate_core::counters::{CellsError, Trouble};
+use tollgate_core::admission::status::RateLimitStatus;
+use tollgate_core::admission::{AdmissionError, Admitted, NotAdmitted, Receipt};
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::counters::{StoreError, Unavailable};
 use tollgate_core::exchange as core;
 use tollgate_core::http::headers;
-use tollgate_core::http::headers::Head;
-use tollgate_core::http::local_response::Answer as LocalAnswer;
-use tollgate_core::llm::request::BodyEdit;
+use tollgate_core::http::headers::Headers;
+use tollgate_core::http::local_response::LocalResponse as LocalAnswer;
+use tollgate_core::llm::request::BodyPatch;
 use tollgate_core::time::Now;
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
@@ -87,10 +87,10 @@ pub struct Exchange {
 }
 
 /// Names and values in turn, as the flattened fields of a `Headers`.
-fn with_head<R>(fields: &[String], use_it: impl FnOnce(&Head<'_>) -> R) -> R {
+fn with_head<R>(fields: &[String], use_it: impl FnOnce(&Headers<'_>) -> R) -> R {
     let (pairs, _) = fields.as_chunks::<2>();
     let pairs: Vec<_> = pairs.iter().map(|[name, value]| (name.as_bytes(), value.as_bytes())).collect();
-    use_it(&Head::new(&pairs))
+    use_it(&Headers::new(&pairs))
 }
 
 /// Milliseconds since the Unix epoch, as `Date.now` tells them. A worker has no other clock that outlives
@@ -101,25 +101,25 @@ pub(crate) fn at(millis: f64) -> Now {
 }
 
 impl Exchange {
-    pub(crate) fn new(gateway: Rc<Gateway>) -> Self {
+    pub(crate) fn new(gateway: Rc<GatewayConfig>) -> Self {
         Exchange { exchange: core::Exchange::new(gateway), edits: Vec::new() }
     }
 
-    fn step(&mut self, step: core::Step) -> Result<Ts<Step>, JsError> {
+    fn step(&mut self, step: core::Action) -> Result<Ts<Step>, JsError> {
         let step = match step {
-            core::Step::Hold => Step::Hold,
-            core::Step::Admit(charges) => {
+            core::Action::Hold => Step::Hold,
+            core::Action::Admit(charges) => {
                 let organization = self.exchange.facts().organization.as_deref().unwrap_or_default();
                 Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
             }
-            core::Step::Forward(edit) => {
+            core::Action::Forward(edit) => {
                 Step::Forward { edits: std::mem::take(&mut self.edits), splice: edit.map(Splice::from) }
             }
-            core::Step::Answer(LocalAnswer { status, fields, body }) => {
+            core::Action::Answer(LocalAnswer { status, fields, body }) => {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
-            core::Step::Manage(_) | core::Step::Respond(_) => {
+            core::Action::Manage(_) | core::Action::Respond(_) => {
                 return Err(JsError::new("a worker does not serve the management API"));
             }
         };
@@ -143,7 +143,8 @@ impl Exchange {
     pub fn head(&mut self, fields: Vec<String>, last: bool, now: f64) -> Result<Ts<Step>, JsError> {
         let edits = &mut self.edits;
         let step = with_head(&fields, |head| {
-            self.exchange.head(head, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()))
+            self.exchange
+                .request_headers(head, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()))
         });
         self.step(step)
     }
@@ -154,7 +155,8 @@ impl Exchange {
     /// As above.
     pub fn body(&mut self, bytes: &[u8], last: bool, now: f64) -> Result<Ts<Step>, JsError> {
         let edits = &mut self.edits;
-        let step = self.exchange.body(bytes, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()));
+        let step =
+            self.exchange.request_body(bytes, last, at(now).timestamp(), &mut |edit| edits.push(edit.into()));
         self.step(step)
     }
 
@@ -165,10 +167,12 @@ impl Exchange {
     pub fn admitted(&mut self, outcome: &[u8]) -> Result<Ts<Step>, JsError> {
         let outcome = match wire::decode(outcome)? {
             // The receipt stays with the object.
-            Outcome::Admitted(standing) => Ok(Admitted { receipt: Receipt::default(), standing }),
-            Outcome::Denied(denial, standing) => {
-                Err(NotAdmitted { why: Why::Denied(Box::new(denial)), standing, unsettled: Vec::new() })
-            }
+            Outcome::Admitted(standing) => Ok(Admitted { receipt: Receipt::default(), status: standing }),
+            Outcome::Denied(denial, standing) => Err(NotAdmitted {
+                error: AdmissionError::Denied(Box::new(denial)),
+                status: standing,
+                unsettled: Vec::new(),
+            }),
         };
         self.concluded(outcome)
     }
@@ -179,15 +183,15 @@ impl Exchange {
     /// As above.
     pub fn unavailable(&mut self) -> Result<Ts<Step>, JsError> {
         self.concluded(Err(NotAdmitted {
-            why: Why::Cells(CellsError::Unavailable(Trouble::Unreachable)),
-            standing: Standing::default(),
+            error: AdmissionError::Cells(StoreError::Unavailable(Unavailable::Unreachable)),
+            status: RateLimitStatus::default(),
             unsettled: Vec::new(),
         }))
     }
 
     /// No answer of the upstream comes: the worker answers with an error of its own in its place.
     pub fn unanswered(&mut self) {
-        self.exchange.unanswered();
+        self.exchange.upstream_failed();
     }
 
     /// The answer's head, `:status` among its fields; answers with the changes to it.
@@ -197,7 +201,7 @@ impl Exchange {
     #[wasm_bindgen(js_name = answerHead)]
     pub fn answer_head(&mut self, fields: Vec<String>) -> Result<Vec<Ts<Edit>>, JsError> {
         let mut edits: Vec<Edit> = Vec::new();
-        with_head(&fields, |head| self.exchange.answer_head(head, &mut |edit| edits.push(edit.into())));
+        with_head(&fields, |head| self.exchange.response_headers(head, &mut |edit| edits.push(edit.into())));
         edits.into_iter().map(|edit| Ok(edit.into_ts()?)).collect()
     }
 
@@ -205,7 +209,7 @@ impl Exchange {
     /// client is to see.
     #[wasm_bindgen(js_name = answerBody)]
     pub fn answer_body(&mut self, bytes: &[u8], last: bool) -> Vec<u8> {
-        self.exchange.answer_body(bytes, last).into_owned()
+        self.exchange.response_body(bytes, last).into_owned()
     }
 
     /// The end of the exchange, however it came: what the object is to settle. Only the first call has
@@ -214,7 +218,7 @@ impl Exchange {
     /// # Errors
     /// As above.
     pub fn end(&mut self, complete: bool) -> Result<Option<Vec<u8>>, JsError> {
-        let settlement = self.exchange.end(complete);
+        let settlement = self.exchange.finish(complete);
         Ok(settlement.map(|(_, actual)| wire::encode(&actual)).transpose()?)
     }
 
@@ -229,17 +233,17 @@ impl Exchange {
     }
 }
 
-impl From<BodyEdit> for Splice {
-    fn from(edit: BodyEdit) -> Self {
+impl From<BodyPatch> for Splice {
+    fn from(edit: BodyPatch) -> Self {
         Splice { start: edit.at.start as u32, end: edit.at.end as u32, put: edit.put.to_owned() }
     }
 }
 
-impl From<headers::Edit<'_>> for Edit {
-    fn from(edit: headers::Edit<'_>) -> Self {
+impl From<headers::HeaderMutation<'_>> for Edit {
+    fn from(edit: headers::HeaderMutation<'_>) -> Self {
         match edit {
-            headers::Edit::Remove(name) => Edit { name: name.into(), value: None },
-            headers::Edit::Replace(name, value) => {
+            headers::HeaderMutation::Remove(name) => Edit { name: name.into(), value: None },
+            headers::HeaderMutation::Replace(name, value) => {
                 Edit { name: name.to_owned(), value: Some(value.to_owned()) }
             }
         }

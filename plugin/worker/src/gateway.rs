@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use tollgate_core::config::Loader;
-use tollgate_core::policy::Finding;
+use tollgate_core::config::ConfigLoader;
+use tollgate_core::policy::Diagnostic;
 use wasm_bindgen::prelude::*;
 
 use crate::exchange::Exchange;
@@ -15,7 +15,7 @@ const NO_FLEET: &str = "error /fleet: a worker asks no etcd, its policy is the o
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Gateway {
-    gateway: Rc<tollgate_core::config::Gateway>,
+    gateway: Rc<tollgate_core::config::GatewayConfig>,
     warnings: Vec<String>,
 }
 
@@ -27,21 +27,21 @@ impl Gateway {
     /// Throws where it has an error, or a fleet; the message has a line for each finding.
     #[wasm_bindgen(constructor)]
     pub fn new(configuration: &str) -> Result<Gateway, JsError> {
-        let mut loader = Loader::default();
+        let mut loader = ConfigLoader::default();
         loader.push(configuration.as_bytes());
         match loader.finish() {
             // A fleet decides who may do what, and cannot be passed over: a key that is revoked there would go on here.
-            Ok((gateway, _)) if gateway.fleet.is_some() => Err(JsError::new(NO_FLEET)),
+            Ok((gateway, _)) if gateway.etcd.is_some() => Err(JsError::new(NO_FLEET)),
             Ok((mut gateway, warnings)) => {
                 // A worker's policy is the one of its binding: nobody here would keep what is changed.
-                gateway.manage = None;
+                gateway.admin = None;
                 Ok(Gateway {
                     gateway: Rc::new(gateway),
-                    warnings: warnings.iter().map(Finding::to_string).collect(),
+                    warnings: warnings.iter().map(Diagnostic::to_string).collect(),
                 })
             }
             Err(findings) => {
-                let lines: Vec<_> = findings.iter().map(Finding::to_string).collect();
+                let lines: Vec<_> = findings.iter().map(Diagnostic::to_string).collect();
                 Err(JsError::new(&lines.join("\n")))
             }
         }

@@ -4,8 +4,8 @@
 //! throws: so no swap is ever lost, and there is nothing to roll back.
 
 use serde::Serialize;
-use tollgate_core::admission::{self, Actual, Charges, NotAdmitted, Why};
-use tollgate_core::counters::{CellName, Cells, CellsError, Swap, Trouble};
+use tollgate_core::admission::{self, ActualUsage, AdmissionError, AdmissionRequest, NotAdmitted};
+use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError, Unavailable};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
@@ -50,22 +50,22 @@ pub struct Admission {
 
 struct StoredCells<'a>(&'a Store);
 
-impl Cells for StoredCells<'_> {
+impl CounterStore for StoredCells<'_> {
     type Version = ();
 
-    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, ()), CellsError> {
+    fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, ()), StoreError> {
         let record = self.0.read(name.as_str()).map_err(unreachable_store)?;
         Ok((record.unwrap_or_default(), ()))
     }
 
-    fn swap(&mut self, name: &CellName, (): (), bytes: &[u8]) -> Result<Swap, CellsError> {
+    fn compare_and_swap(&mut self, name: &RecordKey, (): (), bytes: &[u8]) -> Result<Cas, StoreError> {
         self.0.write(name.as_str(), bytes.to_vec()).map_err(unreachable_store)?;
-        Ok(Swap::Done)
+        Ok(Cas::Stored)
     }
 }
 
-fn unreachable_store(_: JsValue) -> CellsError {
-    CellsError::Unavailable(Trouble::Unreachable)
+fn unreachable_store(_: JsValue) -> StoreError {
+    StoreError::Unavailable(Unavailable::Unreachable)
 }
 
 /// Charges a request to all of its principals, or to none.
@@ -74,19 +74,19 @@ fn unreachable_store(_: JsValue) -> CellsError {
 /// Throws if the charges are another build's, or a record cannot be read or written.
 #[wasm_bindgen]
 pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, JsError> {
-    let charges: Charges = wire::decode(charges)?;
+    let charges: AdmissionRequest = wire::decode(charges)?;
     let amount = charges.reservation;
-    let (outcome, reserved) = match admission::admit(&mut StoredCells(store), charges, at(now)) {
+    let (outcome, reserved) = match admission::acquire(&mut StoredCells(store), charges, at(now)) {
         Ok(admitted) => {
             let reserved = Reserved { receipt: admitted.receipt, amount };
             // Also where nothing awaits settlement: a request whose worker does not hear of this is taken back.
             let reserved = (!reserved.receipt.is_empty()).then(|| wire::encode(&reserved)).transpose()?;
-            (Outcome::Admitted(admitted.standing), reserved)
+            (Outcome::Admitted(admitted.status), reserved)
         }
-        Err(NotAdmitted { why: Why::Denied(denial), standing, .. }) => {
+        Err(NotAdmitted { error: AdmissionError::Denied(denial), status: standing, .. }) => {
             (Outcome::Denied(*denial, standing), None)
         }
-        Err(NotAdmitted { why: Why::Cells(error), .. }) => return Err(trouble(error)),
+        Err(NotAdmitted { error: AdmissionError::Cells(error), .. }) => return Err(trouble(error)),
     };
     let reserved = reserved.map(serde_bytes::ByteBuf::from);
     Ok(Admission { outcome: wire::encode(&outcome)?, reserved }.into_ts()?)
@@ -109,7 +109,7 @@ pub fn settle(store: &Store, reserved: &[u8], actual: &[u8]) -> Result<(), JsErr
 #[wasm_bindgen(js_name = settleOrphan)]
 pub fn settle_orphan(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
     let reserved: Reserved = wire::decode(reserved)?;
-    let actual = Actual { tokens: reserved.amount.tokens, cost: reserved.amount.cost, estimated: true };
+    let actual = ActualUsage { tokens: reserved.amount.tokens, cost: reserved.amount.cost, estimated: true };
     settled(store, reserved, actual)
 }
 
@@ -120,21 +120,25 @@ pub fn settle_orphan(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
 #[wasm_bindgen(js_name = takeBack)]
 pub fn take_back(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
     let reserved: Reserved = wire::decode(reserved)?;
-    all_done(&admission::take_back(&mut StoredCells(store), reserved.receipt))
+    all_done(&admission::release(&mut StoredCells(store), reserved.receipt))
 }
 
-fn settled(store: &Store, reserved: Reserved, actual: Actual) -> Result<(), JsError> {
+fn settled(store: &Store, reserved: Reserved, actual: ActualUsage) -> Result<(), JsError> {
     all_done(&admission::settle(&mut StoredCells(store), reserved.receipt, actual))
 }
 
 fn all_done(unsettled: &[admission::Correction]) -> Result<(), JsError> {
-    if unsettled.is_empty() { Ok(()) } else { Err(trouble(CellsError::Unavailable(Trouble::Unreachable))) }
+    if unsettled.is_empty() {
+        Ok(())
+    } else {
+        Err(trouble(StoreError::Unavailable(Unavailable::Unreachable)))
+    }
 }
 
-fn trouble(error: CellsError) -> JsError {
+fn trouble(error: StoreError) -> JsError {
     JsError::new(match error {
-        CellsError::Unavailable(Trouble::Format) => "a record is of a newer format than this build reads",
-        CellsError::Unavailable(Trouble::Foreign) => "a record belongs to another principal",
+        StoreError::Unavailable(Unavailable::Format) => "a record is of a newer format than this build reads",
+        StoreError::Unavailable(Unavailable::Foreign) => "a record belongs to another principal",
         _ => "a record cannot be read or written",
     })
 }

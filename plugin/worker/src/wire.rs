@@ -2,9 +2,9 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tollgate_core::admission::status::Standing;
+use tollgate_core::admission::status::RateLimitStatus;
 use tollgate_core::admission::{Receipt, Reservation};
-use tollgate_core::quota::Denial;
+use tollgate_core::quota::QuotaExceeded;
 
 /// The first byte of every message. A change of any type in a message needs another: during a deployment
 /// both builds run, and a reservation of the old one may be settled by the new. The tests pin its bytes.
@@ -14,9 +14,9 @@ pub const FORMAT: u8 = 1;
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Everything is charged.
-    Admitted(Standing),
+    Admitted(RateLimitStatus),
     /// Nothing is.
-    Denied(Denial, Standing),
+    Denied(QuotaExceeded, RateLimitStatus),
 }
 
 /// What an object keeps of an admission until it is settled.

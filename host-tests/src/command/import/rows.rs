@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tollgate_core::json::node::Node;
-use tollgate_core::policy::Loader;
-use tollgate_core::policy::diagnostic::{Problem, Report};
-use tollgate_core::policy::load::value::Value as _;
+use tollgate_core::policy::PolicyLoader;
+use tollgate_core::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use tollgate_core::policy::load::value::FromNode as _;
 use tollgate_core::secret::api_key::Digest;
 
 /// One key of a file.
@@ -122,11 +122,11 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Row>, RowsError> {
 
 /// Whether a name stands twice in a record, which a policy refuses: which of the two is meant nobody knows.
 fn has_repeats(record: &[u8]) -> bool {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     [&br#"{"version": 1, "keys": {"k": "#[..], record, b"}}"].iter().for_each(|piece| loader.push(piece));
     loader
         .finish()
-        .is_err_and(|findings| findings.iter().any(|finding| finding.problem == Problem::Duplicate))
+        .is_err_and(|findings| findings.iter().any(|finding| finding.problem == DiagnosticKind::Duplicate))
 }
 
 impl Row {
@@ -141,7 +141,7 @@ impl Row {
             if text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 text.insert_str(0, "sha256:");
             }
-            digest = Digest::read(Node::String(text.clone()), &mut Report::default());
+            digest = Digest::read(Node::String(text.clone()), &mut Diagnostics::default());
         }
         Row { line, id, digest, record }
     }

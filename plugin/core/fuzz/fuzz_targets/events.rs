@@ -4,10 +4,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use tollgate_core::api::Api;
-use tollgate_core::llm::usage::{Meter, Usage, UsageStrip};
+use tollgate_core::llm::usage::{UsageMeter, Usage, UsageChunkFilter};
 
 fn read(api: Api, pieces: [&[u8]; 2]) -> (Option<Usage>, Vec<u8>) {
-    let (mut meter, mut strip) = (Meter::new(api, Some("text/event-stream")), UsageStrip::new());
+    let (mut meter, mut strip) = (UsageMeter::new(api, Some("text/event-stream")), UsageChunkFilter::new());
     let mut out = Vec::new();
     for piece in pieces {
         meter.push(piece);

@@ -3,10 +3,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::llm::request::{Ask, BodyError, Reader};
+use tollgate_core::llm::request::{LlmRequest, BodyError, BodyParser};
 
-fn read(pieces: [&[u8]; 2]) -> Result<Ask, BodyError> {
-    let mut reader = Reader::for_head(Some("multipart/form-data; boundary=x"), None)?;
+fn read(pieces: [&[u8]; 2]) -> Result<LlmRequest, BodyError> {
+    let mut reader = BodyParser::for_head(Some("multipart/form-data; boundary=x"), None)?;
     for piece in pieces {
         reader.push(piece)?;
     }

@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::policy::Loader;
+use tollgate_core::policy::PolicyLoader;
 
 /// The findings; `None`: it loads.
 fn read(pieces: [&[u8]; 2]) -> Option<Vec<String>> {
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     for piece in pieces {
         loader.push(piece);
     }

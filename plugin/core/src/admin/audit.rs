@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
-use super::caller::{Over, Right};
-use super::context::{Desk, Reply, not_allowed};
+use super::AdminDecision;
+use super::caller::{Permission, Resource};
+use super::context::{RequestContext, not_allowed};
 use super::page::{self, parameters};
 use super::problem::Problem;
 use super::{Response, answer};
 use crate::json::out_of_line::object;
-use crate::policy::OrganizationIx;
+use crate::policy::OrganizationId;
 use crate::time::{Timestamp, parse_rfc3339, rfc3339};
 
 /// Entries that are kept for each organization.
@@ -20,7 +21,7 @@ pub const KEPT: usize = 1_000;
 
 /// One attempt of somebody signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct AuditEntry {
     /// When.
     pub time: Timestamp,
     /// The organization it concerned; `None`: the platform as a whole.
@@ -41,7 +42,7 @@ pub struct Entry {
 
 /// Which entries are asked for, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
+pub struct AuditQuery {
     /// Whose; `None`: the platform's own.
     pub organization: Option<String>,
     /// Only entries older than the one of this name, which an earlier page gave as `next`.
@@ -50,7 +51,7 @@ pub struct Query {
     pub limit: usize,
 }
 
-impl Entry {
+impl AuditEntry {
     /// As it is kept and shown.
     pub fn to_json(&self) -> Value {
         let mut entry = self.line();
@@ -74,10 +75,10 @@ impl Entry {
     }
 
     /// Reads what [`Entry::to_json`] wrote; `None` where it is something else.
-    pub fn from_json(json: &Value) -> Option<Entry> {
+    pub fn from_json(json: &Value) -> Option<AuditEntry> {
         let text = |field: &str| json.get(field)?.as_str().map(ToString::to_string);
         let some = |field: &str| json.get(field).filter(|value| !value.is_null()).cloned();
-        Some(Entry {
+        Some(AuditEntry {
             time: parse_rfc3339(&text("time")?)?,
             organization: text("organization"),
             actor: text("actor")?,
@@ -92,7 +93,7 @@ impl Entry {
 
 /// The answer with these entries, newest first, each with its name in the store. `next`: what an `after` must be
 /// for the page behind them, if there is one.
-pub fn page(entries: &[(String, Entry)], next: Option<&str>) -> Response {
+pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> Response {
     let items = entries.iter().map(|(name, entry)| {
         let mut item = entry.to_json();
         if let Some(fields) = item.as_object_mut() {
@@ -104,30 +105,30 @@ pub fn page(entries: &[(String, Entry)], next: Option<&str>) -> Response {
 }
 
 /// `GET /audit`: of the organization the query names, or of the only one that can be meant.
-pub(super) fn show(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
-    let [organization, limit, after] = parameters(desk.request, ["organization", "limit", "after"])?;
+pub(super) fn show(context: &mut RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    let [organization, limit, after] = parameters(context.request, ["organization", "limit", "after"])?;
     let limit = page::size(limit)?;
     let after = page::name(after)?;
     let organization = match organization {
         Some(id) => {
-            let ix = desk.organization(&id)?;
-            desk.need(Right::ReadAudit, Over::Organization(ix))?;
+            let ix = context.organization(&id)?;
+            context.need(Permission::ReadAudit, Resource::Organization(ix))?;
             Some(id)
         }
-        None if desk.who.platform_admin => None,
-        None => Some(only_organization(desk)?),
+        None if context.caller.platform_admin => None,
+        None => Some(only_organization(context)?),
     };
-    Ok(Reply::Audit(Query { organization, after, limit }))
+    Ok(AdminDecision::Audit(AuditQuery { organization, after, limit }))
 }
 
-fn only_organization(desk: &Desk<'_>) -> Result<String, Problem> {
-    let policy = &*desk.policy;
+fn only_organization(context: &RequestContext<'_>) -> Result<String, Problem> {
+    let policy = &*context.policy;
     let mut readable = policy.organizations.iter().filter(|(position, ..)| {
-        desk.who.may(policy, Right::ReadAudit, Over::Organization(OrganizationIx(*position)))
+        context.caller.may(policy, Permission::ReadAudit, Resource::Organization(OrganizationId(*position)))
     });
     match (readable.next(), readable.next()) {
         (Some((_, id, _)), None) => Ok(id.to_string()),
-        (None, _) => Err(not_allowed(Right::ReadAudit)),
+        (None, _) => Err(not_allowed(Permission::ReadAudit)),
         (Some(_), Some(_)) => {
             let detail = format!("You can read several: name one as `{}`.", "?organization=ID");
             Err(page::wrong("organization", detail))

@@ -6,14 +6,14 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value as Json};
 
-use super::Request;
+use super::AdminRequest;
 use super::body_buffer::MAX_BODY;
 use super::problem::Problem;
 use crate::json::node::Node;
-use crate::policy::diagnostic::{Problem as Wrong, Report, pointer};
+use crate::policy::diagnostic::{DiagnosticKind as Wrong, Diagnostics, pointer};
 use crate::policy::load::record::advice;
-use crate::policy::load::value::{Value, report_duplicates};
-use crate::policy::load::{Fields, Reading};
+use crate::policy::load::value::{FromNode, report_duplicates};
+use crate::policy::load::{DocumentFields, DocumentReader};
 
 /// The members of an object, in the order of the text, no name twice.
 pub type Members = Vec<(String, Node)>;
@@ -25,13 +25,13 @@ pub const INVALID: &str = "invalid_request";
 ///
 /// # Errors
 /// 413, 415, or 400 where it is not one JSON object without repeated names.
-pub fn object(request: &Request) -> Result<Members, Problem> {
+pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.len() > MAX_BODY {
         let detail = format!("The body is larger than the {MAX_BODY} bytes that are read here.");
         return Err(Problem::new(413, "body_too_large", detail));
     }
     content_type(request)?;
-    let mut reading = Reading::new(Whole::default());
+    let mut reading = DocumentReader::new(Whole::default());
     reading.push(&request.body);
     let (Whole(node), mut report) =
         reading.finish().map_err(|findings| Problem::in_body(INVALID, findings))?;
@@ -52,7 +52,7 @@ pub fn object(request: &Request) -> Result<Members, Problem> {
 ///
 /// # Errors
 /// As [`object`].
-pub fn object_or_nothing(request: &Request) -> Result<Members, Problem> {
+pub fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.is_empty() { Ok(Members::new()) } else { object(request) }
 }
 
@@ -60,7 +60,7 @@ pub fn object_or_nothing(request: &Request) -> Result<Members, Problem> {
 ///
 /// # Errors
 /// 400 with everything that is wrong with it.
-pub fn read<T: Value>(members: Members, code: &'static str) -> Result<T, Problem> {
+pub fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
     read_at("", Node::Object(members), code)
 }
 
@@ -68,8 +68,8 @@ pub fn read<T: Value>(members: Members, code: &'static str) -> Result<T, Problem
 ///
 /// # Errors
 /// 400 with everything that is wrong with it.
-pub fn read_at<T: Value>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
-    let mut report = Report::default();
+pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
+    let mut report = Diagnostics::default();
     let read = match field {
         "" => T::read(node, &mut report),
         field => report.within(field, |report| T::read(node, report)),
@@ -107,7 +107,7 @@ pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), P
 /// # Errors
 /// 400 with each of them.
 pub fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
-    let mut report = Report::default();
+    let mut report = Diagnostics::default();
     for (name, _) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         report.within(name, |report| report.error(Wrong::UnknownField { advice: advice(name, known) }));
     }
@@ -157,7 +157,7 @@ pub fn object_json(members: &Members) -> Json {
     Json::Object(object)
 }
 
-fn content_type(request: &Request) -> Result<(), Problem> {
+fn content_type(request: &AdminRequest) -> Result<(), Problem> {
     let Some(field) = &request.content_type else { return Ok(()) };
     let media = field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_patch = request.method == "PATCH";
@@ -179,7 +179,7 @@ fn content_type(request: &Request) -> Result<(), Problem> {
 #[derive(Debug, Default)]
 struct Whole(Option<Node>);
 
-impl Fields for Whole {
+impl DocumentFields for Whole {
     fn opens(&self, _: &[String]) -> bool {
         false
     }
@@ -190,13 +190,13 @@ impl Fields for Whole {
 
     fn opened(&mut self, _: &[String]) {}
 
-    fn value(&mut self, _: &[String], node: Node, _: &mut Report) {
+    fn value(&mut self, _: &[String], node: Node, _: &mut Diagnostics) {
         self.0 = Some(node);
     }
 }
 
 /// Reports repeated names wherever they stand: what is merged must not depend on which of two is meant.
-fn duplicates(node: &Node, report: &mut Report) {
+fn duplicates(node: &Node, report: &mut Diagnostics) {
     match node {
         Node::Object(members) => {
             report_duplicates(members, report);
@@ -249,12 +249,12 @@ mod tests {
     #[test]
     fn a_body_is_one_object_without_repeated_names() {
         let pointers = |body: &str| {
-            let request = Request { body: body.into(), ..Request::default() };
+            let request = AdminRequest { body: body.into(), ..AdminRequest::default() };
             let problem = object(&request).unwrap_err();
             assert_eq!(problem.status, 400, "{body}");
             problem.faults.into_iter().map(|fault| fault.place).collect::<Vec<_>>()
         };
-        let at = |pointer: &str| Vec::from([super::super::problem::Place::Body(pointer.to_string())]);
+        let at = |pointer: &str| Vec::from([super::super::problem::FaultLocation::Body(pointer.to_string())]);
         for body in ["", "{", "{} {}", "{\"a\": 1,}", "\u{feff}{}", "[]", "1", "null"] {
             assert_eq!(pointers(body), at(""), "{body}");
         }

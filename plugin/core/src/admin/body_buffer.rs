@@ -3,8 +3,8 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::Request;
-use crate::http::headers::Head;
+use super::AdminRequest;
+use crate::http::headers::Headers;
 use crate::policy::Policy;
 use crate::secret::api_key;
 
@@ -17,16 +17,16 @@ pub struct TooLarge;
 
 /// A request below the prefix; its body is still to come.
 #[derive(Clone, Debug)]
-pub struct Intake {
-    request: Request,
+pub struct BodyBuffer {
+    request: AdminRequest,
 }
 
-impl Intake {
+impl BodyBuffer {
     /// `None`: the path is not below the prefix. `target` is the request's whole target, with its query.
     ///
     /// # Errors
     /// Where the head already says that the body is too large.
-    pub fn begin(prefix: &str, head: &Head<'_>, target: &str) -> Result<Option<Intake>, TooLarge> {
+    pub fn begin(prefix: &str, head: &Headers<'_>, target: &str) -> Result<Option<BodyBuffer>, TooLarge> {
         let Some(below) =
             target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
         else {
@@ -38,7 +38,7 @@ impl Intake {
             return Err(TooLarge);
         }
         let text = |name: &str| head.text(name).map(ToString::to_string);
-        let request = Request {
+        let request = AdminRequest {
             method: text(":method").unwrap_or_default(),
             path: path.to_string(),
             query: query.to_string(),
@@ -50,7 +50,7 @@ impl Intake {
             body: Vec::new(),
             unread: false,
         };
-        Ok(Some(Intake { request }))
+        Ok(Some(BodyBuffer { request }))
     }
 
     /// Whether its token is one of the policy's.
@@ -77,19 +77,19 @@ impl Intake {
     }
 
     /// The request, its body whole.
-    pub fn finish(self) -> Request {
+    pub fn finish(self) -> AdminRequest {
         self.request
     }
 }
 
 /// A field that is a list: its lines are one (RFC 9110, 5.3). What is no text is kept as what no list has.
-fn list(head: &Head<'_>, name: &str) -> Option<String> {
+fn list(head: &Headers<'_>, name: &str) -> Option<String> {
     let lines: Vec<_> = head.all(name).map(String::from_utf8_lossy).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
 /// The token, if there is just one field that holds one. The scheme's name has no case (RFC 9110, 11.1).
-fn bearer(head: &Head<'_>) -> Option<String> {
+fn bearer(head: &Headers<'_>) -> Option<String> {
     let mut fields = head.all("authorization");
     let (first, None) = (fields.next()?, fields.next()) else { return None };
     let (scheme, token) = core::str::from_utf8(first).ok()?.split_once(' ')?;
@@ -100,8 +100,8 @@ fn bearer(head: &Head<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn begin(fields: &[(&[u8], &[u8])], target: &str) -> Result<Option<Request>, TooLarge> {
-        Ok(Intake::begin("/tollgate/v1", &Head::new(fields), target)?.map(Intake::finish))
+    fn begin(fields: &[(&[u8], &[u8])], target: &str) -> Result<Option<AdminRequest>, TooLarge> {
+        Ok(BodyBuffer::begin("/tollgate/v1", &Headers::new(fields), target)?.map(BodyBuffer::finish))
     }
 
     #[test]
@@ -141,7 +141,8 @@ mod tests {
     #[test]
     fn a_body_that_is_too_large_is_refused_when_it_is_announced_and_when_it_comes() {
         assert_eq!(begin(&[(b"content-length", b"262145")], "/tollgate/v1/me"), Err(TooLarge));
-        let mut intake = Intake::begin("/tollgate/v1", &Head::new(&[]), "/tollgate/v1/me").unwrap().unwrap();
+        let mut intake =
+            BodyBuffer::begin("/tollgate/v1", &Headers::new(&[]), "/tollgate/v1/me").unwrap().unwrap();
         assert_eq!(intake.body(&alloc::vec![b' '; MAX_BODY]), Ok(()));
         assert_eq!(intake.body(b" "), Err(TooLarge));
     }

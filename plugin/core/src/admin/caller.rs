@@ -2,17 +2,17 @@
 
 use alloc::string::{String, ToString};
 
-use super::Request;
+use super::AdminRequest;
 use super::problem::Problem;
-use crate::policy::{OrganizationIx, OrganizationRole, Policy, TeamIx, TeamRole, UserIx};
+use crate::policy::{OrganizationId, OrganizationRole, Policy, TeamId, TeamRole, UserId};
 use crate::secret::api_key;
-use crate::secret::api_key::Form;
+use crate::secret::api_key::KeyFormat;
 
 /// Somebody signed in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Who {
+pub struct Caller {
     /// Their position.
-    pub user: UserIx,
+    pub user: UserId,
     /// Their id.
     pub id: String,
     /// Role `platform_admin`.
@@ -21,7 +21,7 @@ pub struct Who {
 
 /// Something that roles let people do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
+pub enum Permission {
     /// Read an organization and its teams.
     Read,
     /// Read a team's self-service policy.
@@ -46,18 +46,18 @@ pub enum Right {
 
 /// What a right is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
+pub enum Resource {
     /// All organizations.
     Platform,
     /// One organization.
-    Organization(OrganizationIx),
+    Organization(OrganizationId),
     /// One team.
-    Team(TeamIx),
+    Team(TeamId),
 }
 
 /// What an organization's role gives there and in all teams there.
-fn organization_gives(role: OrganizationRole, right: Right) -> bool {
-    use Right::*;
+fn organization_gives(role: OrganizationRole, right: Permission) -> bool {
+    use Permission::*;
     match role {
         OrganizationRole::Owner => !matches!(right, SetCeiling | OwnKeys),
         OrganizationRole::Admin => {
@@ -72,8 +72,8 @@ fn organization_gives(role: OrganizationRole, right: Right) -> bool {
 }
 
 /// What a team's role gives in this team.
-fn team_gives(role: TeamRole, right: Right) -> bool {
-    use Right::*;
+fn team_gives(role: TeamRole, right: Permission) -> bool {
+    use Permission::*;
     match role {
         TeamRole::Admin => matches!(right, Read | ReadSelfService | ReadKeys | ReadUsage | ManageTeam),
         TeamRole::Developer => matches!(right, Read | OwnKeys),
@@ -81,19 +81,19 @@ fn team_gives(role: TeamRole, right: Right) -> bool {
     }
 }
 
-impl Who {
+impl Caller {
     /// Who asks, by the host's verified JWT or by a user token.
     ///
     /// # Errors
     /// 401 where it is nobody, or where the two name different people.
-    pub fn sign_in(policy: &Policy, request: &Request) -> Result<Who, Problem> {
+    pub fn sign_in(policy: &Policy, request: &AdminRequest) -> Result<Caller, Problem> {
         let by_token = request.token.as_deref().and_then(|token| {
             let (user, _) = policy.user_by_token(&api_key::digest(token.as_bytes()))?;
             Some(user)
         });
         let by_jwt = match request.subject.as_deref() {
             None => None,
-            Some(subject) => Some(policy.users.find(subject).map(UserIx).ok_or_else(|| {
+            Some(subject) => Some(policy.users.find(subject).map(UserId).ok_or_else(|| {
                 Problem::unauthorized("unknown_user", "Nobody here has the id that the JWT names.")
             })?),
         };
@@ -108,21 +108,21 @@ impl Who {
         let Some(record) = policy.users.get(user.0) else {
             return Err(stranger(None));
         };
-        Ok(Who { user, id: record.id.to_string(), platform_admin: record.platform_admin })
+        Ok(Caller { user, id: record.id.to_string(), platform_admin: record.platform_admin })
     }
 
     /// Whether they have a right there. A role in one team gives nothing in another.
-    pub fn may(&self, policy: &Policy, right: Right, over: Over) -> bool {
+    pub fn may(&self, policy: &Policy, right: Permission, over: Resource) -> bool {
         if self.platform_admin {
-            return right != Right::OwnKeys;
+            return right != Permission::OwnKeys;
         }
-        let in_organization = |organization: OrganizationIx| {
+        let in_organization = |organization: OrganizationId| {
             self.organization_role(policy, organization).is_some_and(|role| organization_gives(role, right))
         };
         match over {
-            Over::Platform => false,
-            Over::Organization(organization) => in_organization(organization),
-            Over::Team(ix) => policy.teams.get(ix.0).is_some_and(|team| {
+            Resource::Platform => false,
+            Resource::Organization(organization) => in_organization(organization),
+            Resource::Team(ix) => policy.teams.get(ix.0).is_some_and(|team| {
                 let in_team = self.team_role(policy, ix).is_some_and(|role| team_gives(role, right));
                 in_team || in_organization(team.organization)
             }),
@@ -130,18 +130,18 @@ impl Who {
     }
 
     /// Their role in an organization.
-    pub fn organization_role(&self, policy: &Policy, ix: OrganizationIx) -> Option<OrganizationRole> {
+    pub fn organization_role(&self, policy: &Policy, ix: OrganizationId) -> Option<OrganizationRole> {
         role_of(&policy.organizations.get(ix.0)?.members, self.user)
     }
 
     /// Their role in a team.
-    pub fn team_role(&self, policy: &Policy, ix: TeamIx) -> Option<TeamRole> {
+    pub fn team_role(&self, policy: &Policy, ix: TeamId) -> Option<TeamRole> {
         role_of(&policy.teams.get(ix.0)?.members, self.user)
     }
 }
 
 /// A user's role among members.
-pub fn role_of<R: Copy>(members: &[(UserIx, R)], user: UserIx) -> Option<R> {
+pub fn role_of<R: Copy>(members: &[(UserId, R)], user: UserId) -> Option<R> {
     let at = members.binary_search_by_key(&user, |(member, _)| *member).ok()?;
     members.get(at).map(|(_, role)| *role)
 }
@@ -152,7 +152,7 @@ fn stranger(token: Option<&str>) -> Problem {
             "not_signed_in",
             "Nobody is signed in. Send your user token as `Authorization: Bearer TOKEN`.",
         ),
-        Some(token) if api_key::form(token) != Form::Foreign => Problem::unauthorized(
+        Some(token) if api_key::key_format(token) != KeyFormat::Foreign => Problem::unauthorized(
             "unknown_token",
             "This is an API key. Sign in here with your user token: `Authorization: Bearer TOKEN`.",
         ),

@@ -6,27 +6,28 @@ use alloc::string::{String, ToString};
 
 use serde_json::Value;
 
+use super::AdminDecision;
 use super::body::INVALID;
-use super::caller::{Over, Right, Who};
+use super::caller::{Caller, Permission, Resource};
 use super::etag::{etag, require_match, require_no_match};
 use super::problem::Problem;
-use super::route::Place;
-use super::{Asked, Request, Response, Write, answer, audit, is_read};
+use super::route::Endpoint;
+use super::{AdminRequest, RequestInputs, Response, Write, answer, is_read};
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
-use crate::policy::{Change, KeyIx, OrganizationIx, Policy, Section, TeamIx};
+use crate::policy::{Change, KeyId, OrganizationId, Policy, Section, TeamId};
 
 /// What a request is decided with.
-pub(super) struct Desk<'a> {
+pub(super) struct RequestContext<'a> {
     /// As it is now.
     pub policy: &'a mut Policy,
     /// The request.
-    pub request: &'a Request,
+    pub request: &'a AdminRequest,
     /// Its circumstances.
-    pub asked: &'a Asked,
+    pub inputs: &'a RequestInputs,
     /// Who asks.
-    pub who: Who,
+    pub caller: Caller,
     /// What the API's paths begin with.
     pub paths: &'a str,
     /// The organization it concerns, once that is known: whose audit keeps it.
@@ -37,35 +38,25 @@ pub(super) struct Desk<'a> {
     pub after: Option<Value>,
 }
 
-/// What an endpoint comes to.
-pub(super) enum Reply {
-    /// This answer, now.
-    Answer(Response),
-    /// This, once it is kept.
-    Write(Write),
-    /// A page of the audit.
-    Audit(audit::Query),
-}
-
 /// A representation with its entity tag.
-pub(super) struct Shown {
+pub(super) struct Representation {
     /// What is shown.
     pub body: Value,
     /// Its tag.
     pub etag: String,
 }
 
-impl Shown {
+impl Representation {
     /// Something shown that says all there is to know about its version.
     pub fn new(body: Value) -> Self {
         let etag = etag([text(&body).as_str()]);
-        Shown { body, etag }
+        Representation { body, etag }
     }
 
     /// Something shown that leaves out parts of the record it rests on.
     pub fn of_record(body: Value, record: &Value) -> Self {
         let etag = etag([text(&body).as_str(), text(record).as_str()]);
-        Shown { body, etag }
+        Representation { body, etag }
     }
 
     /// The answer that shows it.
@@ -77,10 +68,10 @@ impl Shown {
     }
 }
 
-impl Desk<'_> {
+impl RequestContext<'_> {
     /// Notes whose audit keeps the attempt, as far as the path says: what is refused before its record is looked up
     /// is kept there, too.
-    pub fn note(&mut self, place: Place, id: &str) {
+    pub fn note(&mut self, place: Endpoint, id: &str) {
         // One that is not there has no audit.
         match place.section() {
             Some(Section::Organizations) => drop(self.organization(id)),
@@ -91,8 +82,8 @@ impl Desk<'_> {
     }
 
     /// An organization by its id.
-    pub fn organization(&mut self, id: &str) -> Result<OrganizationIx, Problem> {
-        let known = self.policy.organizations.find(id).map(OrganizationIx);
+    pub fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
+        let known = self.policy.organizations.find(id).map(OrganizationId);
         let ix = known.filter(|ix| self.policy.organizations.get(ix.0).is_some());
         let ix = ix.ok_or_else(|| Problem::not_found("organization", id))?;
         self.organization = Some(id.into());
@@ -100,8 +91,8 @@ impl Desk<'_> {
     }
 
     /// A team by its id, and its organization.
-    pub fn team(&mut self, id: &str) -> Result<(TeamIx, OrganizationIx), Problem> {
-        let known = self.policy.teams.find(id).map(TeamIx);
+    pub fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
+        let known = self.policy.teams.find(id).map(TeamId);
         let found = known.and_then(|ix| Some((ix, self.policy.teams.get(ix.0)?.organization)));
         let (ix, organization) = found.ok_or_else(|| Problem::not_found("team", id))?;
         self.organization = Some(self.policy.organizations.name(organization.0).into());
@@ -109,8 +100,8 @@ impl Desk<'_> {
     }
 
     /// A key by its id, and its team.
-    pub fn key(&mut self, id: &str) -> Result<(KeyIx, TeamIx), Problem> {
-        let known = self.policy.keys.find(id).map(KeyIx);
+    pub fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
+        let known = self.policy.keys.find(id).map(KeyId);
         let found = known.and_then(|ix| Some((ix, self.policy.keys.get(ix.0)?.team)));
         let (ix, team) = found.ok_or_else(|| Problem::not_found("key", id))?;
         let organization = self.policy.teams.get(team.0).map(|team| team.organization);
@@ -120,19 +111,19 @@ impl Desk<'_> {
     }
 
     /// Whether the signed-in have a right.
-    pub fn may(&self, right: Right, over: Over) -> bool {
-        self.who.may(self.policy, right, over)
+    pub fn may(&self, right: Permission, over: Resource) -> bool {
+        self.caller.may(self.policy, right, over)
     }
 
     /// Goes on if they have it.
     #[inline(never)]
-    pub fn need(&self, right: Right, over: Over) -> Result<(), Problem> {
+    pub fn need(&self, right: Permission, over: Resource) -> Result<(), Problem> {
         if self.may(right, over) { Ok(()) } else { Err(not_allowed(right)) }
     }
 
     /// Goes on if `If-Match` and, before something is written, `If-None-Match` allow it. `current`: what stands at the
     /// path now.
-    pub fn require_match(&self, current: Option<&Shown>) -> Result<(), Problem> {
+    pub fn require_match(&self, current: Option<&Representation>) -> Result<(), Problem> {
         let current = current.map(|shown| shown.etag.as_str());
         require_match(self.request.if_match.as_deref(), current)?;
         match is_read(self.request) {
@@ -151,8 +142,8 @@ impl Desk<'_> {
         change: &Change,
         own: &[&str],
         subject: &dyn Fn(&Policy) -> Option<Value>,
-        show: &dyn Fn(&Policy, &Who) -> Response,
-    ) -> Result<Reply, Problem> {
+        show: &dyn Fn(&Policy, &Caller) -> Response,
+    ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
         self.policy.try_change(change).map_err(|findings| Problem::of_findings(INVALID, findings, &own))?;
         let undo = as_it_stands(self.policy, change);
@@ -161,7 +152,7 @@ impl Desk<'_> {
         let kept = as_it_stands(self.policy, change);
         self.before = before;
         self.after = subject(self.policy);
-        let response = show(self.policy, &self.who);
+        let response = show(self.policy, &self.caller);
         if self.policy.apply(&undo).is_err() {
             return Err(Problem::new(
                 500,
@@ -171,9 +162,9 @@ impl Desk<'_> {
         }
         // What changes nothing is not written: it holds already.
         Ok(if kept == undo {
-            Reply::Answer(response)
+            AdminDecision::Answer(response)
         } else {
-            Reply::Write(Write { change: kept, response })
+            AdminDecision::Write(Write { change: kept, response })
         })
     }
 }
@@ -220,18 +211,18 @@ pub(super) fn require_free(policy: &Policy, section: Section, kind: &str, id: &s
 }
 
 /// 403: the role is missing.
-pub(super) fn not_allowed(right: Right) -> Problem {
+pub(super) fn not_allowed(right: Permission) -> Problem {
     let what = match right {
-        Right::Read => "read this",
-        Right::ReadSelfService => "read this team's self-service policy",
-        Right::ReadKeys => "read this team's keys",
-        Right::ReadUsage => "read what was used here",
-        Right::ReadAudit => "read this audit",
-        Right::OwnKeys => "create keys in this team",
-        Right::ManageTeam => "change this team",
-        Right::ManageOrganization => "change this organization's members and teams",
-        Right::ManageOwners => "give or take the role of an owner of this organization",
-        Right::SetCeiling => "change organizations or what they grant",
+        Permission::Read => "read this",
+        Permission::ReadSelfService => "read this team's self-service policy",
+        Permission::ReadKeys => "read this team's keys",
+        Permission::ReadUsage => "read what was used here",
+        Permission::ReadAudit => "read this audit",
+        Permission::OwnKeys => "create keys in this team",
+        Permission::ManageTeam => "change this team",
+        Permission::ManageOrganization => "change this organization's members and teams",
+        Permission::ManageOwners => "give or take the role of an owner of this organization",
+        Permission::SetCeiling => "change organizations or what they grant",
     };
     Problem::new(403, "not_allowed", format!("Your roles do not let you {what}."))
 }

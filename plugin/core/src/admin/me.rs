@@ -4,20 +4,21 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::AdminDecision;
 use super::answer;
 use super::caller::role_of;
-use super::context::{Desk, Reply};
-use super::page::{Page, no_parameters};
+use super::context::RequestContext;
+use super::page::{PageQuery, no_parameters};
 use super::preview::through;
 use super::problem::Problem;
 use crate::json::out_of_line::object;
-use crate::policy::access::{Levels, Reach};
-use crate::policy::{OrganizationIx, Target, TargetIx};
+use crate::policy::access::{AccessChain, AccessDecision};
+use crate::policy::{OrganizationId, Target, TargetId};
 
 /// `GET /me`
-pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (policy, user) = (&*desk.policy, desk.who.user);
+pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (policy, user) = (&*context.policy, context.caller.user);
     let organizations: Vec<Value> = policy
         .organizations
         .iter()
@@ -37,12 +38,12 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
         })
         .collect();
     let name = policy.users.get(user.0).map(|user| &user.name);
-    Ok(Reply::Answer(answer(
+    Ok(AdminDecision::Answer(answer(
         200,
         &object!({
-            "id": desk.who.id,
+            "id": context.caller.id,
             "name": name,
-            "platform_admin": desk.who.platform_admin,
+            "platform_admin": context.caller.platform_admin,
             "organizations": organizations,
             "teams": teams,
         }),
@@ -50,25 +51,27 @@ pub(super) fn show(desk: &Desk<'_>) -> Result<Reply, Problem> {
 }
 
 /// `GET /targets`: what a key of the signed-in person's own could call, in each of their teams.
-pub(super) fn targets(desk: &Desk<'_>) -> Result<Reply, Problem> {
-    let page = Page::asked(desk.request)?;
-    let (policy, ix) = (&*desk.policy, desk.who.user);
+pub(super) fn targets(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    let page = PageQuery::asked(context.request)?;
+    let (policy, ix) = (&*context.policy, context.caller.user);
     let Some(user) = policy.users.get(ix.0) else {
-        return Err(Problem::not_found("user", &desk.who.id));
+        return Err(Problem::not_found("user", &context.caller.id));
     };
     let mine: Vec<_> = policy
         .teams
         .iter()
         .filter(|(_, _, team)| role_of(&team.members, ix).is_some())
         .filter_map(|(_, id, team)| {
-            let OrganizationIx(organization) = team.organization;
-            Some((id, Levels::of_member(policy.organizations.get(organization)?, team, user)))
+            let OrganizationId(organization) = team.organization;
+            Some((id, AccessChain::of_member(policy.organizations.get(organization)?, team, user)))
         })
         .collect();
-    let reached = |ix: TargetIx, target: &Target| -> Vec<Value> {
+    let reached = |ix: TargetId, target: &Target| -> Vec<Value> {
         mine.iter()
             .filter_map(|(team, levels)| match levels.reach(ix, target) {
-                Reach::Granted(by) => Some(object!({ "team": team, "through": through(policy, by) })),
+                AccessDecision::Granted(by) => {
+                    Some(object!({ "team": team, "through": through(policy, by) }))
+                }
                 _ => None,
             })
             .collect()
@@ -76,10 +79,10 @@ pub(super) fn targets(desk: &Desk<'_>) -> Result<Reply, Problem> {
     let callable = policy
         .targets
         .iter()
-        .filter(|(position, _, target)| !reached(TargetIx(*position), target).is_empty());
+        .filter(|(position, _, target)| !reached(TargetId(*position), target).is_empty());
     let show = |name: &str| {
         let teams = policy.target(name).map(|(ix, target)| reached(ix, target));
         object!({ "target": name, "teams": teams })
     };
-    Ok(Reply::Answer(page.of(callable.map(|(_, name, _)| name).collect(), &show)))
+    Ok(AdminDecision::Answer(page.of(callable.map(|(_, name, _)| name).collect(), &show)))
 }

@@ -6,18 +6,19 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
+use super::AdminDecision;
 use super::body::{self, INVALID, take_fixed};
-use super::caller::{Over, Right, role_of};
-use super::context::{Desk, Reply, Shown, removed};
-use super::page::{Page, no_parameters};
+use super::caller::{Permission, Resource, role_of};
+use super::context::{Representation, RequestContext, removed};
+use super::page::{PageQuery, no_parameters};
 use super::problem::{Problem, shown};
 use super::view;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
-use crate::policy::diagnostic::Report;
-use crate::policy::load::value::{Id, Value as _, Words};
+use crate::policy::diagnostic::Diagnostics;
+use crate::policy::load::value::{DisplayText, FromNode as _, Id};
 use crate::policy::{
-    Change, OrganizationIx, OrganizationRole, Owner, Policy, Section, TeamIx, TeamRole, UserIx,
+    Change, OrganizationId, OrganizationRole, Owner, Policy, Section, TeamId, TeamRole, UserId,
 };
 use crate::record;
 
@@ -27,7 +28,7 @@ record! {
         /// What they may do there.
         role!required: OrganizationRole,
         /// For people; only where the person is new here. The id if left out.
-        name: Words,
+        name: DisplayText,
     }
 }
 record! {
@@ -36,107 +37,124 @@ record! {
         /// What they may do there.
         role!required: TeamRole,
         /// For people; only where the person is new here. The id if left out.
-        name: Words,
+        name: DisplayText,
     }
 }
 
 /// `GET /organizations/{id}/members`
-pub(super) fn of_organization(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    let page = Page::asked(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::Read, Over::Organization(ix))?;
-    let members = desk.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
-    Ok(list(desk.policy, &page, members, OrganizationRole::name))
+pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    let page = PageQuery::asked(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::Read, Resource::Organization(ix))?;
+    let members =
+        context.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
+    Ok(list(context.policy, &page, members, OrganizationRole::name))
 }
 
 /// `GET /teams/{id}/members`
-pub(super) fn of_team(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    let page = Page::asked(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::Read, Over::Team(ix))?;
-    let members = desk.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
-    Ok(list(desk.policy, &page, members, TeamRole::name))
+pub(super) fn of_team(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    let page = PageQuery::asked(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::Read, Resource::Team(ix))?;
+    let members = context.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
+    Ok(list(context.policy, &page, members, TeamRole::name))
 }
 
 fn list<R: Copy>(
     policy: &Policy,
-    page: &Page,
-    members: &[(UserIx, R)],
+    page: &PageQuery,
+    members: &[(UserId, R)],
     name: fn(&R) -> &'static str,
-) -> Reply {
+) -> AdminDecision {
     let ids = members.iter().map(|(user, _)| policy.users.name(user.0)).collect();
     let member = |user: &str| view::member(policy, members, position(policy, user)?, name);
-    Reply::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
+    AdminDecision::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
 }
 
 /// `GET /organizations/{id}/members/{user}`
-pub(super) fn show_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::Read, Over::Organization(ix))?;
-    show(desk, in_organization(desk.policy, id, user), user)
+pub(super) fn show_in_organization(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::Read, Resource::Organization(ix))?;
+    show(context, in_organization(context.policy, id, user), user)
 }
 
 /// `GET /teams/{id}/members/{user}`
-pub(super) fn show_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::Read, Over::Team(ix))?;
-    show(desk, in_team(desk.policy, id, user), user)
+pub(super) fn show_in_team(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::Read, Resource::Team(ix))?;
+    show(context, in_team(context.policy, id, user), user)
 }
 
-fn show(desk: &Desk<'_>, member: Option<Value>, user: &str) -> Result<Reply, Problem> {
+fn show(context: &RequestContext<'_>, member: Option<Value>, user: &str) -> Result<AdminDecision, Problem> {
     let member = member.ok_or_else(|| Problem::not_found("member", user))?;
-    let shown = Shown::new(member);
-    desk.require_match(Some(&shown))?;
-    Ok(Reply::Answer(shown.response(200)))
+    let shown = Representation::new(member);
+    context.require_match(Some(&shown))?;
+    Ok(AdminDecision::Answer(shown.response(200)))
 }
 
 /// `PUT /organizations/{id}/members/{user}`: a user nobody knows yet comes to be.
-pub(super) fn put_in_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::ManageOrganization, Over::Organization(ix))?;
-    let before = in_organization(desk.policy, id, user).map(Shown::new);
-    desk.require_match(before.as_ref())?;
-    let mut body = body::object(desk.request)?;
+pub(super) fn put_in_organization(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::ManageOrganization, Resource::Organization(ix))?;
+    let before = in_organization(context.policy, id, user).map(Representation::new);
+    context.require_match(before.as_ref())?;
+    let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("user", user)])?;
-    let known_name = take_known_name(desk.policy, user, &mut body)?;
+    let known_name = take_known_name(context.policy, user, &mut body)?;
     let OrganizationMemberBody { role, name } = body::read(body, INVALID)?;
     let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
-    let owner_now = organization_role(desk.policy, ix, user) == Some(OrganizationRole::Owner);
+    let owner_now = organization_role(context.policy, ix, user) == Some(OrganizationRole::Owner);
     if role == OrganizationRole::Owner || owner_now {
-        desk.need(Right::ManageOwners, Over::Organization(ix))?;
+        context.need(Permission::ManageOwners, Resource::Organization(ix))?;
     }
     let mut change = Change::default();
     if !known_name {
         create_user(&mut change, user, name)?;
     }
-    put_member(desk.policy, &mut change, Section::Organizations, id, user, role.name());
-    desk.change(
+    put_member(context.policy, &mut change, Section::Organizations, id, user, role.name());
+    context.change(
         &change,
         &["organizations", id, "members", user],
         &|policy| in_organization(policy, id, user),
-        &|policy, _| Shown::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
+        &|policy, _| Representation::new(in_organization(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
 /// `PUT /teams/{id}/members/{user}`. Those who may add to the organization need not do that first.
-pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, organization) = desk.team(id)?;
-    desk.need(Right::ManageTeam, Over::Team(ix))?;
-    let before = in_team(desk.policy, id, user).map(Shown::new);
-    desk.require_match(before.as_ref())?;
-    let mut body = body::object(desk.request)?;
+pub(super) fn put_in_team(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, organization) = context.team(id)?;
+    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    let before = in_team(context.policy, id, user).map(Representation::new);
+    context.require_match(before.as_ref())?;
+    let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("user", user)])?;
-    let known_name = take_known_name(desk.policy, user, &mut body)?;
+    let known_name = take_known_name(context.policy, user, &mut body)?;
     let TeamMemberBody { role, name } = body::read(body, INVALID)?;
     let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
     let mut change = Change::default();
-    if organization_role(desk.policy, organization, user).is_none() {
-        let of = desk.policy.organizations.name(organization.0).to_string();
-        if !desk.may(Right::ManageOrganization, Over::Organization(organization)) {
+    if organization_role(context.policy, organization, user).is_none() {
+        let of = context.policy.organizations.name(organization.0).to_string();
+        if !context.may(Permission::ManageOrganization, Resource::Organization(organization)) {
             let detail = format!(
                 "User `{}` is not a member of organization `{of}`. One of its administrators adds people there.",
                 shown(user)
@@ -147,30 +165,34 @@ pub(super) fn put_in_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<R
             create_user(&mut change, user, name)?;
         }
         let member = OrganizationRole::Member.name();
-        put_member(desk.policy, &mut change, Section::Organizations, &of, user, member);
+        put_member(context.policy, &mut change, Section::Organizations, &of, user, member);
     }
-    put_member(desk.policy, &mut change, Section::Teams, id, user, role.name());
-    desk.change(
+    put_member(context.policy, &mut change, Section::Teams, id, user, role.name());
+    context.change(
         &change,
         &["teams", id, "members", user],
         &|policy| in_team(policy, id, user),
-        &|policy, _| Shown::new(in_team(policy, id, user).unwrap_or_default()).response(200),
+        &|policy, _| Representation::new(in_team(policy, id, user).unwrap_or_default()).response(200),
     )
 }
 
 /// `DELETE /organizations/{id}/members/{user}`: also out of its teams, and their keys there are revoked.
-pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::ManageOrganization, Over::Organization(ix))?;
-    let Some(role) = organization_role(desk.policy, ix, user) else {
+pub(super) fn remove_from_organization(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::ManageOrganization, Resource::Organization(ix))?;
+    let Some(role) = organization_role(context.policy, ix, user) else {
         return Err(Problem::not_found("member", user));
     };
     if role == OrganizationRole::Owner {
-        desk.need(Right::ManageOwners, Over::Organization(ix))?;
+        context.need(Permission::ManageOwners, Resource::Organization(ix))?;
     }
-    desk.require_match(in_organization(desk.policy, id, user).map(Shown::new).as_ref())?;
-    let policy = &*desk.policy;
+    context.require_match(in_organization(context.policy, id, user).map(Representation::new).as_ref())?;
+    let policy = &*context.policy;
     let mut change = Change::default();
     for (team, record) in policy.teams_of(ix) {
         revoke_keys(policy, &mut change, team, user);
@@ -180,7 +202,7 @@ pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str
     }
     remove_member(policy, &mut change, Section::Organizations, id, user);
     let revoked = revoked(&change);
-    desk.change(
+    context.change(
         &change,
         &["organizations", id, "members", user],
         &|policy| with_keys(in_organization(policy, id, user), &revoked),
@@ -189,19 +211,23 @@ pub(super) fn remove_from_organization(desk: &mut Desk<'_>, id: &str, user: &str
 }
 
 /// `DELETE /teams/{id}/members/{user}`: their keys there are revoked.
-pub(super) fn remove_from_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::ManageTeam, Over::Team(ix))?;
-    let Some(member) = in_team(desk.policy, id, user) else {
+pub(super) fn remove_from_team(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    user: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    let Some(member) = in_team(context.policy, id, user) else {
         return Err(Problem::not_found("member", user));
     };
-    desk.require_match(Some(&Shown::new(member)))?;
+    context.require_match(Some(&Representation::new(member)))?;
     let mut change = Change::default();
-    revoke_keys(desk.policy, &mut change, ix, user);
-    remove_member(desk.policy, &mut change, Section::Teams, id, user);
+    revoke_keys(context.policy, &mut change, ix, user);
+    remove_member(context.policy, &mut change, Section::Teams, id, user);
     let revoked = revoked(&change);
-    desk.change(
+    context.change(
         &change,
         &["teams", id, "members", user],
         &|policy| with_keys(in_team(policy, id, user), &revoked),
@@ -209,8 +235,8 @@ pub(super) fn remove_from_team(desk: &mut Desk<'_>, id: &str, user: &str) -> Res
     )
 }
 
-fn position(policy: &Policy, user: &str) -> Option<UserIx> {
-    policy.users.find(user).map(UserIx)
+fn position(policy: &Policy, user: &str) -> Option<UserId> {
+    policy.users.find(user).map(UserId)
 }
 
 #[inline(never)]
@@ -225,7 +251,7 @@ fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
 }
 
-fn organization_role(policy: &Policy, ix: OrganizationIx, user: &str) -> Option<OrganizationRole> {
+fn organization_role(policy: &Policy, ix: OrganizationId, user: &str) -> Option<OrganizationRole> {
     role_of(&policy.organizations.get(ix.0)?.members, position(policy, user)?)
 }
 
@@ -238,8 +264,8 @@ fn take_known_name(policy: &Policy, user: &str, body: &mut body::Members) -> Res
     Ok(record.is_some())
 }
 
-fn create_user(change: &mut Change, user: &str, name: Option<Words>) -> Result<(), Problem> {
-    let mut report = Report::default();
+fn create_user(change: &mut Change, user: &str, name: Option<DisplayText>) -> Result<(), Problem> {
+    let mut report = Diagnostics::default();
     if Id::read(Node::String(user.to_string()), &mut report).is_none() {
         let detail = report.finish().first().map_or_else(String::new, |finding| finding.problem.to_string());
         return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
@@ -277,7 +303,7 @@ fn edit_members(
     change.put(section, id, record);
 }
 
-fn revoke_keys(policy: &Policy, change: &mut Change, team: TeamIx, user: &str) {
+fn revoke_keys(policy: &Policy, change: &mut Change, team: TeamId, user: &str) {
     let Some(user) = position(policy, user) else { return };
     for (_, key) in policy.keys_of(team).filter(|(_, key)| key.owner == Owner::User(user)) {
         change.remove(Section::Keys, &key.id);

@@ -37,20 +37,20 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use caller::Who;
-use context::{Desk, Reply};
+use caller::Caller;
+use context::RequestContext;
 use problem::Problem;
-use route::{Found, Method, Place};
+use route::{Endpoint, EndpointMatch, HttpMethod};
 
-use crate::config::Gateway;
-use crate::counters::Cells;
+use crate::config::GatewayConfig;
+use crate::counters::CounterStore;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
 
 /// A management request, its body whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
+pub struct AdminRequest {
     /// HTTP method.
     pub method: String,
     /// Path below the configured prefix, without the query: `/teams/search`.
@@ -86,13 +86,13 @@ pub struct Response {
 
 /// What a request comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AdminDecision {
     /// This answer, now.
     Answer(Response),
     /// Commit this, and give its answer only once it is kept.
     Write(Write),
     /// Answer with this page of the audit ([`audit::page`]).
-    Audit(audit::Query),
+    Audit(audit::AuditQuery),
 }
 
 /// Something to be written, and the answer once it is.
@@ -108,25 +108,25 @@ pub struct Write {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// What is to be done.
-    pub outcome: Outcome,
+    pub outcome: AdminDecision,
     /// `None` for reads and for strangers. Of a [`Outcome::Write`] it is kept with the change, or not at all.
-    pub entry: Option<audit::Entry>,
+    pub entry: Option<audit::AuditEntry>,
 }
 
 /// The circumstances of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RequestInputs {
     /// The time.
     pub now: Now,
     /// From the host's generator for secrets, fresh for each decision.
     pub random: [u8; 48],
     /// Whether what is written outlasts the process.
-    pub keeps: Keeps,
+    pub keeps: Durability,
 }
 
 /// How long what is written lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeps {
+pub enum Durability {
     /// Longer than the process: it is in a fleet's etcd.
     Durable,
     /// As long as this process, and its operator agreed to that for keys too (`volatile_keys`).
@@ -137,111 +137,122 @@ pub enum Keeps {
 
 /// Decides a management request on the policy as it is. The policy is changed only to try a change out, and is as
 /// before afterwards.
-pub fn decide<C: Cells>(
+pub fn decide<C: CounterStore>(
     policy: &mut Policy,
-    gateway: &Gateway,
+    gateway: &GatewayConfig,
     cells: &mut C,
-    request: &Request,
-    asked: &Asked,
+    request: &AdminRequest,
+    asked: &RequestInputs,
 ) -> Decided {
-    let who = match Who::sign_in(policy, request) {
+    let who = match Caller::sign_in(policy, request) {
         // Somebody has the token by now.
         Ok(_) if request.unread => {
             let response = Problem::contended().response();
-            return Decided { outcome: Outcome::Answer(finish(request, response)), entry: None };
+            return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
         }
         Ok(who) => who,
         Err(problem) => {
-            return Decided { outcome: Outcome::Answer(finish(request, problem.response())), entry: None };
+            return Decided {
+                outcome: AdminDecision::Answer(finish(request, problem.response())),
+                entry: None,
+            };
         }
     };
-    let paths = gateway.manage.as_ref().map_or("", |manage| &manage.prefix);
-    let mut desk = Desk { policy, request, asked, who, paths, organization: None, before: None, after: None };
+    let paths = gateway.admin.as_ref().map_or("", |manage| &manage.prefix);
+    let mut context = RequestContext {
+        policy,
+        request,
+        inputs: asked,
+        caller: who,
+        paths,
+        organization: None,
+        before: None,
+        after: None,
+    };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut desk, cells, &gateway.prefix, &found));
+        .and_then(|found| dispatch(&mut context, cells, &gateway.prefix, &found));
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
-        Ok(Reply::Answer(response)) => Outcome::Answer(finish(request, response)),
-        Ok(Reply::Write(write)) => Outcome::Write(write),
-        Ok(Reply::Audit(query)) => Outcome::Audit(query),
-        Err(problem) => Outcome::Answer(finish(request, problem.response())),
+        Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
+        Ok(other) => other,
+        Err(problem) => AdminDecision::Answer(finish(request, problem.response())),
     };
     let status = match &outcome {
-        Outcome::Answer(response) => response.status,
-        Outcome::Write(write) => write.response.status,
-        Outcome::Audit(_) => 200,
+        AdminDecision::Answer(response) => response.status,
+        AdminDecision::Write(write) => write.response.status,
+        AdminDecision::Audit(_) => 200,
     };
-    let entry = (!is_read(request)).then(|| audit::Entry {
+    let entry = (!is_read(request)).then(|| audit::AuditEntry {
         time: asked.now.timestamp(),
-        organization: desk.organization.as_deref().map(ToString::to_string),
-        actor: desk.who.id.clone(),
+        organization: context.organization.as_deref().map(ToString::to_string),
+        actor: context.caller.id.clone(),
         action: format!("{} {}", problem::shown(&request.method), problem::shown_path(&request.path)),
         status,
         reason: reason.map(ToString::to_string),
-        before: desk.before.take(),
-        after: desk.after.take(),
+        before: context.before.take(),
+        after: context.after.take(),
     });
     Decided { outcome, entry }
 }
 
 /// The endpoints.
-fn dispatch<C: Cells>(
-    desk: &mut Desk<'_>,
+fn dispatch<C: CounterStore>(
+    context: &mut RequestContext<'_>,
     cells: &mut C,
     cell_prefix: &str,
-    found: &Found,
-) -> Result<Reply, Problem> {
-    use Method::{Delete, Patch, Post, Put};
+    found: &EndpointMatch,
+) -> Result<AdminDecision, Problem> {
+    use HttpMethod::{Delete, Patch, Post, Put};
     let [one, two] = &found.ids;
-    desk.note(found.place, one);
+    context.note(found.place, one);
     match (found.place, found.method) {
-        (Place::Me, _) => me::show(desk),
-        (Place::Targets, _) => me::targets(desk),
-        (Place::Organizations, Post) => organizations::create(desk),
-        (Place::Organizations, _) => organizations::list(desk),
-        (Place::Organization, Patch) => organizations::update(desk, one),
-        (Place::Organization, Delete) => organizations::remove(desk, one),
-        (Place::Organization, _) => organizations::show(desk, one),
-        (Place::OrganizationUsage, _) => usage::of_organization(desk, cells, cell_prefix, one),
-        (Place::OrganizationMembers, _) => members::of_organization(desk, one),
-        (Place::OrganizationMember, Put) => members::put_in_organization(desk, one, two),
-        (Place::OrganizationMember, Delete) => members::remove_from_organization(desk, one, two),
-        (Place::OrganizationMember, _) => members::show_in_organization(desk, one, two),
-        (Place::OrganizationTeams, Post) => teams::create(desk, one),
-        (Place::OrganizationTeams, _) => organizations::teams(desk, one),
-        (Place::Team, Patch) => teams::update(desk, one),
-        (Place::Team, Delete) => teams::remove(desk, one),
-        (Place::Team, _) => teams::show(desk, one),
-        (Place::TeamAccess, Put) => preview::put(desk, one),
-        (Place::TeamAccess, _) => preview::show(desk, one),
-        (Place::TeamSelfService, Put) => teams::put_self_service(desk, one),
-        (Place::TeamSelfService, _) => teams::show_self_service(desk, one),
-        (Place::TeamMembers, _) => members::of_team(desk, one),
-        (Place::TeamMember, Put) => members::put_in_team(desk, one, two),
-        (Place::TeamMember, Delete) => members::remove_from_team(desk, one, two),
-        (Place::TeamMember, _) => members::show_in_team(desk, one, two),
-        (Place::ServiceAccounts, _) => accounts::list(desk, one),
-        (Place::ServiceAccount, Put) => accounts::put(desk, one, two),
-        (Place::ServiceAccount, Delete) => accounts::remove(desk, one, two),
-        (Place::ServiceAccount, _) => accounts::show(desk, one, two),
-        (Place::TeamKeys, Post) => keys::create(desk, one),
-        (Place::TeamKeys, _) => keys::list(desk, one),
-        (Place::TeamUsage, _) => usage::of_team(desk, cells, cell_prefix, one),
-        (Place::Key, Patch) => keys::update(desk, one),
-        (Place::Key, Delete) => keys::remove(desk, one),
-        (Place::Key, _) => keys::show(desk, one),
-        (Place::KeyRotation, _) => keys::rotate(desk, one),
-        (Place::KeyUsage, _) => usage::of_key(desk, cells, cell_prefix, one),
-        (Place::Audit, _) => audit::show(desk),
+        (Endpoint::Me, _) => me::show(context),
+        (Endpoint::Targets, _) => me::targets(context),
+        (Endpoint::Organizations, Post) => organizations::create(context),
+        (Endpoint::Organizations, _) => organizations::list(context),
+        (Endpoint::Organization, Patch) => organizations::update(context, one),
+        (Endpoint::Organization, Delete) => organizations::remove(context, one),
+        (Endpoint::Organization, _) => organizations::show(context, one),
+        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, cells, cell_prefix, one),
+        (Endpoint::OrganizationMembers, _) => members::of_organization(context, one),
+        (Endpoint::OrganizationMember, Put) => members::put_in_organization(context, one, two),
+        (Endpoint::OrganizationMember, Delete) => members::remove_from_organization(context, one, two),
+        (Endpoint::OrganizationMember, _) => members::show_in_organization(context, one, two),
+        (Endpoint::OrganizationTeams, Post) => teams::create(context, one),
+        (Endpoint::OrganizationTeams, _) => organizations::teams(context, one),
+        (Endpoint::Team, Patch) => teams::update(context, one),
+        (Endpoint::Team, Delete) => teams::remove(context, one),
+        (Endpoint::Team, _) => teams::show(context, one),
+        (Endpoint::TeamAccess, Put) => preview::put(context, one),
+        (Endpoint::TeamAccess, _) => preview::show(context, one),
+        (Endpoint::TeamSelfService, Put) => teams::put_self_service(context, one),
+        (Endpoint::TeamSelfService, _) => teams::show_self_service(context, one),
+        (Endpoint::TeamMembers, _) => members::of_team(context, one),
+        (Endpoint::TeamMember, Put) => members::put_in_team(context, one, two),
+        (Endpoint::TeamMember, Delete) => members::remove_from_team(context, one, two),
+        (Endpoint::TeamMember, _) => members::show_in_team(context, one, two),
+        (Endpoint::ServiceAccounts, _) => accounts::list(context, one),
+        (Endpoint::ServiceAccount, Put) => accounts::put(context, one, two),
+        (Endpoint::ServiceAccount, Delete) => accounts::remove(context, one, two),
+        (Endpoint::ServiceAccount, _) => accounts::show(context, one, two),
+        (Endpoint::TeamKeys, Post) => keys::create(context, one),
+        (Endpoint::TeamKeys, _) => keys::list(context, one),
+        (Endpoint::TeamUsage, _) => usage::of_team(context, cells, cell_prefix, one),
+        (Endpoint::Key, Patch) => keys::update(context, one),
+        (Endpoint::Key, Delete) => keys::remove(context, one),
+        (Endpoint::Key, _) => keys::show(context, one),
+        (Endpoint::KeyRotation, _) => keys::rotate(context, one),
+        (Endpoint::KeyUsage, _) => usage::of_key(context, cells, cell_prefix, one),
+        (Endpoint::Audit, _) => audit::show(context),
     }
 }
 
-fn is_read(request: &Request) -> bool {
+fn is_read(request: &AdminRequest) -> bool {
     matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
 /// What `HEAD` asks for is the head.
-fn finish(request: &Request, mut response: Response) -> Response {
+fn finish(request: &AdminRequest, mut response: Response) -> Response {
     if request.method == "HEAD" {
         response.body.clear();
     }

@@ -3,48 +3,49 @@
 use alloc::format;
 use alloc::vec::Vec;
 
+use super::AdminDecision;
 use super::body::{self, INVALID, Members, take, take_fixed};
-use super::caller::{Over, Right};
-use super::context::{Desk, Reply, new_id, removed, require_free};
-use super::page::{Page, no_parameters};
+use super::caller::{Permission, Resource};
+use super::context::{RequestContext, new_id, removed, require_free};
+use super::page::{PageQuery, no_parameters};
 use super::problem::Problem;
 use super::view;
 use crate::json::node::Node;
 use crate::policy::load::records::OrganizationRecord;
-use crate::policy::{Change, OrganizationIx, Section};
+use crate::policy::{Change, OrganizationId, Section};
 
 /// Fields that only the platform's administrators set: what the organization can never exceed.
 const CEILING: [&str; 5] = ["access", "limits", "budget", "target_limits", "state"];
 
 /// `GET /organizations`: those that the signed-in person can read.
-pub(super) fn list(desk: &Desk<'_>) -> Result<Reply, Problem> {
-    let page = Page::asked(desk.request)?;
-    let policy = &*desk.policy;
+pub(super) fn list(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    let page = PageQuery::asked(context.request)?;
+    let policy = &*context.policy;
     let mine = policy.organizations.iter().filter(|(position, ..)| {
-        desk.who.may(policy, Right::Read, Over::Organization(OrganizationIx(*position)))
+        context.caller.may(policy, Permission::Read, Resource::Organization(OrganizationId(*position)))
     });
     let ids = mine.map(|(_, id, _)| id).collect();
-    Ok(Reply::Answer(page.of(ids, &|id| view::record(policy, Section::Organizations, id).body)))
+    Ok(AdminDecision::Answer(page.of(ids, &|id| view::record(policy, Section::Organizations, id).body)))
 }
 
 /// `POST /organizations`
-pub(super) fn create(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    desk.need(Right::SetCeiling, Over::Platform)?;
-    desk.require_match(None)?;
-    let mut body = body::object(desk.request)?;
+pub(super) fn create(context: &mut RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    context.need(Permission::SetCeiling, Resource::Platform)?;
+    context.require_match(None)?;
+    let mut body = body::object(context.request)?;
     let id = new_id(&mut body)?;
-    require_free(desk.policy, Section::Organizations, "organization", &id)?;
+    require_free(context.policy, Section::Organizations, "organization", &id)?;
     if !body.iter().any(|(name, _)| name == "access") {
         // Default deny.
         body.push(("access".into(), Node::Object(Members::new())));
     }
     body::read::<OrganizationRecord>(body.clone(), INVALID)?;
-    desk.organization = Some(id.clone());
+    context.organization = Some(id.clone());
     let mut change = Change::default();
     change.put(Section::Organizations, &id, body::object_json(&body));
-    let location = format!("{}/organizations/{id}", desk.paths);
-    desk.change(
+    let location = format!("{}/organizations/{id}", context.paths);
+    context.change(
         &change,
         &["organizations", &id],
         &|policy| view::kept(policy, Section::Organizations, &id),
@@ -57,33 +58,33 @@ pub(super) fn create(desk: &mut Desk<'_>) -> Result<Reply, Problem> {
 }
 
 /// `GET /organizations/{id}`
-pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::Read, Over::Organization(ix))?;
-    let shown = view::record(desk.policy, Section::Organizations, id);
-    desk.require_match(Some(&shown))?;
-    Ok(Reply::Answer(shown.response(200)))
+pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::Read, Resource::Organization(ix))?;
+    let shown = view::record(context.policy, Section::Organizations, id);
+    context.require_match(Some(&shown))?;
+    Ok(AdminDecision::Answer(shown.response(200)))
 }
 
 /// `PATCH /organizations/{id}`
-pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::ManageOrganization, Over::Organization(ix))?;
-    desk.require_match(Some(&view::record(desk.policy, Section::Organizations, id)))?;
-    let mut patch = body::object(desk.request)?;
+pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::ManageOrganization, Resource::Organization(ix))?;
+    context.require_match(Some(&view::record(context.policy, Section::Organizations, id)))?;
+    let mut patch = body::object(context.request)?;
     take_fixed(&mut patch, &[("id", id)])?;
     if patch.iter().any(|(name, _)| CEILING.contains(&name.as_str())) {
-        desk.need(Right::SetCeiling, Over::Platform)?;
+        context.need(Permission::SetCeiling, Resource::Platform)?;
     }
-    refuse_members(&mut patch, &format!("{}/organizations/{id}/members", desk.paths))?;
-    let record = desk.policy.record(Section::Organizations, id).unwrap_or_default();
+    refuse_members(&mut patch, &format!("{}/organizations/{id}/members", context.paths))?;
+    let record = context.policy.record(Section::Organizations, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
     body::read_at::<OrganizationRecord>("", merged.clone(), INVALID)?;
     let mut change = Change::default();
     change.put(Section::Organizations, id, body::to_json(&merged));
-    desk.change(
+    context.change(
         &change,
         &["organizations", id],
         &|policy| view::kept(policy, Section::Organizations, id),
@@ -92,19 +93,19 @@ pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
 }
 
 /// `DELETE /organizations/{id}`
-pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::SetCeiling, Over::Platform)?;
-    desk.require_match(Some(&view::record(desk.policy, Section::Organizations, id)))?;
-    let teams: Vec<&str> = desk.policy.teams_of(ix).map(|(_, team)| &*team.id).take(8).collect();
+pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::SetCeiling, Resource::Platform)?;
+    context.require_match(Some(&view::record(context.policy, Section::Organizations, id)))?;
+    let teams: Vec<&str> = context.policy.teams_of(ix).map(|(_, team)| &*team.id).take(8).collect();
     if !teams.is_empty() {
         let detail = format!("The organization still has teams: {}. Delete them first.", teams.join(", "));
         return Err(Problem::new(409, "teams_exist", detail));
     }
     let mut change = Change::default();
     change.remove(Section::Organizations, id);
-    desk.change(
+    context.change(
         &change,
         &["organizations", id],
         &|policy| view::kept(policy, Section::Organizations, id),
@@ -123,11 +124,11 @@ pub(super) fn refuse_members(patch: &mut Members, where_to: &str) -> Result<(), 
 }
 
 /// `GET /organizations/{id}/teams`
-pub(super) fn teams(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    let page = Page::asked(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::Read, Over::Organization(ix))?;
-    let (policy, who) = (&*desk.policy, &desk.who);
+pub(super) fn teams(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    let page = PageQuery::asked(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::Read, Resource::Organization(ix))?;
+    let (policy, who) = (&*context.policy, &context.caller);
     let ids = policy.teams_of(ix).map(|(_, team)| &*team.id).collect();
-    Ok(Reply::Answer(page.of(ids, &|id| view::team(policy, who, id).body)))
+    Ok(AdminDecision::Answer(page.of(ids, &|id| view::team(policy, who, id).body)))
 }

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::problem::{Fault, Place, Problem, shown};
-use super::{Request, Response, answer};
+use super::problem::{Fault, FaultLocation, Problem, shown};
+use super::{AdminRequest, Response, answer};
 use crate::collections::sort::sort;
 use crate::json::out_of_line::object;
 use crate::policy::load::value::is_target_name;
@@ -21,7 +21,7 @@ pub const MOST: usize = 200;
 
 /// Which part of a list is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
+pub struct PageQuery {
     /// How many items at most.
     pub limit: usize,
     /// Only what comes after this one.
@@ -33,7 +33,7 @@ pub struct Page {
 /// # Errors
 /// 400 for one that is not known, stands there twice or cannot be decoded.
 pub fn parameters<const N: usize>(
-    request: &Request,
+    request: &AdminRequest,
     known: [&'static str; N],
 ) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
@@ -60,18 +60,18 @@ pub fn parameters<const N: usize>(
 ///
 /// # Errors
 /// 400 for any parameter.
-pub fn no_parameters(request: &Request) -> Result<(), Problem> {
+pub fn no_parameters(request: &AdminRequest) -> Result<(), Problem> {
     parameters(request, []).map(|[]| ())
 }
 
-impl Page {
+impl PageQuery {
     /// The page a request asks for.
     ///
     /// # Errors
     /// 400 for other parameters, and for a limit that is none.
-    pub fn asked(request: &Request) -> Result<Page, Problem> {
+    pub fn asked(request: &AdminRequest) -> Result<PageQuery, Problem> {
         let [limit, after] = parameters(request, ["limit", "after"])?;
-        Ok(Page { limit: size(limit)?, after: name(after)? })
+        Ok(PageQuery { limit: size(limit)?, after: name(after)? })
     }
 
     /// The page of the items with these ids, which come in any order.
@@ -116,6 +116,6 @@ pub fn name(after: Option<String>) -> Result<Option<String>, Problem> {
 /// A parameter that is wrong.
 #[inline(never)]
 pub fn wrong(name: &str, detail: String) -> Problem {
-    let fault = Fault { place: Place::Parameter(shown(name)), detail: detail.clone() };
+    let fault = Fault { place: FaultLocation::Parameter(shown(name)), detail: detail.clone() };
     Problem { faults: Vec::from([fault]), ..Problem::new(400, "invalid_parameter", detail) }
 }

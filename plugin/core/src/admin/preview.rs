@@ -6,42 +6,45 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
+use super::AdminDecision;
 use super::body::{self, INVALID};
-use super::caller::{Over, Right};
-use super::context::{Desk, Reply, Shown};
+use super::caller::{Permission, Resource};
+use super::context::{Representation, RequestContext};
 use super::page::no_parameters;
-use super::problem::{Fault, Place, Problem};
+use super::problem::{Fault, FaultLocation, Problem};
 use super::teams::{scope, with_field};
 use crate::collections::sort::{sort, sort_by_key};
 use crate::json::out_of_line::object;
-use crate::policy::access::{Levels, Narrower, Reach, Through};
+use crate::policy::access::{AccessChain, AccessDecision, GrantedBy, Restriction};
 use crate::policy::load::records::AccessRecord;
 use crate::policy::load::value::group_name;
-use crate::policy::{GroupIx, Organization, OrganizationIx, Policy, Scope, Section, Target, TargetIx, Team};
+use crate::policy::{
+    AccessScope, GroupId, Organization, OrganizationId, Policy, Section, Target, TargetId, Team,
+};
 
 /// `GET /teams/{id}/access`
-pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::Read, Over::Team(ix))?;
-    let shown = Shown::new(preview(desk.policy, id));
-    desk.require_match(Some(&shown))?;
-    Ok(Reply::Answer(shown.response(200)))
+pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::Read, Resource::Team(ix))?;
+    let shown = Representation::new(preview(context.policy, id));
+    context.require_match(Some(&shown))?;
+    Ok(AdminDecision::Answer(shown.response(200)))
 }
 
 /// `PUT /teams/{id}/access`
-pub(super) fn put(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, organization) = desk.team(id)?;
-    desk.need(Right::ManageTeam, Over::Team(ix))?;
-    desk.require_match(Some(&Shown::new(preview(desk.policy, id))))?;
-    let body = body::object(desk.request)?;
+pub(super) fn put(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, organization) = context.team(id)?;
+    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require_match(Some(&Representation::new(preview(context.policy, id))))?;
+    let body = body::object(context.request)?;
     let access = body::read::<AccessRecord>(body.clone(), INVALID)?;
-    let before = scope(desk.policy, ix);
-    require_available(desk.policy, organization, &before, &access, "")?;
-    let change = with_field(desk.policy, id, "access", &body);
-    desk.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
-        Shown::new(preview(policy, id)).response(200)
+    let before = scope(context.policy, ix);
+    require_available(context.policy, organization, &before, &access, "")?;
+    let change = with_field(context.policy, id, "access", &body);
+    context.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
+        Representation::new(preview(policy, id)).response(200)
     })
 }
 
@@ -49,8 +52,8 @@ pub(super) fn put(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
 /// before stays, inert.
 pub(super) fn require_available(
     policy: &Policy,
-    OrganizationIx(organization): OrganizationIx,
-    before: &Scope,
+    OrganizationId(organization): OrganizationId,
+    before: &AccessScope,
     access: &AccessRecord,
     base: &str,
 ) -> Result<(), Problem> {
@@ -58,11 +61,11 @@ pub(super) fn require_available(
     let mut faults = Vec::new();
     let mut refuse = |field: &str, place: usize, kind: &str, name: &str| {
         let detail = format!("{kind} `{name}` is not available through organization `{}`.", organization.id);
-        faults.push(Fault { place: Place::Body(format!("{base}/{field}/{place}")), detail });
+        faults.push(Fault { place: FaultLocation::Body(format!("{base}/{field}/{place}")), detail });
     };
     let had = match before {
-        Scope::Inherit => None,
-        Scope::Restrict(selection) => Some(selection),
+        AccessScope::Inherit => None,
+        AccessScope::Restrict(selection) => Some(selection),
     };
     let targets = access.targets.iter().flat_map(|targets| &targets.0);
     for (place, (_, name)) in targets.enumerate() {
@@ -76,7 +79,7 @@ pub(super) fn require_available(
     let groups = access.access_groups.iter().flat_map(|groups| &groups.0);
     for (place, (_, name)) in groups.enumerate() {
         let name = group_name(&name.0).unwrap_or_default();
-        let group = policy.groups.find(&name).map(GroupIx);
+        let group = policy.groups.find(&name).map(GroupId);
         let had = group.is_some_and(|group| had.is_some_and(|had| had.groups.contains(&group)));
         if !had && !group.is_some_and(|group| offers_group(policy, organization, group)) {
             refuse("access_groups", place, "group", &name);
@@ -88,19 +91,19 @@ pub(super) fn require_available(
 }
 
 /// A group that is granted, or of which at least one member is.
-fn offers_group(policy: &Policy, organization: &Organization, group: GroupIx) -> bool {
+fn offers_group(policy: &Policy, organization: &Organization, group: GroupId) -> bool {
     organization.access.groups.contains(&group)
         || policy.targets.iter().any(|(position, _, target)| {
-            target.groups.contains(&group) && organization.access.has(TargetIx(position), target).is_some()
+            target.groups.contains(&group) && organization.access.has(TargetId(position), target).is_some()
         })
 }
 
 /// How something has a target, as text.
-pub(super) fn through(policy: &Policy, through: Through) -> String {
+pub(super) fn through(policy: &Policy, through: GrantedBy) -> String {
     match through {
-        Through::Everything => "everything".into(),
-        Through::Name => "name".into(),
-        Through::Group(group) => format!("group:{}", policy.groups.name(group.0)),
+        GrantedBy::Everything => "everything".into(),
+        GrantedBy::Name => "name".into(),
+        GrantedBy::Group(group) => format!("group:{}", policy.groups.name(group.0)),
     }
 }
 
@@ -121,18 +124,18 @@ fn preview(policy: &Policy, id: &str) -> Value {
         sort_by_key(&mut targets, |(_, name, _)| *name);
         let lines = targets
             .into_iter()
-            .map(|(position, _, target)| line(policy, organization, team, TargetIx(position), target));
+            .map(|(position, _, target)| line(policy, organization, team, TargetId(position), target));
         fields.insert("preview".into(), lines.collect());
     }
     body
 }
 
 /// What a team selected and its organization does not offer (any more): it grants nothing.
-fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
-    let Scope::Restrict(selection) = scope else {
+fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> Value {
+    let AccessScope::Restrict(selection) = scope else {
         return json!({ "targets": [], "access_groups": [] });
     };
-    let offers = |ix: &TargetIx| {
+    let offers = |ix: &TargetId| {
         policy.targets.get(ix.0).is_some_and(|target| organization.access.has(*ix, target).is_some())
     };
     let targets = selection.targets.iter().filter(|ix| !offers(ix)).map(|ix| policy.targets.name(ix.0));
@@ -145,22 +148,22 @@ fn inert(policy: &Policy, organization: &Organization, scope: &Scope) -> Value {
 }
 
 /// One target: whether the team selects it, whether the organization offers it, what comes of the two, and why.
-fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx, target: &Target) -> Value {
+fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetId, target: &Target) -> Value {
     let selected = match &team.access {
-        Scope::Inherit => Some("inherit".into()),
-        Scope::Restrict(selection) => selection.has(ix, target).map(|by| through(policy, by)),
+        AccessScope::Inherit => Some("inherit".into()),
+        AccessScope::Restrict(selection) => selection.has(ix, target).map(|by| through(policy, by)),
     };
     let available = organization.access.has(ix, target).map(|by| through(policy, by));
-    let (refused_by, reason) = match Levels::of_team(organization, team).reach(ix, target) {
-        Reach::Granted(by) => (None, granted(policy, organization, by)),
-        Reach::NotGranted => {
+    let (refused_by, reason) = match AccessChain::of_team(organization, team).reach(ix, target) {
+        AccessDecision::Granted(by) => (None, granted(policy, organization, by)),
+        AccessDecision::NotGranted => {
             (Some("organization"), format!("organization `{}` does not grant it", organization.id))
         }
-        Reach::RefusedBy(Narrower::Team) => {
+        AccessDecision::RefusedBy(Restriction::Team) => {
             (Some("team"), format!("team `{}` restricts its access and has not selected it", team.id))
         }
         // A team as such has neither a key nor a user.
-        Reach::RefusedBy(Narrower::Key | Narrower::User) => (Some("key"), String::new()),
+        AccessDecision::RefusedBy(Restriction::Key | Restriction::User) => (Some("key"), String::new()),
     };
     object!({
         "target": &*target.name,
@@ -172,11 +175,11 @@ fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetIx,
     })
 }
 
-fn granted(policy: &Policy, organization: &Organization, by: Through) -> String {
+fn granted(policy: &Policy, organization: &Organization, by: GrantedBy) -> String {
     let how = match by {
-        Through::Everything => "with the whole catalogue".into(),
-        Through::Name => "directly".into(),
-        Through::Group(group) => format!("through group `{}`", policy.groups.name(group.0)),
+        GrantedBy::Everything => "with the whole catalogue".into(),
+        GrantedBy::Name => "directly".into(),
+        GrantedBy::Group(group) => format!("through group `{}`", policy.groups.name(group.0)),
     };
     format!("granted by organization `{}` {how}", organization.id)
 }

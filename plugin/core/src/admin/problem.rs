@@ -9,13 +9,13 @@ use serde_json::Value;
 
 use super::Response;
 use crate::json::out_of_line::{object, text};
-use crate::policy::Finding;
+use crate::policy::Diagnostic;
 use crate::policy::diagnostic::Severity;
 use crate::secret::redact::without_secrets;
 
 /// Where something is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum FaultLocation {
     /// JSON Pointer into the request's body.
     Body(String),
     /// A parameter of the query.
@@ -28,7 +28,7 @@ pub enum Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Where.
-    pub place: Place,
+    pub place: FaultLocation,
     /// What, and what would be right.
     pub detail: String,
 }
@@ -75,7 +75,7 @@ impl Problem {
     /// 400 with one place in the body.
     pub fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let fault = Fault { place: Place::Body(pointer.into()), detail: detail.clone() };
+        let fault = Fault { place: FaultLocation::Body(pointer.into()), detail: detail.clone() };
         let mut problem = Problem::new(400, code, detail);
         problem.faults.push(fault);
         problem
@@ -83,26 +83,26 @@ impl Problem {
 
     /// 400 for what is wrong with a body, read on its own.
     #[inline(never)]
-    pub fn in_body(code: &'static str, findings: Vec<Finding>) -> Self {
+    pub fn in_body(code: &'static str, findings: Vec<Diagnostic>) -> Self {
         Problem::of_findings(code, findings, "")
     }
 
     /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
     /// are the body's (400). Where only other records object, it is a conflict with them (409).
     #[inline(never)]
-    pub fn of_findings(code: &'static str, findings: Vec<Finding>, own: &str) -> Self {
+    pub fn of_findings(code: &'static str, findings: Vec<Diagnostic>, own: &str) -> Self {
         let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         let faults: Vec<Fault> = errors
             .map(|finding| {
                 let below = finding.pointer.strip_prefix(own);
                 let place = match below.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
-                    Some(rest) => Place::Body(rest.to_string()),
-                    None => Place::Policy(finding.pointer),
+                    Some(rest) => FaultLocation::Body(rest.to_string()),
+                    None => FaultLocation::Policy(finding.pointer),
                 };
                 Fault { place, detail: finding.problem.to_string() }
             })
             .collect();
-        let is_own = |fault: &&Fault| matches!(fault.place, Place::Body(_));
+        let is_own = |fault: &&Fault| matches!(fault.place, FaultLocation::Body(_));
         let (status, code, detail) = match faults.iter().find(is_own) {
             Some(fault) => (400, code, fault.detail.clone()),
             None => {
@@ -124,9 +124,9 @@ impl Problem {
     /// The answer.
     pub fn response(&self) -> Response {
         let errors = self.faults.iter().map(|fault| match &fault.place {
-            Place::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
-            Place::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
-            Place::Policy(pointer) => object!({ "policy_pointer": pointer, "detail": fault.detail }),
+            FaultLocation::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
+            FaultLocation::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
+            FaultLocation::Policy(pointer) => object!({ "policy_pointer": pointer, "detail": fault.detail }),
         });
         let errors: Vec<Value> = errors.collect();
         let mut body = object!({
@@ -153,7 +153,7 @@ impl Problem {
 impl Fault {
     fn policy_pointer(&self) -> Option<&str> {
         match &self.place {
-            Place::Policy(pointer) => Some(pointer),
+            FaultLocation::Policy(pointer) => Some(pointer),
             _ => None,
         }
     }
@@ -178,10 +178,10 @@ fn title(status: u16) -> &'static str {
 
 /// A caller's own text, fit to be repeated: a key may stand where its id should.
 pub fn shown(text: &str) -> String {
-    redact::shown(text, 64)
+    redact::redact(text, 64)
 }
 
 /// The same for a path.
 pub(super) fn shown_path(path: &str) -> String {
-    redact::shown(path, 300)
+    redact::redact(path, 300)
 }

@@ -10,7 +10,7 @@ use crate::text::percent::decode;
 
 /// An HTTP method that some endpoint takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
+pub enum HttpMethod {
     /// `GET`; also stands for `HEAD`.
     Get,
     /// `POST`
@@ -23,25 +23,25 @@ pub enum Method {
     Delete,
 }
 
-impl Method {
+impl HttpMethod {
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
-            Method::Get => "GET",
-            Method::Post => "POST",
-            Method::Put => "PUT",
-            Method::Patch => "PATCH",
-            Method::Delete => "DELETE",
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Delete => "DELETE",
         }
     }
 
-    fn named(name: &str) -> Option<Method> {
+    fn named(name: &str) -> Option<HttpMethod> {
         match name {
-            "GET" | "HEAD" => Some(Method::Get),
-            "POST" => Some(Method::Post),
-            "PUT" => Some(Method::Put),
-            "PATCH" => Some(Method::Patch),
-            "DELETE" => Some(Method::Delete),
+            "GET" | "HEAD" => Some(HttpMethod::Get),
+            "POST" => Some(HttpMethod::Post),
+            "PUT" => Some(HttpMethod::Put),
+            "PATCH" => Some(HttpMethod::Patch),
+            "DELETE" => Some(HttpMethod::Delete),
             _ => None,
         }
     }
@@ -49,7 +49,7 @@ impl Method {
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Endpoint {
     /// The signed-in.
     Me,
     /// What the signed-in may call.
@@ -94,79 +94,83 @@ pub enum Place {
     Audit,
 }
 
-impl Place {
+impl Endpoint {
     /// Which records the first id of its path is one of.
     pub fn section(self) -> Option<Section> {
         match self {
-            Place::Me | Place::Targets | Place::Organizations | Place::Audit => None,
-            Place::Organization
-            | Place::OrganizationUsage
-            | Place::OrganizationMembers
-            | Place::OrganizationMember
-            | Place::OrganizationTeams => Some(Section::Organizations),
-            Place::Team
-            | Place::TeamAccess
-            | Place::TeamSelfService
-            | Place::TeamMembers
-            | Place::TeamMember
-            | Place::ServiceAccounts
-            | Place::ServiceAccount
-            | Place::TeamKeys
-            | Place::TeamUsage => Some(Section::Teams),
-            Place::Key | Place::KeyRotation | Place::KeyUsage => Some(Section::Keys),
+            Endpoint::Me | Endpoint::Targets | Endpoint::Organizations | Endpoint::Audit => None,
+            Endpoint::Organization
+            | Endpoint::OrganizationUsage
+            | Endpoint::OrganizationMembers
+            | Endpoint::OrganizationMember
+            | Endpoint::OrganizationTeams => Some(Section::Organizations),
+            Endpoint::Team
+            | Endpoint::TeamAccess
+            | Endpoint::TeamSelfService
+            | Endpoint::TeamMembers
+            | Endpoint::TeamMember
+            | Endpoint::ServiceAccounts
+            | Endpoint::ServiceAccount
+            | Endpoint::TeamKeys
+            | Endpoint::TeamUsage => Some(Section::Teams),
+            Endpoint::Key | Endpoint::KeyRotation | Endpoint::KeyUsage => Some(Section::Keys),
         }
     }
 }
 
 /// One endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Endpoint {
+pub struct EndpointRoute {
     /// What it is.
-    pub place: Place,
+    pub place: Endpoint,
     /// Its path below the prefix; names in braces stand for ids.
     pub template: &'static str,
     /// What it takes.
-    pub methods: &'static [Method],
+    pub methods: &'static [HttpMethod],
 }
 
-const fn endpoint(place: Place, template: &'static str, methods: &'static [Method]) -> Endpoint {
-    Endpoint { place, template, methods }
+const fn endpoint(place: Endpoint, template: &'static str, methods: &'static [HttpMethod]) -> EndpointRoute {
+    EndpointRoute { place, template, methods }
 }
 
-use Method::{Delete, Get, Patch, Post, Put};
+use HttpMethod::{Delete, Get, Patch, Post, Put};
 
 /// All of them. A path fits one at most.
-pub const ENDPOINTS: &[Endpoint] = &[
-    endpoint(Place::Me, "/me", &[Get]),
-    endpoint(Place::Targets, "/targets", &[Get]),
-    endpoint(Place::Organizations, "/organizations", &[Get, Post]),
-    endpoint(Place::Organization, "/organizations/{organization}", &[Get, Patch, Delete]),
-    endpoint(Place::OrganizationUsage, "/organizations/{organization}/usage", &[Get]),
-    endpoint(Place::OrganizationMembers, "/organizations/{organization}/members", &[Get]),
-    endpoint(Place::OrganizationMember, "/organizations/{organization}/members/{user}", &[Get, Put, Delete]),
-    endpoint(Place::OrganizationTeams, "/organizations/{organization}/teams", &[Get, Post]),
-    endpoint(Place::Team, "/teams/{team}", &[Get, Patch, Delete]),
-    endpoint(Place::TeamAccess, "/teams/{team}/access", &[Get, Put]),
-    endpoint(Place::TeamSelfService, "/teams/{team}/self-service", &[Get, Put]),
-    endpoint(Place::TeamMembers, "/teams/{team}/members", &[Get]),
-    endpoint(Place::TeamMember, "/teams/{team}/members/{user}", &[Get, Put, Delete]),
-    endpoint(Place::ServiceAccounts, "/teams/{team}/service-accounts", &[Get]),
-    endpoint(Place::ServiceAccount, "/teams/{team}/service-accounts/{account}", &[Get, Put, Delete]),
-    endpoint(Place::TeamKeys, "/teams/{team}/keys", &[Get, Post]),
-    endpoint(Place::TeamUsage, "/teams/{team}/usage", &[Get]),
-    endpoint(Place::Key, "/keys/{key}", &[Get, Patch, Delete]),
-    endpoint(Place::KeyRotation, "/keys/{key}/rotate", &[Post]),
-    endpoint(Place::KeyUsage, "/keys/{key}/usage", &[Get]),
-    endpoint(Place::Audit, "/audit", &[Get]),
+pub const ENDPOINTS: &[EndpointRoute] = &[
+    endpoint(Endpoint::Me, "/me", &[Get]),
+    endpoint(Endpoint::Targets, "/targets", &[Get]),
+    endpoint(Endpoint::Organizations, "/organizations", &[Get, Post]),
+    endpoint(Endpoint::Organization, "/organizations/{organization}", &[Get, Patch, Delete]),
+    endpoint(Endpoint::OrganizationUsage, "/organizations/{organization}/usage", &[Get]),
+    endpoint(Endpoint::OrganizationMembers, "/organizations/{organization}/members", &[Get]),
+    endpoint(
+        Endpoint::OrganizationMember,
+        "/organizations/{organization}/members/{user}",
+        &[Get, Put, Delete],
+    ),
+    endpoint(Endpoint::OrganizationTeams, "/organizations/{organization}/teams", &[Get, Post]),
+    endpoint(Endpoint::Team, "/teams/{team}", &[Get, Patch, Delete]),
+    endpoint(Endpoint::TeamAccess, "/teams/{team}/access", &[Get, Put]),
+    endpoint(Endpoint::TeamSelfService, "/teams/{team}/self-service", &[Get, Put]),
+    endpoint(Endpoint::TeamMembers, "/teams/{team}/members", &[Get]),
+    endpoint(Endpoint::TeamMember, "/teams/{team}/members/{user}", &[Get, Put, Delete]),
+    endpoint(Endpoint::ServiceAccounts, "/teams/{team}/service-accounts", &[Get]),
+    endpoint(Endpoint::ServiceAccount, "/teams/{team}/service-accounts/{account}", &[Get, Put, Delete]),
+    endpoint(Endpoint::TeamKeys, "/teams/{team}/keys", &[Get, Post]),
+    endpoint(Endpoint::TeamUsage, "/teams/{team}/usage", &[Get]),
+    endpoint(Endpoint::Key, "/keys/{key}", &[Get, Patch, Delete]),
+    endpoint(Endpoint::KeyRotation, "/keys/{key}/rotate", &[Post]),
+    endpoint(Endpoint::KeyUsage, "/keys/{key}/usage", &[Get]),
+    endpoint(Endpoint::Audit, "/audit", &[Get]),
 ];
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct EndpointMatch {
     /// What stands there.
-    pub place: Place,
+    pub place: Endpoint,
     /// What is to be done with it.
-    pub method: Method,
+    pub method: HttpMethod,
     /// The ids in the path, in order; empty where there are fewer.
     pub ids: [String; 2],
 }
@@ -175,13 +179,13 @@ pub struct Found {
 ///
 /// # Errors
 /// 404 where nothing stands there, 405 with `Allow` where it does not take the method.
-pub fn find(method: &str, path: &str) -> Result<Found, Problem> {
+pub fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
     let found = ENDPOINTS.iter().find_map(|endpoint| Some((endpoint, ids(endpoint.template, path)?)));
     let Some((endpoint, ids)) = found else {
         return Err(Problem::new(404, "not_found", "The management API has nothing at this path."));
     };
-    match Method::named(method).filter(|method| endpoint.methods.contains(method)) {
-        Some(method) => Ok(Found { place: endpoint.place, method, ids }),
+    match HttpMethod::named(method).filter(|method| endpoint.methods.contains(method)) {
+        Some(method) => Ok(EndpointMatch { place: endpoint.place, method, ids }),
         None => {
             let allow: Vec<&str> = endpoint.methods.iter().map(|method| method.name()).collect();
             let allow = allow.join(", ");
@@ -214,9 +218,9 @@ mod tests {
     #[test]
     fn a_path_leads_to_its_endpoint_with_its_ids_decoded() {
         let found = find("PUT", "/teams/search/members/bob%40acme.example").unwrap();
-        assert_eq!(found.place, Place::TeamMember);
+        assert_eq!(found.place, Endpoint::TeamMember);
         assert_eq!(found.ids, ["search".to_string(), "bob@acme.example".to_string()]);
-        assert_eq!(find("HEAD", "/me").unwrap().method, Method::Get);
+        assert_eq!(find("HEAD", "/me").unwrap().method, HttpMethod::Get);
         for path in ["", "/", "/teams", "/teams/", "/teams/a/", "/teams/a/keys/b", "/me/x", "me"] {
             assert_eq!(find("GET", path).unwrap_err().status, 404, "{path}");
         }

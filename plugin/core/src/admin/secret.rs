@@ -2,14 +2,14 @@
 
 use alloc::string::{String, ToString};
 
-use super::Asked;
+use super::RequestInputs;
 use crate::secret::api_key;
 
 /// RFC 4648, 6, in lower case: what ids of keys are made of.
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// An id that nobody has: 80 random bits.
-pub(super) fn id(asked: &Asked) -> String {
+pub(super) fn id(asked: &RequestInputs) -> String {
     let (_, rest) = split(asked);
     let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).map_or('a', |letter| char::from(*letter));
     rest.iter().map(letter).collect()
@@ -17,7 +17,7 @@ pub(super) fn id(asked: &Asked) -> String {
 
 /// The key that carries this id. An imported key's id may not fit into the form: it gets another there, which is
 /// for people only, as the digest alone finds a key.
-pub(super) fn key(id: &str, asked: &Asked) -> String {
+pub(super) fn key(id: &str, asked: &RequestInputs) -> String {
     let fits = (4..=24).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let id = if fits { id.to_string() } else { self::id(asked) };
@@ -25,7 +25,7 @@ pub(super) fn key(id: &str, asked: &Asked) -> String {
 }
 
 /// 256 bits for a secret, 128 for an id.
-fn split(asked: &Asked) -> ([u8; 32], [u8; 16]) {
+fn split(asked: &RequestInputs) -> ([u8; 32], [u8; 16]) {
     let secret = asked.random.first_chunk().copied().unwrap_or_default();
     let id = asked.random.last_chunk().copied().unwrap_or_default();
     (secret, id)

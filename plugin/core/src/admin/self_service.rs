@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::body::{self, Members, take};
-use super::context::Desk;
+use super::context::RequestContext;
 use super::keys::require_future;
 use super::problem::Problem;
 use crate::json::node::Node;
@@ -15,8 +15,8 @@ use crate::money::Period;
 use crate::money::dollars;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::records::{AccessMode, AccessRecord, BudgetRecord, LimitsRecord};
-use crate::policy::load::value::{Moment, OwnerName};
-use crate::policy::{Change, Owner, Section, SelfService, TeamIx};
+use crate::policy::load::value::{DateTime, OwnerName};
+use crate::policy::{Change, Owner, Section, SelfService, TeamId};
 use crate::time::{DAY, Timestamp, rfc3339};
 
 const BUDGET: &str = "invalid_budget";
@@ -26,38 +26,38 @@ const NOT_CHOOSABLE: &str = "not_choosable";
 
 /// Adds to a key's record what its developer asks for, if the team's policy allows all of it.
 pub(super) fn grant(
-    desk: &mut Desk<'_>,
-    team: TeamIx,
+    context: &mut RequestContext<'_>,
+    team: TeamId,
     mut wish: Members,
     id: &str,
     record: &mut Members,
 ) -> Result<(), Problem> {
-    let policy = enabled(desk, team)?;
-    require_slot(desk, team, &policy)?;
+    let policy = enabled(context, team)?;
+    require_slot(context, team, &policy)?;
 
-    let owner = format!("user/{}", desk.who.id);
+    let owner = format!("user/{}", context.caller.id);
     record.push(("owner".into(), Node::String(owner.clone())));
     let budget = take(&mut wish, "budget");
     require_budget(&policy, budget.as_ref())?;
     record.extend(budget.map(|budget| ("budget".to_string(), budget)));
-    require_room(desk, id, record, BUDGET)?;
+    require_room(context, id, record, BUDGET)?;
 
     let expiry = take(&mut wish, "expires_at");
-    require_expiry(desk, &policy, expiry.as_ref())?;
+    require_expiry(context, &policy, expiry.as_ref())?;
     record.extend(expiry.map(|expiry| ("expires_at".to_string(), expiry)));
 
     if let Some(limits) = take(&mut wish, "limits") {
         body::read_at::<LimitsRecord>("limits", limits.clone(), LIMITS)?;
         record.push(("limits".into(), limits));
-        require_room(desk, id, record, LIMITS)?;
+        require_room(context, id, record, LIMITS)?;
     }
 
     require_own(&mut wish, &owner)
 }
 
 /// Row 4: the team has self-service on.
-fn enabled(desk: &Desk<'_>, team: TeamIx) -> Result<SelfService, Problem> {
-    let team = desk.policy.teams.get(team.0);
+fn enabled(context: &RequestContext<'_>, team: TeamId) -> Result<SelfService, Problem> {
+    let team = context.policy.teams.get(team.0);
     let policy = team.and_then(|team| team.self_service.as_deref()).filter(|policy| policy.enabled);
     policy.cloned().ok_or_else(|| {
         let detail = "Self-service is off in this team. Ask one of its administrators for a key.";
@@ -66,10 +66,10 @@ fn enabled(desk: &Desk<'_>, team: TeamIx) -> Result<SelfService, Problem> {
 }
 
 /// Row 5: one more active key. Blocked ones count, expired and revoked ones do not.
-fn require_slot(desk: &Desk<'_>, team: TeamIx, policy: &SelfService) -> Result<(), Problem> {
+fn require_slot(context: &RequestContext<'_>, team: TeamId, policy: &SelfService) -> Result<(), Problem> {
     let Some(most) = policy.max_keys_per_user else { return Ok(()) };
-    let (now, owner) = (desk.asked.now.timestamp(), Owner::User(desk.who.user));
-    let active = desk
+    let (now, owner) = (context.inputs.now.timestamp(), Owner::User(context.caller.user));
+    let active = context
         .policy
         .keys_of(team)
         .filter(|(_, key)| key.owner == owner && key.expires_at.is_none_or(|end| now < end))
@@ -110,7 +110,11 @@ fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Pro
 }
 
 /// Row 7: an end, where the team wants one, and not too far away.
-fn require_expiry(desk: &Desk<'_>, policy: &SelfService, expiry: Option<&Node>) -> Result<(), Problem> {
+fn require_expiry(
+    context: &RequestContext<'_>,
+    policy: &SelfService,
+    expiry: Option<&Node>,
+) -> Result<(), Problem> {
     let Some(node) = expiry else {
         if policy.require_expiry || policy.max_expiry_days.is_some() {
             let detail = "`expires_at` is missing: keys of this team have an end.";
@@ -118,10 +122,10 @@ fn require_expiry(desk: &Desk<'_>, policy: &SelfService, expiry: Option<&Node>) 
         }
         return Ok(());
     };
-    let end = body::read_at::<Moment>("expires_at", node.clone(), EXPIRY)?;
-    require_future(desk.asked, Some(end))?;
+    let end = body::read_at::<DateTime>("expires_at", node.clone(), EXPIRY)?;
+    require_future(context.inputs, Some(end))?;
     let Some(days) = policy.max_expiry_days else { return Ok(()) };
-    let farthest = desk.asked.now.wall.saturating_add(u64::from(days).saturating_mul(DAY));
+    let farthest = context.inputs.now.wall.saturating_add(u64::from(days).saturating_mul(DAY));
     let farthest = Timestamp(farthest / 1_000_000);
     if end.0 > farthest {
         let farthest = rfc3339(farthest);
@@ -132,10 +136,15 @@ fn require_expiry(desk: &Desk<'_>, policy: &SelfService, expiry: Option<&Node>) 
 }
 
 /// Rows 6 and 8: what the key would have lies within the nearest level above it that sets the same.
-fn require_room(desk: &mut Desk<'_>, id: &str, record: &Members, code: &'static str) -> Result<(), Problem> {
+fn require_room(
+    context: &mut RequestContext<'_>,
+    id: &str,
+    record: &Members,
+    code: &'static str,
+) -> Result<(), Problem> {
     let mut change = Change::default();
     change.put(Section::Keys, id, body::object_json(record));
-    match desk.policy.try_change(&change) {
+    match context.policy.try_change(&change) {
         Ok(_) => Ok(()),
         Err(findings) => Err(Problem::of_findings(code, findings, &pointer("", &["keys", id]))),
     }

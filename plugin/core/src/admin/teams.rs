@@ -3,9 +3,10 @@
 use alloc::format;
 use alloc::string::ToString;
 
+use super::AdminDecision;
 use super::body::{self, INVALID, Members, take_fixed};
-use super::caller::{Over, Right};
-use super::context::{Desk, Reply, Shown, new_id, removed, require_free};
+use super::caller::{Permission, Resource};
+use super::context::{Representation, RequestContext, new_id, removed, require_free};
 use super::organizations::refuse_members;
 use super::page::no_parameters;
 use super::preview;
@@ -14,19 +15,19 @@ use super::view;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
 use crate::policy::load::records::{SelfServiceRecord, TeamRecord};
-use crate::policy::{Change, Policy, Scope, Section, TeamIx};
+use crate::policy::{AccessScope, Change, Policy, Section, TeamId};
 
 /// `POST /organizations/{id}/teams`: a new team has self-service on.
-pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let organization_ix = desk.organization(organization)?;
-    desk.need(Right::ManageOrganization, Over::Organization(organization_ix))?;
-    desk.require_match(None)?;
-    let mut body = body::object(desk.request)?;
+pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let organization_ix = context.organization(organization)?;
+    context.need(Permission::ManageOrganization, Resource::Organization(organization_ix))?;
+    context.require_match(None)?;
+    let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("organization", organization)])?;
-    require_platform_for_mode(desk, &body)?;
+    require_platform_for_mode(context, &body)?;
     let id = new_id(&mut body)?;
-    require_free(desk.policy, Section::Teams, "team", &id)?;
+    require_free(context.policy, Section::Teams, "team", &id)?;
     body.push(("organization".into(), Node::String(organization.to_string())));
     if !body.iter().any(|(name, _)| name == "self_service") {
         let on = Members::from([("enabled".to_string(), Node::Bool(true))]);
@@ -34,12 +35,18 @@ pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, P
     }
     let record = body::read::<TeamRecord>(body.clone(), INVALID)?;
     if let Some(access) = &record.access {
-        preview::require_available(desk.policy, organization_ix, &Scope::Inherit, access, "/access")?;
+        preview::require_available(
+            context.policy,
+            organization_ix,
+            &AccessScope::Inherit,
+            access,
+            "/access",
+        )?;
     }
     let mut change = Change::default();
     change.put(Section::Teams, &id, body::object_json(&body));
-    let location = format!("{}/teams/{id}", desk.paths);
-    desk.change(
+    let location = format!("{}/teams/{id}", context.paths);
+    context.change(
         &change,
         &["teams", &id],
         &|policy| view::kept(policy, Section::Teams, &id),
@@ -52,83 +59,90 @@ pub(super) fn create(desk: &mut Desk<'_>, organization: &str) -> Result<Reply, P
 }
 
 /// `GET /teams/{id}`
-pub(super) fn show(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::Read, Over::Team(ix))?;
-    let shown = view::team(desk.policy, &desk.who, id);
-    desk.require_match(Some(&shown))?;
-    Ok(Reply::Answer(shown.response(200)))
+pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::Read, Resource::Team(ix))?;
+    let shown = view::team(context.policy, &context.caller, id);
+    context.require_match(Some(&shown))?;
+    Ok(AdminDecision::Answer(shown.response(200)))
 }
 
 /// `PATCH /teams/{id}`
-pub(super) fn update(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, organization) = desk.team(id)?;
-    desk.need(Right::ManageTeam, Over::Team(ix))?;
-    desk.require_match(Some(&view::team(desk.policy, &desk.who, id)))?;
-    let mut patch = body::object(desk.request)?;
-    let of = desk.policy.organizations.name(organization.0).to_string();
+pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, organization) = context.team(id)?;
+    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
+    let mut patch = body::object(context.request)?;
+    let of = context.policy.organizations.name(organization.0).to_string();
     take_fixed(&mut patch, &[("id", id), ("organization", &of)])?;
-    require_platform_for_mode(desk, &patch)?;
+    require_platform_for_mode(context, &patch)?;
     if patch.iter().any(|(name, _)| name == "state") {
         // Otherwise whoever was blocked could lift it.
-        desk.need(Right::ManageOrganization, Over::Organization(organization))?;
+        context.need(Permission::ManageOrganization, Resource::Organization(organization))?;
     }
-    refuse_members(&mut patch, &format!("{}/teams/{id}/members", desk.paths))?;
-    let record = desk.policy.record(Section::Teams, id).unwrap_or_default();
+    refuse_members(&mut patch, &format!("{}/teams/{id}/members", context.paths))?;
+    let record = context.policy.record(Section::Teams, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
     let typed = body::read_at::<TeamRecord>("", merged.clone(), INVALID)?;
     if let Some(access) = &typed.access {
-        let before = scope(desk.policy, ix);
-        preview::require_available(desk.policy, organization, &before, access, "/access")?;
+        let before = scope(context.policy, ix);
+        preview::require_available(context.policy, organization, &before, access, "/access")?;
     }
     let mut change = Change::default();
     change.put(Section::Teams, id, body::to_json(&merged));
-    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|policy, who| {
-        view::team(policy, who, id).response(200)
-    })
+    context.change(
+        &change,
+        &["teams", id],
+        &|policy| view::kept(policy, Section::Teams, id),
+        &|policy, who| view::team(policy, who, id).response(200),
+    )
 }
 
 /// `DELETE /teams/{id}`
-pub(super) fn remove(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, organization) = desk.team(id)?;
-    desk.need(Right::ManageOrganization, Over::Organization(organization))?;
-    desk.require_match(Some(&view::team(desk.policy, &desk.who, id)))?;
-    let keys = desk.policy.keys_of(ix).count();
+pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, organization) = context.team(id)?;
+    context.need(Permission::ManageOrganization, Resource::Organization(organization))?;
+    context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
+    let keys = context.policy.keys_of(ix).count();
     if keys > 0 {
         let detail = format!("The team still has {keys} keys. Revoke them first.");
         return Err(Problem::new(409, "keys_assigned", detail));
     }
     let mut change = Change::default();
-    for (_, account) in desk.policy.service_accounts_of(ix) {
+    for (_, account) in context.policy.service_accounts_of(ix) {
         change.remove(Section::ServiceAccounts, &account.id);
     }
     change.remove(Section::Teams, id);
-    desk.change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
+    context
+        .change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
 }
 
 /// `GET /teams/{id}/self-service`
-pub(super) fn show_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::ReadSelfService, Over::Team(ix))?;
-    let shown = self_service(desk.policy, id);
-    desk.require_match(Some(&shown))?;
-    Ok(Reply::Answer(shown.response(200)))
+pub(super) fn show_self_service(
+    context: &mut RequestContext<'_>,
+    id: &str,
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::ReadSelfService, Resource::Team(ix))?;
+    let shown = self_service(context.policy, id);
+    context.require_match(Some(&shown))?;
+    Ok(AdminDecision::Answer(shown.response(200)))
 }
 
 /// `PUT /teams/{id}/self-service`
-pub(super) fn put_self_service(desk: &mut Desk<'_>, id: &str) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::ManageTeam, Over::Team(ix))?;
-    desk.require_match(Some(&self_service(desk.policy, id)))?;
-    let body = body::object(desk.request)?;
+pub(super) fn put_self_service(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require_match(Some(&self_service(context.policy, id)))?;
+    let body = body::object(context.request)?;
     body::read::<SelfServiceRecord>(body.clone(), INVALID)?;
-    let change = with_field(desk.policy, id, "self_service", &body);
-    desk.change(
+    let change = with_field(context.policy, id, "self_service", &body);
+    context.change(
         &change,
         &["teams", id, "self_service"],
         &|policy| Some(self_service(policy, id).body),
@@ -148,21 +162,21 @@ pub(super) fn with_field(policy: &Policy, id: &str, field: &str, value: &Members
 }
 
 /// What a team selects now.
-pub(super) fn scope(policy: &Policy, ix: TeamIx) -> Scope {
+pub(super) fn scope(policy: &Policy, ix: TeamId) -> AccessScope {
     policy.teams.get(ix.0).map(|team| team.access.clone()).unwrap_or_default()
 }
 
-fn self_service(policy: &Policy, id: &str) -> Shown {
+fn self_service(policy: &Policy, id: &str) -> Representation {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("self_service")?.take()));
-    Shown::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
+    Representation::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
 }
 
 /// A team in shadow mode is let through what its organization refuses too: only those who set that ceiling may
 /// say so.
-fn require_platform_for_mode(desk: &Desk<'_>, body: &Members) -> Result<(), Problem> {
+fn require_platform_for_mode(context: &RequestContext<'_>, body: &Members) -> Result<(), Problem> {
     match body.iter().any(|(name, _)| name == "mode") {
-        true => desk.need(Right::SetCeiling, Over::Platform),
+        true => context.need(Permission::SetCeiling, Resource::Platform),
         false => Ok(()),
     }
 }

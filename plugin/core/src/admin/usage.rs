@@ -5,63 +5,64 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value, json};
 
+use super::AdminDecision;
 use super::answer;
-use super::caller::{Over, Right};
-use super::context::{Desk, Reply};
+use super::caller::{Permission, Resource};
+use super::context::RequestContext;
 use super::keys::need_for;
 use super::page::no_parameters;
 use super::problem::Problem;
-use crate::counters::CellNames;
-use crate::counters::{Cell, CellName, Cells, CellsError};
+use crate::counters::RecordKeys;
+use crate::counters::{CounterRecord, CounterStore, RecordKey, StoreError};
 use crate::json::out_of_line::object;
 use crate::money::Period;
 use crate::money::dollars;
-use crate::policy::{Allowance, Owner, Policy};
+use crate::policy::{Owner, Policy, Quota};
 use crate::quota::{Limits, Window};
 use crate::text::hash::fingerprint;
 use crate::time::{Now, SECOND};
 
 /// `GET /organizations/{id}/usage`
-pub(super) fn of_organization<C: Cells>(
-    desk: &mut Desk<'_>,
+pub(super) fn of_organization<C: CounterStore>(
+    context: &mut RequestContext<'_>,
     cells: &mut C,
     cell_prefix: &str,
     id: &str,
-) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let ix = desk.organization(id)?;
-    desk.need(Right::ReadUsage, Over::Organization(ix))?;
-    let allowance = desk.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    show(desk, cells, ("organization", id), &CellNames::new(cell_prefix).organization(id), allowance)
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let ix = context.organization(id)?;
+    context.need(Permission::ReadUsage, Resource::Organization(ix))?;
+    let allowance = context.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
+    show(context, cells, ("organization", id), &RecordKeys::new(cell_prefix).organization(id), allowance)
 }
 
 /// `GET /teams/{id}/usage`
-pub(super) fn of_team<C: Cells>(
-    desk: &mut Desk<'_>,
+pub(super) fn of_team<C: CounterStore>(
+    context: &mut RequestContext<'_>,
     cells: &mut C,
     cell_prefix: &str,
     id: &str,
-) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, _) = desk.team(id)?;
-    desk.need(Right::ReadUsage, Over::Team(ix))?;
-    let allowance = desk.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    show(desk, cells, ("team", id), &CellNames::new(cell_prefix).team(id), allowance)
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, _) = context.team(id)?;
+    context.need(Permission::ReadUsage, Resource::Team(ix))?;
+    let allowance = context.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
+    show(context, cells, ("team", id), &RecordKeys::new(cell_prefix).team(id), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
-pub(super) fn of_key<C: Cells>(
-    desk: &mut Desk<'_>,
+pub(super) fn of_key<C: CounterStore>(
+    context: &mut RequestContext<'_>,
     cells: &mut C,
     cell_prefix: &str,
     id: &str,
-) -> Result<Reply, Problem> {
-    no_parameters(desk.request)?;
-    let (ix, team) = desk.key(id)?;
-    need_for(desk, ix, team, Right::ReadUsage)?;
-    let (policy, now) = (&*desk.policy, desk.asked.now);
+) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    let (ix, team) = context.key(id)?;
+    need_for(context, ix, team, Permission::ReadUsage)?;
+    let (policy, now) = (&*context.policy, context.inputs.now);
     let key = policy.keys.get(ix.0);
-    let cell = CellNames::new(cell_prefix).key(id);
+    let cell = RecordKeys::new(cell_prefix).key(id);
     let mut used_of_key = used(policy, cells, &cell, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
     let owner = match key.map(|key| key.owner) {
@@ -71,22 +72,22 @@ pub(super) fn of_key<C: Cells>(
     if let (Some(team), Some(user)) = (team, owner)
         && let Some(allowance) = team.member_allowance.as_deref()
     {
-        let cell = CellNames::new(cell_prefix).member(&team.id, &user.id);
+        let cell = RecordKeys::new(cell_prefix).member(&team.id, &user.id);
         let member = used(policy, cells, &cell, Some(allowance), now)?;
         used_of_key.insert("member".into(), with("user", &user.id, member));
     }
-    Ok(Reply::Answer(answer(200, &with("key", id, used_of_key))))
+    Ok(AdminDecision::Answer(answer(200, &with("key", id, used_of_key))))
 }
 
-fn show<C: Cells>(
-    desk: &Desk<'_>,
+fn show<C: CounterStore>(
+    context: &RequestContext<'_>,
     cells: &mut C,
     (kind, id): (&str, &str),
-    cell: &CellName,
-    allowance: Option<&Allowance>,
-) -> Result<Reply, Problem> {
-    let used = used(desk.policy, cells, cell, allowance, desk.asked.now)?;
-    Ok(Reply::Answer(answer(200, &with(kind, id, used))))
+    cell: &RecordKey,
+    allowance: Option<&Quota>,
+) -> Result<AdminDecision, Problem> {
+    let used = used(context.policy, cells, cell, allowance, context.inputs.now)?;
+    Ok(AdminDecision::Answer(answer(200, &with(kind, id, used))))
 }
 
 fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> Value {
@@ -95,11 +96,11 @@ fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> 
 }
 
 /// Everything that one principal's cell counts. Where nothing is limited, nothing is counted.
-fn used<C: Cells>(
+fn used<C: CounterStore>(
     policy: &Policy,
     cells: &mut C,
-    name: &CellName,
-    allowance: Option<&Allowance>,
+    name: &RecordKey,
+    allowance: Option<&Quota>,
     now: Now,
 ) -> Result<Map<alloc::string::String, Value>, Problem> {
     let mut fields = Map::new();
@@ -111,7 +112,7 @@ fn used<C: Cells>(
     };
     let mut cell = cells
         .read(name)
-        .and_then(|(bytes, _)| Cell::open(bytes, name.fingerprint()))
+        .and_then(|(bytes, _)| CounterRecord::open(bytes, name.fingerprint()))
         .map_err(|error| unavailable(&error))?;
     fields.insert("limits".into(), windows(&mut cell, &allowance.limits, 0, now).into());
     let mut by_target = Vec::new();
@@ -129,7 +130,7 @@ fn used<C: Cells>(
     Ok(fields)
 }
 
-fn windows(cell: &mut Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
+fn windows(cell: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
     let limited = Window::ALL.into_iter().filter_map(|window| Some((window, limits.get(window)?.get())));
     limited
         .filter_map(|(window, limit)| {
@@ -145,9 +146,9 @@ fn windows(cell: &mut Cell, limits: &Limits, target: u64, now: Now) -> Vec<Value
         .collect()
 }
 
-fn budget(cell: &Cell, allowance: &Allowance, now: Now) -> Value {
+fn budget(cell: &CounterRecord, allowance: &Quota, now: Now) -> Value {
     let Some(budget) = allowance.budget else { return Value::Null };
-    let mut purse = cell.purse();
+    let mut purse = cell.spend();
     purse.advance(budget.period, now.wall);
     let left = crate::money::Pico(budget.max.0.saturating_sub(purse.spent().0));
     let resets = match budget.period {
@@ -165,10 +166,10 @@ fn budget(cell: &Cell, allowance: &Allowance, now: Now) -> Value {
     })
 }
 
-fn unavailable(error: &CellsError) -> Problem {
+fn unavailable(error: &StoreError) -> Problem {
     let what = match error {
-        CellsError::Unavailable(_) => "are not available on this gateway right now",
-        CellsError::Contention => "are too busy",
+        StoreError::Unavailable(_) => "are not available on this gateway right now",
+        StoreError::Contention => "are too busy",
     };
     Problem::new(503, "usage_unavailable", format!("The counters {what}. Try again shortly."))
 }

@@ -4,10 +4,10 @@ use alloc::string::ToString;
 
 use serde_json::{Map, Value};
 
-use super::caller::{Over, Right, Who, role_of};
-use super::context::Shown;
+use super::caller::{Caller, Permission, Resource, role_of};
+use super::context::Representation;
 use crate::json::out_of_line::object;
-use crate::policy::{Policy, Section, TeamIx, UserIx};
+use crate::policy::{Policy, Section, TeamId, UserId};
 
 /// A record without what nobody is shown: digests.
 pub(super) fn without_digests(mut record: Value) -> Value {
@@ -28,28 +28,28 @@ pub(super) fn kept(policy: &Policy, section: Section, id: &str) -> Option<Value>
 }
 
 /// Any record, with its id.
-pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Shown {
+pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Representation {
     let record = policy.record(section, id).unwrap_or_default();
-    Shown::of_record(with_id(without_digests(record.clone()), id), &record)
+    Representation::of_record(with_id(without_digests(record.clone()), id), &record)
 }
 
 /// A team, for somebody: the self-service policy is for its admins and above.
-pub(super) fn team(policy: &Policy, who: &Who, id: &str) -> Shown {
+pub(super) fn team(policy: &Policy, who: &Caller, id: &str) -> Representation {
     let record = policy.record(Section::Teams, id).unwrap_or_default();
     let mut body = with_id(record.clone(), id);
-    let over = policy.teams.find(id).map(|position| Over::Team(TeamIx(position)));
-    let sees_all = over.is_some_and(|over| who.may(policy, Right::ReadSelfService, over));
+    let over = policy.teams.find(id).map(|position| Resource::Team(TeamId(position)));
+    let sees_all = over.is_some_and(|over| who.may(policy, Permission::ReadSelfService, over));
     if let (Some(fields), false) = (body.as_object_mut(), sees_all) {
         fields.remove("self_service");
     }
-    Shown::of_record(body, &record)
+    Representation::of_record(body, &record)
 }
 
 /// A member, if the user is one.
 pub(super) fn member<R: Copy>(
     policy: &Policy,
-    members: &[(UserIx, R)],
-    user: UserIx,
+    members: &[(UserId, R)],
+    user: UserId,
     name: fn(&R) -> &'static str,
 ) -> Option<Value> {
     let role = role_of(members, user)?;

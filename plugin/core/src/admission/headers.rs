@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::string::String;
 
-use super::status::{Standing, Tight};
-use crate::quota::{Scope, Window};
+use super::status::{RateLimitStatus, TightestWindow};
+use crate::quota::{QuotaScope, Window};
 use crate::text::format::duration;
 use crate::time::SECOND;
 
@@ -22,13 +22,13 @@ pub enum HeaderStyle {
     None,
 }
 
-impl Standing {
+impl RateLimitStatus {
     /// The headers of an answer: every one that there is, and its value if it has one in these families. `budget`: whose
     /// it is that governs the request, if one does.
     pub fn headers(
         &self,
         style: HeaderStyle,
-        budget: Option<Scope>,
+        budget: Option<QuotaScope>,
         tell: &mut dyn FnMut(&'static str, Option<&str>),
     ) {
         let (openai, ietf) = match style {
@@ -51,7 +51,7 @@ impl Standing {
             }
         }
         let both = if ietf { [self.requests, self.tokens] } else { [None; 2] };
-        let items = |item: fn(&Tight) -> String| {
+        let items = |item: fn(&TightestWindow) -> String| {
             both.iter().flatten().map(item).reduce(|all, one| format!("{all}, {one}"))
         };
         let left = items(|tight| {

@@ -11,11 +11,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
-use crate::admission::status::Standing;
-use crate::counters::{BlockId, Cell, CellName, Cells, CellsError, Kind, Swap, Update};
+use crate::admission::status::RateLimitStatus;
+use crate::counters::{
+    Cas, CounterId, CounterKind, CounterRecord, CounterStore, RecordKey, StoreError, Update,
+};
 use crate::money::{Budget, Pico};
-use crate::quota::{Denial, Denials, Reason, Scope};
 use crate::quota::{Limits, Window};
+use crate::quota::{QuotaExceeded, QuotaReason, QuotaScope, QuotaViolations};
 use crate::time::Now;
 
 /// One principal that governs the request.
@@ -23,9 +25,9 @@ use crate::time::Now;
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Principal {
     /// Which level it is.
-    pub scope: Scope,
+    pub scope: QuotaScope,
     /// Where it counts.
-    pub cell: CellName,
+    pub record: RecordKey,
     /// Its limits as a whole.
     pub limits: Limits,
     /// The target's limits within it, by the target's fingerprint. Boxed: few have any.
@@ -36,7 +38,7 @@ pub struct Principal {
 
 impl Principal {
     /// Its limits, as a whole and of the target: whose they are, and which blocks count them.
-    fn all_limits(&self) -> impl Iterator<Item = (Scope, u64, &Limits)> {
+    fn all_limits(&self) -> impl Iterator<Item = (QuotaScope, u64, &Limits)> {
         let of_target = self.target_limits.as_deref();
         let of_target = of_target.map(|(target, limits)| (self.scope.of_target(), *target, limits));
         core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
@@ -64,7 +66,7 @@ pub struct Reservation {
 /// What a request turned out to have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Actual {
+pub struct ActualUsage {
     /// Input and output tokens.
     pub tokens: u64,
     /// Their price.
@@ -76,7 +78,7 @@ pub struct Actual {
 /// The principals of one request, narrow to wide, and what it is to be charged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Charges {
+pub struct AdmissionRequest {
     /// Narrow to wide: key, member, user, team, organization.
     pub principals: Vec<Principal>,
     /// Before it runs.
@@ -86,17 +88,17 @@ pub struct Charges {
 /// What was charged to one cell, and exactly where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Held {
-    cell: CellName,
-    marks: Vec<Mark>,
+pub struct Hold {
+    cell: RecordKey,
+    entries: Vec<HoldEntry>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 // Aligned as `Pico` is.
 #[repr(Rust, packed(8))]
-struct Mark {
-    block: BlockId,
+struct HoldEntry {
+    block: CounterId,
     /// Slot, day or period.
     slot: u64,
     amount: u128,
@@ -106,7 +108,7 @@ struct Mark {
 #[derive(Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
-    held: Vec<Held>,
+    held: Vec<Hold>,
 }
 
 impl Receipt {
@@ -119,16 +121,16 @@ impl Receipt {
 /// A correction of one cell that is still to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
-    held: Held,
-    change: Change,
+    held: Hold,
+    change: HoldChange,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
+enum HoldChange {
     /// The request never ran: everything is taken back.
-    TakeBack,
+    Release,
     /// It ran, and used this.
-    Settle(Actual),
+    Settle(ActualUsage),
 }
 
 /// An admitted request.
@@ -137,34 +139,34 @@ pub struct Admitted {
     /// To be settled once.
     pub receipt: Receipt,
     /// For the answer's headers.
-    pub standing: Standing,
+    pub status: RateLimitStatus,
 }
 
 /// A request that was not admitted. Nothing is charged for it, but for what `unsettled` takes back.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAdmitted {
     /// Why.
-    pub why: Why,
+    pub error: AdmissionError,
     /// For the answer's headers.
-    pub standing: Standing,
+    pub status: RateLimitStatus,
     /// Roll-backs that lost too many swaps: to be tried again later.
     pub unsettled: Vec<Correction>,
 }
 
 /// Why a request was not admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Why {
+pub enum AdmissionError {
     /// A limit or a budget refuses.
-    Denied(Box<Denial>),
+    Denied(Box<QuotaExceeded>),
     /// The cells could not be asked, or were contended for too long.
-    Cells(CellsError),
+    Cells(StoreError),
 }
 
 /// A cell as it was read, charged and not yet stored.
 struct Planned<V> {
-    cell: Cell,
+    cell: CounterRecord,
     version: V,
-    marks: Vec<Mark>,
+    marks: Vec<HoldEntry>,
 }
 
 /// Charges a request to all of its principals, or to none.
@@ -172,23 +174,31 @@ struct Planned<V> {
 /// # Errors
 /// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
-pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admitted, NotAdmitted> {
-    let mut standing = Standing::default();
-    if let Some(denial) = can_never_pass(&charges) {
-        let why = Why::Denied(Box::new(denial));
-        return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
+pub fn acquire<C: CounterStore>(
+    cells: &mut C,
+    charges: AdmissionRequest,
+    now: Now,
+) -> Result<Admitted, NotAdmitted> {
+    let mut standing = RateLimitStatus::default();
+    if let Some(denial) = check_capacity(&charges) {
+        let why = AdmissionError::Denied(Box::new(denial));
+        return Err(NotAdmitted { error: why, status: standing, unsettled: Vec::new() });
     }
 
-    let mut denials = Denials::default();
+    let mut denials = QuotaViolations::default();
     let mut planned = Vec::with_capacity(charges.principals.len());
     for principal in &charges.principals {
-        let read = cells
-            .read(&principal.cell)
-            .and_then(|(bytes, version)| Ok((Cell::open(bytes, principal.cell.fingerprint())?, version)));
+        let read = cells.read(&principal.record).and_then(|(bytes, version)| {
+            Ok((CounterRecord::open(bytes, principal.record.fingerprint())?, version))
+        });
         let (mut cell, version) = match read {
             Ok(read) => read,
             Err(error) => {
-                return Err(NotAdmitted { why: Why::Cells(error), standing, unsettled: Vec::new() });
+                return Err(NotAdmitted {
+                    error: AdmissionError::Cells(error),
+                    status: standing,
+                    unsettled: Vec::new(),
+                });
             }
         };
         let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denials);
@@ -196,51 +206,55 @@ pub fn admit<C: Cells>(cells: &mut C, charges: Charges, now: Now) -> Result<Admi
     }
     if let Some(denial) = denials.into_one() {
         let standing = without_charges(&charges.principals, planned, now);
-        let why = Why::Denied(Box::new(denial));
-        return Err(NotAdmitted { why, standing, unsettled: Vec::new() });
+        let why = AdmissionError::Denied(Box::new(denial));
+        return Err(NotAdmitted { error: why, status: standing, unsettled: Vec::new() });
     }
 
     let mut held = Vec::with_capacity(planned.len());
     for (principal, planned) in charges.principals.iter().zip(&mut planned) {
-        let swapped = cells.swap(&principal.cell, planned.version, planned.cell.as_bytes());
+        let swapped = cells.compare_and_swap(&principal.record, planned.version, planned.cell.as_bytes());
         let charged = match swapped {
-            Ok(Swap::Done) => Ok(core::mem::take(&mut planned.marks)),
-            Ok(Swap::Lost) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
-            Err(error) => Err(Why::Cells(error)),
+            Ok(Cas::Stored) => Ok(core::mem::take(&mut planned.marks)),
+            Ok(Cas::Conflict) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
+            Err(error) => Err(AdmissionError::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Held { cell: principal.cell.clone(), marks }),
+            Ok(marks) => held.push(Hold { cell: principal.record.clone(), entries: marks }),
             Err(why) => {
-                let unsettled = apply(cells, held.into_iter().rev(), Change::TakeBack);
-                return Err(NotAdmitted { why, standing, unsettled });
+                let unsettled = apply(cells, held.into_iter().rev(), HoldChange::Release);
+                return Err(NotAdmitted { error: why, status: standing, unsettled });
             }
         }
     }
-    Ok(Admitted { receipt: Receipt { held }, standing })
+    Ok(Admitted { receipt: Receipt { held }, status: standing })
 }
 
 /// Corrects the reservation to what was used. What is returned lost too many swaps, and is to be tried
 /// again with [`retry`].
-pub fn settle<C: Cells>(cells: &mut C, receipt: Receipt, actual: Actual) -> Vec<Correction> {
-    let held = receipt.held.into_iter().filter(Held::awaits_settlement);
-    apply(cells, held, Change::Settle(actual))
+pub fn settle<C: CounterStore>(cells: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
+    let held = receipt.held.into_iter().filter(Hold::awaits_settlement);
+    apply(cells, held, HoldChange::Settle(actual))
 }
 
 /// Takes an admission back whose request was not sent on.
-pub fn take_back<C: Cells>(cells: &mut C, receipt: Receipt) -> Vec<Correction> {
-    apply(cells, receipt.held.into_iter().rev(), Change::TakeBack)
+pub fn release<C: CounterStore>(cells: &mut C, receipt: Receipt) -> Vec<Correction> {
+    apply(cells, receipt.held.into_iter().rev(), HoldChange::Release)
 }
 
 /// Tries a correction again.
-pub fn retry<C: Cells>(cells: &mut C, correction: Correction) -> Option<Correction> {
+pub fn retry<C: CounterStore>(cells: &mut C, correction: Correction) -> Option<Correction> {
     let Correction { held, change } = correction;
     apply(cells, core::iter::once(held), change).pop()
 }
 
-fn apply<C: Cells>(cells: &mut C, held: impl Iterator<Item = Held>, change: Change) -> Vec<Correction> {
+fn apply<C: CounterStore>(
+    cells: &mut C,
+    held: impl Iterator<Item = Hold>,
+    change: HoldChange,
+) -> Vec<Correction> {
     held.filter_map(|held| {
         let done = cells.update(&held.cell, |cell| {
-            for mark in &held.marks {
+            for mark in &held.entries {
                 correct(cell, mark, change);
             }
             Update::Write(())
@@ -250,33 +264,33 @@ fn apply<C: Cells>(cells: &mut C, held: impl Iterator<Item = Held>, change: Chan
     .collect()
 }
 
-impl Held {
+impl Hold {
     fn awaits_settlement(&self) -> bool {
-        self.marks.iter().any(|mark| match mark.block.kind {
-            Kind::Window(window) => window.counts_tokens(),
-            Kind::Budget => true,
+        self.entries.iter().any(|mark| match mark.block.kind {
+            CounterKind::Window(window) => window.counts_tokens(),
+            CounterKind::Budget => true,
         })
     }
 }
 
 /// Limits and budgets that are smaller than the request itself, whatever is counted already.
-fn can_never_pass(charges: &Charges) -> Option<Denial> {
+fn check_capacity(charges: &AdmissionRequest) -> Option<QuotaExceeded> {
     let input = charges.reservation.input_tokens;
     let cost = charges.reservation.cost;
-    let mut denials = Denials::default();
+    let mut denials = QuotaViolations::default();
     for principal in &charges.principals {
         for (scope, _, limits) in principal.all_limits() {
             for (window, limit) in [(Window::Tpm, limits.tpm), (Window::Tpd, limits.tpd)] {
                 if let Some(limit) = limit.map(NonZeroU64::get).filter(|limit| input > *limit) {
-                    let reason = Reason::InputAboveLimit { window, limit, input };
-                    denials.add(Denial { scope, reason, wait: None });
+                    let reason = QuotaReason::InputAboveLimit { window, limit, input };
+                    denials.add(QuotaExceeded { scope, reason, wait: None });
                 }
             }
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
-            denials.add(Denial {
+            denials.add(QuotaExceeded {
                 scope: principal.scope,
-                reason: Reason::CostAboveBudget { max: budget.max, cost },
+                reason: QuotaReason::CostAboveBudget { max: budget.max, cost },
                 wait: None,
             });
         }
@@ -284,47 +298,47 @@ fn can_never_pass(charges: &Charges) -> Option<Denial> {
     denials.into_one()
 }
 
-fn charge_again<C: Cells>(
+fn charge_again<C: CounterStore>(
     cells: &mut C,
     principal: &Principal,
     reservation: &Reservation,
     now: Now,
-    standing: &mut Standing,
-) -> Result<Vec<Mark>, Why> {
+    standing: &mut RateLimitStatus,
+) -> Result<Vec<HoldEntry>, AdmissionError> {
     cells
-        .update(&principal.cell, |cell| {
-            let mut denials = Denials::default();
+        .update(&principal.record, |cell| {
+            let mut denials = QuotaViolations::default();
             let marks = charge(principal, reservation, cell, now, standing, &mut denials);
             match denials.into_one() {
                 None => Update::Write(Ok(marks)),
-                Some(denial) => Update::Keep(Err(Why::Denied(Box::new(denial)))),
+                Some(denial) => Update::Keep(Err(AdmissionError::Denied(Box::new(denial)))),
             }
         })
-        .map_err(Why::Cells)?
+        .map_err(AdmissionError::Cells)?
 }
 
 /// Takes note of a window as it is stored. A function of its own: it would be written out for each.
 #[inline(never)]
 fn note(
-    cell: &mut Cell,
-    scope: Scope,
+    cell: &mut CounterRecord,
+    scope: QuotaScope,
     target: u64,
     window: Window,
     limit: u64,
     now: Now,
-    standing: &mut Standing,
+    standing: &mut RateLimitStatus,
 ) {
     if let Some(counter) = cell.stored_counter(window, target) {
-        standing.note_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+        standing.record_window(scope, window, limit, counter.used(), || counter.until_empty(now));
     }
 }
 
 /// How a request stands that was refused: nothing of it is counted.
-fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -> Standing {
-    let mut standing = Standing::default();
+fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -> RateLimitStatus {
+    let mut standing = RateLimitStatus::default();
     for (principal, Planned { mut cell, marks, .. }) in whose.iter().zip(planned) {
         for mark in &marks {
-            correct(&mut cell, mark, Change::TakeBack);
+            correct(&mut cell, mark, HoldChange::Release);
         }
         for (scope, target, limits) in principal.all_limits() {
             for (window, limit) in limits.iter() {
@@ -332,9 +346,9 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -
             }
         }
         if let Some(budget) = principal.budget {
-            let mut purse = cell.purse();
+            let mut purse = cell.spend();
             purse.advance(budget.period, now.wall);
-            standing.note_budget(principal.scope, &budget, purse.spent());
+            standing.record_budget(principal.scope, &budget, purse.spent());
         }
     }
     standing
@@ -345,11 +359,11 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
-    cell: &mut Cell,
+    cell: &mut CounterRecord,
     now: Now,
-    standing: &mut Standing,
-    denials: &mut Denials,
-) -> Vec<Mark> {
+    standing: &mut RateLimitStatus,
+    denials: &mut QuotaViolations,
+) -> Vec<HoldEntry> {
     let mut charging = Charging { cell, now, standing, denials, marks: Vec::with_capacity(4) };
     for (scope, target, limits) in principal.all_limits() {
         charging.limits(scope, target, limits, reservation.tokens);
@@ -362,17 +376,17 @@ fn charge(
 
 /// A cell that is being charged, and what is found out on the way.
 struct Charging<'a> {
-    cell: &'a mut Cell,
+    cell: &'a mut CounterRecord,
     now: Now,
-    standing: &'a mut Standing,
-    denials: &'a mut Denials,
-    marks: Vec<Mark>,
+    standing: &'a mut RateLimitStatus,
+    denials: &'a mut QuotaViolations,
+    marks: Vec<HoldEntry>,
 }
 
 impl Charging<'_> {
     // A function of its own, as is the next: they would be written out for each window of each kind of limits.
     #[inline(never)]
-    fn limits(&mut self, scope: Scope, target: u64, limits: &Limits, tokens: u64) {
+    fn limits(&mut self, scope: QuotaScope, target: u64, limits: &Limits, tokens: u64) {
         for (window, limit) in limits.iter() {
             let amount = if window.counts_tokens() { tokens.min(limit) } else { 1 };
             self.window(scope, target, window, limit, amount);
@@ -380,67 +394,68 @@ impl Charging<'_> {
     }
 
     #[inline(never)]
-    fn window(&mut self, scope: Scope, target: u64, window: Window, limit: u64, amount: u64) {
+    fn window(&mut self, scope: QuotaScope, target: u64, window: Window, limit: u64, amount: u64) {
         let now = self.now;
         let Some(mut counter) = self.cell.counter(window, target, now) else {
             // What cannot be counted is not admitted.
-            let reason = Reason::LimitReached { window, limit, used: limit, asked: amount };
-            return self.denials.add(Denial { scope, reason, wait: None });
+            let reason = QuotaReason::LimitReached { window, limit, used: limit, asked: amount };
+            return self.denials.add(QuotaExceeded { scope, reason, wait: None });
         };
         let mut used = counter.used();
         if used.saturating_add(amount) > limit {
-            let reason = Reason::LimitReached { window, limit, used, asked: amount };
+            let reason = QuotaReason::LimitReached { window, limit, used, asked: amount };
             let wait = counter.wait(now, amount, limit);
-            self.denials.add(Denial { scope, reason, wait });
+            self.denials.add(QuotaExceeded { scope, reason, wait });
         } else if self.denials.is_empty() {
             counter.charge(amount);
             used = used.saturating_add(amount);
-            let block = BlockId { kind: Kind::Window(window), target };
-            self.marks.push(Mark { block, slot: counter.slot(), amount: u128::from(amount) });
+            let block = CounterId { kind: CounterKind::Window(window), target };
+            self.marks.push(HoldEntry { block, slot: counter.slot(), amount: u128::from(amount) });
         }
-        self.standing.note_window(scope, window, limit, used, || counter.until_empty(now));
+        self.standing.record_window(scope, window, limit, used, || counter.until_empty(now));
     }
 
-    fn budget(&mut self, scope: Scope, budget: &Budget, cost: Pico) {
-        let Some((mut purse, stored)) = self.cell.purse_mut() else {
+    fn budget(&mut self, scope: QuotaScope, budget: &Budget, cost: Pico) {
+        let Some((mut purse, stored)) = self.cell.spend_mut() else {
             // What cannot be counted is not admitted.
-            let reason = Reason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
-            return self.denials.add(Denial { scope, reason, wait: None });
+            let reason =
+                QuotaReason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
+            return self.denials.add(QuotaExceeded { scope, reason, wait: None });
         };
         purse.advance(budget.period, self.now.wall);
         let left = Pico(budget.max.0.saturating_sub(purse.spent().0));
         if cost > left || left.0 == 0 {
-            let reason = Reason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
+            let reason = QuotaReason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
             // A budget of nothing is one in the next period too.
             let wait = purse.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
-            self.denials.add(Denial { scope, reason, wait });
+            self.denials.add(QuotaExceeded { scope, reason, wait });
         } else if self.denials.is_empty() {
             purse.charge(cost);
-            let block = BlockId { kind: Kind::Budget, target: 0 };
-            self.marks.push(Mark { block, slot: purse.number(), amount: cost.0 });
+            let block = CounterId { kind: CounterKind::Budget, target: 0 };
+            self.marks.push(HoldEntry { block, slot: purse.number(), amount: cost.0 });
             purse.store(stored);
         }
-        self.standing.note_budget(scope, budget, purse.spent());
+        self.standing.record_budget(scope, budget, purse.spent());
     }
 }
 
-fn correct(cell: &mut Cell, mark: &Mark, change: Change) {
+fn correct(cell: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
     let actual = match change {
-        Change::TakeBack => Actual::default(),
-        Change::Settle(actual) => actual,
+        HoldChange::Release => ActualUsage::default(),
+        HoldChange::Settle(actual) => actual,
     };
     match mark.block.kind {
-        Kind::Window(window) => {
+        CounterKind::Window(window) => {
             let used = match change {
-                Change::Settle(_) if !window.counts_tokens() => return,
+                HoldChange::Settle(_) if !window.counts_tokens() => return,
                 _ => actual.tokens,
             };
             if let Some(mut counter) = cell.stored_counter(window, mark.block.target) {
                 counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), used);
             }
         }
-        Kind::Budget => {
-            cell.correct_purse(|purse| {
+        CounterKind::Budget => {
+            cell.correct_spend(|purse| {
                 purse.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
             });
         }

@@ -1,31 +1,31 @@
 //! How a request stands with its limits: what the rate-limit headers say.
 
 use crate::money::{Budget, Pico};
-use crate::quota::Scope;
+use crate::quota::QuotaScope;
 use crate::quota::Window;
 
 /// The tightest windows of one request (least remaining of the limit).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Standing {
-    pub(super) requests: Option<Tight>,
-    pub(super) tokens: Option<Tight>,
-    over_soft_budget: Option<Scope>,
+pub struct RateLimitStatus {
+    pub(super) requests: Option<TightestWindow>,
+    pub(super) tokens: Option<TightestWindow>,
+    over_soft_budget: Option<QuotaScope>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub(super) struct Tight {
-    pub(super) scope: Scope,
+pub(super) struct TightestWindow {
+    pub(super) scope: QuotaScope,
     pub(super) window: Window,
     pub(super) limit: u64,
     pub(super) remaining: u64,
     pub(super) reset: u64,
 }
 
-impl Tight {
+impl TightestWindow {
     /// Whether less of this limit remains than of the other.
-    fn is_tighter_than(&self, other: &Tight) -> bool {
+    fn is_tighter_than(&self, other: &TightestWindow) -> bool {
         // Of equal limits, as most are, it is plain to see.
         if self.limit == other.limit {
             return self.remaining < other.remaining;
@@ -44,17 +44,18 @@ impl Tight {
     }
 }
 
-impl Standing {
+impl RateLimitStatus {
     /// Takes note of a window: `used` of `limit`, empty again after `reset` ns.
-    pub fn note_window(
+    pub fn record_window(
         &mut self,
-        scope: Scope,
+        scope: QuotaScope,
         window: Window,
         limit: u64,
         used: u64,
         reset: impl FnOnce() -> u64,
     ) {
-        let mut tight = Tight { scope, window, limit, remaining: limit.saturating_sub(used), reset: 0 };
+        let mut tight =
+            TightestWindow { scope, window, limit, remaining: limit.saturating_sub(used), reset: 0 };
         let place = if window.counts_tokens() { &mut self.tokens } else { &mut self.requests };
         let same = place.is_some_and(|old| old.scope == scope && old.window == window);
         if same || place.is_none_or(|old| tight.is_tighter_than(&old)) {
@@ -64,14 +65,14 @@ impl Standing {
     }
 
     /// Takes note of a budget: `spent` with this request's reservation.
-    pub fn note_budget(&mut self, scope: Scope, budget: &Budget, spent: Pico) {
+    pub fn record_budget(&mut self, scope: QuotaScope, budget: &Budget, spent: Pico) {
         if budget.soft.is_some_and(|soft| spent > soft) {
             self.over_soft_budget.get_or_insert(scope);
         }
     }
 
     /// Whether a budget is above its soft mark.
-    pub fn over_soft_budget(&self) -> Option<Scope> {
+    pub fn over_soft_budget(&self) -> Option<QuotaScope> {
         self.over_soft_budget
     }
 
@@ -80,7 +81,7 @@ impl Standing {
         self.requests.is_none() && self.tokens.is_none()
     }
 
-    pub(super) fn tightest(&self) -> Option<Tight> {
+    pub(super) fn tightest(&self) -> Option<TightestWindow> {
         match (self.requests, self.tokens) {
             (Some(requests), Some(tokens)) if tokens.is_tighter_than(&requests) => Some(tokens),
             (requests, tokens) => requests.or(tokens),
@@ -89,7 +90,7 @@ impl Standing {
 
     /// What is near its end; a limit's warning does not hide a budget's.
     pub(super) fn warning(&self) -> Option<&'static str> {
-        let used = [self.requests, self.tokens].iter().flatten().map(Tight::used_permille).max();
+        let used = [self.requests, self.tokens].iter().flatten().map(TightestWindow::used_permille).max();
         let limit = match used.unwrap_or(0) {
             950.. => Some(Near::NinetyFive),
             800.. => Some(Near::Eighty),

@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::http::headers::{Edit, Editor, Head};
-use crate::http::rejection::Refusal;
+use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::rejection::Rejection;
 use crate::secret::api_key;
 use crate::text::ascii;
 use crate::text::percent::decode;
@@ -17,7 +17,7 @@ const MOST: usize = 8_192;
 
 /// One place in a request's head where a key may stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CredentialPlace {
+pub enum CredentialSource {
     /// `{"header": "x-api-key"}`: the whole value.
     Header(Box<str>),
     /// `{"header": "authorization", "scheme": "Bearer"}`: what follows the scheme (RFC 9110, 11.4).
@@ -33,8 +33,8 @@ pub enum CredentialPlace {
 
 /// Where keys are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    places: Box<[CredentialPlace]>,
+pub struct CredentialSources {
+    places: Box<[CredentialSource]>,
 }
 
 /// The one key of a request.
@@ -43,31 +43,31 @@ pub struct Credential<'h> {
     /// As the client sent it; percent-decoded, if it was in the query.
     pub key: Cow<'h, str>,
     /// The places where something stood.
-    pub places: Places,
+    pub sources: SourceSet,
 }
 
 /// Places of [`Credentials`]: a bit for each, the last one for all that have none of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Places(u64);
+pub struct SourceSet(u64);
 
-impl Places {
+impl SourceSet {
     fn bit(position: usize) -> u64 {
         1 << position.min(63)
     }
 
     fn add(&mut self, position: usize) {
-        self.0 |= Places::bit(position);
+        self.0 |= SourceSet::bit(position);
     }
 
     fn has(self, position: usize) -> bool {
-        self.0 & Places::bit(position) != 0
+        self.0 & SourceSet::bit(position) != 0
     }
 }
 
-impl Credentials {
+impl CredentialSources {
     /// At these places.
-    pub fn new(places: Vec<CredentialPlace>) -> Self {
-        Credentials { places: places.into() }
+    pub fn new(places: Vec<CredentialSource>) -> Self {
+        CredentialSources { places: places.into() }
     }
 
     /// The one key of a request with this head and path.
@@ -75,8 +75,8 @@ impl Credentials {
     /// # Errors
     /// [`Refusal::MissingKey`], [`Refusal::AmbiguousKey`] for two different ones, [`Refusal::InvalidKey`] for
     /// one that cannot be a key.
-    pub fn find<'h>(&self, head: &Head<'h>, path: &'h str) -> Result<Credential<'h>, Refusal> {
-        let mut places = Places::default();
+    pub fn find<'h>(&self, head: &Headers<'h>, path: &'h str) -> Result<Credential<'h>, Rejection> {
+        let mut places = SourceSet::default();
         let mut found: Option<Cow<'h, [u8]>> = None;
         let (mut ambiguous, mut malformed) = (false, false);
         self.each(head, path, &mut |position, candidate| {
@@ -92,30 +92,30 @@ impl Credentials {
         });
         // What cannot be decoded is another one than any that can.
         if ambiguous || malformed && found.is_some() {
-            return Err(Refusal::AmbiguousKey);
+            return Err(Rejection::AmbiguousKey);
         }
         if malformed {
-            return Err(Refusal::InvalidKey);
+            return Err(Rejection::InvalidKey);
         }
         let Some(key) = found else {
-            return Err(Refusal::MissingKey);
+            return Err(Rejection::MissingKey);
         };
         if key.len() > MOST {
-            return Err(Refusal::InvalidKey);
+            return Err(Rejection::InvalidKey);
         }
         let key = match key {
             Cow::Borrowed(key) => ascii::graphic(key).map(Cow::Borrowed),
             Cow::Owned(key) => ascii::graphic(&key).map(|key| Cow::Owned(key.into())),
         };
         match key {
-            Some(key) => Ok(Credential { key, places }),
-            None => Err(Refusal::InvalidKey),
+            Some(key) => Ok(Credential { key, sources: places }),
+            None => Err(Rejection::InvalidKey),
         }
     }
 
     /// The places at which a key of ours stands: one that begins like our own, or that `knows` knows.
-    pub fn ours(&self, head: &Head<'_>, path: &str, knows: impl Fn(&[u8]) -> bool) -> Places {
-        let mut places = Places::default();
+    pub fn ours(&self, head: &Headers<'_>, path: &str, knows: impl Fn(&[u8]) -> bool) -> SourceSet {
+        let mut places = SourceSet::default();
         self.each(head, path, &mut |position, candidate| {
             if candidate.is_some_and(|candidate| {
                 let known = || !candidate.is_empty() && candidate.len() <= MOST && knows(&candidate);
@@ -128,17 +128,17 @@ impl Credentials {
     }
 
     /// Tells what stands at each place, also if it is empty; `None`: it is not percent-encoded as a query is.
-    fn each<'h>(&self, head: &Head<'h>, path: &'h str, tell: &mut Told<'_, 'h>) {
+    fn each<'h>(&self, head: &Headers<'h>, path: &'h str, tell: &mut Told<'_, 'h>) {
         for (position, place) in self.places.iter().enumerate() {
             let mut plain = |value: &'h [u8]| tell(position, Some(Cow::Borrowed(value)));
             match place {
-                CredentialPlace::Header(name) => {
+                CredentialSource::Header(name) => {
                     head.all(name).for_each(|value| plain(value.trim_ascii()));
                 }
-                CredentialPlace::Scheme { header, scheme } => {
+                CredentialSource::Scheme { header, scheme } => {
                     head.all(header).for_each(|value| keys_after(scheme, value, &mut plain));
                 }
-                CredentialPlace::Query(_) => {}
+                CredentialSource::Query(_) => {}
             }
         }
         if let Some((_, query)) = with_query(path) {
@@ -151,8 +151,8 @@ impl Credentials {
     }
 
     /// Takes everything out that stood at these places, so that the upstream sees no credential.
-    pub fn remove(&self, places: Places, path: &str, edit: &mut Editor<'_>) {
-        if places == Places::default() {
+    pub fn remove(&self, places: SourceSet, path: &str, edit: &mut HeaderMutator<'_>) {
+        if places == SourceSet::default() {
             return;
         }
         let mut in_query = false;
@@ -161,7 +161,7 @@ impl Credentials {
                 continue;
             }
             match header(place) {
-                Some(name) => edit(Edit::Remove(name)),
+                Some(name) => edit(HeaderMutation::Remove(name)),
                 None => in_query = true,
             }
         }
@@ -172,7 +172,7 @@ impl Credentials {
             kept.push(if position == 0 { '?' } else { '&' });
             kept.push_str(pair);
         }
-        edit(Edit::Replace(":path", &kept));
+        edit(HeaderMutation::Replace(":path", &kept));
     }
 
     /// The place that this pair of a query is.
@@ -180,7 +180,7 @@ impl Credentials {
         let name = decode(pair.split_once('=').map_or(pair, |(name, _)| name))?;
         self.places
             .iter()
-            .position(|place| matches!(place, CredentialPlace::Query(known) if **known == *name))
+            .position(|place| matches!(place, CredentialSource::Query(known) if **known == *name))
     }
 }
 
@@ -199,10 +199,10 @@ fn keys_after<'v>(scheme: &str, value: &'v [u8], tell: &mut dyn FnMut(&'v [u8]))
 }
 
 /// The header that a place is in.
-fn header(place: &CredentialPlace) -> Option<&str> {
+fn header(place: &CredentialSource) -> Option<&str> {
     match place {
-        CredentialPlace::Header(header) | CredentialPlace::Scheme { header, .. } => Some(header),
-        CredentialPlace::Query(_) => None,
+        CredentialSource::Header(header) | CredentialSource::Scheme { header, .. } => Some(header),
+        CredentialSource::Query(_) => None,
     }
 }
 
@@ -230,20 +230,20 @@ mod tests {
     use alloc::{format, vec};
 
     use super::*;
-    use crate::config::Loader;
+    use crate::config::ConfigLoader;
     use alloc::borrow::ToOwned;
 
-    fn credentials() -> Credentials {
-        let mut loader = Loader::default();
+    fn credentials() -> CredentialSources {
+        let mut loader = ConfigLoader::default();
         loader.push(br#"{"policy": {"version": 1}}"#);
         loader.finish().unwrap().0.credentials
     }
 
-    fn key(fields: &[(&[u8], &[u8])], path: &str) -> Result<String, Refusal> {
-        credentials().find(&Head::new(fields), path).map(|found| found.key.into_owned())
+    fn key(fields: &[(&[u8], &[u8])], path: &str) -> Result<String, Rejection> {
+        credentials().find(&Headers::new(fields), path).map(|found| found.key.into_owned())
     }
 
-    fn sent(key: &str) -> Result<String, Refusal> {
+    fn sent(key: &str) -> Result<String, Rejection> {
         Ok(key.to_owned())
     }
 
@@ -260,20 +260,20 @@ mod tests {
 
     #[test]
     fn no_key_and_two_keys_and_what_cannot_be_a_key_are_told_apart() {
-        assert_eq!(key(&[], "/"), Err(Refusal::MissingKey));
-        assert_eq!(key(&[(b"authorization", b"Bearer ")], "/"), Err(Refusal::MissingKey));
-        assert_eq!(key(&[(b"authorization", b"Basic abc")], "/"), Err(Refusal::MissingKey));
+        assert_eq!(key(&[], "/"), Err(Rejection::MissingKey));
+        assert_eq!(key(&[(b"authorization", b"Bearer ")], "/"), Err(Rejection::MissingKey));
+        assert_eq!(key(&[(b"authorization", b"Basic abc")], "/"), Err(Rejection::MissingKey));
         assert_eq!(
             key(&[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")], "/"),
-            Err(Refusal::AmbiguousKey)
+            Err(Rejection::AmbiguousKey)
         );
-        assert_eq!(key(&[(b"authorization", b"Bearer a,Bearer b")], "/"), Err(Refusal::AmbiguousKey));
+        assert_eq!(key(&[(b"authorization", b"Bearer a,Bearer b")], "/"), Err(Rejection::AmbiguousKey));
         assert_eq!(
             key(&[(b"authorization", b"Bearer a"), (b"api-key", b"b")], "/"),
-            Err(Refusal::AmbiguousKey)
+            Err(Rejection::AmbiguousKey)
         );
-        assert_eq!(key(&[(b"x-api-key", b"\xff\xfe")], "/"), Err(Refusal::InvalidKey));
-        assert_eq!(key(&[(b"x-api-key", &[b'a'; 65_536])], "/"), Err(Refusal::InvalidKey));
+        assert_eq!(key(&[(b"x-api-key", b"\xff\xfe")], "/"), Err(Rejection::InvalidKey));
+        assert_eq!(key(&[(b"x-api-key", &[b'a'; 65_536])], "/"), Err(Rejection::InvalidKey));
     }
 
     #[test]
@@ -281,9 +281,9 @@ mod tests {
         for length in [1_025, MOST] {
             assert_eq!(key(&[(b"x-api-key", &vec![b'a'; length])], "/"), sent(&"a".repeat(length)));
         }
-        assert_eq!(key(&[(b"x-api-key", &[b'a'; MOST + 1])], "/"), Err(Refusal::InvalidKey));
+        assert_eq!(key(&[(b"x-api-key", &[b'a'; MOST + 1])], "/"), Err(Rejection::InvalidKey));
         let encoded = format!("/x?key={}", "%61".repeat(MOST + 1));
-        assert_eq!(key(&[], &encoded), Err(Refusal::InvalidKey));
+        assert_eq!(key(&[], &encoded), Err(Rejection::InvalidKey));
     }
 
     #[test]
@@ -292,15 +292,15 @@ mod tests {
         assert_eq!(key(&[], "/x?k%65y=%61bc"), sent("abc"));
         assert_eq!(key(&[], "/x?key=a%2Bb+c"), sent("a+b+c"));
         assert_eq!(key(&[(b"x-api-key", b"abc=")], "/x?key=abc%3d&key=abc="), sent("abc="));
-        assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/x?key=abc%3D"), Err(Refusal::AmbiguousKey));
+        assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/x?key=abc%3D"), Err(Rejection::AmbiguousKey));
         assert_eq!(key(&[(b"x-api-key", b"abc%3D")], "/"), sent("abc%3D"));
         for malformed in ["/x?key=abc%", "/x?key=abc%3", "/x?key=abc%zz", "/x?key=%ff"] {
-            assert_eq!(key(&[], malformed), Err(Refusal::InvalidKey), "{malformed}");
+            assert_eq!(key(&[], malformed), Err(Rejection::InvalidKey), "{malformed}");
         }
-        assert_eq!(key(&[], "/x?key=a&key=%"), Err(Refusal::AmbiguousKey));
-        assert_eq!(key(&[(b"x-api-key", b"abc")], "/x?key=%2"), Err(Refusal::AmbiguousKey));
+        assert_eq!(key(&[], "/x?key=a&key=%"), Err(Rejection::AmbiguousKey));
+        assert_eq!(key(&[(b"x-api-key", b"abc")], "/x?key=%2"), Err(Rejection::AmbiguousKey));
         for no_key in ["/x?key=a%00b", "/x?key=a%20b", "/x?key=%C3%A9"] {
-            assert_eq!(key(&[], no_key), Err(Refusal::InvalidKey), "{no_key}");
+            assert_eq!(key(&[], no_key), Err(Rejection::InvalidKey), "{no_key}");
         }
         assert_eq!(key(&[(b"x-api-key", b"abc")], "/x?key=&other=%"), sent("abc"));
     }
@@ -310,9 +310,9 @@ mod tests {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Bearer abc"), (b"api-key", b"abc")];
         let credentials = credentials();
         let path = "/x?key=abc&a=b&k%65y=%61bc&key";
-        let found = credentials.find(&Head::new(fields), path).unwrap();
+        let found = credentials.find(&Headers::new(fields), path).unwrap();
         let mut edits = Vec::new();
-        credentials.remove(found.places, path, &mut |edit| edits.push(format!("{edit:?}")));
+        credentials.remove(found.sources, path, &mut |edit| edits.push(format!("{edit:?}")));
         assert_eq!(
             edits,
             [r#"Remove("authorization")"#, r#"Remove("api-key")"#, r#"Replace(":path", "/x?a=b")"#]
@@ -322,13 +322,13 @@ mod tests {
     #[test]
     fn a_place_that_is_no_use_to_us_is_cleared_too() {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Basic YTpi"), (b"x-api-key", b"abc")];
-        let mut places = vec![CredentialPlace::Header("x-none".into()); 70];
-        places.push(CredentialPlace::Header("x-api-key".into()));
-        places.push(CredentialPlace::Scheme { header: "authorization".into(), scheme: "Bearer".into() });
-        let credentials = Credentials::new(places);
-        let found = credentials.find(&Head::new(fields), "/").unwrap();
+        let mut places = vec![CredentialSource::Header("x-none".into()); 70];
+        places.push(CredentialSource::Header("x-api-key".into()));
+        places.push(CredentialSource::Scheme { header: "authorization".into(), scheme: "Bearer".into() });
+        let credentials = CredentialSources::new(places);
+        let found = credentials.find(&Headers::new(fields), "/").unwrap();
         let mut edits = Vec::new();
-        credentials.remove(found.places, "/", &mut |edit| edits.push(format!("{edit:?}")));
+        credentials.remove(found.sources, "/", &mut |edit| edits.push(format!("{edit:?}")));
         for removed in [r#"Remove("authorization")"#, r#"Remove("x-api-key")"#] {
             assert!(edits.iter().any(|edit| edit == removed), "{edits:?}");
         }
@@ -340,7 +340,7 @@ mod tests {
             &[(b"authorization", b"Bearer theirs"), (b"x-api-key", b"listed"), (b"api-key", b"sk-tg-x")];
         let credentials = credentials();
         let removed = |fields, path| {
-            let places = credentials.ours(&Head::new(fields), path, |key| key == b"listed");
+            let places = credentials.ours(&Headers::new(fields), path, |key| key == b"listed");
             let mut edits = Vec::new();
             credentials.remove(places, path, &mut |edit| edits.push(format!("{edit:?}")));
             edits

@@ -1,20 +1,20 @@
 //! Whose key it is, and what governs its requests.
 
-use crate::counters::CellNames;
+use crate::counters::RecordKeys;
 use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::admission::Principal;
-use crate::counters::CellName;
-use crate::http::rejection::Refusal;
-use crate::policy::access::Levels;
+use crate::counters::RecordKey;
+use crate::http::rejection::Rejection;
+use crate::policy::access::AccessChain;
 use crate::policy::*;
-use crate::quota::{Level, Scope};
+use crate::quota::{PrincipalKind, QuotaScope};
 use crate::secret::api_key;
-use crate::secret::api_key::Form;
+use crate::secret::api_key::KeyFormat;
 use crate::text::hash::fingerprint;
-use crate::time::Moment;
+use crate::time::Clock;
 
 /// A key and everybody behind it.
 #[derive(Clone, Copy, Debug)]
@@ -34,42 +34,46 @@ pub struct Identity<'p> {
 /// # Errors
 /// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
-pub fn identify<'p>(
+pub fn authenticate<'p>(
     policy: &'p Policy,
     text: &str,
-    now: impl Moment,
-) -> Result<(Digest, Identity<'p>), Refusal> {
-    if api_key::form(text) == Form::Mistyped {
-        return Err(Refusal::MistypedKey);
+    now: impl Clock,
+) -> Result<(Digest, Identity<'p>), Rejection> {
+    if api_key::key_format(text) == KeyFormat::BadChecksum {
+        return Err(Rejection::MistypedKey);
     }
     let digest = api_key::digest(text.as_bytes());
-    Ok((digest, of_digest(policy, &digest, now)?))
+    Ok((digest, authenticate_digest(policy, &digest, now)?))
 }
 
 /// A function, so that those who are somebody do not drop it.
-fn nobody() -> Refusal {
-    Refusal::InvalidKey
+fn nobody() -> Rejection {
+    Rejection::InvalidKey
 }
 
 /// The same for a key whose digest is known.
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_digest<'p>(policy: &'p Policy, digest: &Digest, now: impl Moment) -> Result<Identity<'p>, Refusal> {
+pub fn authenticate_digest<'p>(
+    policy: &'p Policy,
+    digest: &Digest,
+    now: impl Clock,
+) -> Result<Identity<'p>, Rejection> {
     let (_, key) = policy.key_by_digest(digest, now).ok_or_else(nobody)?;
-    of_key(policy, key, now)
+    check_key(policy, key, now)
 }
 
 /// The same for a key that is known.
 ///
 /// # Errors
 /// As [`identify`].
-pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Moment) -> Result<Identity<'p>, Refusal> {
+pub fn check_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Clock) -> Result<Identity<'p>, Rejection> {
     if key.state == State::Blocked {
-        return Err(Refusal::InvalidKey);
+        return Err(Rejection::InvalidKey);
     }
     if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
-        return Err(Refusal::ExpiredKey);
+        return Err(Rejection::ExpiredKey);
     }
     // A loaded policy has every name resolved; a key whose team is gone is nobody's.
     let team = policy.teams.get(key.team.0).ok_or_else(nobody)?;
@@ -79,31 +83,31 @@ pub fn of_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Moment) -> Result<
         Owner::ServiceAccount(account) => {
             let account = policy.service_accounts.get(account.0).ok_or_else(nobody)?;
             if account.state == State::Blocked {
-                return Err(Refusal::Blocked("service_account_blocked"));
+                return Err(Rejection::Blocked("service_account_blocked"));
             }
             None
         }
         Owner::None => None,
     };
     if organization.state == State::Blocked {
-        return Err(Refusal::Blocked("organization_blocked"));
+        return Err(Rejection::Blocked("organization_blocked"));
     }
     if team.state == State::Blocked {
-        return Err(Refusal::Blocked("team_blocked"));
+        return Err(Rejection::Blocked("team_blocked"));
     }
     Ok(Identity { key, team, organization, user })
 }
 
 impl<'p> Identity<'p> {
     /// The levels whose access meets in its requests.
-    pub fn levels(&self) -> Levels<'p> {
-        Levels::new(self.organization, self.team, self.key, self.user)
+    pub fn levels(&self) -> AccessChain<'p> {
+        AccessChain::new(self.organization, self.team, self.key, self.user)
     }
 
     /// Everybody whose allowance a call of this target needs, narrow to wide.
-    pub fn principals(&self, names: &CellNames, target: Option<(TargetIx, &Target)>) -> Vec<Principal> {
+    pub fn principals(&self, names: &RecordKeys, target: Option<(TargetId, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
-        let mut add = |level, allowance: Option<&Allowance>, cell: &dyn Fn(&KnownCell) -> CellName| {
+        let mut add = |level, allowance: Option<&Quota>, cell: &dyn Fn(&CachedRecordKey) -> RecordKey| {
             if let Some(allowance) = allowance {
                 let of_target = target.and_then(|(ix, target)| {
                     let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
@@ -115,8 +119,8 @@ impl<'p> Identity<'p> {
                     of_target.is_some() || allowance.budget.is_some() || !allowance.limits.is_empty();
                 if governs {
                     principals.push(Principal {
-                        scope: Scope::whole(level),
-                        cell: cell(&allowance.cell),
+                        scope: QuotaScope::whole(level),
+                        record: cell(&allowance.record),
                         limits: allowance.limits,
                         target_limits: of_target,
                         budget: allowance.budget,
@@ -125,16 +129,18 @@ impl<'p> Identity<'p> {
             }
         };
         let Identity { key, team, organization, user } = *self;
-        add(Level::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
+        add(PrincipalKind::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
         if let Some(user) = user {
             let member = team.member_allowance.as_deref();
             // Of these there is one for each team or organization.
-            add(Level::Member, member, &|_| names.member(&team.id, &user.id));
-            add(Level::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
+            add(PrincipalKind::Member, member, &|_| names.member(&team.id, &user.id));
+            add(PrincipalKind::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
         }
-        add(Level::Team, team.allowance.as_deref(), &|known| known.name(&names.teams, &team.id));
+        add(PrincipalKind::Team, team.allowance.as_deref(), &|known| known.name(&names.teams, &team.id));
         let ceiling = organization.allowance.as_deref();
-        add(Level::Organization, ceiling, &|known| known.name(&names.organizations, &organization.id));
+        add(PrincipalKind::Organization, ceiling, &|known| {
+            known.name(&names.organizations, &organization.id)
+        });
         principals
     }
 }

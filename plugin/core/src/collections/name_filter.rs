@@ -3,22 +3,22 @@
 /// How some names look: a bit for each, by its length and first letter. Names that are alike but for case have the
 /// same bit; others seldom do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sketch(u64);
+pub struct NameFilter(u64);
 
-impl Sketch {
+impl NameFilter {
     /// Of no names.
     pub const fn new() -> Self {
-        Sketch(0)
+        NameFilter(0)
     }
 
     /// Of these names.
     pub fn of<'n>(names: impl Iterator<Item = &'n str>) -> Self {
-        names.fold(Sketch::new(), |sketch, name| sketch.with(name.as_bytes()))
+        names.fold(NameFilter::new(), |sketch, name| sketch.with(name.as_bytes()))
     }
 
     /// Of the names of a list, with whatever stands beside them.
     pub const fn listed<T>(list: &[(&str, T)]) -> Self {
-        let (mut sketch, mut rest) = (Sketch::new(), list);
+        let (mut sketch, mut rest) = (NameFilter::new(), list);
         while let [(name, _), others @ ..] = rest {
             sketch = sketch.with(name.as_bytes());
             rest = others;
@@ -35,16 +35,16 @@ impl Sketch {
             [first, ..] => (*first | CASE) as usize,
             [] => 0,
         };
-        Sketch(self.0 | 1 << (name.len().wrapping_mul(SPREAD).wrapping_add(first) % 64))
+        NameFilter(self.0 | 1 << (name.len().wrapping_mul(SPREAD).wrapping_add(first) % 64))
     }
 
     /// Whether one of the names may be this one.
-    pub const fn has(self, name: &[u8]) -> bool {
-        self.meets(Sketch::new().with(name))
+    pub const fn may_contain(self, name: &[u8]) -> bool {
+        self.intersects(NameFilter::new().with(name))
     }
 
     /// Whether both may have a name in common.
-    pub const fn meets(self, other: Sketch) -> bool {
+    pub const fn intersects(self, other: NameFilter) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -56,13 +56,14 @@ mod tests {
     #[test]
     fn a_name_is_never_missed_whatever_its_case() {
         let names = ["authorization", ":path", "x-tollgate-key", ""];
-        let sketch = Sketch::of(names.into_iter());
+        let sketch = NameFilter::of(names.into_iter());
         for name in names {
             assert!(
-                sketch.has(name.as_bytes()) && sketch.has(name.to_ascii_uppercase().as_bytes()),
+                sketch.may_contain(name.as_bytes())
+                    && sketch.may_contain(name.to_ascii_uppercase().as_bytes()),
                 "{name}"
             );
         }
-        assert!(!sketch.has(b"accept") && !sketch.meets(Sketch::new()));
+        assert!(!sketch.may_contain(b"accept") && !sketch.intersects(NameFilter::new()));
     }
 }

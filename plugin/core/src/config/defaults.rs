@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::api::Api;
-use crate::auth::credential::CredentialPlace;
+use crate::auth::credential::CredentialSource;
 use crate::http::route::is_exact;
 use crate::http::route::{Route, Segment};
 
@@ -57,13 +57,13 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// Where keys are looked for unless the configuration says otherwise.
-pub fn credentials() -> Vec<CredentialPlace> {
+pub fn credentials() -> Vec<CredentialSource> {
     vec![
-        CredentialPlace::Scheme { header: "authorization".into(), scheme: "Bearer".into() },
-        CredentialPlace::Header("x-api-key".into()),
-        CredentialPlace::Header("api-key".into()),
-        CredentialPlace::Header("x-goog-api-key".into()),
-        CredentialPlace::Query("key".into()),
+        CredentialSource::Scheme { header: "authorization".into(), scheme: "Bearer".into() },
+        CredentialSource::Header("x-api-key".into()),
+        CredentialSource::Header("api-key".into()),
+        CredentialSource::Header("x-goog-api-key".into()),
+        CredentialSource::Query("key".into()),
     ]
 }
 

@@ -5,18 +5,18 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
-use super::{Fleet, Gateway, Manage, OnTrouble, Unmatched, defaults};
+use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
-use crate::auth::credential::CredentialPlace;
-use crate::auth::credential::Credentials;
-use crate::counters::CellNames;
+use crate::auth::credential::CredentialSource;
+use crate::auth::credential::CredentialSources;
+use crate::counters::RecordKeys;
 use crate::http::route::{Route, Segment};
 use crate::json::node::Node;
-use crate::policy::diagnostic::{Finding, Problem, Report};
-use crate::policy::load::value::{Count, Given, Value};
-use crate::policy::load::{Fields, PolicyFields, Reading};
-use crate::policy::{Live, Mode};
+use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
+use crate::policy::load::value::{Count, FromNode, Present};
+use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
+use crate::policy::{Mode, PolicyHandle};
 
 const FIELDS: &[&str] = &[
     "policy",
@@ -49,17 +49,17 @@ pub const PREFIX: &str = "tollgate/1/";
 /// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
 /// ```
 #[derive(Debug)]
-pub struct Loader {
-    reading: Reading<GatewayFields>,
+pub struct ConfigLoader {
+    reading: DocumentReader<GatewayFields>,
 }
 
-impl Default for Loader {
+impl Default for ConfigLoader {
     fn default() -> Self {
-        Loader { reading: Reading::new(GatewayFields::default()) }
+        ConfigLoader { reading: DocumentReader::new(GatewayFields::default()) }
     }
 }
 
-impl Loader {
+impl ConfigLoader {
     /// The next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.reading.push(bytes);
@@ -69,10 +69,10 @@ impl Loader {
     ///
     /// # Errors
     /// Every finding, if one of them is an error.
-    pub fn finish(self) -> Result<(Gateway, Vec<Finding>), Vec<Finding>> {
+    pub fn finish(self) -> Result<(GatewayConfig, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (fields, mut report) = self.reading.finish()?;
         if fields.opened && !fields.has_policy {
-            report.error(Problem::Missing("policy"));
+            report.error(DiagnosticKind::Missing("policy"));
         }
         report.within("policy", |report| fields.policy.require_version(report));
         let gateway = fields.gateway(&mut report);
@@ -86,22 +86,22 @@ struct GatewayFields {
     opened: bool,
     policy: PolicyFields,
     has_policy: bool,
-    credentials: Option<Vec<CredentialPlace>>,
+    credentials: Option<Vec<CredentialSource>>,
     routes: Option<Vec<Route>>,
     unmatched: Unmatched,
-    on_unavailable: OnTrouble,
-    on_contention: OnTrouble,
+    on_unavailable: FailureMode,
+    on_contention: FailureMode,
     mode: Mode,
     volatile_keys: bool,
     headers: HeaderStyle,
     max_body: Option<Count>,
     prefix: Option<Prefix>,
     /// `Some(None)`: switched off.
-    manage: Option<Option<Manage>>,
-    fleet: Option<Fleet>,
+    manage: Option<Option<AdminConfig>>,
+    fleet: Option<EtcdConfig>,
 }
 
-impl Fields for GatewayFields {
+impl DocumentFields for GatewayFields {
     fn opens(&self, names: &[String]) -> bool {
         match names.split_first() {
             None => true,
@@ -126,9 +126,9 @@ impl Fields for GatewayFields {
         }
     }
 
-    fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
+    fn value(&mut self, names: &[String], node: Node, report: &mut Diagnostics) {
         let Some((field, inner)) = names.split_first() else {
-            report.error(Problem::Expected { expected: "an object", found: node.describe() });
+            report.error(DiagnosticKind::Expected { expected: "an object", found: node.describe() });
             return;
         };
         match field.as_str() {
@@ -156,22 +156,22 @@ impl Fields for GatewayFields {
 }
 
 impl GatewayFields {
-    fn read_routes(&mut self, node: Node, report: &mut Report) -> Option<Vec<Route>> {
+    fn read_routes(&mut self, node: Node, report: &mut Diagnostics) -> Option<Vec<Route>> {
         let Node::Array(items) = node else {
-            report.error(Problem::Expected { expected: "an array", found: node.describe() });
+            report.error(DiagnosticKind::Expected { expected: "an array", found: node.describe() });
             return None;
         };
         let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
             report.within(&position.to_string(), |report| {
                 let record = RouteRecord::read(item, report)?;
                 // One that could not be read might not need a target.
-                let known_api = !matches!(record.api, Some(Given(None)));
+                let known_api = !matches!(record.api, Some(Present(None)));
                 let api = record.api.and_then(|api| api.0).unwrap_or_default();
                 let path = record.path?.0;
                 let public = record.public.unwrap_or_default();
                 let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
                 if needs_target && record.target.is_none() {
-                    report.error(Problem::Missing("target"));
+                    report.error(DiagnosticKind::Missing("target"));
                 }
                 let pointer = format!("{}/target", report.place());
                 let target = record.target.and_then(|target| target.0);
@@ -196,12 +196,12 @@ impl GatewayFields {
         Some(routes.collect())
     }
 
-    fn gateway(self, report: &mut Report) -> Gateway {
-        let policy = Live::new(self.policy.assembly.finish("/policy", report));
+    fn gateway(self, report: &mut Diagnostics) -> GatewayConfig {
+        let policy = PolicyHandle::new(self.policy.assembly.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
-        Gateway {
+        GatewayConfig {
             policy,
-            credentials: Credentials::new(self.credentials.unwrap_or_else(defaults::credentials)),
+            credentials: CredentialSources::new(self.credentials.unwrap_or_else(defaults::credentials)),
             routes: self.routes.unwrap_or_else(defaults::routes),
             unmatched: self.unmatched,
             on_unavailable: self.on_unavailable,
@@ -210,10 +210,10 @@ impl GatewayFields {
             volatile_keys: self.volatile_keys,
             headers: self.headers,
             max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
-            cells: CellNames::new(&prefix),
+            record_keys: RecordKeys::new(&prefix),
             prefix,
-            manage: self.manage.unwrap_or_else(|| Some(Manage::default())),
-            fleet: self.fleet,
+            admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
+            etcd: self.fleet,
         }
     }
 }
@@ -222,15 +222,15 @@ fn names_model(path: &[Segment]) -> bool {
     path.iter().any(|segment| matches!(segment, Segment::Model { .. }))
 }
 
-fn keep<T: Value>(place: &mut T, node: Node, report: &mut Report) {
+fn keep<T: FromNode>(place: &mut T, node: Node, report: &mut Diagnostics) {
     if let Some(value) = T::read(node, report) {
         *place = value;
     }
 }
 
-fn read_credentials(node: Node, report: &mut Report) -> Option<Vec<CredentialPlace>> {
+fn read_credentials(node: Node, report: &mut Diagnostics) -> Option<Vec<CredentialSource>> {
     let Node::Array(items) = node else {
-        report.error(Problem::Expected { expected: "an array", found: node.describe() });
+        report.error(DiagnosticKind::Expected { expected: "an array", found: node.describe() });
         return None;
     };
     let places = items.into_iter().enumerate().filter_map(|(position, item)| {
@@ -251,8 +251,8 @@ pub fn schema() -> serde_json::Value {
             "credentials": Vec::<CredentialRecord>::schema(),
             "routes": Vec::<RouteRecord>::schema(),
             "unmatched": Unmatched::schema(),
-            "on_unavailable": OnTrouble::schema(),
-            "on_contention": OnTrouble::schema(),
+            "on_unavailable": FailureMode::schema(),
+            "on_contention": FailureMode::schema(),
             "mode": Mode::schema(),
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),

@@ -5,18 +5,20 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::defaults::template;
-use super::{Fleet, Jwt, Manage, OnTrouble, PREFIX as DEFAULT_PREFIX, Unmatched};
+use super::{AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, Unmatched};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
-use crate::auth::credential::CredentialPlace;
+use crate::auth::credential::CredentialSource;
 use crate::http::route::Segment;
 use crate::json::node::Node;
-use crate::policy::diagnostic::{Problem, Report};
-use crate::policy::load::value::{Given, HeaderName, Map, Method, TargetName, Token, Value, Words};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use crate::policy::load::value::{
+    DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
+};
 use crate::{choice, record};
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
-choice!(OnTrouble, "`deny` or `allow`", "deny" => OnTrouble::Deny, "allow" => OnTrouble::Allow);
+choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
 choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-embeddings`, `openai-images`, `openai-audio`, `anthropic-messages`, `gemini-generate` or `models`",
@@ -36,14 +38,14 @@ pub struct Template(pub alloc::boxed::Box<[Segment]>);
 
 const TEMPLATE: &str = "a path such as `/v1/chat/completions`, its segments literal, `*`, `{model}`, `{model}:suffix`, or `**` at the end";
 
-impl Value for Template {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for Template {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         let segments = match &node {
             Node::String(text) => template(text),
             _ => None,
         };
         if segments.is_none() {
-            report.error(Problem::Expected { expected: TEMPLATE, found: node.describe() });
+            report.error(DiagnosticKind::Expected { expected: TEMPLATE, found: node.describe() });
         }
         segments.map(Template)
     }
@@ -60,8 +62,8 @@ pub struct Prefix(pub alloc::boxed::Box<str>);
 
 const PREFIX: &str = "1 to 64 of letters, digits, `.`, `_`, `-` and `/`, with `/` at the end";
 
-impl Value for Prefix {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for Prefix {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text)
                 if (2..=64).contains(&text.len())
@@ -71,7 +73,7 @@ impl Value for Prefix {
                 Some(Prefix(text.as_str().into()))
             }
             _ => {
-                report.error(Problem::Expected { expected: PREFIX, found: node.describe() });
+                report.error(DiagnosticKind::Expected { expected: PREFIX, found: node.describe() });
                 None
             }
         }
@@ -87,25 +89,25 @@ record! {
     /// One place where a key may stand.
     CredentialRecord {
         /// A header's name.
-        header: Given<HeaderName>,
+        header: Present<HeaderName>,
         /// The scheme before the key in that header, such as `Bearer`.
-        scheme: Given<Token>,
+        scheme: Present<Token>,
         /// A parameter of the query string.
-        query: Given<Token>,
+        query: Present<Token>,
     }
 }
 
 impl CredentialRecord {
     /// The place, if the record names exactly one.
-    pub fn place(self, report: &mut Report) -> Option<CredentialPlace> {
+    pub fn place(self, report: &mut Diagnostics) -> Option<CredentialSource> {
         match (self.header, self.scheme, self.query) {
-            (Some(header), None, None) => Some(CredentialPlace::Header(header.0?.0)),
+            (Some(header), None, None) => Some(CredentialSource::Header(header.0?.0)),
             (Some(header), Some(scheme), None) => {
-                Some(CredentialPlace::Scheme { header: header.0?.0, scheme: scheme.0?.0 })
+                Some(CredentialSource::Scheme { header: header.0?.0, scheme: scheme.0?.0 })
             }
-            (None, None, Some(query)) => Some(CredentialPlace::Query(query.0?.0)),
+            (None, None, Some(query)) => Some(CredentialSource::Query(query.0?.0)),
             _ => {
-                report.error(Problem::Expected {
+                report.error(DiagnosticKind::Expected {
                     expected: "either `header` (and perhaps `scheme`) or `query`",
                     found: "another mixture".to_string(),
                 });
@@ -125,9 +127,9 @@ record! {
         /// Headers that must have exactly this value.
         headers: Map<Token>,
         /// The API spoken there; `plain` if left out.
-        api: Given<Api>,
+        api: Present<Api>,
         /// The target of every call there.
-        target: Given<TargetName>,
+        target: Present<TargetName>,
         /// No key is needed.
         public: bool,
         /// `allow`: upgrades pass although no token limit or budget can govern them.
@@ -141,8 +143,8 @@ pub struct PathPrefix(pub alloc::boxed::Box<str>);
 
 const PATH_PREFIX: &str = "a path of literal segments such as `/tollgate/v1`, without `/` at the end";
 
-impl Value for PathPrefix {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for PathPrefix {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text)
                 if template(text).is_some_and(|segments| {
@@ -152,7 +154,7 @@ impl Value for PathPrefix {
                 Some(PathPrefix(text.as_str().into()))
             }
             _ => {
-                report.error(Problem::Expected { expected: PATH_PREFIX, found: node.describe() });
+                report.error(DiagnosticKind::Expected { expected: PATH_PREFIX, found: node.describe() });
                 None
             }
         }
@@ -188,18 +190,18 @@ record! {
 
 impl ManageRecord {
     /// The settings; `None` where it is switched off.
-    pub fn settings(self) -> Option<Manage> {
+    pub fn settings(self) -> Option<AdminConfig> {
         if self.enabled == Some(false) {
             return None;
         }
         let jwt = self.jwt.and_then(|jwt| {
-            Some(Jwt {
+            Some(JwtConfig {
                 metadata: jwt.metadata?.0,
                 claim: jwt.claim.map_or_else(|| "sub".into(), |claim| claim.0),
             })
         });
-        let prefix = self.prefix.map_or_else(|| Manage::default().prefix, |prefix| prefix.0);
-        Some(Manage { prefix, jwt })
+        let prefix = self.prefix.map_or_else(|| AdminConfig::default().prefix, |prefix| prefix.0);
+        Some(AdminConfig { prefix, jwt })
     }
 }
 
@@ -207,32 +209,32 @@ record! {
     /// The etcd that a fleet of gateways shares.
     FleetRecord {
         /// The proxy's name for it: a cluster in Envoy.
-        cluster!required: Words,
+        cluster!required: DisplayText,
         /// What its keys begin with; `tollgate/1/` if left out.
         prefix: Prefix,
         /// User name, where etcd's authentication is on.
-        user: Words,
+        user: DisplayText,
         /// The password of that user.
-        password: Words,
+        password: DisplayText,
     }
 }
 
 impl FleetRecord {
     /// The settings, if the record is whole.
-    pub fn settings(self, report: &mut Report) -> Option<Fleet> {
+    pub fn settings(self, report: &mut Diagnostics) -> Option<EtcdConfig> {
         let login = match (self.user, self.password) {
             (Some(user), Some(password)) => Some((user.0, password.0)),
             (None, None) => None,
             (Some(_), None) => {
-                report.error(Problem::Missing("password"));
+                report.error(DiagnosticKind::Missing("password"));
                 None
             }
             (None, Some(_)) => {
-                report.error(Problem::Missing("user"));
+                report.error(DiagnosticKind::Missing("user"));
                 None
             }
         };
         let prefix = self.prefix.map_or_else(|| DEFAULT_PREFIX.into(), |prefix| prefix.0);
-        Some(Fleet { cluster: self.cluster?.0, prefix, login })
+        Some(EtcdConfig { cluster: self.cluster?.0, prefix, login })
     }
 }

@@ -5,19 +5,19 @@ use crate::time::{DAY, period_end, period_index};
 
 /// Requests or tokens of one UTC day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Day {
+pub struct DailyCounter {
     day: u64,
     used: u64,
 }
 
-impl Day {
+impl DailyCounter {
     /// Bytes of a stored day.
     pub const BYTES: usize = 16;
 
     /// Reads what [`Day::store`] wrote.
     pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
         let both = u128::from_le_bytes(*bytes);
-        Day { day: both as u64, used: (both >> 64) as u64 }
+        DailyCounter { day: both as u64, used: (both >> 64) as u64 }
     }
 
     /// Writes it; integers little-endian.
@@ -30,7 +30,7 @@ impl Day {
     pub fn advance(&mut self, wall: u64) {
         let day = wall / DAY;
         if day > self.day {
-            *self = Day { day, used: 0 };
+            *self = DailyCounter { day, used: 0 };
         } else if self.day - day > 1 {
             self.day = day;
         }
@@ -66,14 +66,14 @@ impl Day {
 
 /// The money spent in one period of a budget.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Purse {
+pub struct SpendCounter {
     period: Period,
     index: u64,
     spent: u128,
     estimated: u128,
 }
 
-impl Purse {
+impl SpendCounter {
     /// Bytes of a stored purse.
     pub const BYTES: usize = 48;
 
@@ -90,7 +90,7 @@ impl Purse {
             3 => Period::Month,
             _ => Period::Lifetime,
         };
-        Purse { period, index: head as u64, spent: word(), estimated: word() }
+        SpendCounter { period, index: head as u64, spent: word(), estimated: word() }
     }
 
     /// Writes it; integers little-endian.
@@ -117,7 +117,7 @@ impl Purse {
             self.period = period;
             self.index = index;
         } else if index > self.index {
-            *self = Purse { period, index, spent: 0, estimated: 0 };
+            *self = SpendCounter { period, index, spent: 0, estimated: 0 };
         } else if self.index - index > 1 {
             self.index = index;
         }
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_day_resets_at_midnight_and_not_before() {
-        let mut day = Day::default();
+        let mut day = DailyCounter::default();
         day.advance(3 * DAY - 1);
         day.charge(7);
         assert_eq!(day.until_over(3 * DAY - 1), 1);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_moment_in_the_far_future_does_not_freeze_the_day() {
-        let mut day = Day::default();
+        let mut day = DailyCounter::default();
         day.advance(9000 * DAY);
         day.charge(4);
         day.advance(20 * DAY);
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_changed_period_keeps_what_was_spent() {
-        let mut purse = Purse::default();
+        let mut purse = SpendCounter::default();
         purse.advance(Period::Day, 40 * DAY);
         purse.charge(Pico(10));
         purse.advance(Period::Month, 40 * DAY);
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn settled_money_is_no_longer_an_estimate() {
-        let mut purse = Purse::default();
+        let mut purse = SpendCounter::default();
         purse.advance(Period::Lifetime, 0);
         purse.charge(Pico(10));
         purse.charge(Pico(20));
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!((purse.spent(), purse.estimated()), (Pico(24), Pico(20)));
         purse.correct(purse.number(), Pico(20), Pico(6), true);
         assert_eq!((purse.spent(), purse.estimated()), (Pico(10), Pico(6)));
-        let mut bytes = [0; Purse::BYTES];
+        let mut bytes = [0; SpendCounter::BYTES];
         purse.store(&mut bytes);
-        assert_eq!(Purse::load(&bytes), purse);
+        assert_eq!(SpendCounter::load(&bytes), purse);
     }
 }

@@ -10,12 +10,12 @@ use crate::text::hash::{continued, fingerprint};
 /// The fingerprint distinguishes a foreign record from one that belongs to the name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct CellName {
+pub struct RecordKey {
     text: Rc<str>,
     fingerprint: u64,
 }
 
-impl CellName {
+impl RecordKey {
     /// Joins the configured prefix and the principal's own parts: `tollgate/1/` + `team` + `search`.
     pub fn new(prefix: &str, parts: &[&str]) -> Self {
         let length = parts.iter().map(|part| part.len().saturating_add(1)).sum::<usize>();
@@ -28,7 +28,7 @@ impl CellName {
             text.push_str(part);
         }
         let fingerprint = fingerprint(text.as_bytes());
-        CellName { text: text.into(), fingerprint }
+        RecordKey { text: text.into(), fingerprint }
     }
 
     /// This name with further parts: `tollgate/1/team` + `search`.
@@ -43,7 +43,7 @@ impl CellName {
         // What was hashed of it is not hashed again.
         let more = text.as_bytes().get(self.text.len()..).unwrap_or_default();
         let fingerprint = continued(self.fingerprint, more);
-        CellName { text: text.into(), fingerprint }
+        RecordKey { text: text.into(), fingerprint }
     }
 
     /// The name in shared data.
@@ -59,19 +59,19 @@ impl CellName {
 
 /// The names of principals' cells, made as far as they are the same for all.
 #[derive(Clone, Debug)]
-pub struct CellNames {
-    pub(crate) keys: CellName,
-    pub(crate) members: CellName,
-    pub(crate) users: CellName,
-    pub(crate) teams: CellName,
-    pub(crate) organizations: CellName,
+pub struct RecordKeys {
+    pub(crate) keys: RecordKey,
+    pub(crate) members: RecordKey,
+    pub(crate) users: RecordKey,
+    pub(crate) teams: RecordKey,
+    pub(crate) organizations: RecordKey,
 }
 
-impl CellNames {
+impl RecordKeys {
     /// Below this prefix.
     pub fn new(prefix: &str) -> Self {
-        let level = |name| CellName::new(prefix, &[name]);
-        CellNames {
+        let level = |name| RecordKey::new(prefix, &[name]);
+        RecordKeys {
             keys: level("key"),
             members: level("member"),
             users: level("user"),
@@ -81,27 +81,27 @@ impl CellNames {
     }
 
     /// Where a key's counters live.
-    pub fn key(&self, key: &str) -> CellName {
+    pub fn key(&self, key: &str) -> RecordKey {
         self.keys.below(&[key])
     }
 
     /// Where those of a user within a team live.
-    pub fn member(&self, team: &str, user: &str) -> CellName {
+    pub fn member(&self, team: &str, user: &str) -> RecordKey {
         self.members.below(&[team, user])
     }
 
     /// Where those of a user within an organization live.
-    pub fn user(&self, organization: &str, user: &str) -> CellName {
+    pub fn user(&self, organization: &str, user: &str) -> RecordKey {
         self.users.below(&[organization, user])
     }
 
     /// Where a team's live.
-    pub fn team(&self, team: &str) -> CellName {
+    pub fn team(&self, team: &str) -> RecordKey {
         self.teams.below(&[team])
     }
 
     /// Where an organization's live.
-    pub fn organization(&self, organization: &str) -> CellName {
+    pub fn organization(&self, organization: &str) -> RecordKey {
         self.organizations.below(&[organization])
     }
 }

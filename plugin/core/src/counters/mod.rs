@@ -9,11 +9,11 @@ mod record;
 mod shared_data;
 mod sliding_window;
 
-pub use calendar::{Day, Purse};
-pub use key::{CellName, CellNames};
-pub use record::{BlockId, Cell, Counter, DOCUMENT_MAGIC, Kind};
-pub use shared_data::{Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
-pub use sliding_window::{Ring, SLOTS, Span};
+pub use calendar::{DailyCounter, SpendCounter};
+pub use key::{RecordKey, RecordKeys};
+pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC};
+pub use shared_data::{Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue};
+pub use sliding_window::{SLOTS, SlidingWindow, Span};
 
 use alloc::vec::Vec;
 
@@ -23,16 +23,16 @@ pub const MAX_TRIES: u32 = 128;
 
 /// Why a store could not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CellsError {
+pub enum StoreError {
     /// The host has no shared data, refused the call, or holds a record that is not ours.
-    Unavailable(Trouble),
+    Unavailable(Unavailable),
     /// [`MAX_TRIES`] swaps in a row were lost.
     Contention,
 }
 
 /// What made a store unavailable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum Unavailable {
     /// The host has no shared data that can hold records.
     NoSharedData,
     /// The host answered with this proxy-wasm status.
@@ -46,35 +46,40 @@ pub enum Trouble {
 }
 
 /// A store of cells. It owns the retry loop; what it stores is opaque to it.
-pub trait Cells {
+pub trait CounterStore {
     /// What [`Cells::swap`] needs to know that nobody wrote in between.
     type Version: Copy;
 
     /// The record as it is; empty bytes where there is none.
-    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, Self::Version), CellsError>;
+    fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, Self::Version), StoreError>;
 
     /// Replaces the record if it still has the version read; `Lost` otherwise, with nothing written.
-    fn swap(&mut self, name: &CellName, version: Self::Version, bytes: &[u8]) -> Result<Swap, CellsError>;
+    fn compare_and_swap(
+        &mut self,
+        name: &RecordKey,
+        version: Self::Version,
+        bytes: &[u8],
+    ) -> Result<Cas, StoreError>;
 
     /// Applies a pure decision to the record, again after each lost swap. `decide` changes the cell in
     /// place and answers with [`Update::Write`] to have it stored.
     fn update<R>(
         &mut self,
-        name: &CellName,
-        mut decide: impl FnMut(&mut Cell) -> Update<R>,
-    ) -> Result<R, CellsError> {
+        name: &RecordKey,
+        mut decide: impl FnMut(&mut CounterRecord) -> Update<R>,
+    ) -> Result<R, StoreError> {
         for _ in 0..MAX_TRIES {
             let (bytes, version) = self.read(name)?;
-            let mut cell = Cell::open(bytes, name.fingerprint())?;
+            let mut cell = CounterRecord::open(bytes, name.fingerprint())?;
             let outcome = match decide(&mut cell) {
                 Update::Keep(outcome) => return Ok(outcome),
                 Update::Write(outcome) => outcome,
             };
-            if self.swap(name, version, cell.as_bytes())? == Swap::Done {
+            if self.compare_and_swap(name, version, cell.as_bytes())? == Cas::Stored {
                 return Ok(outcome);
             }
         }
-        Err(CellsError::Contention)
+        Err(StoreError::Contention)
     }
 }
 
@@ -94,8 +99,8 @@ mod tests {
 
     #[test]
     fn a_name_is_the_same_however_it_is_put_together() {
-        let whole = CellName::new("tollgate/1/", &["member", "search", "bob"]);
-        let in_parts = CellName::new("tollgate/1/", &["member"]).below(&["search", "bob"]);
+        let whole = RecordKey::new("tollgate/1/", &["member", "search", "bob"]);
+        let in_parts = RecordKey::new("tollgate/1/", &["member"]).below(&["search", "bob"]);
         assert_eq!(whole, in_parts);
         assert_eq!(whole.as_str(), "tollgate/1/member/search/bob");
         assert_eq!(whole.fingerprint(), fingerprint(b"tollgate/1/member/search/bob"));

@@ -10,9 +10,9 @@
 
 use alloc::vec::Vec;
 
-use super::calendar::{Day, Purse};
-use super::sliding_window::{Ring, Span};
-use super::{CellsError, Trouble};
+use super::calendar::{DailyCounter, SpendCounter};
+use super::sliding_window::{SlidingWindow, Span};
+use super::{StoreError, Unavailable};
 use crate::quota::Window;
 use crate::time::Now;
 
@@ -23,7 +23,7 @@ const BLOCK_HEADER: usize = 16;
 /// What a block counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub enum Kind {
+pub enum CounterKind {
     /// Requests or tokens of a window.
     Window(Window),
     /// Money.
@@ -33,26 +33,26 @@ pub enum Kind {
 /// A block within a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct BlockId {
+pub struct CounterId {
     /// What it counts.
-    pub kind: Kind,
+    pub kind: CounterKind,
     /// Fingerprint of the target whose use is counted; 0: the principal as a whole.
     pub target: u64,
 }
 
-impl Kind {
+impl CounterKind {
     fn code(self) -> u8 {
         match self {
-            Kind::Window(window) => window as u8,
-            Kind::Budget => 16,
+            CounterKind::Window(window) => window as u8,
+            CounterKind::Budget => 16,
         }
     }
 
     fn payload(code: u8) -> Option<usize> {
         match code {
-            0..=2 => Some(Ring::BYTES),
-            3 | 4 => Some(Day::BYTES),
-            16 => Some(Purse::BYTES),
+            0..=2 => Some(SlidingWindow::BYTES),
+            3 | 4 => Some(DailyCounter::BYTES),
+            16 => Some(SpendCounter::BYTES),
             _ => None,
         }
     }
@@ -71,9 +71,9 @@ fn span(window: Window) -> Option<Span> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Counter<'c> {
     /// A sliding window.
-    Sliding(Ring<&'c mut [u8; Ring::BYTES]>),
+    Sliding(SlidingWindow<&'c mut [u8; SlidingWindow::BYTES]>),
     /// A UTC day, and where it is stored.
-    Daily(Day, &'c mut [u8; Day::BYTES]),
+    Daily(DailyCounter, &'c mut [u8; DailyCounter::BYTES]),
 }
 
 impl Counter<'_> {
@@ -148,25 +148,25 @@ impl Counter<'_> {
 
 /// A cell's record, known to be ours and well formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cell {
+pub struct CounterRecord {
     bytes: Vec<u8>,
 }
 
-impl Cell {
+impl CounterRecord {
     /// Takes a stored record; empty bytes begin a new one.
     ///
     /// # Errors
     /// [`Trouble::Foreign`] where it names another principal, [`Trouble::Format`] where it does not read.
-    pub fn open(mut bytes: Vec<u8>, fingerprint: u64) -> Result<Cell, CellsError> {
+    pub fn open(mut bytes: Vec<u8>, fingerprint: u64) -> Result<CounterRecord, StoreError> {
         if bytes.is_empty() {
             bytes.extend_from_slice(&MAGIC);
             bytes.extend_from_slice(&[0; 4]);
             bytes.extend_from_slice(&fingerprint.to_le_bytes());
         }
         match owner(&bytes) {
-            Some(owner) if owner != fingerprint => Err(CellsError::Unavailable(Trouble::Foreign)),
-            Some(_) if well_formed(&bytes) => Ok(Cell { bytes }),
-            _ => Err(CellsError::Unavailable(Trouble::Format)),
+            Some(owner) if owner != fingerprint => Err(StoreError::Unavailable(Unavailable::Foreign)),
+            Some(_) if well_formed(&bytes) => Ok(CounterRecord { bytes }),
+            _ => Err(StoreError::Unavailable(Unavailable::Format)),
         }
     }
 
@@ -180,50 +180,52 @@ impl Cell {
     // Inlined, with what it calls: each window of a request comes here.
     #[inline(always)]
     pub fn counter(&mut self, window: Window, target: u64, now: Now) -> Option<Counter<'_>> {
-        let mut counter = counter(window, self.payload_mut(BlockId { kind: Kind::Window(window), target })?)?;
+        let mut counter =
+            counter(window, self.payload_mut(CounterId { kind: CounterKind::Window(window), target })?)?;
         counter.advance(now);
         Some(counter)
     }
 
     /// The counter of a window as stored, not moved: for corrections, which name their slot.
     pub fn stored_counter(&mut self, window: Window, target: u64) -> Option<Counter<'_>> {
-        let (start, end) = find(&self.bytes, BlockId { kind: Kind::Window(window), target })?;
+        let (start, end) = find(&self.bytes, CounterId { kind: CounterKind::Window(window), target })?;
         counter(window, self.bytes.get_mut(start..end)?)
     }
 
     /// The money spent, as stored or none; not yet moved to this moment.
-    pub fn purse(&self) -> Purse {
-        let stored = self.payload(BlockId { kind: Kind::Budget, target: 0 });
-        stored.and_then(|bytes| bytes.first_chunk()).map_or(Purse::default(), Purse::load)
+    pub fn spend(&self) -> SpendCounter {
+        let stored = self.payload(CounterId { kind: CounterKind::Budget, target: 0 });
+        stored.and_then(|bytes| bytes.first_chunk()).map_or(SpendCounter::default(), SpendCounter::load)
     }
 
     /// The money spent, as stored and not yet moved to this moment, and where it is stored. One that is not there yet begins
     /// with nothing. `None` never comes: a block of a budget has room for its purse.
-    pub fn purse_mut(&mut self) -> Option<(Purse, &mut [u8; Purse::BYTES])> {
-        let stored = self.payload_mut(BlockId { kind: Kind::Budget, target: 0 })?.first_chunk_mut()?;
-        Some((Purse::load(stored), stored))
+    pub fn spend_mut(&mut self) -> Option<(SpendCounter, &mut [u8; SpendCounter::BYTES])> {
+        let stored =
+            self.payload_mut(CounterId { kind: CounterKind::Budget, target: 0 })?.first_chunk_mut()?;
+        Some((SpendCounter::load(stored), stored))
     }
 
     /// Corrects the money spent where it is stored; nothing where none is.
-    pub fn correct_purse(&mut self, correct: impl FnOnce(&mut Purse)) {
-        let Some((start, end)) = find(&self.bytes, BlockId { kind: Kind::Budget, target: 0 }) else {
+    pub fn correct_spend(&mut self, correct: impl FnOnce(&mut SpendCounter)) {
+        let Some((start, end)) = find(&self.bytes, CounterId { kind: CounterKind::Budget, target: 0 }) else {
             return;
         };
         let bytes = self.bytes.get_mut(start..end);
         if let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut()) {
-            let mut purse = Purse::load(bytes);
+            let mut purse = SpendCounter::load(bytes);
             correct(&mut purse);
             purse.store(bytes);
         }
     }
 
-    fn payload(&self, id: BlockId) -> Option<&[u8]> {
+    fn payload(&self, id: CounterId) -> Option<&[u8]> {
         let (start, end) = find(&self.bytes, id)?;
         self.bytes.get(start..end)
     }
 
     #[inline(always)]
-    fn payload_mut(&mut self, id: BlockId) -> Option<&mut [u8]> {
+    fn payload_mut(&mut self, id: CounterId) -> Option<&mut [u8]> {
         let (start, end) = match find(&self.bytes, id) {
             Some(place) => place,
             None => self.begin(id)?,
@@ -233,8 +235,8 @@ impl Cell {
 
     /// A block that is not there yet: once for each that a principal has.
     #[cold]
-    fn begin(&mut self, id: BlockId) -> Option<(usize, usize)> {
-        let length = Kind::payload(id.kind.code())?;
+    fn begin(&mut self, id: CounterId) -> Option<(usize, usize)> {
+        let length = CounterKind::payload(id.kind.code())?;
         self.bytes.extend_from_slice(&[id.kind.code(), 0, 0, 0, 0, 0, 0, 0]);
         self.bytes.extend_from_slice(&id.target.to_le_bytes());
         let start = self.bytes.len();
@@ -247,10 +249,10 @@ impl Cell {
 #[inline(always)]
 fn counter(window: Window, payload: &mut [u8]) -> Option<Counter<'_>> {
     Some(match span(window) {
-        Some(span) => Counter::Sliding(Ring::over(span, payload.first_chunk_mut()?)),
+        Some(span) => Counter::Sliding(SlidingWindow::over(span, payload.first_chunk_mut()?)),
         None => {
             let stored = payload.first_chunk_mut()?;
-            Counter::Daily(Day::load(stored), stored)
+            Counter::Daily(DailyCounter::load(stored), stored)
         }
     })
 }
@@ -270,7 +272,7 @@ pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
 fn block(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
     let header = bytes.get(at..)?.first_chunk::<BLOCK_HEADER>()?;
     let kind = *header.first()?;
-    let end = at.saturating_add(BLOCK_HEADER).saturating_add(Kind::payload(kind)?);
+    let end = at.saturating_add(BLOCK_HEADER).saturating_add(CounterKind::payload(kind)?);
     (end <= bytes.len()).then_some((kind, u64::from_le_bytes(*header.last_chunk()?), end))
 }
 
@@ -283,7 +285,7 @@ fn well_formed(bytes: &[u8]) -> bool {
 }
 
 /// Start and end of a block's payload.
-fn find(bytes: &[u8], id: BlockId) -> Option<(usize, usize)> {
+fn find(bytes: &[u8], id: CounterId) -> Option<(usize, usize)> {
     let code = id.kind.code();
     let mut at = HEADER;
     loop {
@@ -301,8 +303,8 @@ mod tests {
 
     const NOW: Now = Now { wall: 1_000_000_000_000_000_000, monotonic: 5_000_000_000 };
 
-    fn charged() -> Cell {
-        let mut cell = Cell::open(Vec::new(), 7).unwrap();
+    fn charged() -> CounterRecord {
+        let mut cell = CounterRecord::open(Vec::new(), 7).unwrap();
         for (window, target) in [(Window::Rpm, 0), (Window::Tpd, 0), (Window::Rpm, 99), (Window::Rph, 0)] {
             cell.counter(window, target, NOW).unwrap().charge(target + 1);
         }
@@ -311,7 +313,7 @@ mod tests {
 
     #[test]
     fn blocks_of_one_cell_do_not_touch_one_another() {
-        let mut cell = Cell::open(charged().bytes, 7).unwrap();
+        let mut cell = CounterRecord::open(charged().bytes, 7).unwrap();
         let mut used = |window, target| cell.counter(window, target, NOW).unwrap().used();
         assert_eq!(used(Window::Rpm, 0), 1);
         assert_eq!(used(Window::Rpm, 99), 100);
@@ -323,15 +325,15 @@ mod tests {
     #[test]
     fn a_foreign_record_is_told_from_one_that_does_not_read() {
         let bytes = charged().bytes;
-        assert_eq!(Cell::open(bytes.clone(), 8), Err(CellsError::Unavailable(Trouble::Foreign)));
+        assert_eq!(CounterRecord::open(bytes.clone(), 8), Err(StoreError::Unavailable(Unavailable::Foreign)));
         for end in 1..bytes.len() {
-            let cut = Cell::open(bytes[..end].to_vec(), 7);
+            let cut = CounterRecord::open(bytes[..end].to_vec(), 7);
             let whole_blocks =
                 [HEADER, HEADER + 276, HEADER + 276 + 32, HEADER + 276 + 32 + 276].contains(&end);
             assert_eq!(cut.is_ok(), whole_blocks, "cut at {end}");
         }
         let mut newer = bytes;
         newer[3] = 2;
-        assert_eq!(Cell::open(newer, 7), Err(CellsError::Unavailable(Trouble::Format)));
+        assert_eq!(CounterRecord::open(newer, 7), Err(StoreError::Unavailable(Unavailable::Format)));
     }
 }

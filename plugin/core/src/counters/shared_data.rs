@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::record::owner;
-use super::{CellName, Cells, CellsError, Trouble};
+use super::{CounterStore, RecordKey, StoreError, Unavailable};
 
 /// A proxy-wasm status (ABI 0.2.1) that is neither success, "not found" nor "mismatch".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct HostStatus(pub u32);
 
 /// What a host holds under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Entry {
+pub struct SharedValue {
     /// The value; empty also where the name is missing.
     pub bytes: Vec<u8>,
     /// Its version; `None` where the name is missing.
@@ -24,11 +24,11 @@ pub struct Entry {
 
 /// The end of a swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Swap {
+pub enum Cas {
     /// It is stored.
-    Done,
+    Stored,
     /// Somebody wrote in between: nothing was stored.
-    Lost,
+    Conflict,
 }
 
 /// The two shared-data calls of the ABI.
@@ -37,13 +37,13 @@ pub trait SharedData {
     ///
     /// # Errors
     /// Any status but success and "not found".
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus>;
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus>;
 
     /// `proxy_set_shared_data`.
     ///
     /// # Errors
     /// Any status but success and "mismatch".
-    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus>;
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus>;
 }
 
 /// The kind of shared data that a host has, by its answers to compare-and-swap.
@@ -63,7 +63,7 @@ const CREATE: u32 = u32::MAX;
 
 /// [`Cells`] over [`SharedData`].
 #[derive(Debug)]
-pub struct SharedCells<S> {
+pub struct SharedDataStore<S> {
     shared: S,
     kind: SharedDataKind,
     /// The number of swaps that were lost.
@@ -74,10 +74,10 @@ pub struct SharedCells<S> {
 #[derive(Clone, Copy, Debug)]
 pub struct SharedVersion(Option<u32>);
 
-impl<S: SharedData> SharedCells<S> {
+impl<S: SharedData> SharedDataStore<S> {
     /// Cells in `shared`, which is known to be of this kind.
     pub fn new(shared: S, kind: SharedDataKind) -> Self {
-        SharedCells { shared, kind, lost: 0 }
+        SharedDataStore { shared, kind, lost: 0 }
     }
 
     /// Determines the kind of the host's shared data. Writes one small record below `prefix`, and never changes
@@ -91,7 +91,7 @@ impl<S: SharedData> SharedCells<S> {
     fn try_probe(shared: &mut S, name: &str) -> Result<SharedDataKind, HostStatus> {
         const MARK: &[u8] = b"TGp\x01";
         if shared.get(name)?.version.is_none()
-            && shared.set(name, MARK, CREATE)? == Swap::Lost
+            && shared.set(name, MARK, CREATE)? == Cas::Conflict
             && shared.get(name)?.version.is_none()
         {
             shared.set(name, MARK, 0)?;
@@ -102,8 +102,8 @@ impl<S: SharedData> SharedCells<S> {
         }
         // The same bytes again, with the version that overwrites or inserts, depending on the kind.
         Ok(match shared.set(name, MARK, 0)? {
-            Swap::Done => SharedDataKind::CompareAndSwap,
-            Swap::Lost => SharedDataKind::InsertIfAbsent,
+            Cas::Stored => SharedDataKind::CompareAndSwap,
+            Cas::Conflict => SharedDataKind::InsertIfAbsent,
         })
     }
 
@@ -113,7 +113,7 @@ impl<S: SharedData> SharedCells<S> {
     }
 
     /// The number of swaps that were lost to other writers.
-    pub fn lost(&self) -> u32 {
+    pub fn conflicts(&self) -> u32 {
         self.lost
     }
 
@@ -123,29 +123,34 @@ impl<S: SharedData> SharedCells<S> {
     }
 }
 
-impl<S: SharedData> Cells for SharedCells<S> {
+impl<S: SharedData> CounterStore for SharedDataStore<S> {
     type Version = SharedVersion;
 
-    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, SharedVersion), CellsError> {
+    fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, SharedVersion), StoreError> {
         if self.kind != SharedDataKind::CompareAndSwap {
-            return Err(CellsError::Unavailable(Trouble::NoSharedData));
+            return Err(StoreError::Unavailable(Unavailable::NoSharedData));
         }
-        let Entry { bytes, version } = self.shared.get(name.as_str()).map_err(host)?;
+        let SharedValue { bytes, version } = self.shared.get(name.as_str()).map_err(host)?;
         if owner(&bytes).is_some_and(|owner| owner != name.fingerprint()) {
-            return Err(CellsError::Unavailable(Trouble::Foreign));
+            return Err(StoreError::Unavailable(Unavailable::Foreign));
         }
         Ok((bytes, SharedVersion(version)))
     }
 
-    fn swap(&mut self, name: &CellName, at: SharedVersion, bytes: &[u8]) -> Result<Swap, CellsError> {
+    fn compare_and_swap(
+        &mut self,
+        name: &RecordKey,
+        at: SharedVersion,
+        bytes: &[u8],
+    ) -> Result<Cas, StoreError> {
         let swapped = self.shared.set(name.as_str(), bytes, at.0.unwrap_or(CREATE));
-        if swapped == Ok(Swap::Lost) {
+        if swapped == Ok(Cas::Conflict) {
             self.lost = self.lost.saturating_add(1);
         }
         swapped.map_err(host)
     }
 }
 
-fn host(status: HostStatus) -> CellsError {
-    CellsError::Unavailable(Trouble::Host(status))
+fn host(status: HostStatus) -> StoreError {
+    StoreError::Unavailable(Unavailable::Host(status))
 }

@@ -56,25 +56,25 @@ const BYTES: usize = LONGS + 4 * SLOTS;
 /// Slots are numbered on the ring's own time line, `clock / slot + shift`. When the clock jumps back,
 /// `shift` grows instead of slots moving: ages are kept, and a receipt's slot number stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ring<B = [u8; BYTES]> {
+pub struct SlidingWindow<B = [u8; BYTES]> {
     span: Span,
     bytes: B,
 }
 
-impl Ring {
+impl SlidingWindow {
     /// Bytes of a stored ring.
     pub const BYTES: usize = BYTES;
 
     /// Nothing counted yet.
     pub fn new(span: Span) -> Self {
-        Ring { span, bytes: [0; BYTES] }
+        SlidingWindow { span, bytes: [0; BYTES] }
     }
 }
 
-impl<B: BorrowMut<[u8; BYTES]>> Ring<B> {
+impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
     /// The ring that is stored in these bytes.
     pub fn over(span: Span, bytes: B) -> Self {
-        Ring { span, bytes }
+        SlidingWindow { span, bytes }
     }
 
     /// Moves the head to the slot of this moment, forgetting what left the window.
@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn capacity_returns_when_its_slot_has_left_and_not_before() {
-        let mut ring = Ring::new(Span::Minute);
+        let mut ring = SlidingWindow::new(Span::Minute);
         ring.advance(at(100) + 999_999_999);
         ring.charge(3);
         ring.advance(at(160));
@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_jumps_back_keeps_ages_and_receipts() {
-        let mut ring = Ring::new(Span::Minute);
+        let mut ring = SlidingWindow::new(Span::Minute);
         ring.advance(at(1000));
         ring.charge(5);
         let slot = ring.head();
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn two_seconds_behind_is_the_newest_slot() {
-        let mut ring = Ring::new(Span::Minute);
+        let mut ring = SlidingWindow::new(Span::Minute);
         ring.advance(at(1000));
         ring.advance(at(998));
         ring.charge(1);
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_correction_after_its_slot_left_changes_nothing() {
-        let mut ring = Ring::new(Span::Hour);
+        let mut ring = SlidingWindow::new(Span::Hour);
         ring.advance(at(60));
         ring.charge(9);
         let slot = ring.head();
@@ -267,15 +267,15 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_what_is_read() {
-        let mut bytes = [0; Ring::BYTES];
-        let mut ring = Ring::over(Span::Hour, &mut bytes);
+        let mut bytes = [0; SlidingWindow::BYTES];
+        let mut ring = SlidingWindow::over(Span::Hour, &mut bytes);
         ring.advance(u64::MAX / 3);
         ring.charge(u64::from(u32::MAX) + 5);
         ring.advance(u64::MAX / 3 + 60 * SECOND);
         ring.charge(7);
         ring.advance(0);
         let slot = ring.head();
-        let mut again = Ring::over(Span::Hour, bytes);
+        let mut again = SlidingWindow::over(Span::Hour, bytes);
         assert_eq!(again.used(), u64::from(u32::MAX) + 7, "a slot holds no more than its u32");
         again.correct(slot, 7, 2);
         assert_eq!(again.used(), u64::from(u32::MAX) + 2);

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::kv::{self, Answer, DELETE, RANGE, TXN};
-use super::{Keys, Operation, Progress, Trouble};
-use crate::admin::audit::{KEPT, Query};
+use super::kv::{self, DELETE, EtcdReply, RANGE, TXN};
+use super::{EtcdError, KeySpace, Operation, Progress};
+use crate::admin::audit::{AuditQuery, KEPT};
 use crate::json::out_of_line::{object, text};
 use crate::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub struct Append {
 
 impl Append {
     /// The entry's JSON under its name.
-    pub fn new(keys: &Keys, organization: Option<&str>, name: &str, text: &str) -> Self {
+    pub fn new(keys: &KeySpace, organization: Option<&str>, name: &str, text: &str) -> Self {
         Append { key: format!("{}{name}", keys.audit(organization)), text: text.into() }
     }
 }
@@ -38,7 +38,7 @@ impl Operation for Append {
         (TXN, text(&object!({ "success": [kv::put(&self.key, &self.text)] })))
     }
 
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<()>, EtcdError> {
         kv::revision(answer.fields()?)?;
         Ok(Progress::Done(()))
     }
@@ -46,15 +46,15 @@ impl Operation for Append {
 
 /// Reads a page, newest first.
 #[derive(Clone, Debug)]
-pub struct Page {
+pub struct AuditPage {
     prefix: String,
     before: String,
     limit: usize,
 }
 
-impl Page {
+impl AuditPage {
     /// The entries that are asked for.
-    pub fn new(keys: &Keys, query: &Query) -> Self {
+    pub fn new(keys: &KeySpace, query: &AuditQuery) -> Self {
         let prefix = keys.audit(query.organization.as_deref());
         let before = match &query.after {
             Some(name) => format!("{prefix}{name}"),
@@ -62,11 +62,11 @@ impl Page {
         };
         // Whoever gives a name from elsewhere gets nothing from elsewhere.
         let before = before.min(kv::behind(&prefix));
-        Page { prefix, before, limit: query.limit.min(KEPT) }
+        AuditPage { prefix, before, limit: query.limit.min(KEPT) }
     }
 }
 
-impl Operation for Page {
+impl Operation for AuditPage {
     /// Names with the JSON of their entries, and whether older ones follow.
     type Output = (Vec<(String, String)>, bool);
 
@@ -74,7 +74,7 @@ impl Operation for Page {
         (RANGE, text(&Value::Object(descending(&self.prefix, &self.before, self.limit))))
     }
 
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<Self::Output>, Trouble> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError> {
         let found = kv::pairs(answer.fields()?)?;
         let entries = found.pairs.into_iter().map(|pair| {
             let name = pair.key.strip_prefix(&self.prefix).unwrap_or_default().into();
@@ -102,7 +102,7 @@ pub struct Trim {
 
 impl Trim {
     /// Of this organization; `None`: of the platform.
-    pub fn new(keys: &Keys, organization: Option<&str>) -> Self {
+    pub fn new(keys: &KeySpace, organization: Option<&str>) -> Self {
         Trim { prefix: keys.audit(organization), oldest: None }
     }
 
@@ -128,7 +128,7 @@ impl Operation for Trim {
         }
     }
 
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<()>, Trouble> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<()>, EtcdError> {
         if self.oldest.is_some() {
             return Ok(Progress::Done(()));
         }

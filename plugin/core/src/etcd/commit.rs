@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use serde_json::{Value, json};
 
-use super::kv::{self, Answer, TXN};
-use super::{Keys, Operation, Progress, Trouble};
+use super::kv::{self, EtcdReply, TXN};
+use super::{EtcdError, KeySpace, Operation, Progress};
 use crate::json::out_of_line::{object, text};
 use crate::policy::Document;
 
@@ -35,7 +35,7 @@ pub enum Committed {
 
 /// Writes what was decided on the policy as of one revision, if that is still the last one.
 #[derive(Clone, Debug)]
-pub struct Commit {
+pub struct CommitOperation {
     epoch: String,
     base: u64,
     /// Each key with its value; the audit's entry first.
@@ -43,20 +43,20 @@ pub struct Commit {
     retries: u32,
 }
 
-impl Commit {
+impl CommitOperation {
     /// `base`: the revision that it was decided on. `name` is the entry's ([`super::entry_name`]): it tells this
     /// attempt from all others, so that one whose answer is lost can be sent again and is still made once.
     ///
     /// # Errors
     /// More than a transaction takes.
     pub fn new(
-        keys: &Keys,
+        keys: &KeySpace,
         base: u64,
         documents: &[(Document, Option<Value>)],
         (organization, name, entry): (Option<&str>, &str, &str),
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, EtcdError> {
         if documents.len() > MAX_DOCUMENTS {
-            return Err(Trouble::TooManyDocuments(documents.len()));
+            return Err(EtcdError::TooManyDocuments(documents.len()));
         }
         let audit = format!("{}{name}", keys.audit(organization));
         let mut bytes = entry.len();
@@ -65,19 +65,19 @@ impl Commit {
         for (document, content) in documents {
             let text = text(content.as_ref().unwrap_or(&Value::Null));
             if text.len() > MAX_DOCUMENT {
-                return Err(Trouble::DocumentTooLarge { document: document.clone(), bytes: text.len() });
+                return Err(EtcdError::DocumentTooLarge { document: document.clone(), bytes: text.len() });
             }
             bytes = bytes.saturating_add(text.len());
             puts.push((keys.document(document), text));
         }
         if bytes > MAX_BYTES {
-            return Err(Trouble::TooManyBytes(bytes));
+            return Err(EtcdError::TooManyBytes(bytes));
         }
-        Ok(Commit { epoch: keys.epoch(), base, puts, retries: 0 })
+        Ok(CommitOperation { epoch: keys.epoch(), base, puts, retries: 0 })
     }
 }
 
-impl Operation for Commit {
+impl Operation for CommitOperation {
     type Output = Committed;
 
     fn call(&self) -> (&'static str, String) {
@@ -93,7 +93,7 @@ impl Operation for Commit {
         (TXN, text(&object!({ "compare": compare, "success": all, "failure": look })))
     }
 
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<Committed>, Trouble> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Committed>, EtcdError> {
         let fields = answer.fields()?;
         if fields.get("succeeded").and_then(Value::as_bool) == Some(true) {
             return Ok(Progress::Done(Committed::Done { revision: kv::revision(fields)? }));
@@ -106,8 +106,8 @@ impl Operation for Commit {
         }))
     }
 
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Trouble> {
-        if !matches!(trouble, Trouble::Away { .. }) || self.retries == RETRIES {
+    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
+        if !matches!(trouble, EtcdError::Away { .. }) || self.retries == RETRIES {
             return Err(trouble);
         }
         self.retries = self.retries.saturating_add(1);

@@ -7,7 +7,7 @@ use crate::policy::Document;
 
 /// Why something that etcd was asked for did not come about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum EtcdError {
     /// Nobody answered, or only to say that it cannot now. Of a write it is not known whether it was made.
     Away {
         /// HTTP status; 0: no answer at all.
@@ -54,31 +54,31 @@ pub enum Trouble {
     TooManyBytes(usize),
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for EtcdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Trouble::Away { status: 0 } => write!(f, "etcd does not answer"),
-            Trouble::Away { status } => write!(f, "etcd cannot be used now (HTTP status {status})"),
-            Trouble::Refused { status, message } => write!(f, "etcd refuses ({status}): {message}"),
-            Trouble::Unreadable { what } => write!(f, "{what} cannot be read"),
-            Trouble::Compacted => write!(f, "etcd has dropped the revision that was being read"),
-            Trouble::Backwards { known, found } => write!(
+            EtcdError::Away { status: 0 } => write!(f, "etcd does not answer"),
+            EtcdError::Away { status } => write!(f, "etcd cannot be used now (HTTP status {status})"),
+            EtcdError::Refused { status, message } => write!(f, "etcd refuses ({status}): {message}"),
+            EtcdError::Unreadable { what } => write!(f, "{what} cannot be read"),
+            EtcdError::Compacted => write!(f, "etcd has dropped the revision that was being read"),
+            EtcdError::Backwards { known, found } => write!(
                 f,
                 "etcd is at revision {found}, behind {known}, which was read before: it was restored or emptied; start the gateways anew to take what it has"
             ),
-            Trouble::Late => write!(f, "etcd did not answer in time"),
-            Trouble::Contended { tries } => write!(f, "others were faster {tries} times in a row"),
-            Trouble::DocumentTooLarge { document, bytes } => write!(
+            EtcdError::Late => write!(f, "etcd did not answer in time"),
+            EtcdError::Contended { tries } => write!(f, "others were faster {tries} times in a row"),
+            EtcdError::DocumentTooLarge { document, bytes } => write!(
                 f,
                 "{document} would have {bytes} bytes, of at most {}: split the team, or remove keys",
                 super::MAX_DOCUMENT
             ),
-            Trouble::TooManyDocuments(count) => write!(
+            EtcdError::TooManyDocuments(count) => write!(
                 f,
                 "{count} documents would change, of at most {} at once: make the change in parts",
                 super::MAX_DOCUMENTS
             ),
-            Trouble::TooManyBytes(bytes) => write!(
+            EtcdError::TooManyBytes(bytes) => write!(
                 f,
                 "{bytes} bytes would change, of at most {} at once: make the change in parts",
                 super::MAX_BYTES

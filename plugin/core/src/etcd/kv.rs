@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use super::Trouble;
+use super::EtcdError;
 
 pub(super) const RANGE: &str = "/v3/kv/range";
 pub(super) const TXN: &str = "/v3/kv/txn";
@@ -67,27 +67,27 @@ pub(super) fn put(key: &str, value: &str) -> Value {
 
 /// What etcd answered, read once for whoever it is for.
 #[derive(Debug)]
-pub struct Answer(Value);
+pub struct EtcdReply(Value);
 
-impl Answer {
+impl EtcdReply {
     /// A body as it came; what is no JSON has no fields.
-    pub fn new(body: &[u8]) -> Answer {
-        Answer(serde_json::from_slice(body).unwrap_or_default())
+    pub fn new(body: &[u8]) -> EtcdReply {
+        EtcdReply(serde_json::from_slice(body).unwrap_or_default())
     }
 
     #[inline(never)]
-    pub(super) fn fields(&self) -> Result<&Map<String, Value>, Trouble> {
+    pub(super) fn fields(&self) -> Result<&Map<String, Value>, EtcdError> {
         self.0.as_object().ok_or_else(|| unreadable("etcd's answer"))
     }
 }
 
 #[inline(never)]
-pub(super) fn unreadable(what: &str) -> Trouble {
-    Trouble::Unreadable { what: what.to_owned() }
+pub(super) fn unreadable(what: &str) -> EtcdError {
+    EtcdError::Unreadable { what: what.to_owned() }
 }
 
 /// The store's revision that every answer carries.
-pub(super) fn revision(fields: &Map<String, Value>) -> Result<u64, Trouble> {
+pub(super) fn revision(fields: &Map<String, Value>) -> Result<u64, EtcdError> {
     fields
         .get("header")
         .and_then(|header| long(header.get("revision")))
@@ -105,7 +105,7 @@ fn long(value: Option<&Value>) -> Option<u64> {
 }
 
 /// What a range's answer holds.
-pub(super) fn pairs(fields: &Map<String, Value>) -> Result<Pairs, Trouble> {
+pub(super) fn pairs(fields: &Map<String, Value>) -> Result<Pairs, EtcdError> {
     let revision = revision(fields)?;
     let more = fields.get("more").and_then(Value::as_bool).unwrap_or(false);
     let pairs = match fields.get("kvs") {
@@ -116,7 +116,7 @@ pub(super) fn pairs(fields: &Map<String, Value>) -> Result<Pairs, Trouble> {
     Ok(Pairs { pairs, more, revision })
 }
 
-fn pair(json: &Value) -> Result<Pair, Trouble> {
+fn pair(json: &Value) -> Result<Pair, EtcdError> {
     let bytes = |name: &str| match json.get(name) {
         None => Some(Vec::new()),
         Some(text) => STANDARD.decode(text.as_str()?).ok(),
@@ -129,7 +129,7 @@ fn pair(json: &Value) -> Result<Pair, Trouble> {
 }
 
 /// The pairs of the range that stood at this position of a transaction's branch.
-pub(super) fn nested(fields: &Map<String, Value>, position: usize) -> Result<Vec<Pair>, Trouble> {
+pub(super) fn nested(fields: &Map<String, Value>, position: usize) -> Result<Vec<Pair>, EtcdError> {
     let missing = || unreadable("etcd's answer to a transaction");
     let one = fields.get("responses").and_then(|all| all.get(position)).ok_or_else(missing)?;
     match one.get("response_range").ok_or_else(missing)?.get("kvs") {

@@ -27,14 +27,14 @@ pub fn take_lease(record: &[u8], me: u64, now: Now) -> Option<Vec<u8>> {
 
 /// When etcd was last read, and what was the last write there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct Freshness {
     /// Nanoseconds of the monotonic clock, when the reading began.
     pub at: u64,
     /// Revision of the last write.
     pub revision: u64,
 }
 
-impl Seen {
+impl Freshness {
     /// The record.
     pub fn to_bytes(self) -> Vec<u8> {
         bytes([self.at, self.revision])
@@ -42,13 +42,15 @@ impl Seen {
 
     /// Reads it; `None`: etcd was never read in this process.
     pub fn from_bytes(record: &[u8]) -> Option<Self> {
-        numbers(record).map(|[at, revision]| Seen { at, revision })
+        numbers(record).map(|[at, revision]| Freshness { at, revision })
     }
 
     /// The later of two: who was overtaken does not set it back.
-    pub fn later(self, other: Option<Seen>) -> Seen {
+    pub fn later(self, other: Option<Freshness>) -> Freshness {
         match other {
-            Some(other) => Seen { at: self.at.max(other.at), revision: self.revision.max(other.revision) },
+            Some(other) => {
+                Freshness { at: self.at.max(other.at), revision: self.revision.max(other.revision) }
+            }
             None => self,
         }
     }
@@ -95,12 +97,12 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_not_set_back() {
-        let old = Seen { at: 5, revision: 9 };
-        let new = Seen { at: 7, revision: 8 };
+        let old = Freshness { at: 5, revision: 9 };
+        let new = Freshness { at: 7, revision: 8 };
         let both = new.later(Some(old));
-        assert_eq!(both, Seen { at: 7, revision: 9 });
-        assert_eq!(Seen::from_bytes(&both.to_bytes()), Some(both));
+        assert_eq!(both, Freshness { at: 7, revision: 9 });
+        assert_eq!(Freshness::from_bytes(&both.to_bytes()), Some(both));
         assert_eq!(both.age(at(10)), 3);
-        assert_eq!(Seen::from_bytes(b"\x02"), None);
+        assert_eq!(Freshness::from_bytes(b"\x02"), None);
     }
 }

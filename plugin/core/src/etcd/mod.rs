@@ -22,15 +22,15 @@ mod overlay;
 mod poll;
 mod session;
 
-pub use audit::{Append, Page, Trim, entry_name};
-pub use client::{Desk, Effect, Named, PATIENCE, TRIES, Ticket};
-pub use commit::{Commit, Committed, MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
-pub use error::Trouble;
-pub use kv::Answer;
-pub use lease::{BEHIND, LEASE, Seen, TICK, take_lease};
+pub use audit::{Append, AuditPage, Trim, entry_name};
+pub use client::{EtcdClient, EtcdEffect, Named, PATIENCE, RequestId, TRIES};
+pub use commit::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
+pub use error::EtcdError;
+pub use kv::EtcdReply;
+pub use lease::{BEHIND, Freshness, LEASE, TICK, take_lease};
 pub use overlay::{complete, overlay};
-pub use poll::{Loaded, PAGE, Poll};
-pub use session::{Login, Operation, Progress, Talk};
+pub use poll::{Changes, PAGE, Poll};
+pub use session::{Credentials, Operation, Progress, Session};
 
 use alloc::format;
 use alloc::string::String;
@@ -39,7 +39,7 @@ use crate::policy::Document;
 
 /// One request to etcd's JSON gateway: a POST of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Call {
+pub struct EtcdCall {
     /// Its path.
     pub path: &'static str,
     /// What `authorization` must say; a secret.
@@ -50,14 +50,14 @@ pub struct Call {
 
 /// The names of a fleet's keys in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeySpace {
     prefix: String,
 }
 
-impl Keys {
+impl KeySpace {
     /// Below the configured prefix, such as `tollgate/1/`.
     pub fn new(prefix: &str) -> Self {
-        Keys { prefix: prefix.into() }
+        KeySpace { prefix: prefix.into() }
     }
 
     fn epoch(&self) -> String {

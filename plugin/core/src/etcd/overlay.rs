@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::Loaded;
+use super::Changes;
 use crate::collections::sort::sort;
 use crate::policy::Document;
 
@@ -23,8 +23,8 @@ pub fn complete(documents: &[(Document, Option<Value>)]) -> bool {
 /// name, and, where etcd holds the whole policy, nothing else.
 ///
 /// The result is for `Policy::difference`.
-pub fn overlay(present: &[Document], loaded: Loaded) -> Vec<(Document, Option<Value>)> {
-    let Loaded { all, mut documents, .. } = loaded;
+pub fn overlay(present: &[Document], loaded: Changes) -> Vec<(Document, Option<Value>)> {
+    let Changes { all, mut documents, .. } = loaded;
     if all && complete(&documents) {
         // What only this gateway's configuration holds. The catalog is among the documents.
         let mut held: Vec<&Document> = documents.iter().map(|(document, _)| document).collect();

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::kv::{self, Answer, Pair, RANGE};
+use super::kv::{self, EtcdReply, Pair, RANGE};
 use super::overlay::complete;
-use super::{Keys, Operation, Progress, Trouble};
+use super::{EtcdError, KeySpace, Operation, Progress};
 use crate::json::out_of_line::text;
 use crate::policy::Document;
 
@@ -20,7 +20,7 @@ const RESTARTS: u32 = 3;
 
 /// What etcd had.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
+pub struct Changes {
     /// The revision of the last write; 0: there has been none, and etcd has no say yet.
     pub revision: u64,
     /// Whether these are all documents that there are, not only those that changed.
@@ -32,16 +32,16 @@ pub struct Loaded {
 /// Asks whether somebody wrote, and reads what they did: all of it as of one moment.
 #[derive(Clone, Debug)]
 pub struct Poll {
-    keys: Keys,
+    keys: KeySpace,
     known: u64,
     /// The revision above which documents are asked for.
     since: u64,
     restarts: u32,
-    reading: Option<Reading>,
+    reading: Option<PollProgress>,
 }
 
 #[derive(Clone, Debug)]
-struct Reading {
+struct PollProgress {
     /// Of the last write.
     epoch: u64,
     /// At which the whole is read.
@@ -52,30 +52,30 @@ struct Reading {
 
 impl Poll {
     /// What was written after `known`; 0: everything.
-    pub fn new(keys: &Keys, known: u64) -> Self {
+    pub fn new(keys: &KeySpace, known: u64) -> Self {
         Poll { keys: keys.clone(), known, since: known, restarts: 0, reading: None }
     }
 
-    fn epoch(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
+    fn epoch(&mut self, answer: &EtcdReply) -> Result<Progress<Changes>, EtcdError> {
         let found = kv::pairs(answer.fields()?)?;
         let epoch = found.pairs.first().map_or(0, |pair| pair.revision);
         if epoch < self.known {
-            return Err(Trouble::Backwards { known: self.known, found: epoch });
+            return Err(EtcdError::Backwards { known: self.known, found: epoch });
         }
         if epoch == self.known {
             let documents = Vec::new();
-            return Ok(Progress::Done(Loaded { revision: epoch, all: false, documents }));
+            return Ok(Progress::Done(Changes { revision: epoch, all: false, documents }));
         }
         // Read at the store's revision, not at the last write's: the latter may be compacted although nothing has
         // changed since.
         let at = found.revision;
-        self.reading = Some(Reading { epoch, at, next: self.keys.documents(), documents: Vec::new() });
+        self.reading = Some(PollProgress { epoch, at, next: self.keys.documents(), documents: Vec::new() });
         Ok(Progress::More)
     }
 }
 
 impl Operation for Poll {
-    type Output = Loaded;
+    type Output = Changes;
 
     fn call(&self) -> (&'static str, String) {
         let Some(reading) = &self.reading else {
@@ -90,7 +90,7 @@ impl Operation for Poll {
         (RANGE, text(&Value::Object(range)))
     }
 
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<Loaded>, Trouble> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Changes>, EtcdError> {
         let Some(mut reading) = self.reading.take() else {
             return self.epoch(answer);
         };
@@ -108,15 +108,15 @@ impl Operation for Poll {
         if self.since > 0 && complete(&reading.documents) {
             self.since = 0;
             let next = self.keys.documents();
-            self.reading = Some(Reading { next, documents: Vec::new(), ..reading });
+            self.reading = Some(PollProgress { next, documents: Vec::new(), ..reading });
             return Ok(Progress::More);
         }
-        let Reading { epoch, documents, .. } = reading;
-        Ok(Progress::Done(Loaded { revision: epoch, all: self.since == 0, documents }))
+        let PollProgress { epoch, documents, .. } = reading;
+        Ok(Progress::Done(Changes { revision: epoch, all: self.since == 0, documents }))
     }
 
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Trouble> {
-        if trouble != Trouble::Compacted || self.restarts == RESTARTS {
+    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
+        if trouble != EtcdError::Compacted || self.restarts == RESTARTS {
             return Err(trouble);
         }
         self.restarts = self.restarts.saturating_add(1);
@@ -125,7 +125,7 @@ impl Operation for Poll {
     }
 }
 
-fn document(prefix: &str, pair: &Pair) -> Result<(Document, Option<Value>), Trouble> {
+fn document(prefix: &str, pair: &Pair) -> Result<(Document, Option<Value>), EtcdError> {
     let read = || {
         let document = Document::named(pair.key.strip_prefix(prefix)?)?;
         let content: Value = serde_json::from_slice(&pair.value).ok()?;

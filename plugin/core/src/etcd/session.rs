@@ -5,8 +5,8 @@ use alloc::string::String;
 
 use serde_json::Value;
 
-use super::kv::{self, AUTHENTICATE, Answer};
-use super::{Call, Trouble};
+use super::kv::{self, AUTHENTICATE, EtcdReply};
+use super::{EtcdCall, EtcdError};
 use crate::json::out_of_line::{object, text};
 
 /// Something that takes one call, or a few.
@@ -21,13 +21,13 @@ pub trait Operation {
     ///
     /// # Errors
     /// What is not etcd's, or what makes it pointless to go on.
-    fn answer(&mut self, answer: &Answer) -> Result<Progress<Self::Output>, Trouble>;
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError>;
 
     /// Takes a failure of that call; what it answers with stands. A compacted revision is where one can begin anew.
     ///
     /// # Errors
     /// The failure, unless there is a way around it.
-    fn failed(&mut self, trouble: Trouble) -> Result<(), Trouble> {
+    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
         Err(trouble)
     }
 }
@@ -43,40 +43,40 @@ pub enum Progress<T> {
 
 /// What etcd knows a gateway by, and the token of having signed in. Kept for as long as the VM lives.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Login {
+pub struct Credentials {
     user: Option<(String, String)>,
     token: Option<String>,
 }
 
 /// Neither the password nor the token.
-impl core::fmt::Debug for Login {
+impl core::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let user = self.user.as_ref().map(|(user, _)| user);
         f.debug_struct("Login").field("user", &user).field("signed_in", &self.token.is_some()).finish()
     }
 }
 
-impl Login {
+impl Credentials {
     /// User and password; `None` where etcd's authentication is off.
     pub fn new(user: Option<(&str, &str)>) -> Self {
-        Login { user: user.map(|(user, password)| (user.to_owned(), password.to_owned())), token: None }
+        Credentials { user: user.map(|(user, password)| (user.to_owned(), password.to_owned())), token: None }
     }
 }
 
 /// An operation on its way.
 #[derive(Debug)]
-pub struct Talk<O> {
+pub struct Session<O> {
     operation: O,
     signing_in: bool,
     /// Signing in is tried once: a second refusal is one of the password or of the right.
     signed_in: bool,
 }
 
-impl<O: Operation> Talk<O> {
+impl<O: Operation> Session<O> {
     /// Begins it.
-    pub fn new(operation: O, login: &Login) -> Self {
+    pub fn new(operation: O, login: &Credentials) -> Self {
         let signing_in = login.user.is_some() && login.token.is_none();
-        Talk { operation, signing_in, signed_in: signing_in }
+        Session { operation, signing_in, signed_in: signing_in }
     }
 
     /// What is being done.
@@ -85,13 +85,13 @@ impl<O: Operation> Talk<O> {
     }
 
     /// The call to make now.
-    pub fn call(&self, login: &Login) -> Call {
+    pub fn call(&self, login: &Credentials) -> EtcdCall {
         if let (true, Some((name, password))) = (self.signing_in, &login.user) {
             let body = object!({ "name": name, "password": password });
-            return Call { path: AUTHENTICATE, token: None, body: text(&body) };
+            return EtcdCall { path: AUTHENTICATE, token: None, body: text(&body) };
         }
         let (path, body) = self.operation.call();
-        Call { path, token: login.token.clone(), body }
+        EtcdCall { path, token: login.token.clone(), body }
     }
 
     /// Takes the answer to that call. `status` 0: there was none.
@@ -100,10 +100,10 @@ impl<O: Operation> Talk<O> {
     /// What ends the operation.
     pub fn answer(
         &mut self,
-        login: &mut Login,
+        login: &mut Credentials,
         status: u16,
-        answer: &Answer,
-    ) -> Result<Progress<O::Output>, Trouble> {
+        answer: &EtcdReply,
+    ) -> Result<Progress<O::Output>, EtcdError> {
         match trouble(status, answer) {
             None if self.signing_in => {
                 let token = answer.fields()?.get("token").and_then(Value::as_str).map(str::to_owned);
@@ -127,18 +127,18 @@ impl<O: Operation> Talk<O> {
 
 enum Failure {
     /// A token that is missing or no longer holds.
-    SignIn(Trouble),
-    Other(Trouble),
+    SignIn(EtcdError),
+    Other(EtcdError),
 }
 
 /// What an answer says besides success. The gateway maps gRPC's codes to HTTP, with the words in `error`.
-fn trouble(status: u16, answer: &Answer) -> Option<Failure> {
+fn trouble(status: u16, answer: &EtcdReply) -> Option<Failure> {
     if status == 200 {
         return None;
     }
     // 408: gRPC's "cancelled"; 429: its "resource exhausted", of which "no space" is the one that lasts.
     if status == 0 || status == 408 || status >= 500 {
-        return Some(Failure::Other(Trouble::Away { status }));
+        return Some(Failure::Other(EtcdError::Away { status }));
     }
     let message = answer
         .fields()
@@ -146,11 +146,11 @@ fn trouble(status: u16, answer: &Answer) -> Option<Failure> {
         .and_then(|fields| fields.get("error").and_then(Value::as_str).map(str::to_owned))
         .unwrap_or_default();
     if message.contains("required revision has been compacted") {
-        return Some(Failure::Other(Trouble::Compacted));
+        return Some(Failure::Other(EtcdError::Compacted));
     }
     let stale = status == 401
         || message.contains("user name is empty")
         || message.contains("revision of auth store is old");
-    let refused = Trouble::Refused { status, message };
+    let refused = EtcdError::Refused { status, message };
     Some(if stale { Failure::SignIn(refused) } else { Failure::Other(refused) })
 }

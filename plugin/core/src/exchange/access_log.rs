@@ -10,7 +10,7 @@ use crate::auth::identity::Identity;
 use crate::llm::usage::Usage;
 use crate::money::Pico;
 use crate::money::dollars;
-use crate::quota::Scope;
+use crate::quota::QuotaScope;
 use crate::text::format::number;
 use crate::time::Timestamp;
 
@@ -48,7 +48,7 @@ impl Decision {
 
 /// What is known about a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct AccessLogEntry {
     /// When it was decided; undecided: when something of its body came last, if any did.
     pub time: Option<Timestamp>,
     /// How.
@@ -74,12 +74,12 @@ pub struct Facts {
     /// Whether the cost rests on an estimate.
     pub estimated: bool,
     /// Whose budget is above its soft mark, with this request.
-    pub over_soft_budget: Option<Scope>,
+    pub over_soft_budget: Option<QuotaScope>,
     /// It passed although its limits could not be checked.
     pub uncounted: bool,
 }
 
-impl Facts {
+impl AccessLogEntry {
     /// Takes note of who asks.
     pub fn take_identity(&mut self, identity: &Identity<'_>) {
         self.organization = Some(Rc::clone(&identity.organization.id));

@@ -8,26 +8,26 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, dearest, reserve};
-use super::{Exchange, Pending, Stage, Step, reads_body};
-use crate::admission::Charges;
+use super::{Action, Exchange, ExchangeState, PendingBody, reads_body};
+use crate::admission::AdmissionRequest;
 use crate::api::Api;
 use crate::auth::credential::Credential;
-use crate::auth::identity::{Identity, identify, of_digest};
-use crate::config::{Gateway, Unmatched};
+use crate::auth::identity::{Identity, authenticate, authenticate_digest};
+use crate::config::{GatewayConfig, Unmatched};
 use crate::exchange::models;
 use crate::http::framing::offers_http;
-use crate::http::headers::{Edit, Editor, Head};
-use crate::http::rejection::Refusal;
+use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::rejection::Rejection;
 use crate::http::route;
-use crate::llm::request::{Ask, Reader, include_usage};
-use crate::policy::{Mode, Policy, Target, TargetIx, Unpriced};
+use crate::llm::request::{BodyParser, LlmRequest, include_usage};
+use crate::policy::{Mode, Policy, Target, TargetId, Unpriced};
 use crate::text::ascii;
 use crate::time::Timestamp;
 
 /// What is known of a request when its target is.
-enum Known<'a> {
+enum KnownTarget<'a> {
     /// Its body was read.
-    Body(&'a Ask),
+    Body(&'a LlmRequest),
     /// Nobody reads its bodies.
     Bare,
     /// It leaves HTTP; whether it may although it cannot be metered.
@@ -35,27 +35,27 @@ enum Known<'a> {
 }
 
 impl Exchange {
-    pub(super) fn decide_head(
+    pub(super) fn decide_headers(
         &mut self,
-        gateway: &Gateway,
-        head: &Head<'_>,
+        gateway: &GatewayConfig,
+        head: &Headers<'_>,
         end_of_stream: bool,
         now: &dyn Fn() -> Timestamp,
-        edit: &mut Editor<'_>,
-    ) -> Result<Step, Refusal> {
+        edit: &mut HeaderMutator<'_>,
+    ) -> Result<Action, Rejection> {
         let method = head.text(":method").unwrap_or_default();
         let Some(target) = head.text(":path") else {
-            return Err(Refusal::AmbiguousPath);
+            return Err(Rejection::AmbiguousPath);
         };
         if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
             return Ok(step);
         }
         let found = route::of_request(&gateway.routes, method, target, head)?;
         let leaves_http = asks_to_leave(head, edit) || method == "CONNECT";
-        let Some(route::Found { route, path, model }) = found else {
+        let Some(route::RouteMatch { route, path, model }) = found else {
             return match gateway.unmatched {
                 Unmatched::Pass => self.pass(gateway, head, (method, target), edit),
-                Unmatched::Deny => Err(Refusal::UnknownRoute),
+                Unmatched::Deny => Err(Rejection::UnknownRoute),
             };
         };
         self.api = route.api;
@@ -63,10 +63,11 @@ impl Exchange {
             return self.pass(gateway, head, (method, target), edit);
         }
 
-        let Credential { key, places } = gateway.credentials.find(head, target)?;
+        let Credential { key, sources: places } = gateway.credentials.find(head, target)?;
         let policy = gateway.policy.read();
-        let (digest, identity) = identify(&policy, &key, now).map_err(|refusal| self.unknown(refusal))?;
-        self.facts.take_identity(&identity);
+        let (digest, identity) =
+            authenticate(&policy, &key, now).map_err(|refusal| self.map_unknown_key(refusal))?;
+        self.log.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
             return Ok(match models::answer(&policy, &identity, head, path) {
@@ -76,30 +77,34 @@ impl Exchange {
         }
         self.partial_answer = route.api == Api::GeminiGenerate && asks_for_a_part(head, target);
         gateway.credentials.remove(places, target, edit);
-        self.tell_identity(head, edit);
+        self.set_identity_headers(head, edit);
 
         if leaves_http || !reads_body(route.api) {
             let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
-            let known = if leaves_http { Known::Upgrade { unmetered: route.unmetered } } else { Known::Bare };
-            let governed = self.govern(gateway, &policy, &identity, ix, target, known);
+            let known = if leaves_http {
+                KnownTarget::Upgrade { unmetered: route.unmetered }
+            } else {
+                KnownTarget::Bare
+            };
+            let governed = self.authorize(gateway, &policy, &identity, ix, target, known);
             self.tell_target(edit);
             return governed;
         }
         if end_of_stream {
-            return Err(Refusal::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
+            return Err(Rejection::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
         }
         let length = head.first("content-length");
         let bytes = length.and_then(|length| ascii::text(length)?.parse::<u64>().ok());
         if bytes.is_some_and(|bytes| bytes > gateway.max_body) {
-            return Err(Refusal::BodyTooLarge { max: gateway.max_body });
+            return Err(Rejection::BodyTooLarge { max: gateway.max_body });
         }
         let encoding = content_encoding(head)?;
-        let reader = Reader::for_head(content_type(head)?, encoding.as_deref())?;
+        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
         // An encoded answer hides its usage.
         if head.first("accept-encoding").is_some() {
-            edit(Edit::Remove("accept-encoding"));
+            edit(HeaderMutation::Remove("accept-encoding"));
         }
-        self.stage = Stage::Body(Pending {
+        self.state = ExchangeState::Body(PendingBody {
             key: digest,
             model,
             target: route.target,
@@ -107,86 +112,91 @@ impl Exchange {
             received: 0,
             announced: length.is_some(),
         });
-        Ok(Step::Hold)
+        Ok(Action::Hold)
     }
 
     /// No key is needed.
     fn pass(
         &mut self,
-        gateway: &Gateway,
-        head: &Head<'_>,
+        gateway: &GatewayConfig,
+        head: &Headers<'_>,
         (method, target): (&str, &str),
-        edit: &mut Editor<'_>,
-    ) -> Result<Step, Refusal> {
+        edit: &mut HeaderMutator<'_>,
+    ) -> Result<Action, Rejection> {
         if route::is_governed_in_other_case(&gateway.routes, method, target, head) {
-            return Err(Refusal::AmbiguousPath);
+            return Err(Rejection::AmbiguousPath);
         }
         Ok(self.forward_ungoverned(gateway, head, target, edit))
     }
 
-    pub(super) fn decide_body(&mut self, now: Timestamp, edit: &mut Editor<'_>) -> Step {
-        let Stage::Body(pending) = core::mem::replace(&mut self.stage, Stage::Admitting) else {
-            return Step::Hold;
+    pub(super) fn decide_body(&mut self, now: Timestamp, edit: &mut HeaderMutator<'_>) -> Action {
+        let ExchangeState::Body(pending) = core::mem::replace(&mut self.state, ExchangeState::Admitting)
+        else {
+            return Action::Hold;
         };
-        let gateway = Rc::clone(&self.gateway);
-        let Pending { key, model, target, mut reader, announced, .. } = pending;
-        let is_json = matches!(reader, Reader::Json(_));
+        let gateway = Rc::clone(&self.config);
+        let PendingBody { key, model, target, mut reader, announced, .. } = pending;
+        let is_json = matches!(reader, BodyParser::Json(_));
         let ask = match reader.finish() {
             Ok(ask) => ask,
             Err(error) => return self.refuse_always(&error.into()),
         };
         self.metered = true;
-        self.unseen_output = ask.unseen_output;
+        self.unseen_output = ask.unmetered_output;
         if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
             self.ask_for_usage(ask, announced, edit);
         }
         let policy = gateway.policy.read();
         // Who may was decided for the head; it may have changed since.
-        let found = of_digest(&policy, &key, now).map_err(|refusal| self.unknown(refusal));
+        let found = authenticate_digest(&policy, &key, now).map_err(|refusal| self.map_unknown_key(refusal));
         let decided = found.and_then(|identity| {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
-            self.govern(&gateway, &policy, &identity, ix, target, Known::Body(ask))
+            self.authorize(&gateway, &policy, &identity, ix, target, KnownTarget::Body(ask))
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|refusal| self.refuse(refusal))
     }
 
-    fn unknown(&self, refusal: Refusal) -> Refusal {
-        if self.awaits_keys && refusal == Refusal::InvalidKey { Refusal::KeysUnavailable } else { refusal }
+    fn map_unknown_key(&self, refusal: Rejection) -> Rejection {
+        if self.awaits_keys && refusal == Rejection::InvalidKey {
+            Rejection::KeysUnavailable
+        } else {
+            refusal
+        }
     }
 
     /// Streams of these APIs report usage on request only.
-    fn ask_for_usage(&mut self, ask: &Ask, announced: bool, edit: &mut Editor<'_>) {
+    fn ask_for_usage(&mut self, ask: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
         let Some(put) = include_usage(ask) else { return };
         if announced {
-            edit(Edit::Replace("content-length", &put.length_of(ask.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &put.length_of(ask.bytes).to_string()));
         }
         self.usage_added = true;
         self.body_edit = Some(put);
     }
 
     /// Access, then what the call is to be charged.
-    fn govern<'p>(
+    fn authorize<'p>(
         &mut self,
-        gateway: &Gateway,
+        gateway: &GatewayConfig,
         policy: &'p Policy,
         identity: &Identity<'p>,
-        ix: TargetIx,
+        ix: TargetId,
         target: &'p Target,
-        known: Known<'_>,
-    ) -> Result<Step, Refusal> {
+        known: KnownTarget<'_>,
+    ) -> Result<Action, Rejection> {
         // Also of a refusal it is said what was called, where it is the catalogue's and no stranger's text.
-        self.facts.target = Some(Rc::clone(&target.name));
+        self.log.target = Some(Rc::clone(&target.name));
         let levels = identity.levels();
-        let granted = |found: Option<(TargetIx, &'p Target)>, name: &str| {
+        let granted = |found: Option<(TargetId, &'p Target)>, name: &str| {
             found
                 .filter(|(ix, target)| levels.reach(*ix, target).is_granted())
                 .map(|(_, target)| target)
-                .ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
+                .ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
         };
         let fallbacks = match &known {
-            Known::Body(ask) => ask.fallbacks.as_slice(),
-            Known::Bare | Known::Upgrade { .. } => &[],
+            KnownTarget::Body(ask) => ask.fallbacks.as_slice(),
+            KnownTarget::Bare | KnownTarget::Upgrade { .. } => &[],
         };
         let first = [granted(Some((ix, target)), &target.name)?];
         let mut all = Vec::new();
@@ -197,58 +207,58 @@ impl Exchange {
             }
         }
         let named = if all.is_empty() { &first[..] } else { &all };
-        let principals = identity.principals(&gateway.cells, Some((ix, target)));
+        let principals = identity.principals(&gateway.record_keys, Some((ix, target)));
         self.budget = principals.iter().find(|principal| principal.budget.is_some()).map(|it| it.scope);
         let budgeted = self.budget.is_some();
         let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());
-        if metered && matches!(known, Known::Upgrade { unmetered: false }) {
-            return Err(Refusal::UpgradeNotMetered);
+        if metered && matches!(known, KnownTarget::Upgrade { unmetered: false }) {
+            return Err(Rejection::UpgradeNotMetered);
         }
         if metered && self.partial_answer {
-            return Err(Refusal::PartialAnswer);
+            return Err(Rejection::PartialAnswer);
         }
         if budgeted {
-            let hidden = matches!(&known, Known::Body(ask) if ask.hidden_content);
+            let hidden = matches!(&known, KnownTarget::Body(ask) if ask.external_input);
             for target in named {
                 if target.price.is_none() && policy.unpriced == Unpriced::Deny {
-                    return Err(Refusal::UnpricedTarget { target: (&*target.name).into() });
+                    return Err(Rejection::UnpricedTarget { target: (&*target.name).into() });
                 }
                 if hidden && target.max_input_tokens.is_none() {
-                    return Err(Refusal::UnboundedCost { target: (&*target.name).into() });
+                    return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
                 }
             }
         }
         // Which of them answers is the upstream's choice.
         self.price = dearest(named);
         self.reservation = match known {
-            Known::Body(ask) => reserve(self.api, named, self.price, ask),
-            Known::Bare | Known::Upgrade { .. } => bare_call(self.price),
+            KnownTarget::Body(ask) => reserve(self.api, named, self.price, ask),
+            KnownTarget::Bare | KnownTarget::Upgrade { .. } => bare_call(self.price),
         };
         if principals.is_empty() {
             return Ok(self.forward(None));
         }
-        self.stage = Stage::Admitting;
-        Ok(Step::Admit(Charges { principals, reservation: self.reservation }))
+        self.state = ExchangeState::Admitting;
+        Ok(Action::Admit(AdmissionRequest { principals, reservation: self.reservation }))
     }
 }
 
 /// Whether the request asks for another protocol than HTTP.
-fn asks_to_leave(head: &Head<'_>, edit: &mut Editor<'_>) -> bool {
+fn asks_to_leave(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
     let mut fields = head.all("upgrade").peekable();
     if fields.peek().is_none() {
         return false;
     }
     let stays = fields.any(offers_http);
     if stays {
-        edit(Edit::Remove("upgrade"));
-        edit(Edit::Remove("http2-settings"));
+        edit(HeaderMutation::Remove("upgrade"));
+        edit(HeaderMutation::Remove("http2-settings"));
     }
     !stays
 }
 
 /// Whether only some fields of the answer are asked for: Google's APIs take a mask for all methods ("System parameters" in
 /// their documentation).
-fn asks_for_a_part(head: &Head<'_>, target: &str) -> bool {
+fn asks_for_a_part(head: &Headers<'_>, target: &str) -> bool {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let names = query.split('&').filter_map(|pair| decode(pair.split('=').next().unwrap_or(pair)));
     names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
@@ -256,10 +266,10 @@ fn asks_for_a_part(head: &Head<'_>, target: &str) -> bool {
 }
 
 /// What the body is. Of two types servers differ in which one they take.
-fn content_type<'h>(head: &Head<'h>) -> Result<Option<&'h str>, Refusal> {
+fn content_type<'h>(head: &Headers<'h>) -> Result<Option<&'h str>, Rejection> {
     let mut all = head.all("content-type");
     let first = all.next();
-    let unclear = || Refusal::InvalidBody(Cow::Borrowed("the head needs one content-type, in ASCII"));
+    let unclear = || Rejection::InvalidBody(Cow::Borrowed("the head needs one content-type, in ASCII"));
     if all.any(|other| Some(other) != first) {
         return Err(unclear());
     }
@@ -267,10 +277,10 @@ fn content_type<'h>(head: &Head<'h>) -> Result<Option<&'h str>, Refusal> {
 }
 
 /// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).
-fn content_encoding(head: &Head<'_>) -> Result<Option<String>, Refusal> {
+fn content_encoding(head: &Headers<'_>) -> Result<Option<String>, Rejection> {
     let mut all = None;
     for value in head.all("content-encoding") {
-        let text = core::str::from_utf8(value).map_err(|_| Refusal::UnsupportedEncoding)?;
+        let text = core::str::from_utf8(value).map_err(|_| Rejection::UnsupportedEncoding)?;
         let all = all.get_or_insert_with(String::new);
         if !all.is_empty() {
             all.push(',');
@@ -283,21 +293,21 @@ fn content_encoding(head: &Head<'_>) -> Result<Option<String>, Refusal> {
 /// The one target that route, path and body name.
 fn named_target<'p>(
     policy: &'p Policy,
-    of_route: Option<TargetIx>,
+    of_route: Option<TargetId>,
     of_path: Option<&str>,
     of_body: Option<&str>,
-) -> Result<(TargetIx, &'p Target), Refusal> {
+) -> Result<(TargetId, &'p Target), Rejection> {
     if let Some(ix) = of_route {
         // It was there when the route was read, and may be gone since.
-        let gone = || Refusal::TargetNotAllowed { target: policy.targets.name(ix.0).into() };
+        let gone = || Rejection::TargetNotAllowed { target: policy.targets.name(ix.0).into() };
         return Ok((ix, policy.targets.get(ix.0).ok_or_else(gone)?));
     }
     let name = match (of_path, of_body) {
         (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
-            return Err(Refusal::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
+            return Err(Rejection::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
         }
         (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Err(Refusal::ModelRequired),
+        (None, None) => return Err(Rejection::ModelRequired),
     };
-    policy.target(name).ok_or_else(|| Refusal::TargetNotAllowed { target: name.into() })
+    policy.target(name).ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
 }

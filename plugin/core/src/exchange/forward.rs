@@ -1,17 +1,17 @@
 //! Sending on, and answering instead.
 
-use crate::http::local_response::Answer;
+use crate::http::local_response::LocalResponse;
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Exchange, Stage, Step};
+use super::{Action, Exchange, ExchangeState};
 use crate::admission::Receipt;
-use crate::collections::name_filter::Sketch;
-use crate::config::Gateway;
+use crate::collections::name_filter::NameFilter;
+use crate::config::GatewayConfig;
 use crate::exchange::access_log::Decision;
-use crate::http::headers::{Edit, Editor, Head};
-use crate::http::rejection::Refusal;
+use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::rejection::Rejection;
 use crate::secret::api_key;
 
 /// Headers the upstream may trust, in the order of [`crate::exchange::access_log::Facts::identity`].
@@ -19,79 +19,79 @@ const IDENTITY: [&str; 5] =
     ["x-tollgate-organization", "x-tollgate-team", "x-tollgate-user", "x-tollgate-key", "x-tollgate-target"];
 
 impl Exchange {
-    pub(super) fn forward(&mut self, receipt: Option<Receipt>) -> Step {
-        self.stage = Stage::Running(receipt);
-        if self.facts.decision == Decision::Undecided {
-            self.facts.decision = Decision::Allowed;
+    pub(super) fn forward(&mut self, receipt: Option<Receipt>) -> Action {
+        self.state = ExchangeState::Running(receipt);
+        if self.log.decision == Decision::Undecided {
+            self.log.decision = Decision::Allowed;
         }
-        Step::Forward(self.body_edit.take())
+        Action::Forward(self.body_edit.take())
     }
 
     /// Sends on what no key is needed for; a client's word about who it is does not pass, and no key of ours. Another
     /// credential may be what that upstream asks for.
     pub(super) fn forward_ungoverned(
         &mut self,
-        gateway: &Gateway,
-        head: &Head<'_>,
+        gateway: &GatewayConfig,
+        head: &Headers<'_>,
         target: &str,
-        edit: &mut Editor<'_>,
-    ) -> Step {
+        edit: &mut HeaderMutator<'_>,
+    ) -> Action {
         let knows = |key: &[u8]| gateway.policy.read().knows(&api_key::digest(key));
         gateway.credentials.remove(gateway.credentials.ours(head, target, knows), target, edit);
-        self.tell_identity(head, edit);
-        self.stage = Stage::Over;
-        self.facts.decision = Decision::Public;
-        Step::Forward(None)
+        self.set_identity_headers(head, edit);
+        self.state = ExchangeState::Over;
+        self.log.decision = Decision::Public;
+        Action::Forward(None)
     }
 
     /// The request's trailers: some servers take them for more of its head, and what a client says there about who it is does
     /// not pass either.
-    pub fn trailers(&self, fields: &Head<'_>, edit: &mut Editor<'_>) {
+    pub fn trailers(&self, fields: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
         remove_identity(fields, edit);
     }
 
     /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
-    pub(super) fn tell_identity(&self, head: &Head<'_>, edit: &mut Editor<'_>) {
+    pub(super) fn set_identity_headers(&self, head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
         remove_identity(head, edit);
-        for (name, value) in IDENTITY.into_iter().zip(self.facts.identity()) {
+        for (name, value) in IDENTITY.into_iter().zip(self.log.identity()) {
             if let Some(value) = value {
-                edit(Edit::Replace(name, value));
+                edit(HeaderMutation::Replace(name, value));
             }
         }
     }
 
     /// Tells the upstream which target was decided on.
-    pub(super) fn tell_target(&self, edit: &mut Editor<'_>) {
-        if let Some(target) = &self.facts.target {
-            edit(Edit::Replace("x-tollgate-target", target));
+    pub(super) fn tell_target(&self, edit: &mut HeaderMutator<'_>) {
+        if let Some(target) = &self.log.target {
+            edit(HeaderMutation::Replace("x-tollgate-target", target));
         }
     }
 
-    pub(super) fn answer(&mut self, answer: Answer) -> Step {
-        self.stage = Stage::Over;
-        self.facts.decision = Decision::Answered;
-        self.facts.status = answer.status;
-        Step::Answer(answer)
+    pub(super) fn answer(&mut self, answer: LocalResponse) -> Action {
+        self.state = ExchangeState::Over;
+        self.log.decision = Decision::Answered;
+        self.log.status = answer.status;
+        Action::Answer(answer)
     }
 
     /// A refusal by the policy: in shadow mode it is recorded, and the request passes.
-    pub(super) fn refuse(&mut self, refusal: Refusal) -> Step {
+    pub(super) fn refuse(&mut self, refusal: Rejection) -> Action {
         if self.shadow && !is_unreadable(&refusal) {
-            self.facts.decision = Decision::Shadowed;
-            self.facts.reason = Some(refusal.label().code);
+            self.log.decision = Decision::Shadowed;
+            self.log.reason = Some(refusal.label().code);
             return self.forward(None);
         }
         self.refuse_always(&refusal)
     }
 
-    pub(super) fn refuse_always(&mut self, refusal: &Refusal) -> Step {
-        self.stage = Stage::Over;
+    pub(super) fn refuse_always(&mut self, refusal: &Rejection) -> Action {
+        self.state = ExchangeState::Over;
         let label = refusal.label();
         let mut fields = Vec::new();
-        self.standing.headers(self.gateway.headers, self.budget, &mut |name, value| {
+        self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });
-        if let Refusal::Denied(denial) = refusal {
+        if let Rejection::Denied(denial) = refusal {
             fields.retain(|(name, _)| *name != "x-tollgate-scope");
             fields.push(("x-tollgate-scope", denial.label().to_owned()));
         }
@@ -102,15 +102,15 @@ impl Exchange {
         if refusal.should_not_retry() {
             fields.push(("x-should-retry", "false".into()));
         }
-        self.facts.decision = Decision::Denied;
-        self.facts.status = label.status;
-        self.facts.reason = Some(label.code);
-        Step::Answer(Answer { status: label.status, fields, body: refusal.body(self.api) })
+        self.log.decision = Decision::Denied;
+        self.log.status = label.status;
+        self.log.reason = Some(label.code);
+        Action::Answer(LocalResponse { status: label.status, fields, body: refusal.body(self.api) })
     }
 }
 
-fn remove_identity(head: &Head<'_>, edit: &mut Editor<'_>) {
-    for name in head.like(Sketch::of(IDENTITY.into_iter())) {
+fn remove_identity(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
+    for name in head.like(NameFilter::of(IDENTITY.into_iter())) {
         let ours = |known: &str| {
             known.len() == name.len()
                 && known
@@ -119,19 +119,19 @@ fn remove_identity(head: &Head<'_>, edit: &mut Editor<'_>) {
                     .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
         };
         if IDENTITY.iter().any(|known| ours(known)) {
-            edit(Edit::Remove(&String::from_utf8_lossy(name)));
+            edit(HeaderMutation::Remove(&String::from_utf8_lossy(name)));
         }
     }
 }
 
 /// Nothing can be decided about it, in whatever mode.
-fn is_unreadable(refusal: &Refusal) -> bool {
+fn is_unreadable(refusal: &Rejection) -> bool {
     matches!(
         refusal,
-        Refusal::InvalidBody(_)
-            | Refusal::BodyTooLarge { .. }
-            | Refusal::UnsupportedEncoding
-            | Refusal::AmbiguousKey
-            | Refusal::AmbiguousPath
+        Rejection::InvalidBody(_)
+            | Rejection::BodyTooLarge { .. }
+            | Rejection::UnsupportedEncoding
+            | Rejection::AmbiguousKey
+            | Rejection::AmbiguousPath
     )
 }

@@ -4,33 +4,33 @@ use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 
-use super::{Exchange, Stage, Step};
-use crate::admin::body_buffer::{Intake, MAX_BODY, TooLarge};
+use super::{Action, Exchange, ExchangeState};
+use crate::admin::body_buffer::{BodyBuffer, MAX_BODY, TooLarge};
 use crate::admin::problem::Problem;
-use crate::config::Gateway;
+use crate::config::GatewayConfig;
 use crate::exchange::access_log::Decision;
-use crate::http::headers::Head;
-use crate::http::rejection::Refusal;
+use crate::http::headers::Headers;
+use crate::http::rejection::Rejection;
 use crate::http::route;
 
 impl Exchange {
     /// What to do with a request below the management API's prefix; `None`: it is not.
     pub(super) fn manages(
         &mut self,
-        gateway: &Gateway,
-        head: &Head<'_>,
+        gateway: &GatewayConfig,
+        head: &Headers<'_>,
         target: &str,
         end_of_stream: bool,
-    ) -> Option<Step> {
-        let manage = gateway.manage.as_ref()?;
-        Some(match Intake::begin(&manage.prefix, head, target) {
+    ) -> Option<Action> {
+        let manage = gateway.admin.as_ref()?;
+        Some(match BodyBuffer::begin(&manage.prefix, head, target) {
             Err(TooLarge) => self.too_large(),
             Ok(intake) => {
                 let mut intake = intake?;
                 if route::plain_path(target).is_err() {
                     return Some(self.refuse_managing(
                         400,
-                        &Refusal::AmbiguousPath.message(),
+                        &Rejection::AmbiguousPath.message(),
                         "ambiguous_path",
                     ));
                 }
@@ -39,35 +39,35 @@ impl Exchange {
                 if !end_of_stream && !waits {
                     intake.leave_unread();
                 }
-                self.stage = Stage::Intake(Box::new(intake));
-                if end_of_stream || !waits { self.take_in() } else { Step::Hold }
+                self.state = ExchangeState::BufferingBody(Box::new(intake));
+                if end_of_stream || !waits { self.take_in() } else { Action::Hold }
             }
         })
     }
 
     /// The body is whole.
-    pub(super) fn take_in(&mut self) -> Step {
-        match core::mem::replace(&mut self.stage, Stage::Managing) {
-            Stage::Intake(intake) => Step::Manage(Box::new(intake.finish())),
-            _ => Step::Hold,
+    pub(super) fn take_in(&mut self) -> Action {
+        match core::mem::replace(&mut self.state, ExchangeState::Managing) {
+            ExchangeState::BufferingBody(intake) => Action::Manage(Box::new(intake.finish())),
+            _ => Action::Hold,
         }
     }
 
-    pub(super) fn too_large(&mut self) -> Step {
+    pub(super) fn too_large(&mut self) -> Action {
         let detail = format!("A request of the management API has at most {MAX_BODY} bytes.");
         self.refuse_managing(413, &detail, "body_too_large")
     }
 
-    fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Step {
+    fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Action {
         self.managed(status, Some(Cow::Borrowed(code)));
-        Step::Respond(Problem::new(status, code, detail).response())
+        Action::Respond(Problem::new(status, code, detail).response())
     }
 
     /// A management request was answered with this status; `reason`: the code of its refusal.
     pub fn managed(&mut self, status: u16, reason: Option<Cow<'static, str>>) {
-        self.stage = Stage::Over;
-        self.facts.decision = if reason.is_some() { Decision::Denied } else { Decision::Answered };
-        self.facts.status = status;
-        self.facts.reason = reason;
+        self.state = ExchangeState::Over;
+        self.log.decision = if reason.is_some() { Decision::Denied } else { Decision::Answered };
+        self.log.status = status;
+        self.log.reason = reason;
     }
 }

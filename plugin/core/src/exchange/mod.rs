@@ -20,44 +20,46 @@ mod reserve;
 mod response;
 mod settle;
 
-use crate::http::local_response::Answer;
+use crate::http::local_response::LocalResponse;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::admin;
-use crate::admin::body_buffer::{Intake, TooLarge};
-use crate::admission::status::Standing;
-use crate::admission::{Admitted, Charges, Correction, NotAdmitted, Receipt, Reservation, Why};
+use crate::admin::body_buffer::{BodyBuffer, TooLarge};
+use crate::admission::status::RateLimitStatus;
+use crate::admission::{
+    AdmissionError, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, Reservation,
+};
 use crate::api::Api;
-use crate::config::{Gateway, OnTrouble};
-use crate::counters::CellsError;
-use crate::exchange::access_log::Facts;
-use crate::http::headers::{Editor, Head};
-use crate::http::rejection::Refusal;
-use crate::llm::request::{BodyEdit, Reader};
-use crate::llm::usage::{Meter, UsageStrip};
+use crate::config::{FailureMode, GatewayConfig};
+use crate::counters::StoreError;
+use crate::exchange::access_log::AccessLogEntry;
+use crate::http::headers::{HeaderMutator, Headers};
+use crate::http::rejection::Rejection;
+use crate::llm::request::{BodyParser, BodyPatch};
+use crate::llm::usage::{UsageChunkFilter, UsageMeter};
 use crate::money::Price;
-use crate::policy::TargetIx;
-use crate::quota::Scope;
+use crate::policy::TargetId;
+use crate::quota::QuotaScope;
 use crate::secret::api_key::Digest;
-use crate::time::{Moment, Timestamp};
+use crate::time::{Clock, Timestamp};
 
 /// What is to be done next.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum Action {
     /// Hold everything back: the decision needs more of the body.
     Hold,
     /// Run [`crate::admission::admit`] on these and report to [`Exchange::admitted`].
-    Admit(Charges),
+    Admit(AdmissionRequest),
     /// Send it on, with this change to the body, all of which is held at that moment. Where its length was announced,
     /// the editor was told the new one.
-    Forward(Option<BodyEdit>),
+    Forward(Option<BodyPatch>),
     /// Answer it here.
-    Answer(Answer),
+    Answer(LocalResponse),
     /// Give it to [`crate::replication::Keeper::manage`], answer it, and report to [`Exchange::managed`].
-    Manage(Box<admin::Request>),
+    Manage(Box<admin::AdminRequest>),
     /// Answer it here as the management API does.
     Respond(admin::Response),
 }
@@ -65,20 +67,20 @@ pub enum Step {
 /// One request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
-    gateway: Rc<Gateway>,
-    stage: Stage,
-    facts: Facts,
-    standing: Standing,
+    config: Rc<GatewayConfig>,
+    state: ExchangeState,
+    log: AccessLogEntry,
+    rate_limit_status: RateLimitStatus,
     api: Api,
     /// Refusals are recorded only.
     shadow: bool,
     /// A key that is not known may be one of the fleet's, which was never read.
     awaits_keys: bool,
     /// What will be changed when the request is sent on.
-    body_edit: Option<BodyEdit>,
+    body_edit: Option<BodyPatch>,
     reservation: Reservation,
     /// Whose budget governs it: the narrowest one's.
-    budget: Option<Scope>,
+    budget: Option<QuotaScope>,
     price: Option<Price>,
     /// The request had a body that was read, so its answer holds usage.
     metered: bool,
@@ -88,22 +90,22 @@ pub struct Exchange {
     unseen_output: bool,
     /// The answer holds a chunk that the client did not ask for.
     usage_added: bool,
-    meter: Option<Meter>,
+    meter: Option<UsageMeter>,
     /// How long the answer says that it is.
     announced: Option<u64>,
-    strip: Option<UsageStrip>,
+    usage_filter: Option<UsageChunkFilter>,
     /// Of the answer; 0: none came.
     status: u16,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum ExchangeState {
     /// The head has not come.
     Fresh,
     /// The body decides; held back.
-    Body(Pending),
+    Body(PendingBody),
     /// A management request whose body is still coming.
-    Intake(Box<Intake>),
+    BufferingBody(Box<BodyBuffer>),
     /// It is being decided, or kept.
     Managing,
     /// The cells are being asked.
@@ -116,12 +118,12 @@ enum Stage {
 
 /// What is known before the body is.
 #[derive(Debug)]
-struct Pending {
+struct PendingBody {
     key: Digest,
     /// From the path, where it names one.
     model: Option<String>,
-    target: Option<TargetIx>,
-    reader: Reader,
+    target: Option<TargetId>,
+    reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,
     /// The head says how long the body is.
@@ -131,17 +133,17 @@ struct Pending {
 impl Exchange {
     /// Says before the head comes that the fleet's keys were never read: then a key that is not known here is no
     /// reason for a 401, which clients take to be final.
-    pub fn await_keys(&mut self) {
+    pub fn policy_not_loaded(&mut self) {
         self.awaits_keys = true;
     }
 
     /// A stream that has just begun.
-    pub fn new(gateway: Rc<Gateway>) -> Self {
+    pub fn new(gateway: Rc<GatewayConfig>) -> Self {
         Exchange {
-            gateway,
-            stage: Stage::Fresh,
-            facts: Facts::default(),
-            standing: Standing::default(),
+            config: gateway,
+            state: ExchangeState::Fresh,
+            log: AccessLogEntry::default(),
+            rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
             shadow: false,
             awaits_keys: false,
@@ -155,91 +157,105 @@ impl Exchange {
             usage_added: false,
             meter: None,
             announced: None,
-            strip: None,
+            usage_filter: None,
             status: 0,
         }
     }
 
     /// Whether the request is still undecided: every callback of its stream is to pause.
     pub fn is_held(&self) -> bool {
-        matches!(self.stage, Stage::Body(_) | Stage::Admitting | Stage::Intake(_) | Stage::Managing)
+        matches!(
+            self.state,
+            ExchangeState::Body(_)
+                | ExchangeState::Admitting
+                | ExchangeState::BufferingBody(_)
+                | ExchangeState::Managing
+        )
     }
 
     /// What is known about the request, for logs and metrics.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn facts(&self) -> &AccessLogEntry {
+        &self.log
     }
 
     /// The request's head. The moment is asked for where it is decided now, or may be too late.
-    pub fn head(
+    pub fn request_headers(
         &mut self,
-        head: &Head<'_>,
+        head: &Headers<'_>,
         end_of_stream: bool,
-        now: impl Moment,
-        edit: &mut Editor<'_>,
-    ) -> Step {
-        if !matches!(self.stage, Stage::Fresh) {
-            return Step::Forward(None);
+        now: impl Clock,
+        edit: &mut HeaderMutator<'_>,
+    ) -> Action {
+        if !matches!(self.state, ExchangeState::Fresh) {
+            return Action::Forward(None);
         }
-        let gateway = Rc::clone(&self.gateway);
+        let gateway = Rc::clone(&self.config);
         let step = self
-            .decide_head(&gateway, head, end_of_stream, &|| now.timestamp(), edit)
+            .decide_headers(&gateway, head, end_of_stream, &|| now.timestamp(), edit)
             .unwrap_or_else(|refusal| self.refuse(refusal));
-        if !matches!(step, Step::Hold) {
-            self.facts.time = Some(now.timestamp());
+        if !matches!(step, Action::Hold) {
+            self.log.time = Some(now.timestamp());
         }
         step
     }
 
     /// The next bytes of the request's body, and whether they are the last: trailers say so too, with none.
-    pub fn body(&mut self, bytes: &[u8], end_of_stream: bool, now: Timestamp, edit: &mut Editor<'_>) -> Step {
+    pub fn request_body(
+        &mut self,
+        bytes: &[u8],
+        end_of_stream: bool,
+        now: Timestamp,
+        edit: &mut HeaderMutator<'_>,
+    ) -> Action {
         if self.is_held() {
             // Until it is decided the latest moment is the decision's.
-            self.facts.time = Some(now);
+            self.log.time = Some(now);
         }
-        if let Stage::Intake(intake) = &mut self.stage {
+        if let ExchangeState::BufferingBody(intake) = &mut self.state {
             return match intake.body(bytes) {
                 Err(TooLarge) => self.too_large(),
                 Ok(()) if end_of_stream => self.take_in(),
-                Ok(()) => Step::Hold,
+                Ok(()) => Action::Hold,
             };
         }
-        let Stage::Body(pending) = &mut self.stage else {
-            return if self.is_held() { Step::Hold } else { Step::Forward(None) };
+        let ExchangeState::Body(pending) = &mut self.state else {
+            return if self.is_held() { Action::Hold } else { Action::Forward(None) };
         };
         pending.received = pending.received.saturating_add(bytes.len() as u64);
-        let max = self.gateway.max_body;
+        let max = self.config.max_body;
         let read = if pending.received > max {
-            Err(Refusal::BodyTooLarge { max })
+            Err(Rejection::BodyTooLarge { max })
         } else {
-            pending.reader.push(bytes).map_err(Refusal::from)
+            pending.reader.push(bytes).map_err(Rejection::from)
         };
         match read {
             Err(refusal) => self.refuse_always(&refusal),
             Ok(()) if end_of_stream => self.decide_body(now, edit),
-            Ok(()) => Step::Hold,
+            Ok(()) => Action::Hold,
         }
     }
 
     /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.
-    pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Step, Vec<Correction>) {
+    pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
         match outcome {
-            Ok(Admitted { receipt, standing }) => {
+            Ok(Admitted { receipt, status: standing }) => {
                 self.take_standing(standing);
                 (self.forward(Some(receipt)), Vec::new())
             }
-            Err(NotAdmitted { why, standing, unsettled }) => {
+            Err(NotAdmitted { error: why, status: standing, unsettled }) => {
                 self.take_standing(standing);
                 let trouble = match &why {
-                    Why::Cells(CellsError::Contention) => self.gateway.on_contention,
-                    Why::Cells(CellsError::Unavailable(_)) => self.gateway.on_unavailable,
-                    Why::Denied(_) => OnTrouble::Deny,
+                    AdmissionError::Cells(StoreError::Contention) => self.config.on_contention,
+                    AdmissionError::Cells(StoreError::Unavailable(_)) => self.config.on_unavailable,
+                    AdmissionError::Denied(_) => FailureMode::Deny,
                 };
                 let step = match (why, trouble) {
-                    (Why::Denied(denial), _) => self.refuse(Refusal::Denied(denial)),
-                    (Why::Cells(_), OnTrouble::Deny) => self.refuse(Refusal::LimitsUnavailable),
-                    (Why::Cells(_), OnTrouble::Allow) => {
-                        self.facts.uncounted = true;
+                    (AdmissionError::Denied(denial), _) => self.refuse(Rejection::Denied(denial)),
+                    (AdmissionError::Cells(_), FailureMode::Deny) => {
+                        self.refuse(Rejection::LimitsUnavailable)
+                    }
+                    (AdmissionError::Cells(_), FailureMode::Allow) => {
+                        self.log.uncounted = true;
                         self.forward(None)
                     }
                 };
@@ -248,9 +264,9 @@ impl Exchange {
         }
     }
 
-    fn take_standing(&mut self, standing: Standing) {
-        self.facts.over_soft_budget = standing.over_soft_budget();
-        self.standing = standing;
+    fn take_standing(&mut self, standing: RateLimitStatus) {
+        self.log.over_soft_budget = standing.over_soft_budget();
+        self.rate_limit_status = standing;
     }
 }
 

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use crate::auth::identity::Identity;
-use crate::http::headers::Head;
-use crate::http::local_response::Answer;
-use crate::http::rejection::Refusal;
+use crate::http::headers::Headers;
+use crate::http::local_response::LocalResponse;
+use crate::http::rejection::Rejection;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
 use crate::text::percent::decode;
@@ -19,9 +19,9 @@ use crate::text::percent::decode;
 pub fn answer(
     policy: &Policy,
     identity: &Identity<'_>,
-    head: &Head<'_>,
+    head: &Headers<'_>,
     path: &str,
-) -> Result<Answer, Refusal> {
+) -> Result<LocalResponse, Rejection> {
     let anthropic = head.text("anthropic-version").is_some();
     let one = |name: &str| {
         if anthropic {
@@ -35,7 +35,7 @@ pub fn answer(
     let mut names = identity.levels().targets(policy).map(|(_, target)| &*target.name);
     let body = match asked.map(|id| decode(id).unwrap_or_default()) {
         Some(id) if names.any(|name| *name == *id) => one(&id),
-        Some(id) => return Err(Refusal::NoSuchModel { target: (*id).into() }),
+        Some(id) => return Err(Rejection::NoSuchModel { target: (*id).into() }),
         None => {
             let list: Vec<Value> = names.map(one).collect();
             if anthropic {
@@ -48,5 +48,5 @@ pub fn answer(
             }
         }
     };
-    Ok(Answer { status: 200, fields: Vec::new(), body: text(&body) })
+    Ok(LocalResponse { status: 200, fields: Vec::new(), body: text(&body) })
 }

@@ -2,7 +2,7 @@
 
 use crate::admission::Reservation;
 use crate::api::Api;
-use crate::llm::request::Ask;
+use crate::llm::request::LlmRequest;
 use crate::money::{Pico, Price};
 use crate::policy::Target;
 
@@ -10,9 +10,9 @@ use crate::policy::Target;
 const DEFAULT_OUTPUT: u64 = 4_096;
 
 /// The most that a call can use which one of these targets answers, at this price.
-pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &Ask) -> Reservation {
+pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &LlmRequest) -> Reservation {
     let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
-    let hidden = if ask.hidden_content { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
+    let hidden = if ask.external_input { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
     let prompts = if api == Api::OpenAiCompletions { ask.prompts.max(1) } else { 1 };
     let each = match api {
         Api::OpenAiEmbeddings => 0,

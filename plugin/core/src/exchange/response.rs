@@ -2,36 +2,36 @@
 
 use alloc::borrow::Cow;
 
-use super::{Exchange, Stage};
-use crate::http::headers::{Edit, Editor, Head};
-use crate::llm::usage::{Meter, UsageStrip};
+use super::{Exchange, ExchangeState};
+use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::llm::usage::{UsageChunkFilter, UsageMeter};
 
 impl Exchange {
     /// The answer's head: its status, and what is to be changed in it.
-    pub fn answer_head(&mut self, head: &Head<'_>, edit: &mut Editor<'_>) {
+    pub fn response_headers(&mut self, head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
         if let Some(status) = head.text(":status").and_then(|status| status.parse().ok()) {
             self.status = status;
         }
-        if !matches!(self.stage, Stage::Running(_)) {
+        if !matches!(self.state, ExchangeState::Running(_)) {
             return;
         }
         let encoded = head.all("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
         if self.metered && !encoded {
             let content_type = head.text("content-type");
-            let meter = Meter::new(self.api, content_type);
+            let meter = UsageMeter::new(self.api, content_type);
             self.announced = head.text("content-length").and_then(|length| length.parse().ok());
             if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
-                self.strip = Some(UsageStrip::new());
+                self.usage_filter = Some(UsageChunkFilter::new());
                 // A stream that announced its length would be cut, or waited for.
-                edit(Edit::Remove("content-length"));
+                edit(HeaderMutation::Remove("content-length"));
             }
             self.meter = Some(meter);
         }
         // What an upstream says of its own limits is another account's standing beside ours.
-        let alone = self.metered || !self.standing.is_empty();
-        self.standing.headers(self.gateway.headers, self.budget, &mut |name, value| match value {
-            Some(value) => edit(Edit::Replace(name, value)),
-            None if alone && head.all(name).next().is_some() => edit(Edit::Remove(name)),
+        let alone = self.metered || !self.rate_limit_status.is_empty();
+        self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| match value {
+            Some(value) => edit(HeaderMutation::Replace(name, value)),
+            None if alone && head.all(name).next().is_some() => edit(HeaderMutation::Remove(name)),
             None => {}
         });
     }
@@ -43,13 +43,13 @@ impl Exchange {
 
     /// Whether [`Exchange::answer_body`] may change what it is told.
     pub fn changes_answer(&self) -> bool {
-        self.strip.is_some()
+        self.usage_filter.is_some()
     }
 
     /// The next bytes of the answer, and whether they are the last: what of them the client is to see now.
     /// A borrowed value is `bytes` themselves, unchanged. An answer that ends with trailers has no last
     /// bytes: of a stream that ends so within a line, that part of a line is not seen.
-    pub fn answer_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
+    pub fn response_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
         if let Some(meter) = &mut self.meter {
             if end_of_stream || self.announced == Some(bytes.len() as u64) {
                 meter.push_whole(bytes);
@@ -57,7 +57,7 @@ impl Exchange {
                 meter.push(bytes);
             }
         }
-        let Some(strip) = &mut self.strip else {
+        let Some(strip) = &mut self.usage_filter else {
             return Cow::Borrowed(bytes);
         };
         let passed = strip.push(bytes);

@@ -1,28 +1,28 @@
 //! What a request turned out to have used.
 
-use super::{Exchange, Stage};
-use crate::admission::{Actual, Receipt, Reservation};
-use crate::llm::usage::{Meter, Metered, Usage};
+use super::{Exchange, ExchangeState};
+use crate::admission::{ActualUsage, Receipt, Reservation};
+use crate::llm::usage::{Usage, UsageMeter, UsageReport};
 use crate::money::Pico;
 
 impl Exchange {
     /// The end of the stream, however it came; `complete`: the upstream ended its answer. Gives what is to
     /// be settled with [`crate::admission::settle`]. Only the first call has anything.
-    pub fn end(&mut self, complete: bool) -> Option<(Receipt, Actual)> {
-        let Stage::Running(receipt) = core::mem::replace(&mut self.stage, Stage::Over) else {
+    pub fn finish(&mut self, complete: bool) -> Option<(Receipt, ActualUsage)> {
+        let ExchangeState::Running(receipt) = core::mem::replace(&mut self.state, ExchangeState::Over) else {
             return None;
         };
-        self.facts.status = self.status;
-        let metered = self.meter.take().map(Meter::finish);
+        self.log.status = self.status;
+        let metered = self.meter.take().map(UsageMeter::finish);
         let (actual, usage) = self.actual(metered, complete);
-        self.facts.usage = usage;
-        self.facts.cost = actual.cost;
-        self.facts.estimated = actual.estimated;
+        self.log.usage = usage;
+        self.log.cost = actual.cost;
+        self.log.estimated = actual.estimated;
         receipt.map(|receipt| (receipt, actual))
     }
 
     /// No answer of the upstream comes, unless its head has: the proxy answers with an error of its own in its place.
-    pub fn unanswered(&mut self) {
+    pub fn upstream_failed(&mut self) {
         if self.status == 0 {
             self.status = 500;
         }
@@ -31,12 +31,15 @@ impl Exchange {
     /// As reported; without a report: nothing if there was no answer or it is no success, the estimate for a
     /// complete one and where the output cannot be seen, the input's estimate and the output seen for one that broke off.
     /// What goes on unseen goes on although nobody waited for its answer.
-    fn actual(&self, metered: Option<Metered>, complete: bool) -> (Actual, Option<Usage>) {
+    fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
         let Reservation { input_tokens, tokens, cost } = self.reservation;
         if !self.metered {
             // Known before it ran, and known exactly.
             let ran = (100..400).contains(&self.status);
-            return (if ran { Actual { tokens, cost, estimated: false } } else { Actual::default() }, None);
+            return (
+                if ran { ActualUsage { tokens, cost, estimated: false } } else { ActualUsage::default() },
+                None,
+            );
         }
         let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
         let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
@@ -48,23 +51,23 @@ impl Exchange {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
                 let usage = Usage { output, ..usage };
-                let actual = Actual {
+                let actual = ActualUsage {
                     tokens: usage.input.saturating_add(output),
                     cost: self.cost(usage),
                     estimated: !whole,
                 };
                 (actual, Some(usage))
             }
-            None if failed => (Actual::default(), None),
+            None if failed => (ActualUsage::default(), None),
             None if whole || unseen => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
-                (Actual { tokens, cost, estimated: true }, Some(usage))
+                (ActualUsage { tokens, cost, estimated: true }, Some(usage))
             }
             None => {
                 let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
                 let tokens = input_tokens.saturating_add(seen);
-                (Actual { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
+                (ActualUsage { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
             }
         }
     }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 /// An answer by the gateway itself.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct LocalResponse {
     /// HTTP status.
     pub status: u16,
     /// Fields besides content-type and content-length.

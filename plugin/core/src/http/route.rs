@@ -1,14 +1,14 @@
 //! Which route a request takes.
 
 use crate::api::Api;
-use crate::policy::TargetIx;
+use crate::policy::TargetId;
 use crate::text::percent::decode;
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
-use crate::http::headers::Head;
-use crate::http::rejection::Refusal;
+use crate::http::headers::Headers;
+use crate::http::rejection::Rejection;
 use crate::text::ascii;
 
 /// Which requests a route takes, and how their target is found.
@@ -25,7 +25,7 @@ pub struct Route {
     /// The API spoken there: where target and usage stand, and the shape of refusals.
     pub api: Api,
     /// The target of every call there.
-    pub target: Option<TargetIx>,
+    pub target: Option<TargetId>,
     /// No key is needed.
     pub public: bool,
     /// Upgrades pass although a token limit or a budget cannot govern them.
@@ -57,7 +57,7 @@ pub enum Segment {
 
 /// A route, and what its path template found.
 #[derive(Debug)]
-pub struct Found<'r> {
+pub struct RouteMatch<'r> {
     /// The first route that matches.
     pub route: &'r Route,
     /// The request's path, without its query.
@@ -72,14 +72,14 @@ pub struct Found<'r> {
 /// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
 /// characters, however they are written, for encoded slashes, encoded characters that need no encoding, and what is no
 /// encoding: proxies and servers resolve them differently, so that what is checked here may not be what is served.
-pub fn plain_path(target: &str) -> Result<&str, Refusal> {
+pub fn plain_path(target: &str) -> Result<&str, Rejection> {
     let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or(("", target));
     if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {
         return Ok(front);
     }
     let path = ascii::position(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
     let Some(inner) = path.strip_prefix('/') else {
-        return Err(Refusal::AmbiguousPath);
+        return Err(Rejection::AmbiguousPath);
     };
     let inner = inner.strip_suffix('/').unwrap_or(inner);
     let odd = |segment: &str| {
@@ -91,7 +91,7 @@ pub fn plain_path(target: &str) -> Result<&str, Refusal> {
         }) || encodes_unreserved(segment)
     };
     if inner.split('/').any(odd) {
-        return Err(Refusal::AmbiguousPath);
+        return Err(Rejection::AmbiguousPath);
     }
     Ok(path)
 }
@@ -145,8 +145,8 @@ pub fn of_request<'r>(
     routes: &'r [Route],
     method: &str,
     target: &'r str,
-    head: &Head<'_>,
-) -> Result<Option<Found<'r>>, Refusal> {
+    head: &Headers<'_>,
+) -> Result<Option<RouteMatch<'r>>, Rejection> {
     match at_first_sight(routes, method, target) {
         Some(found) => Ok(Some(found)),
         None => looked_for(routes, method, target, head),
@@ -156,7 +156,7 @@ pub fn of_request<'r>(
 /// What [`looked_for`] finds, found sooner: most targets are just a route's path, to the byte. It is sought as far as the
 /// first route that is not a path of one literal.
 #[inline(never)]
-fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<Found<'r>> {
+fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<RouteMatch<'r>> {
     let path = target.strip_prefix('/')?;
     for route in routes {
         let [Segment::Literal(literal)] = &*route.path else {
@@ -164,7 +164,7 @@ fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Opt
         };
         if **literal == *path && route.takes(method) {
             let surely = route.exact && route.headers.is_empty();
-            return surely.then_some(Found { route, path: target, model: None });
+            return surely.then_some(RouteMatch { route, path: target, model: None });
         }
     }
     None
@@ -175,8 +175,8 @@ fn looked_for<'r>(
     routes: &'r [Route],
     method: &str,
     target: &'r str,
-    head: &Head<'_>,
-) -> Result<Option<Found<'r>>, Refusal> {
+    head: &Headers<'_>,
+) -> Result<Option<RouteMatch<'r>>, Rejection> {
     // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
     let names_host = method == "CONNECT" && !target.starts_with('/');
     let path = if names_host { target } else { plain_path(target)? };
@@ -186,7 +186,7 @@ fn looked_for<'r>(
 /// Whether some route that needs a key takes this path to an upstream that does not tell `/V1/Chat` from `/v1/chat`. Where
 /// it would pass without one, it would avoid that route.
 #[cold]
-pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Head<'_>) -> bool {
+pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Headers<'_>) -> bool {
     let path = target.split('?').next().unwrap_or(target);
     let header = |name: &str| head.text(name).map(ToString::to_string);
     first(routes, method, path, false, &header).is_some_and(|found| !found.route.public)
@@ -202,16 +202,17 @@ fn find<'r>(
     method: &str,
     path: &'r str,
     header: impl Fn(&str) -> Option<String>,
-) -> Result<Option<Found<'r>>, Refusal> {
+) -> Result<Option<RouteMatch<'r>>, Rejection> {
     let found = first(routes, method, path, true, &header);
     let Some(Cow::Owned(decoded)) = decode(path) else {
         return Ok(found);
     };
-    let same = |other: Found<'_>| found.as_ref().is_some_and(|found| core::ptr::eq(found.route, other.route));
+    let same =
+        |other: RouteMatch<'_>| found.as_ref().is_some_and(|found| core::ptr::eq(found.route, other.route));
     if first(routes, method, &decoded, true, &header).is_none_or(same) {
         Ok(found)
     } else {
-        Err(Refusal::AmbiguousPath)
+        Err(Rejection::AmbiguousPath)
     }
 }
 
@@ -221,11 +222,11 @@ fn first<'r>(
     path: &'r str,
     case: bool,
     header: &dyn Fn(&str) -> Option<String>,
-) -> Option<Found<'r>> {
+) -> Option<RouteMatch<'r>> {
     routes.iter().find_map(|route| {
         let model = route.takes(method).then(|| matches(&route.path, path, case)).flatten()?;
         let headers_fit = route.headers.iter().all(|(name, value)| header(name).as_deref() == Some(&**value));
-        headers_fit.then_some(Found { route, path, model })
+        headers_fit.then_some(RouteMatch { route, path, model })
     })
 }
 
@@ -299,7 +300,7 @@ mod tests {
             "*",
             "//",
         ] {
-            assert_eq!(plain_path(path), Err(Refusal::AmbiguousPath), "{path}");
+            assert_eq!(plain_path(path), Err(Rejection::AmbiguousPath), "{path}");
         }
         for (path, plain) in [
             ("/", "/"),
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_found_at_first_sight_is_what_is_found_in_any_case() {
-        let mut loader = crate::config::Loader::default();
+        let mut loader = crate::config::ConfigLoader::default();
         loader.push(
             br#"{"policy": {"version": 1}, "routes": [
                 {"path": "/v1/chat", "methods": ["POST"], "api": "openai-chat"},
@@ -332,7 +333,7 @@ mod tests {
             ]}"#,
         );
         let routes = loader.finish().unwrap().0.routes;
-        let head = Head::new(&[]);
+        let head = Headers::new(&[]);
         let mut sooner = 0;
         for method in ["POST", "GET", "CONNECT"] {
             for target in [
@@ -396,7 +397,7 @@ mod tests {
 
     #[test]
     fn an_encoded_spelling_of_a_path_does_not_avoid_its_route() {
-        let mut loader = crate::config::Loader::default();
+        let mut loader = crate::config::ConfigLoader::default();
         loader.push(
             br#"{"policy": {"version": 1}, "routes": [
                 {"path": "/v1beta/models/{model}:generateContent", "methods": ["POST"]},
@@ -413,10 +414,10 @@ mod tests {
             Ok((position, found.model))
         };
         let gemini = "/v1beta/models/x%3AgenerateContent";
-        assert_eq!(found("POST", gemini, false), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("POST", gemini, false), Err(Rejection::AmbiguousPath));
         assert_eq!(found("GET", gemini, false), Ok((3, None)), "of another method");
         assert_eq!(found("POST", "/v1beta/models/x:generateContent", false), Ok((0, Some("x".into()))));
-        assert_eq!(found("POST", "/reports/q3%3Arun", true), Err(Refusal::AmbiguousPath));
+        assert_eq!(found("POST", "/reports/q3%3Arun", true), Err(Rejection::AmbiguousPath));
         assert_eq!(found("POST", "/reports/q3%3Arun", false), Ok((3, None)), "without its header");
         // What SDKs encode in a model's name is no other spelling of anything.
         assert_eq!(found("POST", "/deployments/ft%3Amini/chat", true), Ok((2, Some("ft:mini".into()))));

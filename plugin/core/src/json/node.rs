@@ -29,7 +29,7 @@ impl Node {
             Node::Null => "null".to_string(),
             Node::Bool(value) => value.to_string(),
             Node::Number(text) => text.chars().take(40).collect(),
-            Node::String(text) => crate::secret::redact::quoted(text),
+            Node::String(text) => crate::secret::redact::redact_quoted(text),
             Node::Array(_) => "an array".to_string(),
             Node::Object(_) => "an object".to_string(),
         }

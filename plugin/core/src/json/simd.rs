@@ -5,9 +5,9 @@ pub(crate) const STEP: usize = 16;
 
 /// Sixteen bytes; after a comparison each is 255 where it held and 0 where it did not.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Step(imp::Bytes);
+pub(crate) struct SimdStep(imp::Bytes);
 
-impl Step {
+impl SimdStep {
     /// These bytes.
     #[inline]
     pub(crate) fn of(bytes: &[u8; STEP]) -> Self {
@@ -201,7 +201,7 @@ mod tests {
                 for other in [b'~', byte, byte.wrapping_add(1)] {
                     let mut bytes = [other; STEP];
                     bytes[place] = byte;
-                    let step = Step::of(&bytes);
+                    let step = SimdStep::of(&bytes);
                     let bits = |holds: &dyn Fn(u8) -> bool| {
                         bytes.iter().enumerate().map(|(at, byte)| u32::from(holds(*byte)) << at).sum::<u32>()
                     };

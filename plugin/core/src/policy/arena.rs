@@ -95,18 +95,18 @@ impl Names {
 
 /// Rows found by name or by position.
 #[derive(Clone, Debug)]
-pub struct Table<T> {
+pub struct Arena<T> {
     names: Names,
     rows: Vec<Option<T>>,
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Table { names: Names::default(), rows: Vec::new() }
+        Arena { names: Names::default(), rows: Vec::new() }
     }
 }
 
-impl<T> Table<T> {
+impl<T> Arena<T> {
     /// The position of a name, also of one that has no record (yet).
     pub fn reserve(&mut self, name: &str) -> u32 {
         let position = self.names.reserve(name);

@@ -19,18 +19,18 @@ pub enum Severity {
 
 /// Something wrong at one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Diagnostic {
     /// Whether the document loads all the same.
     pub severity: Severity,
     /// Where: a JSON Pointer (RFC 6901).
     pub pointer: String,
     /// What was found, and what would be right.
-    pub problem: Problem,
+    pub problem: DiagnosticKind,
 }
 
 /// What was found, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum DiagnosticKind {
     /// The text is not JSON.
     NotJson(String),
     /// A value of another form.
@@ -95,49 +95,53 @@ pub enum Problem {
     More(usize),
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for DiagnosticKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NotJson(what) => write!(f, "{what}"),
-            Problem::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
-            Problem::UnknownField { advice: Some(advice) } => write!(f, "unknown field: {advice}"),
-            Problem::UnknownField { advice: None } => write!(f, "unknown field: remove it"),
-            Problem::Missing(field) => write!(f, "`{field}` is missing"),
-            Problem::Duplicate => write!(f, "stands here twice: keep one"),
-            Problem::DuplicateDigest => write!(f, "another key has the same digest: each key needs its own"),
-            Problem::DuplicateToken => {
+            DiagnosticKind::NotJson(what) => write!(f, "{what}"),
+            DiagnosticKind::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
+            DiagnosticKind::UnknownField { advice: Some(advice) } => write!(f, "unknown field: {advice}"),
+            DiagnosticKind::UnknownField { advice: None } => write!(f, "unknown field: remove it"),
+            DiagnosticKind::Missing(field) => write!(f, "`{field}` is missing"),
+            DiagnosticKind::Duplicate => write!(f, "stands here twice: keep one"),
+            DiagnosticKind::DuplicateDigest => {
+                write!(f, "another key has the same digest: each key needs its own")
+            }
+            DiagnosticKind::DuplicateToken => {
                 write!(f, "another token has the same digest: each token needs its own")
             }
-            Problem::OtherDocument(document) => write!(f, "does not belong into document `{document}`"),
-            Problem::Unknown { kind, id } => write!(f, "there is no {kind} `{id}` in this document"),
-            Problem::Above { what, found, most, whose } => {
+            DiagnosticKind::OtherDocument(document) => {
+                write!(f, "does not belong into document `{document}`")
+            }
+            DiagnosticKind::Unknown { kind, id } => write!(f, "there is no {kind} `{id}` in this document"),
+            DiagnosticKind::Above { what, found, most, whose } => {
                 write!(f, "{what} of {found} is above the {most} of its {whose}: lower it, or raise that")
             }
-            Problem::NotMember { user, of } => {
+            DiagnosticKind::NotMember { user, of } => {
                 write!(f, "user `{user}` is not a member of {of}: add it there first")
             }
-            Problem::OtherTeam(id) => write!(f, "service account `{id}` belongs to another team"),
-            Problem::SelectionWithInherit => {
+            DiagnosticKind::OtherTeam(id) => write!(f, "service account `{id}` belongs to another team"),
+            DiagnosticKind::SelectionWithInherit => {
                 write!(
                     f,
                     "targets and groups are selected together with `inherit`: use `\"mode\": \"restrict\"`, or select nothing"
                 )
             }
-            Problem::Inert { organization } => {
+            DiagnosticKind::Inert { organization } => {
                 write!(
                     f,
                     "not available through organization `{organization}`: it grants nothing until it is"
                 )
             }
-            Problem::EmptyGroup => {
+            DiagnosticKind::EmptyGroup => {
                 write!(f, "no target carries this group yet: it grants nothing until one does")
             }
-            Problem::More(count) => write!(f, "and {count} more findings"),
+            DiagnosticKind::More(count) => write!(f, "and {count} more findings"),
         }
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {
             Severity::Error => "error",
@@ -154,16 +158,16 @@ const MOST: usize = 1_000;
 
 /// Collects findings while a document is walked, and knows the place it is at.
 #[derive(Debug, Default)]
-pub struct Report {
-    findings: Vec<Finding>,
+pub struct Diagnostics {
+    findings: Vec<Diagnostic>,
     dropped: usize,
     errors: usize,
     place: String,
 }
 
-impl Report {
+impl Diagnostics {
     /// Does something one step further down.
-    pub fn within<R>(&mut self, step: &str, inner: impl FnOnce(&mut Report) -> R) -> R {
+    pub fn within<R>(&mut self, step: &str, inner: impl FnOnce(&mut Diagnostics) -> R) -> R {
         let length = self.place.len();
         push_step(&mut self.place, step);
         let outcome = inner(self);
@@ -178,19 +182,19 @@ impl Report {
 
     /// An error here.
     #[inline(never)]
-    pub fn error(&mut self, problem: Problem) {
+    pub fn error(&mut self, problem: DiagnosticKind) {
         self.errors = self.errors.saturating_add(1);
         self.add(Severity::Error, self.place.clone(), problem);
     }
 
     /// An error elsewhere.
-    pub fn error_at(&mut self, pointer: String, problem: Problem) {
+    pub fn error_at(&mut self, pointer: String, problem: DiagnosticKind) {
         self.errors = self.errors.saturating_add(1);
         self.add(Severity::Error, pointer, problem);
     }
 
     /// A warning elsewhere.
-    pub fn warning_at(&mut self, pointer: String, problem: Problem) {
+    pub fn warning_at(&mut self, pointer: String, problem: DiagnosticKind) {
         self.add(Severity::Warning, pointer, problem);
     }
 
@@ -201,23 +205,23 @@ impl Report {
 
     /// All findings: errors first, each severity in the order of the document's walk.
     #[inline(never)]
-    pub fn finish(mut self) -> Vec<Finding> {
+    pub fn finish(mut self) -> Vec<Diagnostic> {
         sort_by_key(&mut self.findings, |finding| finding.severity);
         if self.dropped > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
-            self.findings.push(Finding {
+            self.findings.push(Diagnostic {
                 severity,
                 pointer: String::new(),
-                problem: Problem::More(self.dropped),
+                problem: DiagnosticKind::More(self.dropped),
             });
         }
         self.findings
     }
 
     #[inline(never)]
-    fn add(&mut self, severity: Severity, pointer: String, problem: Problem) {
+    fn add(&mut self, severity: Severity, pointer: String, problem: DiagnosticKind) {
         if self.findings.len() < MOST {
-            self.findings.push(Finding { severity, pointer, problem });
+            self.findings.push(Diagnostic { severity, pointer, problem });
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }

@@ -8,12 +8,12 @@ use serde_json::{Map, Value};
 
 use crate::collections::sort::{once, sort};
 use crate::policy::change::{Change, Document, Edit, Section};
-use crate::policy::diagnostic::{Finding, Problem, Report};
+use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::index::Policy;
-use crate::policy::model::{TeamIx, Unpriced};
+use crate::policy::model::{TeamId, Unpriced};
 
 /// A record's name in the whole policy.
-type Name = (Section, String);
+type RecordName = (Section, String);
 
 impl Policy {
     /// What a document holds, as the fragment of a policy document that it is: `{"teams": {…}, "keys": {…}}`.
@@ -42,11 +42,11 @@ impl Policy {
         }
         all.extend(self.organizations.iter().map(|(_, id, _)| Document::Organization(id.to_string())));
         all.extend(self.users.iter().map(|(_, id, _)| Document::User(id.to_string())));
-        let teams = self.teams.iter().map(|(position, ..)| TeamIx(position));
+        let teams = self.teams.iter().map(|(position, ..)| TeamId(position));
         // A team that is gone still has a document while something is left of it.
         let of_accounts = self.service_accounts.iter().map(|(_, _, account)| account.team);
         let of_keys = self.keys.iter().map(|(_, _, key)| key.team);
-        let mut teams: Vec<TeamIx> = teams.chain(of_accounts).chain(of_keys).collect();
+        let mut teams: Vec<TeamId> = teams.chain(of_accounts).chain(of_keys).collect();
         once(&mut teams);
         all.extend(teams.into_iter().map(|team| Document::Team(self.teams.name(team.0).to_string())));
         sort(&mut all);
@@ -98,10 +98,10 @@ impl Policy {
     /// # Errors
     /// What is not a document, with pointers into the whole policy document: another document's record, a record
     /// that two of them have, another field. The records themselves are read by [`Policy::apply`].
-    pub fn difference(&self, documents: &[(Document, Option<Value>)]) -> Result<Change, Vec<Finding>> {
-        let mut report = Report::default();
+    pub fn difference(&self, documents: &[(Document, Option<Value>)]) -> Result<Change, Vec<Diagnostic>> {
+        let mut report = Diagnostics::default();
         let mut change = Change::default();
-        let mut given: BTreeMap<Name, &Value> = BTreeMap::new();
+        let mut given: BTreeMap<RecordName, &Value> = BTreeMap::new();
         for (document, content) in documents {
             if *document == Document::Catalog {
                 let unpriced = self.unpriced_of(content.as_ref(), &mut report);
@@ -114,7 +114,7 @@ impl Policy {
         if report.has_errors() {
             return Err(report.finish());
         }
-        let mut gone: Vec<Name> = documents
+        let mut gone: Vec<RecordName> = documents
             .iter()
             .flat_map(|(document, _)| self.rows_of(document))
             .map(|(section, position)| (section, self.name(section, position).to_string()))
@@ -131,7 +131,7 @@ impl Policy {
         Ok(change)
     }
 
-    fn unpriced_of(&self, catalog: Option<&Value>, report: &mut Report) -> Unpriced {
+    fn unpriced_of(&self, catalog: Option<&Value>, report: &mut Diagnostics) -> Unpriced {
         let Some(value) = catalog.and_then(|catalog| catalog.get("unpriced")) else {
             return Unpriced::default();
         };
@@ -146,8 +146,8 @@ impl Policy {
         &self,
         document: &Document,
         content: &'v Value,
-        given: &mut BTreeMap<Name, &'v Value>,
-        report: &mut Report,
+        given: &mut BTreeMap<RecordName, &'v Value>,
+        report: &mut Diagnostics,
     ) {
         let Some(sections) = content.as_object() else { return expected("an object", report) };
         for (name, records) in sections {
@@ -156,15 +156,15 @@ impl Policy {
             }
             report.within(name, |report| {
                 let Some(section) = Section::named(name) else {
-                    return report.error(Problem::UnknownField { advice: None });
+                    return report.error(DiagnosticKind::UnknownField { advice: None });
                 };
                 let Some(records) = records.as_object() else { return expected("an object", report) };
                 for (id, record) in records {
                     report.within(id, |report| {
                         if self.document_of(section, id, Some(record)).as_ref() != Some(document) {
-                            report.error(Problem::OtherDocument(document.to_string()));
+                            report.error(DiagnosticKind::OtherDocument(document.to_string()));
                         } else if given.insert((section, id.clone()), record).is_some() {
-                            report.error(Problem::Duplicate);
+                            report.error(DiagnosticKind::Duplicate);
                         }
                     });
                 }
@@ -186,7 +186,7 @@ impl Policy {
             Document::User(id) => one(Section::Users, id),
             Document::Team(id) => {
                 let mut rows: Vec<(Section, u32)> = one(Section::Teams, id);
-                if let Some(team) = self.teams.find(id).map(TeamIx) {
+                if let Some(team) = self.teams.find(id).map(TeamId) {
                     let accounts = self.service_accounts_of(team);
                     rows.extend(accounts.map(|(account, _)| (Section::ServiceAccounts, account.0)));
                     rows.extend(self.keys_of(team).map(|(key, _)| (Section::Keys, key.0)));
@@ -197,6 +197,6 @@ impl Policy {
     }
 }
 
-fn expected(expected: &'static str, report: &mut Report) {
-    report.error(Problem::Expected { expected, found: "something else".to_string() });
+fn expected(expected: &'static str, report: &mut Diagnostics) {
+    report.error(DiagnosticKind::Expected { expected, found: "something else".to_string() });
 }

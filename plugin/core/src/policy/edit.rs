@@ -4,15 +4,15 @@ use alloc::vec::Vec;
 
 use crate::json::node::Node;
 use crate::policy::change::{Change, Edit, Section};
-use crate::policy::diagnostic::{Finding, Report, Severity};
-use crate::policy::entity::Row;
+use crate::policy::diagnostic::{Diagnostic, Diagnostics, Severity};
+use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
-use crate::policy::validate::affected::Reach;
-use crate::policy::validate::references::Check;
-use crate::policy::validate::source_map::Order;
+use crate::policy::validate::affected::AffectedRecords;
+use crate::policy::validate::references::Validator;
+use crate::policy::validate::source_map::SourceMap;
 
 /// What is to stand at a position.
-type Placed = (Section, u32, Option<Row>);
+type PlacedEntity = (Section, u32, Option<Entity>);
 
 /// How far the tables reach whose positions others hold.
 #[derive(Clone, Copy, Debug)]
@@ -27,9 +27,9 @@ impl Policy {
     ///
     /// # Errors
     /// What is malformed, with pointers into the whole policy document; nothing is changed then.
-    pub fn apply(&mut self, change: &Change) -> Result<(), Vec<Finding>> {
+    pub fn apply(&mut self, change: &Change) -> Result<(), Vec<Diagnostic>> {
         let before = self.extent();
-        let mut report = Report::default();
+        let mut report = Diagnostics::default();
         let (rows, _) = self.read_edits(change, &mut report);
         let keys = keys_among(&rows);
         let failed = report.has_errors();
@@ -50,7 +50,7 @@ impl Policy {
     ///
     /// # Errors
     /// Every finding, if one of them is an error.
-    pub fn try_change(&mut self, change: &Change) -> Result<Vec<Finding>, Vec<Finding>> {
+    pub fn try_change(&mut self, change: &Change) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.try_change_with(change, |_| ()).map(|((), warnings)| warnings)
     }
 
@@ -62,20 +62,20 @@ impl Policy {
         &mut self,
         change: &Change,
         look: impl FnOnce(&Policy) -> R,
-    ) -> Result<(R, Vec<Finding>), Vec<Finding>> {
+    ) -> Result<(R, Vec<Diagnostic>), Vec<Diagnostic>> {
         let before = self.extent();
-        let mut report = Report::default();
+        let mut report = Diagnostics::default();
         let (rows, order) = self.read_edits(change, &mut report);
         let keys = keys_among(&rows);
         let malformed = report.has_errors();
         let unpriced = self.unpriced;
-        let mut reach = Reach::default();
+        let mut reach = AffectedRecords::default();
         rows.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
         let undo = self.put_all(rows);
         self.unpriced = change.unpriced.unwrap_or(unpriced);
         undo.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
         reach.settle();
-        Check::new(self, &order, "", &mut report).reach(&reach);
+        Validator::new(self, &order, "", &mut report).reach(&reach);
         let seen = (!malformed).then(|| look(self));
         self.put_all(undo.into_iter().rev());
         self.unpriced = unpriced;
@@ -96,24 +96,24 @@ impl Policy {
     }
 
     /// Puts each in its place, one after another; what was there, in the same order.
-    fn put_all(&mut self, rows: impl IntoIterator<Item = Placed>) -> Vec<Placed> {
+    fn put_all(&mut self, rows: impl IntoIterator<Item = PlacedEntity>) -> Vec<PlacedEntity> {
         rows.into_iter()
             .map(|(section, position, row)| (section, position, self.replace(section, position, row)))
             .collect()
     }
 
-    fn errors_in(&self, reach: &Reach) -> Vec<Finding> {
-        let (mut report, order) = (Report::default(), Order::default());
-        Check::new(self, &order, "", &mut report).reach(reach);
+    fn errors_in(&self, reach: &AffectedRecords) -> Vec<Diagnostic> {
+        let (mut report, order) = (Diagnostics::default(), SourceMap::default());
+        Validator::new(self, &order, "", &mut report).reach(reach);
         let mut findings = report.finish();
         findings.retain(|finding| finding.severity == Severity::Error);
         findings
     }
 
     /// Reads the records of a change; what cannot be used is left out and reported.
-    fn read_edits(&mut self, change: &Change, report: &mut Report) -> (Vec<Placed>, Order) {
+    fn read_edits(&mut self, change: &Change, report: &mut Diagnostics) -> (Vec<PlacedEntity>, SourceMap) {
         let mut rows = Vec::with_capacity(change.edits.len());
-        let mut order = Order::default();
+        let mut order = SourceMap::default();
         for Edit { section, id, record } in &change.edits {
             match record {
                 None => {
@@ -163,6 +163,6 @@ impl Policy {
     }
 }
 
-fn keys_among(rows: &[Placed]) -> Vec<u32> {
+fn keys_among(rows: &[PlacedEntity]) -> Vec<u32> {
     rows.iter().filter(|(section, ..)| *section == Section::Keys).map(|(_, position, _)| *position).collect()
 }

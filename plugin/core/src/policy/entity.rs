@@ -6,7 +6,7 @@ use crate::policy::model::*;
 
 /// One record, its names resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Row {
+pub(super) enum Entity {
     Target(Target),
     Organization(Organization),
     Team(Team),
@@ -77,27 +77,29 @@ impl Policy {
     }
 
     /// Puts a record in its place, or takes away the one that is there. Answers with what was there.
-    pub(super) fn replace(&mut self, section: Section, position: u32, row: Option<Row>) -> Option<Row> {
+    pub(super) fn replace(&mut self, section: Section, position: u32, row: Option<Entity>) -> Option<Entity> {
         match row {
-            Some(Row::Target(target)) => self.targets.replace(position, Some(target)).map(Row::Target),
-            Some(Row::Organization(organization)) => {
-                self.organizations.replace(position, Some(organization)).map(Row::Organization)
+            Some(Entity::Target(target)) => self.targets.replace(position, Some(target)).map(Entity::Target),
+            Some(Entity::Organization(organization)) => {
+                self.organizations.replace(position, Some(organization)).map(Entity::Organization)
             }
-            Some(Row::Team(team)) => self.teams.replace(position, Some(team)).map(Row::Team),
-            Some(Row::User(user)) => self.replace_user(position, Some(user)).map(Row::User),
-            Some(Row::ServiceAccount(account)) => {
-                self.service_accounts.replace(position, Some(account)).map(Row::ServiceAccount)
+            Some(Entity::Team(team)) => self.teams.replace(position, Some(team)).map(Entity::Team),
+            Some(Entity::User(user)) => self.replace_user(position, Some(user)).map(Entity::User),
+            Some(Entity::ServiceAccount(account)) => {
+                self.service_accounts.replace(position, Some(account)).map(Entity::ServiceAccount)
             }
-            Some(Row::Key(key)) => self.replace_key(position, Some(key)).map(Row::Key),
+            Some(Entity::Key(key)) => self.replace_key(position, Some(key)).map(Entity::Key),
             None => match section {
-                Section::Targets => self.targets.replace(position, None).map(Row::Target),
-                Section::Organizations => self.organizations.replace(position, None).map(Row::Organization),
-                Section::Teams => self.teams.replace(position, None).map(Row::Team),
-                Section::Users => self.replace_user(position, None).map(Row::User),
-                Section::ServiceAccounts => {
-                    self.service_accounts.replace(position, None).map(Row::ServiceAccount)
+                Section::Targets => self.targets.replace(position, None).map(Entity::Target),
+                Section::Organizations => {
+                    self.organizations.replace(position, None).map(Entity::Organization)
                 }
-                Section::Keys => self.replace_key(position, None).map(Row::Key),
+                Section::Teams => self.teams.replace(position, None).map(Entity::Team),
+                Section::Users => self.replace_user(position, None).map(Entity::User),
+                Section::ServiceAccounts => {
+                    self.service_accounts.replace(position, None).map(Entity::ServiceAccount)
+                }
+                Section::Keys => self.replace_key(position, None).map(Entity::Key),
             },
         }
     }

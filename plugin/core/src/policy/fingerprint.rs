@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::json::out_of_line::text;
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
-use crate::policy::model::{Key, KeyMore, Owner};
+use crate::policy::model::{Key, KeyDetails, Owner};
 use crate::text::hash::fingerprint;
 
 impl Policy {
@@ -59,7 +59,7 @@ impl Policy {
         let expires_at = expires_at.map_or(u64::MAX, |moment| moment.0);
         bytes.extend_from_slice(&expires_at.to_le_bytes());
         let Some(more) = more else { return };
-        let KeyMore { name, hint, previous, access: _, allowance: _ } = &**more;
+        let KeyDetails { name, hint, previous, access: _, allowance: _ } = &**more;
         for text in [name, hint] {
             bytes.push(text.is_some().into());
             part(bytes, text.as_deref().unwrap_or_default());

@@ -11,12 +11,12 @@ use crate::policy::index::Policy;
 /// was then; a change is made in place while nobody does. That is the rule, since callbacks come one after another
 /// and none keeps what it read.
 #[derive(Debug, Default)]
-pub struct Live(RefCell<Rc<Policy>>);
+pub struct PolicyHandle(RefCell<Rc<Policy>>);
 
-impl Live {
+impl PolicyHandle {
     /// Begins with this one.
     pub fn new(policy: Policy) -> Self {
-        Live(RefCell::new(Rc::new(policy)))
+        PolicyHandle(RefCell::new(Rc::new(policy)))
     }
 
     /// The policy as it is now.
@@ -40,9 +40,9 @@ mod tests {
 
     #[test]
     fn what_is_held_is_not_changed() {
-        let mut loader = crate::policy::Loader::default();
+        let mut loader = crate::policy::PolicyLoader::default();
         loader.push(br#"{"version": 1, "targets": {"small": {}}}"#);
-        let live = Live::new(loader.finish().unwrap().0);
+        let live = PolicyHandle::new(loader.finish().unwrap().0);
         let held = live.read();
         assert_eq!(live.change(|_| ()), None);
         drop(held);

@@ -6,27 +6,27 @@ use alloc::collections::BTreeSet;
 use hashbrown::HashTable;
 
 use crate::collections::sort::once;
-use crate::policy::arena::Table;
+use crate::policy::arena::Arena;
 use crate::policy::model::*;
-use crate::time::{Moment, Timestamp};
+use crate::time::{Clock, Timestamp};
 
 /// A policy, every name resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// The catalogue.
-    pub targets: Table<Target>,
+    pub targets: Arena<Target>,
     /// Every group that is carried or granted anywhere.
-    pub groups: Table<()>,
+    pub groups: Arena<()>,
     /// Tenants.
-    pub organizations: Table<Organization>,
+    pub organizations: Arena<Organization>,
     /// Working units.
-    pub teams: Table<Team>,
+    pub teams: Arena<Team>,
     /// People.
-    pub users: Table<User>,
+    pub users: Arena<User>,
     /// Owners that are no people.
-    pub service_accounts: Table<ServiceAccount>,
+    pub service_accounts: Arena<ServiceAccount>,
     /// Keys by id.
-    pub keys: Table<Key>,
+    pub keys: Arena<Key>,
     /// What a budget does about a target without a price.
     pub unpriced: Unpriced,
     /// Keys by digest. Where several have the same, which only a policy with errors does, all are in it.
@@ -35,7 +35,7 @@ pub struct Policy {
     previous: HashTable<u32>,
     /// Users by token: the position among the user's own comes second.
     tokens: HashTable<(u32, u32)>,
-    team_keys: BTreeSet<(TeamIx, KeyIx)>,
+    team_keys: BTreeSet<(TeamId, KeyId)>,
 }
 
 /// A digest is its own hash.
@@ -51,7 +51,7 @@ fn forget(rows: &mut HashTable<u32>, digest: &Digest, row: u32) {
 
 impl Policy {
     /// Whose key this is. A rotated secret counts while its grace period lasts.
-    pub fn key_by_digest(&self, digest: &Digest, now: impl Moment) -> Option<(KeyIx, &Key)> {
+    pub fn key_by_digest(&self, digest: &Digest, now: impl Clock) -> Option<(KeyId, &Key)> {
         let hash = hash(digest);
         let current =
             self.digests.find(hash, |row| self.keys.get(*row).is_some_and(|key| key.digest == *digest));
@@ -64,20 +64,20 @@ impl Policy {
             })
         });
         let row = *row?;
-        Some((KeyIx(row), self.keys.get(row)?))
+        Some((KeyId(row), self.keys.get(row)?))
     }
 
     /// A target by its public name.
-    pub fn target(&self, name: &str) -> Option<(TargetIx, &Target)> {
+    pub fn target(&self, name: &str) -> Option<(TargetId, &Target)> {
         let position = self.targets.find(name)?;
-        Some((TargetIx(position), self.targets.get(position)?))
+        Some((TargetId(position), self.targets.get(position)?))
     }
 
     /// Whose token this is, at the management API.
-    pub fn user_by_token(&self, digest: &Digest) -> Option<(UserIx, &User)> {
+    pub fn user_by_token(&self, digest: &Digest) -> Option<(UserId, &User)> {
         let holds = |(row, at): &(u32, u32)| self.token(*row, *at) == Some(digest);
         let (row, _) = *self.tokens.find(hash(digest), holds)?;
-        Some((UserIx(row), self.users.get(row)?))
+        Some((UserId(row), self.users.get(row)?))
     }
 
     /// Whether this is of a secret of ours: a key's, also from before its last rotation, or a user's token.
@@ -86,28 +86,28 @@ impl Policy {
     }
 
     /// The keys of a team.
-    pub fn keys_of(&self, team: TeamIx) -> impl Iterator<Item = (KeyIx, &Key)> {
-        let rows = self.team_keys.range((team, KeyIx(0))..=(team, KeyIx(u32::MAX)));
+    pub fn keys_of(&self, team: TeamId) -> impl Iterator<Item = (KeyId, &Key)> {
+        let rows = self.team_keys.range((team, KeyId(0))..=(team, KeyId(u32::MAX)));
         rows.filter_map(|(_, ix)| Some((*ix, self.keys.get(ix.0)?)))
     }
 
     /// The service accounts of a team.
     pub fn service_accounts_of(
         &self,
-        team: TeamIx,
-    ) -> impl Iterator<Item = (ServiceAccountIx, &ServiceAccount)> {
+        team: TeamId,
+    ) -> impl Iterator<Item = (ServiceAccountId, &ServiceAccount)> {
         let accounts = self.service_accounts.iter().filter(move |(_, _, account)| account.team == team);
-        accounts.map(|(position, _, account)| (ServiceAccountIx(position), account))
+        accounts.map(|(position, _, account)| (ServiceAccountId(position), account))
     }
 
     /// The teams of an organization.
-    pub fn teams_of(&self, organization: OrganizationIx) -> impl Iterator<Item = (TeamIx, &Team)> {
+    pub fn teams_of(&self, organization: OrganizationId) -> impl Iterator<Item = (TeamId, &Team)> {
         let teams = self.teams.iter().filter(move |(_, _, team)| team.organization == organization);
-        teams.map(|(position, _, team)| (TeamIx(position), team))
+        teams.map(|(position, _, team)| (TeamId(position), team))
     }
 
     /// Every key that has a digest, now (`false`) or from before its last rotation (`true`).
-    pub(super) fn holders(&self, digest: &Digest) -> impl Iterator<Item = (KeyIx, bool)> {
+    pub(super) fn holders(&self, digest: &Digest) -> impl Iterator<Item = (KeyId, bool)> {
         let key = |row: &u32| self.keys.get(*row);
         let now = self.digests.iter_hash(hash(digest));
         let now = now.filter(move |row| key(row).is_some_and(|key| key.digest == *digest));
@@ -115,14 +115,14 @@ impl Policy {
         let before = before.filter(move |row| {
             key(row).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
         });
-        now.map(|row| (KeyIx(*row), false)).chain(before.map(|row| (KeyIx(*row), true)))
+        now.map(|row| (KeyId(*row), false)).chain(before.map(|row| (KeyId(*row), true)))
     }
 
     /// Every user that has a token, and which of its tokens it is.
-    pub(super) fn token_holders(&self, digest: &Digest) -> impl Iterator<Item = (UserIx, u32)> {
+    pub(super) fn token_holders(&self, digest: &Digest) -> impl Iterator<Item = (UserId, u32)> {
         let same = self.tokens.iter_hash(hash(digest));
         same.filter(move |(row, at)| self.token(*row, *at) == Some(digest))
-            .map(|(row, at)| (UserIx(*row), *at))
+            .map(|(row, at)| (UserId(*row), *at))
     }
 
     fn token(&self, row: u32, at: u32) -> Option<&Digest> {
@@ -132,7 +132,7 @@ impl Policy {
     /// Puts a key in its place, or takes it away; the one that was there.
     pub(super) fn replace_key(&mut self, row: u32, key: Option<Key>) -> Option<Key> {
         if let Some(old) = self.keys.get(row) {
-            self.team_keys.remove(&(old.team, KeyIx(row)));
+            self.team_keys.remove(&(old.team, KeyId(row)));
             forget(&mut self.digests, &old.digest, row);
             if let Some((digest, _)) = old.previous() {
                 forget(&mut self.previous, digest, row);
@@ -141,7 +141,7 @@ impl Policy {
         let old = self.keys.replace(row, key);
         let keys = &self.keys;
         if let Some(key) = keys.get(row) {
-            self.team_keys.insert((key.team, KeyIx(row)));
+            self.team_keys.insert((key.team, KeyId(row)));
             let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
             self.digests.insert_unique(hash(&key.digest), row, hash_of);
             if let Some((digest, _)) = key.previous() {
@@ -190,33 +190,33 @@ impl Key {
     }
 
     /// Which part of the team's access it has.
-    pub fn access(&self) -> &Scope {
-        static INHERIT: Scope = Scope::Inherit;
+    pub fn access(&self) -> &AccessScope {
+        static INHERIT: AccessScope = AccessScope::Inherit;
         self.more.as_ref().map_or(&INHERIT, |more| &more.access)
     }
 
     /// Its limits and budget.
-    pub fn allowance(&self) -> Option<&Allowance> {
+    pub fn allowance(&self) -> Option<&Quota> {
         self.more.as_ref()?.allowance.as_deref()
     }
 }
 
-impl Selection {
+impl TargetSet {
     /// From what was read; sorted, without repetition.
     pub(super) fn new(
         all: bool,
-        mut targets: alloc::vec::Vec<TargetIx>,
-        mut groups: alloc::vec::Vec<GroupIx>,
+        mut targets: alloc::vec::Vec<TargetId>,
+        mut groups: alloc::vec::Vec<GroupId>,
     ) -> Self {
         once(&mut targets);
         once(&mut groups);
-        Selection { all, targets: targets.into(), groups: groups.into() }
+        TargetSet { all, targets: targets.into(), groups: groups.into() }
     }
 }
 
-impl Allowance {
+impl Quota {
     /// `None` where nothing is limited.
-    pub(super) fn boxed(self) -> Option<Box<Allowance>> {
+    pub(super) fn boxed(self) -> Option<Box<Quota>> {
         let empty = self.limits.is_empty() && self.target_limits.is_empty() && self.budget.is_none();
         (!empty).then(|| Box::new(self))
     }

@@ -23,8 +23,8 @@ mod serialize;
 mod validate;
 
 pub use change::{Change, Document, Section};
-pub use diagnostic::{Finding, Problem, Severity};
-pub use handle::Live;
+pub use diagnostic::{Diagnostic, DiagnosticKind, Severity};
+pub use handle::PolicyHandle;
 pub use index::Policy;
-pub use load::Loader;
+pub use load::PolicyLoader;
 pub use model::*;

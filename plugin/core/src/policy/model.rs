@@ -6,7 +6,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
 
-use crate::counters::CellName;
+use crate::counters::RecordKey;
 use crate::money::{Budget, Price};
 use crate::quota::Limits;
 use crate::time::Timestamp;
@@ -21,19 +21,19 @@ macro_rules! index_types {
 
 index_types! {
     /// Position of a target in [`Policy::targets`](super::Policy::targets).
-    TargetIx
+    TargetId
     /// An access group; its name is in [`Policy::groups`](super::Policy::groups).
-    GroupIx
+    GroupId
     /// Position of an organization.
-    OrganizationIx
+    OrganizationId
     /// Position of a team.
-    TeamIx
+    TeamId
     /// Position of a user.
-    UserIx
+    UserId
     /// Position of a service account.
-    ServiceAccountIx
+    ServiceAccountId
     /// Position of a key.
-    KeyIx
+    KeyId
 }
 
 /// Whether a principal may be used at all.
@@ -58,46 +58,46 @@ pub enum Mode {
 
 /// Targets and groups somebody selected. Both lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selection {
+pub struct TargetSet {
     /// `"*"`: the whole catalogue, also what joins it later (organizations only).
     pub all: bool,
     /// Targets named one by one.
-    pub targets: Box<[TargetIx]>,
+    pub targets: Box<[TargetId]>,
     /// Groups: all their members, present and future.
-    pub groups: Box<[GroupIx]>,
+    pub groups: Box<[GroupId]>,
 }
 
 /// The access mode of a team, a user or a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Scope {
+pub enum AccessScope {
     /// Whatever the level above has.
     #[default]
     Inherit,
     /// Of what the level above has, only this.
-    Restrict(Box<Selection>),
+    Restrict(Box<TargetSet>),
 }
 
 /// Limits and budget of one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowance {
+pub struct Quota {
     /// Limits of the principal as a whole.
     pub limits: Limits,
     /// Limits of single targets, counted within this principal. Sorted by target.
-    pub target_limits: Box<[(TargetIx, Limits)]>,
+    pub target_limits: Box<[(TargetId, Limits)]>,
     /// Its budget.
     pub budget: Option<Budget>,
     /// Where it is counted, if that is one place.
-    pub cell: KnownCell,
+    pub record: CachedRecordKey,
 }
 
 /// The name of a cell, made when it is first asked for and kept with the record, since every request needs it. A record
 /// that is replaced begins without; no two differ by it.
 #[derive(Clone, Debug, Default)]
-pub struct KnownCell(OnceCell<(u64, CellName)>);
+pub struct CachedRecordKey(OnceCell<(u64, RecordKey)>);
 
-impl KnownCell {
+impl CachedRecordKey {
     /// The name of this id below `level`.
-    pub fn name(&self, level: &CellName, id: &str) -> CellName {
+    pub fn name(&self, level: &RecordKey, id: &str) -> RecordKey {
         let make = || level.below(&[id]);
         let (of, name) = self.0.get_or_init(|| (level.fingerprint(), make()));
         // Of a gateway with another prefix it is another one.
@@ -105,13 +105,13 @@ impl KnownCell {
     }
 }
 
-impl PartialEq for KnownCell {
-    fn eq(&self, _: &KnownCell) -> bool {
+impl PartialEq for CachedRecordKey {
+    fn eq(&self, _: &CachedRecordKey) -> bool {
         true
     }
 }
 
-impl Eq for KnownCell {}
+impl Eq for CachedRecordKey {}
 
 /// A role in an organization.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -147,7 +147,7 @@ pub struct Target {
     /// The public name a caller asks for.
     pub name: Rc<str>,
     /// The groups that carry it, sorted.
-    pub groups: Box<[GroupIx]>,
+    pub groups: Box<[GroupId]>,
     /// Upper bound of the input where the body does not show it (tokens).
     pub max_input_tokens: Option<u64>,
     /// Output bound where the request does not set one (tokens).
@@ -164,11 +164,11 @@ pub struct Organization {
     /// For people.
     pub name: Box<str>,
     /// What it grants.
-    pub access: Selection,
+    pub access: TargetSet,
     /// `None`: nothing is limited, there is no cell.
-    pub allowance: Option<Box<Allowance>>,
+    pub allowance: Option<Box<Quota>>,
     /// Sorted by user.
-    pub members: Vec<(UserIx, OrganizationRole)>,
+    pub members: Vec<(UserId, OrganizationRole)>,
     /// Blocked organizations refuse all their keys.
     pub state: State,
 }
@@ -179,19 +179,19 @@ pub struct Team {
     /// Its id, the policy's key for it.
     pub id: Rc<str>,
     /// The one it belongs to.
-    pub organization: OrganizationIx,
+    pub organization: OrganizationId,
     /// For people.
     pub name: Box<str>,
     /// Which part of the organization's access it has.
-    pub access: Scope,
+    pub access: AccessScope,
     /// `None`: nothing is limited, there is no cell.
-    pub allowance: Option<Box<Allowance>>,
+    pub allowance: Option<Box<Quota>>,
     /// The allowance of each single member.
-    pub member_allowance: Option<Box<Allowance>>,
+    pub member_allowance: Option<Box<Quota>>,
     /// `None`: off.
     pub self_service: Option<Box<SelfService>>,
     /// Sorted by user.
-    pub members: Vec<(UserIx, TeamRole)>,
+    pub members: Vec<(UserId, TeamRole)>,
     /// Blocked teams refuse all their keys.
     pub state: State,
     /// Shadow: refusals are recorded only.
@@ -221,9 +221,9 @@ pub struct User {
     /// For people.
     pub name: Box<str>,
     /// A user may be restricted too.
-    pub access: Scope,
+    pub access: AccessScope,
     /// Counted for each organization apart.
-    pub allowance: Option<Box<Allowance>>,
+    pub allowance: Option<Box<Quota>>,
     /// Digests of the tokens that sign it in at the management API.
     pub tokens: Box<[Digest]>,
     /// Role `platform_admin`.
@@ -236,7 +236,7 @@ pub struct ServiceAccount {
     /// Its id, the policy's key for it.
     pub id: Rc<str>,
     /// The team it works for.
-    pub team: TeamIx,
+    pub team: TeamId,
     /// For people.
     pub name: Box<str>,
     /// Blocked accounts refuse all their keys.
@@ -249,9 +249,9 @@ pub enum Owner {
     /// The team as such.
     None,
     /// A person.
-    User(UserIx),
+    User(UserId),
     /// A service account.
-    ServiceAccount(ServiceAccountIx),
+    ServiceAccount(ServiceAccountId),
 }
 
 /// An API key; the secret itself is nowhere.
@@ -260,13 +260,13 @@ pub struct Key {
     /// Its public id. Cells and logs name it; a rotation keeps it.
     pub id: Rc<str>,
     /// The team that owns it.
-    pub team: TeamIx,
+    pub team: TeamId,
     /// Whose key it is.
     pub owner: Owner,
     /// Digest of the secret.
     pub digest: Digest,
     /// `None` in nearly all keys, so that a hundred thousand of them stay small.
-    pub more: Option<Box<KeyMore>>,
+    pub more: Option<Box<KeyDetails>>,
     /// From this moment on it is refused.
     pub expires_at: Option<Timestamp>,
     /// Blocked keys are refused.
@@ -275,7 +275,7 @@ pub struct Key {
 
 /// The rarer facts of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KeyMore {
+pub struct KeyDetails {
     /// For people.
     pub name: Option<Box<str>>,
     /// The last characters of the secret, for people.
@@ -283,9 +283,9 @@ pub struct KeyMore {
     /// The rotated secret, and when it stops working.
     pub previous: Option<(Digest, Timestamp)>,
     /// Which part of the team's access it has.
-    pub access: Scope,
+    pub access: AccessScope,
     /// `None`: nothing is limited, there is no cell.
-    pub allowance: Option<Box<Allowance>>,
+    pub allowance: Option<Box<Quota>>,
 }
 
 /// What happens to a call that a budget governs and that has no price.
@@ -304,10 +304,10 @@ mod tests {
 
     #[test]
     fn a_kept_name_is_not_taken_for_that_of_another_gateway() {
-        let known = KnownCell::default();
+        let known = CachedRecordKey::default();
         for prefix in ["one/1/", "two/1/", "one/1/"] {
-            let name = known.name(&CellName::new(prefix, &["team"]), "search");
-            assert_eq!(name, CellName::new(prefix, &["team", "search"]));
+            let name = known.name(&RecordKey::new(prefix, &["team"]), "search");
+            assert_eq!(name, RecordKey::new(prefix, &["team", "search"]));
         }
     }
 }

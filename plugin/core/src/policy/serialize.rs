@@ -17,7 +17,7 @@ use crate::policy::change::Section;
 use crate::policy::index::Policy;
 use crate::policy::model::*;
 use crate::quota::{Limits, Window};
-use crate::secret::api_key::spell;
+use crate::secret::api_key::format_digest;
 use crate::time::rfc3339;
 
 impl Policy {
@@ -89,7 +89,7 @@ impl Policy {
         self.write_scope(&user.access, record);
         self.write_allowance(user.allowance.as_deref(), record);
         if !user.tokens.is_empty() {
-            record.put("tokens", user.tokens.iter().map(spell).collect::<Vec<String>>());
+            record.put("tokens", user.tokens.iter().map(format_digest).collect::<Vec<String>>());
         }
         if user.platform_admin {
             record.put("role", crate::policy::load::records::PlatformAdmin.name());
@@ -106,15 +106,16 @@ impl Policy {
                 record.put("owner", format!("service_account/{name}"));
             }
         }
-        record.put("digest", spell(&key.digest));
+        record.put("digest", format_digest(&key.digest));
         if let Some(more) = &key.more {
             record.maybe("name", more.name.as_deref());
             record.maybe("hint", more.hint.as_deref());
             let previous = more.previous.as_ref();
             record.maybe(
                 "previous",
-                previous
-                    .map(|(digest, until)| object!({ "digest": spell(digest), "until": rfc3339(*until) })),
+                previous.map(
+                    |(digest, until)| object!({ "digest": format_digest(digest), "until": rfc3339(*until) }),
+                ),
             );
             self.write_scope(&more.access, record);
             self.write_allowance(more.allowance.as_deref(), record);
@@ -124,15 +125,15 @@ impl Policy {
     }
 
     /// What a key may call and spend, if that is less than its team may.
-    pub(super) fn written_narrower(&self, more: &KeyMore) -> Option<Value> {
+    pub(super) fn written_narrower(&self, more: &KeyDetails) -> Option<Value> {
         let mut record = Object::default();
         self.write_scope(&more.access, &mut record);
         self.write_allowance(more.allowance.as_deref(), &mut record);
         (!record.0.is_empty()).then_some(Value::Object(record.0))
     }
 
-    fn write_scope(&self, scope: &Scope, record: &mut Object) {
-        if let Scope::Restrict(selection) = scope {
+    fn write_scope(&self, scope: &AccessScope, record: &mut Object) {
+        if let AccessScope::Restrict(selection) = scope {
             let mut access = Object::default();
             access.put("mode", crate::policy::load::records::AccessMode::Restrict.name());
             self.write_selection(selection, &mut access);
@@ -140,7 +141,7 @@ impl Policy {
         }
     }
 
-    fn write_selection(&self, selection: &Selection, access: &mut Object) {
+    fn write_selection(&self, selection: &TargetSet, access: &mut Object) {
         let mut targets: Vec<&str> =
             selection.targets.iter().map(|target| self.targets.name(target.0)).collect();
         sort(&mut targets);
@@ -155,7 +156,7 @@ impl Policy {
         }
     }
 
-    fn write_allowance(&self, allowance: Option<&Allowance>, record: &mut Object) {
+    fn write_allowance(&self, allowance: Option<&Quota>, record: &mut Object) {
         let Some(allowance) = allowance else { return };
         record.maybe("limits", limits(&allowance.limits));
         record.maybe("budget", allowance.budget.as_ref().map(budget));
@@ -168,7 +169,7 @@ impl Policy {
         }
     }
 
-    fn write_members<R>(&self, members: &[(UserIx, R)], name: fn(&R) -> &'static str, record: &mut Object) {
+    fn write_members<R>(&self, members: &[(UserId, R)], name: fn(&R) -> &'static str, record: &mut Object) {
         if !members.is_empty() {
             let mut by_name = Object::default();
             for (user, role) in members {
@@ -178,7 +179,7 @@ impl Policy {
         }
     }
 
-    fn group_names(&self, groups: &[GroupIx]) -> Vec<&str> {
+    fn group_names(&self, groups: &[GroupId]) -> Vec<&str> {
         let mut names: Vec<&str> = groups.iter().map(|group| self.groups.name(group.0)).collect();
         sort(&mut names);
         names

@@ -6,6 +6,6 @@ mod violation;
 mod windows;
 
 pub use limits::Limits;
-pub use scope::{Level, Scope};
-pub use violation::{Denial, Denials, Reason};
+pub use scope::{PrincipalKind, QuotaScope};
+pub use violation::{QuotaExceeded, QuotaReason, QuotaViolations};
 pub use windows::Window;

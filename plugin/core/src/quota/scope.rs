@@ -5,7 +5,7 @@ use super::Window;
 /// A level of the hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub enum Level {
+pub enum PrincipalKind {
     /// One API key.
     Key,
     /// A user within a team.
@@ -21,9 +21,9 @@ pub enum Level {
 /// Whose limit or budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Scope {
+pub struct QuotaScope {
     /// The principal's level.
-    pub level: Level,
+    pub principal: PrincipalKind,
     /// Only its use of one target.
     pub target: bool,
 }
@@ -39,15 +39,15 @@ struct Texts {
     budget: &'static str,
 }
 
-impl Scope {
+impl QuotaScope {
     /// The principal as a whole.
-    pub fn whole(level: Level) -> Self {
-        Scope { level, target: false }
+    pub fn whole(level: PrincipalKind) -> Self {
+        QuotaScope { principal: level, target: false }
     }
 
     /// The same principal's use of one target.
     pub fn of_target(self) -> Self {
-        Scope { target: true, ..self }
+        QuotaScope { target: true, ..self }
     }
 
     /// As messages name it.
@@ -82,14 +82,14 @@ impl Scope {
                 }
             };
         }
-        match (self.level, self.target) {
-            (Level::Key, _) => texts!("key"),
-            (Level::Member, _) => texts!("member"),
-            (Level::User, _) => texts!("user"),
-            (Level::Team, false) => texts!("team"),
-            (Level::Team, true) => texts!("team_target"),
-            (Level::Organization, false) => texts!("organization"),
-            (Level::Organization, true) => texts!("organization_target"),
+        match (self.principal, self.target) {
+            (PrincipalKind::Key, _) => texts!("key"),
+            (PrincipalKind::Member, _) => texts!("member"),
+            (PrincipalKind::User, _) => texts!("user"),
+            (PrincipalKind::Team, false) => texts!("team"),
+            (PrincipalKind::Team, true) => texts!("team_target"),
+            (PrincipalKind::Organization, false) => texts!("organization"),
+            (PrincipalKind::Organization, true) => texts!("organization_target"),
         }
     }
 }
@@ -102,9 +102,9 @@ mod tests {
 
     #[test]
     fn a_label_is_whose_it_is_and_which_limit() {
-        use Level::{Key, Member, Organization, Team, User};
+        use PrincipalKind::{Key, Member, Organization, Team, User};
         for level in [Key, Member, User, Team, Organization] {
-            for scope in [Scope::whole(level), Scope::whole(level).of_target()] {
+            for scope in [QuotaScope::whole(level), QuotaScope::whole(level).of_target()] {
                 for window in Window::ALL {
                     assert_eq!(scope.label(Some(window)), format!("{}_{}", scope.name(), window.name()));
                 }

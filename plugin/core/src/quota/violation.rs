@@ -1,17 +1,17 @@
 //! Why a limit or a budget refuses, with the numbers.
 
-use super::Scope;
+use super::QuotaScope;
 use crate::money::{Period, Pico};
 use crate::quota::Window;
 
 /// A refusal by one principal's allowance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub struct Denial {
+pub struct QuotaExceeded {
     /// Whose.
-    pub scope: Scope,
+    pub scope: QuotaScope,
     /// Why, with the numbers.
-    pub reason: Reason,
+    pub reason: QuotaReason,
     /// Nanoseconds until the same request would be admitted if nothing else came; `None`: never.
     pub wait: Option<u64>,
 }
@@ -19,7 +19,7 @@ pub struct Denial {
 /// What refused, with the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-pub enum Reason {
+pub enum QuotaReason {
     /// The window is full.
     LimitReached {
         /// Which.
@@ -60,14 +60,14 @@ pub enum Reason {
     },
 }
 
-impl Denial {
+impl QuotaExceeded {
     /// What refused, as headers name it: `team_rpm`, `user_budget`.
     pub fn label(&self) -> &'static str {
         match self.reason {
-            Reason::LimitReached { window, .. } | Reason::InputAboveLimit { window, .. } => {
+            QuotaReason::LimitReached { window, .. } | QuotaReason::InputAboveLimit { window, .. } => {
                 self.scope.label(Some(window))
             }
-            Reason::BudgetSpent { .. } | Reason::CostAboveBudget { .. } => self.scope.label(None),
+            QuotaReason::BudgetSpent { .. } | QuotaReason::CostAboveBudget { .. } => self.scope.label(None),
         }
     }
 
@@ -82,21 +82,21 @@ impl Denial {
     }
 
     fn is_limit(&self) -> bool {
-        matches!(self.reason, Reason::LimitReached { .. } | Reason::InputAboveLimit { .. })
+        matches!(self.reason, QuotaReason::LimitReached { .. } | QuotaReason::InputAboveLimit { .. })
     }
 }
 
 /// All that refuses one request.
 #[derive(Debug, Default)]
-pub struct Denials {
+pub struct QuotaViolations {
     /// The one to name, with its own wait: another one's must not make it look longer.
-    named: Option<Denial>,
+    named: Option<QuotaExceeded>,
     longest: u64,
 }
 
-impl Denials {
+impl QuotaViolations {
     /// One more.
-    pub fn add(&mut self, denial: Denial) {
+    pub fn add(&mut self, denial: QuotaExceeded) {
         self.longest = self.longest.max(denial.longest());
         if self.named.as_ref().is_none_or(|named| denial.rank() > named.rank()) {
             self.named = Some(denial);
@@ -109,34 +109,34 @@ impl Denials {
     }
 
     /// The one to name - limits before budgets, then the longer wait - with the longest wait of all.
-    pub fn into_one(self) -> Option<Denial> {
+    pub fn into_one(self) -> Option<QuotaExceeded> {
         let wait = Some(self.longest).filter(|longest| *longest < u64::MAX);
-        self.named.map(|named| Denial { wait, ..named })
+        self.named.map(|named| QuotaExceeded { wait, ..named })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::Level;
+    use crate::quota::PrincipalKind;
 
     #[test]
     fn the_limit_with_the_longest_wait_is_named_in_whatever_order_they_come() {
         let limit = |scope, window, wait| {
-            let reason = Reason::LimitReached { window, limit: 1, used: 1, asked: 1 };
-            Denial { scope: Scope::whole(scope), reason, wait }
+            let reason = QuotaReason::LimitReached { window, limit: 1, used: 1, asked: 1 };
+            QuotaExceeded { scope: QuotaScope::whole(scope), reason, wait }
         };
         let budget = |wait| {
             let reason =
-                Reason::BudgetSpent { max: Pico(1), left: Pico(0), cost: Pico(1), period: Period::Day };
-            Denial { scope: Scope::whole(Level::Key), reason, wait }
+                QuotaReason::BudgetSpent { max: Pico(1), left: Pico(0), cost: Pico(1), period: Period::Day };
+            QuotaExceeded { scope: QuotaScope::whole(PrincipalKind::Key), reason, wait }
         };
-        let team = |window, wait| limit(Level::Team, window, wait);
+        let team = |window, wait| limit(PrincipalKind::Team, window, wait);
         let all = [budget(Some(9_000)), team(Window::Rpm, Some(60)), team(Window::Rph, Some(3_600))];
         let for_ever = [budget(None), all[1].clone(), all[2].clone()];
         for (all, wait) in [(all, Some(9_000)), (for_ever, None)] {
             for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-                let mut denials = Denials::default();
+                let mut denials = QuotaViolations::default();
                 assert!(denials.is_empty());
                 order.into_iter().for_each(|position| denials.add(all[position].clone()));
                 let named = denials.into_one().unwrap();

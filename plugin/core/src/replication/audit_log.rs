@@ -8,23 +8,23 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::JournalError;
-use super::record::{raise, read, swap};
-use crate::admin::audit::{KEPT, Query};
-use crate::counters::{CellName, Cells, CellsError, MAX_TRIES, Swap};
+use super::record::{compare_and_swap, read, write_if_newer};
+use crate::admin::audit::{AuditQuery, KEPT};
+use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey, StoreError};
 
 /// Under which the platform's own entries are kept; no organization can have this id.
 const PLATFORM: &str = "_";
 
 /// An entry's number and its text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
+pub struct KeptEntry {
     /// From 1, without gaps. Its twenty digits are the name that pages go by.
     pub number: u64,
     /// JSON.
     pub entry: String,
 }
 
-impl Kept {
+impl KeptEntry {
     /// What a page's `next` says.
     pub fn name(&self) -> String {
         format!("{:020}", self.number)
@@ -37,13 +37,13 @@ struct Newest {
     entry: Vec<u8>,
 }
 
-fn counter(prefix: &str, organization: Option<&str>) -> CellName {
-    CellName::new(prefix, &["audit", organization.unwrap_or(PLATFORM)])
+fn counter(prefix: &str, organization: Option<&str>) -> RecordKey {
+    RecordKey::new(prefix, &["audit", organization.unwrap_or(PLATFORM)])
 }
 
-fn slot(prefix: &str, organization: Option<&str>, number: u64) -> CellName {
+fn slot(prefix: &str, organization: Option<&str>, number: u64) -> RecordKey {
     let slot = number.checked_rem(KEPT as u64).unwrap_or_default().to_string();
-    CellName::new(prefix, &["audit", organization.unwrap_or(PLATFORM), &slot])
+    RecordKey::new(prefix, &["audit", organization.unwrap_or(PLATFORM), &slot])
 }
 
 fn newest(body: &[u8]) -> Result<Newest, JournalError> {
@@ -59,7 +59,7 @@ fn newest(body: &[u8]) -> Result<Newest, JournalError> {
 ///
 /// # Errors
 /// Where shared data fails, or other writers are faster again and again.
-pub fn keep<C: Cells>(
+pub fn keep<C: CounterStore>(
     cells: &mut C,
     prefix: &str,
     organization: Option<&str>,
@@ -74,32 +74,34 @@ pub fn keep<C: Cells>(
             return Ok(());
         }
         if there.number > 0 {
-            raise(cells, &slot(prefix, organization, there.number), there.number, &last.entry)?;
+            write_if_newer(cells, &slot(prefix, organization, there.number), there.number, &last.entry)?;
         }
         let mut body = epoch.unwrap_or(last.epoch).to_le_bytes().to_vec();
         body.extend_from_slice(entry.as_bytes());
-        if swap(cells, &name, there.version, there.number.saturating_add(1), &body)? == Swap::Done {
+        if compare_and_swap(cells, &name, there.version, there.number.saturating_add(1), &body)?
+            == Cas::Stored
+        {
             return Ok(());
         }
     }
-    Err(CellsError::Contention.into())
+    Err(StoreError::Contention.into())
 }
 
 /// The entries that are asked for, newest first, and the name to go on with where there are more.
 ///
 /// # Errors
 /// Where shared data fails.
-pub fn page<C: Cells>(
+pub fn page<C: CounterStore>(
     cells: &mut C,
     prefix: &str,
-    query: &Query,
-) -> Result<(Vec<Kept>, Option<String>), JournalError> {
+    query: &AuditQuery,
+) -> Result<(Vec<KeptEntry>, Option<String>), JournalError> {
     let organization = query.organization.as_deref();
     let there = read(cells, &counter(prefix, organization))?;
     let last = newest(&there.body)?;
     let below = query.after.as_ref().and_then(|after| after.parse::<u64>().ok()).unwrap_or(u64::MAX);
     let oldest = there.number.saturating_sub(KEPT as u64).saturating_add(1);
-    let mut entries: Vec<Kept> = Vec::new();
+    let mut entries: Vec<KeptEntry> = Vec::new();
     let mut number = there.number.min(below.saturating_sub(1));
     while number >= oldest && number > 0 && entries.len() < query.limit {
         let body = if number == there.number {
@@ -112,11 +114,11 @@ pub fn page<C: Cells>(
         if let Ok(entry) = String::from_utf8(body)
             && !entry.is_empty()
         {
-            entries.push(Kept { number, entry });
+            entries.push(KeptEntry { number, entry });
         }
         number = number.saturating_sub(1);
     }
     let more = number >= oldest && number > 0;
-    let next = entries.last().filter(|_| more).map(Kept::name);
+    let next = entries.last().filter(|_| more).map(KeptEntry::name);
     Ok((entries, next))
 }

@@ -6,16 +6,19 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::store::{Act, HELD, Keeper, answered, entry_of, line, problem, refused};
+use super::store::{Effect, HELD, PolicyStore, answered, entry_of, line, problem, refused};
 use super::{Commit, JournalError};
 use crate::admin::audit;
-use crate::admin::audit::Entry;
+use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{Asked, Outcome, Request, Response};
-use crate::config::{Fleet, Gateway};
-use crate::counters::{CellName, Cells, MAX_TRIES, Swap};
+use crate::admin::{AdminDecision, AdminRequest, RequestInputs, Response};
+use crate::config::{EtcdConfig, GatewayConfig};
+use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey};
 use crate::etcd;
-use crate::etcd::{BEHIND, Desk, Effect, Loaded, PATIENCE, Seen, Ticket, Trouble, entry_name, take_lease};
+use crate::etcd::{
+    BEHIND, Changes, EtcdClient, EtcdEffect, EtcdError, Freshness, PATIENCE, RequestId, entry_name,
+    take_lease,
+};
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
@@ -28,37 +31,37 @@ type Content = (Document, Option<Value>);
 
 /// One VM's part in the traffic with etcd.
 #[derive(Debug)]
-pub(super) struct Fleetside {
-    desk: Desk,
+pub(super) struct EtcdStore {
+    desk: EtcdClient,
     vm: u64,
     /// Entries named so far.
     named: u64,
-    lease: CellName,
-    seen: CellName,
+    lease: RecordKey,
+    seen: RecordKey,
     /// Few at a time.
-    waiting: Vec<(Ticket, Waiting)>,
+    waiting: Vec<(RequestId, Waiting)>,
 }
 
 /// A request whose answer has to come from etcd.
 #[derive(Debug)]
 struct Waiting {
-    request: Request,
-    decided: Option<Pending>,
+    request: AdminRequest,
+    decided: Option<PendingCommit>,
 }
 
 /// A write on its way.
 #[derive(Debug)]
-struct Pending {
+struct PendingCommit {
     documents: Vec<Content>,
     response: Response,
-    entry: Option<Entry>,
+    entry: Option<AuditEntry>,
 }
 
-impl Fleetside {
-    pub(super) fn new(fleet: &Fleet, prefix: &str, vm: u64) -> Fleetside {
-        let name = |part: &str| CellName::new(prefix, &["fleet", part]);
-        Fleetside {
-            desk: Desk::new(fleet),
+impl EtcdStore {
+    pub(super) fn new(fleet: &EtcdConfig, prefix: &str, vm: u64) -> EtcdStore {
+        let name = |part: &str| RecordKey::new(prefix, &["fleet", part]);
+        EtcdStore {
+            desk: EtcdClient::new(fleet),
             vm,
             named: 0,
             lease: name("leader"),
@@ -67,66 +70,66 @@ impl Fleetside {
         }
     }
 
-    fn take(&mut self, ticket: Ticket) -> Option<Waiting> {
+    fn take(&mut self, ticket: RequestId) -> Option<Waiting> {
         let at = self.waiting.iter().position(|(waits, _)| *waits == ticket)?;
         Some(self.waiting.swap_remove(at).1)
     }
 
-    fn name(&mut self, entry: &Entry) -> String {
+    fn name(&mut self, entry: &AuditEntry) -> String {
         self.named = self.named.wrapping_add(1);
         entry_name(entry.time, self.vm.wrapping_add(self.named))
     }
 
     /// When etcd was last read by anybody in this process.
-    fn seen<C: Cells>(&self, cells: &mut C) -> Option<Seen> {
+    fn seen<C: CounterStore>(&self, cells: &mut C) -> Option<Freshness> {
         let (record, _) = cells.read(&self.seen).ok()?;
-        Seen::from_bytes(&record)
+        Freshness::from_bytes(&record)
     }
 
-    fn note<C: Cells>(&self, cells: &mut C, seen: Seen) {
+    fn note<C: CounterStore>(&self, cells: &mut C, seen: Freshness) {
         for _ in 0..MAX_TRIES {
             let Ok((record, version)) = cells.read(&self.seen) else { return };
-            let later = seen.later(Seen::from_bytes(&record));
+            let later = seen.later(Freshness::from_bytes(&record));
             // Where it cannot be noted the policy seems older than it is, which is the safe side.
-            if !matches!(cells.swap(&self.seen, version, &later.to_bytes()), Ok(Swap::Lost)) {
+            if !matches!(cells.compare_and_swap(&self.seen, version, &later.to_bytes()), Ok(Cas::Conflict)) {
                 return;
             }
         }
     }
 }
 
-impl Keeper {
+impl PolicyStore {
     /// Whether etcd has the say and was never read in this process: a key that is not known may be one of its.
-    pub fn awaits_fleet<C: Cells>(&self, cells: &mut C) -> bool {
+    pub fn awaits_fleet<C: CounterStore>(&self, cells: &mut C) -> bool {
         self.fleet.as_ref().is_some_and(|fleet| fleet.seen(cells).is_none())
     }
 
-    pub(super) fn manage_with_fleet<C: Cells>(
+    pub(super) fn manage_with_fleet<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        (ticket, request): (Ticket, Request),
-        asked: &Asked,
-        acts: &mut Vec<Act>,
+        gateway: &GatewayConfig,
+        (ticket, request): (RequestId, AdminRequest),
+        asked: &RequestInputs,
+        acts: &mut Vec<Effect>,
     ) {
         let (decided, _) = self.decide(cells, gateway, &request, asked);
         let Some(fleet) = &mut self.fleet else { return };
         let effects = match decided.outcome {
-            Outcome::Answer(response) => {
+            AdminDecision::Answer(response) => {
                 let seen = fleet.seen(cells);
                 if seen.is_none() && matches!(response.status, 401 | 403 | 404) {
                     // Who asks, or what for, may be in etcd.
                     let response = never_read().response();
-                    acts.push(Act::Answer(ticket, answered(response, None)));
+                    acts.push(Effect::Answer(ticket, answered(response, None)));
                     return;
                 }
                 let response = aged(response, &request, seen, asked.now);
                 self.attempt(decided.entry.as_ref(), asked.now, cells, gateway, asked, acts);
-                acts.push(Act::Answer(ticket, answered(response, decided.entry.as_ref())));
+                acts.push(Effect::Answer(ticket, answered(response, decided.entry.as_ref())));
                 return;
             }
-            Outcome::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
-            Outcome::Write(_) => {
+            AdminDecision::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
+            AdminDecision::Write(_) => {
                 fleet.waiting.push((ticket, Waiting { request, decided: None }));
                 fleet.desk.submit(ticket, asked.now)
             }
@@ -135,13 +138,13 @@ impl Keeper {
     }
 
     /// The answer to an [`Act::Call`]; status 0: there was none, or the call could not be made.
-    pub fn called<C: Cells>(
+    pub fn called<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
+        gateway: &GatewayConfig,
         (slot, status, body): (u32, u16, &[u8]),
-        asked: &Asked,
-    ) -> Vec<Act> {
+        asked: &RequestInputs,
+    ) -> Vec<Effect> {
         let mut acts = Vec::new();
         if let Some(fleet) = &mut self.fleet {
             let effects = fleet.desk.answer(slot, status, body, asked.now);
@@ -151,12 +154,12 @@ impl Keeper {
     }
 
     /// Polls, if it is this VM's turn.
-    pub(super) fn poll<C: Cells>(
+    pub(super) fn poll<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        asked: &Asked,
-        acts: &mut Vec<Act>,
+        gateway: &GatewayConfig,
+        asked: &RequestInputs,
+        acts: &mut Vec<Effect>,
     ) {
         let (Some(fleet), Some(journal)) = (&mut self.fleet, &self.journal) else { return };
         if journal.is_superseded() {
@@ -164,54 +167,56 @@ impl Keeper {
         }
         let Ok((record, version)) = cells.read(&fleet.lease) else { return };
         let Some(lease) = take_lease(&record, fleet.vm, asked.now) else { return };
-        if cells.swap(&fleet.lease, version, &lease) != Ok(Swap::Done) {
+        if cells.compare_and_swap(&fleet.lease, version, &lease) != Ok(Cas::Stored) {
             return;
         }
         let effects = fleet.desk.poll(journal.revision(), asked.now);
         self.carry_out(cells, gateway, effects, asked, acts);
     }
 
-    fn carry_out<C: Cells>(
+    fn carry_out<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        effects: Vec<Effect>,
-        asked: &Asked,
-        acts: &mut Vec<Act>,
+        gateway: &GatewayConfig,
+        effects: Vec<EtcdEffect>,
+        asked: &RequestInputs,
+        acts: &mut Vec<Effect>,
     ) {
-        let mut effects: VecDeque<Effect> = effects.into();
+        let mut effects: VecDeque<EtcdEffect> = effects.into();
         while let Some(effect) = effects.pop_front() {
             match effect {
-                Effect::Call { slot, call, timeout } => acts.push(Act::Call { slot, call, timeout }),
-                Effect::Loaded { loaded, at } => self.load(cells, gateway, loaded, at, acts),
-                Effect::Decide(ticket) => effects.extend(self.take_turn(cells, gateway, ticket, asked, acts)),
-                Effect::Committed { ticket, revision } => {
+                EtcdEffect::Call { slot, call, timeout } => acts.push(Effect::Call { slot, call, timeout }),
+                EtcdEffect::Loaded { loaded, at } => self.load(cells, gateway, loaded, at, acts),
+                EtcdEffect::Decide(ticket) => {
+                    effects.extend(self.take_turn(cells, gateway, ticket, asked, acts))
+                }
+                EtcdEffect::Committed { ticket, revision } => {
                     self.committed(cells, gateway, (ticket, revision), asked.now, acts);
                 }
-                Effect::Page { ticket, entries, more } => {
+                EtcdEffect::Page { ticket, entries, more } => {
                     let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
                     let entries: Vec<_> = entries
                         .into_iter()
                         .filter_map(|(name, text)| Some((name, entry_of(&text)?)))
                         .collect();
                     let response = audit::page(&entries, next.as_deref());
-                    acts.push(Act::Answer(ticket, answered(response, None)));
+                    acts.push(Effect::Answer(ticket, answered(response, None)));
                 }
-                Effect::Failed { ticket, trouble } => self.failed(ticket, &trouble, acts),
-                Effect::Trouble(trouble) => acts.push(Act::Warn(trouble.to_string())),
+                EtcdEffect::Failed { ticket, trouble } => self.failed(ticket, &trouble, acts),
+                EtcdEffect::Trouble(trouble) => acts.push(Effect::Warn(trouble.to_string())),
             }
         }
     }
 
     /// Decides a write whose turn it is, on the policy as it is now.
-    fn take_turn<C: Cells>(
+    fn take_turn<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        ticket: Ticket,
-        asked: &Asked,
-        acts: &mut Vec<Act>,
-    ) -> Vec<Effect> {
+        gateway: &GatewayConfig,
+        ticket: RequestId,
+        asked: &RequestInputs,
+        acts: &mut Vec<Effect>,
+    ) -> Vec<EtcdEffect> {
         let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Waiting { request, .. }) = request else {
             return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.desk.finish(ticket, asked.now));
@@ -221,129 +226,130 @@ impl Keeper {
         let Some(fleet) = &mut self.fleet else { return Vec::new() };
         let mut entry = decided.entry;
         let documents = match &decided.outcome {
-            Outcome::Write(write) => gateway.policy.change(|policy| contents(policy, &write.change)),
+            AdminDecision::Write(write) => gateway.policy.change(|policy| contents(policy, &write.change)),
             _ => None,
         };
         let response = match (decided.outcome, state, revision.zip(documents)) {
-            (Outcome::Write(write), Ok(()), Some((revision, documents))) => {
+            (AdminDecision::Write(write), Ok(()), Some((revision, documents))) => {
                 let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
                 let effects = fleet.desk.commit(ticket, revision, &documents, named, asked.now);
-                let decided = Some(Pending { documents, response: write.response, entry });
+                let decided = Some(PendingCommit { documents, response: write.response, entry });
                 fleet.waiting.push((ticket, Waiting { request, decided }));
                 return effects;
             }
             // It was decided on what is not the newest policy.
-            (Outcome::Write(_), state, _) => {
+            (AdminDecision::Write(_), state, _) => {
                 let problem = problem(Some(state.err().unwrap_or(HELD)));
                 entry = entry.map(|entry| refused(entry, &problem));
                 problem.response()
             }
-            (Outcome::Answer(response), _, _) => response,
+            (AdminDecision::Answer(response), _, _) => response,
             // A write that has become a question: there is none.
-            (Outcome::Audit(_), _, _) => Problem::contended().response(),
+            (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
         };
         let effects = fleet.desk.finish(ticket, asked.now);
         self.attempt(entry.as_ref(), asked.now, cells, gateway, asked, acts);
-        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
         effects
     }
 
     /// An attempt that changed nothing goes to the log, and to etcd without anybody waiting for it.
-    fn attempt<C: Cells>(
+    fn attempt<C: CounterStore>(
         &mut self,
-        entry: Option<&Entry>,
+        entry: Option<&AuditEntry>,
         now: Now,
         cells: &mut C,
-        gateway: &Gateway,
-        asked: &Asked,
-        acts: &mut Vec<Act>,
+        gateway: &GatewayConfig,
+        asked: &RequestInputs,
+        acts: &mut Vec<Effect>,
     ) {
         let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
-        acts.push(Act::Audit(line(entry)));
+        acts.push(Effect::Audit(line(entry)));
         let (name, text) = (fleet.name(entry), text(&entry.to_json()));
         let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
         self.carry_out(cells, gateway, effects, asked, acts);
     }
 
     /// etcd has it: now this process, then the answer.
-    fn committed<C: Cells>(
+    fn committed<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        (ticket, revision): (Ticket, u64),
+        gateway: &GatewayConfig,
+        (ticket, revision): (RequestId, u64),
         now: Now,
-        acts: &mut Vec<Act>,
+        acts: &mut Vec<Effect>,
     ) {
         let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
-        let Some(Pending { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided) else {
+        let Some(PendingCommit { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided)
+        else {
             return;
         };
         // Where that fails it is kept all the same, and the next poll shows it.
         match (self.publish(cells, gateway, &documents, revision), &self.fleet) {
             // It compared what etcd had with what is known here: as good as a reading, when it was sent.
             (Ok(()), Some(fleet)) => {
-                fleet.note(cells, Seen { at: now.monotonic.saturating_sub(PATIENCE), revision });
+                fleet.note(cells, Freshness { at: now.monotonic.saturating_sub(PATIENCE), revision });
             }
-            (Err(error), _) => acts.push(Act::Warn(error.to_string())),
+            (Err(error), _) => acts.push(Effect::Warn(error.to_string())),
             (Ok(()), None) => {}
         }
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
-        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
+        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
     }
 
-    fn failed(&mut self, ticket: Ticket, trouble: &Trouble, acts: &mut Vec<Act>) {
+    fn failed(&mut self, ticket: RequestId, trouble: &EtcdError, acts: &mut Vec<Effect>) {
         let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let problem = match trouble {
-            Trouble::DocumentTooLarge { .. } | Trouble::TooManyDocuments(_) | Trouble::TooManyBytes(_) => {
-                Problem::new(400, "change_too_large", trouble.to_string())
-            }
-            Trouble::Away { .. } | Trouble::Late => {
+            EtcdError::DocumentTooLarge { .. }
+            | EtcdError::TooManyDocuments(_)
+            | EtcdError::TooManyBytes(_) => Problem::new(400, "change_too_large", trouble.to_string()),
+            EtcdError::Away { .. } | EtcdError::Late => {
                 let detail = "The fleet's store does not answer, so that nothing can be kept now. What you asked for was \
                               most likely not made: look before you try again.";
                 Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
             }
-            Trouble::Contended { .. } => {
+            EtcdError::Contended { .. } => {
                 Problem::new(503, "contended", trouble.to_string()).with("retry-after", "1")
             }
             _ => Problem::new(503, "fleet_unavailable", trouble.to_string()).with("retry-after", "1"),
         };
         let entry = waiting.and_then(|waiting| waiting.decided).and_then(|pending| pending.entry);
         let entry = entry.map(|entry| refused(entry, &problem));
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
-        acts.push(Act::Answer(ticket, answered(problem.response(), entry.as_ref())));
+        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
+        acts.push(Effect::Answer(ticket, answered(problem.response(), entry.as_ref())));
     }
 
     /// What etcd had, at the moment `at`.
-    fn load<C: Cells>(
+    fn load<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        loaded: Loaded,
+        gateway: &GatewayConfig,
+        loaded: Changes,
         at: u64,
-        acts: &mut Vec<Act>,
+        acts: &mut Vec<Effect>,
     ) {
         let revision = loaded.revision;
         if !loaded.documents.is_empty() {
             let present = gateway.policy.read().documents();
             let documents = etcd::overlay(&present, loaded);
             if let Err(error) = self.publish(cells, gateway, &documents, revision) {
-                acts.push(Act::Warn(error.to_string()));
+                acts.push(Effect::Warn(error.to_string()));
                 return;
             }
         }
         if let Some(fleet) = &self.fleet {
-            fleet.note(cells, Seen { at, revision });
+            fleet.note(cells, Freshness { at, revision });
         }
     }
 
     /// Lets this process show documents as of a revision of etcd, unless it shows a later one.
-    fn publish<C: Cells>(
+    fn publish<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
+        gateway: &GatewayConfig,
         documents: &[Content],
         revision: u64,
     ) -> Result<(), Unpublished> {
@@ -375,7 +381,7 @@ impl Keeper {
                 return Ok(());
             }
         }
-        Err(Unpublished::Journal(JournalError::Cells(crate::counters::CellsError::Contention)))
+        Err(Unpublished::Journal(JournalError::Cells(crate::counters::StoreError::Contention)))
     }
 }
 
@@ -441,7 +447,7 @@ fn never_read() -> Problem {
 }
 
 /// Says in what is read how old it is (RFC 9111, 5.1).
-fn aged(mut response: Response, request: &Request, seen: Option<Seen>, now: Now) -> Response {
+fn aged(mut response: Response, request: &AdminRequest, seen: Option<Freshness>, now: Now) -> Response {
     if request.method != "GET" {
         return response;
     }

@@ -15,11 +15,11 @@ use core::ops::RangeInclusive;
 
 use serde_json::{Value, json};
 
-use super::record::{self, Record, raise, read, swap};
+use super::record::{self, VersionedRecord, compare_and_swap, read, write_if_newer};
 use super::{JournalError, Replica, audit_log};
-use crate::admin::audit::Query;
+use crate::admin::audit::AuditQuery;
 use crate::collections::sort::once;
-use crate::counters::{CellName, Cells, CellsError, MAX_TRIES, Swap};
+use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey, StoreError};
 use crate::json::out_of_line::{object, text};
 use crate::policy::{Change, Document};
 
@@ -36,8 +36,8 @@ const TRIES: u32 = 8;
 #[derive(Clone, Debug)]
 pub struct Journal {
     prefix: String,
-    epoch_name: CellName,
-    head_name: CellName,
+    epoch_name: RecordKey,
+    head_name: RecordKey,
     /// The epoch at which this configuration's documents began.
     base: u64,
     /// Where the replica is.
@@ -60,7 +60,7 @@ pub struct Commit {
 }
 
 /// The head record.
-struct Head {
+struct JournalHead {
     base: u64,
     /// Fingerprint of the inline policy that the documents stand on.
     inline: u64,
@@ -70,7 +70,7 @@ struct Head {
     entry: Option<(Option<String>, String)>,
 }
 
-impl Head {
+impl JournalHead {
     fn to_json(&self) -> String {
         let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
         let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
@@ -84,7 +84,7 @@ impl Head {
         }))
     }
 
-    fn read(body: &[u8]) -> Option<Head> {
+    fn read(body: &[u8]) -> Option<JournalHead> {
         let json = record::json(body).ok()?;
         let number = |name: &str| json.get(name)?.as_u64();
         let entry = match json.get("entry")?.as_array().map(Vec::as_slice) {
@@ -93,7 +93,7 @@ impl Head {
             }
             _ => None,
         };
-        Some(Head {
+        Some(JournalHead {
             base: number("base")?,
             inline: number("inline")?,
             revision: number("revision")?,
@@ -111,7 +111,7 @@ fn documents(names: &Value) -> Option<Vec<Document>> {
 /// The head with its epoch, and the version to swap it against.
 struct At<V> {
     epoch: u64,
-    head: Head,
+    head: JournalHead,
     version: V,
 }
 
@@ -121,19 +121,19 @@ impl Journal {
     ///
     /// # Errors
     /// Where shared data fails.
-    pub fn open<C: Cells>(cells: &mut C, prefix: &str, inline: u64) -> Result<Journal, JournalError> {
+    pub fn open<C: CounterStore>(cells: &mut C, prefix: &str, inline: u64) -> Result<Journal, JournalError> {
         let prefix = format!("{prefix}doc/");
-        let name = |part: &str| CellName::new(&prefix, &[part]);
+        let name = |part: &str| RecordKey::new(&prefix, &[part]);
         let (epoch_name, head_name) = (name("epoch"), name("head"));
         for _ in 0..MAX_TRIES {
             let there = read(cells, &head_name)?;
-            let base = match Head::read(&there.body) {
+            let base = match JournalHead::read(&there.body) {
                 Some(head) if head.inline == inline => head.base,
                 _ => {
                     // Epochs go on growing, so that no VM takes an old one for a new one.
                     let newest = there.number.max(read(cells, &epoch_name)?.number);
                     let base = newest.saturating_add(1);
-                    let head = Head {
+                    let head = JournalHead {
                         base,
                         inline,
                         revision: 0,
@@ -142,7 +142,9 @@ impl Journal {
                         entry: None,
                     };
                     let body = head.to_json();
-                    if swap(cells, &head_name, there.version, base, body.as_bytes())? == Swap::Lost {
+                    if compare_and_swap(cells, &head_name, there.version, base, body.as_bytes())?
+                        == Cas::Conflict
+                    {
                         continue;
                     }
                     base
@@ -158,7 +160,7 @@ impl Journal {
                 superseded: false,
             });
         }
-        Err(CellsError::Contention.into())
+        Err(StoreError::Contention.into())
     }
 
     /// The epoch of the replica. It changes whenever the replica does.
@@ -181,7 +183,7 @@ impl Journal {
     ///
     /// # Errors
     /// Where shared data fails.
-    pub fn is_behind<C: Cells>(&self, cells: &mut C) -> Result<bool, JournalError> {
+    pub fn is_behind<C: CounterStore>(&self, cells: &mut C) -> Result<bool, JournalError> {
         Ok(!self.superseded && read(cells, &self.epoch_name)?.number > self.epoch)
     }
 
@@ -189,7 +191,7 @@ impl Journal {
     ///
     /// # Errors
     /// Where shared data fails, or another configuration has taken over. The replica is then as before.
-    pub fn catch_up<C: Cells>(
+    pub fn catch_up<C: CounterStore>(
         &mut self,
         cells: &mut C,
         replica: &mut impl Replica,
@@ -213,7 +215,7 @@ impl Journal {
                 return Ok(());
             }
         }
-        Err(CellsError::Contention.into())
+        Err(StoreError::Contention.into())
     }
 
     /// Commits what was decided on the replica as it is, if nobody was faster: `false`: somebody was, catch up and decide
@@ -222,7 +224,7 @@ impl Journal {
     /// # Errors
     /// Before the commit: nothing was written. After it, only [`JournalError::Cells`]: the change holds, and the next tick of
     /// any VM goes on from there.
-    pub fn commit<C: Cells>(
+    pub fn commit<C: CounterStore>(
         &mut self,
         cells: &mut C,
         replica: &mut impl Replica,
@@ -237,7 +239,7 @@ impl Journal {
         let mut documents = replica.touched(&commit.change);
         documents.extend(commit.documents);
         once(&mut documents);
-        let head = Head {
+        let head = JournalHead {
             base: self.base,
             inline: at.head.inline,
             revision,
@@ -250,7 +252,7 @@ impl Journal {
         if body.len() > MOST {
             return Err(JournalError::TooLarge(body.len()));
         }
-        if swap(cells, &self.head_name, at.version, epoch, body.as_bytes())? == Swap::Lost {
+        if compare_and_swap(cells, &self.head_name, at.version, epoch, body.as_bytes())? == Cas::Conflict {
             return Ok(false);
         }
         if !replica.apply(&head.change) {
@@ -267,7 +269,11 @@ impl Journal {
     ///
     /// # Errors
     /// As [`Journal::catch_up`].
-    pub fn help<C: Cells>(&mut self, cells: &mut C, replica: &mut impl Replica) -> Result<(), JournalError> {
+    pub fn recover<C: CounterStore>(
+        &mut self,
+        cells: &mut C,
+        replica: &mut impl Replica,
+    ) -> Result<(), JournalError> {
         self.catch_up(cells, replica)?;
         let at = self.head(cells)?;
         if at.epoch == self.epoch { self.finish(cells, replica, &at) } else { Ok(()) }
@@ -275,7 +281,7 @@ impl Journal {
 
     /// Writes what belongs to a commit that the replica has just reached. Everything in it can be done twice, by
     /// different VMs, and by one that was held up for long: records never go back.
-    fn finish<C: Cells>(
+    fn finish<C: CounterStore>(
         &self,
         cells: &mut C,
         replica: &impl Replica,
@@ -285,20 +291,25 @@ impl Journal {
             return Ok(());
         }
         let change = text(&at.head.change.to_json());
-        raise(cells, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
+        write_if_newer(cells, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
         for document in &at.head.documents {
             let content = text(&replica.document(document).unwrap_or_default());
-            raise(cells, &self.document_name(document), at.epoch, content.as_bytes())?;
+            write_if_newer(cells, &self.document_name(document), at.epoch, content.as_bytes())?;
         }
-        self.enter(cells, at.epoch, &at.head.documents)?;
+        self.add_to_index(cells, at.epoch, &at.head.documents)?;
         if let Some((organization, text)) = &at.head.entry {
             audit_log::keep(cells, &self.prefix, organization.as_deref(), text, Some(at.epoch))?;
         }
-        raise(cells, &self.epoch_name, at.epoch, &[])
+        write_if_newer(cells, &self.epoch_name, at.epoch, &[])
     }
 
     /// Adds names to the index; one of an earlier base begins anew.
-    fn enter<C: Cells>(&self, cells: &mut C, epoch: u64, documents: &[Document]) -> Result<(), JournalError> {
+    fn add_to_index<C: CounterStore>(
+        &self,
+        cells: &mut C,
+        epoch: u64,
+        documents: &[Document],
+    ) -> Result<(), JournalError> {
         let name = self.index_name();
         for _ in 0..MAX_TRIES {
             let there = read(cells, &name)?;
@@ -314,15 +325,15 @@ impl Journal {
             }
             let names: Vec<String> = names.iter().map(Document::to_string).collect();
             let body = text(&json!(names));
-            if swap(cells, &name, there.version, epoch, body.as_bytes())? == Swap::Done {
+            if compare_and_swap(cells, &name, there.version, epoch, body.as_bytes())? == Cas::Stored {
                 return Ok(());
             }
         }
-        Err(CellsError::Contention.into())
+        Err(StoreError::Contention.into())
     }
 
     /// The names in an index record; none where it belongs to an earlier base.
-    fn listed<V>(&self, index: &Record<V>) -> Result<Vec<Document>, JournalError> {
+    fn listed<V>(&self, index: &VersionedRecord<V>) -> Result<Vec<Document>, JournalError> {
         if index.number <= self.base {
             return Ok(Vec::new());
         }
@@ -330,7 +341,7 @@ impl Journal {
     }
 
     /// The changes of these epochs, the last of which is the head's; `None` where the ring no longer has them.
-    fn changes<C: Cells>(
+    fn changes<C: CounterStore>(
         &self,
         cells: &mut C,
         epochs: RangeInclusive<u64>,
@@ -359,7 +370,7 @@ impl Journal {
     ///
     /// A document may be newer than another. Changes carry whole records, so the changes since the epoch that was
     /// finished before the first document was read make them all the same age.
-    fn read_all<C: Cells>(
+    fn read_all<C: CounterStore>(
         &mut self,
         cells: &mut C,
         replica: &mut impl Replica,
@@ -388,7 +399,7 @@ impl Journal {
     ///
     /// # Errors
     /// As [`audit_log::keep`].
-    pub fn keep_attempt<C: Cells>(
+    pub fn keep_attempt<C: CounterStore>(
         &self,
         cells: &mut C,
         organization: Option<&str>,
@@ -401,20 +412,20 @@ impl Journal {
     ///
     /// # Errors
     /// As [`audit_log::page`].
-    pub fn attempts<C: Cells>(
+    pub fn attempts<C: CounterStore>(
         &self,
         cells: &mut C,
-        query: &Query,
-    ) -> Result<(Vec<audit_log::Kept>, Option<String>), JournalError> {
+        query: &AuditQuery,
+    ) -> Result<(Vec<audit_log::KeptEntry>, Option<String>), JournalError> {
         audit_log::page(cells, &self.prefix, query)
     }
 
-    fn head<C: Cells>(&mut self, cells: &mut C) -> Result<At<C::Version>, JournalError> {
+    fn head<C: CounterStore>(&mut self, cells: &mut C) -> Result<At<C::Version>, JournalError> {
         if self.superseded {
             return Err(JournalError::Superseded);
         }
         let there = read(cells, &self.head_name)?;
-        let head = Head::read(&there.body).ok_or(JournalError::Damaged)?;
+        let head = JournalHead::read(&there.body).ok_or(JournalError::Damaged)?;
         if head.base != self.base {
             self.superseded = true;
             return Err(JournalError::Superseded);
@@ -422,16 +433,16 @@ impl Journal {
         Ok(At { epoch: there.number, head, version: there.version })
     }
 
-    fn delta_name(&self, epoch: u64) -> CellName {
+    fn delta_name(&self, epoch: u64) -> RecordKey {
         let slot = epoch.checked_rem(RING).unwrap_or_default().to_string();
-        CellName::new(&self.prefix, &["delta", &slot])
+        RecordKey::new(&self.prefix, &["delta", &slot])
     }
 
-    fn document_name(&self, document: &Document) -> CellName {
-        CellName::new(&self.prefix, &["d", &document.to_string()])
+    fn document_name(&self, document: &Document) -> RecordKey {
+        RecordKey::new(&self.prefix, &["d", &document.to_string()])
     }
 
-    fn index_name(&self) -> CellName {
-        CellName::new(&self.prefix, &["index"])
+    fn index_name(&self) -> RecordKey {
+        RecordKey::new(&self.prefix, &["index"])
     }
 }

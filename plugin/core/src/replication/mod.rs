@@ -14,14 +14,14 @@ mod record;
 mod store;
 
 pub use journal::{Commit, Journal, MOST, RING};
-pub use store::{Act, Answered, Keeper};
+pub use store::{AdminReply, Effect, PolicyStore};
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde_json::Value;
 
-use crate::counters::CellsError;
+use crate::counters::StoreError;
 use crate::policy::{Change, Document};
 
 /// What a journal keeps the same in all VMs.
@@ -43,7 +43,7 @@ pub trait Replica {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JournalError {
     /// The host's shared data.
-    Cells(CellsError),
+    Cells(StoreError),
     /// A configuration with another inline policy was loaded since: what this one serves no longer changes.
     Superseded,
     /// A record is gone or cannot be read: the host threw it away, or another version wrote it.
@@ -71,8 +71,8 @@ impl fmt::Display for JournalError {
     }
 }
 
-impl From<CellsError> for JournalError {
-    fn from(error: CellsError) -> Self {
+impl From<StoreError> for JournalError {
+    fn from(error: StoreError) -> Self {
         JournalError::Cells(error)
     }
 }

@@ -12,12 +12,12 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::JournalError;
-use crate::counters::{CellName, Cells, CellsError, DOCUMENT_MAGIC, MAX_TRIES, Swap};
+use crate::counters::{Cas, CounterStore, DOCUMENT_MAGIC, MAX_TRIES, RecordKey, StoreError};
 
 const HEADER: usize = 24;
 
 /// A record as it was read.
-pub(super) struct Record<V> {
+pub(super) struct VersionedRecord<V> {
     /// An epoch, or the number of an audit entry.
     pub(super) number: u64,
     /// JSON, or empty.
@@ -33,47 +33,52 @@ pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
 
 /// Reads a record; number 0 and no body where there is none.
 #[inline(never)]
-pub(super) fn read<C: Cells>(cells: &mut C, name: &CellName) -> Result<Record<C::Version>, JournalError> {
+pub(super) fn read<C: CounterStore>(
+    cells: &mut C,
+    name: &RecordKey,
+) -> Result<VersionedRecord<C::Version>, JournalError> {
     let (mut bytes, version) = cells.read(name)?;
     if bytes.is_empty() {
-        return Ok(Record { number: 0, body: bytes, version });
+        return Ok(VersionedRecord { number: 0, body: bytes, version });
     }
     let header = bytes.first_chunk::<HEADER>().filter(|header| header.starts_with(&DOCUMENT_MAGIC));
     let number = header.and_then(|header| header.last_chunk::<8>()).ok_or(JournalError::Damaged)?;
     let number = u64::from_le_bytes(*number);
     bytes.drain(..HEADER);
-    Ok(Record { number, body: bytes, version })
+    Ok(VersionedRecord { number, body: bytes, version })
 }
 
 /// Writes a record against the version that was read.
-pub(super) fn swap<C: Cells>(
+pub(super) fn compare_and_swap<C: CounterStore>(
     cells: &mut C,
-    name: &CellName,
+    name: &RecordKey,
     version: C::Version,
     number: u64,
     body: &[u8],
-) -> Result<Swap, JournalError> {
+) -> Result<Cas, JournalError> {
     let mut bytes = Vec::with_capacity(HEADER.saturating_add(body.len()));
     bytes.extend_from_slice(&DOCUMENT_MAGIC);
     bytes.extend_from_slice(&[0; 4]);
     bytes.extend_from_slice(&name.fingerprint().to_le_bytes());
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(body);
-    Ok(cells.swap(name, version, &bytes)?)
+    Ok(cells.compare_and_swap(name, version, &bytes)?)
 }
 
 /// Writes a record unless one of this number, or a higher one, is there.
-pub(super) fn raise<C: Cells>(
+pub(super) fn write_if_newer<C: CounterStore>(
     cells: &mut C,
-    name: &CellName,
+    name: &RecordKey,
     number: u64,
     body: &[u8],
 ) -> Result<(), JournalError> {
     for _ in 0..MAX_TRIES {
         let there = read(cells, name)?;
-        if there.number >= number || swap(cells, name, there.version, number, body)? == Swap::Done {
+        if there.number >= number
+            || compare_and_swap(cells, name, there.version, number, body)? == Cas::Stored
+        {
             return Ok(());
         }
     }
-    Err(CellsError::Contention.into())
+    Err(StoreError::Contention.into())
 }

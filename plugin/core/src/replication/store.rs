@@ -8,34 +8,34 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::etcd_store::Fleetside;
+use super::etcd_store::EtcdStore;
 use super::{Commit, Journal, JournalError};
 use crate::admin::audit;
-use crate::admin::audit::{Entry, Query};
+use crate::admin::audit::{AuditEntry, AuditQuery};
 use crate::admin::problem::Problem;
-use crate::admin::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
-use crate::config::Gateway;
-use crate::counters::{Cells, CellsError, MAX_TRIES};
-use crate::etcd::{Call, Ticket};
+use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide};
+use crate::config::GatewayConfig;
+use crate::counters::{CounterStore, MAX_TRIES, StoreError};
+use crate::etcd::{EtcdCall, RequestId};
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
 use crate::text::hash::fingerprint;
 use crate::time::Now;
 
 /// The policy was held by a reader, which none does from one callback to the next.
-pub(super) const HELD: JournalError = JournalError::Cells(CellsError::Contention);
+pub(super) const HELD: JournalError = JournalError::Cells(StoreError::Contention);
 
 /// What an adapter is to do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Act {
+pub enum Effect {
     /// Answer this one.
-    Answer(Ticket, Answered),
+    Answer(RequestId, AdminReply),
     /// Make this call to the fleet's etcd, and bring its answer to [`Keeper::called`].
     Call {
         /// To bring back with the answer.
         slot: u32,
         /// What to send.
-        call: Call,
+        call: EtcdCall,
         /// Milliseconds.
         timeout: u32,
     },
@@ -47,7 +47,7 @@ pub enum Act {
 
 /// An answer of the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct AdminReply {
     /// The answer.
     pub response: Response,
     /// The code of the refusal, where it is one.
@@ -56,48 +56,56 @@ pub struct Answered {
 
 /// The documents of one configuration in one VM.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct PolicyStore {
     /// `None`: the host shares no data, so that nothing can change.
     pub(super) journal: Option<Journal>,
-    pub(super) fleet: Option<Box<Fleetside>>,
+    pub(super) fleet: Option<Box<EtcdStore>>,
 }
 
-impl Keeper {
+impl PolicyStore {
     /// Joins the others of the process, and says what kept it from doing so: it then serves the policy that it has, and
     /// changes nothing. `vm`: a number that no other VM has.
-    pub fn open<C: Cells>(cells: &mut C, gateway: &Gateway, vm: u64) -> (Keeper, Option<JournalError>) {
-        let fleet = gateway.fleet.as_ref().map(|fleet| Box::new(Fleetside::new(fleet, &gateway.prefix, vm)));
+    pub fn open<C: CounterStore>(
+        cells: &mut C,
+        gateway: &GatewayConfig,
+        vm: u64,
+    ) -> (PolicyStore, Option<JournalError>) {
+        let fleet = gateway.etcd.as_ref().map(|fleet| Box::new(EtcdStore::new(fleet, &gateway.prefix, vm)));
         // With a fleet what its etcd has wins over whatever policy is inline.
-        let inline = match &gateway.fleet {
+        let inline = match &gateway.etcd {
             Some(fleet) => fingerprint(format!("fleet {} {}", fleet.cluster, fleet.prefix).as_bytes()),
             None => gateway.policy.read().fingerprint(),
         };
         match Journal::open(cells, &gateway.prefix, inline) {
             Ok(journal) => {
-                let mut keeper = Keeper { journal: Some(journal), fleet };
+                let mut keeper = PolicyStore { journal: Some(journal), fleet };
                 let trouble = keeper.catch_up(cells, gateway).err();
                 (keeper, trouble)
             }
-            Err(error) => (Keeper { journal: None, fleet }, Some(error)),
+            Err(error) => (PolicyStore { journal: None, fleet }, Some(error)),
         }
     }
 
     /// The circumstances of requests at a gateway. Where the host has no randomness, no secrets can be made.
-    pub fn asked(gateway: &Gateway, now: Now, random: Option<[u8; 48]>) -> Asked {
-        let keeps = match (&gateway.fleet, gateway.volatile_keys) {
-            _ if random.is_none() => Keeps::No,
-            (Some(_), _) => Keeps::Durable,
-            (None, true) => Keeps::Volatile,
-            (None, false) => Keeps::No,
+    pub fn asked(gateway: &GatewayConfig, now: Now, random: Option<[u8; 48]>) -> RequestInputs {
+        let keeps = match (&gateway.etcd, gateway.volatile_keys) {
+            _ if random.is_none() => Durability::No,
+            (Some(_), _) => Durability::Durable,
+            (None, true) => Durability::Volatile,
+            (None, false) => Durability::No,
         };
-        Asked { now, random: random.unwrap_or([0; 48]), keeps }
+        RequestInputs { now, random: random.unwrap_or([0; 48]), keeps }
     }
 
     /// Makes the policy what was acknowledged last, before a request is decided on it.
     ///
     /// # Errors
     /// Where shared data fails: the policy is as it was.
-    pub fn refresh<C: Cells>(&mut self, cells: &mut C, gateway: &Gateway) -> Result<(), JournalError> {
+    pub fn refresh<C: CounterStore>(
+        &mut self,
+        cells: &mut C,
+        gateway: &GatewayConfig,
+    ) -> Result<(), JournalError> {
         match &self.journal {
             Some(journal) if journal.is_behind(cells)? => match self.catch_up(cells, gateway) {
                 Err(JournalError::Superseded) => Ok(()),
@@ -107,49 +115,49 @@ impl Keeper {
         }
     }
 
-    pub(super) fn catch_up<C: Cells>(
+    pub(super) fn catch_up<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
+        gateway: &GatewayConfig,
     ) -> Result<(), JournalError> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         gateway.policy.change(|policy| journal.catch_up(cells, policy)).unwrap_or(Err(HELD))
     }
 
     /// A management request. Where it has to wait for the fleet, its answer comes out of a later call.
-    pub fn manage<C: Cells>(
+    pub fn manage<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        (ticket, request): (Ticket, Request),
-        asked: &Asked,
-    ) -> Vec<Act> {
+        gateway: &GatewayConfig,
+        (ticket, request): (RequestId, AdminRequest),
+        asked: &RequestInputs,
+    ) -> Vec<Effect> {
         let mut acts = Vec::new();
         if self.fleet.is_some() {
             self.manage_with_fleet(cells, gateway, (ticket, request), asked, &mut acts);
             return acts;
         }
         let (response, entry) = self.manage_here(cells, gateway, &request, asked);
-        acts.extend(entry.as_ref().map(|entry| Act::Audit(line(entry))));
-        acts.push(Act::Answer(ticket, answered(response, entry.as_ref())));
+        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
+        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
         acts
     }
 
-    fn manage_here<C: Cells>(
+    fn manage_here<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        request: &Request,
-        asked: &Asked,
-    ) -> (Response, Option<Entry>) {
+        gateway: &GatewayConfig,
+        request: &AdminRequest,
+        asked: &RequestInputs,
+    ) -> (Response, Option<AuditEntry>) {
         let mut overtaken = None;
         for _ in 0..MAX_TRIES {
             let (decided, state) = self.decide(cells, gateway, request, asked);
             let Decided { outcome, entry } = decided;
             let write = match outcome {
-                Outcome::Answer(response) => return self.attempted(cells, response, entry),
-                Outcome::Audit(query) => return (self.page(cells, &query), None),
-                Outcome::Write(write) => write,
+                AdminDecision::Answer(response) => return self.attempted(cells, response, entry),
+                AdminDecision::Audit(query) => return (self.page(cells, &query), None),
+                AdminDecision::Write(write) => write,
             };
             let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
                 let why = state.err();
@@ -167,57 +175,57 @@ impl Keeper {
     }
 
     /// Decides on the newest policy; the second says whether it is that.
-    pub(super) fn decide<C: Cells>(
+    pub(super) fn decide<C: CounterStore>(
         &mut self,
         cells: &mut C,
-        gateway: &Gateway,
-        request: &Request,
-        asked: &Asked,
+        gateway: &GatewayConfig,
+        request: &AdminRequest,
+        asked: &RequestInputs,
     ) -> (Decided, Result<(), JournalError>) {
         let state = self.catch_up(cells, gateway);
         match gateway.policy.change(|policy| decide(policy, gateway, cells, request, asked)) {
             Some(decided) => (decided, state),
             None => {
                 let response = problem(Some(HELD)).response();
-                (Decided { outcome: Outcome::Answer(response), entry: None }, Err(HELD))
+                (Decided { outcome: AdminDecision::Answer(response), entry: None }, Err(HELD))
             }
         }
     }
 
     /// An attempt that changed nothing: it is kept, but nobody's answer hangs on that.
-    fn attempted<C: Cells>(
+    fn attempted<C: CounterStore>(
         &self,
         cells: &mut C,
         response: Response,
-        entry: Option<Entry>,
-    ) -> (Response, Option<Entry>) {
+        entry: Option<AuditEntry>,
+    ) -> (Response, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
             let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &text(&entry.to_json()));
         }
         (response, entry)
     }
 
-    fn not_kept<C: Cells>(
+    fn not_kept<C: CounterStore>(
         &self,
         cells: &mut C,
         why: Option<JournalError>,
-        entry: Option<Entry>,
-    ) -> (Response, Option<Entry>) {
+        entry: Option<AuditEntry>,
+    ) -> (Response, Option<AuditEntry>) {
         self.refuse(cells, &problem(why), entry)
     }
 
     /// A write that does not come about, and is kept as an attempt.
-    fn refuse<C: Cells>(
+    fn refuse<C: CounterStore>(
         &self,
         cells: &mut C,
         problem: &Problem,
-        entry: Option<Entry>,
-    ) -> (Response, Option<Entry>) {
+        entry: Option<AuditEntry>,
+    ) -> (Response, Option<AuditEntry>) {
         let entry = entry.map(|entry| refused(entry, problem));
         self.attempted(cells, problem.response(), entry)
     }
 
-    fn page<C: Cells>(&self, cells: &mut C, query: &Query) -> Response {
+    fn page<C: CounterStore>(&self, cells: &mut C, query: &AuditQuery) -> Response {
         let Some(journal) = &self.journal else { return problem(None).response() };
         match journal.attempts(cells, query) {
             Ok((kept, next)) => {
@@ -230,14 +238,19 @@ impl Keeper {
     }
 
     /// Once every tick period: finishes what a VM left that trapped, and looks what the fleet has.
-    pub fn tick<C: Cells>(&mut self, cells: &mut C, gateway: &Gateway, asked: &Asked) -> Vec<Act> {
+    pub fn tick<C: CounterStore>(
+        &mut self,
+        cells: &mut C,
+        gateway: &GatewayConfig,
+        asked: &RequestInputs,
+    ) -> Vec<Effect> {
         let mut acts = Vec::new();
         if let Some(journal) = &mut self.journal
             && !journal.is_superseded()
         {
-            match gateway.policy.change(|policy| journal.help(cells, policy)).unwrap_or(Err(HELD)) {
+            match gateway.policy.change(|policy| journal.recover(cells, policy)).unwrap_or(Err(HELD)) {
                 Ok(()) | Err(JournalError::Superseded) => {}
-                Err(error) => acts.push(Act::Warn(problem(Some(error)).detail)),
+                Err(error) => acts.push(Effect::Warn(problem(Some(error)).detail)),
             }
         }
         if self.fleet.is_some() {
@@ -247,27 +260,27 @@ impl Keeper {
     }
 }
 
-pub(super) fn answered(response: Response, entry: Option<&Entry>) -> Answered {
+pub(super) fn answered(response: Response, entry: Option<&AuditEntry>) -> AdminReply {
     let reason = match entry.and_then(|entry| entry.reason.clone()) {
         Some(reason) => Some(reason),
         None if response.status >= 400 => Some("refused".to_string()),
         None => None,
     };
-    Answered { response, reason }
+    AdminReply { response, reason }
 }
 
 /// The entry of a write that did not come about.
-pub(super) fn refused(entry: Entry, problem: &Problem) -> Entry {
-    Entry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
+pub(super) fn refused(entry: AuditEntry, problem: &Problem) -> AuditEntry {
+    AuditEntry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
 }
 
 /// An entry as it was kept.
-pub(super) fn entry_of(text: &str) -> Option<Entry> {
-    Entry::from_json(&super::record::json(text.as_bytes()).ok()?)
+pub(super) fn entry_of(text: &str) -> Option<AuditEntry> {
+    AuditEntry::from_json(&super::record::json(text.as_bytes()).ok()?)
 }
 
 /// An attempt as the log has it.
-pub(super) fn line(entry: &Entry) -> String {
+pub(super) fn line(entry: &AuditEntry) -> String {
     text(&object!({ "audit": entry.line() }))
 }
 

@@ -24,11 +24,11 @@ pub type Digest = [u8; 32];
 
 /// How a text looks as a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum KeyFormat {
     /// `sk-tg-<id>-<secret><checksum>`, the checksum right.
-    Ours,
+    Native,
     /// It begins like ours and is not whole: a typo, refused without a look-up.
-    Mistyped,
+    BadChecksum,
     /// A key of another spelling.
     Foreign,
 }
@@ -39,9 +39,9 @@ pub fn digest(key: &[u8]) -> Digest {
 }
 
 /// How a text looks as a key.
-pub fn form(key: &str) -> Form {
+pub fn key_format(key: &str) -> KeyFormat {
     let Some(rest) = key.strip_prefix(MARK) else {
-        return Form::Foreign;
+        return KeyFormat::Foreign;
     };
     let id_end = rest.len().checked_sub(1 + SECRET + CHECKSUM);
     let whole = id_end.and_then(|end| rest.as_bytes().split_at_checked(end)).is_some_and(|(id, rest)| {
@@ -51,7 +51,7 @@ pub fn form(key: &str) -> Form {
     });
     let sum = key.as_bytes().split_last_chunk::<CHECKSUM>().filter(|_| whole);
     let checked = sum.is_some_and(|(text, sum)| checksum(text) == *sum);
-    if checked { Form::Ours } else { Form::Mistyped }
+    if checked { KeyFormat::Native } else { KeyFormat::BadChecksum }
 }
 
 /// A key of our own: `id` of 4 to 24 lower-case letters and digits, and 256 random bits.
@@ -86,7 +86,7 @@ fn spelled(mut bits: u64) -> [u8; CHECKSUM] {
 }
 
 /// A digest as a policy writes it.
-pub fn spell(digest: &Digest) -> String {
+pub fn format_digest(digest: &Digest) -> String {
     digest.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
 }
 
@@ -97,15 +97,19 @@ mod tests {
     #[test]
     fn one_wrong_character_anywhere_is_a_typo() {
         let key = mint("search1", &[0xf7; 32]);
-        assert_eq!(form(&key), Form::Ours);
+        assert_eq!(key_format(&key), KeyFormat::Native);
         for position in MARK.len()..key.len() {
             let mut typo = key.clone().into_bytes();
             typo[position] = if typo[position] == b'a' { b'b' } else { b'a' };
-            assert_eq!(form(core::str::from_utf8(&typo).unwrap()), Form::Mistyped, "at {position}");
+            assert_eq!(
+                key_format(core::str::from_utf8(&typo).unwrap()),
+                KeyFormat::BadChecksum,
+                "at {position}"
+            );
         }
-        assert_eq!(form(&key[..key.len() - 1]), Form::Mistyped);
-        assert_eq!(form("sk-tg-"), Form::Mistyped);
-        assert_eq!(form("sk-proj-abc"), Form::Foreign);
+        assert_eq!(key_format(&key[..key.len() - 1]), KeyFormat::BadChecksum);
+        assert_eq!(key_format("sk-tg-"), KeyFormat::BadChecksum);
+        assert_eq!(key_format("sk-proj-abc"), KeyFormat::Foreign);
     }
 
     #[test]
@@ -116,7 +120,7 @@ mod tests {
     #[test]
     fn the_digest_is_plain_sha_256() {
         assert_eq!(
-            spell(&digest(b"abc")),
+            format_digest(&digest(b"abc")),
             "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
     }

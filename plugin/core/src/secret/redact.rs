@@ -36,13 +36,13 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
 }
 
 /// A caller's own text, fit to be repeated: so many characters at most, no secret, nothing that controls a terminal or a log.
-pub(crate) fn shown(text: &str, most: usize) -> String {
+pub(crate) fn redact(text: &str, most: usize) -> String {
     let text = without_secrets(text);
     text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// A text as a message shows it: bounded, quoted, and without the secret of a key that stands in the wrong place.
-pub fn quoted(text: &str) -> String {
+pub fn redact_quoted(text: &str) -> String {
     let text = &*without_secrets(text);
     let shown: String = text.chars().take(40).collect();
     if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{shown:?}") }

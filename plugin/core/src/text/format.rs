@@ -8,11 +8,11 @@ use crate::time::SECOND;
 
 /// A duration as OpenAI writes it in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounded
 /// up, to a millisecond below a minute and to a second above.
-pub fn duration(nanos: u64) -> Spelled {
+pub fn duration(nanos: u64) -> DurationText {
     let millis = nanos.div_ceil(1_000_000);
     let seconds = nanos.div_ceil(SECOND);
     let [minutes, hours] = [seconds / 60, seconds / 3_600];
-    let mut text = Spelled { bytes: [0; 16], length: 0 };
+    let mut text = DurationText { bytes: [0; 16], length: 0 };
     match (millis, seconds) {
         (..1_000, _) => text.put(millis, b"ms"),
         (..60_000, _) => {
@@ -42,13 +42,13 @@ pub fn duration(nanos: u64) -> Spelled {
 
 /// A duration's text, without an allocation.
 #[derive(Clone, Debug)]
-pub struct Spelled {
+pub struct DurationText {
     /// Hours of a u64 of nanoseconds have seven digits, and there are two units below.
     bytes: [u8; 16],
     length: usize,
 }
 
-impl Spelled {
+impl DurationText {
     fn put(&mut self, count: u64, unit: &[u8]) {
         self.push(itoa::Buffer::new().format(count).as_bytes());
         self.push(unit);
@@ -68,7 +68,7 @@ impl Spelled {
     }
 }
 
-impl fmt::Display for Spelled {
+impl fmt::Display for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

@@ -1,9 +1,9 @@
 //! What a request is charged, and what is known about it afterwards.
 
 use serde_json::json;
-use tollgate_core::admission::status::Standing;
+use tollgate_core::admission::status::RateLimitStatus;
 use tollgate_core::admission::{Admitted, Receipt};
-use tollgate_core::exchange::Step;
+use tollgate_core::exchange::Action;
 use tollgate_core::exchange::access_log::Decision;
 
 use super::*;
@@ -56,20 +56,24 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
         (CHAT, Some(r#"{"model":"small","models":["large"]}"#.into()), Some("small")),
     ] {
         let refused = with_key(&enforcing, path, body.as_deref());
-        assert!(matches!(&refused.step, Step::Answer(answer) if answer.status == 403), "{:?}", refused.step);
+        assert!(
+            matches!(&refused.step, Action::Answer(answer) if answer.status == 403),
+            "{:?}",
+            refused.step
+        );
         let facts = refused.exchange.facts();
         assert_eq!(facts.target.as_deref(), target, "{path} {body:?}");
         assert_eq!(facts.reason.as_deref(), Some("target_not_allowed"));
 
         let shadowed = with_key(&shadowing, path, body.as_deref());
-        assert!(matches!(shadowed.step, Step::Forward(_)), "{:?}", shadowed.step);
+        assert!(matches!(shadowed.step, Action::Forward(_)), "{:?}", shadowed.step);
         let facts = shadowed.exchange.facts();
         assert_eq!((facts.decision, facts.target.as_deref()), (Decision::Shadowed, target));
         assert_eq!(shadowed.edited("x-tollgate-target").flatten(), target, "{path} {body:?}");
     }
     // To the client a forbidden target is none.
     let answer = |model: &str| match with_key(&enforcing, CHAT, ask(model).as_deref()).step {
-        Step::Answer(answer) => (answer.status, answer.fields, answer.body.replace(model, "M")),
+        Action::Answer(answer) => (answer.status, answer.fields, answer.body.replace(model, "M")),
         other => panic!("{other:?}"),
     };
     assert_eq!(answer("large"), answer("nowhere"));
@@ -79,7 +83,7 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
 fn a_body_that_spells_a_field_with_escapes_is_told_which() {
     let body = Some(r#"{"mod\u0065l":"small"}"#);
     match with_key(&gateway(&json!({})), CHAT, body).step {
-        Step::Answer(answer) => {
+        Action::Answer(answer) => {
             assert_eq!(answer.status, 400);
             assert!(
                 answer.body.contains("invalid_body") && answer.body.contains("`/model`"),
@@ -95,7 +99,7 @@ fn a_body_that_spells_a_field_with_escapes_is_told_which() {
 fn a_tool_that_the_upstream_runs_has_no_bound_under_a_budget_but_the_targets_own() {
     let body = Some(r#"{"model":"small","max_tokens":1,"tools":[{"type":"web_search_20250305"}]}"#);
     match with_key(&gateway(&json!({})), "/v1/messages", body).step {
-        Step::Answer(answer) => assert!(answer.body.contains("unbounded_cost"), "{}", answer.body),
+        Action::Answer(answer) => assert!(answer.body.contains("unbounded_cost"), "{}", answer.body),
         other => panic!("{other:?}"),
     }
     let mut policy = policy();
@@ -151,7 +155,7 @@ fn a_part_of_an_answer_is_not_asked_for_where_its_usage_counts() {
     {
         let masked = with_key(&counts, &format!("{path}{query}"), Some("{}"));
         assert!(refusal(&masked).contains("partial_answer"), "{query}");
-        assert!(!matches!(with_key(&free, &format!("{path}{query}"), Some("{}")).step, Step::Answer(_)));
+        assert!(!matches!(with_key(&free, &format!("{path}{query}"), Some("{}")).step, Action::Answer(_)));
     }
     let bearer = format!("Bearer {KEY}");
     let fields = [("authorization", bearer.as_str()), ("X-Goog-FieldMask", "candidates")];
@@ -175,6 +179,6 @@ fn a_form_is_not_asked_for_usage_as_json_is() {
     let mut decided = decide(&gateway(&json!({})), CHAT, &fields, Some(&form));
     decided.charges();
     assert_eq!(decided.edited("content-length"), None);
-    let outcome = Ok(Admitted { receipt: Receipt::default(), standing: Standing::default() });
-    assert_eq!(decided.exchange.admitted(outcome).0, Step::Forward(None), "the form goes on as it came");
+    let outcome = Ok(Admitted { receipt: Receipt::default(), status: RateLimitStatus::default() });
+    assert_eq!(decided.exchange.admitted(outcome).0, Action::Forward(None), "the form goes on as it came");
 }

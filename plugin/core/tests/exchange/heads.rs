@@ -4,10 +4,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use serde_json::json;
-use tollgate_core::config::Gateway;
+use tollgate_core::config::GatewayConfig;
 use tollgate_core::exchange::access_log::Decision;
-use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::headers::Head;
+use tollgate_core::exchange::{Action, Exchange};
+use tollgate_core::http::headers::Headers;
 
 use super::*;
 
@@ -36,11 +36,11 @@ fn the_clock_is_asked_for_a_head_that_is_decided_or_whose_key_may_be_too_late() 
             NOW.timestamp()
         };
         let mut exchange = Exchange::new(Rc::clone(gateway));
-        let step = exchange.head(&Head::new(&head), false, clock, &mut |_| ());
-        assert_eq!((asks.get() > 0, step == Step::Hold), (asked, held), "{key}");
+        let step = exchange.request_headers(&Headers::new(&head), false, clock, &mut |_| ());
+        assert_eq!((asks.get() > 0, step == Action::Hold), (asked, held), "{key}");
         assert_eq!(exchange.facts().time.is_some(), !held, "{key}");
         if held {
-            exchange.body(br#"{"model":"small"}"#, true, NOW.timestamp(), &mut |_| ());
+            exchange.request_body(br#"{"model":"small"}"#, true, NOW.timestamp(), &mut |_| ());
         }
         assert_eq!(exchange.facts().time, Some(NOW.timestamp()), "{key}");
     }
@@ -54,7 +54,7 @@ fn a_key_of_ours_does_not_reach_an_upstream_that_asks_for_none_and_another_crede
     for (gateway, what) in [(public, "public"), (unmatched, "unmatched")] {
         let passes = |path: &str, fields: &[(&str, &str)]| {
             let decided = decide(&gateway, path, fields, None);
-            assert_eq!(decided.step, Step::Forward(None), "{what} {path} {fields:?}");
+            assert_eq!(decided.step, Action::Forward(None), "{what} {path} {fields:?}");
             assert_eq!(decided.exchange.facts().decision, Decision::Public);
             decided
         };
@@ -87,7 +87,9 @@ fn a_key_in_the_query_may_be_percent_encoded() {
     let gateway = gateway(&json!({}));
     let encoded = KEY.replace('-', "%2D");
     let path = format!("/v1/models?key={encoded}");
-    assert!(matches!(decide(&gateway, &path, &[], None).step, Step::Answer(answer) if answer.status == 200));
+    assert!(
+        matches!(decide(&gateway, &path, &[], None).step, Action::Answer(answer) if answer.status == 200)
+    );
     let body = Some(r#"{"model":"small"}"#);
     let decided = decide(&gateway, &format!("{CHAT}?key={encoded}&a=%2D"), &[], body);
     assert_eq!(decided.edited(":path"), Some(Some("/v1/chat/completions?a=%2D")));
@@ -119,8 +121,10 @@ fn no_spelling_of_a_governed_path_passes_without_a_key() {
             ("GET", "/other", true),
         ] {
             match decide_as(&gateway, method, path, &[], None).step {
-                Step::Forward(None) => assert!(passes, "{path}"),
-                Step::Answer(answer) => assert!(!passes && answer.body.contains("ambiguous_path"), "{path}"),
+                Action::Forward(None) => assert!(passes, "{path}"),
+                Action::Answer(answer) => {
+                    assert!(!passes && answer.body.contains("ambiguous_path"), "{path}")
+                }
                 other => panic!("{path}: {other:?}"),
             }
         }
@@ -130,17 +134,17 @@ fn no_spelling_of_a_governed_path_passes_without_a_key() {
 #[test]
 fn the_body_of_a_stranger_to_the_management_api_is_not_waited_for() {
     let path = "/tollgate/v1/teams/blue";
-    let decided_at_once = |gateway: &Rc<Gateway>, fields: &[(&str, &str)]| {
+    let decided_at_once = |gateway: &Rc<GatewayConfig>, fields: &[(&str, &str)]| {
         let mut head = vec![(":method", "PATCH"), (":path", path), ("content-length", "9")];
         head.extend_from_slice(fields);
         let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
         let mut exchange = Exchange::new(Rc::clone(gateway));
-        match exchange.head(&Head::new(&head), false, NOW.timestamp(), &mut |_| ()) {
-            Step::Manage(request) => {
+        match exchange.request_headers(&Headers::new(&head), false, NOW.timestamp(), &mut |_| ()) {
+            Action::Manage(request) => {
                 assert_eq!((request.body.len(), exchange.is_held()), (0, true));
                 true
             }
-            Step::Hold => false,
+            Action::Hold => false,
             other => panic!("{other:?}"),
         }
     };
@@ -161,13 +165,13 @@ fn a_path_is_plain_whatever_the_method_and_a_host_is_no_path() {
         { "path": "/v1/realtime", "target": "small" },
     ]}));
     let refused = |path: &str| match decide_as(&gateway, "CONNECT", path, &[], None).step {
-        Step::Answer(answer) => answer.body,
+        Action::Answer(answer) => answer.body,
         other => panic!("{path}: {other:?}"),
     };
     assert!(refused("/open/../v1/realtime").contains("ambiguous_path"));
     assert!(refused("/v1/realtime?model=small").contains("missing_api_key"), "its query is none of its path");
     assert!(refused("other:443").contains("unknown_route"));
-    assert_eq!(decide_as(&gateway, "CONNECT", "/open/chat", &[], None).step, Step::Forward(None));
+    assert_eq!(decide_as(&gateway, "CONNECT", "/open/chat", &[], None).step, Action::Forward(None));
 }
 
 #[test]
@@ -188,7 +192,7 @@ fn a_body_has_one_type() {
     asked(&[ours, ours]).charges();
     for second in ["multipart/form-data; boundary=c", "application/json"] {
         match asked(&[ours, second]).step {
-            Step::Answer(answer) => assert!(answer.body.contains("one content-type"), "{}", answer.body),
+            Action::Answer(answer) => assert!(answer.body.contains("one content-type"), "{}", answer.body),
             other => panic!("{other:?}"),
         }
     }
@@ -210,7 +214,7 @@ fn nobody_is_let_into_another_form_of_http() {
         let public = asks("/open/x", protocol, None);
         assert_eq!(
             (&public.step, public.edited("upgrade")),
-            (&Step::Forward(None), Some(None)),
+            (&Action::Forward(None), Some(None)),
             "{protocol}"
         );
         let chat = asks(CHAT, protocol, Some(r#"{"model":"small","max_tokens":7}"#));
@@ -219,9 +223,9 @@ fn nobody_is_let_into_another_form_of_http() {
         asks("/jobs", protocol, None).charges();
     }
     let left = asks("/open/x", "websocket", None);
-    assert_eq!((&left.step, left.edited("upgrade")), (&Step::Forward(None), None));
+    assert_eq!((&left.step, left.edited("upgrade")), (&Action::Forward(None), None));
     match asks("/jobs", "websocket", None).step {
-        Step::Answer(answer) => assert!(answer.body.contains("upgrade_not_metered"), "{}", answer.body),
+        Action::Answer(answer) => assert!(answer.body.contains("upgrade_not_metered"), "{}", answer.body),
         other => panic!("{other:?}"),
     }
 }

@@ -8,10 +8,10 @@ mod heads;
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use tollgate_core::admission::Charges;
-use tollgate_core::config::{Gateway, Loader};
-use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::headers::{Edit, Head};
+use tollgate_core::admission::AdmissionRequest;
+use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::exchange::{Action, Exchange};
+use tollgate_core::http::headers::{HeaderMutation, Headers};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND};
 
@@ -23,7 +23,7 @@ const CHAT: &str = "/v1/chat/completions";
 const NOW: Now = Now { wall: 1_800_000_000 * SECOND, monotonic: 1_800_000_000 * SECOND };
 
 fn digest(secret: &str) -> String {
-    api_key::spell(&api_key::digest(secret.as_bytes()))
+    api_key::format_digest(&api_key::digest(secret.as_bytes()))
 }
 
 /// One team with a budget, whose key may call `small` and not `large`.
@@ -46,25 +46,25 @@ fn policy() -> Value {
 }
 
 /// A gateway with that policy, unless the settings have another.
-fn gateway(settings: &Value) -> Rc<Gateway> {
+fn gateway(settings: &Value) -> Rc<GatewayConfig> {
     let mut document = json!({ "policy": policy() });
     document.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
-    let mut loader = Loader::default();
+    let mut loader = ConfigLoader::default();
     loader.push(document.to_string().as_bytes());
     Rc::new(loader.finish().expect("it is right").0)
 }
 
 /// A request up to its decision: that, what is known about it, and what was changed in its head.
 struct Decided {
-    step: Step,
+    step: Action,
     exchange: Exchange,
     edits: Vec<(String, Option<String>)>,
 }
 
 impl Decided {
-    fn charges(&self) -> &Charges {
+    fn charges(&self) -> &AdmissionRequest {
         match &self.step {
-            Step::Admit(charges) => charges,
+            Action::Admit(charges) => charges,
             other => panic!("it is not to be admitted: {other:?}"),
         }
     }
@@ -76,12 +76,12 @@ impl Decided {
     }
 }
 
-fn decide(gateway: &Rc<Gateway>, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Decided {
+fn decide(gateway: &Rc<GatewayConfig>, path: &str, fields: &[(&str, &str)], body: Option<&str>) -> Decided {
     decide_as(gateway, if body.is_some() { "POST" } else { "GET" }, path, fields, body)
 }
 
 fn decide_as(
-    gateway: &Rc<Gateway>,
+    gateway: &Rc<GatewayConfig>,
     method: &str,
     path: &str,
     fields: &[(&str, &str)],
@@ -92,26 +92,26 @@ fn decide_as(
     head.extend_from_slice(fields);
     let head: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
     let mut edits = Vec::new();
-    let mut edit = |edit: Edit<'_>| {
+    let mut edit = |edit: HeaderMutation<'_>| {
         edits.push(match edit {
-            Edit::Remove(name) => (name.to_owned(), None),
-            Edit::Replace(name, value) => (name.to_owned(), Some(value.to_owned())),
+            HeaderMutation::Remove(name) => (name.to_owned(), None),
+            HeaderMutation::Replace(name, value) => (name.to_owned(), Some(value.to_owned())),
         });
     };
-    let mut step = exchange.head(&Head::new(&head), body.is_none(), NOW.timestamp(), &mut edit);
-    if let (Step::Hold, Some(body)) = (&step, body) {
-        step = exchange.body(body.as_bytes(), true, NOW.timestamp(), &mut edit);
+    let mut step = exchange.request_headers(&Headers::new(&head), body.is_none(), NOW.timestamp(), &mut edit);
+    if let (Action::Hold, Some(body)) = (&step, body) {
+        step = exchange.request_body(body.as_bytes(), true, NOW.timestamp(), &mut edit);
     }
     Decided { step, exchange, edits }
 }
 
-fn with_key(gateway: &Rc<Gateway>, path: &str, body: Option<&str>) -> Decided {
+fn with_key(gateway: &Rc<GatewayConfig>, path: &str, body: Option<&str>) -> Decided {
     decide(gateway, path, &[("authorization", &format!("Bearer {KEY}"))], body)
 }
 
 fn refusal(decided: &Decided) -> &str {
     match &decided.step {
-        Step::Answer(answer) => &answer.body,
+        Action::Answer(answer) => &answer.body,
         other => panic!("it is let through: {other:?}"),
     }
 }

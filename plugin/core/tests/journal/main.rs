@@ -16,8 +16,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Map;
-use tollgate_core::admin::audit::{KEPT, Query};
-use tollgate_core::counters::{CellsError, Entry, HostStatus, SharedCells, SharedData, SharedDataKind, Swap};
+use tollgate_core::admin::audit::{AuditQuery, KEPT};
+use tollgate_core::counters::{
+    Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
+};
 use tollgate_core::policy::{Change, Document, Section};
 use tollgate_core::replication::{Commit, Journal, JournalError, RING, Replica};
 
@@ -62,14 +64,14 @@ impl Replica for Teams {
 
 /// A VM with its replica; what it shares is behind `S`.
 struct Vm<S> {
-    cells: SharedCells<S>,
+    cells: SharedDataStore<S>,
     journal: Journal,
     teams: Teams,
 }
 
 impl<S: SharedData> Vm<S> {
     fn start(shared: S, kind: SharedDataKind, inline: u64) -> Result<Self, JournalError> {
-        let mut cells = SharedCells::new(shared, kind);
+        let mut cells = SharedDataStore::new(shared, kind);
         let journal = Journal::open(&mut cells, PREFIX, inline)?;
         let mut vm = Vm { cells, journal, teams: Teams::default() };
         vm.journal.catch_up(&mut vm.cells, &mut vm.teams)?;
@@ -87,7 +89,7 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn help(&mut self) -> Result<(), JournalError> {
-        self.journal.help(&mut self.cells, &mut self.teams)
+        self.journal.recover(&mut self.cells, &mut self.teams)
     }
 
     fn commit(&mut self, change: Change, entry: Option<String>) -> Result<bool, JournalError> {
@@ -115,7 +117,7 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn attempts(&mut self, limit: usize) -> Vec<String> {
-        let query = Query { organization: Some("acme".to_owned()), after: None, limit };
+        let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit };
         let (entries, _) = self.journal.attempts(&mut self.cells, &query).unwrap();
         entries.into_iter().map(|kept| kept.entry).collect()
     }
@@ -183,13 +185,13 @@ struct Counted {
 }
 
 impl SharedData for Counted {
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
         let entry = self.map.get(name)?;
         self.gets += 1;
         self.bytes += entry.bytes.len();
         Ok(entry)
     }
-    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus> {
         self.map.set(name, bytes, version)
     }
 }
@@ -264,7 +266,7 @@ fn the_last_thousand_attempts_are_kept_newest_first() {
         vm.journal.keep_attempt(&mut vm.cells, Some("acme"), &number.to_string()).unwrap();
     }
     vm.journal.keep_attempt(&mut vm.cells, None, "platform").unwrap();
-    let mut query = Query { organization: Some("acme".to_owned()), after: None, limit: 64 };
+    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64 };
     let mut all = Vec::new();
     loop {
         let (page, next) = vm.journal.attempts(&mut vm.cells, &query).unwrap();
@@ -283,5 +285,5 @@ fn the_last_thousand_attempts_are_kept_newest_first() {
 fn a_host_without_shared_data_has_no_journal() {
     let map = Map::new();
     let refused = Vm::start(map, SharedDataKind::None, INLINE).err();
-    assert!(matches!(refused, Some(JournalError::Cells(CellsError::Unavailable(_)))));
+    assert!(matches!(refused, Some(JournalError::Cells(StoreError::Unavailable(_)))));
 }

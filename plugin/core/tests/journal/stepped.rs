@@ -20,8 +20,8 @@ enum Event<T> {
 }
 
 enum Answer {
-    Entry(Entry),
-    Swap(Swap),
+    Entry(SharedValue),
+    Swap(Cas),
 }
 
 struct Remote<T> {
@@ -32,14 +32,14 @@ struct Remote<T> {
 const GONE: HostStatus = HostStatus(10);
 
 impl<T> SharedData for Remote<T> {
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
         self.events.send(Event::Get(name.to_owned())).map_err(|_| GONE)?;
         match self.answers.recv() {
             Ok(Answer::Entry(entry)) => Ok(entry),
             _ => Err(GONE),
         }
     }
-    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus> {
         self.events.send(Event::Set(name.to_owned(), bytes.to_vec(), version)).map_err(|_| GONE)?;
         match self.answers.recv() {
             Ok(Answer::Swap(swap)) => Ok(swap),

@@ -1,8 +1,8 @@
 //! The audit: every attempt of the signed-in to change something.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{Entry, Query, page};
-use tollgate_core::admin::{Outcome, Request};
+use tollgate_core::admin::audit::{AuditEntry, AuditQuery, page};
+use tollgate_core::admin::{AdminDecision, AdminRequest};
 
 use super::world::{World, policy, read, request};
 
@@ -133,27 +133,27 @@ fn an_entry_reads_as_it_was_written_and_its_log_line_is_shorter() {
     world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));
     world.send("viewer", "DELETE", "/teams/search", Value::Null);
     for entry in &world.audit {
-        assert_eq!(Entry::from_json(&entry.to_json()).as_ref(), Some(entry));
+        assert_eq!(AuditEntry::from_json(&entry.to_json()).as_ref(), Some(entry));
         let line = entry.line();
         assert_eq!(line["action"], entry.action.as_str());
         assert!(line.get("before").is_none() && line.get("after").is_none());
     }
-    assert_eq!(Entry::from_json(&json!({ "actor": "x" })), None);
+    assert_eq!(AuditEntry::from_json(&json!({ "actor": "x" })), None);
 }
 
-fn asked(person: &str, query: &str, policy: Value) -> Result<Query, u16> {
-    let request = Request { query: query.into(), ..request(person, "GET", "/audit", &Value::Null) };
+fn asked(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16> {
+    let request = AdminRequest { query: query.into(), ..request(person, "GET", "/audit", &Value::Null) };
     match World::of(policy).decide(&request).outcome {
-        Outcome::Audit(query) => Ok(query),
-        Outcome::Answer(response) => Err(response.status),
-        Outcome::Write(write) => panic!("{write:?}"),
+        AdminDecision::Audit(query) => Ok(query),
+        AdminDecision::Answer(response) => Err(response.status),
+        AdminDecision::Write(write) => panic!("{write:?}"),
     }
 }
 
 #[test]
 fn whose_audit_is_read_is_said_or_clear() {
     let of = |organization: Option<&str>| {
-        Ok(Query { organization: organization.map(str::to_string), after: None, limit: 50 })
+        Ok(AuditQuery { organization: organization.map(str::to_string), after: None, limit: 50 })
     };
     assert_eq!(asked("owner", "", policy()), of(Some("acme")));
     assert_eq!(asked("platform", "", policy()), of(None));
@@ -166,7 +166,10 @@ fn whose_audit_is_read_is_said_or_clear() {
     assert_eq!(asked("owner", "", both.clone()), Err(400));
     assert_eq!(asked("owner", "organization=globex", both), of(Some("globex")));
     let page = asked("owner", "limit=3&after=42", policy());
-    assert_eq!(page, Ok(Query { organization: Some("acme".into()), after: Some("42".into()), limit: 3 }));
+    assert_eq!(
+        page,
+        Ok(AuditQuery { organization: Some("acme".into()), after: Some("42".into()), limit: 3 })
+    );
 }
 
 #[test]

@@ -3,22 +3,22 @@
 use std::rc::Rc;
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{Outcome, Request};
-use tollgate_core::exchange::{Exchange, Step};
-use tollgate_core::http::headers::Head;
+use tollgate_core::admin::{AdminDecision, AdminRequest};
+use tollgate_core::exchange::{Action, Exchange};
+use tollgate_core::http::headers::Headers;
 
 use super::world::{World, read, request};
 
-fn answer(request: &Request) -> super::world::Answer {
+fn answer(request: &AdminRequest) -> super::world::Answer {
     match World::new().decide(request).outcome {
-        Outcome::Answer(response) => read(response),
-        Outcome::Write(write) => read(write.response),
+        AdminDecision::Answer(response) => read(response),
+        AdminDecision::Write(write) => read(write.response),
         other => panic!("{other:?}"),
     }
 }
 
-fn patch(body: &str) -> Request {
-    Request {
+fn patch(body: &str) -> AdminRequest {
+    AdminRequest {
         content_type: Some("application/merge-patch+json".into()),
         body: body.into(),
         ..request("team-admin", "PATCH", "/teams/search", &Value::Null)
@@ -41,7 +41,7 @@ fn a_body_that_two_readers_could_read_differently_is_refused() {
     ] {
         assert_eq!(answer(&patch(body)).status, 400, "{body}");
     }
-    let invalid_utf8 = Request { body: b"{\"name\": \"\xff\"}".to_vec(), ..patch("") };
+    let invalid_utf8 = AdminRequest { body: b"{\"name\": \"\xff\"}".to_vec(), ..patch("") };
     assert_eq!(answer(&invalid_utf8).status, 400);
     let deep = format!("{}1{}", "{\"name\":".repeat(500), "}".repeat(500));
     assert_eq!(answer(&patch(&deep)).status, 400);
@@ -60,10 +60,10 @@ fn a_body_is_json_and_of_bounded_size() {
         (Some(""), 415),
     ] {
         let request =
-            Request { content_type: content_type.map(str::to_string), ..patch("{\"name\": \"x\"}") };
+            AdminRequest { content_type: content_type.map(str::to_string), ..patch("{\"name\": \"x\"}") };
         assert_eq!(answer(&request).status, status, "{content_type:?}");
     }
-    let post = Request {
+    let post = AdminRequest {
         content_type: Some("application/merge-patch+json".into()),
         ..request("platform", "POST", "/organizations", &json!({ "id": "x", "name": "x" }))
     };
@@ -96,7 +96,7 @@ fn a_method_that_is_not_taken_and_a_path_that_leads_nowhere() {
 #[test]
 fn a_head_is_a_get_without_the_body() {
     let request = request("platform", "HEAD", "/teams/search", &Value::Null);
-    let Outcome::Answer(head) = World::new().decide(&request).outcome else { panic!() };
+    let AdminDecision::Answer(head) = World::new().decide(&request).outcome else { panic!() };
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert!(head.fields.iter().any(|(name, _)| *name == "etag"));
 }
@@ -155,12 +155,12 @@ fn a_path_that_can_be_read_in_two_ways_is_refused_in_the_apis_own_form() {
         let fields: [(&[u8], &[u8]); 2] = [(b":method", b"GET"), (b":path", path.as_bytes())];
         let mut exchange = Exchange::new(Rc::new(World::new().gateway));
         let now = World::new().now;
-        match exchange.head(&Head::new(&fields), true, now.timestamp(), &mut |_| ()) {
-            Step::Respond(response) if ours => {
+        match exchange.request_headers(&Headers::new(&fields), true, now.timestamp(), &mut |_| ()) {
+            Action::Respond(response) if ours => {
                 let answer = read(response);
                 assert_eq!((answer.status, answer.code()), (400, "ambiguous_path"), "{path}");
             }
-            Step::Answer(answer) if !ours => assert_eq!(answer.status, 400, "{path}"),
+            Action::Answer(answer) if !ours => assert_eq!(answer.status, 400, "{path}"),
             other => panic!("{path}: {other:?}"),
         }
     }

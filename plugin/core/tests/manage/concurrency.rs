@@ -1,7 +1,7 @@
 //! Many at once: nothing is lost, nothing slips past.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{Decided, Outcome};
+use tollgate_core::admin::{AdminDecision, Decided};
 
 use super::world::{World, request};
 
@@ -28,7 +28,7 @@ impl Shared {
 
     /// The status; `None`: somebody else was faster.
     fn commit(&mut self, (position, decided): (u64, Decided)) -> Option<super::world::Answer> {
-        if matches!(decided.outcome, Outcome::Write(_)) {
+        if matches!(decided.outcome, AdminDecision::Write(_)) {
             if position != self.position {
                 return None;
             }
@@ -183,7 +183,7 @@ fn what_is_sent_again_changes_nothing_more() {
         let first = world.send("platform", method, path, body.clone());
         assert_eq!(first.status, 200, "{path}: {}", first.body);
         let decided = world.decide(&request("platform", method, path, &body));
-        let Outcome::Answer(second) = decided.outcome else { panic!("{path} is written again") };
+        let AdminDecision::Answer(second) = decided.outcome else { panic!("{path} is written again") };
         assert_eq!(second.status, 200);
         assert_eq!(serde_json::from_str::<Value>(&second.body).unwrap(), first.body);
     }

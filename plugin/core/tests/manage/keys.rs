@@ -1,13 +1,13 @@
 //! Keys: made by admins, changed, rotated, revoked.
 
 use serde_json::{Value, json};
-use tollgate_core::auth::identity::identify;
-use tollgate_core::http::rejection::Refusal;
+use tollgate_core::auth::identity::authenticate;
+use tollgate_core::http::rejection::Rejection;
 
 use super::world::{World, policy};
 
 fn works(world: &World, secret: &str) -> bool {
-    identify(&world.policy.read(), secret, world.now.timestamp()).is_ok()
+    authenticate(&world.policy.read(), secret, world.now.timestamp()).is_ok()
 }
 
 #[test]
@@ -85,8 +85,8 @@ fn a_rotation_does_not_wake_an_expired_key_and_its_refusal_does_not_say_so() {
     assert_eq!(rotated.status, 201);
     let policy = world.policy.read();
     let refusal =
-        identify(&policy, rotated.body["secret"].as_str().unwrap(), world.now.timestamp()).unwrap_err();
-    assert_eq!(refusal, Refusal::ExpiredKey);
+        authenticate(&policy, rotated.body["secret"].as_str().unwrap(), world.now.timestamp()).unwrap_err();
+    assert_eq!(refusal, Rejection::ExpiredKey);
     assert!(!refusal.message().contains("otate"), "{}", refusal.message());
 }
 

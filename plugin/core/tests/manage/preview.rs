@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::policy::access::Levels;
+use tollgate_core::policy::access::AccessChain;
 
 use super::world::{World, policy};
 
@@ -89,7 +89,7 @@ proptest! {
         let team = policy.teams.get(policy.teams.find("search").unwrap()).unwrap();
         let organization = policy.organizations.get(team.organization.0).unwrap();
         let called: BTreeSet<&str> =
-            Levels::of_team(organization, team).targets(&policy).map(|(_, target)| &*target.name).collect();
+            AccessChain::of_team(organization, team).targets(&policy).map(|(_, target)| &*target.name).collect();
         prop_assert_eq!(effective, called);
 
         for line in lines {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::world::{PEOPLE, World, request};
-use tollgate_core::admin::Outcome;
+use tollgate_core::admin::AdminDecision;
 
 const PLATFORM: &[&str] = &["platform"];
 const CEILING_READERS: &[&str] = &[
@@ -101,9 +101,9 @@ fn every_endpoint_is_open_to_its_roles_and_to_nobody_else() {
         for person in PEOPLE {
             let decided = World::new().decide(&request(person, method, path, &body));
             let (status, body) = match decided.outcome {
-                Outcome::Answer(response) => (response.status, response.body),
-                Outcome::Write(write) => (write.response.status, write.response.body),
-                Outcome::Audit(_) => (200, String::new()),
+                AdminDecision::Answer(response) => (response.status, response.body),
+                AdminDecision::Write(write) => (write.response.status, write.response.body),
+                AdminDecision::Audit(_) => (200, String::new()),
             };
             let right = match allowed.contains(&person) {
                 true => (200..300).contains(&status),

@@ -1,19 +1,19 @@
 //! Who asks.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{Outcome, Request};
+use tollgate_core::admin::{AdminDecision, AdminRequest};
 
 use super::world::{World, request, token};
 
-fn status(world: &mut World, request: &Request) -> (u16, Value) {
+fn status(world: &mut World, request: &AdminRequest) -> (u16, Value) {
     match world.decide(request).outcome {
-        Outcome::Answer(response) => (response.status, serde_json::from_str(&response.body).unwrap()),
+        AdminDecision::Answer(response) => (response.status, serde_json::from_str(&response.body).unwrap()),
         other => panic!("{other:?}"),
     }
 }
 
 fn me(token: Option<&str>, subject: Option<&str>) -> (u16, Value) {
-    let request = Request {
+    let request = AdminRequest {
         token: token.map(str::to_string),
         subject: subject.map(str::to_string),
         ..request("nobody", "GET", "/me", &Value::Null)
@@ -49,9 +49,9 @@ fn a_verified_jwt_says_who_asks_whatever_else_the_bearer_is() {
 fn who_is_known_since_their_body_was_not_waited_for_is_asked_to_try_again() {
     let mut world = World::new();
     let patch = request("team-admin", "PATCH", "/teams/search", &json!({}));
-    let (code, body) = status(&mut world, &Request { unread: true, ..patch.clone() });
+    let (code, body) = status(&mut world, &AdminRequest { unread: true, ..patch.clone() });
     assert_eq!((code, &body["code"]), (503, &json!("contended")));
-    let nobody = Request { unread: true, token: Some("nobody's".into()), ..patch };
+    let nobody = AdminRequest { unread: true, token: Some("nobody's".into()), ..patch };
     assert_eq!(status(&mut world, &nobody).0, 401);
 }
 

@@ -1,8 +1,8 @@
 //! What was used: the very counters that calls are charged to.
 
 use serde_json::{Value, json};
-use tollgate_core::admission::{Actual, Charges, Reservation, admit, settle};
-use tollgate_core::auth::identity::of_key;
+use tollgate_core::admission::{ActualUsage, AdmissionRequest, Reservation, acquire, settle};
+use tollgate_core::auth::identity::check_key;
 use tollgate_core::money::Pico;
 
 use super::world::{World, policy};
@@ -23,12 +23,13 @@ fn limited() -> World {
 fn call(world: &mut World, ended: bool) {
     let policy = world.policy.read();
     let key = policy.keys.get(policy.keys.find("developers").unwrap()).unwrap();
-    let identity = of_key(&policy, key, world.now.timestamp()).unwrap();
-    let principals = identity.principals(&world.gateway.cells, policy.target("small"));
+    let identity = check_key(&policy, key, world.now.timestamp()).unwrap();
+    let principals = identity.principals(&world.gateway.record_keys, policy.target("small"));
     let reservation = Reservation { input_tokens: 10, tokens: 100, cost: Pico(500_000_000_000) };
-    let admitted = admit(&mut world.cells, Charges { principals, reservation }, world.now).unwrap();
+    let admitted =
+        acquire(&mut world.cells, AdmissionRequest { principals, reservation }, world.now).unwrap();
     if ended {
-        let actual = Actual { tokens: 60, cost: Pico(200_000_000_000), estimated: false };
+        let actual = ActualUsage { tokens: 60, cost: Pico(200_000_000_000), estimated: false };
         assert!(settle(&mut world.cells, admitted.receipt, actual).is_empty());
     }
 }

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tollgate_core::admin::{Outcome, Request};
+use tollgate_core::admin::{AdminDecision, AdminRequest};
 
 use super::roles::table;
 use super::world::{PEOPLE, World, request};
@@ -104,14 +104,14 @@ proptest! {
         let table = table();
         let (method, path, body, allowed) = &table[row % table.len()];
         prop_assume!(!body.is_null());
-        let mut request: Request = request(allowed[0], method, path, body);
+        let mut request: AdminRequest = request(allowed[0], method, path, body);
         for (place, byte) in edits {
             let at = place.index(request.body.len());
             request.body[at] = byte;
         }
         let mut world = World::new();
         let decided = world.decide(&request);
-        let written = matches!(decided.outcome, Outcome::Write(_));
+        let written = matches!(decided.outcome, AdminDecision::Write(_));
         let answer = world.commit(decided);
         prop_assert!(answer.status < 500, "{}", answer.body);
         prop_assert!(!written || answer.status < 300, "{}", answer.body);

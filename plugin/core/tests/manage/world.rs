@@ -1,12 +1,14 @@
 //! A gateway with two organizations, and people in every role.
 
 use serde_json::{Map as Object, Value, json};
-use tollgate_core::admin::audit::Entry;
-use tollgate_core::admin::{Asked, Decided, Keeps, Outcome, Request, Response, decide};
+use tollgate_core::admin::audit::AuditEntry;
+use tollgate_core::admin::{
+    AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide,
+};
 use tollgate_core::config;
-use tollgate_core::config::Gateway;
-use tollgate_core::counters::SharedCells;
-use tollgate_core::policy::{Live, Loader};
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::counters::SharedDataStore;
+use tollgate_core::policy::{PolicyHandle, PolicyLoader};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
 
@@ -36,7 +38,7 @@ pub fn token(person: &str) -> String {
 }
 
 fn digest(text: &str) -> String {
-    api_key::spell(&api_key::digest(text.as_bytes()))
+    api_key::format_digest(&api_key::digest(text.as_bytes()))
 }
 
 /// `search` is the team that most tests ask about; `other` is beside it, `lab` in another organization.
@@ -100,14 +102,14 @@ pub fn policy() -> Value {
 
 /// A gateway, its counters, and the time.
 pub struct World {
-    pub gateway: Gateway,
+    pub gateway: GatewayConfig,
     /// As it is now.
-    pub policy: Live,
-    pub cells: SharedCells<Map>,
+    pub policy: PolicyHandle,
+    pub cells: SharedDataStore<Map>,
     pub now: Now,
-    pub keeps: Keeps,
+    pub keeps: Durability,
     /// What the audit kept.
-    pub audit: Vec<Entry>,
+    pub audit: Vec<AuditEntry>,
     draws: u64,
 }
 
@@ -141,27 +143,27 @@ impl World {
     }
 
     pub fn of(policy: Value) -> Self {
-        let mut loader = config::Loader::default();
+        let mut loader = config::ConfigLoader::default();
         loader.push(json!({ "policy": { "version": 1 } }).to_string().as_bytes());
         let (gateway, _) = loader.finish().unwrap();
-        let mut loader = Loader::default();
+        let mut loader = PolicyLoader::default();
         loader.push(policy.to_string().as_bytes());
         let (policy, _) = loader.finish().unwrap();
         let mut map = Map::new();
-        let kind = SharedCells::probe(&mut map, "tollgate/1/");
+        let kind = SharedDataStore::probe(&mut map, "tollgate/1/");
         World {
             gateway,
-            policy: Live::new(policy),
-            cells: SharedCells::new(map, kind),
+            policy: PolicyHandle::new(policy),
+            cells: SharedDataStore::new(map, kind),
             now: Now { wall: START, monotonic: SECOND },
-            keeps: Keeps::Volatile,
+            keeps: Durability::Volatile,
             audit: Vec::new(),
             draws: 0,
         }
     }
 
     /// Decides, and holds that deciding leaves the policy alone.
-    pub fn decide(&mut self, request: &Request) -> Decided {
+    pub fn decide(&mut self, request: &AdminRequest) -> Decided {
         self.draws += 1;
         let mut random = [0; 48];
         for (block, bytes) in (0_u64..).zip(random.chunks_mut(8)) {
@@ -169,7 +171,7 @@ impl World {
                 &(self.draws * 1_000 + block).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
             );
         }
-        let asked = Asked { now: self.now, random, keeps: self.keeps };
+        let asked = RequestInputs { now: self.now, random, keeps: self.keeps };
         let (gateway, cells) = (&self.gateway, &mut self.cells);
         let decided = self.policy.change(|policy| {
             let before = policy.fingerprint();
@@ -184,17 +186,17 @@ impl World {
     pub fn commit(&mut self, decided: Decided) -> Answer {
         self.audit.extend(decided.entry);
         match decided.outcome {
-            Outcome::Answer(response) => read(response),
-            Outcome::Write(write) => {
+            AdminDecision::Answer(response) => read(response),
+            AdminDecision::Write(write) => {
                 self.policy.change(|policy| policy.apply(&write.change)).unwrap().unwrap();
                 let whole = self.document();
-                let mut loader = Loader::default();
+                let mut loader = PolicyLoader::default();
                 loader.push(whole.to_string().as_bytes());
                 let findings = loader.finish().err();
                 assert_eq!(findings, None, "after {:?}", self.audit.last());
                 read(write.response)
             }
-            Outcome::Audit(query) => panic!("nobody here keeps an audit: {query:?}"),
+            AdminDecision::Audit(query) => panic!("nobody here keeps an audit: {query:?}"),
         }
     }
 
@@ -250,16 +252,16 @@ impl World {
 }
 
 /// A request by somebody; `nobody` sends no token. A path may have a query.
-pub fn request(person: &str, method: &str, path: &str, body: &Value) -> Request {
+pub fn request(person: &str, method: &str, path: &str, body: &Value) -> AdminRequest {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    Request {
+    AdminRequest {
         method: method.into(),
         path: path.into(),
         query: query.into(),
         token: (person != "nobody").then(|| token(person)),
         content_type: (!body.is_null()).then(|| "application/json".into()),
         body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
-        ..Request::default()
+        ..AdminRequest::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use tollgate_core::counters::{Entry, HostStatus, SharedData, Swap};
+use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedValue};
 
 /// Every value by name, with its version.
 pub type Rows = BTreeMap<String, (Vec<u8>, u32)>;
@@ -59,15 +59,15 @@ impl Map {
 }
 
 impl SharedData for Map {
-    fn get(&mut self, name: &str) -> Result<Entry, HostStatus> {
+    fn get(&mut self, name: &str) -> Result<SharedValue, HostStatus> {
         let inner = self.0.borrow();
         Ok(match inner.rows.get(name) {
-            Some((bytes, cas)) => Entry { bytes: bytes.clone(), version: Some(*cas) },
-            None => Entry { bytes: Vec::new(), version: None },
+            Some((bytes, cas)) => SharedValue { bytes: bytes.clone(), version: Some(*cas) },
+            None => SharedValue { bytes: Vec::new(), version: None },
         })
     }
 
-    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Swap, HostStatus> {
+    fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus> {
         let mut inner = self.0.borrow_mut();
         let current = inner.rows.get(name).map(|(_, cas)| *cas);
         let fits = match (inner.insert_if_absent, current) {
@@ -76,11 +76,11 @@ impl SharedData for Map {
             (true, current) => version == current.unwrap_or(0),
         };
         if !fits {
-            return Ok(Swap::Lost);
+            return Ok(Cas::Conflict);
         }
         let cas = inner.next;
         inner.next += 1;
         inner.rows.insert(name.to_owned(), (bytes.to_vec(), cas));
-        Ok(Swap::Done)
+        Ok(Cas::Stored)
     }
 }

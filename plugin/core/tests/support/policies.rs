@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
-use tollgate_core::policy::{Change, Finding, Loader, Policy, Section};
+use tollgate_core::policy::{Change, Diagnostic, Policy, PolicyLoader, Section};
 
 /// Bytes that decide what is drawn; zeros once it is used up.
 pub struct Tape<'t>(pub &'t [u8]);
@@ -100,8 +100,8 @@ impl Plain {
         Value::Object(document)
     }
 
-    pub fn load(&self) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
-        let mut loader = Loader::default();
+    pub fn load(&self) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> {
+        let mut loader = PolicyLoader::default();
         loader.push(self.document().to_string().as_bytes());
         loader.finish()
     }

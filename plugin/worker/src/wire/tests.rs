@@ -6,11 +6,13 @@ use std::num::NonZeroU64;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tollgate_core::admission::{self, Actual, Admitted, Charges, NotAdmitted, Principal, Reservation, Why};
-use tollgate_core::counters::{CellName, Cells, CellsError, Swap};
+use tollgate_core::admission::{
+    self, ActualUsage, AdmissionError, AdmissionRequest, Admitted, NotAdmitted, Principal, Reservation,
+};
+use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError};
 use tollgate_core::money::{Budget, DOLLAR, Period, Pico};
-use tollgate_core::quota::{Denial, Level, Reason, Scope};
 use tollgate_core::quota::{Limits, Window};
+use tollgate_core::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope};
 use tollgate_core::text::hash::fingerprint;
 use tollgate_core::time::{Now, SECOND};
 
@@ -19,16 +21,16 @@ use super::{FORMAT, Outcome, Reserved, WireError, decode, encode};
 #[derive(Default)]
 struct Map(BTreeMap<String, Vec<u8>>);
 
-impl Cells for Map {
+impl CounterStore for Map {
     type Version = ();
 
-    fn read(&mut self, name: &CellName) -> Result<(Vec<u8>, ()), CellsError> {
+    fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, ()), StoreError> {
         Ok((self.0.get(name.as_str()).cloned().unwrap_or_default(), ()))
     }
 
-    fn swap(&mut self, name: &CellName, (): (), bytes: &[u8]) -> Result<Swap, CellsError> {
+    fn compare_and_swap(&mut self, name: &RecordKey, (): (), bytes: &[u8]) -> Result<Cas, StoreError> {
         self.0.insert(name.as_str().to_owned(), bytes.to_vec());
-        Ok(Swap::Done)
+        Ok(Cas::Stored)
     }
 }
 
@@ -51,11 +53,11 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, hex:
 }
 
 /// A key, a team with all that there is, and an organization.
-fn charges() -> Charges {
+fn charges() -> AdmissionRequest {
     let limit = NonZeroU64::new;
     let principal = |level, parts: &[&str]| Principal {
-        scope: Scope::whole(level),
-        cell: CellName::new("tollgate/1/", parts),
+        scope: QuotaScope::whole(level),
+        record: RecordKey::new("tollgate/1/", parts),
         limits: Limits::default(),
         target_limits: None,
         budget: None,
@@ -73,20 +75,20 @@ fn charges() -> Charges {
             Limits { tpd: limit(700), ..Limits::default() },
         ))),
         budget: Some(Budget { max: Pico(2 * DOLLAR), soft: Some(Pico(3)), period: Period::Month }),
-        ..principal(Level::Team, &["team", "ml"])
+        ..principal(PrincipalKind::Team, &["team", "ml"])
     };
     let organization = Principal {
         budget: Some(Budget { max: Pico(u128::MAX), soft: None, period: Period::Lifetime }),
-        ..principal(Level::Organization, &["organization", "acme"])
+        ..principal(PrincipalKind::Organization, &["organization", "acme"])
     };
-    Charges {
-        principals: vec![principal(Level::Key, &["key", "laptop"]), team, organization],
+    AdmissionRequest {
+        principals: vec![principal(PrincipalKind::Key, &["key", "laptop"]), team, organization],
         reservation: Reservation { input_tokens: 12, tokens: 612, cost: Pico(340_000_000) },
     }
 }
 
 fn admitted() -> Admitted {
-    admission::admit(&mut Map::default(), charges(), now()).unwrap()
+    admission::acquire(&mut Map::default(), charges(), now()).unwrap()
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn what_a_worker_asks_an_object() {
         2f61636d65beaadfd7e29e95c03700000000000001ffffffffffffffffffffffffffffffffffff0300040ce40480\
         fa8fa201",
     );
-    pinned(&Actual { tokens: 77, cost: Pico(5_000_000_000), estimated: true }, "014d80e497d01201");
+    pinned(&ActualUsage { tokens: 77, cost: Pico(5_000_000_000), estimated: true }, "014d80e497d01201");
 }
 
 #[test]
@@ -118,13 +120,13 @@ fn what_an_object_keeps() {
 #[test]
 fn what_an_object_answers() {
     pinned(
-        &Outcome::Admitted(admitted().standing),
+        &Outcome::Admitted(admitted().status),
         "0100010300000a0980c4889fe30101030104bc05588080c0ee8ed20b010300",
     );
     let mut cells = Map::default();
-    admission::admit(&mut cells, charges(), now()).unwrap();
-    let Err(NotAdmitted { why: Why::Denied(denial), standing, .. }) =
-        admission::admit(&mut cells, charges(), now())
+    admission::acquire(&mut cells, charges(), now()).unwrap();
+    let Err(NotAdmitted { error: AdmissionError::Denied(denial), status: standing, .. }) =
+        admission::acquire(&mut cells, charges(), now())
     else {
         panic!("612 of 700 tokens are spent");
     };
@@ -141,40 +143,49 @@ fn every_reason_level_window_and_period() {
     let window = Window::Tpd;
     pinned(
         &vec![
-            Reason::LimitReached { window, limit: 5, used: 4, asked: 300 },
-            Reason::InputAboveLimit { window, limit: 5, input: 6 },
-            Reason::BudgetSpent { max, left, cost, period: Period::Week },
-            Reason::CostAboveBudget { max, cost },
+            QuotaReason::LimitReached { window, limit: 5, used: 4, asked: 300 },
+            QuotaReason::InputAboveLimit { window, limit: 5, input: 6 },
+            QuotaReason::BudgetSpent { max, left, cost, period: Period::Week },
+            QuotaReason::CostAboveBudget { max, cost },
         ],
         "010400040504ac0201040506020302ffffffffffffffffffffffffffffffffffff03020303ffffffffffffffffff\
          ffffffffffffffffff03",
     );
-    let scope = Scope { level: Level::Team, target: true };
+    let scope = QuotaScope { principal: PrincipalKind::Team, target: true };
     pinned(
-        &Denial { scope, reason: Reason::CostAboveBudget { max, cost: left }, wait: None },
+        &QuotaExceeded { scope, reason: QuotaReason::CostAboveBudget { max, cost: left }, wait: None },
         "01030103030200",
     );
-    pinned(&vec![Level::Key, Level::Member, Level::User, Level::Team, Level::Organization], "01050001020304");
+    pinned(
+        &vec![
+            PrincipalKind::Key,
+            PrincipalKind::Member,
+            PrincipalKind::User,
+            PrincipalKind::Team,
+            PrincipalKind::Organization,
+        ],
+        "01050001020304",
+    );
     pinned(&Window::ALL.to_vec(), "01050001020304");
     pinned(&vec![Period::Hour, Period::Day, Period::Week, Period::Month, Period::Lifetime], "01050001020304");
 }
 
 #[test]
 fn another_format_is_refused_by_its_number() {
-    let mut message = encode(&Actual::default()).unwrap();
+    let mut message = encode(&ActualUsage::default()).unwrap();
     message[0] = FORMAT + 1;
-    let refused = decode::<Actual>(&message).unwrap_err();
+    let refused = decode::<ActualUsage>(&message).unwrap_err();
     assert_eq!(refused, WireError::Format(Some(2)));
     assert_eq!(refused.to_string(), "a message of format 2, and this build reads 1");
-    assert_eq!(decode::<Actual>(&[]).unwrap_err().to_string(), "an empty message");
+    assert_eq!(decode::<ActualUsage>(&[]).unwrap_err().to_string(), "an empty message");
 }
 
 #[test]
 fn a_damaged_message_is_refused() {
     let whole = encode(&charges()).unwrap();
     for length in 1..whole.len() {
-        assert_eq!(decode::<Charges>(&whole[..length]), Err(WireError::Malformed), "{length}");
+        assert_eq!(decode::<AdmissionRequest>(&whole[..length]), Err(WireError::Malformed), "{length}");
     }
     let longer = [whole.as_slice(), &[0]].concat();
-    assert_eq!(decode::<Charges>(&longer), Err(WireError::Malformed));
+    assert_eq!(decode::<AdmissionRequest>(&longer), Err(WireError::Malformed));
 }

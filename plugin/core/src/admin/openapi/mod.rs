@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 use super::page;
-use super::route::{ENDPOINTS, Method, Place};
+use super::route::{ENDPOINTS, Endpoint, HttpMethod};
 
 /// The document (OpenAPI 3.1.0). Paths are below the prefix, which is the server.
 pub fn document() -> Value {
@@ -50,7 +50,7 @@ pub fn document() -> Value {
 }
 
 /// One operation, as far as it is its own.
-struct Operation {
+struct OperationSpec {
     id: &'static str,
     summary: &'static str,
     /// Name of the body's schema.
@@ -64,14 +64,14 @@ struct Operation {
 }
 
 /// Query parameters.
-enum Query {
+enum QuerySpec {
     Nothing,
     Page,
     Audit,
 }
 
-const fn read(id: &'static str, summary: &'static str, answer: &'static str) -> Operation {
-    Operation { id, summary, body: None, body_optional: false, answer: Some(answer), refusals: &[] }
+const fn read(id: &'static str, summary: &'static str, answer: &'static str) -> OperationSpec {
+    OperationSpec { id, summary, body: None, body_optional: false, answer: Some(answer), refusals: &[] }
 }
 
 const fn write(
@@ -80,145 +80,147 @@ const fn write(
     body: &'static str,
     answer: &'static str,
     refusals: &'static [u16],
-) -> Operation {
-    Operation { id, summary, body: Some(body), body_optional: false, answer: Some(answer), refusals }
+) -> OperationSpec {
+    OperationSpec { id, summary, body: Some(body), body_optional: false, answer: Some(answer), refusals }
 }
 
-const fn remove(id: &'static str, summary: &'static str, refusals: &'static [u16]) -> Operation {
-    Operation { id, summary, body: None, body_optional: false, answer: None, refusals }
+const fn remove(id: &'static str, summary: &'static str, refusals: &'static [u16]) -> OperationSpec {
+    OperationSpec { id, summary, body: None, body_optional: false, answer: None, refusals }
 }
 
 /// What each endpoint does with each of its methods.
-fn operation(place: Place, method: Method) -> Operation {
-    use Method::{Delete, Patch, Post, Put};
+fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
+    use HttpMethod::{Delete, Patch, Post, Put};
     match (place, method) {
-        (Place::Me, _) => read("getMe", "Who am I, and in which roles", "Me"),
-        (Place::Targets, _) => read("listTargets", "What may I call, and through what", "CallableTargets"),
-        (Place::Organizations, Post) => write(
+        (Endpoint::Me, _) => read("getMe", "Who am I, and in which roles", "Me"),
+        (Endpoint::Targets, _) => read("listTargets", "What may I call, and through what", "CallableTargets"),
+        (Endpoint::Organizations, Post) => write(
             "createOrganization",
             "Create an organization (platform administrators)",
             "NewOrganization",
             "Organization",
             &[409],
         ),
-        (Place::Organizations, _) => {
+        (Endpoint::Organizations, _) => {
             read("listOrganizations", "The organizations I can read", "Organizations")
         }
-        (Place::Organization, Patch) => write(
+        (Endpoint::Organization, Patch) => write(
             "updateOrganization",
             "Change an organization; what it grants and its limits: platform administrators",
             "OrganizationPatch",
             "Organization",
             &[409],
         ),
-        (Place::Organization, Delete) => {
+        (Endpoint::Organization, Delete) => {
             remove("deleteOrganization", "Delete an organization without teams", &[409])
         }
-        (Place::Organization, _) => read("getOrganization", "One organization", "Organization"),
-        (Place::OrganizationUsage, _) => {
+        (Endpoint::Organization, _) => read("getOrganization", "One organization", "Organization"),
+        (Endpoint::OrganizationUsage, _) => {
             read("getOrganizationUsage", "What an organization used, and what is left", "Usage")
         }
-        (Place::OrganizationMembers, _) => {
+        (Endpoint::OrganizationMembers, _) => {
             read("listOrganizationMembers", "People of an organization", "OrganizationMembers")
         }
-        (Place::OrganizationMember, Put) => write(
+        (Endpoint::OrganizationMember, Put) => write(
             "putOrganizationMember",
             "Give somebody a role in an organization; an unknown user comes to be",
             "OrganizationMemberBody",
             "OrganizationMember",
             &[409],
         ),
-        (Place::OrganizationMember, Delete) => remove(
+        (Endpoint::OrganizationMember, Delete) => remove(
             "removeOrganizationMember",
             "Take somebody out of an organization and its teams, and revoke their keys there",
             &[409],
         ),
-        (Place::OrganizationMember, _) => {
+        (Endpoint::OrganizationMember, _) => {
             read("getOrganizationMember", "One person of an organization", "OrganizationMember")
         }
-        (Place::OrganizationTeams, Post) => write(
+        (Endpoint::OrganizationTeams, Post) => write(
             "createTeam",
             "Create a team; self-service is on unless the body says otherwise",
             "NewTeam",
             "Team",
             &[409],
         ),
-        (Place::OrganizationTeams, _) => read("listTeams", "Teams of an organization", "Teams"),
-        (Place::Team, Patch) => write("updateTeam", "Change a team", "TeamPatch", "Team", &[409]),
-        (Place::Team, Delete) => remove("deleteTeam", "Delete a team without keys", &[409]),
-        (Place::Team, _) => read("getTeam", "One team", "Team"),
-        (Place::TeamAccess, Put) => {
+        (Endpoint::OrganizationTeams, _) => read("listTeams", "Teams of an organization", "Teams"),
+        (Endpoint::Team, Patch) => write("updateTeam", "Change a team", "TeamPatch", "Team", &[409]),
+        (Endpoint::Team, Delete) => remove("deleteTeam", "Delete a team without keys", &[409]),
+        (Endpoint::Team, _) => read("getTeam", "One team", "Team"),
+        (Endpoint::TeamAccess, Put) => {
             write("putTeamAccess", "Choose what a team may call", "Access", "AccessPreview", &[409])
         }
-        (Place::TeamAccess, _) => {
+        (Endpoint::TeamAccess, _) => {
             read("getTeamAccess", "What a team may call: each target, and why or why not", "AccessPreview")
         }
-        (Place::TeamSelfService, Put) => write(
+        (Endpoint::TeamSelfService, Put) => write(
             "putTeamSelfService",
             "Say what a team's developers may do without asking",
             "SelfService",
             "SelfService",
             &[],
         ),
-        (Place::TeamSelfService, _) => {
+        (Endpoint::TeamSelfService, _) => {
             read("getTeamSelfService", "What a team's developers may do without asking", "SelfService")
         }
-        (Place::TeamMembers, _) => read("listTeamMembers", "People of a team", "TeamMembers"),
-        (Place::TeamMember, Put) => {
+        (Endpoint::TeamMembers, _) => read("listTeamMembers", "People of a team", "TeamMembers"),
+        (Endpoint::TeamMember, Put) => {
             write("putTeamMember", "Give somebody a role in a team", "TeamMemberBody", "TeamMember", &[409])
         }
-        (Place::TeamMember, Delete) => {
+        (Endpoint::TeamMember, Delete) => {
             remove("removeTeamMember", "Take somebody out of a team, and revoke their keys there", &[409])
         }
-        (Place::TeamMember, _) => read("getTeamMember", "One person of a team", "TeamMember"),
-        (Place::ServiceAccounts, _) => {
+        (Endpoint::TeamMember, _) => read("getTeamMember", "One person of a team", "TeamMember"),
+        (Endpoint::ServiceAccounts, _) => {
             read("listServiceAccounts", "Service accounts of a team", "ServiceAccounts")
         }
-        (Place::ServiceAccount, Put) => write(
+        (Endpoint::ServiceAccount, Put) => write(
             "putServiceAccount",
             "Create or replace a service account",
             "ServiceAccountBody",
             "ServiceAccount",
             &[409],
         ),
-        (Place::ServiceAccount, Delete) => {
+        (Endpoint::ServiceAccount, Delete) => {
             remove("deleteServiceAccount", "Delete a service account, and revoke its keys", &[409])
         }
-        (Place::ServiceAccount, _) => read("getServiceAccount", "One service account", "ServiceAccount"),
-        (Place::TeamKeys, Post) => write(
+        (Endpoint::ServiceAccount, _) => read("getServiceAccount", "One service account", "ServiceAccount"),
+        (Endpoint::TeamKeys, Post) => write(
             "createKey",
             "Create a key: through self-service, or as an admin of the team for anybody in it",
             "NewKey",
             "KeyWithSecret",
             &[409],
         ),
-        (Place::TeamKeys, _) => read("listKeys", "Keys of a team; a developer sees their own", "Keys"),
-        (Place::TeamUsage, _) => read("getTeamUsage", "What a team used, and what is left", "Usage"),
-        (Place::Key, Patch) => write("updateKey", "Change a key", "KeyPatch", "Key", &[409]),
-        (Place::Key, Delete) => remove("revokeKey", "Revoke a key", &[]),
-        (Place::Key, _) => read("getKey", "One key", "Key"),
-        (Place::KeyRotation, _) => Operation {
+        (Endpoint::TeamKeys, _) => read("listKeys", "Keys of a team; a developer sees their own", "Keys"),
+        (Endpoint::TeamUsage, _) => read("getTeamUsage", "What a team used, and what is left", "Usage"),
+        (Endpoint::Key, Patch) => write("updateKey", "Change a key", "KeyPatch", "Key", &[409]),
+        (Endpoint::Key, Delete) => remove("revokeKey", "Revoke a key", &[]),
+        (Endpoint::Key, _) => read("getKey", "One key", "Key"),
+        (Endpoint::KeyRotation, _) => OperationSpec {
             body_optional: true,
             ..write("rotateKey", "Give a key a new secret", "RotationBody", "KeyWithSecret", &[])
         },
-        (Place::KeyUsage, _) => read("getKeyUsage", "What a key used, and what is left", "Usage"),
-        (Place::Audit, _) => read("listAudit", "Attempts to change something, newest first", "AuditEntries"),
+        (Endpoint::KeyUsage, _) => read("getKeyUsage", "What a key used, and what is left", "Usage"),
+        (Endpoint::Audit, _) => {
+            read("listAudit", "Attempts to change something, newest first", "AuditEntries")
+        }
     }
 }
 
-fn query(operation: &Operation) -> Query {
+fn query(operation: &OperationSpec) -> QuerySpec {
     match operation.id {
-        "listAudit" => Query::Audit,
-        id if id.starts_with("list") => Query::Page,
-        _ => Query::Nothing,
+        "listAudit" => QuerySpec::Audit,
+        id if id.starts_with("list") => QuerySpec::Page,
+        _ => QuerySpec::Nothing,
     }
 }
 
-fn describe(operation: &Operation, method: Method) -> Value {
+fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     let mut parameters = query_parameters(&query(operation));
     let tagged = is_tagged(operation);
     // On a list there is nothing that it could match.
-    if !creates(operation, method) && (tagged || method != Method::Get) {
+    if !creates(operation, method) && (tagged || method != HttpMethod::Get) {
         parameters.push(json!({
             "name": "If-Match",
             "in": "header",
@@ -226,7 +228,7 @@ fn describe(operation: &Operation, method: Method) -> Value {
             "schema": { "type": "string" },
         }));
     }
-    if !creates(operation, method) && method != Method::Get {
+    if !creates(operation, method) && method != HttpMethod::Get {
         parameters.push(json!({
             "name": "If-None-Match",
             "in": "header",
@@ -243,7 +245,9 @@ fn describe(operation: &Operation, method: Method) -> Value {
     if let (Some(fields), Some(body)) = (described.as_object_mut(), operation.body) {
         let schema = json!({ "schema": reference(body) });
         let content = match method {
-            Method::Patch => json!({ "application/merge-patch+json": schema, "application/json": schema }),
+            HttpMethod::Patch => {
+                json!({ "application/merge-patch+json": schema, "application/json": schema })
+            }
             _ => json!({ "application/json": schema }),
         };
         let body = json!({ "required": !operation.body_optional, "content": content });
@@ -253,17 +257,17 @@ fn describe(operation: &Operation, method: Method) -> Value {
 }
 
 /// Whether it makes something new, below a list.
-fn creates(operation: &Operation, method: Method) -> bool {
-    method == Method::Post && operation.id != "rotateKey"
+fn creates(operation: &OperationSpec, method: HttpMethod) -> bool {
+    method == HttpMethod::Post && operation.id != "rotateKey"
 }
 
 /// Whether its answer carries an entity tag.
-fn is_tagged(operation: &Operation) -> bool {
+fn is_tagged(operation: &OperationSpec) -> bool {
     let untagged = ["getMe", "getKeyUsage", "getTeamUsage", "getOrganizationUsage", "rotateKey", "createKey"];
     operation.answer.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
 }
 
-fn responses(operation: &Operation, method: Method, tagged: bool) -> Value {
+fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Value {
     let mut responses = Map::new();
     let header = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let mut headers = Map::new();
@@ -272,7 +276,7 @@ fn responses(operation: &Operation, method: Method, tagged: bool) -> Value {
     }
     let status = match (operation.answer, method) {
         (None, _) => "204",
-        (Some(_), Method::Post) => "201",
+        (Some(_), HttpMethod::Post) => "201",
         (Some(_), _) => "200",
     };
     if creates(operation, method) {
@@ -329,7 +333,7 @@ fn path_parameters(template: &str) -> Vec<Value> {
         .collect()
 }
 
-fn query_parameters(query: &Query) -> Vec<Value> {
+fn query_parameters(query: &QuerySpec) -> Vec<Value> {
     let limit = json!({
         "name": "limit",
         "in": "query",
@@ -343,9 +347,9 @@ fn query_parameters(query: &Query) -> Vec<Value> {
         "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
     });
     match query {
-        Query::Nothing => Vec::new(),
-        Query::Page => Vec::from([limit, after]),
-        Query::Audit => Vec::from([
+        QuerySpec::Nothing => Vec::new(),
+        QuerySpec::Page => Vec::from([limit, after]),
+        QuerySpec::Audit => Vec::from([
             limit,
             after,
             json!({

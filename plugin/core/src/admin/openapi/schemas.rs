@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::admin::keys::{MOST_GRACE, RotationBody, WISHES};
+use crate::admin::keys::{MOST_GRACE, RotationBody, WRITABLE_FIELDS};
 use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
 use crate::policy::load::records::*;
-use crate::policy::load::value::{Id, Value as _};
+use crate::policy::load::value::{FromNode as _, Id};
 use crate::policy::{OrganizationRole, TeamRole};
 
 /// All of them by name.
@@ -41,8 +41,8 @@ pub(super) fn all() -> Value {
         ("ServiceAccountBody", without(&account, &["team"])),
         ("ServiceAccount", with_id(&account)),
         ("ServiceAccounts", list(&reference("ServiceAccount"))),
-        ("NewKey", required(&only(&key, WISHES), &["name"])),
-        ("KeyPatch", mergeable(&without(&only(&key, WISHES), &["owner"]))),
+        ("NewKey", required(&only(&key, WRITABLE_FIELDS), &["name"])),
+        ("KeyPatch", mergeable(&without(&only(&key, WRITABLE_FIELDS), &["owner"]))),
         ("Key", shown_key(&key, &[])),
         ("KeyWithSecret", shown_key(&key, &["secret"])),
         ("Keys", list(&reference("Key"))),

@@ -9,13 +9,13 @@ use alloc::string::{String, ToString};
 use crate::api::Api;
 use crate::llm::request::BodyError;
 use crate::money::{Period, Pico};
-use crate::quota::{Denial, Level, Reason, Scope};
+use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope};
 use crate::secret::redact;
 use crate::time::SECOND;
 
 /// Why a request is not sent on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// Nothing that looks like a key is where keys are looked for.
     MissingKey,
     /// Two places hold different keys.
@@ -63,7 +63,7 @@ pub enum Refusal {
         target: Box<str>,
     },
     /// A limit or budget refuses.
-    Denied(Box<Denial>),
+    Denied(Box<QuotaExceeded>),
     /// Unknown here, and the fleet's keys have never been read: it may be one of them.
     KeysUnavailable,
     /// Limits cannot be checked.
@@ -75,18 +75,18 @@ pub enum Refusal {
     },
 }
 
-impl From<BodyError> for Refusal {
+impl From<BodyError> for Rejection {
     fn from(error: BodyError) -> Self {
         match error {
-            BodyError::UnsupportedEncoding { .. } => Refusal::UnsupportedEncoding,
-            other => Refusal::InvalidBody(Cow::Owned(other.to_string())),
+            BodyError::UnsupportedEncoding { .. } => Rejection::UnsupportedEncoding,
+            other => Rejection::InvalidBody(Cow::Owned(other.to_string())),
         }
     }
 }
 
 /// What a program reads of a refusal, where a person reads its message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
+pub struct ErrorCode {
     /// HTTP status.
     pub status: u16,
     /// OpenAI's `type`.
@@ -101,60 +101,65 @@ const AUTHENTICATION: &str = "authentication_error";
 const PERMISSION: &str = "permission_error";
 const INVALID: &str = "invalid_request_error";
 
-impl Refusal {
+impl Rejection {
     /// Status, type, code and param.
-    pub fn label(&self) -> Label {
-        let label =
-            |status, kind, code: &'static str| Label { status, kind, code: Cow::Borrowed(code), param: None };
-        let with = |label: Label, param: &'static str| Label { param: Some(Cow::Borrowed(param)), ..label };
+    pub fn label(&self) -> ErrorCode {
+        let label = |status, kind, code: &'static str| ErrorCode {
+            status,
+            kind,
+            code: Cow::Borrowed(code),
+            param: None,
+        };
+        let with =
+            |label: ErrorCode, param: &'static str| ErrorCode { param: Some(Cow::Borrowed(param)), ..label };
         match self {
-            Refusal::MissingKey => label(401, AUTHENTICATION, "missing_api_key"),
-            Refusal::AmbiguousKey => label(400, AUTHENTICATION, "ambiguous_api_key"),
-            Refusal::InvalidKey | Refusal::MistypedKey => label(401, AUTHENTICATION, "invalid_api_key"),
-            Refusal::ExpiredKey => label(401, AUTHENTICATION, "expired_api_key"),
-            Refusal::Blocked(code) => label(403, PERMISSION, code),
-            Refusal::UnknownRoute => label(404, INVALID, "unknown_route"),
-            Refusal::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
-            Refusal::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
-            Refusal::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
-            Refusal::InvalidBody(_) => label(400, INVALID, "invalid_body"),
-            Refusal::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
-            Refusal::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
-            Refusal::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
-            Refusal::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
-            Refusal::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
-            Refusal::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
-            Refusal::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
-            Refusal::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
-            Refusal::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
-            Refusal::Denied(denial) => denied(denial),
+            Rejection::MissingKey => label(401, AUTHENTICATION, "missing_api_key"),
+            Rejection::AmbiguousKey => label(400, AUTHENTICATION, "ambiguous_api_key"),
+            Rejection::InvalidKey | Rejection::MistypedKey => label(401, AUTHENTICATION, "invalid_api_key"),
+            Rejection::ExpiredKey => label(401, AUTHENTICATION, "expired_api_key"),
+            Rejection::Blocked(code) => label(403, PERMISSION, code),
+            Rejection::UnknownRoute => label(404, INVALID, "unknown_route"),
+            Rejection::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
+            Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
+            Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
+            Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
+            Rejection::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
+            Rejection::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
+            Rejection::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
+            Rejection::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
+            Rejection::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
+            Rejection::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
+            Rejection::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
+            Rejection::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
+            Rejection::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
+            Rejection::Denied(denial) => denied(denial),
         }
     }
 
     /// A sentence that says what was wrong and what to do next. Never a secret, never a body.
     pub fn message(&self) -> String {
         match self {
-            Refusal::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
-            Refusal::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
-            Refusal::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
-            Refusal::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
-            Refusal::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
-            Refusal::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
-            Refusal::UnknownRoute => "This gateway has no route for this method and path.".into(),
-            Refusal::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
-            Refusal::ModelRequired => "The request names no model. Set `model` in the body.".into(),
-            Refusal::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
-            Refusal::InvalidBody(what) => format!("The request body cannot be read: {what}."),
-            Refusal::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
-            Refusal::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
-            Refusal::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
-            Refusal::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
-            Refusal::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
-            Refusal::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
-            Refusal::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
-            Refusal::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
-            Refusal::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
-            Refusal::Denied(denial) => denial_message(denial),
+            Rejection::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
+            Rejection::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
+            Rejection::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
+            Rejection::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
+            Rejection::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
+            Rejection::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
+            Rejection::UnknownRoute => "This gateway has no route for this method and path.".into(),
+            Rejection::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
+            Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
+            Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
+            Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
+            Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
+            Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
+            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
+            Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
+            Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
+            Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
+            Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
+            Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
+            Rejection::Denied(denial) => denial_message(denial),
         }
     }
 
@@ -162,10 +167,10 @@ impl Refusal {
     /// waiting does not help.
     pub fn retry_after(&self) -> Option<(u64, u64)> {
         match self {
-            Refusal::Denied(denial) => {
+            Rejection::Denied(denial) => {
                 denial.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
-            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => Some((1, 1_000)),
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => Some((1, 1_000)),
             _ => None,
         }
     }
@@ -173,15 +178,15 @@ impl Refusal {
     /// Whether a client should give up: the wait is over a minute, or the request can never pass.
     pub fn should_not_retry(&self) -> bool {
         match self {
-            Refusal::Denied(denial) => denial.wait.is_none_or(|wait| wait > 60 * SECOND),
-            Refusal::LimitsUnavailable | Refusal::KeysUnavailable => false,
+            Rejection::Denied(denial) => denial.wait.is_none_or(|wait| wait > 60 * SECOND),
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => false,
             _ => self.label().status < 500,
         }
     }
 
     /// The body, in the shape that the API's SDKs read.
     pub fn body(&self, api: Api) -> String {
-        let Label { status, kind, code, param } = self.label();
+        let ErrorCode { status, kind, code, param } = self.label();
         let message = self.message();
         let value = match api {
             Api::AnthropicMessages => serde_json::json!({
@@ -239,31 +244,31 @@ fn google_status(status: u16) -> &'static str {
     }
 }
 
-fn denied(denial: &Denial) -> Label {
+fn denied(denial: &QuotaExceeded) -> ErrorCode {
     let scope = denial.scope.name();
     match denial.reason {
-        Reason::LimitReached { window, .. } => {
+        QuotaReason::LimitReached { window, .. } => {
             let param = format!("{scope}_{}", window.name());
-            Label {
+            ErrorCode {
                 status: 429,
                 kind: "rate_limit_error",
                 code: Cow::Owned(format!("{param}_exceeded")),
                 param: Some(Cow::Owned(param)),
             }
         }
-        Reason::InputAboveLimit { window, .. } => Label {
+        QuotaReason::InputAboveLimit { window, .. } => ErrorCode {
             status: 400,
             kind: INVALID,
             code: Cow::Borrowed("request_too_large_for_limit"),
             param: Some(Cow::Owned(format!("{scope}_{}", window.name()))),
         },
-        Reason::BudgetSpent { .. } => Label {
+        QuotaReason::BudgetSpent { .. } => ErrorCode {
             status: 429,
             kind: "budget_exceeded",
             code: Cow::Owned(format!("{scope}_budget_exceeded")),
             param: Some(Cow::Borrowed(scope)),
         },
-        Reason::CostAboveBudget { .. } => Label {
+        QuotaReason::CostAboveBudget { .. } => ErrorCode {
             status: 400,
             kind: INVALID,
             code: Cow::Borrowed("request_too_large_for_budget"),
@@ -272,33 +277,33 @@ fn denied(denial: &Denial) -> Label {
     }
 }
 
-fn denial_message(denial: &Denial) -> String {
+fn denial_message(denial: &QuotaExceeded) -> String {
     let whose = whose(denial.scope);
     let wait = |text: &str| match denial.wait {
         Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
         None => format!("{text} Waiting does not help."),
     };
     match denial.reason {
-        Reason::LimitReached { window, limit, used, asked } => {
+        QuotaReason::LimitReached { window, limit, used, asked } => {
             let what = if window.counts_tokens() { "tokens" } else { "requests" };
             let of = format!("{whose} limit of {limit} {what} per {}", per(window));
             wait(&format!("The {of} is reached: {used} are counted and this request asks for {asked}."))
         }
-        Reason::InputAboveLimit { window, limit, input } => format!(
+        QuotaReason::InputAboveLimit { window, limit, input } => format!(
             "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
             per(window)
         ),
-        Reason::BudgetSpent { max: Pico(0), .. } => {
+        QuotaReason::BudgetSpent { max: Pico(0), .. } => {
             format!("The {whose} budget is $0: nothing passes until somebody raises it.")
         }
-        Reason::BudgetSpent { max, left, cost, period } => wait(&format!(
+        QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
             "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
             dollars(max),
             period_name(period),
             dollars(left),
             dollars(cost)
         )),
-        Reason::CostAboveBudget { max, cost } => format!(
+        QuotaReason::CostAboveBudget { max, cost } => format!(
             "This request could cost ${}, more than the {whose} whole budget of ${}. A lower `max_tokens` makes it cheaper.",
             dollars(cost),
             dollars(max)
@@ -306,15 +311,15 @@ fn denial_message(denial: &Denial) -> String {
     }
 }
 
-fn whose(scope: Scope) -> &'static str {
-    match (scope.level, scope.target) {
-        (Level::Key, _) => "key's",
-        (Level::Member, _) => "team member's",
-        (Level::User, _) => "user's",
-        (Level::Team, false) => "team's",
-        (Level::Team, true) => "team's own (for this target)",
-        (Level::Organization, false) => "organization's",
-        (Level::Organization, true) => "organization's own (for this target)",
+fn whose(scope: QuotaScope) -> &'static str {
+    match (scope.principal, scope.target) {
+        (PrincipalKind::Key, _) => "key's",
+        (PrincipalKind::Member, _) => "team member's",
+        (PrincipalKind::User, _) => "user's",
+        (PrincipalKind::Team, false) => "team's",
+        (PrincipalKind::Team, true) => "team's own (for this target)",
+        (PrincipalKind::Organization, false) => "organization's",
+        (PrincipalKind::Organization, true) => "organization's own (for this target)",
     }
 }
 
@@ -338,7 +343,7 @@ fn period_name(period: Period) -> &'static str {
 }
 
 fn shown(text: &str) -> String {
-    redact::shown(text, 64)
+    redact::redact(text, 64)
 }
 
 #[cfg(test)]
@@ -349,15 +354,15 @@ mod tests {
     #[test]
     fn a_key_in_the_place_of_a_model_is_not_repeated() {
         let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
-        let message = Refusal::TargetNotAllowed { target }.message();
+        let message = Rejection::TargetNotAllowed { target }.message();
         assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
     }
 
     #[test]
     fn a_refused_team_limit_names_itself_and_its_wait() {
-        let refusal = Refusal::Denied(Box::new(Denial {
-            scope: Scope::whole(Level::Team),
-            reason: Reason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
+        let refusal = Rejection::Denied(Box::new(QuotaExceeded {
+            scope: QuotaScope::whole(PrincipalKind::Team),
+            reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
             wait: Some(12_000_000_001),
         }));
         let label = refusal.label();
@@ -376,7 +381,8 @@ mod tests {
     #[test]
     fn a_callers_text_is_repeated_only_in_part_and_without_control_characters() {
         let message =
-            Refusal::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }.message();
+            Rejection::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }
+                .message();
         assert!(!message.contains('\u{1b}'));
         assert!(message.len() < 200);
     }
@@ -386,7 +392,7 @@ mod tests {
         for (code, words) in
             [("team_blocked", "the team is"), ("service_account_blocked", "the service account is")]
         {
-            let message = Refusal::Blocked(code).message();
+            let message = Rejection::Blocked(code).message();
             assert!(message.starts_with(&format!("Refused: {words} blocked. ")), "{message}");
         }
     }

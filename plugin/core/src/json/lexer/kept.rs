@@ -2,7 +2,7 @@
 
 use alloc::string::String;
 
-use super::visitor::Text;
+use super::visitor::JsonText;
 
 /// The text being read, as far as it was asked for.
 #[derive(Clone, Debug, Default)]
@@ -31,15 +31,15 @@ impl Kept {
         self.text.push_str(part.text);
     }
 
-    pub(super) fn text(&self) -> Text<'_> {
+    pub(super) fn text(&self) -> JsonText<'_> {
         // What is skipped is skipped escapes and all.
-        Text { text: &self.text, whole: !self.cut, escaped: self.escaped && self.bound > 0 }
+        JsonText { text: &self.text, whole: !self.cut, escaped: self.escaped && self.bound > 0 }
     }
 }
 
 /// The first `bound` bytes of a text, or a few less: whole characters only.
-pub(super) fn prefix(text: &str, bound: usize) -> Text<'_> {
+pub(super) fn prefix(text: &str, bound: usize) -> JsonText<'_> {
     let whole = text.len() <= bound;
     let end = if whole { text.len() } else { text.floor_char_boundary(bound) };
-    Text { text: text.get(..end).unwrap_or_default(), whole, escaped: false }
+    JsonText { text: text.get(..end).unwrap_or_default(), whole, escaped: false }
 }

@@ -51,7 +51,7 @@ mod visitor;
 
 use kept::Kept;
 use number::Number;
-pub use visitor::{Container, Error, Scalar, Text, Visitor};
+pub use visitor::{Container, JsonError, JsonText, Scalar, Visitor};
 
 /// The deepest nesting a lexer can be asked to follow.
 pub const MAX_DEPTH: usize = 512;
@@ -135,7 +135,7 @@ impl Word {
 
 /// What may come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum LexerState {
     /// A value.
     Value,
     /// A value, or the end of the array that just opened.
@@ -174,7 +174,7 @@ enum State {
 /// escapes it keeps a copy, never longer than the visitor's bound.
 #[derive(Clone, Debug)]
 pub struct Lexer {
-    state: State,
+    state: LexerState,
     /// One bit for each open container, set for an object.
     objects: [u64; WORDS],
     depth: usize,
@@ -197,7 +197,7 @@ impl Lexer {
     #[must_use]
     pub fn new(max_depth: usize) -> Self {
         Self {
-            state: State::Value,
+            state: LexerState::Value,
             objects: [0; WORDS],
             depth: 0,
             in_object: false,
@@ -213,7 +213,7 @@ impl Lexer {
 
     /// Forgets the document and waits for another one.
     pub fn restart(&mut self) {
-        self.state = State::Value;
+        self.state = LexerState::Value;
         self.depth = 0;
         self.in_object = false;
         self.offset = 0;
@@ -232,7 +232,7 @@ impl Lexer {
     /// # Errors
     /// As soon as the document cannot be JSON any more, or the visitor stops. After an error every
     /// further call fails.
-    pub fn push<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> Result<(), Error<V::Stop>> {
+    pub fn push<V: Visitor>(&mut self, bytes: &[u8], visitor: &mut V) -> Result<(), JsonError<V::Stop>> {
         let mut piece = Piece { rest: bytes, end: self.offset + bytes.len() as u64, visitor };
         let result = self.run(&mut piece);
         self.offset = piece.offset();
@@ -243,41 +243,41 @@ impl Lexer {
     ///
     /// # Errors
     /// If it is incomplete, or the visitor stops at the number that ends it.
-    pub fn finish<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), Error<V::Stop>> {
+    pub fn finish<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), JsonError<V::Stop>> {
         let result = match self.state {
-            State::Done => Ok(()),
-            State::Number(number) if self.depth == 0 && number.is_whole() => {
-                self.state = State::Done;
+            LexerState::Done => Ok(()),
+            LexerState::Number(number) if self.depth == 0 && number.is_whole() => {
+                self.state = LexerState::Done;
                 visitor.reached(self.offset);
                 visitor.scalar(0, Scalar::Number(self.kept.text())).map_err(Fault::Stop)
             }
-            State::Failed => Err(Fault::Syntax(AFTER_ERROR)),
-            State::Value if self.depth == 0 => Err(Fault::Syntax("a JSON value")),
+            LexerState::Failed => Err(Fault::Syntax(AFTER_ERROR)),
+            LexerState::Value if self.depth == 0 => Err(Fault::Syntax("a JSON value")),
             _ => Err(Fault::Syntax("the rest of the document")),
         };
         result.map_err(|fault| self.fail(fault))
     }
 
-    fn fail<S>(&mut self, fault: Fault<S>) -> Error<S> {
-        self.state = State::Failed;
+    fn fail<S>(&mut self, fault: Fault<S>) -> JsonError<S> {
+        self.state = LexerState::Failed;
         let offset = self.offset;
         match fault {
-            Fault::Syntax(expected) => Error::Syntax { offset, expected },
-            Fault::TooDeep => Error::TooDeep { offset },
-            Fault::Utf8 { back } => Error::Utf8 { offset: offset.saturating_sub(back as u64) },
-            Fault::Stop(stop) => Error::Stopped(stop),
+            Fault::Syntax(expected) => JsonError::Syntax { offset, expected },
+            Fault::TooDeep => JsonError::TooDeep { offset },
+            Fault::Utf8 { back } => JsonError::Utf8 { offset: offset.saturating_sub(back as u64) },
+            Fault::Stop(stop) => JsonError::Stopped(stop),
         }
     }
 
     fn run<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
         while !piece.rest.is_empty() {
             match self.state {
-                State::String(role) => self.string(role, piece)?,
-                State::Number(number) => self.number(number, piece)?,
-                State::Escape(role) => self.escape(role, piece)?,
-                State::Hex { role, left } => self.hex(role, left, piece)?,
-                State::Pair(_) | State::PairU(_) => self.pair(piece)?,
-                State::Word { word, read } => self.word(word, read, piece)?,
+                LexerState::String(role) => self.string(role, piece)?,
+                LexerState::Number(number) => self.number(number, piece)?,
+                LexerState::Escape(role) => self.escape(role, piece)?,
+                LexerState::Hex { role, left } => self.hex(role, left, piece)?,
+                LexerState::Pair(_) | LexerState::PairU(_) => self.pair(piece)?,
+                LexerState::Word { word, read } => self.word(word, read, piece)?,
                 _ => self.structure(piece)?,
             }
         }
@@ -293,33 +293,33 @@ impl Lexer {
                 continue;
             }
             match self.state {
-                State::After if byte == b',' => {
+                LexerState::After if byte == b',' => {
                     piece.skip(1);
-                    self.state = if self.in_object { State::Name } else { State::Value };
+                    self.state = if self.in_object { LexerState::Name } else { LexerState::Value };
                 }
-                State::After if byte == self.closing() => self.close(piece)?,
-                State::Name | State::FirstName if byte == b'"' => {
+                LexerState::After if byte == self.closing() => self.close(piece)?,
+                LexerState::Name | LexerState::FirstName if byte == b'"' => {
                     piece.skip(1);
                     whole = self.string_from_start(Role::Name, piece)?;
                     if whole && let [b':', rest @ ..] = piece.rest {
                         piece.rest = rest;
-                        self.state = State::Value;
+                        self.state = LexerState::Value;
                     }
                 }
-                State::FirstName | State::First if byte == self.closing() => self.close(piece)?,
-                State::Value | State::First => whole = self.value(byte, piece)?,
-                State::Colon if byte == b':' => {
+                LexerState::FirstName | LexerState::First if byte == self.closing() => self.close(piece)?,
+                LexerState::Value | LexerState::First => whole = self.value(byte, piece)?,
+                LexerState::Colon if byte == b':' => {
                     piece.skip(1);
-                    self.state = State::Value;
+                    self.state = LexerState::Value;
                 }
                 state => {
                     return Err(Fault::Syntax(match state {
-                        State::FirstName => "a member's name or `}`",
-                        State::Name => "a member's name",
-                        State::Colon => "`:`",
-                        State::After if self.in_object => "`,` or `}`",
-                        State::After => "`,` or `]`",
-                        State::Failed => AFTER_ERROR,
+                        LexerState::FirstName => "a member's name or `}`",
+                        LexerState::Name => "a member's name",
+                        LexerState::Colon => "`:`",
+                        LexerState::After if self.in_object => "`,` or `}`",
+                        LexerState::After => "`,` or `]`",
+                        LexerState::Failed => AFTER_ERROR,
                         _ => "nothing after the document's end",
                     }));
                 }
@@ -344,13 +344,13 @@ impl Lexer {
             b'[' => self.open(Container::Array, piece)?,
             _ => {
                 if let Some(word) = Word::begin(byte) {
-                    self.state = State::Word { word, read: 0 };
+                    self.state = LexerState::Word { word, read: 0 };
                     self.word(word, 0, piece)?;
                 } else if let Some(number) = Number::begin(byte) {
                     return self.number_from_start(number, piece);
                 } else {
                     return Err(Fault::Syntax(match self.state {
-                        State::First => "a JSON value or `]`",
+                        LexerState::First => "a JSON value or `]`",
                         _ => "a JSON value",
                     }));
                 }
@@ -378,7 +378,7 @@ impl Lexer {
             if self.in_object { *word |= bit } else { *word &= !bit }
         }
         self.depth = depth + 1;
-        self.state = if self.in_object { State::FirstName } else { State::First };
+        self.state = if self.in_object { LexerState::FirstName } else { LexerState::First };
         piece.reached();
         piece.visitor.begin(depth, kind).map_err(Fault::Stop)
     }
@@ -393,8 +393,8 @@ impl Lexer {
         piece.visitor.end(self.depth, kind).map_err(Fault::Stop)
     }
 
-    fn after_value(&self) -> State {
-        if self.depth == 0 { State::Done } else { State::After }
+    fn after_value(&self) -> LexerState {
+        if self.depth == 0 { LexerState::Done } else { LexerState::After }
     }
 
     fn word<V: Visitor>(
@@ -412,7 +412,7 @@ impl Lexer {
         }
         let read_now = expected.iter().zip(piece.rest).take_while(|(one, other)| one == other).count();
         piece.skip(read_now);
-        self.state = State::Word { word, read: read + read_now as u8 };
+        self.state = LexerState::Word { word, read: read + read_now as u8 };
         if piece.rest.is_empty() { Ok(()) } else { Err(Fault::Syntax("`true`, `false` or `null`")) }
     }
 }

@@ -1,8 +1,8 @@
 //! The grammar of a number (RFC 8259, 6), byte for byte.
 
 use super::kept::prefix;
-use super::visitor::{Scalar, Text, Visitor};
-use super::{Fault, Lexer, Piece, State};
+use super::visitor::{JsonText, Scalar, Visitor};
+use super::{Fault, Lexer, LexerState, Piece};
 
 /// How far into a number the text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,11 +79,11 @@ impl Lexer {
         if rest.is_empty() {
             self.kept.start(bound);
             self.kept.push(digits.unwrap_or("-"));
-            self.state = State::Number(number);
+            self.state = LexerState::Number(number);
             return Ok(false);
         }
-        let text =
-            digits.map_or(Text { text: "", whole: false, escaped: false }, |digits| prefix(digits, bound));
+        let text = digits
+            .map_or(JsonText { text: "", whole: false, escaped: false }, |digits| prefix(digits, bound));
         self.number_ends(number, text, piece)?;
         Ok(true)
     }
@@ -99,7 +99,7 @@ impl Lexer {
         self.kept.push(core::str::from_utf8(digits).unwrap_or_default());
         piece.rest = rest;
         if rest.is_empty() {
-            self.state = State::Number(number);
+            self.state = LexerState::Number(number);
             return Ok(());
         }
         let kept = core::mem::take(&mut self.kept);
@@ -111,7 +111,7 @@ impl Lexer {
     fn number_ends<V: Visitor>(
         &mut self,
         number: Number,
-        text: Text<'_>,
+        text: JsonText<'_>,
         piece: &mut Piece<'_, V>,
     ) -> Result<(), Fault<V::Stop>> {
         if !number.is_whole() {

@@ -1,6 +1,6 @@
 //! The plain stretches of a string.
 
-use crate::json::simd::{STEP, Step};
+use crate::json::simd::{STEP, SimdStep};
 
 /// The start of `bytes` that stands for itself in a JSON string (RFC 8259, 7): everything before the
 /// first quote, backslash or control character. Whether the encoding is UTF-8 is for the caller to
@@ -38,7 +38,7 @@ pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
     let (mut rest, mut high) = (bytes, 0);
     let mut first = true;
     while let Some((step, others)) = rest.split_first_chunk() {
-        let step = Step::of(step);
+        let step = SimdStep::of(step);
         let special = specials(step).high_bits();
         if special != 0 {
             let before = special.trailing_zeros();
@@ -63,11 +63,11 @@ pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
 /// above 127.
 #[inline(never)]
 fn blocks(bytes: &[u8]) -> (&[u8], u32) {
-    let (mut rest, mut high) = (bytes, Step::of(&[0; STEP]));
+    let (mut rest, mut high) = (bytes, SimdStep::of(&[0; STEP]));
     while let Some((block, others)) = rest.split_first_chunk::<{ 4 * STEP }>() {
         let (steps, _) = block.as_chunks();
         let [one, two, three, four] = steps else { break };
-        let [one, two, three, four] = [one, two, three, four].map(Step::of);
+        let [one, two, three, four] = [one, two, three, four].map(SimdStep::of);
         let special = specials(one).or(specials(two)).or(specials(three).or(specials(four)));
         if special.high_bits() != 0 {
             break;
@@ -79,7 +79,7 @@ fn blocks(bytes: &[u8]) -> (&[u8], u32) {
 }
 
 #[inline]
-fn specials(step: Step) -> Step {
+fn specials(step: SimdStep) -> SimdStep {
     step.is_quote_or_control().or(step.is(b'\\'))
 }
 

@@ -2,8 +2,8 @@
 
 use super::kept::prefix;
 use super::plain;
-use super::visitor::{Scalar, Text, Visitor};
-use super::{Fault, Lexer, Piece, Role, State};
+use super::visitor::{JsonText, Scalar, Visitor};
+use super::{Fault, Lexer, LexerState, Piece, Role};
 
 impl Lexer {
     /// A string from its start; whether it was read to its end.
@@ -20,7 +20,7 @@ impl Lexer {
         let start = piece.rest;
         let read = if bound == 0 {
             piece.rest = plain::skip(start);
-            Some(Text { text: "", whole: piece.rest.len() == start.len(), escaped: false })
+            Some(JsonText { text: "", whole: piece.rest.len() == start.len(), escaped: false })
         } else {
             let plain = plain::split(start);
             // One that ends in this piece and holds no escape is not copied.
@@ -40,7 +40,7 @@ impl Lexer {
         }
         self.kept.start(bound);
         self.kept.cut = piece.rest.len() < start.len();
-        self.state = State::String(role);
+        self.state = LexerState::String(role);
         Ok(false)
     }
 
@@ -79,7 +79,7 @@ impl Lexer {
             [b'\\', rest @ ..] => {
                 piece.rest = rest;
                 self.kept.escaped = true;
-                self.state = State::Escape(role);
+                self.state = LexerState::Escape(role);
                 Ok(())
             }
             [_, ..] => Err(Fault::Syntax("control characters in a string to be escaped")),
@@ -90,13 +90,13 @@ impl Lexer {
     fn string_ends<V: Visitor>(
         &mut self,
         role: Role,
-        text: Text<'_>,
+        text: JsonText<'_>,
         piece: &mut Piece<'_, V>,
     ) -> Result<(), Fault<V::Stop>> {
         piece.reached();
         match role {
             Role::Name => {
-                self.state = State::Colon;
+                self.state = LexerState::Colon;
                 piece.visitor.name(self.depth, text)
             }
             Role::Value => {
@@ -168,14 +168,14 @@ impl Lexer {
             b'u' => {
                 piece.rest = rest;
                 self.unit = 0;
-                self.state = State::Hex { role, left: 4 };
+                self.state = LexerState::Hex { role, left: 4 };
                 return Ok(());
             }
             _ => return Err(Fault::Syntax("one of `\"\\/bfnrtu` after a backslash")),
         };
         piece.rest = rest;
         self.kept.push(text);
-        self.state = State::String(role);
+        self.state = LexerState::String(role);
         Ok(())
     }
 
@@ -196,14 +196,14 @@ impl Lexer {
         if left > 1 {
             piece.rest = rest;
             self.unit = unit;
-            self.state = State::Hex { role, left: left - 1 };
+            self.state = LexerState::Hex { role, left: left - 1 };
             return Ok(());
         }
         let high = core::mem::take(&mut self.high);
         match (high, unit) {
             (0, 0xd800..=0xdbff) => {
                 self.high = unit;
-                self.state = State::Pair(role);
+                self.state = LexerState::Pair(role);
             }
             _ => {
                 let code = match (high, unit) {
@@ -217,7 +217,7 @@ impl Lexer {
                     return Err(Fault::Syntax(LONE));
                 };
                 self.kept.push(character.encode_utf8(&mut [0; 4]));
-                self.state = State::String(role);
+                self.state = LexerState::String(role);
             }
         }
         piece.rest = rest;
@@ -230,10 +230,10 @@ impl Lexer {
             return Ok(());
         };
         self.state = match (self.state, byte) {
-            (State::Pair(role), b'\\') => State::PairU(role),
-            (State::PairU(role), b'u') => {
+            (LexerState::Pair(role), b'\\') => LexerState::PairU(role),
+            (LexerState::PairU(role), b'u') => {
                 self.unit = 0;
-                State::Hex { role, left: 4 }
+                LexerState::Hex { role, left: 4 }
             }
             _ => return Err(Fault::Syntax("the second half of a surrogate pair")),
         };

@@ -13,7 +13,7 @@ pub enum Container {
 
 /// A text of the document, unescaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Text<'a> {
+pub struct JsonText<'a> {
     /// As much of it as the visitor asked for, cut at a character's border.
     pub text: &'a str,
     /// Nothing was cut off.
@@ -22,7 +22,7 @@ pub struct Text<'a> {
     pub escaped: bool,
 }
 
-impl Text<'_> {
+impl JsonText<'_> {
     /// Whether the whole text is this one.
     #[must_use]
     pub fn is(&self, other: &str) -> bool {
@@ -34,9 +34,9 @@ impl Text<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar<'a> {
     /// A string.
-    String(Text<'a>),
+    String(JsonText<'a>),
     /// A number as it is written.
-    Number(Text<'a>),
+    Number(JsonText<'a>),
     /// `true` or `false`.
     Bool(bool),
     /// `null`
@@ -81,7 +81,7 @@ pub trait Visitor {
     ///
     /// # Errors
     /// Ends the lexer.
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Self::Stop>;
+    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Self::Stop>;
 
     /// How many bytes to keep of the string or number that comes now. With 0 its text is skipped.
     fn scalar_bytes(&self, depth: usize) -> usize;
@@ -95,7 +95,7 @@ pub trait Visitor {
 
 /// Why a document was not read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Error<S> {
+pub enum JsonError<S> {
     /// It is not JSON.
     Syntax {
         /// Bytes before the place.
@@ -117,7 +117,7 @@ pub enum Error<S> {
     Stopped(S),
 }
 
-impl<S: fmt::Display> fmt::Display for Error<S> {
+impl<S: fmt::Display> fmt::Display for JsonError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Syntax { offset, expected } => {
@@ -130,4 +130,4 @@ impl<S: fmt::Display> fmt::Display for Error<S> {
     }
 }
 
-impl<S: fmt::Debug + fmt::Display> core::error::Error for Error<S> {}
+impl<S: fmt::Debug + fmt::Display> core::error::Error for JsonError<S> {}

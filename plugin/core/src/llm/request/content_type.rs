@@ -4,21 +4,21 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Ask, BodyError, MultipartScanner, RequestScanner};
+use super::{BodyError, LlmRequest, MultipartScanner, RequestScanner};
 
 /// How much of a header an error repeats, in characters.
 const SHOWN: usize = 64;
 
 /// Reads a body of either kind.
 #[derive(Clone, Debug)]
-pub enum Reader {
+pub enum BodyParser {
     /// `application/json`, and bodies that do not say what they are.
     Json(Box<RequestScanner>),
     /// `multipart/form-data`
     Multipart(Box<MultipartScanner>),
 }
 
-impl Reader {
+impl BodyParser {
     /// The reader for a body with this head.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Reader {
     ///
     /// # Errors
     /// If it is incomplete.
-    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         match self {
             Self::Json(scanner) => scanner.finish(),
             Self::Multipart(scanner) => scanner.finish(),

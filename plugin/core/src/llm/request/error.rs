@@ -99,13 +99,13 @@ pub enum BodyError {
     },
 }
 
-impl From<lexer::Error<BodyError>> for BodyError {
-    fn from(error: lexer::Error<BodyError>) -> Self {
+impl From<lexer::JsonError<BodyError>> for BodyError {
+    fn from(error: lexer::JsonError<BodyError>) -> Self {
         match error {
-            lexer::Error::Syntax { offset, expected } => Self::Syntax { offset, expected },
-            lexer::Error::TooDeep { offset } => Self::TooDeep { offset },
-            lexer::Error::Utf8 { offset } => Self::Utf8 { offset },
-            lexer::Error::Stopped(error) => error,
+            lexer::JsonError::Syntax { offset, expected } => Self::Syntax { offset, expected },
+            lexer::JsonError::TooDeep { offset } => Self::TooDeep { offset },
+            lexer::JsonError::Utf8 { offset } => Self::Utf8 { offset },
+            lexer::JsonError::Stopped(error) => error,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What tells of content the body does not show, and of models that are asked beside its own.
 
-use crate::collections::name_filter::Sketch;
+use crate::collections::name_filter::NameFilter;
 use crate::json::lexer::Container;
 use crate::text::ascii;
 
@@ -9,7 +9,7 @@ pub(super) const MARK_BYTES: usize = 24;
 
 /// A name that tells of such, or whose value may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum ExternalMark {
     #[default]
     None,
     /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
@@ -44,29 +44,29 @@ pub(super) enum Mark {
     Choices,
 }
 
-const MARKS: &[(&str, Mark)] = &[
-    ("id", Mark::Id),
-    ("url", Mark::Url),
-    ("type", Mark::Type),
-    ("audio", Mark::Audio),
-    ("source", Mark::Source),
-    ("file_url", Mark::Link),
-    ("image_url", Mark::Link),
-    ("video_url", Mark::Link),
-    ("audio_url", Mark::Link),
-    ("file_id", Mark::Stored),
-    ("fileUri", Mark::Stored),
-    ("file_ids", Mark::Stored),
-    ("file_uri", Mark::Stored),
-    ("vector_store_ids", Mark::Stored),
+const MARKS: &[(&str, ExternalMark)] = &[
+    ("id", ExternalMark::Id),
+    ("url", ExternalMark::Url),
+    ("type", ExternalMark::Type),
+    ("audio", ExternalMark::Audio),
+    ("source", ExternalMark::Source),
+    ("file_url", ExternalMark::Link),
+    ("image_url", ExternalMark::Link),
+    ("video_url", ExternalMark::Link),
+    ("audio_url", ExternalMark::Link),
+    ("file_id", ExternalMark::Stored),
+    ("fileUri", ExternalMark::Stored),
+    ("file_ids", ExternalMark::Stored),
+    ("file_uri", ExternalMark::Stored),
+    ("vector_store_ids", ExternalMark::Stored),
 ];
 
-static SKETCH: Sketch = Sketch::listed(MARKS);
+static SKETCH: NameFilter = NameFilter::listed(MARKS);
 
-impl Mark {
+impl ExternalMark {
     /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.
     pub(super) fn of(name: &str) -> Self {
-        if !SKETCH.has(name.as_bytes()) {
+        if !SKETCH.may_contain(name.as_bytes()) {
             return Self::None;
         }
         let known =
@@ -107,21 +107,23 @@ impl Mark {
     }
 
     /// Whether this text, which stands under the name, tells of hidden content; `around`: what the name around says.
-    pub(super) fn hides(self, around: Mark, text: &str) -> bool {
+    pub(super) fn hides(self, around: ExternalMark, text: &str) -> bool {
         let remote = || {
             let inline = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
             !text.is_empty() && !inline
         };
         match (self, around) {
-            (Mark::Link, _) | (Mark::Url, Mark::Link | Mark::Source) => remote(),
-            (Mark::Id, Mark::Audio) => true,
-            (Mark::Type, Mark::Source) => matches!(text, "url" | "file"),
-            (Mark::Stored, _) => true,
-            (Mark::ToolType, _) => {
+            (ExternalMark::Link, _) | (ExternalMark::Url, ExternalMark::Link | ExternalMark::Source) => {
+                remote()
+            }
+            (ExternalMark::Id, ExternalMark::Audio) => true,
+            (ExternalMark::Type, ExternalMark::Source) => matches!(text, "url" | "file"),
+            (ExternalMark::Stored, _) => true,
+            (ExternalMark::ToolType, _) => {
                 !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
             }
-            (Mark::ItemType, _) => STORED_ITEMS.contains(&text),
-            (Mark::EditType, _) => text.starts_with(COMPACTION),
+            (ExternalMark::ItemType, _) => STORED_ITEMS.contains(&text),
+            (ExternalMark::EditType, _) => text.starts_with(COMPACTION),
             _ => false,
         }
     }
@@ -190,27 +192,27 @@ pub(super) fn is_run_by_gemini(member: &str) -> bool {
 /// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores, and so does
 /// reasoning that is not in it, encrypted.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Item {
+pub(super) struct ContentItem {
     id: bool,
     told: bool,
     reasoning: bool,
     shown: bool,
 }
 
-impl Item {
+impl ContentItem {
     /// What a member of this name is, and takes note of it.
-    pub(super) fn member(&mut self, name: &str) -> Mark {
+    pub(super) fn member(&mut self, name: &str) -> ExternalMark {
         match name {
-            "type" => return Mark::ItemType,
+            "type" => return ExternalMark::ItemType,
             "encrypted_content" => {
                 self.shown = false;
-                return Mark::ItemContent;
+                return ExternalMark::ItemContent;
             }
             "id" => self.id = true,
             "role" => self.told = true,
             _ => {}
         }
-        Mark::of(name)
+        ExternalMark::of(name)
     }
 
     /// It has a type.

@@ -1,7 +1,7 @@
 //! The fields a decision reads, and their names.
 
 use super::BodyError;
-use crate::collections::name_filter::Sketch;
+use crate::collections::name_filter::NameFilter;
 
 /// A field that the decision reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +35,17 @@ pub(super) enum Field {
 }
 
 /// Fields by their names.
-pub(super) struct Names {
+pub(super) struct FieldNames {
     /// The pointer of what they are members of.
     pub(super) within: &'static str,
     list: &'static [(&'static str, Field)],
     /// Of the list.
-    sketch: Sketch,
+    sketch: NameFilter,
 }
 
-impl Names {
+impl FieldNames {
     const fn of(list: &'static [(&'static str, Field)]) -> Self {
-        Self { within: "", list, sketch: Sketch::listed(list) }
+        Self { within: "", list, sketch: NameFilter::listed(list) }
     }
 
     const fn within(self, pointer: &'static str) -> Self {
@@ -54,7 +54,7 @@ impl Names {
 }
 
 /// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
-pub(super) const BODY: &Names = &Names::of(&[
+pub(super) const BODY: &FieldNames = &FieldNames::of(&[
     ("model", Field::Model),
     ("models", Field::Models),
     ("fallbacks", Field::Fallbacks),
@@ -82,11 +82,11 @@ pub(super) const BODY: &Names = &Names::of(&[
 ]);
 
 /// Members of `stream_options`.
-pub(super) const STREAM_OPTIONS: &Names =
-    &Names::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
+pub(super) const STREAM_OPTIONS: &FieldNames =
+    &FieldNames::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
 
 /// Members of `generationConfig`.
-pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
+pub(super) const GENERATION_CONFIG: &FieldNames = &FieldNames::of(&[
     ("maxOutputTokens", Field::GeminiMaxOutputTokens),
     ("max_output_tokens", Field::GeminiMaxOutputTokens),
     ("candidateCount", Field::GeminiCandidateCount),
@@ -95,7 +95,7 @@ pub(super) const GENERATION_CONFIG: &Names = &Names::of(&[
 .within("/generationConfig");
 
 /// Parts of a form.
-pub(super) const FORM: &Names = &Names::of(&[
+pub(super) const FORM: &FieldNames = &FieldNames::of(&[
     ("model", Field::Model),
     ("models", Field::Models),
     ("stream", Field::Stream),
@@ -117,10 +117,10 @@ impl Field {
     /// # Errors
     /// [`BodyError::Lookalike`]: some servers match names without regard to case (Go's `encoding/json`,
     /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
-    pub(super) fn find(names: &Names, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
+    pub(super) fn find(names: &FieldNames, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
         // Nearly all names are plain, and a plain one is like another only but for case.
         let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
-        if plain && !names.sketch.has(name.as_bytes()) {
+        if plain && !names.sketch.may_contain(name.as_bytes()) {
             return Ok(None);
         }
         if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {
@@ -150,9 +150,9 @@ fn fold(character: char) -> char {
 
 /// Which fields were there.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen(u32);
+pub(super) struct SeenFields(u32);
 
-impl Seen {
+impl SeenFields {
     /// Notes one more.
     ///
     /// # Errors

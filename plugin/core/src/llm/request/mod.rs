@@ -16,9 +16,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-pub use content_type::Reader;
+pub use content_type::BodyParser;
 pub use error::BodyError;
-pub use include_usage::{BodyEdit, include_usage};
+pub use include_usage::{BodyPatch, include_usage};
 pub use multipart::MultipartScanner;
 pub use scanner::RequestScanner;
 
@@ -35,7 +35,7 @@ pub const MAX_DEPTH: usize = 127;
 
 /// What a body asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
+pub struct LlmRequest {
     /// `model`
     pub model: Option<Box<str>>,
     /// What else may be asked, at most [`MAX_FALLBACKS`]: each name in `models` and in `fallbacks`, and the `model` of a
@@ -53,10 +53,10 @@ pub struct Ask {
     /// How many prompts are in the list `prompt`, each of which legacy completions answer; 0 where it is no list.
     pub prompts: u64,
     /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation, what its own tools find.
-    pub hidden_content: bool,
+    pub external_input: bool,
     /// What the answer shows of the output says little about its tokens, or is not all of it: sound, or a call that goes on
     /// in the background when its client leaves.
-    pub unseen_output: bool,
+    pub unmetered_output: bool,
     /// Where the object opens: white space may come before it.
     pub opens: u64,
     /// The body's length.
@@ -69,7 +69,7 @@ pub struct Ask {
 /// 735 (computer). Together that is 3,063.
 const ENVELOPE_TOKENS: u64 = 3_072;
 
-impl Ask {
+impl LlmRequest {
     /// No input of these bytes has more tokens: one a byte, and a constant.
     #[must_use]
     pub fn most_input_tokens(&self) -> u64 {

@@ -7,8 +7,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::content_type::{parameters, spells};
-use super::fields::{FORM, Field, Seen, is_name, whole_number};
-use super::{Ask, BodyError, MAX_FALLBACKS, MAX_NAME};
+use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
+use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
 
 /// The most bytes in the head of one part.
 const MAX_HEAD: usize = 4096;
@@ -19,7 +19,7 @@ const MAX_BOUNDARY: usize = 70;
 const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum MultipartState {
     /// In a part's content; or before the first delimiter.
     Content,
     /// After a delimiter, this byte before: CRLF comes, or `--`.
@@ -50,13 +50,13 @@ pub struct MultipartScanner {
     at_start: bool,
     /// Before the first delimiter.
     opening: bool,
-    state: State,
+    state: MultipartState,
     head: Vec<u8>,
     field: Option<Field>,
     value: Vec<u8>,
     offset: u64,
-    seen: Seen,
-    ask: Ask,
+    seen: SeenFields,
+    ask: LlmRequest,
 }
 
 impl MultipartScanner {
@@ -74,13 +74,13 @@ impl MultipartScanner {
             matched: 2,
             at_start: true,
             opening: true,
-            state: State::Content,
+            state: MultipartState::Content,
             head: Vec::new(),
             field: None,
             value: Vec::new(),
             offset: 0,
-            seen: Seen::default(),
-            ask: Ask::default(),
+            seen: SeenFields::default(),
+            ask: LlmRequest::default(),
         })
     }
 
@@ -94,7 +94,9 @@ impl MultipartScanner {
         while let [byte, after @ ..] = rest {
             let plain = match self.state {
                 // Only a CR can begin a delimiter.
-                State::Content if self.matched == 0 => memchr::memchr(b'\r', rest).unwrap_or(rest.len()),
+                MultipartState::Content if self.matched == 0 => {
+                    memchr::memchr(b'\r', rest).unwrap_or(rest.len())
+                }
                 _ => 0,
             };
             let result = if plain > 0 {
@@ -106,7 +108,7 @@ impl MultipartScanner {
                 self.step(*byte)
             };
             self.offset = end - rest.len() as u64;
-            result.inspect_err(|_| self.state = State::Failed)?;
+            result.inspect_err(|_| self.state = MultipartState::Failed)?;
         }
         Ok(())
     }
@@ -115,14 +117,14 @@ impl MultipartScanner {
     ///
     /// # Errors
     /// If it is incomplete; nothing completes it from then on.
-    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         match self.state {
-            State::Closed(0 | 2) => {
+            MultipartState::Closed(0 | 2) => {
                 self.ask.bytes = self.offset;
                 Ok(&self.ask)
             }
             _ => {
-                self.state = State::Failed;
+                self.state = MultipartState::Failed;
                 Err(self.unreadable("the closing delimiter"))
             }
         }
@@ -134,32 +136,32 @@ impl MultipartScanner {
 
     fn step(&mut self, byte: u8) -> Result<(), BodyError> {
         match (self.state, byte) {
-            (State::Content, _) => self.content(byte),
-            (State::Delimited(None), b'\r' | b'-') => {
-                self.state = State::Delimited(Some(byte));
+            (MultipartState::Content, _) => self.content(byte),
+            (MultipartState::Delimited(None), b'\r' | b'-') => {
+                self.state = MultipartState::Delimited(Some(byte));
                 Ok(())
             }
-            (State::Delimited(Some(b'\r')), b'\n') => {
+            (MultipartState::Delimited(Some(b'\r')), b'\n') => {
                 self.head.clear();
-                self.state = State::Head;
+                self.state = MultipartState::Head;
                 Ok(())
             }
-            (State::Delimited(Some(b'-')), b'-') => {
-                self.state = State::Closed(0);
+            (MultipartState::Delimited(Some(b'-')), b'-') => {
+                self.state = MultipartState::Closed(0);
                 Ok(())
             }
-            (State::Delimited(_), _) => Err(self.unreadable("CRLF or `--` after the boundary")),
-            (State::Head, _) => self.head_byte(byte),
-            (State::Closed(0), b'\r') => {
-                self.state = State::Closed(1);
+            (MultipartState::Delimited(_), _) => Err(self.unreadable("CRLF or `--` after the boundary")),
+            (MultipartState::Head, _) => self.head_byte(byte),
+            (MultipartState::Closed(0), b'\r') => {
+                self.state = MultipartState::Closed(1);
                 Ok(())
             }
-            (State::Closed(1), b'\n') => {
-                self.state = State::Closed(2);
+            (MultipartState::Closed(1), b'\n') => {
+                self.state = MultipartState::Closed(2);
                 Ok(())
             }
-            (State::Closed(_), _) => Err(self.unreadable("nothing after the closing delimiter")),
-            (State::Failed, _) => Err(self.unreadable("nothing more: an error was reported before")),
+            (MultipartState::Closed(_), _) => Err(self.unreadable("nothing after the closing delimiter")),
+            (MultipartState::Failed, _) => Err(self.unreadable("nothing more: an error was reported before")),
         }
     }
 
@@ -176,7 +178,7 @@ impl MultipartScanner {
                 self.part_ended()?;
             }
             self.opening = false;
-            self.state = State::Delimited(None);
+            self.state = MultipartState::Delimited(None);
             return Ok(());
         }
         if self.opening {
@@ -227,7 +229,7 @@ impl MultipartScanner {
         self.value.clear();
         self.matched = 2;
         self.at_start = true;
-        self.state = State::Content;
+        self.state = MultipartState::Content;
         Ok(())
     }
 

@@ -2,10 +2,10 @@
 
 use alloc::boxed::Box;
 
-use super::external_content::{Item, MARK_BYTES, Mark, is_run_by_gemini};
-use super::fields::{self, Field, Seen, is_name, whole_number};
-use super::{Ask, BodyError, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
-use crate::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
+use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_run_by_gemini};
+use super::fields::{self, Field, SeenFields, is_name, whole_number};
+use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
+use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
 
 /// Long enough for every known name in every look-alike spelling.
 const FIELD_NAME_BYTES: usize = 64;
@@ -29,7 +29,7 @@ const NUMBER_BYTES: usize = 20;
 #[derive(Clone, Debug)]
 pub struct RequestScanner {
     lexer: Lexer,
-    found: Found,
+    found: ScannedMember,
 }
 
 impl Default for RequestScanner {
@@ -42,7 +42,7 @@ impl RequestScanner {
     /// A scanner at a body's start.
     #[must_use]
     pub fn new() -> Self {
-        Self { lexer: Lexer::new(MAX_DEPTH), found: Found::new() }
+        Self { lexer: Lexer::new(MAX_DEPTH), found: ScannedMember::new() }
     }
 
     /// Reads the next bytes of the body.
@@ -57,7 +57,7 @@ impl RequestScanner {
     ///
     /// # Errors
     /// If it is incomplete; nothing completes it from then on.
-    pub fn finish(&mut self) -> Result<&Ask, BodyError> {
+    pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         self.lexer.finish(&mut self.found)?;
         self.found.ask.bytes = self.lexer.offset();
         Ok(&self.found.ask)
@@ -65,44 +65,44 @@ impl RequestScanner {
 }
 
 #[derive(Clone, Debug)]
-struct Found {
-    ask: Ask,
-    seen: Seen,
+struct ScannedMember {
+    ask: LlmRequest,
+    seen: SeenFields,
     /// The member of the body that is being read, if it is a known one.
     field: Option<Field>,
     /// The same within `stream_options` and `generationConfig`.
     inner: Option<Field>,
     /// The item of `input` that is being read.
-    item: Item,
+    item: ContentItem,
     /// How many names there were before the entry of `fallbacks` that is being read.
     names_before: usize,
     /// `prompt` is a list with numbers of its own: a prompt of tokens.
     token_prompt: bool,
     /// What the last name said, by depth; members of a list have their list's.
-    marks: [Mark; MAX_DEPTH + 2],
+    marks: [ExternalMark; MAX_DEPTH + 2],
     reached: u64,
 }
 
-impl Found {
+impl ScannedMember {
     fn new() -> Self {
         Self {
-            ask: Ask::default(),
-            seen: Seen::default(),
+            ask: LlmRequest::default(),
+            seen: SeenFields::default(),
             field: None,
             inner: None,
-            item: Item::default(),
+            item: ContentItem::default(),
             names_before: 0,
             token_prompt: false,
-            marks: [Mark::None; MAX_DEPTH + 2],
+            marks: [ExternalMark::None; MAX_DEPTH + 2],
             reached: 0,
         }
     }
 
-    fn mark(&self, depth: usize) -> Mark {
+    fn mark(&self, depth: usize) -> ExternalMark {
         self.marks.get(depth).copied().unwrap_or_default()
     }
 
-    fn set_mark(&mut self, depth: usize, mark: Mark) {
+    fn set_mark(&mut self, depth: usize, mark: ExternalMark) {
         if let Some(slot) = self.marks.get_mut(depth) {
             *slot = mark;
         }
@@ -196,7 +196,7 @@ impl Found {
             | Field::Conversation
             | Field::CachedContent
             | Field::McpServers
-            | Field::WebSearchOptions => self.ask.hidden_content |= value != Scalar::Null,
+            | Field::WebSearchOptions => self.ask.external_input |= value != Scalar::Null,
             Field::Prompt if depth == 2 => {
                 // Numbers are the tokens of one prompt.
                 let more = matches!(value, Scalar::Number(_));
@@ -206,7 +206,7 @@ impl Found {
                 self.token_prompt |= more;
             }
             // In the images API a colour.
-            Field::Background => self.ask.unseen_output |= value == Scalar::Bool(true),
+            Field::Background => self.ask.unmetered_output |= value == Scalar::Bool(true),
             Field::Models
             | Field::Fallbacks
             | Field::GenerationConfig
@@ -243,7 +243,7 @@ impl Found {
             (
                 Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
                 Container::Object,
-            ) => self.ask.hidden_content = true,
+            ) => self.ask.external_input = true,
             (
                 Field::Prompt
                 | Field::McpServers
@@ -271,31 +271,31 @@ impl Found {
         let around = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
         let mark = self.mark(depth);
         match mark {
-            Mark::ItemType => self.item.typed(text),
-            Mark::ItemContent => self.item.shown(!text.is_empty()),
+            ExternalMark::ItemType => self.item.typed(text),
+            ExternalMark::ItemContent => self.item.shown(!text.is_empty()),
             _ => {}
         }
-        self.ask.hidden_content |= mark.hides(around, text);
+        self.ask.external_input |= mark.hides(around, text);
     }
 
     /// What a member of something in the body is marked with.
-    fn member(&mut self, depth: usize, name: &str) -> Mark {
+    fn member(&mut self, depth: usize, name: &str) -> ExternalMark {
         match (depth, self.field) {
-            (1, _) => Mark::of_body(name),
+            (1, _) => ExternalMark::of_body(name),
             // A list of one may be written as the one itself in Gemini's API.
             (2 | 3, Some(Field::Tools)) => {
-                self.ask.hidden_content |= is_run_by_gemini(name);
-                Mark::of_tool(name)
+                self.ask.external_input |= is_run_by_gemini(name);
+                ExternalMark::of_tool(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),
-            (3, Some(Field::Fallbacks)) => Mark::of_fallback(name),
-            (_, Some(Field::ContextManagement)) => Mark::of_edit(name),
-            _ => Mark::of(name),
+            (3, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),
+            (_, Some(Field::ContextManagement)) => ExternalMark::of_edit(name),
+            _ => ExternalMark::of(name),
         }
     }
 }
 
-impl Visitor for Found {
+impl Visitor for ScannedMember {
     type Stop = BodyError;
 
     fn reached(&mut self, offset: u64) {
@@ -313,16 +313,16 @@ impl Visitor for Found {
             self.field_container(field, depth, kind)?;
         }
         if depth == 2 {
-            self.item = Item::default();
+            self.item = ContentItem::default();
             self.names_before = self.ask.fallbacks.len();
         }
         let mark = self.mark(depth);
         let within = match kind {
             Container::Array => mark,
             Container::Object => {
-                self.ask.hidden_content |= mark == Mark::DataSources;
-                self.ask.unseen_output |= depth == 1 && mark == Mark::Audio;
-                Mark::None
+                self.ask.external_input |= mark == ExternalMark::DataSources;
+                self.ask.unmetered_output |= depth == 1 && mark == ExternalMark::Audio;
+                ExternalMark::None
             }
         };
         self.set_mark(depth + 1, within);
@@ -331,7 +331,7 @@ impl Visitor for Found {
 
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
         if depth == 2 && self.field == Some(Field::Input) {
-            self.ask.hidden_content |= self.item.refers(kind);
+            self.ask.external_input |= self.item.refers(kind);
         }
         if depth == 2 && self.field == Some(Field::Fallbacks) && self.names_before == self.ask.fallbacks.len()
         {
@@ -352,7 +352,7 @@ impl Visitor for Found {
         if depth <= 2 { FIELD_NAME_BYTES } else { MEMBER_NAME_BYTES }
     }
 
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), BodyError> {
+    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), BodyError> {
         let text = if name.whole { name.text } else { "" };
         let mark = self.member(depth, text);
         self.set_mark(depth, mark);
@@ -386,8 +386,8 @@ impl Visitor for Found {
             Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
             None => match self.mark(depth) {
-                Mark::None => 0,
-                Mark::Model => MAX_NAME,
+                ExternalMark::None => 0,
+                ExternalMark::Model => MAX_NAME,
                 _ => MARK_BYTES,
             },
         }
@@ -401,13 +401,15 @@ impl Visitor for Found {
             return self.field_value(field, depth, value);
         }
         match (self.mark(depth), value) {
-            (Mark::Model, Scalar::Null) => {}
-            (Mark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
-            (Mark::MaxTokens, _) => {
+            (ExternalMark::Model, Scalar::Null) => {}
+            (ExternalMark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
+            (ExternalMark::MaxTokens, _) => {
                 let most = self.count(Field::MaxTokens, value, 0)?.unwrap_or(0);
                 self.ask.max_output.of_fallbacks = self.ask.max_output.of_fallbacks.max(most);
             }
-            (Mark::Choices, _) => self.ask.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1)),
+            (ExternalMark::Choices, _) => {
+                self.ask.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1))
+            }
             (_, Scalar::String(text)) => self.content(depth, text.text),
             _ => {}
         }

@@ -5,7 +5,7 @@ use crate::api::Api;
 
 /// One figure of a usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Figure {
+pub(super) enum TokenField {
     Input,
     Output,
     Total,
@@ -17,13 +17,13 @@ pub(super) enum Figure {
 
 /// APIs that report usage alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
+pub(super) enum UsageFormat {
     OpenAi,
     Anthropic,
     Gemini,
 }
 
-impl Family {
+impl UsageFormat {
     pub(super) fn of(api: Api) -> Self {
         match api {
             Api::AnthropicMessages => Self::Anthropic,
@@ -73,26 +73,26 @@ impl Family {
     }
 
     /// The figure of this name, in the usage object or (`within`) in one of its details.
-    pub(super) fn figure(self, within: Option<Details>, name: &str) -> Option<Figure> {
+    pub(super) fn figure(self, within: Option<DetailFields>, name: &str) -> Option<TokenField> {
         Some(match (self, within, name) {
-            (Self::OpenAi, None, "prompt_tokens" | "input_tokens") => Figure::Input,
-            (Self::OpenAi, None, "completion_tokens" | "output_tokens") => Figure::Output,
-            (Self::OpenAi, None, "total_tokens") => Figure::Total,
+            (Self::OpenAi, None, "prompt_tokens" | "input_tokens") => TokenField::Input,
+            (Self::OpenAi, None, "completion_tokens" | "output_tokens") => TokenField::Output,
+            (Self::OpenAi, None, "total_tokens") => TokenField::Total,
             // DeepSeek's own name for what its details repeat.
-            (Self::OpenAi, None, "prompt_cache_hit_tokens") => Figure::Cached,
-            (Self::OpenAi, Some(Details::Input), "cached_tokens") => Figure::Cached,
-            (Self::OpenAi, Some(Details::Input), "cache_write_tokens") => Figure::CacheWrite,
-            (Self::OpenAi, Some(Details::Output), "reasoning_tokens") => Figure::Reasoning,
-            (Self::Anthropic, None, "input_tokens") => Figure::Input,
-            (Self::Anthropic, None, "output_tokens") => Figure::Output,
-            (Self::Anthropic, None, "cache_read_input_tokens") => Figure::Cached,
-            (Self::Anthropic, None, "cache_creation_input_tokens") => Figure::CacheWrite,
-            (Self::Gemini, None, "promptTokenCount") => Figure::Input,
-            (Self::Gemini, None, "candidatesTokenCount") => Figure::Output,
-            (Self::Gemini, None, "thoughtsTokenCount") => Figure::Reasoning,
-            (Self::Gemini, None, "toolUsePromptTokenCount") => Figure::ToolInput,
-            (Self::Gemini, None, "cachedContentTokenCount") => Figure::Cached,
-            (Self::Gemini, None, "totalTokenCount") => Figure::Total,
+            (Self::OpenAi, None, "prompt_cache_hit_tokens") => TokenField::Cached,
+            (Self::OpenAi, Some(DetailFields::Input), "cached_tokens") => TokenField::Cached,
+            (Self::OpenAi, Some(DetailFields::Input), "cache_write_tokens") => TokenField::CacheWrite,
+            (Self::OpenAi, Some(DetailFields::Output), "reasoning_tokens") => TokenField::Reasoning,
+            (Self::Anthropic, None, "input_tokens") => TokenField::Input,
+            (Self::Anthropic, None, "output_tokens") => TokenField::Output,
+            (Self::Anthropic, None, "cache_read_input_tokens") => TokenField::Cached,
+            (Self::Anthropic, None, "cache_creation_input_tokens") => TokenField::CacheWrite,
+            (Self::Gemini, None, "promptTokenCount") => TokenField::Input,
+            (Self::Gemini, None, "candidatesTokenCount") => TokenField::Output,
+            (Self::Gemini, None, "thoughtsTokenCount") => TokenField::Reasoning,
+            (Self::Gemini, None, "toolUsePromptTokenCount") => TokenField::ToolInput,
+            (Self::Gemini, None, "cachedContentTokenCount") => TokenField::Cached,
+            (Self::Gemini, None, "totalTokenCount") => TokenField::Total,
             _ => return None,
         })
     }
@@ -100,7 +100,7 @@ impl Family {
 
 /// Which members' strings are output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outputs {
+pub(super) enum OutputFields {
     None,
     Delta,
     Responses,
@@ -109,7 +109,7 @@ pub(super) enum Outputs {
     Chat,
 }
 
-impl Outputs {
+impl OutputFields {
     /// Those of an API; in a stream only those that say nothing twice.
     pub(super) fn of(api: Api, streamed: bool) -> Self {
         match (api, streamed) {
@@ -146,7 +146,7 @@ pub(super) fn is_beside(pass: &str) -> bool {
 
 /// An object within the usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Details {
+pub(super) enum DetailFields {
     Input,
     Output,
     /// A list of objects, with figures of their own.
@@ -154,7 +154,7 @@ pub(super) enum Details {
     Other,
 }
 
-impl Details {
+impl DetailFields {
     pub(super) fn named(name: &str) -> Self {
         match name {
             "prompt_tokens_details" | "input_tokens_details" => Self::Input,
@@ -166,7 +166,7 @@ impl Details {
 
 /// The figures as the provider wrote them.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Figures {
+pub(super) struct TokenFields {
     input: Option<u64>,
     output: Option<u64>,
     total: Option<u64>,
@@ -176,22 +176,22 @@ pub(super) struct Figures {
     tool_input: Option<u64>,
 }
 
-impl Figures {
-    pub(super) fn set(&mut self, figure: Figure, value: u64) {
+impl TokenFields {
+    pub(super) fn set(&mut self, figure: TokenField, value: u64) {
         let place = match figure {
-            Figure::Input => &mut self.input,
-            Figure::Output => &mut self.output,
-            Figure::Total => &mut self.total,
-            Figure::Cached => &mut self.cached,
-            Figure::CacheWrite => &mut self.cache_write,
-            Figure::Reasoning => &mut self.reasoning,
-            Figure::ToolInput => &mut self.tool_input,
+            TokenField::Input => &mut self.input,
+            TokenField::Output => &mut self.output,
+            TokenField::Total => &mut self.total,
+            TokenField::Cached => &mut self.cached,
+            TokenField::CacheWrite => &mut self.cache_write,
+            TokenField::Reasoning => &mut self.reasoning,
+            TokenField::ToolInput => &mut self.tool_input,
         };
         *place = Some(value);
     }
 
     /// What they mean; `None` if neither input nor output was reported.
-    pub(super) fn usage(&self, family: Family) -> Option<Usage> {
+    pub(super) fn usage(&self, family: UsageFormat) -> Option<Usage> {
         if self.input.is_none() && self.output.is_none() {
             return None;
         }
@@ -202,10 +202,12 @@ impl Figures {
         let reasoning = self.reasoning.unwrap_or(0);
         let (input, output) = match family {
             // Some leave reasoning out of the output, and only the total shows it.
-            Family::OpenAi => (input, self.total.unwrap_or(0).saturating_sub(input).max(output)),
-            Family::Anthropic => (input.saturating_add(cached_input).saturating_add(cache_write), output),
+            UsageFormat::OpenAi => (input, self.total.unwrap_or(0).saturating_sub(input).max(output)),
+            UsageFormat::Anthropic => {
+                (input.saturating_add(cached_input).saturating_add(cache_write), output)
+            }
             // A client may ask for a part of the answer's fields only.
-            Family::Gemini => {
+            UsageFormat::Gemini => {
                 let input = input.saturating_add(self.tool_input.unwrap_or(0));
                 let written = output.saturating_add(reasoning);
                 (input, self.total.unwrap_or(0).saturating_sub(input).max(written))

@@ -2,10 +2,10 @@
 
 use core::convert::Infallible;
 
-use super::dialect::{Details, Family, Figure, Figures, Outputs, is_beside};
+use super::dialect::{DetailFields, OutputFields, TokenField, TokenFields, UsageFormat, is_beside};
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::api::Api;
-use crate::json::lexer::{Container, Scalar, Text, Visitor};
+use crate::json::lexer::{Container, JsonText, Scalar, Visitor};
 
 /// Long enough for every name and type that is looked for.
 const NAME_BYTES: usize = 40;
@@ -14,7 +14,7 @@ const NUMBER_BYTES: usize = 20;
 
 /// What the value that comes now is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Member {
+enum UsageMember {
     #[default]
     Other,
     Wrapper,
@@ -27,21 +27,21 @@ enum Member {
 
 /// Collects what the documents of one answer say.
 #[derive(Clone, Debug)]
-pub(super) struct Answer {
+pub(super) struct UsageExtractor {
     api: Api,
-    family: Family,
-    outputs: Outputs,
-    figures: Figures,
+    family: UsageFormat,
+    outputs: OutputFields,
+    figures: TokenFields,
     /// What passes used that are not in the figures.
     beside: Usage,
     /// The pass that is being read, and whether it is such a one.
-    pass: (Figures, bool),
+    pass: (TokenFields, bool),
     output_pieces: u64,
     output_bytes: u64,
     last: bool,
     /// Depth of the answer's own members: 1, or 2 in Gemini's list of answers.
     base: usize,
-    member: Member,
+    member: UsageMember,
     /// Within the member that may hold the usage.
     wrapped: bool,
     /// Depth of the usage object's members, while within it.
@@ -50,28 +50,28 @@ pub(super) struct Answer {
     seen_usage: bool,
     /// Another one than this: its figures hold as soon as it has any.
     replaces: bool,
-    details: Option<Details>,
-    named: Option<Details>,
-    figure: Option<Figure>,
+    details: Option<DetailFields>,
+    named: Option<DetailFields>,
+    figure: Option<TokenField>,
     reached: u64,
     /// Where the last name ended.
     name_end: u64,
 }
 
-impl Answer {
+impl UsageExtractor {
     pub(super) fn new(api: Api) -> Self {
         Self {
             api,
-            family: Family::of(api),
-            outputs: Outputs::of(api, false),
-            figures: Figures::default(),
+            family: UsageFormat::of(api),
+            outputs: OutputFields::of(api, false),
+            figures: TokenFields::default(),
             beside: Usage::default(),
-            pass: (Figures::default(), false),
+            pass: (TokenFields::default(), false),
             output_pieces: 0,
             output_bytes: 0,
             last: false,
             base: 1,
-            member: Member::Other,
+            member: UsageMember::Other,
             wrapped: false,
             usage: None,
             seen_usage: false,
@@ -89,13 +89,13 @@ impl Answer {
         Self::new(self.api)
     }
 
-    pub(super) fn family(&self) -> Family {
+    pub(super) fn family(&self) -> UsageFormat {
         self.family
     }
 
     /// It comes as a stream of events.
     pub(super) fn streams(&mut self) {
-        self.outputs = Outputs::of(self.api, true);
+        self.outputs = OutputFields::of(self.api, true);
     }
 
     /// Whether the strings of this member are output.
@@ -106,7 +106,7 @@ impl Answer {
     /// Another document begins.
     pub(super) fn restart(&mut self) {
         self.base = 1;
-        self.member = Member::Other;
+        self.member = UsageMember::Other;
         self.wrapped = false;
         self.usage = None;
         self.seen_usage = false;
@@ -147,11 +147,11 @@ impl Answer {
 
     /// Within the list of passes, at one of them.
     fn in_passes(&self, depth: usize) -> bool {
-        self.details == Some(Details::Passes) && self.usage.is_some_and(|usage| depth == usage + 1)
+        self.details == Some(DetailFields::Passes) && self.usage.is_some_and(|usage| depth == usage + 1)
     }
 }
 
-impl Visitor for Answer {
+impl Visitor for UsageExtractor {
     type Stop = Infallible;
 
     fn reached(&mut self, offset: u64) {
@@ -160,26 +160,26 @@ impl Visitor for Answer {
 
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
         let member = core::mem::take(&mut self.member);
-        if depth == 0 && kind == Container::Array && self.family == Family::Gemini {
+        if depth == 0 && kind == Container::Array && self.family == UsageFormat::Gemini {
             self.base = 2;
         }
         if kind == Container::Object {
             match member {
-                Member::Usage => {
+                UsageMember::Usage => {
                     self.usage = Some(depth + 1);
                     self.replaces = core::mem::replace(&mut self.seen_usage, true);
                 }
-                Member::Wrapper => self.wrapped = true,
+                UsageMember::Wrapper => self.wrapped = true,
                 _ => {}
             }
         }
         if self.usage == Some(depth) {
-            self.details = self.named.take().or(Some(Details::Other));
-            if self.details == Some(Details::Passes) {
+            self.details = self.named.take().or(Some(DetailFields::Other));
+            if self.details == Some(DetailFields::Passes) {
                 self.beside = Usage::default();
             }
         } else if self.in_passes(depth) {
-            self.pass = (Figures::default(), false);
+            self.pass = (TokenFields::default(), false);
         }
         self.figure = None;
         Ok(())
@@ -205,22 +205,22 @@ impl Visitor for Answer {
         NAME_BYTES
     }
 
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Infallible> {
+    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
         let text = if name.whole { name.text } else { "" };
         self.name_end = self.reached;
         self.figure = None;
         self.named = None;
-        self.member = Member::Other;
+        self.member = UsageMember::Other;
         if let Some(usage) = self.usage {
             self.figure = match self.details {
                 None if depth == usage => {
                     let passes = self.family.lists_passes(text);
-                    self.named = Some(if passes { Details::Passes } else { Details::named(text) });
+                    self.named = Some(if passes { DetailFields::Passes } else { DetailFields::named(text) });
                     self.family.figure(None, text)
                 }
-                Some(Details::Passes) if depth == usage + 2 => {
+                Some(DetailFields::Passes) if depth == usage + 2 => {
                     if text == "type" {
-                        self.member = Member::PassType;
+                        self.member = UsageMember::PassType;
                     }
                     self.family.figure(None, text)
                 }
@@ -231,15 +231,15 @@ impl Visitor for Answer {
         }
         let own = depth == self.base;
         self.member = if (own || self.wrapped && depth == self.base + 1) && text == self.family.usage_name() {
-            Member::Usage
+            UsageMember::Usage
         } else if own && self.family.wraps_usage(text) {
-            Member::Wrapper
+            UsageMember::Wrapper
         } else if own && text == "type" {
-            Member::Type
+            UsageMember::Type
         } else if self.is_output(text.as_bytes()) {
-            Member::Output
+            UsageMember::Output
         } else {
-            Member::Other
+            UsageMember::Other
         };
         Ok(())
     }
@@ -247,7 +247,7 @@ impl Visitor for Answer {
     fn scalar_bytes(&self, _: usize) -> usize {
         match (self.figure, self.member) {
             (Some(_), _) => NUMBER_BYTES,
-            (None, Member::Type | Member::PassType) => NAME_BYTES,
+            (None, UsageMember::Type | UsageMember::PassType) => NAME_BYTES,
             _ => 0,
         }
     }
@@ -256,22 +256,24 @@ impl Visitor for Answer {
         match (core::mem::take(&mut self.member), self.figure.take(), value) {
             (_, Some(figure), Scalar::Number(text)) if text.whole => {
                 if let Ok(value) = text.text.parse() {
-                    if self.details == Some(Details::Passes) {
+                    if self.details == Some(DetailFields::Passes) {
                         self.pass.0.set(figure, value);
                         return Ok(());
                     }
                     if core::mem::take(&mut self.replaces) {
-                        self.figures = Figures::default();
+                        self.figures = TokenFields::default();
                     }
                     self.figures.set(figure, value);
                 }
             }
-            (Member::Type, _, Scalar::String(text)) => {
+            (UsageMember::Type, _, Scalar::String(text)) => {
                 self.last |= text.whole && self.family.is_last(text.text.as_bytes())
             }
-            (Member::PassType, _, Scalar::String(text)) => self.pass.1 = text.whole && is_beside(text.text),
+            (UsageMember::PassType, _, Scalar::String(text)) => {
+                self.pass.1 = text.whole && is_beside(text.text)
+            }
             // Between the name and the text: a colon and the quotes, in compact JSON.
-            (Member::Output, _, Scalar::String(_)) => {
+            (UsageMember::Output, _, Scalar::String(_)) => {
                 let bytes = self.reached.saturating_sub(self.name_end).saturating_sub(3);
                 self.saw_output(bytes.min(1), bytes);
             }

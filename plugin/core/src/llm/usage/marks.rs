@@ -1,11 +1,11 @@
 //! The few bytes of an event that matter where it is not parsed.
 
-use crate::json::simd::{STEP, Step};
+use crate::json::simd::{STEP, SimdStep};
 
 /// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
 /// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
 #[derive(Debug)]
-pub(super) struct Marks<'a> {
+pub(super) struct QuoteMarks<'a> {
     text: &'a [u8],
     /// Where the step begins that was looked at.
     start: usize,
@@ -15,7 +15,7 @@ pub(super) struct Marks<'a> {
     next: usize,
 }
 
-impl<'a> Marks<'a> {
+impl<'a> QuoteMarks<'a> {
     pub(super) fn of(text: &'a [u8]) -> Self {
         Self { text, start: 0, found: 0, next: 2 }
     }
@@ -26,7 +26,7 @@ impl<'a> Marks<'a> {
         self.start = seen.min(self.text.len().checked_sub(STEP)?);
         self.next = self.start + STEP;
         let [two_before, one_before, here] = [self.start.checked_sub(2)?, self.start - 1, self.start]
-            .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(Step::of));
+            .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(SimdStep::of));
         let (two_before, one_before, here) = (two_before?, one_before?, here?);
         let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
         let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
@@ -36,7 +36,7 @@ impl<'a> Marks<'a> {
     }
 }
 
-impl Iterator for Marks<'_> {
+impl Iterator for QuoteMarks<'_> {
     type Item = usize;
 
     fn next(&mut self) -> Option<usize> {
@@ -68,7 +68,7 @@ mod tests {
                 seen.ends_with(b"\":\"") || seen.ends_with(b"\"u") || seen.ends_with(b"\\u") || matches!(text[*at], b'\r' | b'\n')
             });
             let expected: Vec<usize> = if text.len() < STEP + 2 { Vec::new() } else { expected.collect() };
-            prop_assert_eq!(Marks::of(text).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(QuoteMarks::of(text).collect::<Vec<_>>(), expected);
         }
     }
 }

@@ -11,10 +11,10 @@ mod sse;
 mod strip;
 mod tail;
 
-use extract::Answer;
-use sse::Events;
+use extract::UsageExtractor;
+use sse::SseParser;
 
-pub use strip::UsageStrip;
+pub use strip::UsageChunkFilter;
 
 use crate::api::Api;
 use crate::json::lexer::Lexer;
@@ -59,7 +59,7 @@ impl Usage {
 
 /// What was found when an answer ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Metered {
+pub struct UsageReport {
     /// What the provider reported; in an answer that broke off perhaps less than what was sent.
     pub usage: Option<Usage>,
     /// An estimate of the output that went by: a token for each piece of a stream, or for each four
@@ -74,7 +74,7 @@ pub struct Metered {
 }
 
 #[derive(Clone, Debug)]
-enum Body {
+enum MeteredBody {
     /// Nothing came yet, and the head does not say what will.
     Unknown,
     Json {
@@ -83,7 +83,7 @@ enum Body {
     },
     /// A JSON document whose usage is known, and of which no more comes.
     Read,
-    Events(Events),
+    Events(SseParser),
     /// Sound, images, text: no usage can be in it.
     Opaque,
 }
@@ -101,14 +101,14 @@ enum Body {
 /// assert_eq!((usage.input, usage.output), (12, 30));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Meter {
-    body: Body,
-    answer: Answer,
+pub struct UsageMeter {
+    body: MeteredBody,
+    answer: UsageExtractor,
     /// Some of it came.
     began: bool,
 }
 
-impl Meter {
+impl UsageMeter {
     /// A meter for an answer of this API, with this `content-type`.
     #[must_use]
     pub fn new(api: Api, content_type: Option<&str>) -> Self {
@@ -117,21 +117,21 @@ impl Meter {
         let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
         let suffix = essence.last_chunk::<{ JSON_SUFFIX.len() }>();
         let body = if essence.is_empty() {
-            Body::Unknown
+            MeteredBody::Unknown
         } else if is(b"application/json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case(JSON_SUFFIX)) {
-            Body::json()
+            MeteredBody::json()
         } else if is(b"text/event-stream") {
-            Body::events()
+            MeteredBody::events()
         } else {
-            Body::Opaque
+            MeteredBody::Opaque
         };
-        let mut meter = Self { body: Body::Unknown, answer: Answer::new(api), began: false };
+        let mut meter = Self { body: MeteredBody::Unknown, answer: UsageExtractor::new(api), began: false };
         meter.begin(body);
         meter
     }
 
-    fn begin(&mut self, body: Body) {
-        if let Body::Events(_) = body {
+    fn begin(&mut self, body: MeteredBody) {
+        if let MeteredBody::Events(_) = body {
             self.answer.streams();
         }
         self.body = body;
@@ -140,22 +140,22 @@ impl Meter {
     /// Whether the answer comes, or may yet turn out to come, as server-sent events.
     #[must_use]
     pub fn may_be_events(&self) -> bool {
-        matches!(self.body, Body::Events(_) | Body::Unknown)
+        matches!(self.body, MeteredBody::Events(_) | MeteredBody::Unknown)
     }
 
     /// Reads an answer that is there as a whole: as [`Meter::push`] does, and at its end only where that is enough.
     /// What output went by is then not known, and not asked for: the document says what it was.
     pub fn push_whole(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
-        if let Body::Json { broken: false, lexer } = &mut self.body
+        if let MeteredBody::Json { broken: false, lexer } = &mut self.body
             && lexer.offset() == 0
         {
             if tail::read(bytes, lexer, &mut self.answer).is_some() {
-                self.body = Body::Read;
+                self.body = MeteredBody::Read;
                 return;
             }
             self.answer = self.answer.anew();
-            self.body = Body::json();
+            self.body = MeteredBody::json();
         }
         self.push(bytes);
     }
@@ -163,39 +163,39 @@ impl Meter {
     /// Reads the answer's next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
-        if let Body::Unknown = self.body {
+        if let MeteredBody::Unknown = self.body {
             match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
-                Some(b'{' | b'[') => self.begin(Body::json()),
-                Some(_) => self.begin(Body::events()),
+                Some(b'{' | b'[') => self.begin(MeteredBody::json()),
+                Some(_) => self.begin(MeteredBody::events()),
                 None => {}
             }
         }
         match &mut self.body {
-            Body::Json { lexer, broken } => {
+            MeteredBody::Json { lexer, broken } => {
                 *broken = *broken || lexer.push(bytes, &mut self.answer).is_err();
             }
-            Body::Events(events) => events.push(bytes, &mut self.answer),
-            Body::Read | Body::Unknown | Body::Opaque => {}
+            MeteredBody::Events(events) => events.push(bytes, &mut self.answer),
+            MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Opaque => {}
         }
     }
 
     /// The answer ends here.
     #[must_use]
-    pub fn finish(mut self) -> Metered {
-        let no_text = matches!(self.body, Body::Opaque) || self.answer.may_be_no_text();
+    pub fn finish(mut self) -> UsageReport {
+        let no_text = matches!(self.body, MeteredBody::Opaque) || self.answer.may_be_no_text();
         let (complete, closed) = match self.body {
             // No JSON, or none that is followed so deep: nothing shows whether it is all.
-            Body::Json { broken: true, .. } => (true, false),
-            Body::Json { mut lexer, broken: false } => {
+            MeteredBody::Json { broken: true, .. } => (true, false),
+            MeteredBody::Json { mut lexer, broken: false } => {
                 let whole = lexer.finish(&mut self.answer).is_ok();
                 (whole, whole)
             }
-            Body::Read => (true, true),
-            Body::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
-            Body::Unknown | Body::Opaque => (true, false),
+            MeteredBody::Read => (true, true),
+            MeteredBody::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
+            MeteredBody::Unknown | MeteredBody::Opaque => (true, false),
         };
         let output_seen_tokens = self.answer.output_seen_tokens();
-        Metered {
+        UsageReport {
             usage: self.answer.usage(),
             output_seen_tokens,
             uncounted: self.began && no_text && output_seen_tokens == 0,
@@ -205,12 +205,12 @@ impl Meter {
     }
 }
 
-impl Body {
+impl MeteredBody {
     fn json() -> Self {
         Self::Json { lexer: Lexer::new(MAX_DEPTH), broken: false }
     }
 
     fn events() -> Self {
-        Self::Events(Events::new())
+        Self::Events(SseParser::new())
     }
 }

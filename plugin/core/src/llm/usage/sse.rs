@@ -4,9 +4,9 @@
 //! not parsed: that is what nearly all events of a stream are.
 
 use super::MAX_DEPTH;
-use super::dialect::Family;
-use super::extract::Answer;
-use super::marks::Marks;
+use super::dialect::UsageFormat;
+use super::extract::UsageExtractor;
+use super::marks::QuoteMarks;
 use crate::json::lexer::Lexer;
 
 /// What ends a stream of OpenAI's chat completions.
@@ -15,7 +15,7 @@ const BOM: &[u8] = b"\xef\xbb\xbf";
 const DATA: &[u8] = b"data";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum SseState {
     /// At the stream's start: so much of a byte order mark was read.
     Start(usize),
     /// At a line's start; so much of `data` was read.
@@ -29,8 +29,8 @@ enum State {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Events {
-    state: State,
+pub(super) struct SseParser {
+    state: SseState,
     lexer: Lexer,
     /// The last byte ended a line and was a CR.
     after_cr: bool,
@@ -41,10 +41,10 @@ pub(super) struct Events {
     broken: bool,
 }
 
-impl Events {
+impl SseParser {
     pub(super) fn new() -> Self {
         Self {
-            state: State::Start(0),
+            state: SseState::Start(0),
             lexer: Lexer::new(MAX_DEPTH),
             after_cr: false,
             length: 0,
@@ -53,14 +53,14 @@ impl Events {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], answer: &mut Answer) {
+    pub(super) fn push(&mut self, bytes: &[u8], answer: &mut UsageExtractor) {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
             if core::mem::take(&mut self.after_cr) && byte == b'\n' {
                 rest = after(rest, 1);
                 continue;
             }
-            if self.state == State::Field(0)
+            if self.state == SseState::Field(0)
                 && self.length == 0
                 && let Some(read) = pass_over(rest, answer)
             {
@@ -72,58 +72,59 @@ impl Events {
     }
 
     /// The stream ends here: whether it was complete.
-    pub(super) fn finish(mut self, answer: &mut Answer) -> bool {
+    pub(super) fn finish(mut self, answer: &mut UsageExtractor) -> bool {
         // The standard drops an event without its blank line; what it says was sent nevertheless.
-        let between = self.length == 0 && matches!(self.state, State::Start(_) | State::Field(0));
+        let between = self.length == 0 && matches!(self.state, SseState::Start(_) | SseState::Field(0));
         self.event_ends(answer);
-        answer.is_last() || answer.family() == Family::Gemini && between
+        answer.is_last() || answer.family() == UsageFormat::Gemini && between
     }
 
     /// Reads at least one byte, and says how many.
-    fn step(&mut self, byte: u8, rest: &[u8], answer: &mut Answer) -> usize {
+    fn step(&mut self, byte: u8, rest: &[u8], answer: &mut UsageExtractor) -> usize {
         if matches!(byte, b'\r' | b'\n') {
             self.after_cr = byte == b'\r';
-            match core::mem::replace(&mut self.state, State::Field(0)) {
-                State::Field(0) => self.event_ends(answer),
-                State::Data | State::Space => self.data(b"\n", answer),
+            match core::mem::replace(&mut self.state, SseState::Field(0)) {
+                SseState::Field(0) => self.event_ends(answer),
+                SseState::Data | SseState::Space => self.data(b"\n", answer),
                 _ => {}
             }
             return 1;
         }
         match self.state {
-            State::Start(read) if BOM.get(read) == Some(&byte) => {
-                self.state = if read + 1 == BOM.len() { State::Field(0) } else { State::Start(read + 1) };
+            SseState::Start(read) if BOM.get(read) == Some(&byte) => {
+                self.state =
+                    if read + 1 == BOM.len() { SseState::Field(0) } else { SseState::Start(read + 1) };
                 1
             }
-            State::Start(0) => {
-                self.state = State::Field(0);
+            SseState::Start(0) => {
+                self.state = SseState::Field(0);
                 0
             }
-            State::Field(read) if DATA.get(read) == Some(&byte) => {
-                self.state = State::Field(read + 1);
+            SseState::Field(read) if DATA.get(read) == Some(&byte) => {
+                self.state = SseState::Field(read + 1);
                 1
             }
-            State::Field(read) if read == DATA.len() && byte == b':' => {
-                self.state = State::Space;
+            SseState::Field(read) if read == DATA.len() && byte == b':' => {
+                self.state = SseState::Space;
                 1
             }
-            State::Space => {
-                self.state = State::Data;
+            SseState::Space => {
+                self.state = SseState::Data;
                 usize::from(byte == b' ')
             }
-            State::Data => {
+            SseState::Data => {
                 let length = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
                 self.data(rest.get(..length).unwrap_or_default(), answer);
                 length
             }
-            State::Start(_) | State::Field(_) | State::Skip => {
-                self.state = State::Skip;
+            SseState::Start(_) | SseState::Field(_) | SseState::Skip => {
+                self.state = SseState::Skip;
                 memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())
             }
         }
     }
 
-    fn data(&mut self, bytes: &[u8], answer: &mut Answer) {
+    fn data(&mut self, bytes: &[u8], answer: &mut UsageExtractor) {
         if self.length == 0 {
             self.lexer.restart();
             answer.restart();
@@ -141,7 +142,7 @@ impl Events {
         self.broken = self.broken || self.lexer.push(bytes, answer).is_err();
     }
 
-    fn event_ends(&mut self, answer: &mut Answer) {
+    fn event_ends(&mut self, answer: &mut UsageExtractor) {
         if self.done == Some(DONE.len()) {
             answer.saw_last();
         }
@@ -157,7 +158,7 @@ fn after(bytes: &[u8], read: usize) -> &[u8] {
 
 /// Passes over an event of one `data` line that lies whole in `bytes` and says nothing that takes a parser:
 /// counts its output, and gives its length.
-fn pass_over(bytes: &[u8], answer: &mut Answer) -> Option<usize> {
+fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
     let value = bytes.strip_prefix(b"data:")?;
     let data = value.strip_prefix(b" ").unwrap_or(value);
     let before = bytes.len() - data.len();
@@ -170,7 +171,7 @@ fn pass_over(bytes: &[u8], answer: &mut Answer) -> Option<usize> {
         return None;
     }
     let (mut pieces, mut length) = (0, 0);
-    for at in Marks::of(data) {
+    for at in QuoteMarks::of(data) {
         let (read, rest) = data.split_at_checked(at)?;
         match rest {
             // All chunks but one have a null, where usage was asked for.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ops::Range;
 
-use crate::json::lexer::{Container, Lexer, Scalar, Text, Visitor};
+use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
 
 /// The most bytes of one event that are held back. The chunk in question has some five hundred.
 const MAX_HELD: usize = 8192;
@@ -31,7 +31,7 @@ const MAX_DEPTH: usize = 64;
 /// assert!(strip.finish().is_empty());
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct UsageStrip {
+pub struct UsageChunkFilter {
     held: Vec<u8>,
     /// The event is too long to be ours.
     passing: bool,
@@ -42,7 +42,7 @@ pub struct UsageStrip {
     dropped: bool,
 }
 
-impl UsageStrip {
+impl UsageChunkFilter {
     /// At a stream's start.
     #[must_use]
     pub fn new() -> Self {
@@ -171,7 +171,7 @@ fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
 }
 
 fn judge_parsed(event: &[u8]) -> Verdict {
-    let (mut lexer, mut chunk) = (Lexer::new(MAX_DEPTH), Chunk::default());
+    let (mut lexer, mut chunk) = (Lexer::new(MAX_DEPTH), ChunkScan::default());
     let (mut start, mut data_at, mut data_lines) = (0, 0, 0);
     for line in event.split(|byte| matches!(byte, b'\r' | b'\n')) {
         if let Some(data) = line.strip_prefix(b"data:") {
@@ -206,7 +206,7 @@ fn comma_after(data: &[u8], member: &Range<usize>) -> usize {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Member {
+enum ChunkMember {
     #[default]
     Other,
     Choices,
@@ -215,8 +215,8 @@ enum Member {
 
 /// What the members of a chunk are.
 #[derive(Debug, Default)]
-struct Chunk {
-    member: Member,
+struct ChunkScan {
+    member: ChunkMember,
     no_choices: bool,
     usage: bool,
     /// `usage` is null: from where the member before it ends to where it ends itself.
@@ -226,7 +226,7 @@ struct Chunk {
     before: usize,
 }
 
-impl Visitor for Chunk {
+impl Visitor for ChunkScan {
     type Stop = Infallible;
 
     fn reached(&mut self, offset: u64) {
@@ -236,9 +236,9 @@ impl Visitor for Chunk {
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
         match (depth, self.member) {
             (0, _) => self.before = self.reached,
-            (1, Member::Choices) => self.no_choices = kind == Container::Array,
-            (1, Member::Usage) => self.usage = kind == Container::Object,
-            (2, Member::Choices) => self.no_choices = false,
+            (1, ChunkMember::Choices) => self.no_choices = kind == Container::Array,
+            (1, ChunkMember::Usage) => self.usage = kind == Container::Object,
+            (2, ChunkMember::Choices) => self.no_choices = false,
             _ => {}
         }
         Ok(())
@@ -255,12 +255,12 @@ impl Visitor for Chunk {
         if depth == 1 { NAME_BYTES } else { 0 }
     }
 
-    fn name(&mut self, depth: usize, name: Text<'_>) -> Result<(), Infallible> {
+    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
         if depth == 1 {
             self.member = match name.text {
-                "choices" if name.whole => Member::Choices,
-                "usage" if name.whole => Member::Usage,
-                _ => Member::Other,
+                "choices" if name.whole => ChunkMember::Choices,
+                "usage" if name.whole => ChunkMember::Usage,
+                _ => ChunkMember::Other,
             };
         }
         Ok(())
@@ -272,9 +272,9 @@ impl Visitor for Chunk {
 
     fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Infallible> {
         match (depth, self.member, value) {
-            (1, Member::Usage, Scalar::Null) => self.null = Some(self.before..self.reached),
-            (1, Member::Usage, _) => self.usage = false,
-            (1 | 2, Member::Choices, _) => self.no_choices = false,
+            (1, ChunkMember::Usage, Scalar::Null) => self.null = Some(self.before..self.reached),
+            (1, ChunkMember::Usage, _) => self.usage = false,
+            (1 | 2, ChunkMember::Choices, _) => self.no_choices = false,
             _ => {}
         }
         if depth == 1 {

@@ -2,7 +2,7 @@
 
 use memchr::memrchr;
 
-use super::extract::Answer;
+use super::extract::UsageExtractor;
 use crate::json::lexer::Lexer;
 
 /// What the documents of all families call their usage, or begin to.
@@ -16,7 +16,7 @@ const RARE: (u8, usize) = (b'g', 4);
 /// The document from that member on, behind a `{` of our own, is parsed; only what closes one object there is the
 /// end of a member of the outermost one. A name within a text has a backslash before its quote. `None`: another
 /// place, none at all, or no JSON: then all of it has to be read, with a new lexer into a new answer.
-pub(super) fn read(document: &[u8], lexer: &mut Lexer, answer: &mut Answer) -> Option<()> {
+pub(super) fn read(document: &[u8], lexer: &mut Lexer, answer: &mut UsageExtractor) -> Option<()> {
     let at = last_name(document)?;
     let (before, tail) = document.split_at_checked(at)?;
     if before.trim_ascii_start().first() != Some(&b'{') || before.last() == Some(&b'\\') {

@@ -9,4 +9,4 @@ mod resolve;
 pub mod schema;
 pub mod value;
 
-pub use reading::{Fields, Loader, PolicyFields, Reading};
+pub use reading::{DocumentFields, DocumentReader, PolicyFields, PolicyLoader};

@@ -1,6 +1,6 @@
 //! From records to rows of the index: names become positions, in whatever order records come.
 
-use crate::secret::redact::quoted;
+use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -9,25 +9,25 @@ use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
 use crate::money::{Budget, Price};
 use crate::policy::change::Section;
-use crate::policy::diagnostic::{Problem, Report};
-use crate::policy::entity::Row;
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
-    Given, GroupName, Id, Map, Placed, TargetName, Value, group_name, is_target_name,
+    FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
 };
 use crate::policy::model::*;
-use crate::policy::validate::source_map::Listing;
+use crate::policy::validate::source_map::SourceList;
 use crate::quota::Limits;
 
 /// A record that was read.
-pub(in crate::policy) struct Read {
+pub(in crate::policy) struct ReadRecord {
     /// The position of its name.
     pub position: u32,
     /// What is to stand there.
-    pub row: Row,
+    pub row: Entity,
     /// How its text lists what it selects.
-    pub listing: Listing,
+    pub listing: SourceList,
     /// Whether it selects `*`.
     pub all: bool,
 }
@@ -40,49 +40,51 @@ impl Policy {
         section: Section,
         id: &str,
         node: Node,
-        report: &mut Report,
-    ) -> Option<Read> {
+        report: &mut Diagnostics,
+    ) -> Option<ReadRecord> {
         let known_form = match section {
             Section::Targets => is_target_name(id) && id != "*",
-            _ => Id::read(Node::String(id.to_string()), &mut Report::default()).is_some(),
+            _ => Id::read(Node::String(id.to_string()), &mut Diagnostics::default()).is_some(),
         };
         if !known_form {
             let expected = match section {
                 Section::Targets => "a target's name: 1 to 128 visible ASCII characters, not `*`",
                 _ => "an id: a letter or digit, then up to 63 of letters, digits, `.`, `_`, `@`, `+`, `-`",
             };
-            report.error(Problem::Expected { expected, found: quoted(id) });
+            report.error(DiagnosticKind::Expected { expected, found: redact_quoted(id) });
             return None;
         }
-        let mut listing = Listing::default();
+        let mut listing = SourceList::default();
         let listed = &mut listing;
         let row = match section {
-            Section::Targets => Row::Target(self.read_target(id, TargetRecord::read(node, report)?)),
-            Section::Organizations => {
-                Row::Organization(self.read_organization(id, OrganizationRecord::read(node, report)?, listed))
-            }
+            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
+            Section::Organizations => Entity::Organization(self.read_organization(
+                id,
+                OrganizationRecord::read(node, report)?,
+                listed,
+            )),
             Section::Teams => {
                 let record = TeamRecord::read(node, report)?;
-                Row::Team(self.read_team(id, record, listed, report)?)
+                Entity::Team(self.read_team(id, record, listed, report)?)
             }
             Section::Users => {
                 let record = UserRecord::read(node, report)?;
-                Row::User(self.read_user(id, record, listed, report))
+                Entity::User(self.read_user(id, record, listed, report))
             }
-            Section::ServiceAccounts => {
-                Row::ServiceAccount(self.read_service_account(id, ServiceAccountRecord::read(node, report)?)?)
-            }
+            Section::ServiceAccounts => Entity::ServiceAccount(
+                self.read_service_account(id, ServiceAccountRecord::read(node, report)?)?,
+            ),
             Section::Keys => {
                 let record = KeyRecord::read(node, report)?;
-                Row::Key(self.read_key(id, record, listed, report)?)
+                Entity::Key(self.read_key(id, record, listed, report)?)
             }
         };
-        let all = matches!(&row, Row::Organization(organization) if organization.access.all);
-        Some(Read { position: self.reserve(section, id), row, listing, all })
+        let all = matches!(&row, Entity::Organization(organization) if organization.access.all);
+        Some(ReadRecord { position: self.reserve(section, id), row, listing, all })
     }
 
     fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
-        let mut groups: Vec<GroupIx> =
+        let mut groups: Vec<GroupId> =
             record.access_groups.unwrap_or_default().0.iter().map(|(_, name)| self.group(&name.0)).collect();
         once(&mut groups);
         let price = record.price.map(|price| {
@@ -108,12 +110,12 @@ impl Policy {
         &mut self,
         id: &str,
         record: OrganizationRecord,
-        listing: &mut Listing,
+        listing: &mut SourceList,
     ) -> Organization {
         let grant = record.access.unwrap_or_default();
         let targets = grant.targets.unwrap_or_default();
         let all = targets.0.iter().any(|(_, name)| &*name.0 == "*");
-        let named = Placed(targets.0.into_iter().filter(|(_, name)| &*name.0 != "*").collect());
+        let named = Indexed(targets.0.into_iter().filter(|(_, name)| &*name.0 != "*").collect());
         let access = self.selection(all, named, grant.access_groups.unwrap_or_default(), listing);
         Organization {
             id: id.into(),
@@ -129,10 +131,10 @@ impl Policy {
         &mut self,
         id: &str,
         record: TeamRecord,
-        listing: &mut Listing,
-        report: &mut Report,
+        listing: &mut SourceList,
+        report: &mut Diagnostics,
     ) -> Option<Team> {
-        let organization = OrganizationIx(self.organizations.reserve(&record.organization?.0));
+        let organization = OrganizationId(self.organizations.reserve(&record.organization?.0));
         let access = self.scope(record.access, listing, report);
         let self_service = record.self_service.map(|record| {
             Box::new(SelfService {
@@ -161,8 +163,8 @@ impl Policy {
         &mut self,
         id: &str,
         record: UserRecord,
-        listing: &mut Listing,
-        report: &mut Report,
+        listing: &mut SourceList,
+        report: &mut Diagnostics,
     ) -> User {
         User {
             id: id.into(),
@@ -177,7 +179,7 @@ impl Policy {
     fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> Option<ServiceAccount> {
         Some(ServiceAccount {
             id: id.into(),
-            team: TeamIx(self.teams.reserve(&record.team?.0)),
+            team: TeamId(self.teams.reserve(&record.team?.0)),
             name: record.name.map_or_else(|| id.into(), |name| name.0),
             state: record.state.unwrap_or_default(),
         })
@@ -187,18 +189,18 @@ impl Policy {
         &mut self,
         id: &str,
         record: KeyRecord,
-        listing: &mut Listing,
-        report: &mut Report,
+        listing: &mut SourceList,
+        report: &mut Diagnostics,
     ) -> Option<Key> {
         let (team, digest) = (record.team?, record.digest?);
         let owner = match record.owner.as_ref().and_then(|owner| owner.0.split_once('/')) {
-            Some(("user", user)) => Owner::User(UserIx(self.users.reserve(user))),
+            Some(("user", user)) => Owner::User(UserId(self.users.reserve(user))),
             Some((_, account)) => {
-                Owner::ServiceAccount(ServiceAccountIx(self.service_accounts.reserve(account)))
+                Owner::ServiceAccount(ServiceAccountId(self.service_accounts.reserve(account)))
             }
             None => Owner::None,
         };
-        let more = KeyMore {
+        let more = KeyDetails {
             name: record.name.map(|name| name.0),
             hint: record.hint.map(|hint| hint.0),
             previous: record.previous.and_then(|previous| Some((previous.digest?, previous.until?.0))),
@@ -207,48 +209,53 @@ impl Policy {
         };
         Some(Key {
             id: id.into(),
-            team: TeamIx(self.teams.reserve(&team.0)),
+            team: TeamId(self.teams.reserve(&team.0)),
             owner,
             digest,
-            more: (more != KeyMore::default()).then(|| Box::new(more)),
+            more: (more != KeyDetails::default()).then(|| Box::new(more)),
             expires_at: record.expires_at.map(|moment| moment.0),
             state: record.state.unwrap_or_default(),
         })
     }
 
-    fn group(&mut self, name: &str) -> GroupIx {
-        GroupIx(self.groups.reserve(&group_name(name).unwrap_or_default()))
+    fn group(&mut self, name: &str) -> GroupId {
+        GroupId(self.groups.reserve(&group_name(name).unwrap_or_default()))
     }
 
     fn selection(
         &mut self,
         all: bool,
-        targets: Placed<TargetName>,
-        groups: Placed<GroupName>,
-        listing: &mut Listing,
-    ) -> Selection {
+        targets: Indexed<TargetName>,
+        groups: Indexed<GroupName>,
+        listing: &mut SourceList,
+    ) -> TargetSet {
         listing.targets =
-            targets.0.iter().map(|(place, name)| (TargetIx(self.targets.reserve(&name.0)), *place)).collect();
+            targets.0.iter().map(|(place, name)| (TargetId(self.targets.reserve(&name.0)), *place)).collect();
         listing.groups = groups.0.iter().map(|(place, name)| (self.group(&name.0), *place)).collect();
         let targets = listing.targets.iter().map(|(target, _)| *target).collect();
         let groups = listing.groups.iter().map(|(group, _)| *group).collect();
-        Selection::new(all, targets, groups)
+        TargetSet::new(all, targets, groups)
     }
 
-    fn scope(&mut self, access: Option<AccessRecord>, listing: &mut Listing, report: &mut Report) -> Scope {
-        let Some(access) = access else { return Scope::Inherit };
+    fn scope(
+        &mut self,
+        access: Option<AccessRecord>,
+        listing: &mut SourceList,
+        report: &mut Diagnostics,
+    ) -> AccessScope {
+        let Some(access) = access else { return AccessScope::Inherit };
         let targets = access.targets.unwrap_or_default();
         let groups = access.access_groups.unwrap_or_default();
         // One that is missing or wrong was meant to fit the selection.
         match access.mode.unwrap_or(AccessMode::Restrict) {
             AccessMode::Inherit => {
                 if !targets.0.is_empty() || !groups.0.is_empty() {
-                    report.within("access", |report| report.error(Problem::SelectionWithInherit));
+                    report.within("access", |report| report.error(DiagnosticKind::SelectionWithInherit));
                 }
-                Scope::Inherit
+                AccessScope::Inherit
             }
             AccessMode::Restrict => {
-                Scope::Restrict(Box::new(self.selection(false, targets, groups, listing)))
+                AccessScope::Restrict(Box::new(self.selection(false, targets, groups, listing)))
             }
         }
     }
@@ -258,12 +265,12 @@ impl Policy {
         limits: Option<LimitsRecord>,
         target_limits: Option<Map<LimitsRecord>>,
         budget: Option<BudgetRecord>,
-    ) -> Option<Box<Allowance>> {
-        let mut by_target: Vec<(TargetIx, Limits)> = target_limits
+    ) -> Option<Box<Quota>> {
+        let mut by_target: Vec<(TargetId, Limits)> = target_limits
             .unwrap_or_default()
             .0
             .into_iter()
-            .map(|(name, limits)| (TargetIx(self.targets.reserve(&name)), limits_of(&limits)))
+            .map(|(name, limits)| (TargetId(self.targets.reserve(&name)), limits_of(&limits)))
             .collect();
         sort_by_key(&mut by_target, |(target, _)| *target);
         let budget = budget.and_then(|record| {
@@ -275,14 +282,14 @@ impl Policy {
             })
         });
         let limits = limits.map_or(Limits::default(), |limits| limits_of(&limits));
-        Allowance { limits, target_limits: by_target.into(), budget, cell: KnownCell::default() }.boxed()
+        Quota { limits, target_limits: by_target.into(), budget, record: CachedRecordKey::default() }.boxed()
     }
 
     /// Who has a role that is wrong is a member all the same.
-    fn members<R: Copy + Default>(&mut self, members: Option<Map<Given<R>>>) -> Vec<(UserIx, R)> {
+    fn members<R: Copy + Default>(&mut self, members: Option<Map<Present<R>>>) -> Vec<(UserId, R)> {
         let members = members.map_or(Vec::new(), |members| members.0).into_iter();
-        let mut list: Vec<(UserIx, R)> = members
-            .map(|(user, role)| (UserIx(self.users.reserve(&user)), role.0.unwrap_or_default()))
+        let mut list: Vec<(UserId, R)> = members
+            .map(|(user, role)| (UserId(self.users.reserve(&user)), role.0.unwrap_or_default()))
             .collect();
         sort_by_key(&mut list, |(user, _)| *user);
         list

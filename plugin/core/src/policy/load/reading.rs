@@ -3,14 +3,14 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::json::lexer::{Container, Error, Lexer, Scalar, Text, Visitor};
+use crate::json::lexer::{Container, JsonError, JsonText, Lexer, Scalar, Visitor};
 use crate::json::node::{Builder, Node};
 use crate::policy::change::Section;
-use crate::policy::diagnostic::{Finding, Problem, Report};
+use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::index::Policy;
 use crate::policy::load::record::advice;
-use crate::policy::load::resolve::{Assembly, FIELDS};
-use crate::policy::load::value::{Value, Version};
+use crate::policy::load::resolve::{FIELDS, Resolver};
+use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
 
 /// Longest name or text of a document that is kept; a longer one fails its form.
@@ -30,17 +30,17 @@ const MOST_DEPTH: usize = 32;
 /// assert!(warnings.is_empty());
 /// ```
 #[derive(Debug)]
-pub struct Loader {
-    reading: Reading<PolicyFields>,
+pub struct PolicyLoader {
+    reading: DocumentReader<PolicyFields>,
 }
 
-impl Default for Loader {
+impl Default for PolicyLoader {
     fn default() -> Self {
-        Loader { reading: Reading::new(PolicyFields::default()) }
+        PolicyLoader { reading: DocumentReader::new(PolicyFields::default()) }
     }
 }
 
-impl Loader {
+impl PolicyLoader {
     /// The next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.reading.push(bytes);
@@ -50,7 +50,7 @@ impl Loader {
     ///
     /// # Errors
     /// Every finding, if one of them is an error.
-    pub fn finish(self) -> Result<(Policy, Vec<Finding>), Vec<Finding>> {
+    pub fn finish(self) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (fields, mut report) = self.reading.finish()?;
         fields.require_version(&mut report);
         let policy = fields.assembly.finish("", &mut report);
@@ -59,7 +59,7 @@ impl Loader {
 }
 
 /// A document's fields: which are walked into, and what happens to each value.
-pub trait Fields {
+pub trait DocumentFields {
     /// Whether the object at these names is walked into instead of being read as one value.
     fn opens(&self, names: &[String]) -> bool;
 
@@ -70,14 +70,14 @@ pub trait Fields {
     fn opened(&mut self, names: &[String]);
 
     /// A whole value; the report stands at its place.
-    fn value(&mut self, names: &[String], node: Node, report: &mut Report);
+    fn value(&mut self, names: &[String], node: Node, report: &mut Diagnostics);
 }
 
 /// The fields of a policy, wherever it stands.
 #[derive(Debug, Default)]
 pub struct PolicyFields {
     /// What was read so far.
-    pub assembly: Assembly,
+    pub assembly: Resolver,
     /// It is an object, so that it can have fields at all.
     opened: bool,
     /// It says a version, right or wrong.
@@ -86,14 +86,14 @@ pub struct PolicyFields {
 
 impl PolicyFields {
     /// Reports where the version is missing.
-    pub fn require_version(&self, report: &mut Report) {
+    pub fn require_version(&self, report: &mut Diagnostics) {
         if self.opened && !self.says_version {
-            report.error(Problem::Missing("version"));
+            report.error(DiagnosticKind::Missing("version"));
         }
     }
 }
 
-impl Fields for PolicyFields {
+impl DocumentFields for PolicyFields {
     fn opens(&self, names: &[String]) -> bool {
         match names {
             [] => true,
@@ -110,7 +110,7 @@ impl Fields for PolicyFields {
         self.opened |= names.is_empty();
     }
 
-    fn value(&mut self, names: &[String], node: Node, report: &mut Report) {
+    fn value(&mut self, names: &[String], node: Node, report: &mut Diagnostics) {
         match names {
             [section, id] if let Some(section) = Section::named(section) => {
                 self.assembly.entry(section, id, node, report);
@@ -124,14 +124,14 @@ impl Fields for PolicyFields {
                     self.assembly.unpriced(unpriced);
                 }
             }
-            _ => report.error(Problem::Expected { expected: "an object", found: node.describe() }),
+            _ => report.error(DiagnosticKind::Expected { expected: "an object", found: node.describe() }),
         }
     }
 }
 
 /// A walk through a document.
 #[derive(Debug)]
-pub struct Reading<F> {
+pub struct DocumentReader<F> {
     lexer: Lexer,
     walk: Walk<F>,
     broken: bool,
@@ -140,7 +140,7 @@ pub struct Reading<F> {
 #[derive(Debug)]
 struct Walk<F> {
     fields: F,
-    report: Report,
+    report: Diagnostics,
     /// Names from the document's root to the value being read.
     names: Vec<String>,
     /// Names seen so far in each object that is walked into, sections aside.
@@ -148,12 +148,17 @@ struct Walk<F> {
     record: Option<Builder>,
 }
 
-impl<F: Fields> Reading<F> {
+impl<F: DocumentFields> DocumentReader<F> {
     /// Begins with nothing read.
     pub fn new(fields: F) -> Self {
-        let walk =
-            Walk { fields, report: Report::default(), names: Vec::new(), seen: Vec::new(), record: None };
-        Reading { lexer: Lexer::new(MOST_DEPTH), walk, broken: false }
+        let walk = Walk {
+            fields,
+            report: Diagnostics::default(),
+            names: Vec::new(),
+            seen: Vec::new(),
+            record: None,
+        };
+        DocumentReader { lexer: Lexer::new(MOST_DEPTH), walk, broken: false }
     }
 
     /// The next bytes; ignored once the text is known to be no JSON.
@@ -169,7 +174,7 @@ impl<F: Fields> Reading<F> {
     ///
     /// # Errors
     /// What was found, where the text is no JSON: what it lacks may have been meant to come.
-    pub fn finish(mut self) -> Result<(F, Report), Vec<Finding>> {
+    pub fn finish(mut self) -> Result<(F, Diagnostics), Vec<Diagnostic>> {
         if !self.broken
             && let Err(error) = self.lexer.finish(&mut self.walk)
         {
@@ -178,13 +183,13 @@ impl<F: Fields> Reading<F> {
         if self.broken { Err(self.walk.report.finish()) } else { Ok((self.walk.fields, self.walk.report)) }
     }
 
-    fn fail(&mut self, error: Error<core::convert::Infallible>) {
+    fn fail(&mut self, error: JsonError<core::convert::Infallible>) {
         self.broken = true;
-        self.walk.report.error_at(String::new(), Problem::NotJson(error.to_string()));
+        self.walk.report.error_at(String::new(), DiagnosticKind::NotJson(error.to_string()));
     }
 }
 
-impl<F: Fields> Walk<F> {
+impl<F: DocumentFields> Walk<F> {
     fn take(&mut self, node: Node) {
         self.record = None;
         let Walk { fields, report, names, .. } = self;
@@ -193,7 +198,7 @@ impl<F: Fields> Walk<F> {
             (!known.contains(&name.as_str())).then(|| advice(name, known))
         });
         at(report, names, |report| match unknown {
-            Some(advice) => report.error(Problem::UnknownField { advice }),
+            Some(advice) => report.error(DiagnosticKind::UnknownField { advice }),
             None => fields.value(names, node, report),
         });
     }
@@ -204,14 +209,14 @@ impl<F: Fields> Walk<F> {
 }
 
 /// Sets the report to a place for the length of a call.
-fn at(report: &mut Report, names: &[String], inner: impl FnOnce(&mut Report)) {
+fn at(report: &mut Diagnostics, names: &[String], inner: impl FnOnce(&mut Diagnostics)) {
     match names.split_first() {
         Some((name, rest)) => report.within(name, |report| at(report, rest, inner)),
         None => inner(report),
     }
 }
 
-impl<F: Fields> Visitor for Walk<F> {
+impl<F: DocumentFields> Visitor for Walk<F> {
     type Stop = core::convert::Infallible;
 
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
@@ -244,7 +249,7 @@ impl<F: Fields> Visitor for Walk<F> {
         MOST_TEXT
     }
 
-    fn name(&mut self, _: usize, name: Text<'_>) -> Result<(), Self::Stop> {
+    fn name(&mut self, _: usize, name: JsonText<'_>) -> Result<(), Self::Stop> {
         match &mut self.record {
             Some(record) => record.name(name.text),
             None => {
@@ -254,7 +259,7 @@ impl<F: Fields> Visitor for Walk<F> {
                     fixed && self.seen.last().is_some_and(|seen| seen.iter().any(|old| old == name.text));
                 self.names.push(name.text.to_string());
                 if repeated {
-                    at(&mut self.report, &self.names, |report| report.error(Problem::Duplicate));
+                    at(&mut self.report, &self.names, |report| report.error(DiagnosticKind::Duplicate));
                 } else if fixed && let Some(seen) = self.seen.last_mut() {
                     seen.push(name.text.to_string());
                 }

@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::json::node::Node;
-use crate::policy::diagnostic::{Problem, Report};
-use crate::policy::load::value::{Value, report_duplicates};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use crate::policy::load::value::{FromNode, report_duplicates};
 
 /// Defines a record: `name: Form,` for an optional field, `name!: Form,` for one that must be there.
 #[macro_export]
@@ -22,8 +22,8 @@ macro_rules! record {
             $($(#[doc = $field_doc])* pub $field: Option<$form>,)*
         }
 
-        impl $crate::policy::load::value::Value for $name {
-            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Report) -> Option<Self> {
+        impl $crate::policy::load::value::FromNode for $name {
+            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Diagnostics) -> Option<Self> {
                 const FIELDS: &[&str] = &[$(stringify!($field)),*];
                 const REQUIRED: &[&str] = &[$($(record!(@keep $required stringify!($field)),)?)*];
                 let members = $crate::policy::load::record::open(node, FIELDS, REQUIRED, report)?;
@@ -43,7 +43,7 @@ macro_rules! record {
             fn schema() -> serde_json::Value {
                 let mut properties = serde_json::Map::new();
                 $({
-                    let mut schema = <$form as $crate::policy::load::value::Value>::schema();
+                    let mut schema = <$form as $crate::policy::load::value::FromNode>::schema();
                     let words = concat!($($field_doc),*).trim();
                     if let (Some(schema), false) = (schema.as_object_mut(), words.is_empty()) {
                         let form = schema.get("description").and_then(|form| form.as_str()).map(|form| format!(" ({form})"));
@@ -86,14 +86,14 @@ macro_rules! choice {
             }
         }
 
-        impl $crate::policy::load::value::Value for $target {
-            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Report) -> Option<Self> {
+        impl $crate::policy::load::value::FromNode for $target {
+            fn read(node: $crate::json::node::Node, report: &mut $crate::policy::diagnostic::Diagnostics) -> Option<Self> {
                 let value = match &node {
                     $crate::json::node::Node::String(text) => <$target>::named(text),
                     _ => None,
                 };
                 if value.is_none() {
-                    report.error($crate::policy::diagnostic::Problem::Expected { expected: $words, found: node.describe() });
+                    report.error($crate::policy::diagnostic::DiagnosticKind::Expected { expected: $words, found: node.describe() });
                 }
                 value
             }
@@ -111,22 +111,23 @@ pub fn open(
     node: Node,
     fields: &[&'static str],
     required: &[&'static str],
-    report: &mut Report,
+    report: &mut Diagnostics,
 ) -> Option<alloc::vec::Vec<(String, Node)>> {
     let Node::Object(members) = node else {
-        report.error(Problem::Expected { expected: "an object", found: node.describe() });
+        report.error(DiagnosticKind::Expected { expected: "an object", found: node.describe() });
         return None;
     };
     report_duplicates(&members, report);
     for (name, _) in &members {
         if !fields.contains(&name.as_str()) {
-            report
-                .within(name, |report| report.error(Problem::UnknownField { advice: advice(name, fields) }));
+            report.within(name, |report| {
+                report.error(DiagnosticKind::UnknownField { advice: advice(name, fields) })
+            });
         }
     }
     for field in required {
         if !members.iter().any(|(name, _)| name == field) {
-            report.error(Problem::Missing(field));
+            report.error(DiagnosticKind::Missing(field));
         }
     }
     Some(members)
@@ -134,7 +135,7 @@ pub fn open(
 
 /// Reads a field. Once for each form, not once more in each record that has it.
 #[inline(never)]
-pub fn field<T: Value>(name: &str, value: Node, report: &mut Report) -> Option<T> {
+pub fn field<T: FromNode>(name: &str, value: Node, report: &mut Diagnostics) -> Option<T> {
     report.within(name, |report| T::read(value, report))
 }
 

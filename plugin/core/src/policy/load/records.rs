@@ -56,7 +56,7 @@ record! {
     /// A target of the catalogue.
     TargetRecord {
         /// The groups it carries.
-        access_groups: Placed<GroupName>,
+        access_groups: Indexed<GroupName>,
         /// Most input tokens of a call whose body does not show its content.
         max_input_tokens: Count,
         /// Output tokens assumed where the request sets no maximum.
@@ -69,9 +69,9 @@ record! {
     /// What an organization grants.
     GrantRecord {
         /// Targets by name; `*` is the whole catalogue.
-        targets: Placed<TargetName>,
+        targets: Indexed<TargetName>,
         /// Groups: all targets that carry one, also future ones.
-        access_groups: Placed<GroupName>,
+        access_groups: Indexed<GroupName>,
     }
 }
 record! {
@@ -80,9 +80,9 @@ record! {
         /// Whether it narrows what it inherits.
         mode!required: AccessMode,
         /// Targets by name, with `restrict`.
-        targets: Placed<TargetName>,
+        targets: Indexed<TargetName>,
         /// Groups, with `restrict`.
-        access_groups: Placed<GroupName>,
+        access_groups: Indexed<GroupName>,
     }
 }
 record! {
@@ -108,7 +108,7 @@ record! {
         /// A warning above this; it never blocks.
         soft: Dollars,
         /// When it starts over, on the UTC calendar (weeks on Monday); `lifetime` if left out.
-        period: Given<Period>,
+        period: Present<Period>,
     }
 }
 impl BudgetRecord {
@@ -122,7 +122,7 @@ record! {
     /// An organization.
     OrganizationRecord {
         /// For people.
-        name!required: Words,
+        name!required: DisplayText,
         /// What it grants; nothing below it can exceed it.
         access!required: GrantRecord,
         /// Its limits.
@@ -132,7 +132,7 @@ record! {
         /// Limits of single targets within it.
         target_limits: Map<LimitsRecord>,
         /// User to role.
-        members: Map<Given<OrganizationRole>>,
+        members: Map<Present<OrganizationRole>>,
         /// Blocked refuses all its keys.
         state: State,
     }
@@ -158,7 +158,7 @@ record! {
         /// The organization it belongs to.
         organization!required: Id,
         /// For people.
-        name!required: Words,
+        name!required: DisplayText,
         /// What it may call, of what its organization grants.
         access: AccessRecord,
         /// Its limits, within its organization's.
@@ -174,7 +174,7 @@ record! {
         /// Keys without asking.
         self_service: SelfServiceRecord,
         /// User to role.
-        members: Map<Given<TeamRole>>,
+        members: Map<Present<TeamRole>>,
         /// Blocked refuses all its keys.
         state: State,
         /// Shadow records refusals and lets pass.
@@ -185,7 +185,7 @@ record! {
     /// A person.
     UserRecord {
         /// For people.
-        name!required: Words,
+        name!required: DisplayText,
         /// What this person's keys may call.
         access: AccessRecord,
         /// Limits, in each organization apart.
@@ -204,7 +204,7 @@ record! {
         /// The team it works for.
         team!required: Id,
         /// For people.
-        name!required: Words,
+        name!required: DisplayText,
         /// Blocked refuses all its keys.
         state: State,
     }
@@ -215,7 +215,7 @@ record! {
         /// Its digest.
         digest!required: Digest,
         /// When it stops working.
-        until!required: Moment,
+        until!required: DateTime,
     }
 }
 record! {
@@ -226,13 +226,13 @@ record! {
         /// Whose key it is.
         owner: OwnerName,
         /// For people.
-        name: Words,
+        name: DisplayText,
         /// Digest of the secret.
         digest!required: Digest,
         /// The rotated secret.
         previous: PreviousRecord,
         /// The last characters of the secret, for people.
-        hint: Words,
+        hint: DisplayText,
         /// What it may call, of what its team may.
         access: AccessRecord,
         /// Its limits.
@@ -240,7 +240,7 @@ record! {
         /// Its budget.
         budget: BudgetRecord,
         /// From this moment on it is refused.
-        expires_at: Moment,
+        expires_at: DateTime,
         /// Blocked is refused.
         state: State,
     }

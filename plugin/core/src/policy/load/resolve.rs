@@ -5,11 +5,11 @@ use alloc::vec::Vec;
 
 use crate::json::node::Node;
 use crate::policy::change::Section;
-use crate::policy::diagnostic::{Problem, Report};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::index::Policy;
 use crate::policy::model::*;
-use crate::policy::validate::references::Check;
-use crate::policy::validate::source_map::Order;
+use crate::policy::validate::references::Validator;
+use crate::policy::validate::source_map::SourceMap;
 
 /// The sections and fields of a policy document.
 pub const FIELDS: &[&str] =
@@ -17,22 +17,22 @@ pub const FIELDS: &[&str] =
 
 /// Puts a policy together.
 #[derive(Debug, Default)]
-pub struct Assembly {
+pub struct Resolver {
     policy: Policy,
-    order: Order,
+    order: SourceMap,
     /// Targets that routes name, and where.
-    routes: Vec<(TargetIx, String)>,
+    routes: Vec<(TargetId, String)>,
 }
 
-impl Assembly {
+impl Resolver {
     /// Takes one record of a section; the report stands at its place.
-    pub fn entry(&mut self, section: Section, id: &str, node: Node, report: &mut Report) {
+    pub fn entry(&mut self, section: Section, id: &str, node: Node, report: &mut Diagnostics) {
         let Some(read) = self.policy.read(section, id, node, report) else {
             let position = self.policy.reserve(section, id);
             return self.order.keep_unread(section, position);
         };
         if self.policy.has(section, read.position) {
-            report.error(Problem::Duplicate);
+            report.error(DiagnosticKind::Duplicate);
             return;
         }
         self.order.keep(&self.policy, section, read.position, read.listing, read.all);
@@ -45,23 +45,23 @@ impl Assembly {
     }
 
     /// Reserves a target's position for a route.
-    pub fn mention_target(&mut self, name: &str, pointer: String) -> TargetIx {
-        let target = TargetIx(self.policy.targets.reserve(name));
+    pub fn mention_target(&mut self, name: &str, pointer: String) -> TargetId {
+        let target = TargetId(self.policy.targets.reserve(name));
         self.routes.push((target, pointer));
         target
     }
 
     /// The index, after all that spans several records is checked. `base` is where the policy stands in
     /// its document.
-    pub fn finish(mut self, base: &str, report: &mut Report) -> Policy {
+    pub fn finish(mut self, base: &str, report: &mut Diagnostics) -> Policy {
         let targets = &self.policy.targets;
         for (target, pointer) in self.routes {
             if targets.get(target.0).is_none() && !self.order.is_unread(Section::Targets, target.0) {
                 let id = targets.name(target.0).to_string();
-                report.error_at(pointer, Problem::Unknown { kind: "target", id });
+                report.error_at(pointer, DiagnosticKind::Unknown { kind: "target", id });
             }
         }
-        Check::new(&self.policy, &self.order, base, report).whole();
+        Validator::new(&self.policy, &self.order, base, report).whole();
         self.policy.shrink();
         self.policy
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use crate::policy::load::records::*;
-use crate::policy::load::value::{Value, Version};
+use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
 
 /// The schema of a policy document (draft 2020-12).

@@ -10,21 +10,21 @@ use core::num::NonZeroU64;
 use crate::collections::sort::sort;
 use crate::json::node::Node;
 use crate::money::{DOLLAR, Pico};
-use crate::policy::diagnostic::{Problem, Report};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::time::{Timestamp, parse_rfc3339};
 
 /// A form of value.
-pub trait Value: Sized {
+pub trait FromNode: Sized {
     /// Reads it; reports all that is wrong and answers `None` if nothing usable is left.
-    fn read(node: Node, report: &mut Report) -> Option<Self>;
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self>;
 
     /// Its JSON Schema (draft 2020-12).
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value;
 }
 
-fn expected<T>(report: &mut Report, expected: &'static str, node: &Node) -> Option<T> {
-    report.error(Problem::Expected { expected, found: node.describe() });
+fn expected<T>(report: &mut Diagnostics, expected: &'static str, node: &Node) -> Option<T> {
+    report.error(DiagnosticKind::Expected { expected, found: node.describe() });
     None
 }
 
@@ -35,8 +35,8 @@ macro_rules! text_form {
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct $name(pub Box<str>);
 
-        impl Value for $name {
-            fn read(node: Node, report: &mut Report) -> Option<Self> {
+        impl FromNode for $name {
+            fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
                 let check: fn(&str) -> Option<String> = $check;
                 match &node {
                     Node::String(text) => match check(text) {
@@ -73,7 +73,7 @@ text_form! {
 }
 text_form! {
     /// Words for people.
-    Words, "a text of 1 to 200 characters without control characters", "^[^\\u0000-\\u001f\\u007f]{1,200}$",
+    DisplayText, "a text of 1 to 200 characters without control characters", "^[^\\u0000-\\u001f\\u007f]{1,200}$",
     |text| (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(|c| c < ' ' || c == '\u{7f}')).then(|| text.to_string())
 }
 text_form! {
@@ -121,8 +121,8 @@ pub fn group_name(text: &str) -> Option<String> {
     fits.then_some(name)
 }
 
-impl Value for bool {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for bool {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match node {
             Node::Bool(value) => Some(value),
             other => expected(report, "true or false", &other),
@@ -158,8 +158,8 @@ macro_rules! number_form {
             pub const LEAST: u64 = $least;
         }
 
-        impl Value for $name {
-            fn read(node: Node, report: &mut Report) -> Option<Self> {
+        impl FromNode for $name {
+            fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
                 let make: fn(u64) -> Option<$inner> = $make;
                 match whole(&node, $most).filter(|number| (Self::LEAST..).contains(number)).and_then(make) {
                     Some(number) => Some($name(number)),
@@ -216,8 +216,8 @@ macro_rules! money_form {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct $name(pub Pico);
 
-        impl Value for $name {
-            fn read(node: Node, report: &mut Report) -> Option<Self> {
+        impl FromNode for $name {
+            fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
                 let amount = match &node {
                     Node::String(text) => decimal(text, $digits),
                     _ => None,
@@ -254,15 +254,15 @@ money_form! {
 
 /// A moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moment(pub Timestamp);
+pub struct DateTime(pub Timestamp);
 
 const MOMENT: &str = "a moment by RFC 3339 such as \"2027-01-31T00:00:00Z\"";
 
-impl Value for Moment {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for DateTime {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text) => match parse_rfc3339(text) {
-                Some(moment) => Some(Moment(moment)),
+                Some(moment) => Some(DateTime(moment)),
                 None => expected(report, MOMENT, &node),
             },
             _ => expected(report, MOMENT, &node),
@@ -277,15 +277,15 @@ impl Value for Moment {
 
 const DIGEST: &str = "`sha256:` and 64 hex digits, the SHA-256 of the key as the client sends it";
 
-impl Value for Digest {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl FromNode for Digest {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         let digest = match &node {
             Node::String(text) => text.strip_prefix("sha256:").and_then(hex),
             _ => None,
         };
         if digest.is_none() {
             // Whatever stands here may be a secret put in the wrong place.
-            report.error(Problem::Expected { expected: DIGEST, found: "something else".to_string() });
+            report.error(DiagnosticKind::Expected { expected: DIGEST, found: "something else".to_string() });
         }
         digest
     }
@@ -309,8 +309,8 @@ fn hex(text: &str) -> Option<Digest> {
     Some(digest)
 }
 
-impl<T: Value> Value for Vec<T> {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl<T: FromNode> FromNode for Vec<T> {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match node {
             Node::Array(items) => Some(
                 items
@@ -333,23 +333,23 @@ impl<T: Value> Value for Vec<T> {
 
 /// A list whose items keep their place in it, so that later findings can point at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed<T>(pub Vec<(u32, T)>);
+pub struct Indexed<T>(pub Vec<(u32, T)>);
 
-impl<T> Default for Placed<T> {
+impl<T> Default for Indexed<T> {
     fn default() -> Self {
-        Placed(Vec::new())
+        Indexed(Vec::new())
     }
 }
 
-impl<T: Value> Value for Placed<T> {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl<T: FromNode> FromNode for Indexed<T> {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match node {
             Node::Array(items) => {
                 let items = (0..).zip(items).filter_map(|(position, item): (u32, Node)| {
                     let value = report.within(&position.to_string(), |report| T::read(item, report))?;
                     Some((position, value))
                 });
-                Some(Placed(items.collect()))
+                Some(Indexed(items.collect()))
             }
             other => expected(report, "an array", &other),
         }
@@ -357,17 +357,17 @@ impl<T: Value> Value for Placed<T> {
 
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value {
-        <Vec<T> as Value>::schema()
+        <Vec<T> as FromNode>::schema()
     }
 }
 
 /// A value that stands there, though it may be wrong: that was said, and nothing else is to be said because of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given<T>(pub Option<T>);
+pub struct Present<T>(pub Option<T>);
 
-impl<T: Value> Value for Given<T> {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
-        Some(Given(T::read(node, report)))
+impl<T: FromNode> FromNode for Present<T> {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        Some(Present(T::read(node, report)))
     }
 
     #[cfg(feature = "schema")]
@@ -386,8 +386,8 @@ impl<T> Default for Map<T> {
     }
 }
 
-impl<T: Value> Value for Map<T> {
-    fn read(node: Node, report: &mut Report) -> Option<Self> {
+impl<T: FromNode> FromNode for Map<T> {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match node {
             Node::Object(members) => {
                 report_duplicates(&members, report);
@@ -408,7 +408,7 @@ impl<T: Value> Value for Map<T> {
 }
 
 /// Reports names that stand twice in one object.
-pub fn report_duplicates(members: &[(String, Node)], report: &mut Report) {
+pub fn report_duplicates(members: &[(String, Node)], report: &mut Diagnostics) {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     sort(&mut names);
     let mut last = None;
@@ -418,7 +418,7 @@ pub fn report_duplicates(members: &[(String, Node)], report: &mut Report) {
             && last != Some(*one)
         {
             last = Some(*one);
-            report.within(one, |report| report.error(Problem::Duplicate));
+            report.within(one, |report| report.error(DiagnosticKind::Duplicate));
         }
     }
 }

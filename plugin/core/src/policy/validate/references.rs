@@ -6,33 +6,33 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::policy::change::Section;
-use crate::policy::diagnostic::{Problem, Report, pointer};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics, pointer};
 use crate::policy::index::Policy;
 use crate::policy::model::*;
-use crate::policy::validate::affected::Reach;
-use crate::policy::validate::ceilings::{Above, Whose, budget_within, limits_within};
-use crate::policy::validate::source_map::{Choice, Order};
+use crate::policy::validate::affected::AffectedRecords;
+use crate::policy::validate::ceilings::{Ceiling, Holder, budget_within, limits_within};
+use crate::policy::validate::source_map::{Selected, SourceMap};
 
 /// Checks what spans records, of a whole policy or of a part of it.
-pub(in crate::policy) struct Check<'a> {
+pub(in crate::policy) struct Validator<'a> {
     policy: &'a Policy,
-    order: &'a Order,
+    order: &'a SourceMap,
     /// Where the policy stands in its document.
     base: &'a str,
     /// By group: whether a target carries it.
     carried: Vec<bool>,
-    report: &'a mut Report,
+    report: &'a mut Diagnostics,
 }
 
 /// A record's place in the document, spelt out only for a finding.
 #[derive(Clone, Copy)]
-pub(in crate::policy) struct Place<'a> {
+pub(in crate::policy) struct RecordPath<'a> {
     base: &'a str,
     section: Section,
     id: &'a str,
 }
 
-impl Place<'_> {
+impl RecordPath<'_> {
     /// The pointer of something in the record.
     pub fn at(&self, steps: &[&str]) -> String {
         let mut whole = Vec::from([self.section.name(), self.id]);
@@ -41,9 +41,9 @@ impl Place<'_> {
     }
 }
 
-impl<'a> Check<'a> {
+impl<'a> Validator<'a> {
     /// Of this policy, with the order in which the text lists what records select.
-    pub fn new(policy: &'a Policy, order: &'a Order, base: &'a str, report: &'a mut Report) -> Self {
+    pub fn new(policy: &'a Policy, order: &'a SourceMap, base: &'a str, report: &'a mut Diagnostics) -> Self {
         let mut carried = Vec::new();
         for (_, _, target) in policy.targets.iter() {
             for group in &target.groups {
@@ -56,27 +56,27 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        Check { policy, order, base, carried, report }
+        Validator { policy, order, base, carried, report }
     }
 
     /// Everything.
     pub fn whole(&mut self) {
         let policy = self.policy;
         for (position, _, organization) in policy.organizations.iter() {
-            self.organization(OrganizationIx(position));
+            self.organization(OrganizationId(position));
             for (user, _) in &organization.members {
-                self.member(OrganizationIx(position), *user);
+                self.member(OrganizationId(position), *user);
             }
         }
-        policy.teams.iter().for_each(|(position, ..)| self.team(TeamIx(position)));
-        policy.users.iter().for_each(|(position, ..)| self.user(UserIx(position)));
+        policy.teams.iter().for_each(|(position, ..)| self.team(TeamId(position)));
+        policy.users.iter().for_each(|(position, ..)| self.user(UserId(position)));
         let accounts = policy.service_accounts.iter();
-        accounts.for_each(|(position, ..)| self.service_account(ServiceAccountIx(position)));
-        policy.keys.iter().for_each(|(position, ..)| self.key(KeyIx(position)));
+        accounts.for_each(|(position, ..)| self.service_account(ServiceAccountId(position)));
+        policy.keys.iter().for_each(|(position, ..)| self.key(KeyId(position)));
     }
 
     /// What a change reaches.
-    pub fn reach(&mut self, reach: &Reach) {
+    pub fn reach(&mut self, reach: &AffectedRecords) {
         if reach.everything {
             return self.whole();
         }
@@ -88,7 +88,7 @@ impl<'a> Check<'a> {
         reach.keys.iter().for_each(|ix| self.key(*ix));
     }
 
-    fn organization(&mut self, ix: OrganizationIx) {
+    fn organization(&mut self, ix: OrganizationId) {
         let Some(organization) = self.policy.organizations.get(ix.0) else { return };
         let place = self.place(Section::Organizations, &organization.id);
         self.selection(ix.0, place, &organization.access, None);
@@ -96,7 +96,7 @@ impl<'a> Check<'a> {
         self.members(place, &organization.members);
     }
 
-    fn team(&mut self, ix: TeamIx) {
+    fn team(&mut self, ix: TeamId) {
         let policy = self.policy;
         let Some(team) = policy.teams.get(ix.0) else { return };
         let place = self.place(Section::Teams, &team.id);
@@ -107,48 +107,48 @@ impl<'a> Check<'a> {
         let Some(organization) = organization else {
             return self.unknown(place.at(&["organization"]), Section::Organizations, team.organization.0);
         };
-        let ceiling = Above::organization(organization);
+        let ceiling = Ceiling::organization(organization);
         self.within(team.allowance.as_deref(), &[ceiling], place, ["limits", "budget"]);
-        let above = [Above::team(team), ceiling];
+        let above = [Ceiling::team(team), ceiling];
         self.within(team.member_allowance.as_deref(), &above, place, ["member_limits", "member_budget"]);
         self.target_limits_within(team, organization, place);
         for (user, _) in &team.members {
             // A user that does not exist is reported as such.
             if policy.users.get(user.0).is_some() && !is_member(&organization.members, *user) {
                 let user = policy.users.name(user.0);
-                let of = Whose::Organization(&organization.id).to_string();
-                let problem = Problem::NotMember { user: user.to_string(), of };
+                let of = Holder::Organization(&organization.id).to_string();
+                let problem = DiagnosticKind::NotMember { user: user.to_string(), of };
                 self.report.error_at(place.at(&["members", user]), problem);
             }
         }
     }
 
     /// A person within an organization.
-    fn member(&mut self, organization: OrganizationIx, user: UserIx) {
+    fn member(&mut self, organization: OrganizationId, user: UserId) {
         let policy = self.policy;
         let Some(organization) = policy.organizations.get(organization.0) else { return };
         let Some(record) = policy.users.get(user.0) else { return };
         if is_member(&organization.members, user) {
-            let above = [Above::organization(organization)];
+            let above = [Ceiling::organization(organization)];
             let place = self.place(Section::Users, &record.id);
             self.within(record.allowance.as_deref(), &above, place, ["limits", "budget"]);
         }
     }
 
-    fn user(&mut self, ix: UserIx) {
+    fn user(&mut self, ix: UserId) {
         let policy = self.policy;
         let Some(user) = policy.users.get(ix.0) else { return };
         let place = self.place(Section::Users, &user.id);
         self.scope(ix.0, place, &user.access, None);
         for (at, token) in (0_u32..).zip(&user.tokens) {
-            let named = |(other, at): (UserIx, u32)| (policy.users.name(other.0), at);
+            let named = |(other, at): (UserId, u32)| (policy.users.name(other.0), at);
             if policy.token_holders(token).map(named).any(|other| other < (&*user.id, at)) {
-                self.report.error_at(place.at(&["tokens", &at.to_string()]), Problem::DuplicateToken);
+                self.report.error_at(place.at(&["tokens", &at.to_string()]), DiagnosticKind::DuplicateToken);
             }
         }
     }
 
-    fn service_account(&mut self, ix: ServiceAccountIx) {
+    fn service_account(&mut self, ix: ServiceAccountId) {
         let policy = self.policy;
         let Some(account) = policy.service_accounts.get(ix.0) else { return };
         if policy.teams.get(account.team.0).is_none() {
@@ -157,7 +157,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn key(&mut self, ix: KeyIx) {
+    fn key(&mut self, ix: KeyId) {
         let policy = self.policy;
         let Some(key) = policy.keys.get(ix.0) else { return };
         let place = self.place(Section::Keys, &key.id);
@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
                 match policy.service_accounts.get(account.0) {
                     None => self.unknown(place.at(&["owner"]), Section::ServiceAccounts, account.0),
                     Some(account) if account.team != key.team => {
-                        let problem = Problem::OtherTeam(account.id.to_string());
+                        let problem = DiagnosticKind::OtherTeam(account.id.to_string());
                         self.report.error_at(place.at(&["owner"]), problem);
                     }
                     Some(_) => {}
@@ -191,14 +191,14 @@ impl<'a> Check<'a> {
             && owner.is_some()
             && !is_member(&team.members, user)
         {
-            let (user, of) = (policy.users.name(user.0).to_string(), Whose::Team(&team.id).to_string());
-            self.report.error_at(place.at(&["owner"]), Problem::NotMember { user, of });
+            let (user, of) = (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
+            self.report.error_at(place.at(&["owner"]), DiagnosticKind::NotMember { user, of });
         }
         let Some(organization) = policy.organizations.get(team.organization.0) else { return };
-        let (whole, ceiling) = (Above::team(team), Above::organization(organization));
+        let (whole, ceiling) = (Ceiling::team(team), Ceiling::organization(organization));
         match owner {
             Some(owner) => {
-                let above = [Above::member_of(team), Above::user(owner), whole, ceiling];
+                let above = [Ceiling::member_of(team), Ceiling::user(owner), whole, ceiling];
                 self.within(key.allowance(), &above, place, ["limits", "budget"]);
             }
             None => self.within(key.allowance(), &[whole, ceiling], place, ["limits", "budget"]),
@@ -206,12 +206,12 @@ impl<'a> Check<'a> {
     }
 
     /// Of all that have a digest, the first by name has it rightly: its present one before an earlier one.
-    fn digests(&mut self, key: &Key, place: Place<'_>) {
+    fn digests(&mut self, key: &Key, place: RecordPath<'_>) {
         let policy = self.policy;
         let mut check = |digest: &Digest, previous: bool, steps: &[&str]| {
-            let named = |(other, previous): (KeyIx, bool)| (policy.keys.name(other.0), previous);
+            let named = |(other, previous): (KeyId, bool)| (policy.keys.name(other.0), previous);
             if policy.holders(digest).map(named).any(|other| other < (&*key.id, previous)) {
-                self.report.error_at(place.at(steps), Problem::DuplicateDigest);
+                self.report.error_at(place.at(steps), DiagnosticKind::DuplicateDigest);
             }
         };
         check(&key.digest, false, &["digest"]);
@@ -220,8 +220,14 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn scope(&mut self, position: u32, place: Place<'_>, scope: &Scope, of: Option<&Organization>) {
-        if let Scope::Restrict(selection) = scope {
+    fn scope(
+        &mut self,
+        position: u32,
+        place: RecordPath<'_>,
+        scope: &AccessScope,
+        of: Option<&Organization>,
+    ) {
+        if let AccessScope::Restrict(selection) = scope {
             self.selection(position, place, selection, of);
         }
     }
@@ -230,8 +236,8 @@ impl<'a> Check<'a> {
     fn selection(
         &mut self,
         position: u32,
-        place: Place<'_>,
-        selection: &Selection,
+        place: RecordPath<'_>,
+        selection: &TargetSet,
         organization: Option<&Organization>,
     ) {
         let policy = self.policy;
@@ -239,9 +245,9 @@ impl<'a> Check<'a> {
         let places = |choice| order.places(policy, place.section, position, selection, choice);
         let at = |list: &str, index: u32| place.at(&["access", list, &index.to_string()]);
         let inert =
-            |organization: &Organization| Problem::Inert { organization: organization.id.to_string() };
+            |organization: &Organization| DiagnosticKind::Inert { organization: organization.id.to_string() };
         for target in &selection.targets {
-            let choice = Choice::Target(*target);
+            let choice = Selected::Target(*target);
             if policy.targets.get(target.0).is_none() {
                 for index in places(choice) {
                     self.unknown(at("targets", index), Section::Targets, target.0);
@@ -253,7 +259,7 @@ impl<'a> Check<'a> {
             }
         }
         for group in &selection.groups {
-            let choice = Choice::Group(*group);
+            let choice = Selected::Group(*group);
             if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
                 for index in places(choice) {
                     self.report.warning_at(at("access_groups", index), inert(organization));
@@ -261,13 +267,13 @@ impl<'a> Check<'a> {
             }
             if self.carried.get(group.0 as usize) != Some(&true) {
                 for index in places(choice) {
-                    self.report.warning_at(at("access_groups", index), Problem::EmptyGroup);
+                    self.report.warning_at(at("access_groups", index), DiagnosticKind::EmptyGroup);
                 }
             }
         }
     }
 
-    fn allowance(&mut self, place: Place<'_>, allowance: Option<&Allowance>) {
+    fn allowance(&mut self, place: RecordPath<'_>, allowance: Option<&Quota>) {
         for (target, _) in allowance.into_iter().flat_map(|allowance| &allowance.target_limits) {
             if self.policy.targets.get(target.0).is_none() {
                 let id = self.policy.targets.name(target.0);
@@ -276,7 +282,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn members<R>(&mut self, place: Place<'_>, members: &[(UserIx, R)]) {
+    fn members<R>(&mut self, place: RecordPath<'_>, members: &[(UserId, R)]) {
         for (user, _) in members {
             if self.policy.users.get(user.0).is_none() {
                 let id = self.policy.users.name(user.0);
@@ -287,9 +293,9 @@ impl<'a> Check<'a> {
 
     fn within(
         &mut self,
-        own: Option<&Allowance>,
-        above: &[Above<'_>],
-        place: Place<'_>,
+        own: Option<&Quota>,
+        above: &[Ceiling<'_>],
+        place: RecordPath<'_>,
         [limits, budget]: [&str; 2],
     ) {
         let Some(own) = own else { return };
@@ -300,20 +306,20 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn target_limits_within(&mut self, team: &Team, organization: &Organization, place: Place<'_>) {
+    fn target_limits_within(&mut self, team: &Team, organization: &Organization, place: RecordPath<'_>) {
         let (Some(own), Some(above)) = (team.allowance.as_deref(), organization.allowance.as_deref()) else {
             return;
         };
         for (target, limits) in &own.target_limits {
             let most = above.target_limits.iter().filter(|(other, _)| other == target);
-            let most = most.map(|(_, limits)| (limits, Whose::Organization(&organization.id)));
+            let most = most.map(|(_, limits)| (limits, Holder::Organization(&organization.id)));
             let steps = ["target_limits", self.policy.targets.name(target.0)];
             limits_within(limits, most, place, &steps, self.report);
         }
     }
 
-    fn place(&self, section: Section, id: &'a str) -> Place<'a> {
-        Place { base: self.base, section, id }
+    fn place(&self, section: Section, id: &'a str) -> RecordPath<'a> {
+        RecordPath { base: self.base, section, id }
     }
 
     /// Reports a name without a record; not where one stands that could not be read, which was said there.
@@ -321,28 +327,28 @@ impl<'a> Check<'a> {
     fn unknown(&mut self, pointer: String, section: Section, position: u32) {
         if !self.order.is_unread(section, position) {
             let (kind, id) = (section.singular(), self.policy.name(section, position).to_string());
-            self.report.error_at(pointer, Problem::Unknown { kind, id });
+            self.report.error_at(pointer, DiagnosticKind::Unknown { kind, id });
         }
     }
 }
 
 /// Whether an organization offers what a team selected: a target in its set; a group that is granted, or
 /// of which at least one member is.
-fn is_available(policy: &Policy, organization: &Organization, what: Choice) -> bool {
+fn is_available(policy: &Policy, organization: &Organization, what: Selected) -> bool {
     match what {
-        Choice::Target(ix) => {
+        Selected::Target(ix) => {
             policy.targets.get(ix.0).is_none_or(|target| organization.access.has(ix, target).is_some())
         }
-        Choice::Group(group) => {
+        Selected::Group(group) => {
             organization.access.groups.contains(&group)
                 || policy.targets.iter().any(|(position, _, target)| {
                     target.groups.contains(&group)
-                        && organization.access.has(TargetIx(position), target).is_some()
+                        && organization.access.has(TargetId(position), target).is_some()
                 })
         }
     }
 }
 
-fn is_member<R>(members: &[(UserIx, R)], user: UserIx) -> bool {
+fn is_member<R>(members: &[(UserId, R)], user: UserId) -> bool {
     members.binary_search_by_key(&user, |(member, _)| *member).is_ok()
 }

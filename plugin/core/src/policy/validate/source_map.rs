@@ -7,28 +7,28 @@ use hashbrown::hash_table::Entry;
 
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
-use crate::policy::model::{GroupIx, Selection, TargetIx};
+use crate::policy::model::{GroupId, TargetId, TargetSet};
 
 /// A selected thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::policy) enum Choice {
-    Target(TargetIx),
-    Group(GroupIx),
+pub(in crate::policy) enum Selected {
+    Target(TargetId),
+    Group(GroupId),
 }
 
 /// A selection's lists as a text writes them: each item with its place.
 #[derive(Clone, Debug, Default)]
-pub(in crate::policy) struct Listing {
-    pub targets: Vec<(TargetIx, u32)>,
-    pub groups: Vec<(GroupIx, u32)>,
+pub(in crate::policy) struct SourceList {
+    pub targets: Vec<(TargetId, u32)>,
+    pub groups: Vec<(GroupId, u32)>,
 }
 
 /// What findings need to know of the text that was just read, beside its records.
 #[derive(Debug, Default)]
-pub(in crate::policy) struct Order {
+pub(in crate::policy) struct SourceMap {
     /// The listings of its records, to point at. A record that is not among them is listed as [`Policy::record`]
     /// writes it: by name, `*` first.
-    listings: HashTable<(Section, u32, Listing)>,
+    listings: HashTable<(Section, u32, SourceList)>,
     /// Records that stand there and could not be read: that was said, and is no reason to say that they are missing.
     unread: HashTable<(Section, u32)>,
 }
@@ -37,11 +37,11 @@ fn hash(section: Section, position: u32) -> u64 {
     (u64::from(position) << 3 | section as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl Order {
+impl SourceMap {
     /// Keeps a record's listing; the last one of a record holds.
-    pub fn keep(&mut self, policy: &Policy, section: Section, position: u32, listing: Listing, all: bool) {
+    pub fn keep(&mut self, policy: &Policy, section: Section, position: u32, listing: SourceList, all: bool) {
         let by_name = listing.is_by_name(policy, all);
-        let same = |(known, at, _): &(Section, u32, Listing)| (*known, *at) == (section, position);
+        let same = |(known, at, _): &(Section, u32, SourceList)| (*known, *at) == (section, position);
         let entry =
             self.listings.entry(hash(section, position), same, |(section, at, _)| hash(*section, *at));
         match entry {
@@ -69,8 +69,8 @@ impl Order {
         policy: &Policy,
         section: Section,
         position: u32,
-        selection: &Selection,
-        choice: Choice,
+        selection: &TargetSet,
+        choice: Selected,
     ) -> Vec<u32> {
         fn of<T: PartialEq>(list: &[(T, u32)], item: &T) -> Vec<u32> {
             list.iter().filter(|(listed, _)| listed == item).map(|(_, place)| *place).collect()
@@ -80,17 +80,17 @@ impl Order {
             Vec::from([u32::try_from(before).unwrap_or(u32::MAX).saturating_add(first.into())])
         }
         let names = (&policy.targets, &policy.groups);
-        let same = |(known, at, _): &&(Section, u32, Listing)| (*known, *at) == (section, position);
+        let same = |(known, at, _): &&(Section, u32, SourceList)| (*known, *at) == (section, position);
         let listing =
             self.listings.find(hash(section, position), |entry| same(&entry)).map(|(_, _, listing)| listing);
         match (listing, choice) {
-            (Some(listing), Choice::Target(target)) => of(&listing.targets, &target),
-            (Some(listing), Choice::Group(group)) => of(&listing.groups, &group),
-            (None, Choice::Target(target)) => {
+            (Some(listing), Selected::Target(target)) => of(&listing.targets, &target),
+            (Some(listing), Selected::Group(group)) => of(&listing.groups, &group),
+            (None, Selected::Target(target)) => {
                 let all = selection.targets.iter().map(|other| names.0.name(other.0));
                 rank(all, names.0.name(target.0), selection.all)
             }
-            (None, Choice::Group(group)) => {
+            (None, Selected::Group(group)) => {
                 let all = selection.groups.iter().map(|other| names.1.name(other.0));
                 rank(all, names.1.name(group.0), false)
             }
@@ -98,7 +98,7 @@ impl Order {
     }
 }
 
-impl Listing {
+impl SourceList {
     fn is_by_name(&self, policy: &Policy, all: bool) -> bool {
         let targets = self.targets.iter().map(|(target, place)| (policy.targets.name(target.0), *place));
         let groups = self.groups.iter().map(|(group, place)| (policy.groups.name(group.0), *place));
