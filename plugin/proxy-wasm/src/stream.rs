@@ -209,7 +209,7 @@ impl Carrier {
     }
 
     fn report(&self) {
-        let facts = self.exchange.facts();
+        let facts = self.exchange.log();
         for (name, value) in facts.fields() {
             let _ = host::set_property(name, &value);
         }

@@ -109,7 +109,7 @@ impl Exchange {
         let step = match step {
             core::Action::Hold => Step::Hold,
             core::Action::Admit(charges) => {
-                let organization = self.exchange.facts().organization.as_deref().unwrap_or_default();
+                let organization = self.exchange.log().organization.as_deref().unwrap_or_default();
                 Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
             }
             core::Action::Forward(edit) => {
@@ -227,7 +227,7 @@ impl Exchange {
     /// # Errors
     /// As above.
     pub fn facts(&self) -> Result<Ts<Facts>, JsError> {
-        let fields = self.exchange.facts().fields().into_iter();
+        let fields = self.exchange.log().fields().into_iter();
         let plain = |name: &str| name.strip_prefix("tollgate.").unwrap_or(name).to_owned();
         Ok(Facts(fields.map(|(name, value)| (plain(name), value.into())).collect()).into_ts()?)
     }

@@ -19,7 +19,7 @@ use crate::policy::{Change, Owner, Policy, Section, ServiceAccountId, TeamId};
 
 /// `GET /teams/{id}/service-accounts`
 pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let (ix, _) = context.team(team)?;
     context.need(Permission::Read, Resource::Team(ix))?;
     let policy = &*context.policy;

@@ -34,7 +34,7 @@ pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
     let mut reading = DocumentReader::new(Whole::default());
     reading.push(&request.body);
     let (Whole(node), mut report) =
-        reading.finish().map_err(|findings| Problem::in_body(INVALID, findings))?;
+        reading.finish().map_err(|diagnostics| Problem::in_body(INVALID, diagnostics))?;
     if let Some(node) = &node {
         duplicates(node, &mut report);
     }

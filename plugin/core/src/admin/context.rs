@@ -145,10 +145,12 @@ impl RequestContext<'_> {
         show: &dyn Fn(&Policy, &Caller) -> Response,
     ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
-        self.policy.try_change(change).map_err(|findings| Problem::of_findings(INVALID, findings, &own))?;
+        self.policy
+            .try_change(change)
+            .map_err(|diagnostics| Problem::of_findings(INVALID, diagnostics, &own))?;
         let undo = as_it_stands(self.policy, change);
         let before = subject(self.policy);
-        self.policy.apply(change).map_err(|findings| Problem::of_findings(INVALID, findings, &own))?;
+        self.policy.apply(change).map_err(|diagnostics| Problem::of_findings(INVALID, diagnostics, &own))?;
         let kept = as_it_stands(self.policy, change);
         self.before = before;
         self.after = subject(self.policy);

@@ -38,7 +38,7 @@ pub(super) const WRITABLE_FIELDS: &[&str] =
 
 /// `GET /teams/{id}/keys`: a developer sees their own.
 pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let (ix, _) = context.team(team)?;
     let all = context.may(Permission::ReadKeys, Resource::Team(ix));
     if !all && !context.may(Permission::OwnKeys, Resource::Team(ix)) {
@@ -201,9 +201,9 @@ pub(super) fn need_for(
 }
 
 /// An end that has passed would make a key that never works.
-pub(super) fn require_future(asked: &RequestInputs, expires_at: Option<DateTime>) -> Result<(), Problem> {
+pub(super) fn require_future(inputs: &RequestInputs, expires_at: Option<DateTime>) -> Result<(), Problem> {
     match expires_at {
-        Some(end) if end.0 <= asked.now.timestamp() => {
+        Some(end) if end.0 <= inputs.now.timestamp() => {
             Err(Problem::at("invalid_expiry", "/expires_at", "`expires_at` is not in the future."))
         }
         _ => Ok(()),
@@ -211,8 +211,8 @@ pub(super) fn require_future(asked: &RequestInputs, expires_at: Option<DateTime>
 }
 
 /// A key that would be gone with this process is not made, unless that is agreed.
-fn require_keeping(asked: &RequestInputs) -> Result<(), Problem> {
-    match asked.keeps {
+fn require_keeping(inputs: &RequestInputs) -> Result<(), Problem> {
+    match inputs.keeps {
         Durability::Durable | Durability::Volatile => Ok(()),
         Durability::No => Err(Problem::new(
             503,
@@ -240,12 +240,12 @@ struct Minted {
 }
 
 impl Minted {
-    fn new(asked: &RequestInputs) -> Self {
-        Minted::of(&secret::id(asked), asked)
+    fn new(inputs: &RequestInputs) -> Self {
+        Minted::of(&secret::id(inputs), inputs)
     }
 
-    fn of(id: &str, asked: &RequestInputs) -> Self {
-        Minted { id: id.to_string(), secret: secret::key(id, asked) }
+    fn of(id: &str, inputs: &RequestInputs) -> Self {
+        Minted { id: id.to_string(), secret: secret::key(id, inputs) }
     }
 
     fn digest(&self) -> String {

@@ -52,7 +52,7 @@ pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Proble
 
 /// `GET /targets`: what a key of the signed-in person's own could call, in each of their teams.
 pub(super) fn targets(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let (policy, ix) = (&*context.policy, context.caller.user);
     let Some(user) = policy.users.get(ix.0) else {
         return Err(Problem::not_found("user", &context.caller.id));

@@ -43,7 +43,7 @@ record! {
 
 /// `GET /organizations/{id}/members`
 pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let ix = context.organization(id)?;
     context.need(Permission::Read, Resource::Organization(ix))?;
     let members =
@@ -53,7 +53,7 @@ pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Res
 
 /// `GET /teams/{id}/members`
 pub(super) fn of_team(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let (ix, _) = context.team(id)?;
     context.need(Permission::Read, Resource::Team(ix))?;
     let members = context.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
@@ -267,7 +267,8 @@ fn take_known_name(policy: &Policy, user: &str, body: &mut body::Members) -> Res
 fn create_user(change: &mut Change, user: &str, name: Option<DisplayText>) -> Result<(), Problem> {
     let mut report = Diagnostics::default();
     if Id::read(Node::String(user.to_string()), &mut report).is_none() {
-        let detail = report.finish().first().map_or_else(String::new, |finding| finding.problem.to_string());
+        let detail =
+            report.finish().first().map_or_else(String::new, |diagnostic| diagnostic.problem.to_string());
         return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
     }
     let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());

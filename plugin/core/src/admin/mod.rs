@@ -1,7 +1,7 @@
 //! The management API under `/tollgate/v1`: who asks, what they may do, and what is to be written.
 //!
 //! A request is decided on the policy as it is now, and answers with values: a response, or a [`Write`] that
-//! [`crate::replication::Keeper`] commits against just that policy - and asks again if somebody else was faster. So what was
+//! [`crate::replication::PolicyStore`] commits against just that policy - and asks again if somebody else was faster. So what was
 //! decided holds when it is written, whoever else writes.
 //!
 //! ```text
@@ -140,17 +140,17 @@ pub enum Durability {
 pub fn decide<C: CounterStore>(
     policy: &mut Policy,
     gateway: &GatewayConfig,
-    cells: &mut C,
+    store: &mut C,
     request: &AdminRequest,
-    asked: &RequestInputs,
+    inputs: &RequestInputs,
 ) -> Decided {
-    let who = match Caller::sign_in(policy, request) {
+    let caller = match Caller::sign_in(policy, request) {
         // Somebody has the token by now.
         Ok(_) if request.unread => {
             let response = Problem::contended().response();
             return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
         }
-        Ok(who) => who,
+        Ok(caller) => caller,
         Err(problem) => {
             return Decided {
                 outcome: AdminDecision::Answer(finish(request, problem.response())),
@@ -162,15 +162,15 @@ pub fn decide<C: CounterStore>(
     let mut context = RequestContext {
         policy,
         request,
-        inputs: asked,
-        caller: who,
+        inputs: inputs,
+        caller: caller,
         paths,
         organization: None,
         before: None,
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, cells, &gateway.prefix, &found));
+        .and_then(|found| dispatch(&mut context, store, &gateway.prefix, &found));
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
@@ -183,7 +183,7 @@ pub fn decide<C: CounterStore>(
         AdminDecision::Audit(_) => 200,
     };
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
-        time: asked.now.timestamp(),
+        time: inputs.now.timestamp(),
         organization: context.organization.as_deref().map(ToString::to_string),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::shown(&request.method), problem::shown_path(&request.path)),
@@ -198,7 +198,7 @@ pub fn decide<C: CounterStore>(
 /// The endpoints.
 fn dispatch<C: CounterStore>(
     context: &mut RequestContext<'_>,
-    cells: &mut C,
+    store: &mut C,
     cell_prefix: &str,
     found: &EndpointMatch,
 ) -> Result<AdminDecision, Problem> {
@@ -213,7 +213,7 @@ fn dispatch<C: CounterStore>(
         (Endpoint::Organization, Patch) => organizations::update(context, one),
         (Endpoint::Organization, Delete) => organizations::remove(context, one),
         (Endpoint::Organization, _) => organizations::show(context, one),
-        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, cells, cell_prefix, one),
+        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, cell_prefix, one),
         (Endpoint::OrganizationMembers, _) => members::of_organization(context, one),
         (Endpoint::OrganizationMember, Put) => members::put_in_organization(context, one, two),
         (Endpoint::OrganizationMember, Delete) => members::remove_from_organization(context, one, two),
@@ -237,12 +237,12 @@ fn dispatch<C: CounterStore>(
         (Endpoint::ServiceAccount, _) => accounts::show(context, one, two),
         (Endpoint::TeamKeys, Post) => keys::create(context, one),
         (Endpoint::TeamKeys, _) => keys::list(context, one),
-        (Endpoint::TeamUsage, _) => usage::of_team(context, cells, cell_prefix, one),
+        (Endpoint::TeamUsage, _) => usage::of_team(context, store, cell_prefix, one),
         (Endpoint::Key, Patch) => keys::update(context, one),
         (Endpoint::Key, Delete) => keys::remove(context, one),
         (Endpoint::Key, _) => keys::show(context, one),
         (Endpoint::KeyRotation, _) => keys::rotate(context, one),
-        (Endpoint::KeyUsage, _) => usage::of_key(context, cells, cell_prefix, one),
+        (Endpoint::KeyUsage, _) => usage::of_key(context, store, cell_prefix, one),
         (Endpoint::Audit, _) => audit::show(context),
     }
 }

@@ -19,7 +19,7 @@ const CEILING: [&str; 5] = ["access", "limits", "budget", "target_limits", "stat
 
 /// `GET /organizations`: those that the signed-in person can read.
 pub(super) fn list(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let policy = &*context.policy;
     let mine = policy.organizations.iter().filter(|(position, ..)| {
         context.caller.may(policy, Permission::Read, Resource::Organization(OrganizationId(*position)))
@@ -125,10 +125,10 @@ pub(super) fn refuse_members(patch: &mut Members, where_to: &str) -> Result<(), 
 
 /// `GET /organizations/{id}/teams`
 pub(super) fn teams(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::asked(context.request)?;
+    let page = PageQuery::inputs(context.request)?;
     let ix = context.organization(id)?;
     context.need(Permission::Read, Resource::Organization(ix))?;
-    let (policy, who) = (&*context.policy, &context.caller);
+    let (policy, caller) = (&*context.policy, &context.caller);
     let ids = policy.teams_of(ix).map(|(_, team)| &*team.id).collect();
-    Ok(AdminDecision::Answer(page.of(ids, &|id| view::team(policy, who, id).body)))
+    Ok(AdminDecision::Answer(page.of(ids, &|id| view::team(policy, caller, id).body)))
 }

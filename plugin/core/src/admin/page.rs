@@ -69,7 +69,7 @@ impl PageQuery {
     ///
     /// # Errors
     /// 400 for other parameters, and for a limit that is none.
-    pub fn asked(request: &AdminRequest) -> Result<PageQuery, Problem> {
+    pub fn inputs(request: &AdminRequest) -> Result<PageQuery, Problem> {
         let [limit, after] = parameters(request, ["limit", "after"])?;
         Ok(PageQuery { limit: size(limit)?, after: name(after)? })
     }

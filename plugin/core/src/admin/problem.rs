@@ -83,23 +83,23 @@ impl Problem {
 
     /// 400 for what is wrong with a body, read on its own.
     #[inline(never)]
-    pub fn in_body(code: &'static str, findings: Vec<Diagnostic>) -> Self {
-        Problem::of_findings(code, findings, "")
+    pub fn in_body(code: &'static str, diagnostics: Vec<Diagnostic>) -> Self {
+        Problem::of_findings(code, diagnostics, "")
     }
 
     /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
     /// are the body's (400). Where only other records object, it is a conflict with them (409).
     #[inline(never)]
-    pub fn of_findings(code: &'static str, findings: Vec<Diagnostic>, own: &str) -> Self {
-        let errors = findings.into_iter().filter(|finding| finding.severity == Severity::Error);
+    pub fn of_findings(code: &'static str, diagnostics: Vec<Diagnostic>, own: &str) -> Self {
+        let errors = diagnostics.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
         let faults: Vec<Fault> = errors
-            .map(|finding| {
-                let below = finding.pointer.strip_prefix(own);
+            .map(|diagnostic| {
+                let below = diagnostic.pointer.strip_prefix(own);
                 let place = match below.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
                     Some(rest) => FaultLocation::Body(rest.to_string()),
-                    None => FaultLocation::Policy(finding.pointer),
+                    None => FaultLocation::Policy(diagnostic.pointer),
                 };
-                Fault { place, detail: finding.problem.to_string() }
+                Fault { place, detail: diagnostic.problem.to_string() }
             })
             .collect();
         let is_own = |fault: &&Fault| matches!(fault.place, FaultLocation::Body(_));

@@ -9,24 +9,24 @@ use crate::secret::api_key;
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 /// An id that nobody has: 80 random bits.
-pub(super) fn id(asked: &RequestInputs) -> String {
-    let (_, rest) = split(asked);
+pub(super) fn id(inputs: &RequestInputs) -> String {
+    let (_, rest) = split(inputs);
     let letter = |byte: &u8| ALPHABET.get(usize::from(byte % 32)).map_or('a', |letter| char::from(*letter));
     rest.iter().map(letter).collect()
 }
 
 /// The key that carries this id. An imported key's id may not fit into the form: it gets another there, which is
 /// for people only, as the digest alone finds a key.
-pub(super) fn key(id: &str, asked: &RequestInputs) -> String {
+pub(super) fn key(id: &str, inputs: &RequestInputs) -> String {
     let fits = (4..=24).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let id = if fits { id.to_string() } else { self::id(asked) };
-    api_key::mint(&id, &split(asked).0)
+    let id = if fits { id.to_string() } else { self::id(inputs) };
+    api_key::mint(&id, &split(inputs).0)
 }
 
 /// 256 bits for a secret, 128 for an id.
-fn split(asked: &RequestInputs) -> ([u8; 32], [u8; 16]) {
-    let secret = asked.random.first_chunk().copied().unwrap_or_default();
-    let id = asked.random.last_chunk().copied().unwrap_or_default();
+fn split(inputs: &RequestInputs) -> ([u8; 32], [u8; 16]) {
+    let secret = inputs.random.first_chunk().copied().unwrap_or_default();
+    let id = inputs.random.last_chunk().copied().unwrap_or_default();
     (secret, id)
 }

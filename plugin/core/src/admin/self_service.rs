@@ -146,7 +146,7 @@ fn require_room(
     change.put(Section::Keys, id, body::object_json(record));
     match context.policy.try_change(&change) {
         Ok(_) => Ok(()),
-        Err(findings) => Err(Problem::of_findings(code, findings, &pointer("", &["keys", id]))),
+        Err(diagnostics) => Err(Problem::of_findings(code, diagnostics, &pointer("", &["keys", id]))),
     }
 }
 

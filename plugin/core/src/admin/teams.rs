@@ -50,8 +50,8 @@ pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Re
         &change,
         &["teams", &id],
         &|policy| view::kept(policy, Section::Teams, &id),
-        &|policy, who| {
-            let mut response = view::team(policy, who, &id).response(201);
+        &|policy, caller| {
+            let mut response = view::team(policy, caller, &id).response(201);
             response.fields.push(("location", location.clone()));
             response
         },
@@ -96,7 +96,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &change,
         &["teams", id],
         &|policy| view::kept(policy, Section::Teams, id),
-        &|policy, who| view::team(policy, who, id).response(200),
+        &|policy, caller| view::team(policy, caller, id).response(200),
     )
 }
 

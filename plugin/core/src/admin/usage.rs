@@ -25,7 +25,7 @@ use crate::time::{Now, SECOND};
 /// `GET /organizations/{id}/usage`
 pub(super) fn of_organization<C: CounterStore>(
     context: &mut RequestContext<'_>,
-    cells: &mut C,
+    store: &mut C,
     cell_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
@@ -33,13 +33,13 @@ pub(super) fn of_organization<C: CounterStore>(
     let ix = context.organization(id)?;
     context.need(Permission::ReadUsage, Resource::Organization(ix))?;
     let allowance = context.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    show(context, cells, ("organization", id), &RecordKeys::new(cell_prefix).organization(id), allowance)
+    show(context, store, ("organization", id), &RecordKeys::new(cell_prefix).organization(id), allowance)
 }
 
 /// `GET /teams/{id}/usage`
 pub(super) fn of_team<C: CounterStore>(
     context: &mut RequestContext<'_>,
-    cells: &mut C,
+    store: &mut C,
     cell_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
@@ -47,13 +47,13 @@ pub(super) fn of_team<C: CounterStore>(
     let (ix, _) = context.team(id)?;
     context.need(Permission::ReadUsage, Resource::Team(ix))?;
     let allowance = context.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    show(context, cells, ("team", id), &RecordKeys::new(cell_prefix).team(id), allowance)
+    show(context, store, ("team", id), &RecordKeys::new(cell_prefix).team(id), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
 pub(super) fn of_key<C: CounterStore>(
     context: &mut RequestContext<'_>,
-    cells: &mut C,
+    store: &mut C,
     cell_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
@@ -62,8 +62,8 @@ pub(super) fn of_key<C: CounterStore>(
     need_for(context, ix, team, Permission::ReadUsage)?;
     let (policy, now) = (&*context.policy, context.inputs.now);
     let key = policy.keys.get(ix.0);
-    let cell = RecordKeys::new(cell_prefix).key(id);
-    let mut used_of_key = used(policy, cells, &cell, key.and_then(|key| key.allowance()), now)?;
+    let record = RecordKeys::new(cell_prefix).key(id);
+    let mut used_of_key = used(policy, store, &record, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
     let owner = match key.map(|key| key.owner) {
         Some(Owner::User(user)) => policy.users.get(user.0),
@@ -72,8 +72,8 @@ pub(super) fn of_key<C: CounterStore>(
     if let (Some(team), Some(user)) = (team, owner)
         && let Some(allowance) = team.member_allowance.as_deref()
     {
-        let cell = RecordKeys::new(cell_prefix).member(&team.id, &user.id);
-        let member = used(policy, cells, &cell, Some(allowance), now)?;
+        let record = RecordKeys::new(cell_prefix).member(&team.id, &user.id);
+        let member = used(policy, store, &record, Some(allowance), now)?;
         used_of_key.insert("member".into(), with("user", &user.id, member));
     }
     Ok(AdminDecision::Answer(answer(200, &with("key", id, used_of_key))))
@@ -81,12 +81,12 @@ pub(super) fn of_key<C: CounterStore>(
 
 fn show<C: CounterStore>(
     context: &RequestContext<'_>,
-    cells: &mut C,
+    store: &mut C,
     (kind, id): (&str, &str),
-    cell: &RecordKey,
+    record: &RecordKey,
     allowance: Option<&Quota>,
 ) -> Result<AdminDecision, Problem> {
-    let used = used(context.policy, cells, cell, allowance, context.inputs.now)?;
+    let used = used(context.policy, store, record, allowance, context.inputs.now)?;
     Ok(AdminDecision::Answer(answer(200, &with(kind, id, used))))
 }
 
@@ -98,7 +98,7 @@ fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> 
 /// Everything that one principal's cell counts. Where nothing is limited, nothing is counted.
 fn used<C: CounterStore>(
     policy: &Policy,
-    cells: &mut C,
+    store: &mut C,
     name: &RecordKey,
     allowance: Option<&Quota>,
     now: Now,
@@ -110,15 +110,15 @@ fn used<C: CounterStore>(
         fields.insert("budget".into(), Value::Null);
         return Ok(fields);
     };
-    let mut cell = cells
+    let mut record = store
         .read(name)
         .and_then(|(bytes, _)| CounterRecord::open(bytes, name.fingerprint()))
         .map_err(|error| unavailable(&error))?;
-    fields.insert("limits".into(), windows(&mut cell, &allowance.limits, 0, now).into());
+    fields.insert("limits".into(), windows(&mut record, &allowance.limits, 0, now).into());
     let mut by_target = Vec::new();
     for (ix, limits) in &allowance.target_limits {
         let target = policy.targets.name(ix.0);
-        for mut line in windows(&mut cell, limits, fingerprint(target.as_bytes()), now) {
+        for mut line in windows(&mut record, limits, fingerprint(target.as_bytes()), now) {
             if let Some(line) = line.as_object_mut() {
                 line.insert("target".into(), target.into());
             }
@@ -126,15 +126,15 @@ fn used<C: CounterStore>(
         }
     }
     fields.insert("target_limits".into(), by_target.into());
-    fields.insert("budget".into(), budget(&cell, allowance, now));
+    fields.insert("budget".into(), budget(&record, allowance, now));
     Ok(fields)
 }
 
-fn windows(cell: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
+fn windows(record: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
     let limited = Window::ALL.into_iter().filter_map(|window| Some((window, limits.get(window)?.get())));
     limited
         .filter_map(|(window, limit)| {
-            let counter = cell.counter(window, target, now)?;
+            let counter = record.counter(window, target, now)?;
             Some(object!({
                 "window": window.name(),
                 "limit": limit,
@@ -146,21 +146,21 @@ fn windows(cell: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -> 
         .collect()
 }
 
-fn budget(cell: &CounterRecord, allowance: &Quota, now: Now) -> Value {
+fn budget(record: &CounterRecord, allowance: &Quota, now: Now) -> Value {
     let Some(budget) = allowance.budget else { return Value::Null };
-    let mut purse = cell.spend();
-    purse.advance(budget.period, now.wall);
-    let left = crate::money::Pico(budget.max.0.saturating_sub(purse.spent().0));
+    let mut spend = record.spend();
+    spend.advance(budget.period, now.wall);
+    let left = crate::money::Pico(budget.max.0.saturating_sub(spend.spent().0));
     let resets = match budget.period {
         Period::Lifetime => None,
-        _ => purse.until_over(now.wall).map(|nanos| nanos.div_ceil(SECOND)),
+        _ => spend.until_over(now.wall).map(|nanos| nanos.div_ceil(SECOND)),
     };
     object!({
         "max": dollars(budget.max),
         "soft": budget.soft.map(dollars),
         "period": budget.period.name(),
-        "spent": dollars(purse.spent()),
-        "estimated": dollars(purse.estimated()),
+        "spent": dollars(spend.spent()),
+        "estimated": dollars(spend.estimated()),
         "left": dollars(left),
         "resets_in_seconds": resets,
     })

@@ -34,11 +34,11 @@ pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Representat
 }
 
 /// A team, for somebody: the self-service policy is for its admins and above.
-pub(super) fn team(policy: &Policy, who: &Caller, id: &str) -> Representation {
+pub(super) fn team(policy: &Policy, caller: &Caller, id: &str) -> Representation {
     let record = policy.record(Section::Teams, id).unwrap_or_default();
     let mut body = with_id(record.clone(), id);
     let over = policy.teams.find(id).map(|position| Resource::Team(TeamId(position)));
-    let sees_all = over.is_some_and(|over| who.may(policy, Permission::ReadSelfService, over));
+    let sees_all = over.is_some_and(|over| caller.may(policy, Permission::ReadSelfService, over));
     if let (Some(fields), false) = (body.as_object_mut(), sees_all) {
         fields.remove("self_service");
     }

@@ -89,7 +89,7 @@ pub struct AdmissionRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hold {
-    cell: RecordKey,
+    record: RecordKey,
     entries: Vec<HoldEntry>,
 }
 
@@ -164,7 +164,7 @@ pub enum AdmissionError {
 
 /// A cell as it was read, charged and not yet stored.
 struct Planned<V> {
-    cell: CounterRecord,
+    record: CounterRecord,
     version: V,
     marks: Vec<HoldEntry>,
 }
@@ -175,87 +175,87 @@ struct Planned<V> {
 /// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
 pub fn acquire<C: CounterStore>(
-    cells: &mut C,
-    charges: AdmissionRequest,
+    store: &mut C,
+    request: AdmissionRequest,
     now: Now,
 ) -> Result<Admitted, NotAdmitted> {
-    let mut standing = RateLimitStatus::default();
-    if let Some(denial) = check_capacity(&charges) {
-        let why = AdmissionError::Denied(Box::new(denial));
-        return Err(NotAdmitted { error: why, status: standing, unsettled: Vec::new() });
+    let mut status = RateLimitStatus::default();
+    if let Some(exceeded) = check_capacity(&request) {
+        let why = AdmissionError::Denied(Box::new(exceeded));
+        return Err(NotAdmitted { error: why, status: status, unsettled: Vec::new() });
     }
 
-    let mut denials = QuotaViolations::default();
-    let mut planned = Vec::with_capacity(charges.principals.len());
-    for principal in &charges.principals {
-        let read = cells.read(&principal.record).and_then(|(bytes, version)| {
+    let mut violations = QuotaViolations::default();
+    let mut planned = Vec::with_capacity(request.principals.len());
+    for principal in &request.principals {
+        let read = store.read(&principal.record).and_then(|(bytes, version)| {
             Ok((CounterRecord::open(bytes, principal.record.fingerprint())?, version))
         });
-        let (mut cell, version) = match read {
+        let (mut record, version) = match read {
             Ok(read) => read,
             Err(error) => {
                 return Err(NotAdmitted {
                     error: AdmissionError::Cells(error),
-                    status: standing,
+                    status: status,
                     unsettled: Vec::new(),
                 });
             }
         };
-        let marks = charge(principal, &charges.reservation, &mut cell, now, &mut standing, &mut denials);
-        planned.push(Planned { cell, version, marks });
+        let marks = charge(principal, &request.reservation, &mut record, now, &mut status, &mut violations);
+        planned.push(Planned { record, version, marks });
     }
-    if let Some(denial) = denials.into_one() {
-        let standing = without_charges(&charges.principals, planned, now);
-        let why = AdmissionError::Denied(Box::new(denial));
-        return Err(NotAdmitted { error: why, status: standing, unsettled: Vec::new() });
+    if let Some(exceeded) = violations.into_one() {
+        let status = without_charges(&request.principals, planned, now);
+        let why = AdmissionError::Denied(Box::new(exceeded));
+        return Err(NotAdmitted { error: why, status: status, unsettled: Vec::new() });
     }
 
     let mut held = Vec::with_capacity(planned.len());
-    for (principal, planned) in charges.principals.iter().zip(&mut planned) {
-        let swapped = cells.compare_and_swap(&principal.record, planned.version, planned.cell.as_bytes());
+    for (principal, planned) in request.principals.iter().zip(&mut planned) {
+        let swapped = store.compare_and_swap(&principal.record, planned.version, planned.record.as_bytes());
         let charged = match swapped {
             Ok(Cas::Stored) => Ok(core::mem::take(&mut planned.marks)),
-            Ok(Cas::Conflict) => charge_again(cells, principal, &charges.reservation, now, &mut standing),
+            Ok(Cas::Conflict) => charge_again(store, principal, &request.reservation, now, &mut status),
             Err(error) => Err(AdmissionError::Cells(error)),
         };
         match charged {
-            Ok(marks) => held.push(Hold { cell: principal.record.clone(), entries: marks }),
+            Ok(marks) => held.push(Hold { record: principal.record.clone(), entries: marks }),
             Err(why) => {
-                let unsettled = apply(cells, held.into_iter().rev(), HoldChange::Release);
-                return Err(NotAdmitted { error: why, status: standing, unsettled });
+                let unsettled = apply(store, held.into_iter().rev(), HoldChange::Release);
+                return Err(NotAdmitted { error: why, status: status, unsettled });
             }
         }
     }
-    Ok(Admitted { receipt: Receipt { held }, status: standing })
+    Ok(Admitted { receipt: Receipt { held }, status: status })
 }
 
 /// Corrects the reservation to what was used. What is returned lost too many swaps, and is to be tried
 /// again with [`retry`].
-pub fn settle<C: CounterStore>(cells: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
+pub fn settle<C: CounterStore>(store: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
     let held = receipt.held.into_iter().filter(Hold::awaits_settlement);
-    apply(cells, held, HoldChange::Settle(actual))
+    apply(store, held, HoldChange::Settle(actual))
 }
 
 /// Takes an admission back whose request was not sent on.
-pub fn release<C: CounterStore>(cells: &mut C, receipt: Receipt) -> Vec<Correction> {
-    apply(cells, receipt.held.into_iter().rev(), HoldChange::Release)
+pub fn release<C: CounterStore>(store: &mut C, receipt: Receipt) -> Vec<Correction> {
+    apply(store, receipt.held.into_iter().rev(), HoldChange::Release)
 }
 
 /// Tries a correction again.
-pub fn retry<C: CounterStore>(cells: &mut C, correction: Correction) -> Option<Correction> {
+pub fn retry<C: CounterStore>(store: &mut C, correction: Correction) -> Option<Correction> {
     let Correction { held, change } = correction;
-    apply(cells, core::iter::once(held), change).pop()
+    apply(store, core::iter::once(held), change).pop()
 }
 
 fn apply<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     held: impl Iterator<Item = Hold>,
     change: HoldChange,
 ) -> Vec<Correction> {
     held.filter_map(|held| {
-        let done = cells.update(&held.cell, |cell| {
+        let done = store.update(&held.record, |record| {
             for mark in &held.entries {
-                correct(cell, mark, change);
+                correct(record, mark, change);
             }
             Update::Write(())
         });
@@ -274,44 +274,44 @@ impl Hold {
 }
 
 /// Limits and budgets that are smaller than the request itself, whatever is counted already.
-fn check_capacity(charges: &AdmissionRequest) -> Option<QuotaExceeded> {
-    let input = charges.reservation.input_tokens;
-    let cost = charges.reservation.cost;
-    let mut denials = QuotaViolations::default();
-    for principal in &charges.principals {
+fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
+    let input = request.reservation.input_tokens;
+    let cost = request.reservation.cost;
+    let mut violations = QuotaViolations::default();
+    for principal in &request.principals {
         for (scope, _, limits) in principal.all_limits() {
             for (window, limit) in [(Window::Tpm, limits.tpm), (Window::Tpd, limits.tpd)] {
                 if let Some(limit) = limit.map(NonZeroU64::get).filter(|limit| input > *limit) {
                     let reason = QuotaReason::InputAboveLimit { window, limit, input };
-                    denials.add(QuotaExceeded { scope, reason, wait: None });
+                    violations.add(QuotaExceeded { scope, reason, wait: None });
                 }
             }
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
-            denials.add(QuotaExceeded {
+            violations.add(QuotaExceeded {
                 scope: principal.scope,
                 reason: QuotaReason::CostAboveBudget { max: budget.max, cost },
                 wait: None,
             });
         }
     }
-    denials.into_one()
+    violations.into_one()
 }
 
 fn charge_again<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     principal: &Principal,
     reservation: &Reservation,
     now: Now,
-    standing: &mut RateLimitStatus,
+    status: &mut RateLimitStatus,
 ) -> Result<Vec<HoldEntry>, AdmissionError> {
-    cells
-        .update(&principal.record, |cell| {
-            let mut denials = QuotaViolations::default();
-            let marks = charge(principal, reservation, cell, now, standing, &mut denials);
-            match denials.into_one() {
+    store
+        .update(&principal.record, |record| {
+            let mut violations = QuotaViolations::default();
+            let marks = charge(principal, reservation, record, now, status, &mut violations);
+            match violations.into_one() {
                 None => Update::Write(Ok(marks)),
-                Some(denial) => Update::Keep(Err(AdmissionError::Denied(Box::new(denial)))),
+                Some(exceeded) => Update::Keep(Err(AdmissionError::Denied(Box::new(exceeded)))),
             }
         })
         .map_err(AdmissionError::Cells)?
@@ -320,38 +320,38 @@ fn charge_again<C: CounterStore>(
 /// Takes note of a window as it is stored. A function of its own: it would be written out for each.
 #[inline(never)]
 fn note(
-    cell: &mut CounterRecord,
+    record: &mut CounterRecord,
     scope: QuotaScope,
     target: u64,
     window: Window,
     limit: u64,
     now: Now,
-    standing: &mut RateLimitStatus,
+    status: &mut RateLimitStatus,
 ) {
-    if let Some(counter) = cell.stored_counter(window, target) {
-        standing.record_window(scope, window, limit, counter.used(), || counter.until_empty(now));
+    if let Some(counter) = record.stored_counter(window, target) {
+        status.record_window(scope, window, limit, counter.used(), || counter.until_empty(now));
     }
 }
 
 /// How a request stands that was refused: nothing of it is counted.
 fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -> RateLimitStatus {
-    let mut standing = RateLimitStatus::default();
-    for (principal, Planned { mut cell, marks, .. }) in whose.iter().zip(planned) {
+    let mut status = RateLimitStatus::default();
+    for (principal, Planned { mut record, marks, .. }) in whose.iter().zip(planned) {
         for mark in &marks {
-            correct(&mut cell, mark, HoldChange::Release);
+            correct(&mut record, mark, HoldChange::Release);
         }
         for (scope, target, limits) in principal.all_limits() {
             for (window, limit) in limits.iter() {
-                note(&mut cell, scope, target, window, limit, now, &mut standing);
+                note(&mut record, scope, target, window, limit, now, &mut status);
             }
         }
         if let Some(budget) = principal.budget {
-            let mut purse = cell.spend();
-            purse.advance(budget.period, now.wall);
-            standing.record_budget(principal.scope, &budget, purse.spent());
+            let mut spend = record.spend();
+            spend.advance(budget.period, now.wall);
+            status.record_budget(principal.scope, &budget, spend.spent());
         }
     }
-    standing
+    status
 }
 
 /// Decides for one cell and charges it, as long as nothing refuses. Where something does at the end, only a part of it is
@@ -359,12 +359,12 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
-    cell: &mut CounterRecord,
+    record: &mut CounterRecord,
     now: Now,
-    standing: &mut RateLimitStatus,
-    denials: &mut QuotaViolations,
+    status: &mut RateLimitStatus,
+    violations: &mut QuotaViolations,
 ) -> Vec<HoldEntry> {
-    let mut charging = Charging { cell, now, standing, denials, marks: Vec::with_capacity(4) };
+    let mut charging = Charging { record, now, status, violations, marks: Vec::with_capacity(4) };
     for (scope, target, limits) in principal.all_limits() {
         charging.limits(scope, target, limits, reservation.tokens);
     }
@@ -376,10 +376,10 @@ fn charge(
 
 /// A cell that is being charged, and what is found out on the way.
 struct Charging<'a> {
-    cell: &'a mut CounterRecord,
+    record: &'a mut CounterRecord,
     now: Now,
-    standing: &'a mut RateLimitStatus,
-    denials: &'a mut QuotaViolations,
+    status: &'a mut RateLimitStatus,
+    violations: &'a mut QuotaViolations,
     marks: Vec<HoldEntry>,
 }
 
@@ -396,50 +396,50 @@ impl Charging<'_> {
     #[inline(never)]
     fn window(&mut self, scope: QuotaScope, target: u64, window: Window, limit: u64, amount: u64) {
         let now = self.now;
-        let Some(mut counter) = self.cell.counter(window, target, now) else {
+        let Some(mut counter) = self.record.counter(window, target, now) else {
             // What cannot be counted is not admitted.
             let reason = QuotaReason::LimitReached { window, limit, used: limit, asked: amount };
-            return self.denials.add(QuotaExceeded { scope, reason, wait: None });
+            return self.violations.add(QuotaExceeded { scope, reason, wait: None });
         };
         let mut used = counter.used();
         if used.saturating_add(amount) > limit {
             let reason = QuotaReason::LimitReached { window, limit, used, asked: amount };
             let wait = counter.wait(now, amount, limit);
-            self.denials.add(QuotaExceeded { scope, reason, wait });
-        } else if self.denials.is_empty() {
+            self.violations.add(QuotaExceeded { scope, reason, wait });
+        } else if self.violations.is_empty() {
             counter.charge(amount);
             used = used.saturating_add(amount);
             let block = CounterId { kind: CounterKind::Window(window), target };
             self.marks.push(HoldEntry { block, slot: counter.slot(), amount: u128::from(amount) });
         }
-        self.standing.record_window(scope, window, limit, used, || counter.until_empty(now));
+        self.status.record_window(scope, window, limit, used, || counter.until_empty(now));
     }
 
     fn budget(&mut self, scope: QuotaScope, budget: &Budget, cost: Pico) {
-        let Some((mut purse, stored)) = self.cell.spend_mut() else {
+        let Some((mut spend, stored)) = self.record.spend_mut() else {
             // What cannot be counted is not admitted.
             let reason =
                 QuotaReason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
-            return self.denials.add(QuotaExceeded { scope, reason, wait: None });
+            return self.violations.add(QuotaExceeded { scope, reason, wait: None });
         };
-        purse.advance(budget.period, self.now.wall);
-        let left = Pico(budget.max.0.saturating_sub(purse.spent().0));
+        spend.advance(budget.period, self.now.wall);
+        let left = Pico(budget.max.0.saturating_sub(spend.spent().0));
         if cost > left || left.0 == 0 {
             let reason = QuotaReason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
             // A budget of nothing is one in the next period too.
-            let wait = purse.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
-            self.denials.add(QuotaExceeded { scope, reason, wait });
-        } else if self.denials.is_empty() {
-            purse.charge(cost);
+            let wait = spend.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
+            self.violations.add(QuotaExceeded { scope, reason, wait });
+        } else if self.violations.is_empty() {
+            spend.charge(cost);
             let block = CounterId { kind: CounterKind::Budget, target: 0 };
-            self.marks.push(HoldEntry { block, slot: purse.number(), amount: cost.0 });
-            purse.store(stored);
+            self.marks.push(HoldEntry { block, slot: spend.number(), amount: cost.0 });
+            spend.store(stored);
         }
-        self.standing.record_budget(scope, budget, purse.spent());
+        self.status.record_budget(scope, budget, spend.spent());
     }
 }
 
-fn correct(cell: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
+fn correct(record: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
     let actual = match change {
         HoldChange::Release => ActualUsage::default(),
         HoldChange::Settle(actual) => actual,
@@ -450,13 +450,13 @@ fn correct(cell: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
                 HoldChange::Settle(_) if !window.counts_tokens() => return,
                 _ => actual.tokens,
             };
-            if let Some(mut counter) = cell.stored_counter(window, mark.block.target) {
+            if let Some(mut counter) = record.stored_counter(window, mark.block.target) {
                 counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), used);
             }
         }
         CounterKind::Budget => {
-            cell.correct_spend(|purse| {
-                purse.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
+            record.correct_spend(|spend| {
+                spend.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
             });
         }
     }

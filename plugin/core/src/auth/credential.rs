@@ -46,7 +46,7 @@ pub struct Credential<'h> {
     pub sources: SourceSet,
 }
 
-/// Places of [`Credentials`]: a bit for each, the last one for all that have none of their own.
+/// Places of [`CredentialSources`]: a bit for each, the last one for all that have none of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceSet(u64);
 
@@ -73,7 +73,7 @@ impl CredentialSources {
     /// The one key of a request with this head and path.
     ///
     /// # Errors
-    /// [`Refusal::MissingKey`], [`Refusal::AmbiguousKey`] for two different ones, [`Refusal::InvalidKey`] for
+    /// [`Rejection::MissingKey`], [`Rejection::AmbiguousKey`] for two different ones, [`Rejection::InvalidKey`] for
     /// one that cannot be a key.
     pub fn find<'h>(&self, head: &Headers<'h>, path: &'h str) -> Result<Credential<'h>, Rejection> {
         let mut places = SourceSet::default();

@@ -107,7 +107,7 @@ impl<'p> Identity<'p> {
     /// Everybody whose allowance a call of this target needs, narrow to wide.
     pub fn principals(&self, names: &RecordKeys, target: Option<(TargetId, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
-        let mut add = |level, allowance: Option<&Quota>, cell: &dyn Fn(&CachedRecordKey) -> RecordKey| {
+        let mut add = |level, allowance: Option<&Quota>, record: &dyn Fn(&CachedRecordKey) -> RecordKey| {
             if let Some(allowance) = allowance {
                 let of_target = target.and_then(|(ix, target)| {
                     let at = allowance.target_limits.binary_search_by_key(&ix, |(ix, _)| *ix).ok()?;
@@ -120,7 +120,7 @@ impl<'p> Identity<'p> {
                 if governs {
                     principals.push(Principal {
                         scope: QuotaScope::whole(level),
-                        record: cell(&allowance.record),
+                        record: record(&allowance.record),
                         limits: allowance.limits,
                         target_limits: of_target,
                         budget: allowance.budget,

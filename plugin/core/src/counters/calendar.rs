@@ -77,7 +77,7 @@ impl SpendCounter {
     /// Bytes of a stored purse.
     pub const BYTES: usize = 48;
 
-    /// Reads what [`Purse::store`] wrote; an unknown period reads as `lifetime`.
+    /// Reads what [`SpendCounter::store`] wrote; an unknown period reads as `lifetime`.
     pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
         let (words, _) = bytes.as_chunks::<16>();
         let mut words = words.iter().map(|word| u128::from_le_bytes(*word));
@@ -123,7 +123,7 @@ impl SpendCounter {
         }
     }
 
-    /// The number of the period that a charge goes to; call [`Purse::advance`] first.
+    /// The number of the period that a charge goes to; call [`SpendCounter::advance`] first.
     pub fn number(&self) -> u64 {
         self.index
     }
@@ -133,7 +133,7 @@ impl SpendCounter {
         Pico(self.spent)
     }
 
-    /// The part of [`Purse::spent`] that rests on estimates: requests under way, and those whose true
+    /// The part of [`SpendCounter::spent`] that rests on estimates: requests under way, and those whose true
     /// usage nobody reported.
     pub fn estimated(&self) -> Pico {
         Pico(self.estimated)
@@ -196,27 +196,27 @@ mod tests {
 
     #[test]
     fn a_changed_period_keeps_what_was_spent() {
-        let mut purse = SpendCounter::default();
-        purse.advance(Period::Day, 40 * DAY);
-        purse.charge(Pico(10));
-        purse.advance(Period::Month, 40 * DAY);
-        assert_eq!(purse.spent(), Pico(10));
-        purse.advance(Period::Month, 60 * DAY);
-        assert_eq!(purse.spent(), Pico(0), "1970-03-02 is in another month than 1970-02-10");
+        let mut spend = SpendCounter::default();
+        spend.advance(Period::Day, 40 * DAY);
+        spend.charge(Pico(10));
+        spend.advance(Period::Month, 40 * DAY);
+        assert_eq!(spend.spent(), Pico(10));
+        spend.advance(Period::Month, 60 * DAY);
+        assert_eq!(spend.spent(), Pico(0), "1970-03-02 is in another month than 1970-02-10");
     }
 
     #[test]
     fn settled_money_is_no_longer_an_estimate() {
-        let mut purse = SpendCounter::default();
-        purse.advance(Period::Lifetime, 0);
-        purse.charge(Pico(10));
-        purse.charge(Pico(20));
-        purse.correct(purse.number(), Pico(10), Pico(4), false);
-        assert_eq!((purse.spent(), purse.estimated()), (Pico(24), Pico(20)));
-        purse.correct(purse.number(), Pico(20), Pico(6), true);
-        assert_eq!((purse.spent(), purse.estimated()), (Pico(10), Pico(6)));
+        let mut spend = SpendCounter::default();
+        spend.advance(Period::Lifetime, 0);
+        spend.charge(Pico(10));
+        spend.charge(Pico(20));
+        spend.correct(spend.number(), Pico(10), Pico(4), false);
+        assert_eq!((spend.spent(), spend.estimated()), (Pico(24), Pico(20)));
+        spend.correct(spend.number(), Pico(20), Pico(6), true);
+        assert_eq!((spend.spent(), spend.estimated()), (Pico(10), Pico(6)));
         let mut bytes = [0; SpendCounter::BYTES];
-        purse.store(&mut bytes);
-        assert_eq!(SpendCounter::load(&bytes), purse);
+        spend.store(&mut bytes);
+        assert_eq!(SpendCounter::load(&bytes), spend);
     }
 }

@@ -1,7 +1,7 @@
 //! Cells: one record for each principal, holding all of its windows, target limits and its budget.
 //!
-//! [`Cells`] is the seam: a store reads a record and swaps it against the version it read. What is in
-//! the record is [`Cell`]'s business alone, so every store runs the same decisions.
+//! [`CounterStore`] is the seam: a store reads a record and swaps it against the version it read. What is in
+//! the record is [`CounterRecord`]'s business alone, so every store runs the same decisions.
 
 mod calendar;
 mod key;
@@ -47,13 +47,13 @@ pub enum Unavailable {
 
 /// A store of cells. It owns the retry loop; what it stores is opaque to it.
 pub trait CounterStore {
-    /// What [`Cells::swap`] needs to know that nobody wrote in between.
+    /// What [`CounterStore::swap`] needs to know that nobody wrote in between.
     type Version: Copy;
 
     /// The record as it is; empty bytes where there is none.
     fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, Self::Version), StoreError>;
 
-    /// Replaces the record if it still has the version read; `Lost` otherwise, with nothing written.
+    /// Replaces the record if it still has the version read; `Conflict` otherwise, with nothing written.
     fn compare_and_swap(
         &mut self,
         name: &RecordKey,
@@ -70,12 +70,12 @@ pub trait CounterStore {
     ) -> Result<R, StoreError> {
         for _ in 0..MAX_TRIES {
             let (bytes, version) = self.read(name)?;
-            let mut cell = CounterRecord::open(bytes, name.fingerprint())?;
-            let outcome = match decide(&mut cell) {
+            let mut record = CounterRecord::open(bytes, name.fingerprint())?;
+            let outcome = match decide(&mut record) {
                 Update::Keep(outcome) => return Ok(outcome),
                 Update::Write(outcome) => outcome,
             };
-            if self.compare_and_swap(name, version, cell.as_bytes())? == Cas::Stored {
+            if self.compare_and_swap(name, version, record.as_bytes())? == Cas::Stored {
                 return Ok(outcome);
             }
         }

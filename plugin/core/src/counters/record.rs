@@ -213,9 +213,9 @@ impl CounterRecord {
         };
         let bytes = self.bytes.get_mut(start..end);
         if let Some(bytes) = bytes.and_then(|bytes| bytes.first_chunk_mut()) {
-            let mut purse = SpendCounter::load(bytes);
-            correct(&mut purse);
-            purse.store(bytes);
+            let mut spend = SpendCounter::load(bytes);
+            correct(&mut spend);
+            spend.store(bytes);
         }
     }
 
@@ -304,17 +304,17 @@ mod tests {
     const NOW: Now = Now { wall: 1_000_000_000_000_000_000, monotonic: 5_000_000_000 };
 
     fn charged() -> CounterRecord {
-        let mut cell = CounterRecord::open(Vec::new(), 7).unwrap();
+        let mut record = CounterRecord::open(Vec::new(), 7).unwrap();
         for (window, target) in [(Window::Rpm, 0), (Window::Tpd, 0), (Window::Rpm, 99), (Window::Rph, 0)] {
-            cell.counter(window, target, NOW).unwrap().charge(target + 1);
+            record.counter(window, target, NOW).unwrap().charge(target + 1);
         }
-        cell
+        record
     }
 
     #[test]
     fn blocks_of_one_cell_do_not_touch_one_another() {
-        let mut cell = CounterRecord::open(charged().bytes, 7).unwrap();
-        let mut used = |window, target| cell.counter(window, target, NOW).unwrap().used();
+        let mut record = CounterRecord::open(charged().bytes, 7).unwrap();
+        let mut used = |window, target| record.counter(window, target, NOW).unwrap().used();
         assert_eq!(used(Window::Rpm, 0), 1);
         assert_eq!(used(Window::Rpm, 99), 100);
         assert_eq!(used(Window::Rph, 0), 1);

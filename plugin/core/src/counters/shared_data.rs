@@ -1,6 +1,6 @@
 //! Cells in a host's shared data.
 //!
-//! On Envoy version 0 overwrites, so that a loop that creates with version 0 loses updates. [`SharedCells`] creates
+//! On Envoy version 0 overwrites, so that a loop that creates with version 0 loses updates. [`SharedDataStore`] creates
 //! with a version that no record has (`u32::MAX`): the host inserts a missing record exactly once.
 
 use alloc::string::String;
@@ -61,7 +61,7 @@ pub enum SharedDataKind {
 /// The version that no record has.
 const CREATE: u32 = u32::MAX;
 
-/// [`Cells`] over [`SharedData`].
+/// [`CounterStore`] over [`SharedData`].
 #[derive(Debug)]
 pub struct SharedDataStore<S> {
     shared: S,

@@ -95,7 +95,7 @@ impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
         }
     }
 
-    /// The slot that a charge of this moment goes to; call [`Ring::advance`] first.
+    /// The slot that a charge of this moment goes to; call [`SlidingWindow::advance`] first.
     pub fn head(&self) -> u64 {
         let [head, _] = self.longs();
         head

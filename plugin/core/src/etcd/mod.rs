@@ -1,7 +1,7 @@
 //! Documents in an etcd that a fleet of gateways shares: what is asked of it, and what its answers mean.
 //!
-//! Nothing here calls anybody. An [`Operation`] gives the next [`Call`] of etcd's JSON gateway
-//! (<https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/>) and takes its answer; [`Talk`] signs in where that is
+//! Nothing here calls anybody. An [`OperationSpec`] gives the next [`Call`] of etcd's JSON gateway
+//! (<https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/>) and takes its answer; [`Session`] signs in where that is
 //! asked for; [`Desk`] lets the writes of one VM take turns. An adapter carries the calls.
 //!
 //! ```text

@@ -66,13 +66,13 @@ impl Exchange {
         let Credential { key, sources: places } = gateway.credentials.find(head, target)?;
         let policy = gateway.policy.read();
         let (digest, identity) =
-            authenticate(&policy, &key, now).map_err(|refusal| self.map_unknown_key(refusal))?;
+            authenticate(&policy, &key, now).map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
         self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
             return Ok(match models::answer(&policy, &identity, head, path) {
                 Ok(answer) => self.answer(answer),
-                Err(refusal) => self.refuse_always(&refusal),
+                Err(rejection) => self.refuse_always(&rejection),
             });
         }
         self.partial_answer = route.api == Api::GeminiGenerate && asks_for_a_part(head, target);
@@ -148,20 +148,21 @@ impl Exchange {
         }
         let policy = gateway.policy.read();
         // Who may was decided for the head; it may have changed since.
-        let found = authenticate_digest(&policy, &key, now).map_err(|refusal| self.map_unknown_key(refusal));
+        let found =
+            authenticate_digest(&policy, &key, now).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
             let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
             self.authorize(&gateway, &policy, &identity, ix, target, KnownTarget::Body(ask))
         });
         self.tell_target(edit);
-        decided.unwrap_or_else(|refusal| self.refuse(refusal))
+        decided.unwrap_or_else(|rejection| self.refuse(rejection))
     }
 
-    fn map_unknown_key(&self, refusal: Rejection) -> Rejection {
-        if self.awaits_keys && refusal == Rejection::InvalidKey {
+    fn map_unknown_key(&self, rejection: Rejection) -> Rejection {
+        if self.awaits_keys && rejection == Rejection::InvalidKey {
             Rejection::KeysUnavailable
         } else {
-            refusal
+            rejection
         }
     }
 

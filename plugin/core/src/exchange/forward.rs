@@ -14,7 +14,7 @@ use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::secret::api_key;
 
-/// Headers the upstream may trust, in the order of [`crate::exchange::access_log::Facts::identity`].
+/// Headers the upstream may trust, in the order of [`crate::exchange::access_log::AccessLogEntry::identity`].
 const IDENTITY: [&str; 5] =
     ["x-tollgate-organization", "x-tollgate-team", "x-tollgate-user", "x-tollgate-key", "x-tollgate-target"];
 
@@ -75,37 +75,37 @@ impl Exchange {
     }
 
     /// A refusal by the policy: in shadow mode it is recorded, and the request passes.
-    pub(super) fn refuse(&mut self, refusal: Rejection) -> Action {
-        if self.shadow && !is_unreadable(&refusal) {
+    pub(super) fn refuse(&mut self, rejection: Rejection) -> Action {
+        if self.shadow && !is_unreadable(&rejection) {
             self.log.decision = Decision::Shadowed;
-            self.log.reason = Some(refusal.label().code);
+            self.log.reason = Some(rejection.label().code);
             return self.forward(None);
         }
-        self.refuse_always(&refusal)
+        self.refuse_always(&rejection)
     }
 
-    pub(super) fn refuse_always(&mut self, refusal: &Rejection) -> Action {
+    pub(super) fn refuse_always(&mut self, rejection: &Rejection) -> Action {
         self.state = ExchangeState::Over;
-        let label = refusal.label();
+        let label = rejection.label();
         let mut fields = Vec::new();
         self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });
-        if let Rejection::Denied(denial) = refusal {
+        if let Rejection::Denied(exceeded) = rejection {
             fields.retain(|(name, _)| *name != "x-tollgate-scope");
-            fields.push(("x-tollgate-scope", denial.label().to_owned()));
+            fields.push(("x-tollgate-scope", exceeded.label().to_owned()));
         }
-        if let Some((seconds, millis)) = refusal.retry_after() {
+        if let Some((seconds, millis)) = rejection.retry_after() {
             fields.push(("retry-after", seconds.to_string()));
             fields.push(("retry-after-ms", millis.to_string()));
         }
-        if refusal.should_not_retry() {
+        if rejection.should_not_retry() {
             fields.push(("x-should-retry", "false".into()));
         }
         self.log.decision = Decision::Denied;
         self.log.status = label.status;
         self.log.reason = Some(label.code);
-        Action::Answer(LocalResponse { status: label.status, fields, body: refusal.body(self.api) })
+        Action::Answer(LocalResponse { status: label.status, fields, body: rejection.body(self.api) })
     }
 }
 
@@ -125,9 +125,9 @@ fn remove_identity(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
 }
 
 /// Nothing can be decided about it, in whatever mode.
-fn is_unreadable(refusal: &Rejection) -> bool {
+fn is_unreadable(rejection: &Rejection) -> bool {
     matches!(
-        refusal,
+        rejection,
         Rejection::InvalidBody(_)
             | Rejection::BodyTooLarge { .. }
             | Rejection::UnsupportedEncoding

@@ -8,7 +8,7 @@
 //! end() -> the settlement, once
 //! ```
 //!
-//! Changes to a head are told to an [`Editor`] as they become known; those of a request that is then answered here
+//! Changes to a head are told to an [`HeaderMutator`] as they become known; those of a request that is then answered here
 //! were for nothing.
 
 pub mod access_log;
@@ -58,7 +58,7 @@ pub enum Action {
     Forward(Option<BodyPatch>),
     /// Answer it here.
     Answer(LocalResponse),
-    /// Give it to [`crate::replication::Keeper::manage`], answer it, and report to [`Exchange::managed`].
+    /// Give it to [`crate::replication::PolicyStore::manage`], answer it, and report to [`Exchange::managed`].
     Manage(Box<admin::AdminRequest>),
     /// Answer it here as the management API does.
     Respond(admin::Response),
@@ -86,7 +86,7 @@ pub struct Exchange {
     metered: bool,
     /// A part of the answer was asked for, perhaps without its usage.
     partial_answer: bool,
-    /// The answer may not show what it costs; see [`crate::llm::request::Ask::unseen_output`].
+    /// The answer may not show what it costs; see [`crate::llm::request::LlmRequest::unseen_output`].
     unseen_output: bool,
     /// The answer holds a chunk that the client did not ask for.
     usage_added: bool,
@@ -174,7 +174,7 @@ impl Exchange {
     }
 
     /// What is known about the request, for logs and metrics.
-    pub fn facts(&self) -> &AccessLogEntry {
+    pub fn log(&self) -> &AccessLogEntry {
         &self.log
     }
 
@@ -192,7 +192,7 @@ impl Exchange {
         let gateway = Rc::clone(&self.config);
         let step = self
             .decide_headers(&gateway, head, end_of_stream, &|| now.timestamp(), edit)
-            .unwrap_or_else(|refusal| self.refuse(refusal));
+            .unwrap_or_else(|rejection| self.refuse(rejection));
         if !matches!(step, Action::Hold) {
             self.log.time = Some(now.timestamp());
         }
@@ -229,7 +229,7 @@ impl Exchange {
             pending.reader.push(bytes).map_err(Rejection::from)
         };
         match read {
-            Err(refusal) => self.refuse_always(&refusal),
+            Err(rejection) => self.refuse_always(&rejection),
             Ok(()) if end_of_stream => self.decide_body(now, edit),
             Ok(()) => Action::Hold,
         }
@@ -238,19 +238,19 @@ impl Exchange {
     /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.
     pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
         match outcome {
-            Ok(Admitted { receipt, status: standing }) => {
-                self.take_standing(standing);
+            Ok(Admitted { receipt, status: rate_limit_status }) => {
+                self.take_rate_limit_status(rate_limit_status);
                 (self.forward(Some(receipt)), Vec::new())
             }
-            Err(NotAdmitted { error: why, status: standing, unsettled }) => {
-                self.take_standing(standing);
+            Err(NotAdmitted { error: why, status: rate_limit_status, unsettled }) => {
+                self.take_rate_limit_status(rate_limit_status);
                 let trouble = match &why {
                     AdmissionError::Cells(StoreError::Contention) => self.config.on_contention,
                     AdmissionError::Cells(StoreError::Unavailable(_)) => self.config.on_unavailable,
                     AdmissionError::Denied(_) => FailureMode::Deny,
                 };
                 let step = match (why, trouble) {
-                    (AdmissionError::Denied(denial), _) => self.refuse(Rejection::Denied(denial)),
+                    (AdmissionError::Denied(exceeded), _) => self.refuse(Rejection::Denied(exceeded)),
                     (AdmissionError::Cells(_), FailureMode::Deny) => {
                         self.refuse(Rejection::LimitsUnavailable)
                     }
@@ -264,9 +264,9 @@ impl Exchange {
         }
     }
 
-    fn take_standing(&mut self, standing: RateLimitStatus) {
-        self.log.over_soft_budget = standing.over_soft_budget();
-        self.rate_limit_status = standing;
+    fn take_rate_limit_status(&mut self, rate_limit_status: RateLimitStatus) {
+        self.log.over_soft_budget = rate_limit_status.over_soft_budget();
+        self.rate_limit_status = rate_limit_status;
     }
 }
 

@@ -15,7 +15,7 @@ use crate::text::percent::decode;
 /// `GET /v1/models` and `/v1/models/{id}`, in Anthropic's shape for a client that speaks its API.
 ///
 /// # Errors
-/// [`Refusal::NoSuchModel`]: unknown and forbidden look the same.
+/// [`Rejection::NoSuchModel`]: unknown and forbidden look the same.
 pub fn answer(
     policy: &Policy,
     identity: &Identity<'_>,

@@ -69,7 +69,7 @@ pub struct RouteMatch<'r> {
 /// Checks that everybody on the way reads this path alike, and returns it without its query.
 ///
 /// # Errors
-/// [`Refusal::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
+/// [`Rejection::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
 /// characters, however they are written, for encoded slashes, encoded characters that need no encoding, and what is no
 /// encoding: proxies and servers resolve them differently, so that what is checked here may not be what is served.
 pub fn plain_path(target: &str) -> Result<&str, Rejection> {
@@ -139,7 +139,7 @@ pub fn is_exact(template: &[Segment]) -> bool {
 /// The first route that takes a request of this target.
 ///
 /// # Errors
-/// [`Refusal::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling takes another route.
+/// [`Rejection::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling takes another route.
 #[inline]
 pub fn of_request<'r>(
     routes: &'r [Route],
@@ -195,7 +195,7 @@ pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, h
 /// The first route that takes the request; `header` finds the value of a request header.
 ///
 /// # Errors
-/// [`Refusal::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
+/// [`Rejection::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
 /// `x:generateContent` to some upstreams, and would avoid the route that governs it.
 fn find<'r>(
     routes: &'r [Route],

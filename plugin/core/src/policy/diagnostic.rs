@@ -159,7 +159,7 @@ const MOST: usize = 1_000;
 /// Collects findings while a document is walked, and knows the place it is at.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
-    findings: Vec<Diagnostic>,
+    diagnostics: Vec<Diagnostic>,
     dropped: usize,
     errors: usize,
     place: String,
@@ -206,22 +206,22 @@ impl Diagnostics {
     /// All findings: errors first, each severity in the order of the document's walk.
     #[inline(never)]
     pub fn finish(mut self) -> Vec<Diagnostic> {
-        sort_by_key(&mut self.findings, |finding| finding.severity);
+        sort_by_key(&mut self.diagnostics, |diagnostic| diagnostic.severity);
         if self.dropped > 0 {
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
-            self.findings.push(Diagnostic {
+            self.diagnostics.push(Diagnostic {
                 severity,
                 pointer: String::new(),
                 problem: DiagnosticKind::More(self.dropped),
             });
         }
-        self.findings
+        self.diagnostics
     }
 
     #[inline(never)]
     fn add(&mut self, severity: Severity, pointer: String, problem: DiagnosticKind) {
-        if self.findings.len() < MOST {
-            self.findings.push(Diagnostic { severity, pointer, problem });
+        if self.diagnostics.len() < MOST {
+            self.diagnostics.push(Diagnostic { severity, pointer, problem });
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }

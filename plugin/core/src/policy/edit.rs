@@ -80,18 +80,18 @@ impl Policy {
         self.put_all(undo.into_iter().rev());
         self.unpriced = unpriced;
         let has_errors = report.has_errors();
-        let mut findings = report.finish();
+        let mut diagnostics = report.finish();
         if has_errors && !malformed {
             let old = self.errors_in(&reach);
-            findings.retain(|finding| !old.contains(finding));
+            diagnostics.retain(|diagnostic| !old.contains(diagnostic));
         }
         self.cut(before);
         self.release_keys(&keys);
         match seen {
-            Some(seen) if findings.iter().all(|finding| finding.severity == Severity::Warning) => {
-                Ok((seen, findings))
+            Some(seen) if diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Warning) => {
+                Ok((seen, diagnostics))
             }
-            _ => Err(findings),
+            _ => Err(diagnostics),
         }
     }
 
@@ -105,9 +105,9 @@ impl Policy {
     fn errors_in(&self, reach: &AffectedRecords) -> Vec<Diagnostic> {
         let (mut report, order) = (Diagnostics::default(), SourceMap::default());
         Validator::new(self, &order, "", &mut report).reach(reach);
-        let mut findings = report.finish();
-        findings.retain(|finding| finding.severity == Severity::Error);
-        findings
+        let mut diagnostics = report.finish();
+        diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
+        diagnostics
     }
 
     /// Reads the records of a change; what cannot be used is left out and reported.

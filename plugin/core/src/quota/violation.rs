@@ -96,10 +96,10 @@ pub struct QuotaViolations {
 
 impl QuotaViolations {
     /// One more.
-    pub fn add(&mut self, denial: QuotaExceeded) {
-        self.longest = self.longest.max(denial.longest());
-        if self.named.as_ref().is_none_or(|named| denial.rank() > named.rank()) {
-            self.named = Some(denial);
+    pub fn add(&mut self, exceeded: QuotaExceeded) {
+        self.longest = self.longest.max(exceeded.longest());
+        if self.named.as_ref().is_none_or(|named| exceeded.rank() > named.rank()) {
+            self.named = Some(exceeded);
         }
     }
 
@@ -136,10 +136,10 @@ mod tests {
         let for_ever = [budget(None), all[1].clone(), all[2].clone()];
         for (all, wait) in [(all, Some(9_000)), (for_ever, None)] {
             for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
-                let mut denials = QuotaViolations::default();
-                assert!(denials.is_empty());
-                order.into_iter().for_each(|position| denials.add(all[position].clone()));
-                let named = denials.into_one().unwrap();
+                let mut violations = QuotaViolations::default();
+                assert!(violations.is_empty());
+                order.into_iter().for_each(|position| violations.add(all[position].clone()));
+                let named = violations.into_one().unwrap();
                 assert_eq!((named.label(), named.wait), ("team_rph", wait), "{order:?}");
             }
         }

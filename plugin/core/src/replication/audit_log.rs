@@ -60,7 +60,7 @@ fn newest(body: &[u8]) -> Result<Newest, JournalError> {
 /// # Errors
 /// Where shared data fails, or other writers are faster again and again.
 pub fn keep<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     prefix: &str,
     organization: Option<&str>,
     entry: &str,
@@ -68,17 +68,17 @@ pub fn keep<C: CounterStore>(
 ) -> Result<(), JournalError> {
     let name = counter(prefix, organization);
     for _ in 0..MAX_TRIES {
-        let there = read(cells, &name)?;
+        let there = read(store, &name)?;
         let last = newest(&there.body)?;
         if epoch.is_some_and(|epoch| last.epoch >= epoch) {
             return Ok(());
         }
         if there.number > 0 {
-            write_if_newer(cells, &slot(prefix, organization, there.number), there.number, &last.entry)?;
+            write_if_newer(store, &slot(prefix, organization, there.number), there.number, &last.entry)?;
         }
         let mut body = epoch.unwrap_or(last.epoch).to_le_bytes().to_vec();
         body.extend_from_slice(entry.as_bytes());
-        if compare_and_swap(cells, &name, there.version, there.number.saturating_add(1), &body)?
+        if compare_and_swap(store, &name, there.version, there.number.saturating_add(1), &body)?
             == Cas::Stored
         {
             return Ok(());
@@ -92,12 +92,12 @@ pub fn keep<C: CounterStore>(
 /// # Errors
 /// Where shared data fails.
 pub fn page<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     prefix: &str,
     query: &AuditQuery,
 ) -> Result<(Vec<KeptEntry>, Option<String>), JournalError> {
     let organization = query.organization.as_deref();
-    let there = read(cells, &counter(prefix, organization))?;
+    let there = read(store, &counter(prefix, organization))?;
     let last = newest(&there.body)?;
     let below = query.after.as_ref().and_then(|after| after.parse::<u64>().ok()).unwrap_or(u64::MAX);
     let oldest = there.number.saturating_sub(KEPT as u64).saturating_add(1);
@@ -107,7 +107,7 @@ pub fn page<C: CounterStore>(
         let body = if number == there.number {
             last.entry.clone()
         } else {
-            let kept = read(cells, &slot(prefix, organization, number))?;
+            let kept = read(store, &slot(prefix, organization, number))?;
             // What came since has taken its place.
             if kept.number != number { Vec::new() } else { kept.body }
         };

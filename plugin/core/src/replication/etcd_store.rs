@@ -32,7 +32,7 @@ type Content = (Document, Option<Value>);
 /// One VM's part in the traffic with etcd.
 #[derive(Debug)]
 pub(super) struct EtcdStore {
-    desk: EtcdClient,
+    client: EtcdClient,
     vm: u64,
     /// Entries named so far.
     named: u64,
@@ -61,7 +61,7 @@ impl EtcdStore {
     pub(super) fn new(fleet: &EtcdConfig, prefix: &str, vm: u64) -> EtcdStore {
         let name = |part: &str| RecordKey::new(prefix, &["fleet", part]);
         EtcdStore {
-            desk: EtcdClient::new(fleet),
+            client: EtcdClient::new(fleet),
             vm,
             named: 0,
             lease: name("leader"),
@@ -81,17 +81,17 @@ impl EtcdStore {
     }
 
     /// When etcd was last read by anybody in this process.
-    fn seen<C: CounterStore>(&self, cells: &mut C) -> Option<Freshness> {
-        let (record, _) = cells.read(&self.seen).ok()?;
+    fn seen<C: CounterStore>(&self, store: &mut C) -> Option<Freshness> {
+        let (record, _) = store.read(&self.seen).ok()?;
         Freshness::from_bytes(&record)
     }
 
-    fn note<C: CounterStore>(&self, cells: &mut C, seen: Freshness) {
+    fn note<C: CounterStore>(&self, store: &mut C, seen: Freshness) {
         for _ in 0..MAX_TRIES {
-            let Ok((record, version)) = cells.read(&self.seen) else { return };
+            let Ok((record, version)) = store.read(&self.seen) else { return };
             let later = seen.later(Freshness::from_bytes(&record));
             // Where it cannot be noted the policy seems older than it is, which is the safe side.
-            if !matches!(cells.compare_and_swap(&self.seen, version, &later.to_bytes()), Ok(Cas::Conflict)) {
+            if !matches!(store.compare_and_swap(&self.seen, version, &later.to_bytes()), Ok(Cas::Conflict)) {
                 return;
             }
         }
@@ -100,23 +100,23 @@ impl EtcdStore {
 
 impl PolicyStore {
     /// Whether etcd has the say and was never read in this process: a key that is not known may be one of its.
-    pub fn awaits_fleet<C: CounterStore>(&self, cells: &mut C) -> bool {
-        self.fleet.as_ref().is_some_and(|fleet| fleet.seen(cells).is_none())
+    pub fn awaits_fleet<C: CounterStore>(&self, store: &mut C) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.seen(store).is_none())
     }
 
     pub(super) fn manage_with_fleet<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         (ticket, request): (RequestId, AdminRequest),
         asked: &RequestInputs,
         acts: &mut Vec<Effect>,
     ) {
-        let (decided, _) = self.decide(cells, gateway, &request, asked);
+        let (decided, _) = self.decide(store, gateway, &request, asked);
         let Some(fleet) = &mut self.fleet else { return };
         let effects = match decided.outcome {
             AdminDecision::Answer(response) => {
-                let seen = fleet.seen(cells);
+                let seen = fleet.seen(store);
                 if seen.is_none() && matches!(response.status, 401 | 403 | 404) {
                     // Who asks, or what for, may be in etcd.
                     let response = never_read().response();
@@ -124,31 +124,31 @@ impl PolicyStore {
                     return;
                 }
                 let response = aged(response, &request, seen, asked.now);
-                self.attempt(decided.entry.as_ref(), asked.now, cells, gateway, asked, acts);
+                self.attempt(decided.entry.as_ref(), asked.now, store, gateway, asked, acts);
                 acts.push(Effect::Answer(ticket, answered(response, decided.entry.as_ref())));
                 return;
             }
-            AdminDecision::Audit(query) => fleet.desk.page(ticket, &query, asked.now),
+            AdminDecision::Audit(query) => fleet.client.page(ticket, &query, asked.now),
             AdminDecision::Write(_) => {
                 fleet.waiting.push((ticket, Waiting { request, decided: None }));
-                fleet.desk.submit(ticket, asked.now)
+                fleet.client.submit(ticket, asked.now)
             }
         };
-        self.carry_out(cells, gateway, effects, asked, acts);
+        self.carry_out(store, gateway, effects, asked, acts);
     }
 
     /// The answer to an [`Act::Call`]; status 0: there was none, or the call could not be made.
     pub fn called<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         (slot, status, body): (u32, u16, &[u8]),
         asked: &RequestInputs,
     ) -> Vec<Effect> {
         let mut acts = Vec::new();
         if let Some(fleet) = &mut self.fleet {
-            let effects = fleet.desk.answer(slot, status, body, asked.now);
-            self.carry_out(cells, gateway, effects, asked, &mut acts);
+            let effects = fleet.client.answer(slot, status, body, asked.now);
+            self.carry_out(store, gateway, effects, asked, &mut acts);
         }
         acts
     }
@@ -156,7 +156,7 @@ impl PolicyStore {
     /// Polls, if it is this VM's turn.
     pub(super) fn poll<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         asked: &RequestInputs,
         acts: &mut Vec<Effect>,
@@ -165,18 +165,18 @@ impl PolicyStore {
         if journal.is_superseded() {
             return;
         }
-        let Ok((record, version)) = cells.read(&fleet.lease) else { return };
+        let Ok((record, version)) = store.read(&fleet.lease) else { return };
         let Some(lease) = take_lease(&record, fleet.vm, asked.now) else { return };
-        if cells.compare_and_swap(&fleet.lease, version, &lease) != Ok(Cas::Stored) {
+        if store.compare_and_swap(&fleet.lease, version, &lease) != Ok(Cas::Stored) {
             return;
         }
-        let effects = fleet.desk.poll(journal.revision(), asked.now);
-        self.carry_out(cells, gateway, effects, asked, acts);
+        let effects = fleet.client.poll(journal.revision(), asked.now);
+        self.carry_out(store, gateway, effects, asked, acts);
     }
 
     fn carry_out<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         effects: Vec<EtcdEffect>,
         asked: &RequestInputs,
@@ -186,12 +186,12 @@ impl PolicyStore {
         while let Some(effect) = effects.pop_front() {
             match effect {
                 EtcdEffect::Call { slot, call, timeout } => acts.push(Effect::Call { slot, call, timeout }),
-                EtcdEffect::Loaded { loaded, at } => self.load(cells, gateway, loaded, at, acts),
+                EtcdEffect::Loaded { loaded, at } => self.load(store, gateway, loaded, at, acts),
                 EtcdEffect::Decide(ticket) => {
-                    effects.extend(self.take_turn(cells, gateway, ticket, asked, acts))
+                    effects.extend(self.take_turn(store, gateway, ticket, asked, acts))
                 }
                 EtcdEffect::Committed { ticket, revision } => {
-                    self.committed(cells, gateway, (ticket, revision), asked.now, acts);
+                    self.committed(store, gateway, (ticket, revision), asked.now, acts);
                 }
                 EtcdEffect::Page { ticket, entries, more } => {
                     let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
@@ -211,7 +211,7 @@ impl PolicyStore {
     /// Decides a write whose turn it is, on the policy as it is now.
     fn take_turn<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         ticket: RequestId,
         asked: &RequestInputs,
@@ -219,9 +219,9 @@ impl PolicyStore {
     ) -> Vec<EtcdEffect> {
         let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
         let Some(Waiting { request, .. }) = request else {
-            return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.desk.finish(ticket, asked.now));
+            return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.client.finish(ticket, asked.now));
         };
-        let (decided, state) = self.decide(cells, gateway, &request, asked);
+        let (decided, state) = self.decide(store, gateway, &request, asked);
         let revision = self.journal.as_ref().map(super::Journal::revision);
         let Some(fleet) = &mut self.fleet else { return Vec::new() };
         let mut entry = decided.entry;
@@ -235,7 +235,7 @@ impl PolicyStore {
                 let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
-                let effects = fleet.desk.commit(ticket, revision, &documents, named, asked.now);
+                let effects = fleet.client.commit(ticket, revision, &documents, named, asked.now);
                 let decided = Some(PendingCommit { documents, response: write.response, entry });
                 fleet.waiting.push((ticket, Waiting { request, decided }));
                 return effects;
@@ -250,8 +250,8 @@ impl PolicyStore {
             // A write that has become a question: there is none.
             (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
         };
-        let effects = fleet.desk.finish(ticket, asked.now);
-        self.attempt(entry.as_ref(), asked.now, cells, gateway, asked, acts);
+        let effects = fleet.client.finish(ticket, asked.now);
+        self.attempt(entry.as_ref(), asked.now, store, gateway, asked, acts);
         acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
         effects
     }
@@ -261,7 +261,7 @@ impl PolicyStore {
         &mut self,
         entry: Option<&AuditEntry>,
         now: Now,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         asked: &RequestInputs,
         acts: &mut Vec<Effect>,
@@ -269,14 +269,14 @@ impl PolicyStore {
         let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
         acts.push(Effect::Audit(line(entry)));
         let (name, text) = (fleet.name(entry), text(&entry.to_json()));
-        let effects = fleet.desk.append((entry.organization.as_deref(), &name, &text), now);
-        self.carry_out(cells, gateway, effects, asked, acts);
+        let effects = fleet.client.append((entry.organization.as_deref(), &name, &text), now);
+        self.carry_out(store, gateway, effects, asked, acts);
     }
 
     /// etcd has it: now this process, then the answer.
     fn committed<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         (ticket, revision): (RequestId, u64),
         now: Now,
@@ -288,10 +288,10 @@ impl PolicyStore {
             return;
         };
         // Where that fails it is kept all the same, and the next poll shows it.
-        match (self.publish(cells, gateway, &documents, revision), &self.fleet) {
+        match (self.publish(store, gateway, &documents, revision), &self.fleet) {
             // It compared what etcd had with what is known here: as good as a reading, when it was sent.
             (Ok(()), Some(fleet)) => {
-                fleet.note(cells, Freshness { at: now.monotonic.saturating_sub(PATIENCE), revision });
+                fleet.note(store, Freshness { at: now.monotonic.saturating_sub(PATIENCE), revision });
             }
             (Err(error), _) => acts.push(Effect::Warn(error.to_string())),
             (Ok(()), None) => {}
@@ -325,7 +325,7 @@ impl PolicyStore {
     /// What etcd had, at the moment `at`.
     fn load<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         loaded: Changes,
         at: u64,
@@ -335,26 +335,26 @@ impl PolicyStore {
         if !loaded.documents.is_empty() {
             let present = gateway.policy.read().documents();
             let documents = etcd::overlay(&present, loaded);
-            if let Err(error) = self.publish(cells, gateway, &documents, revision) {
+            if let Err(error) = self.publish(store, gateway, &documents, revision) {
                 acts.push(Effect::Warn(error.to_string()));
                 return;
             }
         }
         if let Some(fleet) = &self.fleet {
-            fleet.note(cells, Freshness { at, revision });
+            fleet.note(store, Freshness { at, revision });
         }
     }
 
     /// Lets this process show documents as of a revision of etcd, unless it shows a later one.
     fn publish<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         documents: &[Content],
         revision: u64,
     ) -> Result<(), Unpublished> {
         for _ in 0..MAX_TRIES {
-            self.catch_up(cells, gateway).map_err(Unpublished::Journal)?;
+            self.catch_up(store, gateway).map_err(Unpublished::Journal)?;
             let Some(journal) = &mut self.journal else { return Ok(()) };
             if journal.revision() >= revision {
                 return Ok(());
@@ -364,13 +364,13 @@ impl PolicyStore {
             while let Some(step) = steps.next() {
                 let revision = steps.peek().is_none().then_some(revision);
                 let done = gateway.policy.change(|policy| {
-                    let change = policy.difference(step).map_err(|findings| {
-                        let first = findings.first().map(ToString::to_string);
+                    let change = policy.difference(step).map_err(|diagnostics| {
+                        let first = diagnostics.first().map(ToString::to_string);
                         Unpublished::Unreadable(first.unwrap_or_default())
                     })?;
                     let documents = step.iter().map(|(document, _)| document.clone()).collect();
                     let commit = Commit { change, documents, revision, entry: None };
-                    journal.commit(cells, policy, commit).map_err(Unpublished::Journal)
+                    journal.commit(store, policy, commit).map_err(Unpublished::Journal)
                 });
                 if !done.unwrap_or(Err(Unpublished::Journal(HELD)))? {
                     lost = true;
@@ -396,7 +396,7 @@ impl core::fmt::Display for Unpublished {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Unpublished::Journal(error) => write!(f, "what etcd has cannot be shown: {error}"),
-            Unpublished::Unreadable(finding) => write!(f, "what etcd has is not taken: {finding}"),
+            Unpublished::Unreadable(diagnostic) => write!(f, "what etcd has is not taken: {diagnostic}"),
         }
     }
 }

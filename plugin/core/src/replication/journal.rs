@@ -121,17 +121,17 @@ impl Journal {
     ///
     /// # Errors
     /// Where shared data fails.
-    pub fn open<C: CounterStore>(cells: &mut C, prefix: &str, inline: u64) -> Result<Journal, JournalError> {
+    pub fn open<C: CounterStore>(store: &mut C, prefix: &str, inline: u64) -> Result<Journal, JournalError> {
         let prefix = format!("{prefix}doc/");
         let name = |part: &str| RecordKey::new(&prefix, &[part]);
         let (epoch_name, head_name) = (name("epoch"), name("head"));
         for _ in 0..MAX_TRIES {
-            let there = read(cells, &head_name)?;
+            let there = read(store, &head_name)?;
             let base = match JournalHead::read(&there.body) {
                 Some(head) if head.inline == inline => head.base,
                 _ => {
                     // Epochs go on growing, so that no VM takes an old one for a new one.
-                    let newest = there.number.max(read(cells, &epoch_name)?.number);
+                    let newest = there.number.max(read(store, &epoch_name)?.number);
                     let base = newest.saturating_add(1);
                     let head = JournalHead {
                         base,
@@ -142,7 +142,7 @@ impl Journal {
                         entry: None,
                     };
                     let body = head.to_json();
-                    if compare_and_swap(cells, &head_name, there.version, base, body.as_bytes())?
+                    if compare_and_swap(store, &head_name, there.version, base, body.as_bytes())?
                         == Cas::Conflict
                     {
                         continue;
@@ -183,8 +183,8 @@ impl Journal {
     ///
     /// # Errors
     /// Where shared data fails.
-    pub fn is_behind<C: CounterStore>(&self, cells: &mut C) -> Result<bool, JournalError> {
-        Ok(!self.superseded && read(cells, &self.epoch_name)?.number > self.epoch)
+    pub fn is_behind<C: CounterStore>(&self, store: &mut C) -> Result<bool, JournalError> {
+        Ok(!self.superseded && read(store, &self.epoch_name)?.number > self.epoch)
     }
 
     /// Brings the replica up to the newest commit: before something is decided that is to be written.
@@ -193,11 +193,11 @@ impl Journal {
     /// Where shared data fails, or another configuration has taken over. The replica is then as before.
     pub fn catch_up<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         replica: &mut impl Replica,
     ) -> Result<(), JournalError> {
         for _ in 0..TRIES {
-            let at = self.head(cells)?;
+            let at = self.head(store)?;
             if at.epoch <= self.epoch {
                 return Ok(());
             }
@@ -205,13 +205,13 @@ impl Journal {
             let known = self.epoch > self.base;
             let next = self.epoch.saturating_add(1);
             if known
-                && let Some(changes) = self.changes(cells, next..=at.epoch, &at)?
+                && let Some(changes) = self.changes(store, next..=at.epoch, &at)?
                 && changes.iter().all(|change| replica.apply(change))
             {
                 (self.epoch, self.revision) = (at.epoch, at.head.revision);
                 return Ok(());
             }
-            if self.read_all(cells, replica)? {
+            if self.read_all(store, replica)? {
                 return Ok(());
             }
         }
@@ -222,20 +222,20 @@ impl Journal {
     /// again. Once it is committed the replica has it, and so has every VM from its next request on.
     ///
     /// # Errors
-    /// Before the commit: nothing was written. After it, only [`JournalError::Cells`]: the change holds, and the next tick of
+    /// Before the commit: nothing was written. After it, only [`JournalError::CounterStore`]: the change holds, and the next tick of
     /// any VM goes on from there.
     pub fn commit<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         replica: &mut impl Replica,
         commit: Commit,
     ) -> Result<bool, JournalError> {
-        let at = self.head(cells)?;
+        let at = self.head(store)?;
         let revision = commit.revision.unwrap_or(at.head.revision);
         if at.epoch != self.epoch || revision < at.head.revision {
             return Ok(false);
         }
-        self.finish(cells, replica, &at)?;
+        self.finish(store, replica, &at)?;
         let mut documents = replica.touched(&commit.change);
         documents.extend(commit.documents);
         once(&mut documents);
@@ -252,7 +252,7 @@ impl Journal {
         if body.len() > MOST {
             return Err(JournalError::TooLarge(body.len()));
         }
-        if compare_and_swap(cells, &self.head_name, at.version, epoch, body.as_bytes())? == Cas::Conflict {
+        if compare_and_swap(store, &self.head_name, at.version, epoch, body.as_bytes())? == Cas::Conflict {
             return Ok(false);
         }
         if !replica.apply(&head.change) {
@@ -261,7 +261,7 @@ impl Journal {
             return Err(JournalError::Damaged);
         }
         (self.epoch, self.revision) = (epoch, revision);
-        self.finish(cells, replica, &At { epoch, head, version: at.version })?;
+        self.finish(store, replica, &At { epoch, head, version: at.version })?;
         Ok(true)
     }
 
@@ -271,48 +271,48 @@ impl Journal {
     /// As [`Journal::catch_up`].
     pub fn recover<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         replica: &mut impl Replica,
     ) -> Result<(), JournalError> {
-        self.catch_up(cells, replica)?;
-        let at = self.head(cells)?;
-        if at.epoch == self.epoch { self.finish(cells, replica, &at) } else { Ok(()) }
+        self.catch_up(store, replica)?;
+        let at = self.head(store)?;
+        if at.epoch == self.epoch { self.finish(store, replica, &at) } else { Ok(()) }
     }
 
     /// Writes what belongs to a commit that the replica has just reached. Everything in it can be done twice, by
     /// different VMs, and by one that was held up for long: records never go back.
     fn finish<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         replica: &impl Replica,
         at: &At<C::Version>,
     ) -> Result<(), JournalError> {
-        if read(cells, &self.epoch_name)?.number >= at.epoch {
+        if read(store, &self.epoch_name)?.number >= at.epoch {
             return Ok(());
         }
         let change = text(&at.head.change.to_json());
-        write_if_newer(cells, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
+        write_if_newer(store, &self.delta_name(at.epoch), at.epoch, change.as_bytes())?;
         for document in &at.head.documents {
             let content = text(&replica.document(document).unwrap_or_default());
-            write_if_newer(cells, &self.document_name(document), at.epoch, content.as_bytes())?;
+            write_if_newer(store, &self.document_name(document), at.epoch, content.as_bytes())?;
         }
-        self.add_to_index(cells, at.epoch, &at.head.documents)?;
+        self.add_to_index(store, at.epoch, &at.head.documents)?;
         if let Some((organization, text)) = &at.head.entry {
-            audit_log::keep(cells, &self.prefix, organization.as_deref(), text, Some(at.epoch))?;
+            audit_log::keep(store, &self.prefix, organization.as_deref(), text, Some(at.epoch))?;
         }
-        write_if_newer(cells, &self.epoch_name, at.epoch, &[])
+        write_if_newer(store, &self.epoch_name, at.epoch, &[])
     }
 
     /// Adds names to the index; one of an earlier base begins anew.
     fn add_to_index<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         epoch: u64,
         documents: &[Document],
     ) -> Result<(), JournalError> {
         let name = self.index_name();
         for _ in 0..MAX_TRIES {
-            let there = read(cells, &name)?;
+            let there = read(store, &name)?;
             if there.number >= epoch {
                 return Ok(());
             }
@@ -325,7 +325,7 @@ impl Journal {
             }
             let names: Vec<String> = names.iter().map(Document::to_string).collect();
             let body = text(&json!(names));
-            if compare_and_swap(cells, &name, there.version, epoch, body.as_bytes())? == Cas::Stored {
+            if compare_and_swap(store, &name, there.version, epoch, body.as_bytes())? == Cas::Stored {
                 return Ok(());
             }
         }
@@ -343,7 +343,7 @@ impl Journal {
     /// The changes of these epochs, the last of which is the head's; `None` where the ring no longer has them.
     fn changes<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         epochs: RangeInclusive<u64>,
         at: &At<C::Version>,
     ) -> Result<Option<Vec<Change>>, JournalError> {
@@ -356,7 +356,7 @@ impl Journal {
                 changes.push(at.head.change.clone());
                 continue;
             }
-            let there = read(cells, &self.delta_name(epoch))?;
+            let there = read(store, &self.delta_name(epoch))?;
             if there.number != epoch {
                 return Ok(None);
             }
@@ -372,20 +372,20 @@ impl Journal {
     /// finished before the first document was read make them all the same age.
     fn read_all<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         replica: &mut impl Replica,
     ) -> Result<bool, JournalError> {
-        let finished = read(cells, &self.epoch_name)?.number.max(self.base);
-        let index = read(cells, &self.index_name())?;
+        let finished = read(store, &self.epoch_name)?.number.max(self.base);
+        let index = read(store, &self.index_name())?;
         let mut contents = Vec::new();
         for document in self.listed(&index)? {
-            let there = read(cells, &self.document_name(&document))?;
+            let there = read(store, &self.document_name(&document))?;
             let content = record::json(&there.body)?;
             contents.push((document, (!content.is_null()).then_some(content)));
         }
-        let at = self.head(cells)?;
+        let at = self.head(store)?;
         let since = finished.saturating_add(1)..=at.epoch;
-        let Some(changes) = self.changes(cells, since, &at)? else {
+        let Some(changes) = self.changes(store, since, &at)? else {
             return Ok(false);
         };
         if !replica.replace(&contents) || !changes.iter().all(|change| replica.apply(change)) {
@@ -401,11 +401,11 @@ impl Journal {
     /// As [`audit_log::keep`].
     pub fn keep_attempt<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         organization: Option<&str>,
         entry: &str,
     ) -> Result<(), JournalError> {
-        audit_log::keep(cells, &self.prefix, organization, entry, None)
+        audit_log::keep(store, &self.prefix, organization, entry, None)
     }
 
     /// A page of the attempts that are kept.
@@ -414,17 +414,17 @@ impl Journal {
     /// As [`audit_log::page`].
     pub fn attempts<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         query: &AuditQuery,
     ) -> Result<(Vec<audit_log::KeptEntry>, Option<String>), JournalError> {
-        audit_log::page(cells, &self.prefix, query)
+        audit_log::page(store, &self.prefix, query)
     }
 
-    fn head<C: CounterStore>(&mut self, cells: &mut C) -> Result<At<C::Version>, JournalError> {
+    fn head<C: CounterStore>(&mut self, store: &mut C) -> Result<At<C::Version>, JournalError> {
         if self.superseded {
             return Err(JournalError::Superseded);
         }
-        let there = read(cells, &self.head_name)?;
+        let there = read(store, &self.head_name)?;
         let head = JournalHead::read(&there.body).ok_or(JournalError::Damaged)?;
         if head.base != self.base {
             self.superseded = true;

@@ -22,7 +22,7 @@ pub(super) struct VersionedRecord<V> {
     pub(super) number: u64,
     /// JSON, or empty.
     pub(super) body: Vec<u8>,
-    /// For [`Cells::swap`].
+    /// For [`CounterStore::swap`].
     pub(super) version: V,
 }
 
@@ -34,10 +34,10 @@ pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
 /// Reads a record; number 0 and no body where there is none.
 #[inline(never)]
 pub(super) fn read<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     name: &RecordKey,
 ) -> Result<VersionedRecord<C::Version>, JournalError> {
-    let (mut bytes, version) = cells.read(name)?;
+    let (mut bytes, version) = store.read(name)?;
     if bytes.is_empty() {
         return Ok(VersionedRecord { number: 0, body: bytes, version });
     }
@@ -50,7 +50,7 @@ pub(super) fn read<C: CounterStore>(
 
 /// Writes a record against the version that was read.
 pub(super) fn compare_and_swap<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     name: &RecordKey,
     version: C::Version,
     number: u64,
@@ -62,20 +62,20 @@ pub(super) fn compare_and_swap<C: CounterStore>(
     bytes.extend_from_slice(&name.fingerprint().to_le_bytes());
     bytes.extend_from_slice(&number.to_le_bytes());
     bytes.extend_from_slice(body);
-    Ok(cells.compare_and_swap(name, version, &bytes)?)
+    Ok(store.compare_and_swap(name, version, &bytes)?)
 }
 
 /// Writes a record unless one of this number, or a higher one, is there.
 pub(super) fn write_if_newer<C: CounterStore>(
-    cells: &mut C,
+    store: &mut C,
     name: &RecordKey,
     number: u64,
     body: &[u8],
 ) -> Result<(), JournalError> {
     for _ in 0..MAX_TRIES {
-        let there = read(cells, name)?;
+        let there = read(store, name)?;
         if there.number >= number
-            || compare_and_swap(cells, name, there.version, number, body)? == Cas::Stored
+            || compare_and_swap(store, name, there.version, number, body)? == Cas::Stored
         {
             return Ok(());
         }

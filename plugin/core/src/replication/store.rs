@@ -1,7 +1,7 @@
 //! What a VM does about documents: it follows the journal, has management requests decided, and sees that what is
 //! written is kept before it is acknowledged.
 //!
-//! Nothing here calls a host but through [`Cells`]. What is to be done comes out as [`Act`]s, in order.
+//! Nothing here calls a host but through [`CounterStore`]. What is to be done comes out as [`Act`]s, in order.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -30,7 +30,7 @@ pub(super) const HELD: JournalError = JournalError::Cells(StoreError::Contention
 pub enum Effect {
     /// Answer this one.
     Answer(RequestId, AdminReply),
-    /// Make this call to the fleet's etcd, and bring its answer to [`Keeper::called`].
+    /// Make this call to the fleet's etcd, and bring its answer to [`PolicyStore::called`].
     Call {
         /// To bring back with the answer.
         slot: u32,
@@ -66,7 +66,7 @@ impl PolicyStore {
     /// Joins the others of the process, and says what kept it from doing so: it then serves the policy that it has, and
     /// changes nothing. `vm`: a number that no other VM has.
     pub fn open<C: CounterStore>(
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         vm: u64,
     ) -> (PolicyStore, Option<JournalError>) {
@@ -76,11 +76,11 @@ impl PolicyStore {
             Some(fleet) => fingerprint(format!("fleet {} {}", fleet.cluster, fleet.prefix).as_bytes()),
             None => gateway.policy.read().fingerprint(),
         };
-        match Journal::open(cells, &gateway.prefix, inline) {
+        match Journal::open(store, &gateway.prefix, inline) {
             Ok(journal) => {
-                let mut keeper = PolicyStore { journal: Some(journal), fleet };
-                let trouble = keeper.catch_up(cells, gateway).err();
-                (keeper, trouble)
+                let mut policies = PolicyStore { journal: Some(journal), fleet };
+                let error = policies.catch_up(store, gateway).err();
+                (policies, error)
             }
             Err(error) => (PolicyStore { journal: None, fleet }, Some(error)),
         }
@@ -103,11 +103,11 @@ impl PolicyStore {
     /// Where shared data fails: the policy is as it was.
     pub fn refresh<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
     ) -> Result<(), JournalError> {
         match &self.journal {
-            Some(journal) if journal.is_behind(cells)? => match self.catch_up(cells, gateway) {
+            Some(journal) if journal.is_behind(store)? => match self.catch_up(store, gateway) {
                 Err(JournalError::Superseded) => Ok(()),
                 other => other,
             },
@@ -117,27 +117,27 @@ impl PolicyStore {
 
     pub(super) fn catch_up<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
     ) -> Result<(), JournalError> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        gateway.policy.change(|policy| journal.catch_up(cells, policy)).unwrap_or(Err(HELD))
+        gateway.policy.change(|policy| journal.catch_up(store, policy)).unwrap_or(Err(HELD))
     }
 
     /// A management request. Where it has to wait for the fleet, its answer comes out of a later call.
     pub fn manage<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         (ticket, request): (RequestId, AdminRequest),
         asked: &RequestInputs,
     ) -> Vec<Effect> {
         let mut acts = Vec::new();
         if self.fleet.is_some() {
-            self.manage_with_fleet(cells, gateway, (ticket, request), asked, &mut acts);
+            self.manage_with_fleet(store, gateway, (ticket, request), asked, &mut acts);
             return acts;
         }
-        let (response, entry) = self.manage_here(cells, gateway, &request, asked);
+        let (response, entry) = self.manage_here(store, gateway, &request, asked);
         acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
         acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
         acts
@@ -145,45 +145,45 @@ impl PolicyStore {
 
     fn manage_here<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         request: &AdminRequest,
         asked: &RequestInputs,
     ) -> (Response, Option<AuditEntry>) {
         let mut overtaken = None;
         for _ in 0..MAX_TRIES {
-            let (decided, state) = self.decide(cells, gateway, request, asked);
+            let (decided, state) = self.decide(store, gateway, request, asked);
             let Decided { outcome, entry } = decided;
             let write = match outcome {
-                AdminDecision::Answer(response) => return self.attempted(cells, response, entry),
-                AdminDecision::Audit(query) => return (self.page(cells, &query), None),
+                AdminDecision::Answer(response) => return self.attempted(store, response, entry),
+                AdminDecision::Audit(query) => return (self.page(store, &query), None),
                 AdminDecision::Write(write) => write,
             };
             let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
                 let why = state.err();
-                return self.not_kept(cells, why, entry);
+                return self.not_kept(store, why, entry);
             };
             let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
-            match gateway.policy.change(|policy| journal.commit(cells, policy, commit)).unwrap_or(Err(HELD)) {
+            match gateway.policy.change(|policy| journal.commit(store, policy, commit)).unwrap_or(Err(HELD)) {
                 Ok(true) => return (write.response, entry),
                 Ok(false) => overtaken = entry,
-                Err(why) => return self.not_kept(cells, Some(why), entry),
+                Err(why) => return self.not_kept(store, Some(why), entry),
             }
         }
-        self.refuse(cells, &Problem::contended(), overtaken)
+        self.refuse(store, &Problem::contended(), overtaken)
     }
 
     /// Decides on the newest policy; the second says whether it is that.
     pub(super) fn decide<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         request: &AdminRequest,
         asked: &RequestInputs,
     ) -> (Decided, Result<(), JournalError>) {
-        let state = self.catch_up(cells, gateway);
-        match gateway.policy.change(|policy| decide(policy, gateway, cells, request, asked)) {
+        let state = self.catch_up(store, gateway);
+        match gateway.policy.change(|policy| decide(policy, gateway, store, request, asked)) {
             Some(decided) => (decided, state),
             None => {
                 let response = problem(Some(HELD)).response();
@@ -195,39 +195,39 @@ impl PolicyStore {
     /// An attempt that changed nothing: it is kept, but nobody's answer hangs on that.
     fn attempted<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         response: Response,
         entry: Option<AuditEntry>,
     ) -> (Response, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.keep_attempt(cells, entry.organization.as_deref(), &text(&entry.to_json()));
+            let _ = journal.keep_attempt(store, entry.organization.as_deref(), &text(&entry.to_json()));
         }
         (response, entry)
     }
 
     fn not_kept<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         why: Option<JournalError>,
         entry: Option<AuditEntry>,
     ) -> (Response, Option<AuditEntry>) {
-        self.refuse(cells, &problem(why), entry)
+        self.refuse(store, &problem(why), entry)
     }
 
     /// A write that does not come about, and is kept as an attempt.
     fn refuse<C: CounterStore>(
         &self,
-        cells: &mut C,
+        store: &mut C,
         problem: &Problem,
         entry: Option<AuditEntry>,
     ) -> (Response, Option<AuditEntry>) {
         let entry = entry.map(|entry| refused(entry, problem));
-        self.attempted(cells, problem.response(), entry)
+        self.attempted(store, problem.response(), entry)
     }
 
-    fn page<C: CounterStore>(&self, cells: &mut C, query: &AuditQuery) -> Response {
+    fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> Response {
         let Some(journal) = &self.journal else { return problem(None).response() };
-        match journal.attempts(cells, query) {
+        match journal.attempts(store, query) {
             Ok((kept, next)) => {
                 let entries: Vec<_> =
                     kept.iter().filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?))).collect();
@@ -240,7 +240,7 @@ impl PolicyStore {
     /// Once every tick period: finishes what a VM left that trapped, and looks what the fleet has.
     pub fn tick<C: CounterStore>(
         &mut self,
-        cells: &mut C,
+        store: &mut C,
         gateway: &GatewayConfig,
         asked: &RequestInputs,
     ) -> Vec<Effect> {
@@ -248,13 +248,13 @@ impl PolicyStore {
         if let Some(journal) = &mut self.journal
             && !journal.is_superseded()
         {
-            match gateway.policy.change(|policy| journal.recover(cells, policy)).unwrap_or(Err(HELD)) {
+            match gateway.policy.change(|policy| journal.recover(store, policy)).unwrap_or(Err(HELD)) {
                 Ok(()) | Err(JournalError::Superseded) => {}
                 Err(error) => acts.push(Effect::Warn(problem(Some(error)).detail)),
             }
         }
         if self.fleet.is_some() {
-            self.poll(cells, gateway, asked, &mut acts);
+            self.poll(store, gateway, asked, &mut acts);
         }
         acts
     }

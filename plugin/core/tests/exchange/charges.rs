@@ -61,13 +61,13 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
             "{:?}",
             refused.step
         );
-        let facts = refused.exchange.facts();
+        let facts = refused.exchange.log();
         assert_eq!(facts.target.as_deref(), target, "{path} {body:?}");
         assert_eq!(facts.reason.as_deref(), Some("target_not_allowed"));
 
         let shadowed = with_key(&shadowing, path, body.as_deref());
         assert!(matches!(shadowed.step, Action::Forward(_)), "{:?}", shadowed.step);
-        let facts = shadowed.exchange.facts();
+        let facts = shadowed.exchange.log();
         assert_eq!((facts.decision, facts.target.as_deref()), (Decision::Shadowed, target));
         assert_eq!(shadowed.edited("x-tollgate-target").flatten(), target, "{path} {body:?}");
     }

@@ -38,11 +38,11 @@ fn the_clock_is_asked_for_a_head_that_is_decided_or_whose_key_may_be_too_late() 
         let mut exchange = Exchange::new(Rc::clone(gateway));
         let step = exchange.request_headers(&Headers::new(&head), false, clock, &mut |_| ());
         assert_eq!((asks.get() > 0, step == Action::Hold), (asked, held), "{key}");
-        assert_eq!(exchange.facts().time.is_some(), !held, "{key}");
+        assert_eq!(exchange.log().time.is_some(), !held, "{key}");
         if held {
             exchange.request_body(br#"{"model":"small"}"#, true, NOW.timestamp(), &mut |_| ());
         }
-        assert_eq!(exchange.facts().time, Some(NOW.timestamp()), "{key}");
+        assert_eq!(exchange.log().time, Some(NOW.timestamp()), "{key}");
     }
 }
 
@@ -55,7 +55,7 @@ fn a_key_of_ours_does_not_reach_an_upstream_that_asks_for_none_and_another_crede
         let passes = |path: &str, fields: &[(&str, &str)]| {
             let decided = decide(&gateway, path, fields, None);
             assert_eq!(decided.step, Action::Forward(None), "{what} {path} {fields:?}");
-            assert_eq!(decided.exchange.facts().decision, Decision::Public);
+            assert_eq!(decided.exchange.log().decision, Decision::Public);
             decided
         };
         for ours in [KEY, ROTATED, TOKEN, &minted, "sk-tg-mistyped"] {

@@ -29,7 +29,7 @@ pub fn document() -> Value {
             "title": "Tollgate management API",
             "version": "1",
             "description": "Organizations, teams, members, access and keys. Every write is checked against all that \
-                it touches, as `tollgate check` would; refusals are problem details (RFC 9457) with JSON Pointers. \
+                it touches, as `tollgate check` would; rejections are problem details (RFC 9457) with JSON Pointers. \
                 Bodies are read strictly: unknown fields and repeated names are refused.",
         },
         "servers": [{ "url": "/tollgate/v1" }],
@@ -43,7 +43,7 @@ pub fn document() -> Value {
                     "description": "A user token, or a JWT that the proxy in front has verified.",
                 },
             },
-            "responses": refusals(),
+            "responses": rejections(),
             "schemas": schemas::all(),
         },
     })
@@ -60,7 +60,7 @@ struct OperationSpec {
     /// Name of the answer's schema; `None`: 204.
     answer: Option<&'static str>,
     /// What can go wrong besides what always can.
-    refusals: &'static [u16],
+    rejections: &'static [u16],
 }
 
 /// Query parameters.
@@ -71,7 +71,7 @@ enum QuerySpec {
 }
 
 const fn read(id: &'static str, summary: &'static str, answer: &'static str) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: Some(answer), refusals: &[] }
+    OperationSpec { id, summary, body: None, body_optional: false, answer: Some(answer), rejections: &[] }
 }
 
 const fn write(
@@ -79,13 +79,13 @@ const fn write(
     summary: &'static str,
     body: &'static str,
     answer: &'static str,
-    refusals: &'static [u16],
+    rejections: &'static [u16],
 ) -> OperationSpec {
-    OperationSpec { id, summary, body: Some(body), body_optional: false, answer: Some(answer), refusals }
+    OperationSpec { id, summary, body: Some(body), body_optional: false, answer: Some(answer), rejections }
 }
 
-const fn remove(id: &'static str, summary: &'static str, refusals: &'static [u16]) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: None, refusals }
+const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u16]) -> OperationSpec {
+    OperationSpec { id, summary, body: None, body_optional: false, answer: None, rejections }
 }
 
 /// What each endpoint does with each of its methods.
@@ -288,27 +288,27 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     }
     responses.insert(status.into(), success);
 
-    let mut refusals = Vec::from([400, 401, 403, 404, 412, 503]);
-    refusals.extend(operation.refusals);
+    let mut rejections = Vec::from([400, 401, 403, 404, 412, 503]);
+    rejections.extend(operation.rejections);
     if operation.body.is_some() {
-        refusals.extend([413, 415]);
+        rejections.extend([413, 415]);
     }
-    refusals.sort_unstable();
-    for status in refusals {
+    rejections.sort_unstable();
+    for status in rejections {
         responses.insert(status.to_string(), json!({ "$ref": format!("#/components/responses/{status}") }));
     }
     Value::Object(responses)
 }
 
 /// The refusals, each with its status as its name.
-fn refusals() -> Value {
+fn rejections() -> Value {
     let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
     let named = [400, 401, 403, 404, 409, 412, 413, 415, 503]
-        .map(|status| (status.to_string(), json!({ "description": refusal(status), "content": content })));
+        .map(|status| (status.to_string(), json!({ "description": rejection(status), "content": content })));
     named.into_iter().collect()
 }
 
-fn refusal(status: u16) -> &'static str {
+fn rejection(status: u16) -> &'static str {
     match status {
         400 => "Something in the request is wrong; `errors` says where.",
         401 => "Nobody is signed in.",

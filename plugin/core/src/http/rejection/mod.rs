@@ -132,7 +132,7 @@ impl Rejection {
             Rejection::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
             Rejection::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
             Rejection::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
-            Rejection::Denied(denial) => denied(denial),
+            Rejection::Denied(exceeded) => denied(exceeded),
         }
     }
 
@@ -159,7 +159,7 @@ impl Rejection {
             Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
             Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
-            Rejection::Denied(denial) => denial_message(denial),
+            Rejection::Denied(exceeded) => denial_message(exceeded),
         }
     }
 
@@ -167,8 +167,8 @@ impl Rejection {
     /// waiting does not help.
     pub fn retry_after(&self) -> Option<(u64, u64)> {
         match self {
-            Rejection::Denied(denial) => {
-                denial.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
+            Rejection::Denied(exceeded) => {
+                exceeded.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
             Rejection::LimitsUnavailable | Rejection::KeysUnavailable => Some((1, 1_000)),
             _ => None,
@@ -178,7 +178,7 @@ impl Rejection {
     /// Whether a client should give up: the wait is over a minute, or the request can never pass.
     pub fn should_not_retry(&self) -> bool {
         match self {
-            Rejection::Denied(denial) => denial.wait.is_none_or(|wait| wait > 60 * SECOND),
+            Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),
             Rejection::LimitsUnavailable | Rejection::KeysUnavailable => false,
             _ => self.label().status < 500,
         }
@@ -244,9 +244,9 @@ fn google_status(status: u16) -> &'static str {
     }
 }
 
-fn denied(denial: &QuotaExceeded) -> ErrorCode {
-    let scope = denial.scope.name();
-    match denial.reason {
+fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
+    let scope = exceeded.scope.name();
+    match exceeded.reason {
         QuotaReason::LimitReached { window, .. } => {
             let param = format!("{scope}_{}", window.name());
             ErrorCode {
@@ -277,13 +277,13 @@ fn denied(denial: &QuotaExceeded) -> ErrorCode {
     }
 }
 
-fn denial_message(denial: &QuotaExceeded) -> String {
-    let whose = whose(denial.scope);
-    let wait = |text: &str| match denial.wait {
+fn denial_message(exceeded: &QuotaExceeded) -> String {
+    let whose = whose(exceeded.scope);
+    let wait = |text: &str| match exceeded.wait {
         Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
         None => format!("{text} Waiting does not help."),
     };
-    match denial.reason {
+    match exceeded.reason {
         QuotaReason::LimitReached { window, limit, used, asked } => {
             let what = if window.counts_tokens() { "tokens" } else { "requests" };
             let of = format!("{whose} limit of {limit} {what} per {}", per(window));
@@ -360,20 +360,20 @@ mod tests {
 
     #[test]
     fn a_refused_team_limit_names_itself_and_its_wait() {
-        let refusal = Rejection::Denied(Box::new(QuotaExceeded {
+        let rejection = Rejection::Denied(Box::new(QuotaExceeded {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
             wait: Some(12_000_000_001),
         }));
-        let label = refusal.label();
+        let label = rejection.label();
         assert_eq!(
             (label.status, &*label.code, label.param.as_deref()),
             (429, "team_rpm_exceeded", Some("team_rpm"))
         );
-        assert_eq!(refusal.retry_after(), Some((13, 12_001)));
-        assert!(!refusal.should_not_retry());
+        assert_eq!(rejection.retry_after(), Some((13, 12_001)));
+        assert!(!rejection.should_not_retry());
         assert_eq!(
-            refusal.message(),
+            rejection.message(),
             "The team's limit of 3 requests per minute is reached: 3 are counted and this request asks for 1. Try again in 12.001s."
         );
     }

@@ -1,7 +1,7 @@
 //! What a request's body asks for.
 //!
-//! The host holds the body; a [`Reader`] is fed each callback's new bytes, keeps nothing of them but the
-//! fields that the decision reads, and answers with an [`Ask`] once the body has ended. Whatever the
+//! The host holds the body; a [`BodyParser`] is fed each callback's new bytes, keeps nothing of them but the
+//! fields that the decision reads, and answers with an [`LlmRequest`] once the body has ended. Whatever the
 //! upstream might read differently is refused, so that nothing is decided on one body and done with another.
 
 mod content_type;

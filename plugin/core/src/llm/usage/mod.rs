@@ -1,6 +1,6 @@
 //! What an answer used, read as it streams.
 //!
-//! A [`Meter`] is fed the answer's bytes, keeps none of them, and gives the usage that the provider
+//! A [`UsageMeter`] is fed the answer's bytes, keeps none of them, and gives the usage that the provider
 //! reported: from a JSON document or from server-sent events, in the dialect of its API. Values are
 //! absolute: of each figure the last one that is not null holds, and of two usage objects in one document the later.
 
@@ -143,7 +143,7 @@ impl UsageMeter {
         matches!(self.body, MeteredBody::Events(_) | MeteredBody::Unknown)
     }
 
-    /// Reads an answer that is there as a whole: as [`Meter::push`] does, and at its end only where that is enough.
+    /// Reads an answer that is there as a whole: as [`UsageMeter::push`] does, and at its end only where that is enough.
     /// What output went by is then not known, and not asked for: the document says what it was.
     pub fn push_whole(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();

@@ -160,11 +160,11 @@ fn distance(one: &str, two: &str) -> usize {
         if let Some(first) = row.first_mut() {
             *first = left;
         }
-        for (b, cell) in two.chars().zip(row.iter_mut().skip(1)) {
+        for (b, record) in two.chars().zip(row.iter_mut().skip(1)) {
             let substituted = diagonal.saturating_add(usize::from(a != b));
-            diagonal = *cell;
-            left = substituted.min(left.saturating_add(1)).min(cell.saturating_add(1));
-            *cell = left;
+            diagonal = *record;
+            left = substituted.min(left.saturating_add(1)).min(record.saturating_add(1));
+            *record = left;
         }
     }
     row.last().copied().unwrap_or(usize::MAX)
