@@ -18,7 +18,7 @@ use crate::json::out_of_line::object;
 use crate::money::Period;
 use crate::money::dollars;
 use crate::policy::{Owner, Policy, Quota};
-use crate::quota::{Limits, Window};
+use crate::quota::Limits;
 use crate::text::hash::fingerprint;
 use crate::time::{Now, SECOND};
 
@@ -131,8 +131,8 @@ fn used<C: CounterStore>(
 }
 
 fn windows(record: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -> Vec<Value> {
-    let limited = Window::ALL.into_iter().filter_map(|window| Some((window, limits.get(window)?.get())));
-    limited
+    limits
+        .iter()
         .filter_map(|(window, limit)| {
             let counter = record.counter(window, target, now)?;
             Some(object!({

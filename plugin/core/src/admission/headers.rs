@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::status::{RateLimitStatus, TightestWindow};
-use crate::quota::{QuotaScope, Window};
+use crate::quota::QuotaScope;
 use crate::text::format::duration;
 use crate::time::SECOND;
 
@@ -59,19 +59,12 @@ impl RateLimitStatus {
             format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
         });
         tell("ratelimit", left.as_deref());
-        let limits =
-            items(|tight| format!("\"{}\";q={};w={}", tight.label(), tight.limit, seconds_of(tight.window)));
+        let limits = items(|tight| {
+            format!("\"{}\";q={};w={}", tight.label(), tight.limit, tight.window.span().seconds())
+        });
         tell("ratelimit-policy", limits.as_deref());
         let budget = budget.map(|scope| scope.label(None));
         tell("x-tollgate-scope", self.tightest().map(|tight| tight.label()).or(budget));
         tell("x-tollgate-warning", self.warning());
-    }
-}
-
-fn seconds_of(window: Window) -> u64 {
-    match window {
-        Window::Rpm | Window::Tpm => 60,
-        Window::Rph => 3_600,
-        Window::Rpd | Window::Tpd => 86_400,
     }
 }

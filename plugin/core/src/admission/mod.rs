@@ -9,15 +9,13 @@ pub mod status;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::num::NonZeroU64;
 
 use crate::admission::status::RateLimitStatus;
 use crate::counters::{
     Cas, CounterId, CounterKind, CounterRecord, CounterStore, RecordKey, StoreError, Update,
 };
 use crate::money::{Budget, Pico};
-use crate::quota::{Limits, Window};
-use crate::quota::{QuotaExceeded, QuotaReason, QuotaScope, QuotaViolations};
+use crate::quota::{Limits, QuotaExceeded, QuotaReason, QuotaScope, QuotaViolations, Window};
 use crate::time::Now;
 
 /// One principal that governs the request.
@@ -182,7 +180,7 @@ pub fn acquire<C: CounterStore>(
     let mut status = RateLimitStatus::default();
     if let Some(exceeded) = check_capacity(&request) {
         let why = AdmissionError::Denied(Box::new(exceeded));
-        return Err(NotAdmitted { error: why, status: status, unsettled: Vec::new() });
+        return Err(NotAdmitted { error: why, status, unsettled: Vec::new() });
     }
 
     let mut violations = QuotaViolations::default();
@@ -196,7 +194,7 @@ pub fn acquire<C: CounterStore>(
             Err(error) => {
                 return Err(NotAdmitted {
                     error: AdmissionError::Cells(error),
-                    status: status,
+                    status,
                     unsettled: Vec::new(),
                 });
             }
@@ -207,7 +205,7 @@ pub fn acquire<C: CounterStore>(
     if let Some(exceeded) = violations.into_one() {
         let status = without_charges(&request.principals, planned, now);
         let why = AdmissionError::Denied(Box::new(exceeded));
-        return Err(NotAdmitted { error: why, status: status, unsettled: Vec::new() });
+        return Err(NotAdmitted { error: why, status, unsettled: Vec::new() });
     }
 
     let mut held = Vec::with_capacity(planned.len());
@@ -222,11 +220,11 @@ pub fn acquire<C: CounterStore>(
             Ok(marks) => held.push(Hold { record: principal.record.clone(), entries: marks }),
             Err(why) => {
                 let unsettled = apply(store, held.into_iter().rev(), HoldChange::Release);
-                return Err(NotAdmitted { error: why, status: status, unsettled });
+                return Err(NotAdmitted { error: why, status, unsettled });
             }
         }
     }
-    Ok(Admitted { receipt: Receipt { held }, status: status })
+    Ok(Admitted { receipt: Receipt { held }, status })
 }
 
 /// Corrects the reservation to what was used. What is returned lost too many swaps, and is to be tried
@@ -280,12 +278,10 @@ fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
     let mut violations = QuotaViolations::default();
     for principal in &request.principals {
         for (scope, _, limits) in principal.all_limits() {
-            for (window, limit) in [(Window::Tpm, limits.tpm), (Window::Tpd, limits.tpd)] {
-                if let Some(limit) = limit.map(NonZeroU64::get).filter(|limit| input > *limit) {
-                    let reason = QuotaReason::InputAboveLimit { window, limit, input };
-                    violations.add(QuotaExceeded { scope, reason, wait: None });
-                }
-            }
+            limits.below_tokens(input, &mut |window, limit| {
+                let reason = QuotaReason::InputAboveLimit { window, limit, input };
+                violations.add(QuotaExceeded { scope, reason, wait: None });
+            });
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
             violations.add(QuotaExceeded {

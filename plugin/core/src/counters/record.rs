@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 use super::calendar::{DailyCounter, SpendCounter};
 use super::sliding_window::{SlidingWindow, Span};
 use super::{StoreError, Unavailable};
-use crate::quota::Window;
+use crate::quota::{Window, WindowSpan};
 use crate::time::Now;
 
 const MAGIC: [u8; 4] = *b"TGc\x01";
@@ -40,30 +40,35 @@ pub struct CounterId {
     pub target: u64,
 }
 
+/// The kind of a budget's block.
+const BUDGET: u8 = 16;
+const _: () = assert!(Window::from_code(BUDGET).is_none());
+
 impl CounterKind {
     fn code(self) -> u8 {
         match self {
-            CounterKind::Window(window) => window as u8,
-            CounterKind::Budget => 16,
+            CounterKind::Window(window) => window.code(),
+            CounterKind::Budget => BUDGET,
         }
     }
 
     fn payload(code: u8) -> Option<usize> {
-        match code {
-            0..=2 => Some(SlidingWindow::BYTES),
-            3 | 4 => Some(DailyCounter::BYTES),
-            16 => Some(SpendCounter::BYTES),
-            _ => None,
+        if code == BUDGET {
+            return Some(SpendCounter::BYTES);
         }
+        Some(match sliding(Window::from_code(code)?.span()) {
+            Some(_) => SlidingWindow::BYTES,
+            None => DailyCounter::BYTES,
+        })
     }
 }
 
-/// How a window of the catalogue is counted.
-fn span(window: Window) -> Option<Span> {
-    match window {
-        Window::Rpm | Window::Tpm => Some(Span::Minute),
-        Window::Rph => Some(Span::Hour),
-        Window::Rpd | Window::Tpd => None,
+/// The slots of a sliding window; `None`: a UTC day.
+fn sliding(span: WindowSpan) -> Option<Span> {
+    match span {
+        WindowSpan::Minute => Some(Span::Minute),
+        WindowSpan::Hour => Some(Span::Hour),
+        WindowSpan::Day => None,
     }
 }
 
@@ -252,7 +257,7 @@ impl CounterRecord {
 
 #[inline(always)]
 fn counter(window: Window, payload: &mut [u8]) -> Option<Counter<'_>> {
-    Some(match span(window) {
+    Some(match sliding(window.span()) {
         Some(span) => Counter::Sliding(SlidingWindow::over(span, payload.first_chunk_mut()?)),
         None => {
             let stored = payload.first_chunk_mut()?;

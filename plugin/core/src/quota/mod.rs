@@ -1,11 +1,12 @@
-//! Limits and budgets: windows, whose they are, and how they refuse.
+//! Limits and budgets: their windows and principals, and the rejections they cause.
 
-mod limits;
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 mod scope;
 mod violation;
 mod windows;
 
-pub use limits::Limits;
 pub use scope::{PrincipalKind, QuotaScope};
 pub use violation::{QuotaExceeded, QuotaReason, QuotaViolations};
-pub use windows::Window;
+pub(crate) use windows::windows;
+pub use windows::{Limits, Window, WindowSpan, WindowUnit};

@@ -1,6 +1,6 @@
 //! The principals of a request, and the names of their limits.
 
-use super::Window;
+use super::{Window, windows};
 
 /// A level of the hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,31 +18,40 @@ pub enum PrincipalKind {
     Organization,
 }
 
-/// Whose limit or budget it is.
+/// The principal of a limit or budget, and the part of its use that is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuotaScope {
     /// The principal's level.
     pub principal: PrincipalKind,
-    /// Only its use of one target.
+    /// True if only the use of one target is counted.
     pub target: bool,
 }
 
-/// What a scope and its limits are called.
-struct Texts {
-    name: &'static str,
-    rpm: &'static str,
-    tpm: &'static str,
-    rph: &'static str,
-    rpd: &'static str,
-    tpd: &'static str,
-    budget: &'static str,
+macro_rules! define_labels {
+    ($($(#[doc = $doc:literal])* $variant:ident { $field:ident, $code:literal, $unit:ident, $span:ident })*) => {
+        /// The name of a scope, and the labels of its limits and its budget.
+        struct Labels {
+            name: &'static str,
+            $($field: &'static str,)*
+            budget: &'static str,
+        }
+
+        impl Labels {
+            fn of(&self, window: Window) -> &'static str {
+                match window {
+                    $(Window::$variant => self.$field,)*
+                }
+            }
+        }
+    };
 }
+windows!(define_labels!);
 
 impl QuotaScope {
     /// The principal as a whole.
-    pub fn whole(level: PrincipalKind) -> Self {
-        QuotaScope { principal: level, target: false }
+    pub fn whole(principal: PrincipalKind) -> Self {
+        QuotaScope { principal, target: false }
     }
 
     /// The same principal's use of one target.
@@ -50,46 +59,35 @@ impl QuotaScope {
         QuotaScope { target: true, ..self }
     }
 
-    /// As messages name it.
+    /// The name in messages.
     pub fn name(self) -> &'static str {
-        self.texts().name
+        self.labels().name
     }
 
-    /// One of its limits, or (`None`) its budget, as headers name it: `team_rpm`, `user_budget`.
+    /// The label of one of its limits, or (`None`) of its budget, in headers: `team_rpm`, `user_budget`.
     pub fn label(self, window: Option<Window>) -> &'static str {
-        let texts = self.texts();
-        match window {
-            Some(Window::Rpm) => texts.rpm,
-            Some(Window::Tpm) => texts.tpm,
-            Some(Window::Rph) => texts.rph,
-            Some(Window::Rpd) => texts.rpd,
-            Some(Window::Tpd) => texts.tpd,
-            None => texts.budget,
-        }
+        let labels = self.labels();
+        window.map_or(labels.budget, |window| labels.of(window))
     }
 
-    fn texts(self) -> &'static Texts {
-        macro_rules! texts {
-            ($name:literal) => {
-                &Texts {
+    fn labels(self) -> &'static Labels {
+        macro_rules! labels {
+            ([$name:literal] $($(#[doc = $doc:literal])* $variant:ident { $field:ident, $code:literal, $unit:ident, $span:ident })*) => {
+                &Labels {
                     name: $name,
-                    rpm: concat!($name, "_rpm"),
-                    tpm: concat!($name, "_tpm"),
-                    rph: concat!($name, "_rph"),
-                    rpd: concat!($name, "_rpd"),
-                    tpd: concat!($name, "_tpd"),
+                    $($field: concat!($name, "_", stringify!($field)),)*
                     budget: concat!($name, "_budget"),
                 }
             };
         }
         match (self.principal, self.target) {
-            (PrincipalKind::Key, _) => texts!("key"),
-            (PrincipalKind::Member, _) => texts!("member"),
-            (PrincipalKind::User, _) => texts!("user"),
-            (PrincipalKind::Team, false) => texts!("team"),
-            (PrincipalKind::Team, true) => texts!("team_target"),
-            (PrincipalKind::Organization, false) => texts!("organization"),
-            (PrincipalKind::Organization, true) => texts!("organization_target"),
+            (PrincipalKind::Key, _) => windows!(labels! "key"),
+            (PrincipalKind::Member, _) => windows!(labels! "member"),
+            (PrincipalKind::User, _) => windows!(labels! "user"),
+            (PrincipalKind::Team, false) => windows!(labels! "team"),
+            (PrincipalKind::Team, true) => windows!(labels! "team_target"),
+            (PrincipalKind::Organization, false) => windows!(labels! "organization"),
+            (PrincipalKind::Organization, true) => windows!(labels! "organization_target"),
         }
     }
 }
@@ -101,10 +99,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_label_is_whose_it_is_and_which_limit() {
+    fn a_label_names_the_scope_and_the_limit() {
         use PrincipalKind::{Key, Member, Organization, Team, User};
-        for level in [Key, Member, User, Team, Organization] {
-            for scope in [QuotaScope::whole(level), QuotaScope::whole(level).of_target()] {
+        for principal in [Key, Member, User, Team, Organization] {
+            for scope in [QuotaScope::whole(principal), QuotaScope::whole(principal).of_target()] {
                 for window in Window::ALL {
                     assert_eq!(scope.label(Some(window)), format!("{}_{}", scope.name(), window.name()));
                 }

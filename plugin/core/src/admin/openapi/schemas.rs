@@ -10,6 +10,7 @@ use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode as _, Id};
 use crate::policy::{OrganizationRole, TeamRole};
+use crate::quota::Window;
 
 /// All of them by name.
 pub(super) fn all() -> Value {
@@ -238,7 +239,7 @@ fn usage() -> Value {
     let count = json!({ "type": "integer", "minimum": 0 });
     let dollars = json!({ "type": "string", "pattern": "^[0-9]+\\.[0-9]{2,12}$" });
     let window = json!({
-        "window": { "enum": ["rpm", "tpm", "rph", "rpd", "tpd"] },
+        "window": { "enum": Window::ALL.map(Window::name) },
         "limit": count,
         "used": count,
         "left": count,

@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use crate::api::Api;
 use crate::llm::request::BodyError;
 use crate::money::{Period, Pico};
-use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope};
+use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope, Window, WindowSpan};
 use crate::secret::redact;
 use crate::time::SECOND;
 
@@ -323,12 +323,11 @@ fn whose(scope: QuotaScope) -> &'static str {
     }
 }
 
-fn per(window: crate::quota::Window) -> &'static str {
-    use crate::quota::Window;
-    match window {
-        Window::Rpm | Window::Tpm => "minute",
-        Window::Rph => "hour",
-        Window::Rpd | Window::Tpd => "day (UTC)",
+fn per(window: Window) -> &'static str {
+    match window.span() {
+        WindowSpan::Minute => "minute",
+        WindowSpan::Hour => "hour",
+        WindowSpan::Day => "day (UTC)",
     }
 }
 
@@ -349,7 +348,6 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quota::Window;
 
     #[test]
     fn a_key_in_the_place_of_a_model_is_not_repeated() {

@@ -270,7 +270,7 @@ impl Policy {
             .unwrap_or_default()
             .0
             .into_iter()
-            .map(|(name, limits)| (TargetId(self.targets.reserve(&name)), limits_of(&limits)))
+            .map(|(name, limits)| (TargetId(self.targets.reserve(&name)), Limits::from(limits)))
             .collect();
         sort_by_key(&mut by_target, |(target, _)| *target);
         let budget = budget.and_then(|record| {
@@ -281,7 +281,7 @@ impl Policy {
                 period: record.period()?,
             })
         });
-        let limits = limits.map_or(Limits::default(), |limits| limits_of(&limits));
+        let limits = limits.map_or(Limits::default(), Limits::from);
         Quota { limits, target_limits: by_target.into(), budget, record: CachedRecordKey::default() }.boxed()
     }
 
@@ -293,15 +293,5 @@ impl Policy {
             .collect();
         sort_by_key(&mut list, |(user, _)| *user);
         list
-    }
-}
-
-fn limits_of(record: &LimitsRecord) -> Limits {
-    Limits {
-        rpm: record.rpm.map(|limit| limit.0),
-        tpm: record.tpm.map(|limit| limit.0),
-        rph: record.rph.map(|limit| limit.0),
-        rpd: record.rpd.map(|limit| limit.0),
-        tpd: record.tpd.map(|limit| limit.0),
     }
 }

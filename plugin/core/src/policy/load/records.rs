@@ -3,6 +3,7 @@
 use crate::money::Period;
 use crate::policy::load::value::*;
 use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced};
+use crate::quota::{Limits, windows};
 use crate::secret::api_key::Digest;
 use crate::{choice, record};
 #[cfg(feature = "schema")]
@@ -85,21 +86,36 @@ record! {
         access_groups: Indexed<GroupName>,
     }
 }
-record! {
-    /// Limits; one that is left out is not enforced.
-    LimitsRecord {
-        /// Requests in any 60 seconds.
-        rpm: SlidingLimit,
-        /// Tokens in any 60 seconds.
-        tpm: SlidingLimit,
-        /// Requests in any 3600 seconds.
-        rph: SlidingLimit,
-        /// Requests in a UTC day.
-        rpd: DailyLimit,
-        /// Tokens in a UTC day.
-        tpd: DailyLimit,
-    }
+macro_rules! limit_form {
+    (Minute) => {
+        SlidingLimit
+    };
+    (Hour) => {
+        SlidingLimit
+    };
+    (Day) => {
+        DailyLimit
+    };
 }
+
+macro_rules! limits_record {
+    ($($(#[doc = $doc:literal])* $variant:ident { $field:ident, $code:literal, $unit:ident, $span:ident })*) => {
+        record! {
+            /// Limits; one that is left out is not enforced.
+            LimitsRecord {
+                $($(#[doc = $doc])* $field: limit_form!($span),)*
+            }
+        }
+
+        impl From<LimitsRecord> for Limits {
+            fn from(record: LimitsRecord) -> Limits {
+                Limits { $($field: record.$field.map(|limit| limit.0),)* }
+            }
+        }
+    };
+}
+windows!(limits_record!);
+
 record! {
     /// A budget.
     BudgetRecord {
