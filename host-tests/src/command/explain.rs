@@ -177,7 +177,7 @@ fn allowance(identity: &Identity<'_>, ix: TargetId, target: &Target, now: Now) -
     };
     match acquire(&mut Unused, charges, now) {
         Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) => Err(Rejection::Denied(denial)),
-        Err(NotAdmitted { error: AdmissionError::Cells(_), .. }) => Err(Rejection::LimitsUnavailable),
+        Err(NotAdmitted { error: AdmissionError::Store(_), .. }) => Err(Rejection::LimitsUnavailable),
         Ok(_) => Ok(()),
     }
 }

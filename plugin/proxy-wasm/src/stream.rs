@@ -57,7 +57,7 @@ impl Carrier {
                     self.plugin.metrics.add("retries", cells.conflicts().into());
                     match &outcome {
                         Ok(_) => self.plugin.metrics.reserved(),
-                        Err(NotAdmitted { error: AdmissionError::Cells(StoreError::Contention), .. }) => {
+                        Err(NotAdmitted { error: AdmissionError::Store(StoreError::Contention), .. }) => {
                             self.plugin.metrics.count("contended");
                         }
                         Err(_) => {}

@@ -6,7 +6,7 @@ use serde::Serialize;
 use tollgate_core::admission::status::RateLimitStatus;
 use tollgate_core::admission::{AdmissionError, Admitted, NotAdmitted, Receipt};
 use tollgate_core::config::GatewayConfig;
-use tollgate_core::counters::{StoreError, Unavailable};
+use tollgate_core::counters::{StoreError, UnavailableError};
 use tollgate_core::exchange as core;
 use tollgate_core::http::headers;
 use tollgate_core::http::headers::Headers;
@@ -183,7 +183,7 @@ impl Exchange {
     /// As above.
     pub fn unavailable(&mut self) -> Result<Ts<Step>, JsError> {
         self.concluded(Err(NotAdmitted {
-            error: AdmissionError::Cells(StoreError::Unavailable(Unavailable::Unreachable)),
+            error: AdmissionError::Store(StoreError::Unavailable(UnavailableError::Unreachable)),
             status: RateLimitStatus::default(),
             unsettled: Vec::new(),
         }))

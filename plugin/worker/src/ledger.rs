@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 use tollgate_core::admission::{self, ActualUsage, AdmissionError, AdmissionRequest, NotAdmitted};
-use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError, Unavailable};
+use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError, UnavailableError};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::*;
 
@@ -65,7 +65,7 @@ impl CounterStore for StoredCells<'_> {
 }
 
 fn unreachable_store(_: JsValue) -> StoreError {
-    StoreError::Unavailable(Unavailable::Unreachable)
+    StoreError::Unavailable(UnavailableError::Unreachable)
 }
 
 /// Charges a request to all of its principals, or to none.
@@ -86,7 +86,7 @@ pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, J
         Err(NotAdmitted { error: AdmissionError::Denied(denial), status: standing, .. }) => {
             (Outcome::Denied(*denial, standing), None)
         }
-        Err(NotAdmitted { error: AdmissionError::Cells(error), .. }) => return Err(trouble(error)),
+        Err(NotAdmitted { error: AdmissionError::Store(error), .. }) => return Err(trouble(error)),
     };
     let reserved = reserved.map(serde_bytes::ByteBuf::from);
     Ok(Admission { outcome: wire::encode(&outcome)?, reserved }.into_ts()?)
@@ -131,14 +131,16 @@ fn all_done(unsettled: &[admission::Correction]) -> Result<(), JsError> {
     if unsettled.is_empty() {
         Ok(())
     } else {
-        Err(trouble(StoreError::Unavailable(Unavailable::Unreachable)))
+        Err(trouble(StoreError::Unavailable(UnavailableError::Unreachable)))
     }
 }
 
 fn trouble(error: StoreError) -> JsError {
     JsError::new(match error {
-        StoreError::Unavailable(Unavailable::Format) => "a record is of a newer format than this build reads",
-        StoreError::Unavailable(Unavailable::Foreign) => "a record belongs to another principal",
+        StoreError::Unavailable(UnavailableError::Format) => {
+            "a record is of a newer format than this build reads"
+        }
+        StoreError::Unavailable(UnavailableError::Foreign) => "a record belongs to another principal",
         _ => "a record cannot be read or written",
     })
 }

@@ -151,13 +151,15 @@ pub struct NotAdmitted {
     pub unsettled: Vec<Correction>,
 }
 
-/// Why a request was not admitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason why a request was not admitted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdmissionError {
-    /// A limit or a budget refuses.
+    /// A limit or a budget is exceeded.
+    #[error("{} exceeded", .0.label())]
     Denied(Box<QuotaExceeded>),
-    /// The cells could not be asked, or were contended for too long.
-    Cells(StoreError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A cell as it was read, charged and not yet stored.
@@ -193,7 +195,7 @@ pub fn acquire<C: CounterStore>(
             Ok(read) => read,
             Err(error) => {
                 return Err(NotAdmitted {
-                    error: AdmissionError::Cells(error),
+                    error: AdmissionError::Store(error),
                     status,
                     unsettled: Vec::new(),
                 });
@@ -214,7 +216,7 @@ pub fn acquire<C: CounterStore>(
         let charged = match swapped {
             Ok(Cas::Stored) => Ok(core::mem::take(&mut planned.marks)),
             Ok(Cas::Conflict) => charge_again(store, principal, &request.reservation, now, &mut status),
-            Err(error) => Err(AdmissionError::Cells(error)),
+            Err(error) => Err(AdmissionError::Store(error)),
         };
         match charged {
             Ok(marks) => held.push(Hold { record: principal.record.clone(), entries: marks }),
@@ -310,7 +312,7 @@ fn charge_again<C: CounterStore>(
                 Some(exceeded) => Update::Keep(Err(AdmissionError::Denied(Box::new(exceeded)))),
             }
         })
-        .map_err(AdmissionError::Cells)?
+        .map_err(AdmissionError::Store)?
 }
 
 /// Takes note of a window as it is stored. A function of its own: it would be written out for each.

@@ -1,7 +1,9 @@
-//! Cells: one record for each principal, holding all of its windows, target limits and its budget.
+//! Counter records: one for each principal, with the counters of its windows, of its target limits and of its budget.
 //!
-//! [`CounterStore`] is the seam: a store reads a record and swaps it against the version it read. What is in
-//! the record is [`CounterRecord`]'s business alone, so every store runs the same decisions.
+//! [`CounterStore`] reads a record and writes it by compare-and-swap. It treats the bytes as opaque; only
+//! [`CounterRecord`] interprets them, so every store runs the same decisions.
+
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 mod calendar;
 mod key;
@@ -37,39 +39,52 @@ pub fn retry_conflicts<R, E: From<StoreError>>(
     Err(StoreError::Contention.into())
 }
 
-/// Why a store could not do what was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An error of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The host has no shared data, refused the call, or holds a record that is not ours.
-    Unavailable(Unavailable),
+    /// The store cannot be used, or holds a record that cannot.
+    #[error(transparent)]
+    Unavailable(#[from] UnavailableError),
     /// Every attempt of [`retry_conflicts`] found a conflict.
+    #[error("too many conflicts with other writers of the record")]
     Contention,
 }
 
-/// What made a store unavailable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
+/// The reason why a store or a record cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnavailableError {
     /// The host has no shared data that can hold records.
+    #[error("the host has no shared data that can hold records")]
     NoSharedData,
-    /// The host answered with this proxy-wasm status.
+    /// The host returned this proxy-wasm status.
+    #[error("the host returned status {}", .0.0)]
     Host(HostStatus),
     /// The record carries the fingerprint of another name.
+    #[error("the record belongs to another name")]
     Foreign,
-    /// The record's format is not one this version reads.
+    /// This version cannot read the record's format.
+    #[error("the format of the record is unknown")]
     Format,
-    /// The store is elsewhere, and did not answer or refused.
+    /// The store is remote, and did not respond or returned an error.
+    #[error("the store is unreachable")]
     Unreachable,
 }
 
-/// A store of cells. It owns the retry loop; what it stores is opaque to it.
+/// A store of records, with compare-and-swap.
 pub trait CounterStore {
-    /// What [`CounterStore::swap`] needs to know that nobody wrote in between.
+    /// The version of a record, which [`CounterStore::compare_and_swap`] compares.
     type Version: Copy;
 
-    /// The record as it is; empty bytes where there is none.
+    /// Reads a record; empty bytes if it is missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
     fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, Self::Version), StoreError>;
 
-    /// Replaces the record if it still has the version read; `Conflict` otherwise, with nothing written.
+    /// Replaces the record if it still has this version; otherwise writes nothing and returns [`Cas::Conflict`].
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
     fn compare_and_swap(
         &mut self,
         name: &RecordKey,
@@ -133,7 +148,7 @@ mod tests {
     use crate::text::hash::fingerprint;
 
     #[test]
-    fn a_name_is_the_same_however_it_is_put_together() {
+    fn a_key_built_in_parts_equals_the_whole() {
         let whole = RecordKey::new("tollgate/1/", &["member", "search", "bob"]);
         let in_parts = RecordKey::new("tollgate/1/", &["member"]).below(&["search", "bob"]);
         assert_eq!(whole, in_parts);

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use super::calendar::{DailyCounter, SpendCounter};
 use super::sliding_window::{SlidingWindow, Span};
-use super::{StoreError, Unavailable};
+use super::{StoreError, UnavailableError};
 use crate::quota::{Window, WindowSpan};
 use crate::time::Now;
 
@@ -169,9 +169,9 @@ impl CounterRecord {
             bytes.extend_from_slice(&fingerprint.to_le_bytes());
         }
         match owner(&bytes) {
-            Some(owner) if owner != fingerprint => Err(StoreError::Unavailable(Unavailable::Foreign)),
+            Some(owner) if owner != fingerprint => Err(StoreError::Unavailable(UnavailableError::Foreign)),
             Some(_) if well_formed(&bytes) => Ok(CounterRecord { bytes }),
-            _ => Err(StoreError::Unavailable(Unavailable::Format)),
+            _ => Err(StoreError::Unavailable(UnavailableError::Format)),
         }
     }
 
@@ -334,7 +334,10 @@ mod tests {
     #[test]
     fn a_foreign_record_is_told_from_one_that_does_not_read() {
         let bytes = charged().bytes;
-        assert_eq!(CounterRecord::open(bytes.clone(), 8), Err(StoreError::Unavailable(Unavailable::Foreign)));
+        assert_eq!(
+            CounterRecord::open(bytes.clone(), 8),
+            Err(StoreError::Unavailable(UnavailableError::Foreign))
+        );
         for end in 1..bytes.len() {
             let cut = CounterRecord::open(bytes[..end].to_vec(), 7);
             let whole_blocks =
@@ -343,6 +346,6 @@ mod tests {
         }
         let mut newer = bytes;
         newer[3] = 2;
-        assert_eq!(CounterRecord::open(newer, 7), Err(StoreError::Unavailable(Unavailable::Format)));
+        assert_eq!(CounterRecord::open(newer, 7), Err(StoreError::Unavailable(UnavailableError::Format)));
     }
 }

@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::record::owner;
-use super::{CounterStore, RecordKey, StoreError, Unavailable};
+use super::{CounterStore, RecordKey, StoreError, UnavailableError};
 
 /// A proxy-wasm status (ABI 0.2.1) that is neither success, "not found" nor "mismatch".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,11 +128,11 @@ impl<S: SharedData> CounterStore for SharedDataStore<S> {
 
     fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, SharedVersion), StoreError> {
         if self.kind != SharedDataKind::CompareAndSwap {
-            return Err(StoreError::Unavailable(Unavailable::NoSharedData));
+            return Err(StoreError::Unavailable(UnavailableError::NoSharedData));
         }
         let SharedValue { bytes, version } = self.shared.get(name.as_str()).map_err(host)?;
         if owner(&bytes).is_some_and(|owner| owner != name.fingerprint()) {
-            return Err(StoreError::Unavailable(Unavailable::Foreign));
+            return Err(StoreError::Unavailable(UnavailableError::Foreign));
         }
         Ok((bytes, SharedVersion(version)))
     }
@@ -152,5 +152,5 @@ impl<S: SharedData> CounterStore for SharedDataStore<S> {
 }
 
 fn host(status: HostStatus) -> StoreError {
-    StoreError::Unavailable(Unavailable::Host(status))
+    StoreError::Unavailable(UnavailableError::Host(status))
 }

@@ -245,16 +245,16 @@ impl Exchange {
             Err(NotAdmitted { error: why, status: rate_limit_status, unsettled }) => {
                 self.take_rate_limit_status(rate_limit_status);
                 let trouble = match &why {
-                    AdmissionError::Cells(StoreError::Contention) => self.config.on_contention,
-                    AdmissionError::Cells(StoreError::Unavailable(_)) => self.config.on_unavailable,
+                    AdmissionError::Store(StoreError::Contention) => self.config.on_contention,
+                    AdmissionError::Store(StoreError::Unavailable(_)) => self.config.on_unavailable,
                     AdmissionError::Denied(_) => FailureMode::Deny,
                 };
                 let step = match (why, trouble) {
                     (AdmissionError::Denied(exceeded), _) => self.refuse(Rejection::Denied(exceeded)),
-                    (AdmissionError::Cells(_), FailureMode::Deny) => {
+                    (AdmissionError::Store(_), FailureMode::Deny) => {
                         self.refuse(Rejection::LimitsUnavailable)
                     }
-                    (AdmissionError::Cells(_), FailureMode::Allow) => {
+                    (AdmissionError::Store(_), FailureMode::Allow) => {
                         self.log.uncounted = true;
                         self.forward(None)
                     }

@@ -1,7 +1,5 @@
 //! What a lexer tells, and whom.
 
-use core::fmt;
-
 /// What holds other values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
@@ -93,41 +91,30 @@ pub trait Visitor {
     fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Self::Stop>;
 }
 
-/// Why a document was not read to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An error of the lexer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError<S> {
-    /// It is not JSON.
+    /// A syntax error.
+    #[error("not JSON at byte {offset}: expected {expected}")]
     Syntax {
-        /// Bytes before the place.
+        /// The number of bytes before the error.
         offset: u64,
-        /// What would be right there.
+        /// The valid input at this place.
         expected: &'static str,
     },
-    /// It is nested more deeply than the lexer was told to follow.
+    /// More open containers than the lexer's limit.
+    #[error("nested too deeply at byte {offset}")]
     TooDeep {
-        /// Bytes before the container that is one too many.
+        /// The number of bytes before the first container above the limit.
         offset: u64,
     },
-    /// A string is not UTF-8.
+    /// A string that is not UTF-8.
+    #[error("not UTF-8 at byte {offset}")]
     Utf8 {
-        /// Bytes before the character that is none.
+        /// The number of bytes before the invalid character.
         offset: u64,
     },
-    /// The visitor wanted no more.
+    /// The visitor stopped the lexer.
+    #[error("{0}")]
     Stopped(S),
 }
-
-impl<S: fmt::Display> fmt::Display for JsonError<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax { offset, expected } => {
-                write!(f, "not JSON at byte {offset}: expected {expected}")
-            }
-            Self::TooDeep { offset } => write!(f, "nested too deeply at byte {offset}"),
-            Self::Utf8 { offset } => write!(f, "not UTF-8 at byte {offset}"),
-            Self::Stopped(reason) => reason.fmt(f),
-        }
-    }
-}
-
-impl<S: fmt::Debug + fmt::Display> core::error::Error for JsonError<S> {}
