@@ -1,5 +1,7 @@
 //! The APIs that the filter understands.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 /// An API as the field knows it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Api {

@@ -4,6 +4,8 @@
 //! narrow to wide, deciding again where a swap was lost. A late refusal takes back, in reverse, exactly
 //! what was charged. A trap in between leaves a charge: the safe side.
 
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
+
 pub mod headers;
 pub mod status;
 
@@ -444,12 +446,12 @@ fn correct(record: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
     };
     match mark.block.kind {
         CounterKind::Window(window) => {
-            let used = match change {
-                HoldChange::Settle(_) if !window.counts_tokens() => return,
-                _ => actual.tokens,
-            };
+            // A settlement leaves requests as they are counted.
+            if matches!(change, HoldChange::Settle(_)) && !window.counts_tokens() {
+                return;
+            }
             if let Some(mut counter) = record.stored_counter(window, mark.block.target) {
-                counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), used);
+                counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), actual.tokens);
             }
         }
         CounterKind::Budget => {

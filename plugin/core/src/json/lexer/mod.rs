@@ -243,6 +243,7 @@ impl Lexer {
     ///
     /// # Errors
     /// If it is incomplete, or the visitor stops at the number that ends it.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is an error")]
     pub fn finish<V: Visitor>(&mut self, visitor: &mut V) -> Result<(), JsonError<V::Stop>> {
         let result = match self.state {
             LexerState::Done => Ok(()),
@@ -278,13 +279,21 @@ impl Lexer {
                 LexerState::Hex { role, left } => self.hex(role, left, piece)?,
                 LexerState::Pair(_) | LexerState::PairU(_) => self.pair(piece)?,
                 LexerState::Word { word, read } => self.word(word, read, piece)?,
-                _ => self.structure(piece)?,
+                LexerState::Value
+                | LexerState::First
+                | LexerState::FirstName
+                | LexerState::Name
+                | LexerState::Colon
+                | LexerState::After
+                | LexerState::Done
+                | LexerState::Failed => self.structure(piece)?,
             }
         }
         Ok(())
     }
 
     /// Between the texts, and over those that lie whole in the piece.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is an error")]
     fn structure<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
         let mut whole = true;
         while whole && let Some(&byte) = piece.rest.first() {
@@ -349,9 +358,11 @@ impl Lexer {
                 } else if let Some(number) = Number::begin(byte) {
                     return self.number_from_start(number, piece);
                 } else {
-                    return Err(Fault::Syntax(match self.state {
-                        LexerState::First => "a JSON value or `]`",
-                        _ => "a JSON value",
+                    let in_new_array = self.state == LexerState::First;
+                    return Err(Fault::Syntax(if in_new_array {
+                        "a JSON value or `]`"
+                    } else {
+                        "a JSON value"
                     }));
                 }
             }

@@ -45,9 +45,10 @@ impl Number {
     /// The state after these bytes, and how many of them are part of the number.
     fn over(mut self, bytes: &[u8]) -> (Self, usize) {
         // Most numbers are whole, and nothing but digits.
-        let digits = match self {
-            Self::Integer => bytes.iter().take_while(|byte| byte.is_ascii_digit()).count(),
-            _ => 0,
+        let digits = if self == Self::Integer {
+            bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
+        } else {
+            0
         };
         for (read, &byte) in bytes.iter().enumerate().skip(digits) {
             let Some(next) = self.next(byte) else {
