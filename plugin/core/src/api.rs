@@ -1,11 +1,11 @@
-//! The APIs that the filter understands.
+//! The provider APIs that the filter supports.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
-/// An API as the field knows it.
+/// A provider API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Api {
-    /// `plain`: nothing is known of the bodies.
+    /// `plain`: bodies of an unknown format.
     #[default]
     Plain,
     /// `openai-chat`: `/v1/chat/completions`
@@ -24,6 +24,6 @@ pub enum Api {
     AnthropicMessages,
     /// `gemini-generate`: `/v1beta/models/{model}:generateContent` and `:streamGenerateContent`
     GeminiGenerate,
-    /// `models`: the model list, answered by the filter itself.
+    /// `models`: the model list, which the filter itself responds with.
     Models,
 }

@@ -1,4 +1,4 @@
-//! Exact money: whole pico-dollars in a `u128`, never a float.
+//! Exact amounts of money: pico-dollars in a `u128`, never a float.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
@@ -11,21 +11,21 @@ use alloc::string::{String, ToString};
 /// `tokens * price` needs no division.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
-// Aligned as all else: what holds it would be allocated with another alignment, which costs more.
+// Aligned to 8 bytes as all other types: an allocation with another alignment costs more.
 #[repr(Rust, packed(8))]
 pub struct Pico(pub u128);
 
 impl Pico {
-    /// This price, so many times; no more than a `u128` holds.
+    /// Multiplies a price by a count, saturating.
     pub fn times(self, count: u64) -> Pico {
-        // As nearly always: a product of more than 64 bits is a call in wasm.
+        // The usual case: a product of more than 64 bits is a call in wasm.
         Pico(match (u32::try_from(self.0), u32::try_from(count)) {
             (Ok(price), Ok(count)) => u128::from(u64::from(price) * u64::from(count)),
             _ => self.0.saturating_mul(u128::from(count)),
         })
     }
 
-    /// Both together; no more than a `u128` holds.
+    /// Adds an amount, saturating.
     pub fn plus(self, other: Pico) -> Pico {
         Pico(self.0.saturating_add(other.0))
     }
@@ -34,7 +34,7 @@ impl Pico {
 /// Pico-dollars in one US dollar.
 pub const DOLLAR: u128 = 1_000_000_000_000;
 
-/// Exact dollars, at least two decimals: `0.00`, `12.50`, `0.000000000001`.
+/// Formats an amount exactly, in dollars with at least two decimals: `0.00`, `12.50`, `0.000000000001`.
 pub fn dollars(amount: Pico) -> String {
     let fraction = format!("{:012}", amount.0 % DOLLAR);
     let mut kept = fraction.trim_end_matches('0').to_string();
@@ -44,34 +44,34 @@ pub fn dollars(amount: Pico) -> String {
     format!("{}.{kept}", amount.0 / DOLLAR)
 }
 
-/// What a target costs. Token prices are pico-dollars a token (= micro-dollars per million tokens).
+/// The prices of a target. Token prices are pico-dollars per token (= micro-dollars per million tokens).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Price {
     /// Each input token.
     pub input: Pico,
     /// Each output token, reasoning included.
     pub output: Pico,
-    /// Each input token served from a cache; the input price where the policy is silent.
+    /// Each input token served from a cache; the input price if the policy sets none.
     pub cached_input: Pico,
-    /// Each input token written to a cache; the input price where the policy is silent.
+    /// Each input token written to a cache; the input price if the policy sets none.
     pub cache_write: Pico,
     /// Each call.
     pub request: Pico,
 }
 
-/// When a budget starts over.
+/// The period after which a budget starts over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum Period {
-    /// At each full hour, UTC.
+    /// The full hour, UTC.
     Hour,
-    /// At midnight, UTC.
+    /// The UTC day.
     Day,
-    /// On Monday at midnight, UTC.
+    /// The week from Monday, UTC.
     Week,
-    /// On the first of the month at midnight, UTC.
+    /// The calendar month, UTC.
     Month,
-    /// Never.
+    /// Unlimited: the budget never starts over.
     #[default]
     Lifetime,
 }
@@ -80,11 +80,11 @@ pub enum Period {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Budget {
-    /// No load spends more than this in a period; 0 blocks.
+    /// The most that is spent in a period; 0 blocks.
     pub max: Pico,
-    /// Above it a warning is given; it never blocks.
+    /// The amount above which responses carry a warning; it never blocks.
     pub soft: Option<Pico>,
-    /// When it starts over.
+    /// The period after which it starts over.
     pub period: Period,
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_product_of_any_size_is_exact_or_as_much_as_there_is() {
+    fn products_are_exact_or_saturate() {
         let small = u64::from(u32::MAX);
         for count in [0, 1, small - 1, small, small + 1, u64::MAX] {
             for price in [0, 1, small - 1, small, small + 1, u64::MAX].map(u128::from) {

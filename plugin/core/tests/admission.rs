@@ -1,4 +1,4 @@
-//! Exactness of admission: never one too many, nothing lost, all or nothing.
+//! Exactness of admission: never a request too many, no charge lost, all principals or none.
 
 #![allow(
     clippy::indexing_slicing,
@@ -26,7 +26,7 @@ use tollgate_core::quota::Limits;
 use tollgate_core::quota::{PrincipalKind, QuotaReason, QuotaScope};
 use tollgate_core::time::{DAY, Now, SECOND};
 
-fn cells(map: &Map) -> SharedDataStore<Map> {
+fn store_over(map: &Map) -> SharedDataStore<Map> {
     let mut map = map.clone();
     let kind = SharedDataStore::probe(&mut map, "t/");
     SharedDataStore::new(map, kind)
@@ -56,7 +56,7 @@ fn charges(principals: Vec<Principal>) -> AdmissionRequest {
 }
 
 #[test]
-fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_record() {
+fn the_probe_distinguishes_hosts_and_leaves_one_record() {
     for (map, kind) in [
         (Map::new(), SharedDataKind::CompareAndSwap),
         (Map::insert_if_absent(), SharedDataKind::InsertIfAbsent),
@@ -69,9 +69,9 @@ fn the_probe_tells_hosts_apart_and_leaves_no_trace_of_itself_behind_but_one_reco
 }
 
 #[test]
-fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
+fn keys_of_a_team_share_its_limit_and_a_rejection_charges_nothing() {
     let map = Map::new();
-    let mut cells = cells(&map);
+    let mut store = store_over(&map);
     let of_key = |key: &str| {
         charges(vec![
             principal(PrincipalKind::Key, key, Limits { rpm: limit(10), ..Limits::default() }),
@@ -80,11 +80,11 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
         ])
     };
     for (n, key) in ["one", "two", "one"].into_iter().enumerate() {
-        acquire(&mut cells, of_key(key), at(n as u64)).unwrap();
+        acquire(&mut store, of_key(key), at(n as u64)).unwrap();
     }
     let before = map.rows();
-    let refused = acquire(&mut cells, of_key("two"), at(10)).unwrap_err();
-    let NotAdmitted { error: AdmissionError::Denied(denial), .. } = refused else { panic!("{refused:?}") };
+    let rejected = acquire(&mut store, of_key("two"), at(10)).unwrap_err();
+    let NotAdmitted { error: AdmissionError::Denied(denial), .. } = rejected else { panic!("{rejected:?}") };
     assert_eq!(denial.label(), "team_rpm");
     assert_eq!(map.rows(), before);
 
@@ -92,14 +92,14 @@ fn two_keys_of_a_team_share_its_limit_and_a_refusal_costs_nobody_anything() {
     let waited =
         |extra: u64| Now { wall: at(10).wall + wait + extra, monotonic: at(10).monotonic + wait + extra };
     let early = Now { wall: waited(0).wall - 1, monotonic: waited(0).monotonic - 1 };
-    assert!(acquire(&mut cells, of_key("two"), early).is_err(), "not a nanosecond early");
-    acquire(&mut cells, of_key("two"), waited(0)).unwrap();
+    assert!(acquire(&mut store, of_key("two"), early).is_err(), "not a nanosecond early");
+    acquire(&mut store, of_key("two"), waited(0)).unwrap();
 }
 
 #[test]
-fn a_refusal_tells_what_remains_without_what_was_refused() {
+fn the_status_of_a_rejection_excludes_the_rejected_request() {
     let map = Map::new();
-    let mut cells = cells(&map);
+    let mut store = store_over(&map);
     let limits = Limits { rpm: limit(5), tpd: limit(1_000), ..Limits::default() };
     let mut team = principal(PrincipalKind::Team, "team", Limits { tpm: limit(1_000), ..Limits::default() });
     team.budget = Some(Budget { max: Pico(100), soft: Some(Pico(60)), period: Period::Lifetime });
@@ -107,51 +107,51 @@ fn a_refusal_tells_what_remains_without_what_was_refused() {
         principals: vec![principal(PrincipalKind::Key, "key", limits), team],
         reservation: Reservation { input_tokens: 10, tokens: 510, cost: Pico(55) },
     };
-    let told = |standing: &RateLimitStatus| {
-        let mut told = Vec::new();
+    let headers = |status: &RateLimitStatus| {
+        let mut headers = Vec::new();
         standing.headers(HeaderStyle::OpenAi, None, &mut |name, value| {
             if name.contains("remaining") || name.ends_with("warning") {
-                told.push(value.map(str::to_owned));
+                headers.push(value.map(str::to_owned));
             }
         });
-        told
+        headers
     };
-    let first = acquire(&mut cells, charges.clone(), at(0)).unwrap().status;
+    let first = acquire(&mut store, charges.clone(), at(0)).unwrap().status;
     let remaining = [Some("4".into()), Some("490".into()), None];
-    assert_eq!(told(&first), remaining);
+    assert_eq!(headers(&first), remaining);
     for _ in 0..2 {
-        let refused = acquire(&mut cells, charges.clone(), at(1)).unwrap_err();
-        assert!(matches!(refused.error, AdmissionError::Denied(_)));
-        assert_eq!(told(&refused.status), remaining);
-        assert_eq!(refused.status.over_soft_budget(), None);
+        let rejected = acquire(&mut store, charges.clone(), at(1)).unwrap_err();
+        assert!(matches!(rejected.error, AdmissionError::Denied(_)));
+        assert_eq!(headers(&rejected.status), remaining);
+        assert_eq!(rejected.status.over_soft_budget(), None);
     }
 }
 
 #[test]
-fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
+fn a_reservation_of_tokens_is_reduced_to_a_limit_and_one_of_money_is_not() {
     let map = Map::new();
-    let mut cells = cells(&map);
+    let mut store = store_over(&map);
     let mut team = principal(PrincipalKind::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
     let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
     let receipt =
-        acquire(&mut cells, AdmissionRequest { principals: vec![team.clone()], reservation }, at(0))
+        acquire(&mut store, AdmissionRequest { principals: vec![team.clone()], reservation }, at(0))
             .unwrap()
             .receipt;
     assert!(
-        settle(&mut cells, receipt, ActualUsage { tokens: 60, cost: Pico(0), estimated: false }).is_empty()
+        settle(&mut store, receipt, ActualUsage { tokens: 60, cost: Pico(0), estimated: false }).is_empty()
     );
     let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
-    acquire(&mut cells, AdmissionRequest { principals: vec![team.clone()], reservation: small }, at(1))
+    acquire(&mut store, AdmissionRequest { principals: vec![team.clone()], reservation: small }, at(1))
         .unwrap();
 
     let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
-    let refused = acquire(
-        &mut cells,
+    let rejected = acquire(
+        &mut store,
         AdmissionRequest { principals: vec![team.clone()], reservation: input_alone },
         at(2),
     );
-    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = refused else {
-        panic!("{refused:?}")
+    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = rejected else {
+        panic!("{rejected:?}")
     };
     assert!(matches!(denial.reason, QuotaReason::InputAboveLimit { limit: 100, input: 101, .. }));
 
@@ -161,22 +161,22 @@ fn a_reservation_of_tokens_is_cut_to_a_limit_and_one_of_money_never() {
         principals: vec![team.clone()],
         reservation: Reservation { cost: Pico(cost), ..Reservation::default() },
     };
-    let receipt = acquire(&mut cells, of(&team, 70), at(3)).unwrap().receipt;
-    let refused = acquire(&mut cells, of(&team, 31), at(4));
-    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = refused else {
-        panic!("{refused:?}")
+    let receipt = acquire(&mut store, of(&team, 70), at(3)).unwrap().receipt;
+    let rejected = acquire(&mut store, of(&team, 31), at(4));
+    let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = rejected else {
+        panic!("{rejected:?}")
     };
     assert!(matches!(denial.reason, QuotaReason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
-    settle(&mut cells, receipt, ActualUsage { tokens: 0, cost: Pico(69), estimated: false });
-    acquire(&mut cells, of(&team, 31), at(5)).unwrap();
-    assert!(acquire(&mut cells, of(&team, 1), at(6)).is_err());
+    settle(&mut store, receipt, ActualUsage { tokens: 0, cost: Pico(69), estimated: false });
+    acquire(&mut store, of(&team, 31), at(5)).unwrap();
+    assert!(acquire(&mut store, of(&team, 1), at(6)).is_err());
     assert!(matches!(
-        acquire(&mut cells, of(&team, 101), at(7)).unwrap_err().error,
+        acquire(&mut store, of(&team, 101), at(7)).unwrap_err().error,
         AdmissionError::Denied(denial) if matches!(denial.reason, QuotaReason::CostAboveBudget { .. })
     ));
 }
 
-/// The naive truth: every admission with its time.
+/// The reference: every admission with its time.
 #[derive(Default)]
 struct Model {
     admitted: VecDeque<u64>,
@@ -185,15 +185,15 @@ struct Model {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
-    /// Over days of random arrivals no span holds more than the limit, days reset at midnight, and a
-    /// refusal names the moment from which on the request passes.
+    /// Over days of random arrivals no span contains more than the limit, days reset at midnight, and a rejection names the
+    /// moment from which the request is admitted.
     #[test]
     fn no_span_ever_admits_more_than_the_limit(
         gaps in proptest::collection::vec(prop_oneof![0_u64..400, 0_u64..70_000, 3_000_000_u64..30_000_000], 1..400),
         rpm in 1_u64..12, rph in 1_u64..30, rpd in 1_u64..60,
     ) {
         let map = Map::new();
-        let mut cells = cells(&map);
+        let mut store = store_over(&map);
         let limits = Limits { rpm: limit(rpm), rph: limit(rph), rpd: limit(rpd), ..Limits::default() };
         let charges = charges(vec![principal(PrincipalKind::Team, "team", limits)]);
         let mut model = Model::default();
@@ -203,16 +203,16 @@ proptest! {
             now.monotonic += gap * 1_000_000;
             let within = |span: u64| model.admitted.iter().filter(|time| **time > now.wall - span).count() as u64;
             let today = model.admitted.iter().filter(|time| **time / DAY == now.wall / DAY).count() as u64;
-            // A slot late at most: what is surely free must be admitted.
+            // Capacity returns at most one slot late: what is free for longer must be admitted.
             let surely_free = within(61 * SECOND) < rpm && within(61 * 60 * SECOND) < rph && today < rpd;
-            match acquire(&mut cells, charges.clone(), now) {
+            match acquire(&mut store, charges.clone(), now) {
                 Ok(_) => {
                     prop_assert!(within(60 * SECOND) < rpm && within(3_600 * SECOND) < rph && today < rpd);
                     model.admitted.push_back(now.wall);
                 }
-                Err(refused) => {
-                    prop_assert!(!surely_free, "refused although a slot late is over");
-                    let AdmissionError::Denied(denial) = refused.error else { panic!("{refused:?}") };
+                Err(rejected) => {
+                    prop_assert!(!surely_free, "rejected although a slot late is over");
+                    let AdmissionError::Denied(denial) = rejected.error else { panic!("{rejected:?}") };
                     let wait = denial.wait.expect("one request fits under every limit");
                     let moment = |wait: u64| Now { wall: now.wall + wait, monotonic: now.monotonic + wait };
                     let fork = |time| {
@@ -227,36 +227,36 @@ proptest! {
     }
 }
 
-/// Every interleaving of a few requests, at every call of the host.
+/// All interleavings of a few requests, at every call of the host.
 mod interleavings {
     use super::*;
     use std::collections::HashMap;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
     use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedValue};
 
-    /// What a host call answered.
+    /// The result of a host call.
     #[derive(Clone, PartialEq, Eq, Hash)]
     enum Call {
         Get(SharedValue),
         Set(Cas),
     }
 
-    /// A request on its way: what its calls answered so far, and whether it was admitted in the end.
+    /// A request under way: the results of its calls so far, and its decision.
     #[derive(Clone, Default, PartialEq, Eq, Hash)]
     struct Request {
         past: Vec<Call>,
         admitted: Option<bool>,
     }
 
-    /// Runs a request again with the answers it had, which brings it to the same place without touching the
-    /// store, and then lets it make one call more.
+    /// Replays a request with the results it had, which leads to the same state without a call of the store, and then lets it
+    /// make one more call.
     struct OneMore {
         past: VecDeque<Call>,
         map: Map,
         made: Option<Call>,
     }
 
-    /// Its call after that one is not scheduled yet.
+    /// The error for further calls, which are not scheduled yet.
     struct NotYet;
 
     impl OneMore {
@@ -285,7 +285,7 @@ mod interleavings {
         }
     }
 
-    /// Many schedules lead to the same place: what comes after it is searched once.
+    /// States that were explored: many schedules lead to the same state.
     struct Search {
         charges: Vec<AdmissionRequest>,
         least: usize,
@@ -294,7 +294,7 @@ mod interleavings {
     }
 
     impl Search {
-        /// How many schedules there are from here.
+        /// The number of schedules from this state.
         fn explore(&mut self, map: &Map, requests: &[Request]) -> u64 {
             if requests.iter().all(|request| request.admitted.is_some()) {
                 let admitted = requests.iter().filter(|request| request.admitted == Some(true)).count();
@@ -320,13 +320,13 @@ mod interleavings {
 
         fn step(&self, map: &Map, charges: &AdmissionRequest, request: &Request) -> Request {
             let past = request.past.iter().cloned().collect();
-            let mut cells = SharedDataStore::new(
+            let mut store = SharedDataStore::new(
                 OneMore { past, map: map.clone(), made: None },
                 SharedDataKind::CompareAndSwap,
             );
-            let run = catch_unwind(AssertUnwindSafe(|| acquire(&mut cells, charges.clone(), at(0)).is_ok()));
+            let run = catch_unwind(AssertUnwindSafe(|| acquire(&mut store, charges.clone(), at(0)).is_ok()));
             let mut request = request.clone();
-            request.past.extend(cells.host().made.take());
+            request.past.extend(store.host().made.take());
             match run {
                 Ok(admitted) => request.admitted = Some(admitted),
                 Err(stop) if stop.is::<NotYet>() => {}
@@ -351,7 +351,7 @@ mod interleavings {
     }
 
     #[test]
-    fn of_two_requests_for_one_place_exactly_one_is_admitted_in_every_schedule() {
+    fn of_two_requests_for_one_place_every_schedule_admits_one() {
         let one = charges(vec![key("a"), team(1)]);
         let two = charges(vec![key("b"), team(1)]);
         let schedules = search(vec![one, two], 1, 1);
@@ -359,20 +359,20 @@ mod interleavings {
     }
 
     #[test]
-    fn of_three_fresh_requests_for_two_places_exactly_two_are_admitted_in_every_schedule() {
+    fn of_three_requests_for_two_places_every_schedule_admits_two() {
         let schedules = search(vec![charges(vec![team(2)]); 3], 2, 2);
         assert!(schedules > 50, "{schedules} schedules only");
     }
 
     #[test]
-    fn of_three_requests_of_keys_of_one_team_exactly_two_are_admitted_in_every_schedule() {
+    fn of_three_requests_of_one_team_every_schedule_admits_two() {
         let of = |id| charges(vec![key(id), team(2)]);
         let schedules = search(vec![of("a"), of("b"), of("c")], 2, 2);
         assert!(schedules > 10_000, "{schedules} schedules only");
     }
 
     #[test]
-    fn principals_that_are_no_chain_never_admit_one_too_many() {
+    fn principals_that_overlap_never_admit_too_many() {
         let user = || principal(PrincipalKind::User, "user", Limits { rpm: limit(1), ..Limits::default() });
         let one = charges(vec![user(), team(1)]);
         let two = charges(vec![team(1)]);

@@ -1,4 +1,4 @@
-//! The lexer takes and refuses what `serde_json` does, in whatever pieces.
+//! The lexer accepts and rejects the same documents as `serde_json`, in any division into pieces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,43 +7,43 @@ use core::convert::Infallible;
 use proptest::prelude::*;
 use tollgate_core::json::lexer::{Container, JsonError, JsonText, Lexer, Scalar, Visitor};
 
-/// Deep enough for every document here; `serde_json` follows 127.
+/// The limit of `serde_json`, enough for every document here.
 const DEPTH: usize = 127;
-/// More than any text here has.
+/// More bytes than any text here.
 const ALL: usize = 1000;
 
-/// What it is, and its text, whether that is whole and whether it was escaped.
-type Told = (String, Option<(String, bool, bool)>);
+/// An event: its description, and its text with the flags `whole` and `escaped`.
+type Event = (String, Option<(String, bool, bool)>);
 
-/// Everything the lexer told, in order.
+/// All events of a lexer, in order.
 #[derive(Debug, PartialEq)]
 struct Log {
-    told: Vec<Told>,
-    /// How many bytes of each text it asks for.
+    events: Vec<Event>,
+    /// The number of bytes it requests of each text.
     bound: usize,
 }
 
 impl Log {
     fn note(&mut self, what: String) -> Result<(), Infallible> {
-        self.told.push((what, None));
+        self.events.push((what, None));
         Ok(())
     }
 
     fn text(&mut self, what: String, text: JsonText<'_>) -> Result<(), Infallible> {
-        self.told.push((what, Some((text.text.into(), text.whole, text.escaped))));
+        self.events.push((what, Some((text.text.into(), text.whole, text.escaped))));
         Ok(())
     }
 
-    /// What one would have been told who asked for less.
+    /// The same events for a smaller bound.
     fn cut(&self, bound: usize) -> Log {
-        let cut = |(what, text): &Told| {
+        let cut = |(what, text): &Event| {
             let text = text.as_ref().map(|(text, whole, escaped)| {
                 let end = text.floor_char_boundary(bound);
                 (text[..end].to_owned(), *whole && end == text.len(), *escaped && bound > 0)
             });
             (what.clone(), text)
         };
-        Log { told: self.told.iter().map(cut).collect(), bound }
+        Log { events: self.events.iter().map(cut).collect(), bound }
     }
 }
 
@@ -51,7 +51,7 @@ impl Visitor for Log {
     type Stop = Infallible;
 
     fn reached(&mut self, offset: u64) {
-        self.told.push((format!("@{offset}"), None));
+        self.events.push((format!("@{offset}"), None));
     }
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
         self.note(format!("{depth} begin {kind:?}"))
@@ -81,7 +81,7 @@ fn read<'a>(
     bound: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Log, Result<(), JsonError<Infallible>>) {
-    let (mut lexer, mut log) = (Lexer::new(DEPTH), Log { told: Vec::new(), bound });
+    let (mut lexer, mut log) = (Lexer::new(DEPTH), Log { events: Vec::new(), bound });
     let read = || {
         for piece in pieces {
             lexer.push(piece, &mut log)?;
@@ -92,8 +92,8 @@ fn read<'a>(
     (log, result)
 }
 
-/// `serde_json` keeps numbers as floats and refuses those that are too large; the grammar does not.
-fn serde_takes(bytes: &[u8]) -> Option<bool> {
+/// `serde_json` reads numbers as floats and rejects those that are too large, which the grammar allows.
+fn serde_accepts(bytes: &[u8]) -> Option<bool> {
     match serde_json::from_slice::<serde_json::Value>(bytes) {
         Ok(_) => Some(true),
         Err(error) if error.to_string().starts_with("number out of range") => None,
@@ -104,7 +104,7 @@ fn serde_takes(bytes: &[u8]) -> Option<bool> {
 fn agrees(bytes: &[u8]) {
     let shown = String::from_utf8_lossy(bytes);
     let (full, result) = read(ALL, [bytes]);
-    if let Some(taken) = serde_takes(bytes) {
+    if let Some(taken) = serde_accepts(bytes) {
         assert_eq!(result.is_ok(), taken, "{shown}: {result:?}");
     }
     for bound in [ALL, 3, 0] {
@@ -186,18 +186,18 @@ const DOCUMENTS: &[&[u8]] = &[
 ];
 
 #[test]
-fn the_grammars_corners_are_read_as_serde_json_reads_them() {
+fn corner_cases_agree_with_serde_json() {
     DOCUMENTS.iter().for_each(|document| agrees(document));
 }
 
 #[test]
-fn depth_is_bounded_where_it_was_told() {
+fn depth_is_bounded() {
     for depth in [DEPTH, DEPTH + 1, 100_000] {
         let document = "[".repeat(depth) + &"]".repeat(depth);
         let (_, result) = read(ALL, [document.as_bytes()]);
         let expected = if depth <= DEPTH { Ok(()) } else { Err(JsonError::TooDeep { offset: DEPTH as u64 }) };
         assert_eq!(result, expected);
-        assert_eq!(serde_takes(document.as_bytes()), Some(depth <= DEPTH));
+        assert_eq!(serde_accepts(document.as_bytes()), Some(depth <= DEPTH));
     }
 }
 
@@ -220,12 +220,12 @@ fn values() -> impl Strategy<Value = serde_json::Value> {
 
 proptest! {
     #[test]
-    fn documents_are_taken_at_every_cut(value in values()) {
+    fn documents_are_accepted_at_every_cut(value in values()) {
         agrees(value.to_string().as_bytes());
     }
 
     #[test]
-    fn damaged_documents_are_judged_alike(
+    fn damaged_documents_agree_with_serde_json(
         pick in 0..DOCUMENTS.len(),
         edits in proptest::collection::vec((any::<usize>(), any::<u8>(), 0..3_u8), 1..4),
     ) {

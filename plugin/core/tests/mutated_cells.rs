@@ -1,4 +1,4 @@
-//! A hundred thousand damaged records: each is read or refused, and what is read can be charged and settled.
+//! A hundred thousand damaged records: each is accepted or rejected, and an accepted one can be charged and settled.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -18,7 +18,7 @@ use tollgate_core::quota::{PrincipalKind, QuotaScope};
 use tollgate_core::time::{DAY, Now};
 
 const INPUTS: usize = 100_000;
-/// The length of a record's header, which is the same in all samples.
+/// The length of a record's header, equal in all samples.
 const HEADER: usize = 16;
 const NOW: u64 = 20_000 * DAY;
 
@@ -39,14 +39,14 @@ fn charges(target: bool) -> AdmissionRequest {
     AdmissionRequest { principals: vec![principal(target)], reservation }
 }
 
-/// Records as admissions leave them: with and without a target's own limits.
+/// Records that admissions have written, with and without limits of a target.
 fn samples() -> Vec<Vec<u8>> {
     let record = |target| {
         let map = Map::new();
-        let mut cells = SharedDataStore::new(map.clone(), SharedDataKind::CompareAndSwap);
+        let mut store = SharedDataStore::new(map.clone(), SharedDataKind::CompareAndSwap);
         for second in 0..3 {
             let now = Now { wall: NOW + second, monotonic: NOW + second * 1_000_000_000 };
-            acquire(&mut cells, charges(target), now).unwrap();
+            acquire(&mut store, charges(target), now).unwrap();
         }
         map.rows().remove("t/team/blue").unwrap()
     };
@@ -54,13 +54,13 @@ fn samples() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn records_are_read_or_refused() {
+fn damaged_records_are_accepted_or_rejected() {
     let samples = samples();
     let words: [&[u8]; 4] = [&[0xff; 16], &[0; 16], &[0x80], b"TG"];
-    let (mut random, mut admitted, mut refused) = (Random(4), 0, 0);
+    let (mut random, mut admitted, mut rejected) = (Random(4), 0, 0);
     for _ in 0..INPUTS {
         let mut record = random.mutated(&samples, &words);
-        // Every fourth keeps its header and length, so that the damage after the header is read.
+        // Every fourth keeps its header and length, so that the damage after the header is reached.
         if random.below(4) == 0 {
             record.clone_from(random.pick(&samples));
             for _ in 0..=random.below(4) {
@@ -70,17 +70,17 @@ fn records_are_read_or_refused() {
         }
         let mut map = Map::new();
         map.set("t/team/blue", &record, 0).unwrap();
-        let mut cells = SharedDataStore::new(map, SharedDataKind::CompareAndSwap);
+        let mut store = SharedDataStore::new(map, SharedDataKind::CompareAndSwap);
         let now = Now { wall: NOW + random.next() % DAY, monotonic: random.next() >> 1 };
-        match acquire(&mut cells, charges(random.below(2) == 1), now) {
+        match acquire(&mut store, charges(random.below(2) == 1), now) {
             Ok(done) => {
                 admitted += 1;
                 let actual =
                     ActualUsage { tokens: random.next(), cost: Pico(random.next().into()), estimated: false };
-                assert_eq!(settle(&mut cells, done.receipt, actual), []);
+                assert_eq!(settle(&mut store, done.receipt, actual), []);
             }
-            Err(_) => refused += 1,
+            Err(_) => rejected += 1,
         }
     }
-    assert!(admitted > INPUTS / 20 && refused > INPUTS / 10, "{admitted} admitted, {refused} refused");
+    assert!(admitted > INPUTS / 20 && rejected > INPUTS / 10, "{admitted} admitted, {rejected} rejected");
 }

@@ -1,4 +1,4 @@
-//! The rate-limit headers of an answer, in each of their families.
+//! The rate-limit headers of a response.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,7 +8,7 @@ use crate::quota::QuotaScope;
 use crate::text::format::duration;
 use crate::time::SECOND;
 
-/// Which rate-limit headers answers carry.
+/// The rate-limit headers that responses carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HeaderStyle {
     /// `x-ratelimit-*`, as OpenAI sends them.
@@ -16,20 +16,20 @@ pub enum HeaderStyle {
     OpenAi,
     /// `RateLimit` and `RateLimit-Policy` (draft-ietf-httpapi-ratelimit-headers).
     Ietf,
-    /// Both families.
+    /// Both styles.
     Both,
-    /// None but `x-tollgate-*` and `Retry-After`.
+    /// Only `x-tollgate-*` and `Retry-After`.
     None,
 }
 
 impl RateLimitStatus {
-    /// The headers of an answer: every one that there is, and its value if it has one in these families. `budget`: whose
-    /// it is that governs the request, if one does.
+    /// Calls `emit` with every rate-limit header: its value in this style, or `None` if the response must not carry it.
+    /// `budget` is the scope of the budget that governs the request.
     pub fn headers(
         &self,
         style: HeaderStyle,
         budget: Option<QuotaScope>,
-        tell: &mut dyn FnMut(&'static str, Option<&str>),
+        emit: &mut dyn FnMut(&'static str, Option<&str>),
     ) {
         let (openai, ietf) = match style {
             HeaderStyle::OpenAi => (true, false),
@@ -43,11 +43,11 @@ impl RateLimitStatus {
             ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"];
         for ([limit, remaining, reset], tight) in [(REQUESTS, self.requests), (TOKENS, self.tokens)] {
             if let Some(tight) = tight.filter(|_| openai) {
-                tell(limit, Some(itoa::Buffer::new().format(tight.limit)));
-                tell(remaining, Some(itoa::Buffer::new().format(tight.remaining)));
-                tell(reset, Some(duration(tight.reset).as_str()));
+                emit(limit, Some(itoa::Buffer::new().format(tight.limit)));
+                emit(remaining, Some(itoa::Buffer::new().format(tight.remaining)));
+                emit(reset, Some(duration(tight.reset).as_str()));
             } else {
-                [limit, remaining, reset].into_iter().for_each(|name| tell(name, None));
+                [limit, remaining, reset].into_iter().for_each(|name| emit(name, None));
             }
         }
         let both = if ietf { [self.requests, self.tokens] } else { [None; 2] };
@@ -58,13 +58,13 @@ impl RateLimitStatus {
             let seconds = tight.reset.div_ceil(SECOND);
             format!("\"{}\";r={};t={seconds}", tight.label(), tight.remaining)
         });
-        tell("ratelimit", left.as_deref());
+        emit("ratelimit", left.as_deref());
         let limits = items(|tight| {
             format!("\"{}\";q={};w={}", tight.label(), tight.limit, tight.window.span().seconds())
         });
-        tell("ratelimit-policy", limits.as_deref());
+        emit("ratelimit-policy", limits.as_deref());
         let budget = budget.map(|scope| scope.label(None));
-        tell("x-tollgate-scope", self.tightest().map(|tight| tight.label()).or(budget));
-        tell("x-tollgate-warning", self.warning());
+        emit("x-tollgate-scope", self.tightest().map(|tight| tight.label()).or(budget));
+        emit("x-tollgate-warning", self.warning());
     }
 }

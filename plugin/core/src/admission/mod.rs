@@ -1,8 +1,9 @@
-//! All principals and all windows, or none; and the correction when the true cost is known.
+//! Admission: a request is charged to all windows of all its principals, or to none; settlement corrects the charge
+//! when the usage is known.
 //!
-//! Every cell is read and decided first; a refusal there has written nothing. Then each is swapped,
-//! narrow to wide, deciding again where a swap was lost. A late refusal takes back, in reverse, exactly
-//! what was charged. A trap in between leaves a charge: the safe side.
+//! First every record is read and decided; a rejection there has written nothing. Then each record is written by
+//! compare-and-swap, narrow to wide, and decided again after a conflict. A late rejection releases, in reverse, exactly
+//! the amounts that were charged. A trap in between leaves a charge, which is the safe side.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
@@ -24,46 +25,46 @@ use crate::time::Now;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Principal {
-    /// Which level it is.
+    /// The principal's level.
     pub scope: QuotaScope,
-    /// Where it counts.
+    /// The name of its counter record.
     pub record: RecordKey,
-    /// Its limits as a whole.
+    /// The limits of all its use.
     pub limits: Limits,
-    /// The target's limits within it, by the target's fingerprint. Boxed: few have any.
+    /// The limits of its use of the request's target, with the target's fingerprint. Boxed: few principals have any.
     pub target_limits: Option<Box<(u64, Limits)>>,
     /// Its budget.
     pub budget: Option<Budget>,
 }
 
 impl Principal {
-    /// Its limits, as a whole and of the target: whose they are, and which blocks count them.
+    /// Its limits with their scope and the target of their counters (0: all targets).
     fn all_limits(&self) -> impl Iterator<Item = (QuotaScope, u64, &Limits)> {
         let of_target = self.target_limits.as_deref();
         let of_target = of_target.map(|(target, limits)| (self.scope.of_target(), *target, limits));
         core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
     }
 
-    /// Whether one of its limits counts tokens.
+    /// True if one of its limits counts tokens.
     pub fn counts_tokens(&self) -> bool {
         self.limits.counts_tokens()
             || self.target_limits.as_ref().is_some_and(|of_target| of_target.1.counts_tokens())
     }
 }
 
-/// What a request is charged before it runs.
+/// The amounts that a request is charged before it is forwarded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Reservation {
-    /// Tokens of the input alone, as estimated for limits.
+    /// Estimated tokens of the input alone, for limits.
     pub input_tokens: u64,
-    /// Tokens of input and output, as estimated for limits. Cut to a limit that is smaller.
+    /// Estimated tokens of input and output, for limits. Reduced to a limit that is smaller.
     pub tokens: u64,
-    /// The most the call can cost. Never cut.
+    /// The most that the call can cost. Never reduced.
     pub cost: Pico,
 }
 
-/// What a request turned out to have used.
+/// The usage of a finished request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct ActualUsage {
@@ -71,21 +72,21 @@ pub struct ActualUsage {
     pub tokens: u64,
     /// Their price.
     pub cost: Pico,
-    /// Whether the two rest on an estimate.
+    /// True if both are estimates.
     pub estimated: bool,
 }
 
-/// The principals of one request, narrow to wide, and what it is to be charged.
+/// The principals of one request, and the amounts to charge.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct AdmissionRequest {
     /// Narrow to wide: key, member, user, team, organization.
     pub principals: Vec<Principal>,
-    /// Before it runs.
+    /// The amounts to charge.
     pub reservation: Reservation,
 }
 
-/// What was charged to one cell, and exactly where.
+/// The amounts charged to one record, and the slots they were charged to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hold {
@@ -99,12 +100,12 @@ pub struct Hold {
 #[repr(Rust, packed(8))]
 struct HoldEntry {
     block: CounterId,
-    /// Slot, day or period.
+    /// The number of the slot, day or period.
     slot: u64,
     amount: u128,
 }
 
-/// Proof of an admission; settling consumes it, so that it cannot happen twice.
+/// The charges of an admission. Settlement consumes it, so that it cannot happen twice.
 #[derive(Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
@@ -112,13 +113,13 @@ pub struct Receipt {
 }
 
 impl Receipt {
-    /// Whether nothing was charged.
+    /// True if nothing was charged.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 }
 
-/// A correction of one cell that is still to be made.
+/// A correction of one record that is still to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Correction {
     held: Hold,
@@ -127,29 +128,29 @@ pub struct Correction {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HoldChange {
-    /// The request never ran: everything is taken back.
+    /// The request was never forwarded: everything is released.
     Release,
-    /// It ran, and used this.
+    /// The request was forwarded, with this usage.
     Settle(ActualUsage),
 }
 
 /// An admitted request.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admitted {
-    /// To be settled once.
+    /// The charges, to be settled once.
     pub receipt: Receipt,
-    /// For the answer's headers.
+    /// The state of the limits, for the response headers.
     pub status: RateLimitStatus,
 }
 
-/// A request that was not admitted. Nothing is charged for it, but for what `unsettled` takes back.
+/// A request that was not admitted. Nothing is charged for it except what `unsettled` will release.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotAdmitted {
-    /// Why.
+    /// The reason.
     pub error: AdmissionError,
-    /// For the answer's headers.
+    /// The state of the limits, for the response headers.
     pub status: RateLimitStatus,
-    /// Roll-backs that lost too many swaps: to be tried again later.
+    /// Releases that failed, to be retried later.
     pub unsettled: Vec<Correction>,
 }
 
@@ -164,17 +165,18 @@ pub enum AdmissionError {
     Store(#[from] StoreError),
 }
 
-/// A cell as it was read, charged and not yet stored.
+/// A record that was read and charged, and is not yet stored.
 struct Planned<V> {
     record: CounterRecord,
     version: V,
-    marks: Vec<HoldEntry>,
+    entries: Vec<HoldEntry>,
 }
 
 /// Charges a request to all of its principals, or to none.
 ///
 /// # Errors
-/// [`NotAdmitted`] with the refusal that has the longest wait; limits before budgets.
+/// [`NotAdmitted`]. If several limits or budgets are exceeded, it names a limit before a budget, and the one with the
+/// longest wait.
 #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
 pub fn acquire<C: CounterStore>(
     store: &mut C,
@@ -183,8 +185,8 @@ pub fn acquire<C: CounterStore>(
 ) -> Result<Admitted, NotAdmitted> {
     let mut status = RateLimitStatus::default();
     if let Some(exceeded) = check_capacity(&request) {
-        let why = AdmissionError::Denied(Box::new(exceeded));
-        return Err(NotAdmitted { error: why, status, unsettled: Vec::new() });
+        let error = AdmissionError::Denied(Box::new(exceeded));
+        return Err(NotAdmitted { error, status, unsettled: Vec::new() });
     }
 
     let mut violations = QuotaViolations::default();
@@ -203,47 +205,47 @@ pub fn acquire<C: CounterStore>(
                 });
             }
         };
-        let marks = charge(principal, &request.reservation, &mut record, now, &mut status, &mut violations);
-        planned.push(Planned { record, version, marks });
+        let entries = charge(principal, &request.reservation, &mut record, now, &mut status, &mut violations);
+        planned.push(Planned { record, version, entries });
     }
     if let Some(exceeded) = violations.into_one() {
         let status = without_charges(&request.principals, planned, now);
-        let why = AdmissionError::Denied(Box::new(exceeded));
-        return Err(NotAdmitted { error: why, status, unsettled: Vec::new() });
+        let error = AdmissionError::Denied(Box::new(exceeded));
+        return Err(NotAdmitted { error, status, unsettled: Vec::new() });
     }
 
     let mut held = Vec::with_capacity(planned.len());
     for (principal, planned) in request.principals.iter().zip(&mut planned) {
         let swapped = store.compare_and_swap(&principal.record, planned.version, planned.record.as_bytes());
         let charged = match swapped {
-            Ok(Cas::Stored) => Ok(core::mem::take(&mut planned.marks)),
+            Ok(Cas::Stored) => Ok(core::mem::take(&mut planned.entries)),
             Ok(Cas::Conflict) => charge_again(store, principal, &request.reservation, now, &mut status),
             Err(error) => Err(AdmissionError::Store(error)),
         };
         match charged {
-            Ok(marks) => held.push(Hold { record: principal.record.clone(), entries: marks }),
-            Err(why) => {
+            Ok(entries) => held.push(Hold { record: principal.record.clone(), entries }),
+            Err(error) => {
                 let unsettled = apply(store, held.into_iter().rev(), HoldChange::Release);
-                return Err(NotAdmitted { error: why, status, unsettled });
+                return Err(NotAdmitted { error, status, unsettled });
             }
         }
     }
     Ok(Admitted { receipt: Receipt { held }, status })
 }
 
-/// Corrects the reservation to what was used. What is returned lost too many swaps, and is to be tried
-/// again with [`retry`].
+/// Settles an admission: corrects the reservation to the actual usage. Returns the corrections that failed, for
+/// [`retry`].
 pub fn settle<C: CounterStore>(store: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
     let held = receipt.held.into_iter().filter(Hold::awaits_settlement);
     apply(store, held, HoldChange::Settle(actual))
 }
 
-/// Takes an admission back whose request was not sent on.
+/// Releases an admission whose request was not forwarded. Returns the corrections that failed, for [`retry`].
 pub fn release<C: CounterStore>(store: &mut C, receipt: Receipt) -> Vec<Correction> {
     apply(store, receipt.held.into_iter().rev(), HoldChange::Release)
 }
 
-/// Tries a correction again.
+/// Retries a correction. Returns it if it failed again.
 pub fn retry<C: CounterStore>(store: &mut C, correction: Correction) -> Option<Correction> {
     let Correction { held, change } = correction;
     apply(store, core::iter::once(held), change).pop()
@@ -256,8 +258,8 @@ fn apply<C: CounterStore>(
 ) -> Vec<Correction> {
     held.filter_map(|held| {
         let done = store.update(&held.record, |record| {
-            for mark in &held.entries {
-                correct(record, mark, change);
+            for entry in &held.entries {
+                correct(record, entry, change);
             }
             Update::Write(())
         });
@@ -268,14 +270,14 @@ fn apply<C: CounterStore>(
 
 impl Hold {
     fn awaits_settlement(&self) -> bool {
-        self.entries.iter().any(|mark| match mark.block.kind {
+        self.entries.iter().any(|entry| match entry.block.kind {
             CounterKind::Window(window) => window.counts_tokens(),
             CounterKind::Budget => true,
         })
     }
 }
 
-/// Limits and budgets that are smaller than the request itself, whatever is counted already.
+/// Returns a limit or budget that is smaller than the request itself, whatever is counted already.
 fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
     let input = request.reservation.input_tokens;
     let cost = request.reservation.cost;
@@ -308,18 +310,19 @@ fn charge_again<C: CounterStore>(
     store
         .update(&principal.record, |record| {
             let mut violations = QuotaViolations::default();
-            let marks = charge(principal, reservation, record, now, status, &mut violations);
+            let entries = charge(principal, reservation, record, now, status, &mut violations);
             match violations.into_one() {
-                None => Update::Write(Ok(marks)),
+                None => Update::Write(Ok(entries)),
                 Some(exceeded) => Update::Keep(Err(AdmissionError::Denied(Box::new(exceeded)))),
             }
         })
         .map_err(AdmissionError::Store)?
 }
 
-/// Takes note of a window as it is stored. A function of its own: it would be written out for each.
+/// Records the stored state of a window.
+// Not inlined: it would be copied for each window.
 #[inline(never)]
-fn note(
+fn record_stored(
     record: &mut CounterRecord,
     scope: QuotaScope,
     target: u64,
@@ -333,16 +336,16 @@ fn note(
     }
 }
 
-/// How a request stands that was refused: nothing of it is counted.
-fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -> RateLimitStatus {
+/// The status of a rejected request, without its own charges.
+fn without_charges<V>(principals: &[Principal], planned: Vec<Planned<V>>, now: Now) -> RateLimitStatus {
     let mut status = RateLimitStatus::default();
-    for (principal, Planned { mut record, marks, .. }) in whose.iter().zip(planned) {
-        for mark in &marks {
-            correct(&mut record, mark, HoldChange::Release);
+    for (principal, Planned { mut record, entries, .. }) in principals.iter().zip(planned) {
+        for entry in &entries {
+            correct(&mut record, entry, HoldChange::Release);
         }
         for (scope, target, limits) in principal.all_limits() {
             for (window, limit) in limits.iter() {
-                note(&mut record, scope, target, window, limit, now, &mut status);
+                record_stored(&mut record, scope, target, window, limit, now, &mut status);
             }
         }
         if let Some(budget) = principal.budget {
@@ -354,8 +357,8 @@ fn without_charges<V>(whose: &[Principal], planned: Vec<Planned<V>>, now: Now) -
     status
 }
 
-/// Decides for one cell and charges it, as long as nothing refuses. Where something does at the end, only a part of it is
-/// charged, and not to be stored.
+/// Decides for one record, and charges it until a limit or budget is exceeded. After a violation the record is charged in
+/// part and must not be stored.
 fn charge(
     principal: &Principal,
     reservation: &Reservation,
@@ -364,27 +367,27 @@ fn charge(
     status: &mut RateLimitStatus,
     violations: &mut QuotaViolations,
 ) -> Vec<HoldEntry> {
-    let mut charging = Charging { record, now, status, violations, marks: Vec::with_capacity(4) };
+    let mut charging = Charging { record, now, status, violations, entries: Vec::with_capacity(4) };
     for (scope, target, limits) in principal.all_limits() {
         charging.limits(scope, target, limits, reservation.tokens);
     }
     if let Some(budget) = &principal.budget {
         charging.budget(principal.scope, budget, reservation.cost);
     }
-    charging.marks
+    charging.entries
 }
 
-/// A cell that is being charged, and what is found out on the way.
+/// A record that is being charged, and the results so far.
 struct Charging<'a> {
     record: &'a mut CounterRecord,
     now: Now,
     status: &'a mut RateLimitStatus,
     violations: &'a mut QuotaViolations,
-    marks: Vec<HoldEntry>,
+    entries: Vec<HoldEntry>,
 }
 
 impl Charging<'_> {
-    // A function of its own, as is the next: they would be written out for each window of each kind of limits.
+    // Not inlined, like the next: it would be copied for both kinds of limits.
     #[inline(never)]
     fn limits(&mut self, scope: QuotaScope, target: u64, limits: &Limits, tokens: u64) {
         for (window, limit) in limits.iter() {
@@ -397,7 +400,7 @@ impl Charging<'_> {
     fn window(&mut self, scope: QuotaScope, target: u64, window: Window, limit: u64, amount: u64) {
         let now = self.now;
         let Some(mut counter) = self.record.counter(window, target, now) else {
-            // What cannot be counted is not admitted.
+            // Without a counter nothing is admitted.
             let reason = QuotaReason::LimitReached { window, limit, used: limit, asked: amount };
             return self.violations.add(QuotaExceeded { scope, reason, wait: None });
         };
@@ -410,14 +413,14 @@ impl Charging<'_> {
             counter.charge(amount);
             used = used.saturating_add(amount);
             let block = CounterId { kind: CounterKind::Window(window), target };
-            self.marks.push(HoldEntry { block, slot: counter.slot(), amount: u128::from(amount) });
+            self.entries.push(HoldEntry { block, slot: counter.slot(), amount: u128::from(amount) });
         }
         self.status.record_window(scope, window, limit, used, || counter.until_empty(now));
     }
 
     fn budget(&mut self, scope: QuotaScope, budget: &Budget, cost: Pico) {
         let Some((mut spend, stored)) = self.record.spend_mut() else {
-            // What cannot be counted is not admitted.
+            // Without a counter nothing is admitted.
             let reason =
                 QuotaReason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
             return self.violations.add(QuotaExceeded { scope, reason, wait: None });
@@ -426,37 +429,37 @@ impl Charging<'_> {
         let left = Pico(budget.max.0.saturating_sub(spend.spent().0));
         if cost > left || left.0 == 0 {
             let reason = QuotaReason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
-            // A budget of nothing is one in the next period too.
+            // A budget of 0 is 0 in the next period too.
             let wait = spend.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
             self.violations.add(QuotaExceeded { scope, reason, wait });
         } else if self.violations.is_empty() {
             spend.charge(cost);
             let block = CounterId { kind: CounterKind::Budget, target: 0 };
-            self.marks.push(HoldEntry { block, slot: spend.number(), amount: cost.0 });
+            self.entries.push(HoldEntry { block, slot: spend.number(), amount: cost.0 });
             spend.store(stored);
         }
         self.status.record_budget(scope, budget, spend.spent());
     }
 }
 
-fn correct(record: &mut CounterRecord, mark: &HoldEntry, change: HoldChange) {
+fn correct(record: &mut CounterRecord, entry: &HoldEntry, change: HoldChange) {
     let actual = match change {
         HoldChange::Release => ActualUsage::default(),
         HoldChange::Settle(actual) => actual,
     };
-    match mark.block.kind {
+    match entry.block.kind {
         CounterKind::Window(window) => {
             // A settlement leaves requests as they are counted.
             if matches!(change, HoldChange::Settle(_)) && !window.counts_tokens() {
                 return;
             }
-            if let Some(mut counter) = record.stored_counter(window, mark.block.target) {
-                counter.correct(mark.slot, u64::try_from(mark.amount).unwrap_or(u64::MAX), actual.tokens);
+            if let Some(mut counter) = record.stored_counter(window, entry.block.target) {
+                counter.correct(entry.slot, u64::try_from(entry.amount).unwrap_or(u64::MAX), actual.tokens);
             }
         }
         CounterKind::Budget => {
             record.correct_spend(|spend| {
-                spend.correct(mark.slot, Pico(mark.amount), actual.cost, actual.estimated);
+                spend.correct(entry.slot, Pico(entry.amount), actual.cost, actual.estimated);
             });
         }
     }

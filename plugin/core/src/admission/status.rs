@@ -1,4 +1,4 @@
-//! How a request stands with its limits: what the rate-limit headers say.
+//! The state of the limits that govern a request, for the rate-limit headers.
 
 use crate::money::{Budget, Pico};
 use crate::quota::QuotaScope;
@@ -24,9 +24,9 @@ pub(super) struct TightestWindow {
 }
 
 impl TightestWindow {
-    /// Whether less of this limit remains than of the other.
+    /// True if a smaller part of this limit remains than of the other.
     fn is_tighter_than(&self, other: &TightestWindow) -> bool {
-        // Of equal limits, as most are, it is plain to see.
+        // Most limits are equal: no 128-bit product.
         if self.limit == other.limit {
             return self.remaining < other.remaining;
         }
@@ -39,13 +39,13 @@ impl TightestWindow {
     }
 
     fn used_permille(&self) -> u64 {
-        // No limit is above 2^53: a thousandfold of it is a number still.
+        // Limits are at most 2^53, so the product fits.
         self.limit.saturating_sub(self.remaining).wrapping_mul(1000) / self.limit.max(1)
     }
 }
 
 impl RateLimitStatus {
-    /// Takes note of a window: `used` of `limit`, empty again after `reset` ns.
+    /// Records a window: `used` of `limit`, empty again after `reset` ns.
     pub fn record_window(
         &mut self,
         scope: QuotaScope,
@@ -64,19 +64,19 @@ impl RateLimitStatus {
         }
     }
 
-    /// Takes note of a budget: `spent` with this request's reservation.
+    /// Records a budget; `spent` includes this request's reservation.
     pub fn record_budget(&mut self, scope: QuotaScope, budget: &Budget, spent: Pico) {
         if budget.soft.is_some_and(|soft| spent > soft) {
             self.over_soft_budget.get_or_insert(scope);
         }
     }
 
-    /// Whether a budget is above its soft mark.
+    /// The scope of a budget above its soft limit.
     pub fn over_soft_budget(&self) -> Option<QuotaScope> {
         self.over_soft_budget
     }
 
-    /// Whether no limit is known of.
+    /// True if no limit governs the request.
     pub fn is_empty(&self) -> bool {
         self.requests.is_none() && self.tokens.is_none()
     }
@@ -88,7 +88,7 @@ impl RateLimitStatus {
         }
     }
 
-    /// What is near its end; a limit's warning does not hide a budget's.
+    /// The value of the warning header. A warning about a limit does not hide one about a budget.
     pub(super) fn warning(&self) -> Option<&'static str> {
         let used = [self.requests, self.tokens].iter().flatten().map(TightestWindow::used_permille).max();
         let limit = match used.unwrap_or(0) {
@@ -107,7 +107,7 @@ impl RateLimitStatus {
     }
 }
 
-/// How much of a limit is used, in percent and more.
+/// The part of a limit that is used, in percent.
 enum Near {
     Eighty,
     NinetyFive,

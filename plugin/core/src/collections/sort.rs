@@ -1,31 +1,31 @@
-//! Sorting where no request passes: one machine code for every type.
+//! A stable sort with one machine code for all types, for lists outside the request path.
 //!
-//! The standard library's sort is compiled anew for each type and order, at 5 to 9 KB each, which is a tenth of what
-//! a host has to load. Here it sorts positions, and each type adds only how two of its items compare and are swapped.
+//! Hand-written: the standard library's sort is compiled for each type and order, at 5 to 9 KB each, and makes the module
+//! 103.6 KB larger. Here one sort of positions is shared, and each type adds only its comparison and its swap.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
-/// So many items are sorted where they are, as most lists of a policy: nothing is allocated for them.
+/// The longest list that is sorted in place, without an allocation: most lists of a policy.
 const FEW: usize = 12;
 
-/// Sorts; what is equal stays in its order.
+/// Sorts a list. Stable.
 pub fn sort<T: Ord>(list: &mut [T]) {
     sort_items(&mut List(list, T::cmp));
 }
 
-/// Sorts by what the key says; what is equal there stays in its order.
+/// Sorts a list by a key. Stable.
 pub fn sort_by_key<T, K: Ord>(list: &mut [T], key: impl Fn(&T) -> K) {
     sort_items(&mut List(list, |one: &T, other: &T| key(one).cmp(&key(other))));
 }
 
-/// Sorts, and leaves each item once.
+/// Sorts a list and removes duplicates.
 pub fn once<T: Ord>(list: &mut Vec<T>) {
     sort(list);
     list.dedup();
 }
 
-/// What can be sorted, whatever it holds.
+/// A list that can be sorted, of any type.
 trait Items {
     fn len(&self) -> usize;
     fn compare(&self, one: usize, other: usize) -> Ordering;
@@ -84,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_sorts_as_the_standard_library_does(list: Vec<(u8, u16)>) {
+        fn it_agrees_with_the_standard_library(list: Vec<(u8, u16)>) {
             let (mut ours, mut theirs) = (list.clone(), list);
             sort_by_key(&mut ours, |item| item.0);
             theirs.sort_by_key(|item| item.0);

@@ -1,9 +1,9 @@
-//! What is counted by the calendar: a day's requests or tokens, and a budget's money.
+//! Counters that follow the UTC calendar: the requests or tokens of a day, and the money of a budget.
 
 use crate::money::{Period, Pico};
 use crate::time::{DAY, period_end, period_index};
 
-/// Requests or tokens of one UTC day.
+/// The requests or tokens of one UTC day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DailyCounter {
     day: u64,
@@ -11,22 +11,22 @@ pub struct DailyCounter {
 }
 
 impl DailyCounter {
-    /// Bytes of a stored day.
+    /// The bytes of a stored counter.
     pub const BYTES: usize = 16;
 
-    /// Reads what [`Day::store`] wrote.
+    /// Reads the bytes that [`DailyCounter::store`] wrote.
     pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
         let both = u128::from_le_bytes(*bytes);
         DailyCounter { day: both as u64, used: (both >> 64) as u64 }
     }
 
-    /// Writes it; integers little-endian.
+    /// Writes the counter, little-endian.
     pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
         *bytes = (u128::from(self.day) | u128::from(self.used) << 64).to_le_bytes();
     }
 
-    /// Starts over at midnight UTC. A clock one day behind is still within the newest day; one further
-    /// behind relabels it, so that a moment in the far future cannot freeze the count.
+    /// Starts over at midnight UTC. A clock that is one day behind counts in the newest day; a clock further behind
+    /// relabels that day, so that a moment in the far future cannot freeze the count.
     pub fn advance(&mut self, wall: u64) {
         let day = wall / DAY;
         if day > self.day {
@@ -36,22 +36,22 @@ impl DailyCounter {
         }
     }
 
-    /// The number of the day that a charge goes to; call [`Day::advance`] first.
+    /// The number of the day that a charge goes to; call [`DailyCounter::advance`] first.
     pub fn number(&self) -> u64 {
         self.day
     }
 
-    /// What was counted today.
+    /// The number of requests or tokens of the day.
     pub fn used(&self) -> u64 {
         self.used
     }
 
-    /// Counts.
+    /// Adds a charge.
     pub fn charge(&mut self, amount: u64) {
         self.used = self.used.saturating_add(amount);
     }
 
-    /// Corrects a charge of the same day; a closed day keeps its estimate.
+    /// Corrects a charge of the same day; a past day keeps its estimate.
     pub fn correct(&mut self, day: u64, charged: u64, actual: u64) {
         if day == self.day {
             self.used = self.used.saturating_add(actual).saturating_sub(charged);
@@ -74,10 +74,10 @@ pub struct SpendCounter {
 }
 
 impl SpendCounter {
-    /// Bytes of a stored purse.
+    /// The bytes of a stored counter.
     pub const BYTES: usize = 48;
 
-    /// Reads what [`SpendCounter::store`] wrote; an unknown period reads as `lifetime`.
+    /// Reads the bytes that [`SpendCounter::store`] wrote; an unknown period reads as `lifetime`.
     pub fn load(bytes: &[u8; Self::BYTES]) -> Self {
         let (words, _) = bytes.as_chunks::<16>();
         let mut words = words.iter().map(|word| u128::from_le_bytes(*word));
@@ -93,7 +93,7 @@ impl SpendCounter {
         SpendCounter { period, index: head as u64, spent: word(), estimated: word() }
     }
 
-    /// Writes it; integers little-endian.
+    /// Writes the counter, little-endian.
     pub fn store(&self, bytes: &mut [u8; Self::BYTES]) {
         let period: u128 = match self.period {
             Period::Hour => 0,
@@ -109,8 +109,8 @@ impl SpendCounter {
         }
     }
 
-    /// Starts over with the period. A budget whose period was changed keeps what was spent, as a part of
-    /// the new one; so does one whose clock went back by more than a period.
+    /// Starts over with the period. If the budget's period was changed, or the clock went back by more than a period, the
+    /// money spent is kept and counts in the present period.
     pub fn advance(&mut self, period: Period, wall: u64) {
         let index = period_index(period, wall);
         if period != self.period {
@@ -128,25 +128,25 @@ impl SpendCounter {
         self.index
     }
 
-    /// Everything charged in this period, reservations included.
+    /// The money charged in this period, reservations included.
     pub fn spent(&self) -> Pico {
         Pico(self.spent)
     }
 
-    /// The part of [`SpendCounter::spent`] that rests on estimates: requests under way, and those whose true
-    /// usage nobody reported.
+    /// The part of [`SpendCounter::spent`] that is estimated: requests under way, and requests whose usage was not
+    /// reported.
     pub fn estimated(&self) -> Pico {
         Pico(self.estimated)
     }
 
-    /// Spends a reservation.
+    /// Adds a reservation.
     pub fn charge(&mut self, amount: Pico) {
         self.spent = self.spent.saturating_add(amount.0);
         self.estimated = self.estimated.saturating_add(amount.0);
     }
 
-    /// Corrects a reservation of the same period; a closed period keeps its estimate. `estimated` tells
-    /// that `actual` is an estimate too.
+    /// Corrects a reservation of the same period; a past period keeps its estimate. `estimated` is true if `actual` is an
+    /// estimate too.
     pub fn correct(&mut self, index: u64, charged: Pico, actual: Pico, estimated: bool) {
         if index == self.index {
             self.spent = self.spent.saturating_add(actual.0).saturating_sub(charged.0);
@@ -169,7 +169,7 @@ mod tests {
     use crate::time::SECOND;
 
     #[test]
-    fn a_day_resets_at_midnight_and_not_before() {
+    fn a_day_resets_exactly_at_midnight() {
         let mut day = DailyCounter::default();
         day.advance(3 * DAY - 1);
         day.charge(7);

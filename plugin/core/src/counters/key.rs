@@ -5,9 +5,9 @@ use alloc::string::String;
 
 use crate::text::hash::{continued, fingerprint};
 
-/// The name of a principal's cell, and the fingerprint of that name which the record itself carries.
+/// The name of a record in a store, and the fingerprint of the name.
 ///
-/// The fingerprint distinguishes a foreign record from one that belongs to the name.
+/// The record carries the fingerprint, which distinguishes it from a record of another name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct RecordKey {
@@ -16,7 +16,7 @@ pub struct RecordKey {
 }
 
 impl RecordKey {
-    /// Joins the configured prefix and the principal's own parts: `tollgate/1/` + `team` + `search`.
+    /// Joins the configured prefix and the parts of a principal: `tollgate/1/` + `team` + `search`.
     pub fn new(prefix: &str, parts: &[&str]) -> Self {
         let length = parts.iter().map(|part| part.len().saturating_add(1)).sum::<usize>();
         let mut text = String::with_capacity(prefix.len().saturating_add(length));
@@ -31,7 +31,7 @@ impl RecordKey {
         RecordKey { text: text.into(), fingerprint }
     }
 
-    /// This name with further parts: `tollgate/1/team` + `search`.
+    /// Appends parts: `tollgate/1/team` + `search`.
     pub fn below(&self, parts: &[&str]) -> Self {
         let length = parts.iter().map(|part| part.len().saturating_add(1)).sum::<usize>();
         let mut text = String::with_capacity(self.text.len().saturating_add(length));
@@ -40,24 +40,24 @@ impl RecordKey {
             text.push('/');
             text.push_str(part);
         }
-        // What was hashed of it is not hashed again.
+        // Continues the hash of the first part.
         let more = text.as_bytes().get(self.text.len()..).unwrap_or_default();
         let fingerprint = continued(self.fingerprint, more);
         RecordKey { text: text.into(), fingerprint }
     }
 
-    /// The name in shared data.
+    /// The name in the store.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// What the record carries to tell that it belongs to this name.
+    /// The fingerprint that the record carries.
     pub fn fingerprint(&self) -> u64 {
         self.fingerprint
     }
 }
 
-/// The names of principals' cells, made as far as they are the same for all.
+/// The names of counter records, with the prefix of each level prepared.
 #[derive(Clone, Debug)]
 pub struct RecordKeys {
     pub(crate) keys: RecordKey,
@@ -68,7 +68,7 @@ pub struct RecordKeys {
 }
 
 impl RecordKeys {
-    /// Below this prefix.
+    /// Names below this prefix.
     pub fn new(prefix: &str) -> Self {
         let level = |name| RecordKey::new(prefix, &[name]);
         RecordKeys {
@@ -80,27 +80,27 @@ impl RecordKeys {
         }
     }
 
-    /// Where a key's counters live.
+    /// The record of a key.
     pub fn key(&self, key: &str) -> RecordKey {
         self.keys.below(&[key])
     }
 
-    /// Where those of a user within a team live.
+    /// The record of a user within a team.
     pub fn member(&self, team: &str, user: &str) -> RecordKey {
         self.members.below(&[team, user])
     }
 
-    /// Where those of a user within an organization live.
+    /// The record of a user within an organization.
     pub fn user(&self, organization: &str, user: &str) -> RecordKey {
         self.users.below(&[organization, user])
     }
 
-    /// Where a team's live.
+    /// The record of a team.
     pub fn team(&self, team: &str) -> RecordKey {
         self.teams.below(&[team])
     }
 
-    /// Where an organization's live.
+    /// The record of an organization.
     pub fn organization(&self, organization: &str) -> RecordKey {
         self.organizations.below(&[organization])
     }

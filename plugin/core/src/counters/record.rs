@@ -1,12 +1,11 @@
-//! The bytes of a cell: a header that names its principal, then one block for each thing counted.
+//! The bytes of a counter record: a header with the fingerprint of its name, then one block for each counter.
 //!
 //! ```text
 //! header  "TGc" version:u8  0:u32  fingerprint:u64
 //! block   kind:u8  0:u24  0:u32  target:u64  payload (its length follows from the kind)
 //! ```
 //!
-//! All integers little-endian. A record that does not read so is never overwritten: it may be a newer
-//! version's.
+//! All integers are little-endian. A record of another format is never overwritten: a newer version may have written it.
 
 use alloc::vec::Vec;
 
@@ -20,7 +19,7 @@ const MAGIC: [u8; 4] = *b"TGc\x01";
 const HEADER: usize = 16;
 const BLOCK_HEADER: usize = 16;
 
-/// What a block counts.
+/// The unit that a block counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum CounterKind {
@@ -30,13 +29,13 @@ pub enum CounterKind {
     Budget,
 }
 
-/// A block within a cell.
+/// The identity of a block within a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CounterId {
-    /// What it counts.
+    /// The unit that it counts.
     pub kind: CounterKind,
-    /// Fingerprint of the target whose use is counted; 0: the principal as a whole.
+    /// The fingerprint of the target whose use is counted; 0: all targets.
     pub target: u64,
 }
 
@@ -72,20 +71,20 @@ fn sliding(span: WindowSpan) -> Option<Span> {
     }
 }
 
-/// A counter for requests or tokens, sliding or by the day, in its cell.
+/// A counter of requests or tokens, in its record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Counter<'c> {
     /// A sliding window.
     Sliding(SlidingWindow<&'c mut [u8; SlidingWindow::BYTES]>),
-    /// A UTC day, and where it is stored.
+    /// A UTC day, and the bytes that store it.
     Daily(DailyCounter, &'c mut [u8; DailyCounter::BYTES]),
 }
 
 impl Counter<'_> {
-    /// Moves to this moment.
+    /// Advances to this moment.
     pub fn advance(&mut self, now: Now) {
         match self {
-            Counter::Sliding(ring) => ring.advance(now.monotonic),
+            Counter::Sliding(window) => window.advance(now.monotonic),
             Counter::Daily(day, stored) => {
                 day.advance(now.wall);
                 day.store(stored);
@@ -93,26 +92,26 @@ impl Counter<'_> {
         }
     }
 
-    /// What is within the window.
+    /// The number of requests or tokens in the window.
     pub fn used(&self) -> u64 {
         match self {
-            Counter::Sliding(ring) => ring.used(),
+            Counter::Sliding(window) => window.used(),
             Counter::Daily(day, _) => day.used(),
         }
     }
 
-    /// The slot or day that a charge of this moment goes to.
+    /// The slot or day that a charge goes to; call [`Counter::advance`] first.
     pub fn slot(&self) -> u64 {
         match self {
-            Counter::Sliding(ring) => ring.head(),
+            Counter::Sliding(window) => window.head(),
             Counter::Daily(day, _) => day.number(),
         }
     }
 
-    /// Counts.
+    /// Adds a charge.
     pub fn charge(&mut self, amount: u64) {
         match self {
-            Counter::Sliding(ring) => ring.charge(amount),
+            Counter::Sliding(window) => window.charge(amount),
             Counter::Daily(day, stored) => {
                 day.charge(amount);
                 day.store(stored);
@@ -120,10 +119,10 @@ impl Counter<'_> {
         }
     }
 
-    /// Corrects an earlier charge in its own slot or day.
+    /// Corrects an earlier charge in the slot or day it was made in.
     pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
         match self {
-            Counter::Sliding(ring) => ring.correct(slot, charged, actual),
+            Counter::Sliding(window) => window.correct(slot, charged, actual),
             Counter::Daily(day, stored) => {
                 day.correct(slot, charged, actual);
                 day.store(stored);
@@ -134,34 +133,34 @@ impl Counter<'_> {
     /// Nanoseconds until `amount` fits under `limit`; `None`: never.
     pub fn wait(&self, now: Now, amount: u64, limit: u64) -> Option<u64> {
         match self {
-            Counter::Sliding(ring) => ring.wait(now.monotonic, amount, limit),
+            Counter::Sliding(window) => window.wait(now.monotonic, amount, limit),
             Counter::Daily(..) if amount > limit => None,
             Counter::Daily(day, _) if day.used().saturating_add(amount) <= limit => Some(0),
             Counter::Daily(day, _) => Some(day.until_over(now.wall)),
         }
     }
 
-    /// Nanoseconds until nothing is counted any more.
+    /// Nanoseconds until the window is empty if no other request comes.
     pub fn until_empty(&self, now: Now) -> u64 {
         match self {
-            Counter::Sliding(ring) => ring.until_empty(now.monotonic),
+            Counter::Sliding(window) => window.until_empty(now.monotonic),
             Counter::Daily(day, _) if day.used() == 0 => 0,
             Counter::Daily(day, _) => day.until_over(now.wall),
         }
     }
 }
 
-/// A cell's record, known to be ours and well formed.
+/// A counter record that belongs to its name and is well formed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CounterRecord {
     bytes: Vec<u8>,
 }
 
 impl CounterRecord {
-    /// Takes a stored record; empty bytes begin a new one.
+    /// Opens a stored record; empty bytes begin a new one.
     ///
     /// # Errors
-    /// [`Trouble::Foreign`] where it names another principal, [`Trouble::Format`] where it does not read.
+    /// [`UnavailableError::Foreign`] for a record of another name, [`UnavailableError::Format`] for another format.
     pub fn open(mut bytes: Vec<u8>, fingerprint: u64) -> Result<CounterRecord, StoreError> {
         if bytes.is_empty() {
             bytes.extend_from_slice(&MAGIC);
@@ -175,7 +174,7 @@ impl CounterRecord {
         }
     }
 
-    /// The record to store.
+    /// The bytes to store.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -184,9 +183,9 @@ impl CounterRecord {
         self.bytes
     }
 
-    /// The counter of a window, moved to this moment. One that is not there yet begins with nothing. `None` never
-    /// comes: a block of a window has room for its counter.
-    // Inlined, with what it calls: each window of a request comes here.
+    /// The counter of a window, advanced to this moment; created if missing. Never `None`: the block of a window has room
+    /// for its counter.
+    // Inlined with its callees: called for each window of a request.
     #[inline(always)]
     pub fn counter(&mut self, window: Window, target: u64, now: Now) -> Option<Counter<'_>> {
         let mut counter =
@@ -195,27 +194,27 @@ impl CounterRecord {
         Some(counter)
     }
 
-    /// The counter of a window as stored, not moved: for corrections, which name their slot.
+    /// The counter of a window as stored, without advancing it: for corrections, which name their slot.
     pub fn stored_counter(&mut self, window: Window, target: u64) -> Option<Counter<'_>> {
         let (start, end) = find(&self.bytes, CounterId { kind: CounterKind::Window(window), target })?;
         counter(window, self.bytes.get_mut(start..end)?)
     }
 
-    /// The money spent, as stored or none; not yet moved to this moment.
+    /// The counter of the budget as stored, without advancing it; empty if missing.
     pub fn spend(&self) -> SpendCounter {
         let stored = self.payload(CounterId { kind: CounterKind::Budget, target: 0 });
         stored.and_then(|bytes| bytes.first_chunk()).map_or(SpendCounter::default(), SpendCounter::load)
     }
 
-    /// The money spent, as stored and not yet moved to this moment, and where it is stored. One that is not there yet begins
-    /// with nothing. `None` never comes: a block of a budget has room for its purse.
+    /// The counter of the budget as stored, without advancing it, and the bytes that store it; created if missing. Never
+    /// `None`: the block of a budget has room for its counter.
     pub fn spend_mut(&mut self) -> Option<(SpendCounter, &mut [u8; SpendCounter::BYTES])> {
         let stored =
             self.payload_mut(CounterId { kind: CounterKind::Budget, target: 0 })?.first_chunk_mut()?;
         Some((SpendCounter::load(stored), stored))
     }
 
-    /// Corrects the money spent where it is stored; nothing where none is.
+    /// Corrects the stored counter of the budget, if there is one.
     pub fn correct_spend(&mut self, correct: impl FnOnce(&mut SpendCounter)) {
         let Some((start, end)) = find(&self.bytes, CounterId { kind: CounterKind::Budget, target: 0 }) else {
             return;
@@ -242,7 +241,7 @@ impl CounterRecord {
         self.bytes.get_mut(start..end)
     }
 
-    /// A block that is not there yet: once for each that a principal has.
+    /// Appends a block.
     #[cold]
     fn begin(&mut self, id: CounterId) -> Option<(usize, usize)> {
         let length = CounterKind::payload(id.kind.code())?;
@@ -266,10 +265,10 @@ fn counter(window: Window, payload: &mut [u8]) -> Option<Counter<'_>> {
     })
 }
 
-/// What a record of the journal begins with; its fingerprint stands where a cell's does.
+/// The first bytes of a journal record; its fingerprint is at the same place as in a counter record.
 pub const DOCUMENT_MAGIC: [u8; 4] = *b"TGd\x01";
 
-/// The fingerprint a record carries; `None` where it is neither a cell nor a journal's, of this format.
+/// The fingerprint that a record carries; `None` if it is neither a counter record nor a journal record of this format.
 pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     let (header, _) = bytes.split_first_chunk::<HEADER>()?;
     let (magic, rest) = header.split_first_chunk::<4>()?;
@@ -277,7 +276,7 @@ pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     (*magic == MAGIC || *magic == DOCUMENT_MAGIC).then(|| u64::from_le_bytes(*fingerprint))
 }
 
-/// The block at this place: its kind, its target, and where its payload ends; `None` where there is none that reads.
+/// The block at this offset: its kind, its target, and the end of its payload; `None` if there is no valid block.
 fn block(bytes: &[u8], at: usize) -> Option<(u8, u64, usize)> {
     let header = bytes.get(at..)?.first_chunk::<BLOCK_HEADER>()?;
     let kind = *header.first()?;
@@ -293,7 +292,7 @@ fn well_formed(bytes: &[u8]) -> bool {
     at == bytes.len()
 }
 
-/// Start and end of a block's payload.
+/// The start and end of a block's payload.
 fn find(bytes: &[u8], id: CounterId) -> Option<(usize, usize)> {
     let code = id.kind.code();
     let mut at = HEADER;
@@ -321,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_of_one_cell_do_not_touch_one_another() {
+    fn blocks_of_one_record_are_independent() {
         let mut record = CounterRecord::open(charged().bytes, 7).unwrap();
         let mut used = |window, target| record.counter(window, target, NOW).unwrap().used();
         assert_eq!(used(Window::Rpm, 0), 1);
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_record_is_told_from_one_that_does_not_read() {
+    fn a_foreign_record_and_a_damaged_one_are_different_errors() {
         let bytes = charged().bytes;
         assert_eq!(
             CounterRecord::open(bytes.clone(), 8),

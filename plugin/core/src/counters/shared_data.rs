@@ -1,7 +1,7 @@
-//! Cells in a host's shared data.
+//! Records in a host's shared data.
 //!
-//! On Envoy version 0 overwrites, so that a loop that creates with version 0 loses updates. [`SharedDataStore`] creates
-//! with a version that no record has (`u32::MAX`): the host inserts a missing record exactly once.
+//! On Envoy version 0 overwrites, so a loop that creates records with version 0 loses updates. [`SharedDataStore`] creates
+//! them with a version that no record has (`u32::MAX`): the host inserts a missing record exactly once.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -13,21 +13,21 @@ use super::{CounterStore, RecordKey, StoreError, UnavailableError};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostStatus(pub u32);
 
-/// What a host holds under a name.
+/// The value that a host holds under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SharedValue {
-    /// The value; empty also where the name is missing.
+    /// The value; empty if the name is missing.
     pub bytes: Vec<u8>,
-    /// Its version; `None` where the name is missing.
+    /// The version; `None` if the name is missing.
     pub version: Option<u32>,
 }
 
-/// The end of a swap.
+/// The result of a compare-and-swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cas {
-    /// It is stored.
+    /// The value was stored.
     Stored,
-    /// Somebody wrote in between: nothing was stored.
+    /// Another writer was first: nothing was stored.
     Conflict,
 }
 
@@ -46,7 +46,7 @@ pub trait SharedData {
     fn set(&mut self, name: &str, bytes: &[u8], version: u32) -> Result<Cas, HostStatus>;
 }
 
-/// The kind of shared data that a host has, by its answers to compare-and-swap.
+/// The kind of shared data that a host has, by its results of compare-and-swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SharedDataKind {
     /// Version 0 overwrites an existing value, and a missing name accepts any version (Envoy and its kin).
@@ -66,18 +66,18 @@ const CREATE: u32 = u32::MAX;
 pub struct SharedDataStore<S> {
     shared: S,
     kind: SharedDataKind,
-    /// The number of swaps that were lost.
-    lost: u32,
+    /// The number of conflicts.
+    conflicts: u32,
 }
 
-/// The version of a record that was read; `None` where it is missing.
+/// The version of a record; `None` if it is missing.
 #[derive(Clone, Copy, Debug)]
 pub struct SharedVersion(Option<u32>);
 
 impl<S: SharedData> SharedDataStore<S> {
-    /// Cells in `shared`, which is known to be of this kind.
+    /// Records in `shared`, which is of this kind.
     pub fn new(shared: S, kind: SharedDataKind) -> Self {
-        SharedDataStore { shared, kind, lost: 0 }
+        SharedDataStore { shared, kind, conflicts: 0 }
     }
 
     /// Determines the kind of the host's shared data. Writes one small record below `prefix`, and never changes
@@ -112,12 +112,12 @@ impl<S: SharedData> SharedDataStore<S> {
         self.kind
     }
 
-    /// The number of swaps that were lost to other writers.
+    /// The number of conflicts with other writers.
     pub fn conflicts(&self) -> u32 {
-        self.lost
+        self.conflicts
     }
 
-    /// The host below.
+    /// The host's shared data.
     pub fn host(&mut self) -> &mut S {
         &mut self.shared
     }
@@ -145,7 +145,7 @@ impl<S: SharedData> CounterStore for SharedDataStore<S> {
     ) -> Result<Cas, StoreError> {
         let swapped = self.shared.set(name.as_str(), bytes, at.0.unwrap_or(CREATE));
         if swapped == Ok(Cas::Conflict) {
-            self.lost = self.lost.saturating_add(1);
+            self.conflicts = self.conflicts.saturating_add(1);
         }
         swapped.map_err(host)
     }

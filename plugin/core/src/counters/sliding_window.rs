@@ -1,17 +1,21 @@
-//! The sliding window: no span of its length ever holds more than was admitted into it.
+//! A sliding window of requests or tokens: no span of its length ever contains more than the limit.
+//!
+//! Hand-written: it works on the bytes of a stored record, keeps ages when the clock jumps back, and corrects a charge in
+//! the slot it was made in. Rate limiters such as `governor` keep their state in
+//! the memory of one process.
 
 use core::borrow::BorrowMut;
 
 use crate::time::SECOND;
 
-/// The current slot and the sixty before it. With sixty slots alone, a span could touch sixty-one of
-/// them and hold more than the limit.
+/// The number of slots: the current one and the sixty before it. A span of the window's length touches sixty-one slots,
+/// so with sixty it could contain more than the limit.
 pub const SLOTS: usize = 61;
 
-/// Bytes of head and shift in a stored ring.
+/// The bytes of head and shift.
 const LONGS: usize = 16;
 
-/// How far a clock may be behind the newest slot and still mean that slot.
+/// The time that a clock may be behind the newest slot and still be counted in that slot.
 const TOLERANCE: u64 = 2 * SECOND;
 
 /// The length of one slot: a sixtieth of the window.
@@ -24,7 +28,7 @@ pub enum Span {
 }
 
 impl Span {
-    /// Nanoseconds a slot lasts.
+    /// The length of a slot in nanoseconds.
     pub fn slot(self) -> u64 {
         match self {
             Span::Minute => SECOND,
@@ -32,7 +36,7 @@ impl Span {
         }
     }
 
-    /// How many whole slots so many nanoseconds are. By a number that is known they are divided by a product.
+    /// The number of whole slots in a time. Dividing by a constant compiles to a multiplication.
     fn slots(self, nanos: u64) -> u64 {
         match self {
             Span::Minute => nanos / SECOND,
@@ -40,21 +44,21 @@ impl Span {
         }
     }
 
-    /// Nanoseconds at which this slot begins; the last that there are, if that is later.
+    /// The begin of a slot in nanoseconds, saturating.
     fn begin(self, slot: u64) -> u64 {
-        // A product that may overflow is a call in wasm; this one cannot.
+        // A multiplication with an overflow check is a call in wasm; this one cannot overflow.
         if slot > u64::MAX / self.slot() { u64::MAX } else { slot * self.slot() }
     }
 }
 
-/// Bytes of a ring.
+/// The bytes of a stored window.
 const BYTES: usize = LONGS + 4 * SLOTS;
 
-/// Counts of the last [`SLOTS`] slots, worked on where they are stored: `head:u64 shift:u64`, then a u32 for each
-/// slot; all integers little-endian. Zeros are a ring that has counted nothing.
+/// The counts of the last [`SLOTS`] slots, changed in the bytes that store them: `head:u64 shift:u64`, then a u32 for each
+/// slot; all integers are little-endian. Zeros are an empty window.
 ///
-/// Slots are numbered on the ring's own time line, `clock / slot + shift`. When the clock jumps back,
-/// `shift` grows instead of slots moving: ages are kept, and a receipt's slot number stays valid.
+/// Slots are numbered on the window's own time line, `clock / slot + shift`. When the clock jumps back,
+/// `shift` grows and slots keep their numbers, so that ages are kept and the slot of a receipt stays valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlidingWindow<B = [u8; BYTES]> {
     span: Span,
@@ -62,22 +66,22 @@ pub struct SlidingWindow<B = [u8; BYTES]> {
 }
 
 impl SlidingWindow {
-    /// Bytes of a stored ring.
+    /// The bytes of a stored window.
     pub const BYTES: usize = BYTES;
 
-    /// Nothing counted yet.
+    /// An empty window.
     pub fn new(span: Span) -> Self {
         SlidingWindow { span, bytes: [0; BYTES] }
     }
 }
 
 impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
-    /// The ring that is stored in these bytes.
+    /// The window that is stored in these bytes.
     pub fn over(span: Span, bytes: B) -> Self {
         SlidingWindow { span, bytes }
     }
 
-    /// Moves the head to the slot of this moment, forgetting what left the window.
+    /// Advances the head to the slot of this moment, and drops the slots that left the window.
     pub fn advance(&mut self, now: u64) {
         let [head, shift] = self.longs();
         let moment = self.span.slots(now).saturating_add(shift);
@@ -95,24 +99,24 @@ impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
         }
     }
 
-    /// The slot that a charge of this moment goes to; call [`SlidingWindow::advance`] first.
+    /// The slot that a charge goes to; call [`SlidingWindow::advance`] first.
     pub fn head(&self) -> u64 {
         let [head, _] = self.longs();
         head
     }
 
-    /// Everything within the window.
+    /// The number of requests or tokens in the window.
     pub fn used(&self) -> u64 {
         self.words().first_chunk().map_or(u64::MAX, sum)
     }
 
-    /// Counts in the head slot.
+    /// Adds a charge to the head slot.
     pub fn charge(&mut self, amount: u64) {
         let head = self.head();
         self.put(head, u64::from(self.get(head)).saturating_add(amount));
     }
 
-    /// Corrects an earlier charge where it was made; nothing if that slot has left the window.
+    /// Corrects an earlier charge in its slot; does nothing if the slot has left the window.
     pub fn correct(&mut self, slot: u64, charged: u64, actual: u64) {
         let head = self.head();
         if slot <= head && head - slot < SLOTS as u64 {
@@ -121,7 +125,7 @@ impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
         }
     }
 
-    /// Nanoseconds until `amount` fits under `limit` if nothing else comes; `None` if it never does.
+    /// Nanoseconds until `amount` fits under `limit` if no other request comes; `None`: never.
     pub fn wait(&self, now: u64, amount: u64, limit: u64) -> Option<u64> {
         if amount > limit {
             return None;
@@ -139,7 +143,7 @@ impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
         None
     }
 
-    /// Nanoseconds until the window is empty if nothing else comes.
+    /// Nanoseconds until the window is empty if no other request comes.
     pub fn until_empty(&self, now: u64) -> u64 {
         let newest = (self.oldest()..=self.head()).rev().find(|slot| self.get(*slot) > 0);
         newest.map_or(0, |slot| self.until_gone(slot, now))
@@ -190,11 +194,12 @@ impl<B: BorrowMut<[u8; BYTES]>> SlidingWindow<B> {
     }
 }
 
-/// The sum of all. Not inlined: of a known length it would be written out at every place where it is asked for.
+/// The sum of all slots.
+// Not inlined: a loop of known length would be unrolled at every call.
 #[inline(never)]
 fn sum(words: &[[u8; 4]; SLOTS]) -> u64 {
-    // Of the lower halves the sum fits into 32 bits, so that it is what the upper halves leave of the sum of all, of which
-    // 32 bits are kept: several are added at once.
+    // Two wrapping 32-bit sums, which vectorize: of all counts, and of their upper halves. The sum of the lower halves fits
+    // into 32 bits, so it is the difference of the two modulo 2^32.
     let [all, high] = words.iter().fold([0_u32; 2], |[all, high], word| {
         let count = u32::from_le_bytes(*word);
         [all.wrapping_add(count), high.wrapping_add(count >> 16)]
@@ -211,72 +216,72 @@ mod tests {
     }
 
     #[test]
-    fn capacity_returns_when_its_slot_has_left_and_not_before() {
-        let mut ring = SlidingWindow::new(Span::Minute);
-        ring.advance(at(100) + 999_999_999);
-        ring.charge(3);
-        ring.advance(at(160));
-        assert_eq!(ring.used(), 3);
-        assert_eq!(ring.wait(at(160), 1, 3), Some(at(1)));
-        ring.advance(at(161) - 1);
-        assert_eq!(ring.used(), 3);
-        ring.advance(at(161));
-        assert_eq!(ring.used(), 0);
+    fn capacity_returns_exactly_when_its_slot_leaves() {
+        let mut window = SlidingWindow::new(Span::Minute);
+        window.advance(at(100) + 999_999_999);
+        window.charge(3);
+        window.advance(at(160));
+        assert_eq!(window.used(), 3);
+        assert_eq!(window.wait(at(160), 1, 3), Some(at(1)));
+        window.advance(at(161) - 1);
+        assert_eq!(window.used(), 3);
+        window.advance(at(161));
+        assert_eq!(window.used(), 0);
     }
 
     #[test]
     fn a_clock_that_jumps_back_keeps_ages_and_receipts() {
-        let mut ring = SlidingWindow::new(Span::Minute);
-        ring.advance(at(1000));
-        ring.charge(5);
-        let slot = ring.head();
-        ring.advance(at(1030));
-        ring.charge(1);
-        ring.advance(at(10));
-        assert_eq!(ring.used(), 6, "a jump back frees nothing");
-        ring.correct(slot, 5, 2);
-        assert_eq!(ring.used(), 3, "a receipt from before the jump still finds its slot");
-        assert_eq!(ring.wait(at(10), 3, 4), Some(at(31)), "thirty of its sixty-one seconds had passed");
-        ring.advance(at(41));
-        assert_eq!(ring.used(), 1);
+        let mut window = SlidingWindow::new(Span::Minute);
+        window.advance(at(1000));
+        window.charge(5);
+        let slot = window.head();
+        window.advance(at(1030));
+        window.charge(1);
+        window.advance(at(10));
+        assert_eq!(window.used(), 6, "a jump back frees nothing");
+        window.correct(slot, 5, 2);
+        assert_eq!(window.used(), 3, "a receipt from before the jump still finds its slot");
+        assert_eq!(window.wait(at(10), 3, 4), Some(at(31)), "thirty of its sixty-one seconds had passed");
+        window.advance(at(41));
+        assert_eq!(window.used(), 1);
     }
 
     #[test]
-    fn two_seconds_behind_is_the_newest_slot() {
-        let mut ring = SlidingWindow::new(Span::Minute);
-        ring.advance(at(1000));
-        ring.advance(at(998));
-        ring.charge(1);
-        ring.advance(at(1060));
-        assert_eq!(ring.used(), 1);
-        ring.advance(at(1061));
-        assert_eq!(ring.used(), 0);
+    fn a_clock_two_seconds_behind_counts_in_the_newest_slot() {
+        let mut window = SlidingWindow::new(Span::Minute);
+        window.advance(at(1000));
+        window.advance(at(998));
+        window.charge(1);
+        window.advance(at(1060));
+        assert_eq!(window.used(), 1);
+        window.advance(at(1061));
+        assert_eq!(window.used(), 0);
     }
 
     #[test]
-    fn a_correction_after_its_slot_left_changes_nothing() {
-        let mut ring = SlidingWindow::new(Span::Hour);
-        ring.advance(at(60));
-        ring.charge(9);
-        let slot = ring.head();
-        ring.advance(at(60 * 62));
-        ring.charge(4);
-        ring.correct(slot, 9, 100);
-        assert_eq!(ring.used(), 4);
+    fn a_correction_of_a_slot_that_left_changes_nothing() {
+        let mut window = SlidingWindow::new(Span::Hour);
+        window.advance(at(60));
+        window.charge(9);
+        let slot = window.head();
+        window.advance(at(60 * 62));
+        window.charge(4);
+        window.correct(slot, 9, 100);
+        assert_eq!(window.used(), 4);
     }
 
     #[test]
-    fn what_is_stored_is_what_is_read() {
+    fn a_stored_window_reads_back() {
         let mut bytes = [0; SlidingWindow::BYTES];
-        let mut ring = SlidingWindow::over(Span::Hour, &mut bytes);
-        ring.advance(u64::MAX / 3);
-        ring.charge(u64::from(u32::MAX) + 5);
-        ring.advance(u64::MAX / 3 + 60 * SECOND);
-        ring.charge(7);
-        ring.advance(0);
-        let slot = ring.head();
+        let mut window = SlidingWindow::over(Span::Hour, &mut bytes);
+        window.advance(u64::MAX / 3);
+        window.charge(u64::from(u32::MAX) + 5);
+        window.advance(u64::MAX / 3 + 60 * SECOND);
+        window.charge(7);
+        window.advance(0);
+        let slot = window.head();
         let mut again = SlidingWindow::over(Span::Hour, bytes);
-        assert_eq!(again.used(), u64::from(u32::MAX) + 7, "a slot holds no more than its u32");
+        assert_eq!(again.used(), u64::from(u32::MAX) + 7, "a slot saturates at u32::MAX");
         again.correct(slot, 7, 2);
         assert_eq!(again.used(), u64::from(u32::MAX) + 2);
         assert_eq!(again.until_empty(0), SLOTS as u64 * 60 * SECOND, "its newest slot is this moment's");

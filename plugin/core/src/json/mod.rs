@@ -1,7 +1,7 @@
-//! JSON as it arrives: in pieces, strictly, in fixed memory.
+//! JSON that arrives in pieces, read strictly and in fixed memory.
 //!
-//! [`lexer::Lexer`] checks and splits a document of any size while it holds nothing of it but the
-//! texts that its [`lexer::Visitor`] asked for.
+//! [`lexer::Lexer`] checks and splits a document of any size, and keeps only the texts that its [`lexer::Visitor`]
+//! requests.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 

@@ -1,11 +1,11 @@
-//! A small part of a document as a tree: one record at a time, never the whole.
+//! A part of a document as a tree: one record at a time, never the whole document.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::lexer::{Container, Scalar};
 
-/// A value, with what a typed reader needs to report: order and duplicates are kept.
+/// A JSON value that keeps the order of members and their duplicates, for reports of a typed reader.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
     /// `null`
@@ -14,16 +14,16 @@ pub enum Node {
     Bool(bool),
     /// A number as written.
     Number(String),
-    /// A string, unescaped. Longer ones than a record may have are cut.
+    /// A string, unescaped. Truncated if it is longer than a record allows.
     String(String),
     /// An array.
     Array(Vec<Node>),
-    /// An object, its members in the order of the text.
+    /// An object, with its members in the order of the text.
     Object(Vec<(String, Node)>),
 }
 
 impl Node {
-    /// What it is, for a message.
+    /// Describes the value for a message.
     pub fn describe(&self) -> String {
         match self {
             Node::Null => "null".to_string(),
@@ -52,7 +52,7 @@ impl From<&serde_json::Value> for Node {
     }
 }
 
-/// Puts a tree together from a lexer's events.
+/// Builds a tree from the events of a lexer.
 #[derive(Debug, Default)]
 pub struct Builder {
     open: Vec<(Node, Option<String>)>,
@@ -60,7 +60,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A container opens.
+    /// Begins a container.
     pub fn begin(&mut self, kind: Container) {
         let node = match kind {
             Container::Object => Node::Object(Vec::new()),
@@ -69,12 +69,12 @@ impl Builder {
         self.open.push((node, self.name.take()));
     }
 
-    /// A member's name.
+    /// Sets the name of the next member.
     pub fn name(&mut self, name: &str) {
         self.name = Some(name.to_string());
     }
 
-    /// A scalar; the whole tree, if it is one.
+    /// Adds a scalar. Returns the tree if the scalar is all of it.
     pub fn scalar(&mut self, value: Scalar<'_>) -> Option<Node> {
         let node = match value {
             Scalar::String(text) => Node::String(text.text.to_string()),
@@ -86,7 +86,7 @@ impl Builder {
         self.put(name, node)
     }
 
-    /// A container closes; the whole tree, if that was the outermost.
+    /// Ends a container. Returns the tree if it was the outermost one.
     pub fn end(&mut self) -> Option<Node> {
         let (node, name) = self.open.pop()?;
         self.put(name, node)

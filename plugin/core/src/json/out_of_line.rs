@@ -1,13 +1,13 @@
-//! JSON trees, where no request passes: made and written by one machine code.
+//! JSON trees outside the request path, built and formatted by shared functions.
 //!
-//! `json!` and `to_string` put theirs wherever they stand, with every allocation and everything that is dropped: a few
-//! hundred bytes for each field of each answer.
+//! `json!` and `to_string` are inlined at each use, with their allocations and drops: a few hundred bytes for each field of
+//! each response.
 
 use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value};
 
-/// An object of these fields: `object!({ "id": id, "items": items })`. Values are what `json!` takes, objects aside.
+/// Builds an object: `object!({ "id": id, "items": items })`. Values are those of `json!`, except objects.
 macro_rules! object {
     ({ $($name:literal: $value:expr),* $(,)? }) => {
         $crate::json::out_of_line::of_fields(&mut [$(($name, serde_json::json!($value))),*])
@@ -15,7 +15,7 @@ macro_rules! object {
 }
 pub(crate) use object;
 
-/// For `object!`: takes the values.
+/// The function behind `object!`. Takes the values out of `fields`.
 #[inline(never)]
 pub(crate) fn of_fields(fields: &mut [(&str, Value)]) -> Value {
     let mut object = Map::new();
@@ -25,9 +25,9 @@ pub(crate) fn of_fields(fields: &mut [(&str, Value)]) -> Value {
     Value::Object(object)
 }
 
-/// A tree as its text.
+/// Formats a tree.
 #[inline(never)]
 pub(crate) fn text(tree: &Value) -> String {
-    // Only keys that are no strings cannot be written, and there are none; `Display` would bring a second writer.
+    // Fails only for keys that are not strings, which a tree cannot have. `Display` would add a second formatter.
     serde_json::to_string(tree).unwrap_or_default()
 }

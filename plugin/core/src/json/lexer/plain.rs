@@ -1,16 +1,15 @@
-//! The plain stretches of a string.
+//! Runs of characters without escapes within a string.
 
 use crate::json::simd::{STEP, SimdStep};
 
-/// The start of `bytes` that stands for itself in a JSON string (RFC 8259, 7): everything before the
-/// first quote, backslash or control character. Whether the encoding is UTF-8 is for the caller to
-/// check, but only where `ascii` is false.
+/// The bytes before the first quote, backslash or control character, which represent themselves in a JSON string (RFC 8259,
+/// 7). Unless `ascii` is set, the caller checks the UTF-8 encoding.
 pub(super) struct Plain<'a> {
-    /// The stretch itself.
+    /// The run itself.
     pub(super) run: &'a [u8],
-    /// Whatever follows it; empty when the piece ended first.
+    /// The rest of the piece; empty if the piece ends within the run.
     pub(super) rest: &'a [u8],
-    /// No byte of the stretch is above 127.
+    /// True if no byte of the run is above 127.
     pub(super) ascii: bool,
 }
 
@@ -21,7 +20,7 @@ impl<'a> Plain<'a> {
         Self { run, rest, ascii }
     }
 
-    /// The stretch as text, if it is UTF-8.
+    /// The run as text, if it is UTF-8.
     #[inline]
     pub(super) fn text(&self) -> Option<&'a str> {
         if self.ascii {
@@ -32,7 +31,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-/// Splits off the plain start of `bytes`.
+/// Splits off the run at the start of `bytes`.
 #[inline(always)]
 pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
     let (mut rest, mut high) = (bytes, 0);
@@ -47,7 +46,7 @@ pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
         }
         high |= step.high_bits();
         rest = others;
-        // What does not end in its first step is likely to be a text.
+        // A run that does not end in its first step is likely to be long.
         if core::mem::take(&mut first) {
             let (others, among_them) = blocks(rest);
             high |= among_them;
@@ -59,8 +58,7 @@ pub(super) fn split(bytes: &[u8]) -> Plain<'_> {
     Plain::new(bytes, bytes.len() - rest.len() + length, ascii)
 }
 
-/// Passes over blocks of four steps without anything special: what is left, and whether (not 0) a byte was
-/// above 127.
+/// Skips blocks of four steps without special bytes. Returns the rest, and the high bits (0: all skipped bytes are ASCII).
 #[inline(never)]
 fn blocks(bytes: &[u8]) -> (&[u8], u32) {
     let (mut rest, mut high) = (bytes, SimdStep::of(&[0; STEP]));
@@ -83,13 +81,13 @@ fn specials(step: SimdStep) -> SimdStep {
     step.is_quote_or_control().or(step.is(b'\\'))
 }
 
-/// What is left of a string once everything was passed over that is right: a quote is first, or what only a
-/// reader of single bytes can judge, be it because the piece ends there.
+/// Skips the valid content of a string. The rest begins with the closing quote, or with bytes that need the byte-wise
+/// reader: an error, or an escape or character that the end of the piece cuts.
 pub(super) fn skip(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
         let plain = split(rest);
-        // A character may go on in the next piece.
+        // A character may continue in the next piece.
         if !plain.ascii && plain.text().is_none() {
             return rest;
         }
@@ -100,7 +98,7 @@ pub(super) fn skip(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The length of the escape that `bytes` begin with, if it is whole and right.
+/// The length of the escape at the start of `bytes`, if it is complete and valid.
 fn escape(bytes: &[u8]) -> Option<usize> {
     match bytes {
         [b'\\', b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', ..] => Some(2),
@@ -130,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stretch_ends_before_the_first_special_byte_at_every_distance() {
+    fn a_run_ends_before_the_first_special_byte() {
         for special in [b'"', b'\\', 0, 0x1f] {
             for before in 0..170 {
                 for after in 0..20 {
@@ -146,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_high_byte_is_noticed_only_within_the_stretch() {
+    fn a_high_byte_is_reported_only_within_the_run() {
         for length in 1..170 {
             for high in 0..length {
                 let mut bytes = vec![b' '; length];

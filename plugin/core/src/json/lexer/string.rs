@@ -1,4 +1,4 @@
-//! The inside of strings: stretches, escapes, characters cut by a border.
+//! Strings: runs without escapes, escapes, and characters cut by the end of a piece.
 
 use super::kept::prefix;
 use super::plain;
@@ -6,7 +6,7 @@ use super::visitor::{JsonText, Scalar, Visitor};
 use super::{Fault, Lexer, LexerState, Piece, Role};
 
 impl Lexer {
-    /// A string from its start; whether it was read to its end.
+    /// Reads a string from its start. Returns true if it ends in this piece.
     #[inline(always)]
     pub(super) fn string_from_start<V: Visitor>(
         &mut self,
@@ -23,7 +23,7 @@ impl Lexer {
             Some(JsonText { text: "", whole: piece.rest.len() == start.len(), escaped: false })
         } else {
             let plain = plain::split(start);
-            // One that ends in this piece and holds no escape is not copied.
+            // A string without escapes that ends in this piece is not copied.
             let ends = plain.rest.starts_with(b"\"");
             let text = if ends { plain.text() } else { None };
             text.map(|text| {
@@ -44,7 +44,7 @@ impl Lexer {
         Ok(false)
     }
 
-    /// The rest of a string, or a part of it.
+    /// Reads the rest of a string, or a part of it.
     pub(super) fn string<V: Visitor>(
         &mut self,
         role: Role,
@@ -107,7 +107,7 @@ impl Lexer {
         .map_err(Fault::Stop)
     }
 
-    /// Keeps a stretch of a string; an error is the number of its bytes that are UTF-8.
+    /// Keeps a run of a string. The error is the number of its bytes that are valid UTF-8.
     fn keep(&mut self, run: &[u8], more_may_come: bool) -> Result<(), usize> {
         match core::str::from_utf8(run) {
             Ok(text) => self.kept.push(text),
@@ -127,7 +127,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// One more byte of a character that a border between two pieces cut.
+    /// Reads one more byte of a character that the end of a piece cut.
     fn complete<S>(&mut self, byte: u8) -> Result<(), Fault<S>> {
         let length = self.partial_len + 1;
         if let Some(slot) = self.partial.get_mut(self.partial_len) {
@@ -224,7 +224,7 @@ impl Lexer {
         Ok(())
     }
 
-    /// Between the two halves of a surrogate pair.
+    /// Reads the bytes between the two halves of a surrogate pair.
     pub(super) fn pair<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());

@@ -1,6 +1,6 @@
-//! What a lexer tells, and whom.
+//! The events of a lexer, and its errors.
 
-/// What holds other values.
+/// A value that contains other values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// `{}`
@@ -9,31 +9,31 @@ pub enum Container {
     Array,
 }
 
-/// A text of the document, unescaped.
+/// A string or number of the document, unescaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonText<'a> {
-    /// As much of it as the visitor asked for, cut at a character's border.
+    /// The text, truncated at a character boundary to the length that the visitor requested.
     pub text: &'a str,
-    /// Nothing was cut off.
+    /// True if the text is not truncated.
     pub whole: bool,
-    /// It was written with escapes; of a text that is skipped this is not told.
+    /// True if the text has escapes in the document. Always false for a skipped text.
     pub escaped: bool,
 }
 
 impl JsonText<'_> {
-    /// Whether the whole text is this one.
+    /// True if the text is complete and equals `other`.
     #[must_use]
     pub fn is(&self, other: &str) -> bool {
         self.whole && self.text == other
     }
 }
 
-/// A value that holds no other.
+/// A value that contains no other values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar<'a> {
     /// A string.
     String(JsonText<'a>),
-    /// A number as it is written.
+    /// A number as written.
     Number(JsonText<'a>),
     /// `true` or `false`.
     Bool(bool),
@@ -41,53 +41,53 @@ pub enum Scalar<'a> {
     Null,
 }
 
-/// Who is told of the document, in its order.
+/// A receiver of the events of a document, in their order.
 ///
-/// `depth` is the number of containers open around the thing: 0 for the document's own value, 1 for
-/// the members of its object and their names. Whatever the pieces, the calls are the same.
+/// `depth` is the number of containers around the value: 0 for the document's own value, 1 for the members of its object and
+/// their names. The calls do not depend on the division into pieces.
 pub trait Visitor {
-    /// The visitor's own reason to end early.
+    /// The visitor's own error, which stops the lexer.
     type Stop;
 
-    /// Called before each of the others: the document's bytes up to the end of what they tell of.
+    /// Called before each event, with the number of the document's bytes up to the end of the event's text.
     fn reached(&mut self, offset: u64) {
         let _ = offset;
     }
 
-    /// A container opens.
+    /// Called at the begin of a container.
     ///
     /// # Errors
-    /// Ends the lexer.
+    /// An error stops the lexer.
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
         let _ = (depth, kind);
         Ok(())
     }
 
-    /// A container closes.
+    /// Called at the end of a container.
     ///
     /// # Errors
-    /// Ends the lexer.
+    /// An error stops the lexer.
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
         let _ = (depth, kind);
         Ok(())
     }
 
-    /// How many bytes to keep of the name that comes now. With 0 its text is skipped.
+    /// The number of bytes to keep of the next name. 0 skips its text.
     fn name_bytes(&self, depth: usize) -> usize;
 
-    /// A member's name; its value comes next.
+    /// Called with a member's name, before its value.
     ///
     /// # Errors
-    /// Ends the lexer.
+    /// An error stops the lexer.
     fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Self::Stop>;
 
-    /// How many bytes to keep of the string or number that comes now. With 0 its text is skipped.
+    /// The number of bytes to keep of the next string or number. 0 skips its text.
     fn scalar_bytes(&self, depth: usize) -> usize;
 
-    /// A string, a number, a truth value or null.
+    /// Called with a string, a number, a boolean or null.
     ///
     /// # Errors
-    /// Ends the lexer.
+    /// An error stops the lexer.
     fn scalar(&mut self, depth: usize, value: Scalar<'_>) -> Result<(), Self::Stop>;
 }
 
