@@ -109,7 +109,7 @@ fn the_status_of_a_rejection_excludes_the_rejected_request() {
     };
     let headers = |status: &RateLimitStatus| {
         let mut headers = Vec::new();
-        standing.headers(HeaderStyle::OpenAi, None, &mut |name, value| {
+        status.headers(HeaderStyle::OpenAi, None, &mut |name, value| {
             if name.contains("remaining") || name.ends_with("warning") {
                 headers.push(value.map(str::to_owned));
             }

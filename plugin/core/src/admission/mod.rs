@@ -401,12 +401,12 @@ impl Charging<'_> {
         let now = self.now;
         let Some(mut counter) = self.record.counter(window, target, now) else {
             // Without a counter nothing is admitted.
-            let reason = QuotaReason::LimitReached { window, limit, used: limit, asked: amount };
+            let reason = QuotaReason::LimitReached { window, limit, used: limit, requested: amount };
             return self.violations.add(QuotaExceeded { scope, reason, wait: None });
         };
         let mut used = counter.used();
         if used.saturating_add(amount) > limit {
-            let reason = QuotaReason::LimitReached { window, limit, used, asked: amount };
+            let reason = QuotaReason::LimitReached { window, limit, used, requested: amount };
             let wait = counter.wait(now, amount, limit);
             self.violations.add(QuotaExceeded { scope, reason, wait });
         } else if self.violations.is_empty() {

@@ -29,7 +29,7 @@ pub enum QuotaReason {
         /// The requests or tokens in the window now.
         used: u64,
         /// The requests or tokens that the request would add.
-        asked: u64,
+        requested: u64,
     },
     /// The input alone is larger than the whole limit.
     InputAboveLimit {
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn the_limit_with_the_longest_wait_is_named_in_every_order() {
         let limit = |scope, window, wait| {
-            let reason = QuotaReason::LimitReached { window, limit: 1, used: 1, asked: 1 };
+            let reason = QuotaReason::LimitReached { window, limit: 1, used: 1, requested: 1 };
             QuotaExceeded { scope: QuotaScope::whole(scope), reason, wait }
         };
         let budget = |wait| {

@@ -143,7 +143,7 @@ fn every_reason_level_window_and_period() {
     let window = Window::Tpd;
     pinned(
         &vec![
-            QuotaReason::LimitReached { window, limit: 5, used: 4, asked: 300 },
+            QuotaReason::LimitReached { window, limit: 5, used: 4, requested: 300 },
             QuotaReason::InputAboveLimit { window, limit: 5, input: 6 },
             QuotaReason::BudgetSpent { max, left, cost, period: Period::Week },
             QuotaReason::CostAboveBudget { max, cost },

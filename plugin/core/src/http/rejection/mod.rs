@@ -284,10 +284,10 @@ fn denial_message(exceeded: &QuotaExceeded) -> String {
         None => format!("{text} Waiting does not help."),
     };
     match exceeded.reason {
-        QuotaReason::LimitReached { window, limit, used, asked } => {
+        QuotaReason::LimitReached { window, limit, used, requested } => {
             let what = if window.counts_tokens() { "tokens" } else { "requests" };
             let of = format!("{whose} limit of {limit} {what} per {}", per(window));
-            wait(&format!("The {of} is reached: {used} are counted and this request asks for {asked}."))
+            wait(&format!("The {of} is reached: {used} are counted and this request asks for {requested}."))
         }
         QuotaReason::InputAboveLimit { window, limit, input } => format!(
             "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
@@ -360,7 +360,7 @@ mod tests {
     fn a_refused_team_limit_names_itself_and_its_wait() {
         let rejection = Rejection::Denied(Box::new(QuotaExceeded {
             scope: QuotaScope::whole(PrincipalKind::Team),
-            reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
+            reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 },
             wait: Some(12_000_000_001),
         }));
         let label = rejection.label();
