@@ -9,7 +9,7 @@
 //! | buffer, shared data | `NotFound` |
 //! | property | `NotFound`, `SerializationFailure`, `InternalFailure` |
 //! | set shared data | `CasMismatch` |
-//! | HTTP call | `BadArgument`, `InternalFailure`; the response panics if its dispatcher does not know the call |
+//! | HTTP call | `BadArgument`, `InternalFailure`; its dispatcher panics at the response to a call that was not made with it |
 //! | effective context | `BadArgument` |
 //! | increment a metric | `NotFound`, `BadArgument`: all that a host returns that defined it, so `metrics` uses the SDK's |
 //!
