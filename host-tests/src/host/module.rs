@@ -45,28 +45,28 @@ impl Module {
 
     /// Loads the module `bytes` from machine code that [`Module::machine_code`] returned for it.
     ///
-    /// Returns `None` where the machine code is of another module, of another version of wasmtime, or for another
-    /// processor.
+    /// Returns `None` if the machine code belongs to another module, or was made by another version of wasmtime or for
+    /// another processor.
     ///
     /// # Errors
     /// As [`Module::from_bytes`].
     ///
     /// # Safety
-    /// The machine code is run as it is, outside of the sandbox: it must come from [`Module::machine_code`], through
-    /// storage that only those can write who may run programs as this user.
+    /// The machine code is executed unchecked, outside of the sandbox. It must come from [`Module::machine_code`], and must
+    /// have been stored where only trusted programs can write.
     pub unsafe fn from_machine_code(bytes: &[u8], code: &[u8]) -> Result<Option<Module>, ModuleError> {
         let Some(code) = code.strip_prefix(Sha256::digest(bytes).as_slice()) else { return Ok(None) };
-        // SAFETY: the caller vouches for the code; wasmtime checks its own version and the processor.
+        // SAFETY: the caller guarantees the origin of the code. Version and processor are checked by wasmtime.
         match unsafe { wasmtime::Module::deserialize(&engine()?, code) } {
             Ok(module) => Module::checked(module, bytes.len()).map(Some),
             Err(_) => Ok(None),
         }
     }
 
-    /// The machine code of the module `bytes`, which is this one: its digest, then what wasmtime made of it.
+    /// The machine code of this module, which was compiled from `bytes`: their digest, then the serialized code.
     ///
     /// # Errors
-    /// If wasmtime cannot serialize it.
+    /// If wasmtime cannot serialize the module.
     pub fn machine_code(&self, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
         let mut code = Sha256::digest(bytes).to_vec();
         code.extend(self.inner.module.serialize().map_err(invalid)?);
@@ -86,7 +86,8 @@ impl Module {
         self.inner.size
     }
 
-    pub(crate) fn compiled(&self) -> &wasmtime::Module {
+    /// The underlying wasmtime module, for tests that call its exports without a proxy-wasm host.
+    pub fn compiled(&self) -> &wasmtime::Module {
         &self.inner.module
     }
 }
