@@ -52,8 +52,8 @@ impl Policy {
         }
     }
 
-    /// How many positions a section has.
-    pub(super) fn rows(&self, section: Section) -> usize {
+    /// Returns the number of positions of a section.
+    pub(super) fn position_count(&self, section: Section) -> usize {
         match section {
             Section::Targets => self.targets.len(),
             Section::Organizations => self.organizations.len(),
