@@ -84,7 +84,7 @@ fn ten_mistakes_are_ten_findings_at_ten_places() {
     let words = |place: &str| findings.iter().find(|finding| finding.pointer == place).unwrap().to_string();
     assert_eq!(
         words("/teams/search/limits/rpm"),
-        "error /teams/search/limits/rpm: rpm of 500 is above the 100 of its organization `acme`: lower it, or raise that"
+        "error /teams/search/limits/rpm: rpm of 500 exceeds the 100 of organization `acme`: lower this limit, or raise that one"
     );
     assert!(words("/teams/search/models").contains("`access`"), "it says where a model list belongs");
 }

@@ -126,7 +126,7 @@ fn has_repeats(record: &[u8]) -> bool {
     [&br#"{"version": 1, "keys": {"k": "#[..], record, b"}}"].iter().for_each(|piece| loader.push(piece));
     loader
         .finish()
-        .is_err_and(|findings| findings.iter().any(|finding| finding.problem == DiagnosticKind::Duplicate))
+        .is_err_and(|findings| findings.iter().any(|finding| finding.kind == DiagnosticKind::Duplicate))
 }
 
 impl Row {

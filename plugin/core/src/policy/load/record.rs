@@ -1,4 +1,4 @@
-//! Records by one definition: the struct, its reader and its JSON Schema cannot drift apart.
+//! Macros that derive the struct, the reader and the JSON Schema of a record from one definition.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,7 +7,7 @@ use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{FromNode, report_duplicates};
 
-/// Defines a record: `name: Form,` for an optional field, `name!: Form,` for one that must be there.
+/// Defines a record: `name: Type,` for an optional field, `name!required: Type,` for a required one.
 #[macro_export]
 macro_rules! record {
     (
@@ -64,20 +64,20 @@ macro_rules! record {
     (@keep $required:tt $($kept:tt)*) => { $($kept)* };
 }
 
-/// Defines a choice of names.
+/// Defines the names of an enumeration.
 #[macro_export]
 macro_rules! choice {
     ($target:ty, $words:literal, $($name:literal => $value:path),* $(,)?) => {
         impl $target {
-            /// As a document writes it.
-            #[allow(dead_code, reason = "not every choice is written")]
+            /// Returns the name in a document.
+            #[allow(dead_code, reason = "not every enumeration is written")]
             pub fn name(&self) -> &'static str {
                 match self {
                     $($value => $name,)*
                 }
             }
 
-            /// What a document writes so.
+            /// Returns the value with this name.
             pub fn named(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some($value),)*
@@ -106,7 +106,7 @@ macro_rules! choice {
     };
 }
 
-/// Checks an object's names, and hands out its members.
+/// Checks the names of an object and returns its members.
 pub fn open(
     node: Node,
     fields: &[&'static str],
@@ -133,25 +133,22 @@ pub fn open(
     Some(members)
 }
 
-/// Reads a field. Once for each form, not once more in each record that has it.
+/// Reads a field. Not inlined: one copy for each type, instead of one for each field.
 #[inline(never)]
 pub fn field<T: FromNode>(name: &str, value: Node, report: &mut Diagnostics) -> Option<T> {
     report.within(name, |report| T::read(value, report))
 }
 
-/// A word about a field that does not exist.
+/// Returns a hint for an unknown field, if there is one.
 pub fn advice(name: &str, fields: &[&'static str]) -> Option<String> {
     if name == "models" && fields.contains(&"access") {
-        return Some(
-            "there is no model list here; say it in `access`: {\"mode\": \"restrict\", \"targets\": [...]}"
-                .into(),
-        );
+        return Some("models are selected in `access`: {\"mode\": \"restrict\", \"targets\": [...]}".into());
     }
     let near = fields.iter().map(|field| (distance(name, field), field)).min()?;
     (near.0 <= 2).then(|| format!("did you mean `{}`?", near.1))
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance of two names.
 fn distance(one: &str, two: &str) -> usize {
     let mut row: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
     for (i, a) in one.chars().take(64).enumerate() {

@@ -1,4 +1,4 @@
-//! The JSON Schema of a policy document, from the same definitions that read it.
+//! The JSON Schema of a policy document, derived from the definitions that read it.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -6,7 +6,7 @@ use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
 
-/// The schema of a policy document (draft 2020-12).
+/// Returns the schema of a policy document (draft 2020-12).
 pub fn policy() -> Json {
     let mut schema = policy_fields();
     if let Some(schema) = schema.as_object_mut() {
@@ -16,7 +16,7 @@ pub fn policy() -> Json {
     schema
 }
 
-/// The same as a part of another schema.
+/// Returns the schema of a policy as a part of another document.
 pub fn policy_fields() -> Json {
     let mut properties = Map::new();
     properties.insert("version".into(), Version::schema());
