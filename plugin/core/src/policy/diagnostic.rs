@@ -29,11 +29,13 @@ pub struct Diagnostic {
 }
 
 /// The kinds of diagnostics. Each message says what is wrong and how to correct it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiagnosticKind {
     /// The text is not JSON.
+    #[error("{0}")]
     NotJson(String),
     /// A value of the wrong type or format.
+    #[error("expected {expected}, found {found}")]
     Expected {
         /// The description of a valid value.
         expected: &'static str,
@@ -41,21 +43,28 @@ pub enum DiagnosticKind {
         found: String,
     },
     /// A field that is not part of the format.
+    #[error("unknown field: {}", advice.as_deref().unwrap_or("remove it"))]
     UnknownField {
         /// A hint, such as the field with the most similar name.
         advice: Option<String>,
     },
     /// A required field is missing.
+    #[error("`{0}` is missing")]
     Missing(&'static str),
     /// A name that occurs twice in an object, or a record that is in two documents.
+    #[error("duplicate key: remove one of them")]
     Duplicate,
     /// Another key has the same digest.
+    #[error("another key has the same digest: each key needs its own")]
     DuplicateDigest,
     /// Another token has the same digest.
+    #[error("another token has the same digest: each token needs its own")]
     DuplicateToken,
     /// A record that is not part of this document, such as `team/search`.
+    #[error("not part of document `{0}`: move it to the document that it belongs to")]
     OtherDocument(String),
     /// A reference to a record that does not exist.
+    #[error("there is no {kind} `{id}` in this document")]
     Unknown {
         /// The kind of record, such as `team`.
         kind: &'static str,
@@ -63,6 +72,7 @@ pub enum DiagnosticKind {
         id: String,
     },
     /// A limit or a budget above that of a level above.
+    #[error("{what} of {found} exceeds the {maximum} of {holder}: lower this limit, or raise that one")]
     Above {
         /// The limit, such as `rpm`.
         what: &'static str,
@@ -74,6 +84,7 @@ pub enum DiagnosticKind {
         holder: String,
     },
     /// A user that is not a member of a required organization or team.
+    #[error("user `{user}` is not a member of {of}: add the user to its `members`")]
     NotMember {
         /// The id of the user.
         user: String,
@@ -81,66 +92,23 @@ pub enum DiagnosticKind {
         of: String,
     },
     /// An owner that is a service account of another team.
+    #[error("service account `{0}` belongs to another team: name one of the key's team")]
     OtherTeam(String),
     /// Selected targets or groups with the access mode `inherit`.
+    #[error("`inherit` does not take targets or groups: use `\"mode\": \"restrict\"`, or remove them")]
     SelectionWithInherit,
     /// A selected target or group that the organization does not grant: it has no effect.
+    #[error("organization `{organization}` does not grant this: it has no effect until it does")]
     Inert {
         /// The id of the organization.
         organization: String,
     },
     /// A group without targets.
+    #[error("no target is in this access group: it has no effect until one is")]
     EmptyGroup,
     /// The number of diagnostics that are not listed.
+    #[error("{0} more errors or warnings are not listed")]
     More(usize),
-}
-
-impl fmt::Display for DiagnosticKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DiagnosticKind::NotJson(what) => write!(f, "{what}"),
-            DiagnosticKind::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
-            DiagnosticKind::UnknownField { advice: Some(advice) } => write!(f, "unknown field: {advice}"),
-            DiagnosticKind::UnknownField { advice: None } => write!(f, "unknown field: remove it"),
-            DiagnosticKind::Missing(field) => write!(f, "`{field}` is missing"),
-            DiagnosticKind::Duplicate => write!(f, "duplicate key: remove one of them"),
-            DiagnosticKind::DuplicateDigest => {
-                write!(f, "another key has the same digest: each key needs its own")
-            }
-            DiagnosticKind::DuplicateToken => {
-                write!(f, "another token has the same digest: each token needs its own")
-            }
-            DiagnosticKind::OtherDocument(document) => {
-                write!(f, "not part of document `{document}`: move it to the document that it belongs to")
-            }
-            DiagnosticKind::Unknown { kind, id } => write!(f, "there is no {kind} `{id}` in this document"),
-            DiagnosticKind::Above { what, found, maximum, holder } => {
-                write!(
-                    f,
-                    "{what} of {found} exceeds the {maximum} of {holder}: lower this limit, or raise that one"
-                )
-            }
-            DiagnosticKind::NotMember { user, of } => {
-                write!(f, "user `{user}` is not a member of {of}: add the user to its `members`")
-            }
-            DiagnosticKind::OtherTeam(id) => {
-                write!(f, "service account `{id}` belongs to another team: name one of the key's team")
-            }
-            DiagnosticKind::SelectionWithInherit => {
-                write!(
-                    f,
-                    "`inherit` does not take targets or groups: use `\"mode\": \"restrict\"`, or remove them"
-                )
-            }
-            DiagnosticKind::Inert { organization } => {
-                write!(f, "organization `{organization}` does not grant this: it has no effect until it does")
-            }
-            DiagnosticKind::EmptyGroup => {
-                write!(f, "no target is in this access group: it has no effect until one is")
-            }
-            DiagnosticKind::More(count) => write!(f, "{count} more errors or warnings are not listed"),
-        }
-    }
 }
 
 impl fmt::Display for Diagnostic {
