@@ -17,11 +17,11 @@ use crate::json::node::Node;
 use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
 use crate::policy::diagnostic::Diagnostics;
+use crate::policy::load::record::record;
 use crate::policy::load::value::{DisplayText, FromNode as _, Id};
 use crate::policy::{
     Change, OrganizationId, OrganizationRole, Owner, Policy, Section, TeamId, TeamRole, UserId,
 };
-use crate::record;
 
 record! {
     /// A person's place in an organization.

@@ -87,7 +87,7 @@ impl<T> Default for Arena<T> {
 
 impl<T> Arena<T> {
     /// Returns the position of a name, which is new or can be without a record.
-    pub fn reserve(&mut self, name: &str) -> u32 {
+    pub(crate) fn reserve(&mut self, name: &str) -> u32 {
         let position = self.names.reserve(name);
         if self.records.len() < self.names.names.len() {
             self.records.push(None);
@@ -101,7 +101,7 @@ impl<T> Arena<T> {
     }
 
     /// Replaces or removes the record at a position. Returns the previous one. The name keeps its position.
-    pub fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
+    pub(crate) fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
         core::mem::replace(self.records.get_mut(position as usize)?, record)
     }
 
@@ -129,11 +129,6 @@ impl<T> Arena<T> {
         self.records.get(position as usize)?.as_ref()
     }
 
-    /// Returns the record at a position for modification.
-    pub fn get_mut(&mut self, position: u32) -> Option<&mut T> {
-        self.records.get_mut(position as usize)?.as_mut()
-    }
-
     /// Returns the name at a position.
     pub fn name(&self, position: u32) -> &str {
         self.names.names.get(position as usize).map_or("", |name| name)
@@ -146,7 +141,7 @@ impl<T> Arena<T> {
     }
 
     /// Frees unused capacity.
-    pub fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         self.names.shrink();
         self.records.shrink_to_fit();
     }

@@ -24,7 +24,7 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// The JSON Pointer (RFC 6901) of the value.
     pub pointer: String,
-    /// What is wrong.
+    /// The kind, with the values of its message.
     pub kind: DiagnosticKind,
 }
 

@@ -24,7 +24,7 @@ impl PolicyHandle {
         Rc::clone(&self.0.borrow())
     }
 
-    /// Changes the policy. Returns `None` without a change while a snapshot is ahandle. A read from within `change`
+    /// Changes the policy. Returns `None` without a change while a snapshot is alive. A read from within `change`
     /// returns an empty policy.
     pub fn change<R>(&self, change: impl FnOnce(&mut Policy) -> R) -> Option<R> {
         let mut policy = self.0.take();

@@ -12,8 +12,8 @@
 
 pub mod access;
 mod arena;
-pub mod change;
-pub mod diagnostic;
+pub(crate) mod change;
+pub(crate) mod diagnostic;
 mod diff;
 mod edit;
 mod entity;
@@ -26,8 +26,8 @@ mod serialize;
 mod validate;
 
 pub use arena::Arena;
-pub use change::{Change, Document, Section};
-pub use diagnostic::{Diagnostic, DiagnosticKind, Severity};
+pub use change::{Change, Document, Edit, Section};
+pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
 pub use handle::PolicyHandle;
 pub use index::Policy;
 pub use load::PolicyLoader;

@@ -1,7 +1,7 @@
 //! Records in the form of a policy document, in one canonical text: equal records are equal texts.
 //!
 //! Lists are sorted by name, defaults are left out (`"state": "active"`, access that inherits, a cached price equal
-//! to the input price), and amounts and timestamps have their shortest form. Every function destructures what it
+//! to the input price), and amounts have no more decimals than they need, but at least two. Every function destructures what it
 //! writes without `..`, so that a new field fails to compile until it is written.
 
 use alloc::format;

@@ -59,7 +59,7 @@ impl PolicyLoader {
 }
 
 /// The fields of a document: which objects are entered, and what happens to each value.
-pub trait DocumentFields {
+pub(crate) trait DocumentFields {
     /// Returns true if the object at this path is entered instead of being read as one value.
     fn opens(&self, names: &[String]) -> bool;
 
@@ -75,7 +75,7 @@ pub trait DocumentFields {
 
 /// The fields of a policy, as a document of its own or as a part of another one.
 #[derive(Debug, Default)]
-pub struct PolicyFields {
+pub(crate) struct PolicyFields {
     /// The policy read so far.
     pub builder: PolicyBuilder,
     /// True if the policy is an object.
@@ -131,7 +131,7 @@ impl DocumentFields for PolicyFields {
 
 /// A streaming reader of a document.
 #[derive(Debug)]
-pub struct DocumentReader<F> {
+pub(crate) struct DocumentReader<F> {
     lexer: Lexer,
     walk: Walk<F>,
     broken: bool,

@@ -7,7 +7,9 @@ pub(crate) mod records;
 mod resolve;
 #[cfg(feature = "schema")]
 pub mod schema;
-pub mod value;
+pub(crate) mod value;
 
 pub use document::PolicyLoader;
+pub use value::FromNode;
+
 pub(crate) use document::{DocumentFields, DocumentReader, PolicyFields};

@@ -8,7 +8,6 @@ use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{FromNode, report_duplicates};
 
 /// Defines a record: `name: Type,` for an optional field, `name!required: Type,` for a required one.
-#[macro_export]
 macro_rules! record {
     (
         $(#[$doc:meta])*
@@ -65,7 +64,6 @@ macro_rules! record {
 }
 
 /// Defines the names of an enumeration.
-#[macro_export]
 macro_rules! choice {
     ($target:ty, $words:literal, $($name:literal => $value:path),* $(,)?) => {
         impl $target {
@@ -105,6 +103,8 @@ macro_rules! choice {
         }
     };
 }
+
+pub(crate) use {choice, record};
 
 /// Checks the names of an object and returns its members.
 pub fn open(

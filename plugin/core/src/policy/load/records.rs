@@ -1,10 +1,10 @@
 //! The records of a policy document. The field comments are the descriptions in the published JSON Schema and OpenAPI.
 
 use crate::money::Period;
+use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
 use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced};
 use crate::secret::api_key::Digest;
-use crate::{choice, record};
 #[cfg(feature = "schema")]
 use alloc::format;
 

@@ -211,8 +211,8 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Of several keys with one digest the first by id owns it, a current digest before a previous one; the others are
-    /// reported.
+    /// Reports the digests of a key that another key has too. Of several keys with one digest the first by id owns it
+    /// and is not reported; a current digest comes before a previous one.
     fn digests(&mut self, key: &Key, path: RecordPath<'_>) {
         let policy = self.policy;
         let mut check = |digest: &Digest, previous: bool, steps: &[&str]| {
