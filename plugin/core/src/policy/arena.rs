@@ -137,7 +137,9 @@ impl<T> Arena<T> {
     /// Returns all records with their positions and names.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str, &T)> {
         let records = self.names.names.iter().zip(&self.records);
-        (0..).zip(records).filter_map(|(position, (name, row))| Some((position, &**name, row.as_ref()?)))
+        (0..)
+            .zip(records)
+            .filter_map(|(position, (name, record))| Some((position, &**name, record.as_ref()?)))
     }
 
     /// Frees unused capacity.

@@ -45,8 +45,8 @@ fn hash(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
-fn remove(table: &mut HashTable<u32>, digest: &Digest, row: u32) {
-    if let Ok(entry) = table.find_entry(hash(digest), |entry| *entry == row) {
+fn remove(table: &mut HashTable<u32>, digest: &Digest, position: u32) {
+    if let Ok(entry) = table.find_entry(hash(digest), |entry| *entry == position) {
         entry.remove();
     }
 }
@@ -55,18 +55,19 @@ impl Policy {
     /// Returns the key with this digest. The previous digest of a rotated key is valid until its grace period ends.
     pub fn key_by_digest(&self, digest: &Digest, now: impl Clock) -> Option<(KeyId, &Key)> {
         let hash = hash(digest);
-        let current =
-            self.digests.find(hash, |row| self.keys.get(*row).is_some_and(|key| key.digest == *digest));
-        let row = current.or_else(|| {
-            self.previous.find(hash, |row| {
+        let current = self
+            .digests
+            .find(hash, |position| self.keys.get(*position).is_some_and(|key| key.digest == *digest));
+        let position = current.or_else(|| {
+            self.previous.find(hash, |position| {
                 self.keys
-                    .get(*row)
+                    .get(*position)
                     .and_then(Key::previous)
                     .is_some_and(|(previous, until)| *previous == *digest && now.timestamp() < until)
             })
         });
-        let row = *row?;
-        Some((KeyId(row), self.keys.get(row)?))
+        let position = *position?;
+        Some((KeyId(position), self.keys.get(position)?))
     }
 
     /// Returns the target with this public name.
@@ -77,20 +78,20 @@ impl Policy {
 
     /// Returns the user with this token for the management API.
     pub fn user_by_token(&self, digest: &Digest) -> Option<(UserId, &User)> {
-        let holds = |(row, at): &(u32, u32)| self.token(*row, *at) == Some(digest);
-        let (row, _) = *self.tokens.find(hash(digest), holds)?;
-        Some((UserId(row), self.users.get(row)?))
+        let holds = |(position, index): &(u32, u32)| self.token(*position, *index) == Some(digest);
+        let (position, _) = *self.tokens.find(hash(digest), holds)?;
+        Some((UserId(position), self.users.get(position)?))
     }
 
     /// Returns true for the digest of a secret in this policy: a current or previous key, or a token.
-    pub fn knows(&self, digest: &Digest) -> bool {
+    pub fn contains_secret(&self, digest: &Digest) -> bool {
         self.holders(digest).next().is_some() || self.user_by_token(digest).is_some()
     }
 
     /// Returns the keys of a team.
     pub fn keys_of(&self, team: TeamId) -> impl Iterator<Item = (KeyId, &Key)> {
-        let rows = self.team_keys.range((team, KeyId(0))..=(team, KeyId(u32::MAX)));
-        rows.filter_map(|(_, id)| Some((*id, self.keys.get(id.0)?)))
+        let ids = self.team_keys.range((team, KeyId(0))..=(team, KeyId(u32::MAX)));
+        ids.filter_map(|(_, id)| Some((*id, self.keys.get(id.0)?)))
     }
 
     /// Returns the service accounts of a team.
@@ -110,68 +111,68 @@ impl Policy {
 
     /// Returns every key with a digest: as its current one (`false`) or its previous one (`true`).
     pub(super) fn holders(&self, digest: &Digest) -> impl Iterator<Item = (KeyId, bool)> {
-        let key = |row: &u32| self.keys.get(*row);
+        let key = |position: &u32| self.keys.get(*position);
         let now = self.digests.iter_hash(hash(digest));
-        let now = now.filter(move |row| key(row).is_some_and(|key| key.digest == *digest));
+        let now = now.filter(move |position| key(position).is_some_and(|key| key.digest == *digest));
         let before = self.previous.iter_hash(hash(digest));
-        let before = before.filter(move |row| {
-            key(row).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
+        let before = before.filter(move |position| {
+            key(position).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
         });
-        now.map(|row| (KeyId(*row), false)).chain(before.map(|row| (KeyId(*row), true)))
+        now.map(|position| (KeyId(*position), false)).chain(before.map(|position| (KeyId(*position), true)))
     }
 
     /// Returns every user with a token, and the index of the token.
     pub(super) fn token_holders(&self, digest: &Digest) -> impl Iterator<Item = (UserId, u32)> {
         let same = self.tokens.iter_hash(hash(digest));
-        same.filter(move |(row, at)| self.token(*row, *at) == Some(digest))
-            .map(|(row, at)| (UserId(*row), *at))
+        same.filter(move |(position, index)| self.token(*position, *index) == Some(digest))
+            .map(|(position, index)| (UserId(*position), *index))
     }
 
-    fn token(&self, row: u32, at: u32) -> Option<&Digest> {
-        self.users.get(row)?.tokens.get(at as usize)
+    fn token(&self, position: u32, index: u32) -> Option<&Digest> {
+        self.users.get(position)?.tokens.get(index as usize)
     }
 
     /// Replaces or removes the key at a position. Returns the previous one.
-    pub(super) fn replace_key(&mut self, row: u32, key: Option<Key>) -> Option<Key> {
-        if let Some(old) = self.keys.get(row) {
-            self.team_keys.remove(&(old.team, KeyId(row)));
-            remove(&mut self.digests, &old.digest, row);
+    pub(super) fn replace_key(&mut self, position: u32, key: Option<Key>) -> Option<Key> {
+        if let Some(old) = self.keys.get(position) {
+            self.team_keys.remove(&(old.team, KeyId(position)));
+            remove(&mut self.digests, &old.digest, position);
             if let Some((digest, _)) = old.previous() {
-                remove(&mut self.previous, digest, row);
+                remove(&mut self.previous, digest, position);
             }
         }
-        let old = self.keys.replace(row, key);
+        let old = self.keys.replace(position, key);
         let keys = &self.keys;
-        if let Some(key) = keys.get(row) {
-            self.team_keys.insert((key.team, KeyId(row)));
+        if let Some(key) = keys.get(position) {
+            self.team_keys.insert((key.team, KeyId(position)));
             let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
-            self.digests.insert_unique(hash(&key.digest), row, hash_of);
+            self.digests.insert_unique(hash(&key.digest), position, hash_of);
             if let Some((digest, _)) = key.previous() {
                 let hash_of = |other: &u32| {
                     keys.get(*other).and_then(Key::previous).map_or(0, |(digest, _)| hash(digest))
                 };
-                self.previous.insert_unique(hash(digest), row, hash_of);
+                self.previous.insert_unique(hash(digest), position, hash_of);
             }
         }
         old
     }
 
     /// Replaces or removes the user at a position. Returns the previous one.
-    pub(super) fn replace_user(&mut self, row: u32, user: Option<User>) -> Option<User> {
-        if let Some(old) = self.users.get(row) {
-            for (at, token) in (0_u32..).zip(&old.tokens) {
-                if let Ok(entry) = self.tokens.find_entry(hash(token), |entry| *entry == (row, at)) {
+    pub(super) fn replace_user(&mut self, position: u32, user: Option<User>) -> Option<User> {
+        if let Some(old) = self.users.get(position) {
+            for (index, token) in (0_u32..).zip(&old.tokens) {
+                if let Ok(entry) = self.tokens.find_entry(hash(token), |entry| *entry == (position, index)) {
                     entry.remove();
                 }
             }
         }
-        let old = self.users.replace(row, user);
+        let old = self.users.replace(position, user);
         let users = &self.users;
-        if let Some(user) = users.get(row) {
-            let token = |row: u32, at: u32| users.get(row)?.tokens.get(at as usize);
-            for (at, digest) in (0_u32..).zip(&user.tokens) {
-                let hash_of = |(row, at): &(u32, u32)| token(*row, *at).map_or(0, hash);
-                self.tokens.insert_unique(hash(digest), (row, at), hash_of);
+        if let Some(user) = users.get(position) {
+            let token = |position: u32, index: u32| users.get(position)?.tokens.get(index as usize);
+            for (index, digest) in (0_u32..).zip(&user.tokens) {
+                let hash_of = |(position, index): &(u32, u32)| token(*position, *index).map_or(0, hash);
+                self.tokens.insert_unique(hash(digest), (position, index), hash_of);
             }
         }
         old
@@ -181,7 +182,7 @@ impl Policy {
     pub(super) fn shrink(&mut self) {
         self.keys.shrink();
         let keys = &self.keys;
-        self.digests.shrink_to_fit(|row| keys.get(*row).map_or(0, |key| hash(&key.digest)));
+        self.digests.shrink_to_fit(|position| keys.get(*position).map_or(0, |key| hash(&key.digest)));
     }
 }
 

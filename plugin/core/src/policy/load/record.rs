@@ -150,19 +150,19 @@ pub fn advice(name: &str, fields: &[&'static str]) -> Option<String> {
 
 /// Returns the Levenshtein distance of two names.
 fn distance(one: &str, two: &str) -> usize {
-    let mut row: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
+    let mut distances: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
     for (i, a) in one.chars().take(64).enumerate() {
         let mut diagonal = i;
         let mut left = i.saturating_add(1);
-        if let Some(first) = row.first_mut() {
+        if let Some(first) = distances.first_mut() {
             *first = left;
         }
-        for (b, record) in two.chars().zip(row.iter_mut().skip(1)) {
+        for (b, above) in two.chars().zip(distances.iter_mut().skip(1)) {
             let substituted = diagonal.saturating_add(usize::from(a != b));
-            diagonal = *record;
-            left = substituted.min(left.saturating_add(1)).min(record.saturating_add(1));
-            *record = left;
+            diagonal = *above;
+            left = substituted.min(left.saturating_add(1)).min(above.saturating_add(1));
+            *above = left;
         }
     }
-    row.last().copied().unwrap_or(usize::MAX)
+    distances.last().copied().unwrap_or(usize::MAX)
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::policy::change::Section;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
@@ -20,16 +21,17 @@ pub fn policy() -> Json {
 pub fn policy_fields() -> Json {
     let mut properties = Map::new();
     properties.insert("version".into(), Version::schema());
-    let sections: [(&str, Json); 6] = [
-        ("targets", TargetRecord::schema()),
-        ("organizations", OrganizationRecord::schema()),
-        ("teams", TeamRecord::schema()),
-        ("users", UserRecord::schema()),
-        ("service_accounts", ServiceAccountRecord::schema()),
-        ("keys", KeyRecord::schema()),
-    ];
-    for (name, record) in sections {
-        properties.insert(name.into(), json!({ "type": "object", "additionalProperties": record }));
+    for section in Section::ALL {
+        let record = match section {
+            Section::Targets => TargetRecord::schema(),
+            Section::Organizations => OrganizationRecord::schema(),
+            Section::Teams => TeamRecord::schema(),
+            Section::Users => UserRecord::schema(),
+            Section::ServiceAccounts => ServiceAccountRecord::schema(),
+            Section::Keys => KeyRecord::schema(),
+        };
+        let records = json!({ "type": "object", "additionalProperties": record });
+        properties.insert(section.name().into(), records);
     }
     properties.insert("unpriced".into(), Unpriced::schema());
     json!({

@@ -98,7 +98,7 @@ impl<'a> Validator<'a> {
         let Some(organization) = self.policy.organizations.get(id.0) else { return };
         let path = self.path(Section::Organizations, &organization.id);
         self.selection(id.0, path, &organization.access, None);
-        self.allowance(path, organization.allowance.as_deref());
+        self.target_limits(path, organization.allowance.as_deref());
         self.members(path, &organization.members);
     }
 
@@ -108,7 +108,7 @@ impl<'a> Validator<'a> {
         let path = self.path(Section::Teams, &team.id);
         let organization = policy.organizations.get(team.organization.0);
         self.scope(id.0, path, &team.access, organization);
-        self.allowance(path, team.allowance.as_deref());
+        self.target_limits(path, team.allowance.as_deref());
         self.members(path, &team.members);
         let Some(organization) = organization else {
             return self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
@@ -275,8 +275,8 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn allowance(&mut self, path: RecordPath<'_>, allowance: Option<&Quota>) {
-        for (target, _) in allowance.into_iter().flat_map(|allowance| &allowance.target_limits) {
+    fn target_limits(&mut self, path: RecordPath<'_>, quota: Option<&Quota>) {
+        for (target, _) in quota.into_iter().flat_map(|quota| &quota.target_limits) {
             if self.policy.targets.get(target.0).is_none() {
                 let id = self.policy.targets.name(target.0);
                 self.unknown(path.at(&["target_limits", id]), Section::Targets, target.0);
