@@ -88,7 +88,7 @@ fn a_shipped_policy_is_written_as_it_was_read() {
         let again = load(&document.to_string());
         assert_eq!(again.fingerprint(), first.fingerprint(), "{name}");
         assert_eq!(written(&again).document(), document, "{name}");
-        // The test's own document writer states it always.
+        // `Plain::document` writes this field even with its default.
         let unpriced = document.as_object_mut().unwrap().remove("unpriced").unwrap();
         assert_eq!(unpriced, "deny", "{name}");
         document.as_object_mut().unwrap().retain(|_, section| *section != serde_json::json!({}));
@@ -97,7 +97,7 @@ fn a_shipped_policy_is_written_as_it_was_read() {
     }
 }
 
-/// The JSON Pointers of what differs, so that a failure names the field and not the two documents.
+/// Returns the differences with their JSON Pointers, so that a failure names the field instead of both documents.
 fn differences(left: &Value, right: &Value) -> Vec<String> {
     fn walk(place: &str, left: &Value, right: &Value, found: &mut Vec<String>) {
         match (left, right) {
