@@ -17,15 +17,15 @@ macro_rules! windows {
     ($then:ident! $($argument:literal)?) => {
         $then! {
             $([$argument])?
-            /// Requests in any 60 seconds.
+            /// Requests per minute, in any 60 seconds.
             Rpm { rpm, 0, Requests, Minute }
-            /// Tokens in any 60 seconds.
+            /// Tokens per minute, in any 60 seconds.
             Tpm { tpm, 1, Tokens, Minute }
-            /// Requests in any 3600 seconds.
+            /// Requests per hour, in any 3600 seconds.
             Rph { rph, 2, Requests, Hour }
-            /// Requests in a UTC day.
+            /// Requests per UTC day.
             Rpd { rpd, 3, Requests, Day }
-            /// Tokens in a UTC day.
+            /// Tokens per UTC day.
             Tpd { tpd, 4, Tokens, Day }
         }
     };
