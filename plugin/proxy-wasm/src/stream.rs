@@ -66,8 +66,8 @@ impl Carrier {
                     self.plugin.keep(unsettled);
                     next
                 }
-                exchange::Action::Forward(edit) => {
-                    if edit.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
+                exchange::Action::Forward(forward) => {
+                    if forward.body_patch().is_some_and(|patch| self.edit_held_body(patch).is_err()) {
                         self.plugin.metrics.count("body_edits_failed");
                         self.unchanged.set(true);
                     }

@@ -43,7 +43,7 @@ pub(super) fn bare_call(price: Option<Price>) -> Reservation {
 }
 
 /// Of each kind of token the highest price; `None` if none of the targets has one.
-pub(super) fn dearest(named: &[&Target]) -> Option<Price> {
+pub(super) fn highest_price(named: &[&Target]) -> Option<Price> {
     named.iter().filter_map(|target| target.price).reduce(|one, other| Price {
         input: one.input.max(other.input),
         output: one.output.max(other.output),

@@ -12,7 +12,7 @@ impl Exchange {
         if let Some(status) = head.text(":status").and_then(|status| status.parse().ok()) {
             self.status = status;
         }
-        if !matches!(self.state, ExchangeState::Running(_)) {
+        if !matches!(self.state, ExchangeState::Running(..)) {
             return;
         }
         let encoded = head.all("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));

@@ -9,9 +9,20 @@ impl Exchange {
     /// The end of the stream, however it came; `complete`: the upstream ended its answer. Gives what is to
     /// be settled with [`crate::admission::settle`]. Only the first call has anything.
     pub fn finish(&mut self, complete: bool) -> Option<(Receipt, ActualUsage)> {
-        let ExchangeState::Running(receipt) = core::mem::replace(&mut self.state, ExchangeState::Over) else {
-            return None;
+        let (sanitized, receipt) = match core::mem::replace(&mut self.state, ExchangeState::Over) {
+            ExchangeState::Running(sanitized, receipt) => (sanitized, receipt),
+            ExchangeState::Forwarded(sanitized) => {
+                self.state = ExchangeState::Forwarded(sanitized);
+                return None;
+            }
+            ExchangeState::Fresh
+            | ExchangeState::Body(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Over => return None,
         };
+        self.state = ExchangeState::Forwarded(sanitized);
         self.log.status = self.status;
         let metered = self.meter.take().map(UsageMeter::finish);
         let (actual, usage) = self.actual(metered, complete);

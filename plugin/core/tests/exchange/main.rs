@@ -115,3 +115,8 @@ fn refusal(decided: &Decided) -> &str {
         other => panic!("it is let through: {other:?}"),
     }
 }
+
+/// True if the request is forwarded with its body unchanged.
+fn is_unpatched(action: &Action) -> bool {
+    matches!(action, Action::Forward(forward) if forward.body_patch().is_none())
+}
