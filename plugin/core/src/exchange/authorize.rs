@@ -42,13 +42,22 @@ pub enum Step<'s> {
     },
     /// The access to a target.
     Access {
+        /// The caller.
+        identity: Identity<'s>,
+        /// The target's position.
+        id: TargetId,
         /// The target.
         target: &'s Target,
         /// The level that decided, and the binding that grants it.
         decision: AccessDecision,
     },
     /// The principals whose limits and budgets have to admit the call, narrow to wide.
-    Quotas(&'s [Principal]),
+    Quotas {
+        /// The caller.
+        identity: Identity<'s>,
+        /// The principals, with the limits for this target.
+        principals: &'s [Principal],
+    },
     /// The price of a target.
     Price {
         /// The target.
@@ -238,7 +247,7 @@ fn granted<'p>(
     trace: &mut impl Trace,
 ) -> Result<&'p Target, Rejection> {
     let decision = identity.levels().reach(id, target);
-    trace.step(|| Step::Access { target, decision });
+    trace.step(|| Step::Access { identity: *identity, id, target, decision });
     match decision {
         AccessDecision::Granted(_) => Ok(target),
         AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => {
@@ -277,7 +286,7 @@ pub(super) fn authorize<'p>(
     // The upstream chooses which of them answers.
     let candidates = if all.is_empty() { &first[..] } else { &all };
     let principals = identity.principals(record_keys, Some((id, target)));
-    trace.step(|| Step::Quotas(&principals));
+    trace.step(|| Step::Quotas { identity: *identity, principals: &principals });
     *budget = principals.iter().find(|principal| principal.budget.is_some()).map(|principal| principal.scope);
     let budgeted = budget.is_some();
     let metered = budgeted || principals.iter().any(Principal::counts_tokens);

@@ -212,11 +212,7 @@ fn nobody_is_let_into_another_form_of_http() {
     };
     for protocol in ["h2c", "websocket, H2C", "HTTP/2.0", "TLS/1.3"] {
         let public = asks("/open/x", protocol, None);
-        assert_eq!(
-            (is_unpatched(&public.step), public.edited("upgrade")),
-            (true, Some(None)),
-            "{protocol}"
-        );
+        assert_eq!((is_unpatched(&public.step), public.edited("upgrade")), (true, Some(None)), "{protocol}");
         let chat = asks(CHAT, protocol, Some(r#"{"model":"small","max_tokens":7}"#));
         assert!(chat.charges().reservation.tokens > 7, "it is read and charged as any other");
         assert_eq!(chat.edited("upgrade"), Some(None));

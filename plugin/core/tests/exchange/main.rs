@@ -4,6 +4,10 @@
 
 mod charges;
 mod heads;
+#[path = "../support/policies.rs"]
+#[allow(dead_code, reason = "the policies alone are used")]
+mod policies;
+mod steps;
 
 use std::rc::Rc;
 
