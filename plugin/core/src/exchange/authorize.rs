@@ -1,6 +1,6 @@
 //! The decision about a key and a target: identity, access, price, and the quotas that have to admit the call.
 //!
-//! The request path runs the parts [`identify`], [`named_target`] and [`authorize`] as headers and body arrive.
+//! The request path runs the parts `identify`, `named_target` and `authorize` as headers and body arrive.
 //! [`evaluate`] runs the same parts in one call, for `tollgate explain`. Each part reports its steps to a [`Trace`];
 //! the request path passes `()`, which discards them without building them.
 

@@ -261,8 +261,8 @@ impl Exchange {
             // The last moment before the decision is the decision's.
             self.log.time = Some(now);
         }
-        if let ExchangeState::BufferingBody(buffer) = &mut self.state {
-            return match buffer.body(bytes) {
+        if let ExchangeState::BufferingBody(intake) = &mut self.state {
+            return match intake.body(bytes) {
                 Err(TooLarge) => self.too_large(),
                 Ok(()) if end_of_stream => self.take_in(),
                 Ok(()) => Action::Hold,
