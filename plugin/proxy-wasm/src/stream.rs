@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tollgate_core::admin::Response;
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::{self, Exchange};
@@ -81,10 +80,6 @@ impl Carrier {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;
                 }
-                exchange::Action::Respond(response) => {
-                    self.respond(&response);
-                    return Action::Pause;
-                }
             };
         }
     }
@@ -121,23 +116,13 @@ impl Carrier {
         turn(self.read - end)
     }
 
-    fn reply(&mut self, answer: &LocalResponse) {
-        let mut fields = vec![("content-type", "application/json")];
-        fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
-        self.send(answer.status, &fields, &answer.body);
-    }
-
-    fn respond(&mut self, response: &Response) {
-        let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.send(response.status, &fields, &response.body);
-    }
-
-    fn send(&mut self, status: u16, fields: &[(&str, &str)], body: &str) {
+    fn reply(&mut self, response: &LocalResponse) {
         if self.replied {
             return;
         }
         self.replied = true;
-        if host::reply(status, fields, body).is_err() {
+        let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if host::reply(response.status, &fields, &response.body).is_err() {
             self.plugin.metrics.count("replies_failed");
         }
     }
@@ -390,7 +375,7 @@ impl Stream {
     pub fn on_answered(&mut self, answered: AdminReply) {
         if let Some(carrier) = &mut self.0 {
             carrier.exchange.managed(answered.response.status, answered.reason.map(Cow::Owned));
-            carrier.respond(&answered.response);
+            carrier.reply(&answered.response);
         }
     }
 

@@ -45,7 +45,7 @@ pub enum Step {
     Answer {
         /// HTTP status.
         status: u16,
-        /// Fields of the head besides content-type and content-length.
+        /// Fields of the head, without content-length.
         fields: Vec<(String, String)>,
         /// JSON.
         body: String,
@@ -120,7 +120,7 @@ impl Exchange {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
-            core::Action::Manage(_) | core::Action::Respond(_) => {
+            core::Action::Manage(_) => {
                 return Err(JsError::new("a worker does not serve the management API"));
             }
         };

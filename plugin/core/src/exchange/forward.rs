@@ -9,7 +9,7 @@ use super::{Action, Exchange, ExchangeState};
 use crate::admission::Receipt;
 use crate::exchange::access_log::Decision;
 use crate::http::headers::{HeaderMutator, Headers};
-use crate::http::local_response::LocalResponse;
+use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
 use crate::llm::request::BodyPatch;
 
@@ -82,7 +82,7 @@ impl Exchange {
     pub(super) fn refuse_always(&mut self, rejection: &Rejection) -> Action {
         self.state = ExchangeState::Over;
         let label = rejection.label();
-        let mut fields = Vec::new();
+        let mut fields = Vec::from([(JSON.0, JSON.1.to_owned())]);
         self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });

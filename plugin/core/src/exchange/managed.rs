@@ -60,7 +60,7 @@ impl Exchange {
 
     fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Action {
         self.managed(status, Some(Cow::Borrowed(code)));
-        Action::Respond(Problem::new(status, code, detail).response())
+        Action::Answer(Problem::new(status, code, detail).response())
     }
 
     /// Records the reply to a management request. `reason`: the code of its rejection.

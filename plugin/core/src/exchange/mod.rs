@@ -1,7 +1,7 @@
 //! The state machine of one request and its response, driven by an adapter.
 //!
 //! ```text
-//! request_headers(), request_body() -> Hold | Admit | Forward | Answer | Manage | Respond
+//! request_headers(), request_body() -> Hold | Admit | Forward | Answer | Manage
 //! Admit:  the adapter runs admission::acquire on its counter store and calls admitted() -> Forward | Answer
 //! Manage: the adapter runs replication::PolicyStore::manage, sends the reply and calls managed()
 //! response_headers(), response_body() -> the bytes for the client
@@ -78,8 +78,6 @@ pub enum Action {
     Answer(LocalResponse),
     /// Run [`crate::replication::PolicyStore::manage`], send its reply, and call [`Exchange::managed`].
     Manage(Box<admin::AdminRequest>),
-    /// Respond as the management API.
-    Respond(admin::Response),
 }
 
 /// One request and its response.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::auth::identity::Identity;
 use crate::http::headers::Headers;
-use crate::http::local_response::LocalResponse;
+use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
@@ -48,5 +48,5 @@ pub fn answer(
             }
         }
     };
-    Ok(LocalResponse { status: 200, fields: Vec::new(), body: text(&body) })
+    Ok(LocalResponse { status: 200, fields: Vec::from([(JSON.0, JSON.1.into())]), body: text(&body) })
 }
