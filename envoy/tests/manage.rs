@@ -169,7 +169,7 @@ fn changes_hold_from_the_next_request_in_every_worker(address: SocketAddr) {
 }
 
 #[test]
-fn what_is_written_holds_under_load_from_the_next_request_in_every_worker() {
+fn management_changes_hold_under_load_from_the_next_request_in_every_worker() {
     changes_hold_from_the_next_request_in_every_worker(Serving::start(&volatile()).server.addr());
     let Some(gateway) = Gateway::start(&volatile()) else { return };
     changes_hold_from_the_next_request_in_every_worker(gateway.address());
