@@ -9,10 +9,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tollgate_envoy::client::{self, Connection, Ended, Response};
 use tollgate_envoy::fleet::{self, Member, manage, token};
-use tollgate_envoy::gateway::{Gateway, filter};
+use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::chat;
-use tollgate_host::host::{Log, Module, Process};
+use tollgate_host::host::{Log, Process};
+use tollgate_host::module;
 use tollgate_host::provision::Etcd;
 use tollgate_host::serve::lines::Lines;
 use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
@@ -42,7 +43,7 @@ impl Serving {
 
     fn with(configuration: &Value, features: &[&str]) -> Serving {
         let upstream = Upstream::start().unwrap();
-        let module = Module::load(filter(features)).unwrap();
+        let module = module::load(features).unwrap();
         let server = Server::start(Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             workers: 4,

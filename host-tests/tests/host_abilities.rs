@@ -16,7 +16,7 @@ static FILTER: LazyLock<Module> = LazyLock::new(|| load(&[]));
 static BARE: LazyLock<Module> = LazyLock::new(|| load(&["bare"]));
 
 fn load(features: &[&str]) -> Module {
-    Module::load(module::build(features).expect("the filter builds")).expect("the filter loads")
+    module::load(features).expect("the filter builds and loads")
 }
 
 fn configuration(more: &Value) -> Vec<u8> {

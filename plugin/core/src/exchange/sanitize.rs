@@ -45,7 +45,7 @@ pub(super) fn sanitize_public(
     path: &str,
     edit: &mut HeaderMutator<'_>,
 ) -> Sanitized {
-    let is_ours = |key: &[u8]| config.policy.read().knows(&api_key::digest(key));
+    let is_ours = |key: &[u8]| config.policy.read().contains_secret(&api_key::digest(key));
     config.credentials.remove(config.credentials.ours(head, path, is_ours), path, edit);
     remove_identity(head, edit);
     Sanitized(())

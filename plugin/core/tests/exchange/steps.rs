@@ -98,7 +98,7 @@ fn secret(n: u8) -> String {
 
 /// A random policy, in which the digests are those of [`secret`].
 fn drawn(tape: &mut Tape<'_>) -> Value {
-    let mut plain = Plain::sound();
+    let mut plain = Plain::valid();
     while !tape.is_over() {
         let change = plain.draw(tape);
         let mut next = plain.clone();
