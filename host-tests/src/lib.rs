@@ -1,4 +1,5 @@
-//! A proxy-wasm host on wasmtime, the server that runs the filter in it, and what both are tried with.
+//! The `tollgate` command, a proxy-wasm host on wasmtime, the server that runs the filter in it, and test
+//! tools.
 
 pub mod etcd;
 pub mod host;

@@ -1,8 +1,8 @@
-//! Builds the filter: the one module that `serve`, the tests and Envoy load.
+//! Builds the filter module that `serve`, the tests and Envoy load.
 //!
-//! A build script would be the usual place, and the wrong one: cargo sets `CARGO_ENCODED_RUSTFLAGS=""`
-//! for build scripts, so that the nested build silently loses its target features, and under clippy
-//! it hands them a `RUSTC_WORKSPACE_WRAPPER` that checks instead of compiling.
+//! A build script does not work: cargo sets `CARGO_ENCODED_RUSTFLAGS=""` for build scripts, so that the
+//! nested build silently loses its target features, and clippy sets a `RUSTC_WORKSPACE_WRAPPER` that checks
+//! instead of compiling.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -16,15 +16,16 @@ use wasmparser::{Parser, Payload};
 pub const TARGET: &str = "wasm32-wasip1";
 
 const PACKAGE: &str = "tollgate-proxy-wasm";
-/// V8, wasmtime and workerd all run it, and scanning bodies is two to six times faster with it.
+/// V8, wasmtime and workerd all support it. It makes scanning bodies two to six times faster.
 const SIMD: &str = "-Ctarget-feature=+simd128";
 
-/// The filter's own code has the instructions of the first engines and these. Not bulk memory, where each copy leaves the
-/// module's code for the engine's: the few bytes of a struct are sooner copied with loads and stores.
+/// The filter's own code uses the instructions of the first engines and these. Bulk memory is left out: each
+/// of its copies calls into the engine, and the few bytes of a struct are copied faster with loads and
+/// stores.
 const FILTER: &str =
     "-Ctarget-cpu=mvp\x1f-Ctarget-feature=+simd128,+sign-ext,+nontrapping-fptoint,+mutable-globals";
 
-/// What a cargo further up may have left in the environment, and what would bend this build.
+/// Variables of an outer cargo that would change this build.
 const FOREIGN: [&str; 16] = [
     "CARGO_ENCODED_RUSTFLAGS",
     "RUSTFLAGS",
@@ -44,10 +45,10 @@ const FOREIGN: [&str; 16] = [
     "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER",
 ];
 
-/// Why there is no module.
+/// An error that prevents building a module.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The command runs where the workspace it was compiled in is not.
+    /// The workspace that this command was compiled in does not exist.
     #[error(
         "the filter's sources are not at {}: build inside the workspace, or give `serve` a built one with --module",
         .0.display()
@@ -58,7 +59,7 @@ pub enum BuildError {
     Program {
         /// The program.
         program: String,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
     /// The toolchain has no standard library for the target, and it could not be added.
@@ -66,18 +67,18 @@ pub enum BuildError {
     NoTarget {
         /// The target.
         target: &'static str,
-        /// How it failed.
+        /// The message of the failed command.
         reason: String,
     },
-    /// The compiler refused; its messages are on standard error.
+    /// The compiler failed; its messages are on standard error.
     #[error("`{command}` failed ({status})")]
     Cargo {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
     },
-    /// The module came out without SIMD: some setting has replaced the flags.
+    /// The module has no SIMD instructions: some setting has replaced the flags.
     #[error("{} has no SIMD instruction: a cargo configuration replaces `{SIMD}`", .0.display())]
     NoSimd(PathBuf),
     /// The module cannot be read.
@@ -85,38 +86,37 @@ pub enum BuildError {
     Unreadable {
         /// The module.
         path: PathBuf,
-        /// Where it breaks.
+        /// The parser's error.
         error: wasmparser::BinaryReaderError,
     },
-    /// The worker's module did not get its JavaScript.
+    /// wasm-bindgen failed on the worker's module.
     #[error("wasm-bindgen refuses {}: {reason}", path.display())]
     Bindgen {
         /// The module.
         path: PathBuf,
-        /// What it said.
+        /// The message of wasm-bindgen.
         reason: String,
     },
     /// A file could not be written or read.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
 }
 
-/// Builds the filter with these cargo features on top of none, and answers where it is:
-/// `target/tollgate/tollgate.wasm`, or `target/tollgate/tollgate-FEATURES.wasm` (features are for tests).
+/// Builds the filter with only these cargo features and returns its path: `target/tollgate/tollgate.wasm`, or
+/// `target/tollgate/tollgate-FEATURES.wasm` (features are for tests).
 ///
-/// Safe to call from many processes at once: they wait for one another, and a reader sees the old file or
-/// the new one.
+/// Safe to call from many processes at once: they take turns, and a reader sees the old file or the new one.
 pub fn build(features: &[&str]) -> Result<PathBuf, BuildError> {
     build_package(PACKAGE, "tollgate", features)
 }
 
-/// The same for another package of the workspace that is a proxy-wasm module: the benches have one.
-/// `name` is what the file in `target/tollgate/` is called.
+/// Builds another package of the workspace that is a proxy-wasm module, such as the guest of the benches.
+/// `name` is the file's name in `target/tollgate/`.
 ///
 /// # Errors
 /// As [`build`].
@@ -129,25 +129,25 @@ pub fn build_package(package: &'static str, name: &str, features: &[&str]) -> Re
     Ok(module)
 }
 
-/// Where everything that is built goes: `target/tollgate`.
+/// Returns the folder of all built files: `target/tollgate`.
 pub(crate) fn output() -> Result<PathBuf, BuildError> {
     Ok(workspace()?.join("target/tollgate"))
 }
 
-/// A module as the compiler left it. Nobody builds another one while this value lives.
+/// A module as the compiler wrote it. This value holds the build lock.
 pub(crate) struct Compiled {
     pub(crate) path: PathBuf,
     _lock: File,
 }
 
 impl Compiled {
-    /// The module's bytes.
+    /// Returns the module's bytes.
     pub(crate) fn bytes(&self) -> Result<Vec<u8>, BuildError> {
         fs::read(&self.path).map_err(|error| file(&self.path, error))
     }
 }
 
-/// Compiles a package of this workspace to a module, and makes sure that it has SIMD.
+/// Compiles a package of this workspace to a module and checks that it contains SIMD instructions.
 pub(crate) fn compile(
     package: &'static str,
     target: &'static str,
@@ -172,14 +172,14 @@ pub(crate) fn compile(
     }
 }
 
-/// Writes a file so that a reader sees the old one or the new one.
+/// Replaces a file atomically: a reader sees the old one or the new one.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let fresh = path.with_added_extension("new");
     fs::write(&fresh, bytes).map_err(|error| file(&fresh, error))?;
     fs::rename(&fresh, path).map_err(|error| file(path, error))
 }
 
-/// The folder of the workspace that this command was compiled in.
+/// Returns the folder of the workspace that this command was compiled in.
 pub fn workspace() -> Result<PathBuf, BuildError> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = here.parent().unwrap_or(here).to_path_buf();
@@ -190,7 +190,7 @@ pub fn workspace() -> Result<PathBuf, BuildError> {
     }
 }
 
-/// Whether any function of the module contains an instruction of the vector proposal (prefix `0xFD`).
+/// Returns true if any function of the module contains an instruction of the vector proposal (prefix `0xFD`).
 pub fn has_simd(module: &[u8]) -> Result<bool, wasmparser::BinaryReaderError> {
     const PREFIX: u8 = 0xFD;
     for payload in Parser::new(0).parse_all(module) {
@@ -207,7 +207,7 @@ pub fn has_simd(module: &[u8]) -> Result<bool, wasmparser::BinaryReaderError> {
     Ok(false)
 }
 
-/// `targets` in rust-toolchain.toml does not make cargo fetch one that is missing, so look and add it.
+/// Adds the target if it is missing: `targets` in rust-toolchain.toml does not make cargo install it.
 fn ensure_target(root: &Path, target: &'static str) -> Result<(), BuildError> {
     let mut rustc = program("rustc".into(), root);
     rustc.args(["--print", "target-libdir", "--target", target]);
@@ -238,9 +238,9 @@ fn cargo_build(
         .args(["build", "--package", package, "--target", target, "--profile", "wasm"])
         .arg("--target-dir")
         .arg(target_dir)
-        // The worker's references to JavaScript need more than the first engines have.
+        // The worker's references to JavaScript need more than the first engines support.
         .env("CARGO_ENCODED_RUSTFLAGS", if target == TARGET { FILTER } else { SIMD })
-        // wasm-bindgen reads what stripping takes away, and strips by itself.
+        // wasm-bindgen reads sections that stripping removes, and strips them itself.
         .args(if target == TARGET { &[] } else { &["--config", "profile.wasm.strip=false"][..] })
         .stdout(Stdio::null());
     if !features.is_empty() {
@@ -257,7 +257,8 @@ fn cargo_build(
     }
 }
 
-/// A program started in the workspace, so that rust-toolchain.toml holds, with a clean environment.
+/// Creates a command in the workspace's folder, so that rust-toolchain.toml applies, with a clean
+/// environment.
 fn program(name: OsString, root: &Path) -> Command {
     let mut command = Command::new(name);
     command.current_dir(root).stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! Builds the worker: a folder that `workerd serve` and `wrangler` take as it is.
+//! Builds the worker: a folder for `workerd serve` and `wrangler`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +11,12 @@ use crate::module::{self, BuildError, file};
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
 const PACKAGE: &str = "tollgate-worker";
-/// Where the files lie that are shipped as they are.
+/// The folder of the files that are shipped unchanged.
 const SCRIPT: &str = "plugin/worker/script";
 
-/// Builds the worker, and answers where it is: `target/tollgate/worker`.
+/// Builds the worker and returns its folder: `target/tollgate/worker`.
 ///
-/// The policy is only put there where there is none yet: it belongs to who changed it, as the storage does.
+/// An existing policy in it is kept, as the storage is, since an operator may have changed it.
 pub fn build() -> Result<PathBuf, BuildError> {
     let root = module::workspace()?;
     let folder = module::output()?.join("worker");
@@ -41,7 +41,7 @@ pub fn build() -> Result<PathBuf, BuildError> {
     Ok(folder)
 }
 
-/// Gives the module its JavaScript and its types, as wasm-bindgen's own tool does.
+/// Generates the module's JavaScript and types, like wasm-bindgen's own tool.
 fn bind(module: &Path, folder: &Path) -> Result<(), BuildError> {
     let refused = |error: &dyn std::fmt::Display| BuildError::Bindgen {
         path: module.to_owned(),
@@ -52,7 +52,7 @@ fn bind(module: &Path, folder: &Path) -> Result<(), BuildError> {
     tool.remove_name_section(true).remove_producers_section(true);
     let mut output =
         tool.web(true).and_then(|tool| tool.generate_output()).map_err(|error| refused(&error))?;
-    // Into a folder of its own first: whoever reads the other one sees no half of it.
+    // Into a temporary folder first, so that a reader of the other one never sees half of it.
     let fresh = folder.with_file_name("worker.new");
     output.emit(&fresh).map_err(|error| refused(&error))?;
     for entry in fs::read_dir(&fresh).map_err(|error| file(&fresh, error))?.flatten() {

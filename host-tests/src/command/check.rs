@@ -1,4 +1,4 @@
-//! `tollgate check`: everything that is wrong, one finding a line.
+//! The command `tollgate check`: reports every error and warning, one per line.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use tollgate_core::policy::{Diagnostic, Severity};
 use super::document::{Document, LoadError};
 use super::say;
 
-/// Findings go to standard output, the summary of each file to standard error.
+/// Writes findings to standard output and the summary of each file to standard error.
 pub fn run(files: &[PathBuf]) -> ExitCode {
     let (mut wrong, mut unread) = (false, false);
     for path in files {
@@ -16,7 +16,7 @@ pub fn run(files: &[PathBuf]) -> ExitCode {
             Ok((document, warnings)) => (document.kind(), warnings),
             Err(LoadError::Wrong { findings, .. }) => ("document", findings),
             Err(error) => {
-                // The others are checked all the same.
+                // Continue with the remaining files.
                 eprintln!("tollgate: {error}");
                 unread = true;
                 continue;
@@ -46,12 +46,12 @@ pub fn run(files: &[PathBuf]) -> ExitCode {
     }
 }
 
-/// How many of them are of this severity.
+/// Returns the number of findings of this severity.
 pub fn count(findings: &[Diagnostic], severity: Severity) -> usize {
     findings.iter().filter(|finding| finding.severity == severity).count()
 }
 
-/// So many of them, in words.
+/// Formats a count with its noun, such as `2 errors`.
 pub fn number(count: usize, what: &str) -> String {
     match count {
         1 => format!("1 {what}"),

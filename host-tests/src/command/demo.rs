@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// The one place where the demo's keys stand.
+/// The text that documents the demo keys.
 const README: &str = include_str!("../../../policies/README.md");
 
-/// What to paste, and what comes of it.
+/// Returns the commands to paste and their expected results.
 pub fn requests(base: &str) -> String {
     let chat = |key: Option<&str>, model: &str| {
         let key = key.map_or(String::new(), |key| format!(" -H 'authorization: Bearer {key}'"));
@@ -23,14 +23,14 @@ pub fn requests(base: &str) -> String {
     ];
     let mut text = String::from("\nTo try (policies/README.md has more keys):\n");
     for (what, request) in tries {
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "\n  # {what}\n  {request}");
     }
     text.push('\n');
     text
 }
 
-/// A key of the demo, by its public id.
+/// Returns the demo key with this public id.
 fn key(id: &str) -> Option<&'static str> {
     let start = README.find(&format!("sk-tg-{id}-"))?;
     README.get(start..)?.split('`').next()

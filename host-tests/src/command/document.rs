@@ -11,7 +11,7 @@ use tollgate_core::policy::{self, Diagnostic, Policy, PolicyHandle, Severity};
 
 use super::check::{count, number};
 
-/// What a file turned out to be.
+/// A file's content by its detected type.
 pub enum Document {
     /// A policy.
     Policy(PolicyHandle),
@@ -19,13 +19,13 @@ pub enum Document {
     Gateway(Box<GatewayConfig>),
 }
 
-/// Why a document is not there.
+/// An error that prevents loading a document.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The system does not give it.
+    /// The file cannot be read.
     #[error("{}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    /// It has errors.
+    /// The document has errors.
     #[error(
         "{}: {}; `tollgate check` lists them", path.display(), number(count(findings, Severity::Error), "error")
     )]
@@ -33,15 +33,15 @@ pub enum LoadError {
 }
 
 impl Document {
-    /// Reads a file, and tells by its fields what it is.
+    /// Reads a file and detects its type from its fields.
     pub fn load(path: &Path) -> Result<(Document, Vec<Diagnostic>), LoadError> {
         let text =
             std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
-        // Only a gateway's configuration has a `policy`.
+        // Only a gateway configuration has a field `policy`.
         let loaded = match serde_json::from_slice::<Value>(&text) {
             Ok(whole) if whole.get("policy").is_some() => as_gateway(&text),
             Ok(_) => as_policy(&text),
-            // What breaks off or is no JSON is what there is less against.
+            // For truncated or invalid JSON, report the shorter list of errors.
             Err(_) => match (as_policy(&text), as_gateway(&text)) {
                 (Err(policy), Err(gateway)) => {
                     Err(if gateway.len() < policy.len() { gateway } else { policy })
@@ -52,7 +52,7 @@ impl Document {
         loaded.map_err(|findings| LoadError::Wrong { path: path.to_owned(), findings })
     }
 
-    /// The policy in it.
+    /// Returns the policy of the document.
     pub fn policy(&self) -> Rc<Policy> {
         match self {
             Document::Policy(policy) => policy.read(),
@@ -60,7 +60,7 @@ impl Document {
         }
     }
 
-    /// For people.
+    /// Returns the document type as text for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Document::Policy(_) => "policy",
@@ -69,7 +69,7 @@ impl Document {
     }
 }
 
-/// The document and its warnings, or all that is wrong with it.
+/// The document with its warnings, or all of its errors.
 type Loaded = Result<(Document, Vec<Diagnostic>), Vec<Diagnostic>>;
 
 fn as_gateway(text: &[u8]) -> Loaded {

@@ -1,4 +1,5 @@
-//! What `push` and `pull` share: where the fleet's etcd is, and what differs between it and a file.
+//! Options and functions that `push` and `pull` share: the etcd connection and the difference between a file
+//! and etcd.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,21 +14,21 @@ use tollgate_host::etcd::{Etcd, EtcdSetupError};
 
 use super::document::LoadError;
 
-/// Which etcd.
+/// Connection options of the etcd cluster.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// Its URL: http://HOST:PORT or https://…
+    /// URL of etcd: http://HOST:PORT or https://…
     #[arg(long = "fleet", value_name = "URL")]
     url: String,
-    /// What its keys begin with, as in the gateways' `fleet`.
+    /// Prefix of its keys, as in `fleet` of the gateway configuration.
     #[arg(long, value_name = "PREFIX", default_value = "tollgate/1/")]
     prefix: String,
-    /// A file with one line `user:password`, where etcd's authentication is on.
+    /// File with one line `user:password`, if etcd's authentication is on.
     #[arg(long, value_name = "FILE")]
     login: Option<PathBuf>,
 }
 
-/// Why a policy does not get from one place to the other.
+/// An error while a policy is copied between a file and etcd.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -69,13 +70,13 @@ impl Place {
     }
 }
 
-/// All that etcd has.
+/// Reads all documents of the cluster.
 pub fn read(etcd: &mut Etcd) -> Result<Changes, EtcdError> {
     let poll = Poll::new(etcd.keys(), 0);
     etcd.run(poll)
 }
 
-/// A policy without anything.
+/// Returns an empty policy.
 pub fn nothing() -> Policy {
     let mut loader = PolicyLoader::default();
     loader.push(br#"{"version": 1}"#);
@@ -83,12 +84,12 @@ pub fn nothing() -> Policy {
     policy
 }
 
-/// What etcd's documents change in a policy, as a gateway would take them over it.
+/// Returns the change that etcd's documents make to a policy, as a gateway applies them.
 pub fn over(policy: &Policy, loaded: Changes) -> Result<Change, Error> {
     policy.difference(&overlay(&policy.documents(), loaded)).map_err(Error::Foreign)
 }
 
-/// What turns one policy into another.
+/// Returns the change from one policy to another.
 pub fn between(from: &Policy, to: &Policy) -> Result<Change, Error> {
     let documents: BTreeSet<Document> = from.documents().into_iter().chain(to.documents()).collect();
     let documents: Vec<_> = documents
@@ -101,7 +102,7 @@ pub fn between(from: &Policy, to: &Policy) -> Result<Change, Error> {
     from.difference(&documents).map_err(Error::Foreign)
 }
 
-/// The policy as one document, as `check` and `serve` read it.
+/// Serializes the policy as one document, in the format that `check` and `serve` read.
 pub fn text(policy: &Policy) -> Value {
     let mut whole = Map::new();
     whole.insert("version".to_owned(), json!(1));
@@ -117,7 +118,8 @@ pub fn text(policy: &Policy) -> Value {
     Value::Object(whole)
 }
 
-/// A change for people, one record a line: `+` new, `-` gone, `~` other fields. Never a digest.
+/// A change in readable form, one record per line: `+` added, `-` removed, `~` changed fields. Digests are
+/// not shown.
 pub struct Shown<'c> {
     pub before: &'c Policy,
     pub change: &'c Change,
@@ -140,7 +142,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// The fields in which two records differ, without their values: some are digests.
+/// Lists the fields in which two records differ, without their values, since some are digests.
 fn fields(before: &Value, after: &Value) -> String {
     let empty = Map::new();
     let (before, after) = (before.as_object().unwrap_or(&empty), after.as_object().unwrap_or(&empty));

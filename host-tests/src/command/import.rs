@@ -1,4 +1,4 @@
-//! `tollgate import`: keys that another gateway keeps as SHA-256 digests, into a policy file.
+//! The command `tollgate import`: adds keys that another gateway stores as SHA-256 digests to a policy file.
 
 mod rows;
 
@@ -21,21 +21,22 @@ use super::say;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// The keys: CSV with a header line, or JSON Lines (`.jsonl`). The columns are `id` and a key's fields in a
-    /// policy; `limits.rpm` says what lies deeper. Only `digest` is needed, with or without `sha256:`.
+    /// The keys: CSV with a header line, or JSON Lines (`.jsonl`). The columns are `id` and a key's fields in
+    /// a policy; nested fields are written as `limits.rpm`. Only `digest` is required, with or without
+    /// `sha256:`.
     keys: PathBuf,
-    /// The policy file that gets them. It is written anew, its records sorted.
+    /// The policy file to change. It is rewritten with its records sorted.
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
     /// The team of keys that name none.
     #[arg(long, value_name = "ID")]
     team: Option<String>,
-    /// Write what is shown. Without it nothing is written.
+    /// Write the changes that are shown. Without it nothing is written.
     #[arg(long)]
     yes: bool,
 }
 
-/// Why keys do not get into the policy.
+/// An error that prevents the import.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -52,18 +53,18 @@ pub enum Error {
     File { path: PathBuf, error: std::io::Error },
 }
 
-/// What a file of keys comes to.
+/// The result of reading a file of keys.
 #[derive(Debug, Default)]
 struct Import {
     change: Change,
-    /// By id: the line it comes from.
+    /// The source line of each key, by id.
     lines: BTreeMap<String, u64>,
-    /// Keys that the policy has already, whatever their other fields are there.
+    /// The number of keys that the policy already contains, regardless of their other fields.
     known: usize,
 }
 
-/// Shows which keys are new, checks them within the policy, and writes it. Exit code 1: something is wrong, or there
-/// are new keys and they were only shown.
+/// Shows the new keys, validates them within the policy, and writes it. The exit code is 1 if something is
+/// wrong, or if there are new keys and they were only shown.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let path = &arguments.policy;
     let policy = match Document::load(path)?.0 {
@@ -107,13 +108,13 @@ impl Import {
     fn of(rows: Vec<Row>, policy: &Policy, team: Option<&str>) -> Result<Import, Error> {
         let mut import = Import::default();
         for Row { line, id, digest, mut record } in rows {
-            // At the beginning of time no earlier digest has expired.
+            // At the start of time no earlier digest has expired.
             let early = Timestamp(0);
             if digest.is_some_and(|digest| policy.key_by_digest(&digest, early).is_some()) {
                 import.known += 1;
                 continue;
             }
-            // Whoever imports the same keys again finds them by the same names.
+            // Importing the same keys again yields the same names.
             let id = id.unwrap_or_else(|| match digest {
                 Some(digest) => {
                     let name = api_key::format_digest(&api_key::digest(&digest));
@@ -135,7 +136,7 @@ impl Import {
         Ok(import)
     }
 
-    /// A finding with the line it comes from.
+    /// Formats a finding with its source line.
     fn describe(&self, finding: &Diagnostic) -> String {
         let id = finding.pointer.strip_prefix("/keys/").and_then(|rest| rest.split('/').next());
         let line = id.and_then(|id| self.lines.get(id)).map(|line| format!("line {line}: "));
@@ -164,7 +165,7 @@ fn number(keys: usize) -> String {
     if keys == 1 { "1 key".to_owned() } else { format!("{keys} keys") }
 }
 
-/// Takes out what may be a digest or a secret in the wrong column.
+/// Redacts a possible digest, or a secret in the wrong column.
 fn discreet(line: &str) -> String {
     let is_part = |c: char| c.is_ascii_alphanumeric() || "-_+/=.".contains(c);
     let mut shown = String::new();

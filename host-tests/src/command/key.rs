@@ -1,4 +1,4 @@
-//! `tollgate key`: mints a key, or digests one.
+//! The command `tollgate key`: mints a key, or computes the digest of one.
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
@@ -9,22 +9,23 @@ use tollgate_core::secret::api_key::KeyFormat;
 
 use super::say;
 
-/// Letters and digits of an id that is drawn.
+/// The length of a generated id, in characters.
 const ID_LENGTH: usize = 8;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Mint a key: the key on the first line of standard output, its digest for the policy on the second.
+    /// Mint a key: prints the key on the first line of standard output, and its digest for the policy on the
+    /// second.
     New {
-        /// Its public id: 4 to 24 lower-case letters and digits. Without one it is drawn.
+        /// Its public id: 4 to 24 lower-case letters and digits. The default is a random one.
         #[arg(long)]
         id: Option<String>,
     },
-    /// Digest a key from standard input, as a policy holds it.
+    /// Compute the digest of a key from standard input, in the form that a policy stores.
     Digest,
 }
 
-/// Why there is no key or no digest.
+/// An error while minting a key or computing a digest.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]

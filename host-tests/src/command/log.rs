@@ -1,11 +1,11 @@
-//! What the module logs, on standard error.
+//! The module's log on standard error.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use tollgate_host::host::Log;
 
-/// Every VM reads the configuration, and says the same about it: what the canary said is not repeated.
+/// Every VM reads the configuration and logs the same findings, so those of the canary are dropped.
 pub fn stderr() -> Log {
     let said = Mutex::new((HashSet::new(), true));
     Log::new(move |line| {

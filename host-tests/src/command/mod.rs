@@ -1,5 +1,5 @@
-//! What can be typed. Each command answers with an exit code: 0 all is well, 1 it found or met something
-//! wrong, 2 it was not understood.
+//! The command line. The exit code of a command is 0 for success, 1 if it found or met an error, and 2 for a
+//! usage error.
 
 mod check;
 mod demo;
@@ -23,13 +23,13 @@ use tollgate_host::{module, worker};
 
 use self::document::LoadError;
 
-/// Keys, access, limits and budgets for LLM and API traffic, decided in the proxy.
+/// Keys, access, limits and budgets for LLM and API traffic, enforced in the proxy.
 #[derive(Debug, Parser)]
 #[command(name = "tollgate", version, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Without a command: `serve`.
+    /// The arguments of `serve`, the default command.
     #[command(flatten)]
     serve: serve::Arguments,
 }
@@ -38,31 +38,31 @@ struct Cli {
 enum Command {
     /// Run the filter in wasmtime behind an HTTP server.
     Serve(serve::Arguments),
-    /// Validate policies and gateway configurations: every error and warning with its place.
+    /// Validate policies and gateway configurations: prints every error and warning with its location.
     Check {
         /// The documents; one with a `policy` field is read as a gateway configuration.
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
-    /// Show whether a key may call a target, and each step that leads there.
+    /// Show the decision for a key and a target, with each step that leads to it.
     Explain(explain::Arguments),
-    /// Mint a key, or digest one.
+    /// Mint a key, or compute the digest of one.
     Key {
         #[command(subcommand)]
         command: key::Command,
     },
-    /// Bring a policy from a file to a fleet's etcd, showing first what differs.
+    /// Copy a policy from a file to a fleet's etcd, after showing the differences.
     Push(push::Arguments),
-    /// Bring a fleet's policy from etcd to a file, showing first what differs.
+    /// Copy a fleet's policy from etcd to a file, after showing the differences.
     Pull(pull::Arguments),
-    /// Bring keys that another gateway keeps as SHA-256 digests into a policy file.
+    /// Add keys that another gateway stores as SHA-256 digests to a policy file.
     Import(import::Arguments),
-    /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm), and the CDN
-    /// worker, target/tollgate/worker.
+    /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm),
+    /// and the CDN worker, target/tollgate/worker.
     Build,
 }
 
-/// Why a command ends before its end.
+/// Command errors.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
@@ -88,7 +88,7 @@ impl Failure {
     }
 }
 
-/// Runs what the arguments say.
+/// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let arguments = Cli::parse();
     let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
@@ -110,7 +110,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Writes to standard output. Whoever read it may be gone (`| head`): the command goes on, and ends as it would have.
+/// Writes to standard output. A closed pipe (`| head`) is ignored and does not change the exit code.
 fn write_out(text: fmt::Arguments<'_>) {
     if let Err(error) = io::stdout().write_fmt(text)
         && error.kind() != ErrorKind::BrokenPipe
@@ -120,7 +120,7 @@ fn write_out(text: fmt::Arguments<'_>) {
     }
 }
 
-/// A line on standard output.
+/// Writes a line to standard output.
 macro_rules! say {
     ($($text:tt)*) => { $crate::command::write_out(format_args!("{}\n", format_args!($($text)*))) };
 }

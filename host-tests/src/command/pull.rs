@@ -1,4 +1,4 @@
-//! `tollgate pull`: a fleet's policy from etcd to a file.
+//! The command `tollgate pull`: copies a fleet's policy from etcd to a file.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,17 +15,18 @@ use super::write_out;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// The policy file. What it holds and etcd does not stays, unless etcd holds a whole policy: as in a gateway
-    /// whose configuration it is.
+    /// The policy file. Records that etcd does not hold are kept, unless etcd holds a whole policy: the same
+    /// rule as for a gateway with this configuration.
     file: PathBuf,
     #[command(flatten)]
     place: Place,
-    /// Write what is shown. Without it nothing is written.
+    /// Write the changes that are shown. Without it nothing is written.
     #[arg(long)]
     yes: bool,
 }
 
-/// Shows what would change in the file, and changes it. Exit code 1: there is a difference, and it was only shown.
+/// Shows the changes to the file and applies them. The exit code is 1 if there is a difference and it was
+/// only shown.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let path = &arguments.file;
     let policy = present(path)?;
@@ -62,14 +63,14 @@ fn present(path: &Path) -> Result<PolicyHandle, Error> {
     }
 }
 
-/// That what is written can be read again.
+/// Checks that the written text can be read again.
 fn check(text: &Value) -> Result<(), Error> {
     let mut loader = PolicyLoader::default();
     loader.push(text.to_string().as_bytes());
     loader.finish().map(|_| ()).map_err(Error::NotWhole)
 }
 
-/// Whole or not at all: a gateway may be watching the file.
+/// Replaces the file atomically, since a gateway may be watching it.
 pub(super) fn write(path: &Path, text: &Value) -> std::io::Result<()> {
     let new = path.with_added_extension("new");
     std::fs::write(&new, format!("{text:#}\n"))?;

@@ -1,4 +1,4 @@
-//! `tollgate push`: a policy from a file to a fleet's etcd.
+//! The command `tollgate push`: copies a policy from a file to a fleet's etcd.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,19 +19,20 @@ use super::write_out;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// The policy, or a gateway configuration with one.
+    /// The policy, or a gateway configuration that contains one.
     file: PathBuf,
     #[command(flatten)]
     place: Place,
-    /// Write what is shown. Without it nothing is written.
+    /// Write the changes that are shown. Without it nothing is written.
     #[arg(long)]
     yes: bool,
 }
 
-/// A document and its content; `None`: it is removed.
+/// A document and its content; `None` removes it.
 type Content = (Part, Option<Value>);
 
-/// Shows what would change in etcd, and changes it. Exit code 1: there is a difference, and it was only shown.
+/// Shows the changes to etcd and applies them. The exit code is 1 if there is a difference and it was only
+/// shown.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (file, _) = Document::load(&arguments.file)?;
     let etcd = &mut arguments.place.etcd()?;
@@ -60,8 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The documents of etcd that are not as the policy has them. The catalog is the last, since it says that what
-/// etcd does not hold is not to be: what is to be must be there before.
+/// Returns the documents of etcd that differ from the policy. The catalog comes last: once it is written,
+/// documents that etcd lacks count as deleted, so all others must exist before.
 fn outdated(held: &[Content], policy: &Policy) -> Vec<Content> {
     let mut catalog = policy.document(&Part::Catalog).unwrap_or_else(|| json!({}));
     if let Some(fields) = catalog.as_object_mut() {
@@ -86,7 +87,8 @@ fn outdated(held: &[Content], policy: &Policy) -> Vec<Content> {
     gone.chain(wanted.iter().cloned()).filter(|(part, content)| found(part) != content.as_ref()).collect()
 }
 
-/// As few transactions as etcd takes, each only if nobody else has written since the one before.
+/// Writes with as few transactions as etcd allows. Each succeeds only if there was no other write since the
+/// one before.
 fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u64, Error> {
     let mut written = 0;
     for portion in portions(documents) {
@@ -118,9 +120,10 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
     Ok(revision)
 }
 
-/// Documents in portions that a transaction takes; a document that is too large alone is refused by it by name.
+/// Splits documents into transactions. A document that is too large by itself gets its own, so that the
+/// rejection names it.
 fn portions(mut documents: &[Content]) -> Vec<&[Content]> {
-    // Room for the audit's entry.
+    // Leaves room for the audit entry.
     const BYTES: usize = MAX_BYTES - 64 * 1024;
     let mut portions = Vec::new();
     while !documents.is_empty() {

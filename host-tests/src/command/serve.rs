@@ -1,4 +1,5 @@
-//! `tollgate serve`: the module behind an HTTP server, with a simulated upstream unless there is a real one.
+//! The command `tollgate serve`: runs the module behind an HTTP server. The default upstream is a simulated
+//! provider.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -19,37 +20,40 @@ use tollgate_host::upstream::Upstream;
 
 use super::{demo, log};
 
-/// How long a stop waits for answers that are on their way.
+/// The time that open exchanges have to finish on shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
-/// How often the configuration's file is looked at.
+/// The interval between checks of the configuration file.
 const LOOK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// Where to listen, HOST:PORT; port 0: one that the system chooses.
+    /// Address to listen on, HOST:PORT; port 0: one that the system chooses.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8787", value_parser = address)]
     listen: SocketAddr,
-    /// The policy; without one, policies/demo.json. Read again when it changes, and on SIGHUP.
+    /// The policy; the default is policies/demo.json. Read again when it changes, and on SIGHUP.
     #[arg(long, value_name = "FILE", conflicts_with = "config")]
     policy: Option<PathBuf>,
-    /// A whole gateway configuration instead. Read again alike.
+    /// A whole gateway configuration instead. Read again like the policy.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where allowed requests go: http://, https:// or, for HTTP/2 in the clear, h2c://. Without one, to a simulated LLM provider.
+    /// Upstream for allowed requests: http://, https:// or, for HTTP/2 without TLS, h2c://. The default is a
+    /// simulated LLM provider.
     #[arg(long, value_name = "URL")]
     upstream: Option<String>,
-    /// Lines `name: value` that are put in after the filter, such as the upstream's own credential.
+    /// File with lines `name: value`, headers that are set after the filter, such as the upstream's own
+    /// credential.
     #[arg(long, value_name = "FILE")]
     upstream_header_file: Option<PathBuf>,
-    /// Threads, each with its own VM. Without a number, one for each processor.
+    /// Number of threads, each with its own VM. The default is one for each processor.
     #[arg(long, value_name = "N")]
     workers: Option<NonZero<usize>>,
-    /// The etcd of a fleet, http:// or https://: what is changed through the API is kept there, and shared with all gateways
-    /// that use it. Without one it lasts as long as this process. With --config, that names the cluster HOST:PORT itself.
+    /// The etcd of a fleet, http:// or https://: changes made through the API are stored there and shared
+    /// with all gateways that use it. Without one they last as long as this process. With --config, which
+    /// names the cluster itself, HOST:PORT.
     #[arg(long, value_name = "URL")]
     fleet: Option<String>,
-    /// Another build of the filter. Without one it is built from this workspace.
+    /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
 }
@@ -59,7 +63,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     text.to_socket_addrs().ok().and_then(|mut found| found.next()).ok_or_else(form)
 }
 
-/// Why the server does not run.
+/// An error that prevents the server from running.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -129,7 +133,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     if demo {
         eprint!("{}", demo::requests(&format!("http://{}", server.addr())));
     }
-    // Signals are counted from here on; whoever waits for the lines above may send them.
+    // Signals are handled from here on. A caller that waits for the lines above may send them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(until_stopped(&server, &mut source))?;
     eprintln!("tollgate: stopping");
@@ -163,7 +167,7 @@ fn read(source: &mut Source) -> Result<Vec<u8>, Error> {
     source.read().map_err(|error| Error::Source { path: source.path().to_owned(), error })
 }
 
-/// Serves, and reads the configuration again when asked to, until somebody ends it.
+/// Serves until a signal stops it, and reloads the configuration on change or on request.
 async fn until_stopped(server: &Server, source: &mut Source) -> io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -179,7 +183,7 @@ async fn until_stopped(server: &Server, source: &mut Source) -> io::Result<()> {
     }
 }
 
-/// A configuration that does not load changes nothing but what standard error says.
+/// Reloads the configuration. One that does not load is reported on standard error and changes nothing else.
 fn reload(server: &Server, source: &mut Source) {
     let path = source.path().to_owned();
     let outcome = match source.read() {

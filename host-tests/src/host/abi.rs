@@ -1,20 +1,20 @@
-//! The numbers and the wire shapes of proxy-wasm ABI 0.2.1.
+//! The numbers and wire formats of proxy-wasm ABI 0.2.1.
 
 use std::fmt;
 
-/// What a host call answers with (`proxy_status_t`).
+/// The status of a host call (`proxy_status_t`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Status {
-    /// It worked.
+    /// Success.
     Ok = 0,
     /// No such key, property, queue, metric, function or buffer.
     NotFound = 1,
-    /// An argument that this call does not take.
+    /// An invalid argument.
     BadArgument = 2,
-    /// A value that cannot be put into bytes.
+    /// A value that cannot be serialized.
     SerializationFailure = 3,
-    /// Bytes that cannot be read.
+    /// Bytes that cannot be parsed.
     ParseFailure = 4,
     /// A pointer outside the module's memory.
     InvalidMemoryAccess = 6,
@@ -24,11 +24,11 @@ pub enum Status {
     CasMismatch = 8,
     /// The host failed.
     InternalFailure = 10,
-    /// This host does not have the call.
+    /// The host does not implement the call.
     Unimplemented = 12,
 }
 
-/// Severity of a line that the module logs.
+/// The severity of a line that the module logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u32)]
 pub enum LogLevel {
@@ -77,7 +77,7 @@ impl fmt::Display for LogLevel {
 pub(crate) enum BufferType {
     RequestBody,
     ResponseBody,
-    /// Layer 4, which this host does not run.
+    /// Layer 4, which this host does not support.
     Network,
     CalloutBody,
     GrpcMessage,
@@ -139,7 +139,7 @@ pub enum Direction {
 
 /// The calls of the ABI, for counters, faults and traces.
 ///
-/// Calls that no host treats differently share one entry (`Grpc`, `Wasi`).
+/// Calls that all hosts treat alike share one entry (`Grpc`, `Wasi`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 #[allow(missing_docs)] // Each is the ABI function of the same name.
@@ -185,10 +185,11 @@ pub enum HostCall {
 }
 
 impl HostCall {
-    /// How many there are.
+    /// The number of entries.
     pub const COUNT: usize = HostCall::Wasi as usize + 1;
 
-    /// Whether another VM can see or change what this call works on, so that the order of VMs matters.
+    /// Returns true if another VM can observe or change the state that this call uses, so that the order of
+    /// VMs matters.
     pub(crate) const fn is_shared(self) -> bool {
         matches!(
             self,
@@ -202,9 +203,9 @@ impl HostCall {
     }
 }
 
-/// Reads a serialized header map: a count, the lengths, then each name and value with a NUL after it.
+/// Parses a serialized header map: a count, the lengths, then each name and value with a NUL after it.
 ///
-/// All numbers are little-endian `u32`. `None` where a length does not fit.
+/// All numbers are little-endian `u32`. Returns `None` if a length is out of range.
 pub(crate) fn read_pairs(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     if bytes.is_empty() {
         return Some(Vec::new());
@@ -230,7 +231,7 @@ pub(crate) fn read_pairs(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     Some(pairs)
 }
 
-/// The inverse of [`read_pairs`].
+/// Serializes a header map; the inverse of [`read_pairs`].
 pub(crate) fn write_pairs<'a>(
     pairs: impl ExactSizeIterator<Item = (&'a [u8], &'a [u8])> + Clone,
     into: &mut Vec<u8>,

@@ -1,31 +1,31 @@
-//! Time, as the VMs of one process see it.
+//! The clocks of a process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// Where the host calls take the time from.
+/// The source of time for the host calls.
 #[derive(Debug, Clone)]
 pub enum Clock {
     /// The machine's clocks.
     System(SystemClock),
-    /// A clock that stands still until it is moved.
+    /// A clock that stands still until a test moves it.
     Manual(Arc<ManualClock>),
 }
 
 impl Clock {
-    /// The machine's clocks; the monotonic one starts at 0 here.
+    /// Returns the machine's clocks; the monotonic one starts at 0.
     pub fn system() -> Clock {
         Clock::System(SystemClock { start: Instant::now() })
     }
 
-    /// A manual clock, to hand to a process and to keep a handle of.
+    /// Creates a manual clock for a process, with a handle to move it.
     pub fn manual(wall: Duration) -> (Clock, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::new(wall));
         (Clock::Manual(Arc::clone(&clock)), clock)
     }
 
-    /// Nanoseconds since the Unix epoch. May step back.
+    /// Returns nanoseconds since the Unix epoch. May step back.
     pub fn wall(&self) -> u64 {
         match self {
             Clock::System(_) => {
@@ -36,7 +36,7 @@ impl Clock {
         }
     }
 
-    /// Nanoseconds since some point in the past. Never steps back.
+    /// Returns nanoseconds since some point in the past. Never steps back.
     pub fn monotonic(&self) -> u64 {
         match self {
             Clock::System(clock) => clock.start.elapsed().as_nanos() as u64,
@@ -51,7 +51,7 @@ pub struct SystemClock {
     start: Instant,
 }
 
-/// A clock that tests move: wall and monotonic time apart.
+/// A clock that tests move, with separate wall and monotonic times.
 #[derive(Debug)]
 pub struct ManualClock {
     wall: AtomicU64,
@@ -59,7 +59,8 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// Starts at this wall time (since the Unix epoch), and at one hour of monotonic time: a machine that runs for a while.
+    /// Creates a clock at this wall time (since the Unix epoch) and at one hour of monotonic time, like a
+    /// machine that has run for a while.
     pub fn new(wall: Duration) -> ManualClock {
         ManualClock {
             wall: AtomicU64::new(wall.as_nanos() as u64),
@@ -67,24 +68,24 @@ impl ManualClock {
         }
     }
 
-    /// Time passes: both clocks.
+    /// Advances both clocks.
     pub fn advance(&self, by: Duration) {
         let by = by.as_nanos() as u64;
         self.wall.fetch_add(by, Ordering::Relaxed);
         self.monotonic.fetch_add(by, Ordering::Relaxed);
     }
 
-    /// Sets the wall clock alone, as an operator or NTP does; backward too.
+    /// Sets the wall clock alone, also backward, as an operator or NTP does.
     pub fn set_wall(&self, since_epoch: Duration) {
         self.wall.store(since_epoch.as_nanos() as u64, Ordering::Relaxed);
     }
 
-    /// Wall time since the Unix epoch.
+    /// Returns the wall time since the Unix epoch.
     pub fn wall(&self) -> Duration {
         Duration::from_nanos(self.wall.load(Ordering::Relaxed))
     }
 
-    /// Monotonic time.
+    /// Returns the monotonic time.
     pub fn monotonic(&self) -> Duration {
         Duration::from_nanos(self.monotonic.load(Ordering::Relaxed))
     }

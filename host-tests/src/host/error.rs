@@ -1,12 +1,12 @@
-//! What can go wrong, with what would be right.
+//! Errors of the host.
 
 use std::path::PathBuf;
 
 use super::StreamId;
 
-/// Why a file is not a module that this host can run.
+/// An error that prevents loading a module.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The messages say what the fields are.
+#[allow(missing_docs)] // The messages describe the fields.
 pub enum ModuleError {
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
@@ -32,9 +32,9 @@ pub enum ModuleError {
     UnknownImports { imports: Vec<String> },
 }
 
-/// Why a process did not take a configuration, or a VM did not start.
+/// An error while a process takes a configuration or a VM starts.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)] // The messages say what the fields are.
+#[allow(missing_docs)] // The messages describe the fields.
 pub enum StartError {
     #[error(transparent)]
     Module(#[from] ModuleError),
@@ -48,14 +48,14 @@ pub enum StartError {
     Vm(#[from] VmError),
 }
 
-/// Why a VM did not do what it was asked to.
+/// An error of an event in a VM.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[allow(missing_docs)] // The messages say what the fields are.
+#[allow(missing_docs)] // The messages describe the fields.
 pub enum VmError {
-    /// The VM is dead now, and all of its streams with it; none of them gets a last callback.
+    /// The module trapped. The VM and all of its streams are dead, without a last callback.
     #[error("the module trapped in `{callback}`: {reason}")]
     Trapped { callback: &'static str, reason: String },
-    /// Answer 503 and call [`Vm::reload`](super::Vm::reload).
+    /// The VM is dead. Answer 503 and call [`Vm::reload`](super::Vm::reload).
     #[error("the VM is dead since the module trapped in `{callback}`; it answers again after a reload")]
     Dead { callback: &'static str },
     #[error("the VM has no stream {0:?}: it was closed, or cut when the module trapped")]

@@ -1,4 +1,4 @@
-//! The events of a stream, in the order in which Envoy 1.40 carries them out.
+//! The events of a stream, in the order of Envoy 1.40.
 
 use super::stream::{Backlog, PendingReply, Stream};
 use super::vm::Resumed;
@@ -6,15 +6,15 @@ use super::{
     ClosedStream, Direction, Ending, Flow, Forward, HeaderMap, LocalReply, StreamId, StreamInfo, Vm, VmError,
 };
 
-/// What a callback returned: 0 goes on, anything else pauses.
+/// The return value of a callback: 0 continues, anything else pauses.
 type Action = u32;
 const CONTINUE: Action = 0;
 
 impl Vm {
-    /// Begins a stream: `on_context_create` under the newest root context.
+    /// Opens a stream: calls `on_context_create` under the newest root context.
     ///
     /// # Errors
-    /// When the module traps, or has trapped before: then answer 503.
+    /// If the module traps, or has trapped before: then answer 503.
     pub fn open(&mut self, info: StreamInfo) -> Result<StreamId, VmError> {
         self.alive()?;
         let (id, root) = (self.next_context(), self.newest_root());
@@ -30,10 +30,10 @@ impl Vm {
         Ok(StreamId(id))
     }
 
-    /// The request's head. `headers` has `:method`, `:path`, `:authority`, `:scheme` in it.
+    /// Delivers the request's head. `headers` contains `:method`, `:path`, `:authority` and `:scheme`.
     ///
     /// # Errors
-    /// When the module traps, and for a stream that is not open.
+    /// If the module traps, or the stream is not open.
     pub fn request_headers(
         &mut self,
         id: StreamId,
@@ -43,8 +43,8 @@ impl Vm {
         self.headers(id, Direction::Request, headers, end_of_stream)
     }
 
-    /// A part of the request's body. The last one of an HTTP/1.1 body is usually empty, with `end_of_stream`; before
-    /// trailers none has it.
+    /// Delivers a part of the request's body. The last one of an HTTP/1.1 body is usually empty, with
+    /// `end_of_stream`; before trailers no part has it.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -52,7 +52,7 @@ impl Vm {
         self.body(id, Direction::Request, chunk, end_of_stream)
     }
 
-    /// The request's trailers, which end it.
+    /// Delivers the request's trailers, which end it.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -60,7 +60,7 @@ impl Vm {
         self.trailers(id, Direction::Request, trailers)
     }
 
-    /// The response's head. `headers` has `:status` in it.
+    /// Delivers the response's head. `headers` contains `:status`.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -73,7 +73,7 @@ impl Vm {
         self.headers(id, Direction::Response, headers, end_of_stream)
     }
 
-    /// A part of the response's body.
+    /// Delivers a part of the response's body.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -86,7 +86,7 @@ impl Vm {
         self.body(id, Direction::Response, chunk, end_of_stream)
     }
 
-    /// The response's trailers, which end it.
+    /// Delivers the response's trailers, which end it.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -94,8 +94,8 @@ impl Vm {
         self.trailers(id, Direction::Response, trailers)
     }
 
-    /// An answer that the embedder gives itself, such as 503 where the upstream cannot be reached. As in Envoy it runs
-    /// through the response callbacks.
+    /// Sends a response of the embedder's own, such as 503 if the upstream cannot be reached. As in Envoy it
+    /// passes through the response callbacks.
     ///
     /// # Errors
     /// As for [`Vm::request_headers`].
@@ -104,10 +104,10 @@ impl Vm {
         self.answer(id, host_reply(status, body, details))
     }
 
-    /// Ends a stream: `on_log`, `on_done`, `on_delete`, in this order, whatever the ending.
+    /// Closes a stream: calls `on_log`, `on_done` and `on_delete`, in this order, for any ending.
     ///
     /// # Errors
-    /// When the module traps; the callbacks after the trap do not come.
+    /// If the module traps; the callbacks after the trap are skipped.
     pub fn close(&mut self, id: StreamId, ending: &Ending) -> Result<ClosedStream, VmError> {
         let stream = self.open_stream(id)?;
         stream.logging = true;
@@ -137,7 +137,7 @@ impl Vm {
         Ok(ClosedStream { properties: stream.properties(), status: stream.status(), details })
     }
 
-    /// A property that the module wrote with `set_property`, while the stream is open.
+    /// Returns a property that the module wrote with `set_property`, while the stream is open.
     pub fn property(&self, id: StreamId, path: &[&str]) -> Option<&[u8]> {
         let stream = self.store.data().streams.get(&id.0)?;
         stream.written.get(path.join("\0").as_bytes()).map(Vec::as_slice)
@@ -198,7 +198,8 @@ impl Vm {
         }
         side.body.extend_from_slice(chunk);
         side.ended = end;
-        // What is held already is checked before the callback, a first chunk after it: as Envoy buffers them.
+        // As in Envoy: the limit applies to buffered bytes before the callback, and to a first chunk after
+        // it.
         if side.body_held && side.body.len() > limit {
             return self.too_large(id, direction);
         }
@@ -247,7 +248,7 @@ impl Vm {
         self.settle(id, direction, action)
     }
 
-    /// Carries out what a callback decided: a reply, a cut, going on or holding.
+    /// Carries out the result of a callback: a local reply, a reset, continuing or holding.
     fn settle(&mut self, id: StreamId, direction: Direction, action: Action) -> Result<Flow, VmError> {
         let stream = self.open_stream(id)?;
         if stream.closed {
@@ -265,7 +266,7 @@ impl Vm {
         Ok(Flow::Hold)
     }
 
-    /// Sends on what is there, then what waited behind paused headers.
+    /// Forwards the current message, then the backlog of a paused headers callback.
     fn go_on(&mut self, id: StreamId, direction: Direction) -> Result<Flow, VmError> {
         let side = self.open_stream(id)?.side_mut(direction);
         let backlog = side.backlog.take();
@@ -275,7 +276,7 @@ impl Vm {
         };
         let mut flow = Flow::Forward(first);
         if !backlog.body.is_empty() || backlog.ended {
-            // Its bytes were counted when they came.
+            // Its bytes were counted on arrival.
             self.open_stream(id)?.side_mut(direction).size -= backlog.body.len() as u64;
             flow = join(flow, self.body(id, direction, &backlog.body, backlog.ended)?);
         }
@@ -285,8 +286,9 @@ impl Vm {
         Ok(flow)
     }
 
-    /// A local reply. Before the response has begun it runs through the response callbacks; while the response's headers
-    /// are held it takes their place unseen; after they have gone the exchange is cut.
+    /// Sends a local reply. Before the response has begun it passes through the response callbacks; while the
+    /// response's headers are held it replaces them without callbacks; after they have been sent the exchange
+    /// is reset.
     fn answer(&mut self, id: StreamId, reply: PendingReply) -> Result<Flow, VmError> {
         let stream = self.open_stream(id)?;
         stream.replied = true;
@@ -312,7 +314,7 @@ impl Vm {
         Ok(self.as_reply(id, flow))
     }
 
-    /// What the response callbacks made of a local reply, as such.
+    /// Turns the result of the response callbacks into a local reply.
     fn as_reply(&mut self, id: StreamId, flow: Flow) -> Flow {
         let details =
             self.store.data_mut().streams.get_mut(&id.0).and_then(|stream| stream.reply_details.take());
@@ -338,10 +340,10 @@ impl Vm {
         self.answer(id, reply)
     }
 
-    /// What the module did to streams other than the one whose callback ran.
+    /// Carries out the changes to streams other than the one whose callback ran.
     pub(crate) fn carry_out_touched(&mut self, current: u32) -> Result<(), VmError> {
         for (id, direction) in std::mem::take(&mut self.store.data_mut().touched) {
-            // The stream's own event carries it out when its callback has returned.
+            // The stream's own event carries it out after its callback.
             let Some(stream) = self.store.data_mut().streams.get_mut(&id).filter(|_| id != current) else {
                 continue;
             };
@@ -362,7 +364,7 @@ impl Vm {
     }
 }
 
-/// Two flows of one direction, one right after the other.
+/// Joins two consecutive flows of one direction.
 fn join(first: Flow, second: Flow) -> Flow {
     match (first, second) {
         (Flow::Forward(mut first), Flow::Forward(second)) => {

@@ -5,38 +5,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{HostCall, Status};
 
-/// What goes wrong.
+/// The effect of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// The call does nothing and answers with this status.
+    /// The call does nothing and returns this status.
     Answer(Status),
-    /// The module traps in the call: its VM is dead.
+    /// The module traps in the call and its VM is dead.
     Trap,
-    /// Another writer is faster: it writes the same value again just before this call, so that a compare-and-swap is
-    /// lost as it is lost in reality. Where no value is, nothing happens: on Envoy a creation never mismatches, and
-    /// `Answer(CasMismatch)` there would be a lie that no host tells. For `SetSharedData` only.
+    /// A conflict: another writer stores the same value again just before this call, so that a
+    /// compare-and-swap fails as it does in production. Does nothing for a missing key, since on Envoy a
+    /// creation never conflicts (`Answer(CasMismatch)` would emulate no real host). For `SetSharedData` only.
     LoseSwap,
 }
 
-/// Which of the calls go wrong, counted from the injection.
+/// The calls that a fault applies to, counted from the injection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// The next so many.
+    /// The next n calls.
     Next(u64),
-    /// The n-th, the 2n-th and so on.
+    /// The n-th call, the 2n-th and so on.
     Every(u64),
-    /// The n-th only, from 1.
+    /// Only the n-th call, from 1.
     Nth(u64),
-    /// Each, until [`Faults::clear`].
+    /// Every call until [`Faults::clear`].
     Always,
 }
 
-/// The faults of a process, common to its VMs. A clone is another handle.
+/// The faults of a process, shared by its VMs. A clone is another handle.
 ///
 /// ```
 /// use tollgate_host::host::{Effect, Faults, HostCall, When};
 /// let faults = Faults::default();
-/// // Two lost swaps, then a dead VM at the hundredth host call of any kind.
+/// // Two conflicts, then a dead VM at the hundredth host call of any kind.
 /// faults.inject(Some(HostCall::SetSharedData), When::Next(2), Effect::LoseSwap);
 /// faults.inject(None, When::Nth(100), Effect::Trap);
 /// ```
@@ -47,7 +47,7 @@ pub struct Faults {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Spares the lock where there are none, which is always but in a few tests.
+    /// Avoids the lock while there are no faults.
     armed: AtomicBool,
     hits: AtomicU64,
     list: Mutex<Vec<Fault>>,
@@ -62,19 +62,20 @@ struct Fault {
 }
 
 impl Faults {
-    /// Adds a fault for one kind of call, or for all (`None`). The first that applies wins; each counts its own calls.
+    /// Adds a fault for one kind of call, or for all (`None`). The first one that applies is used; each
+    /// counts its own calls.
     pub fn inject(&self, call: Option<HostCall>, when: When, effect: Effect) {
         self.list().push(Fault { call, when, effect, seen: 0 });
         self.inner.armed.store(true, Ordering::Relaxed);
     }
 
-    /// From now on nothing goes wrong.
+    /// Removes all faults.
     pub fn clear(&self) {
         self.list().clear();
         self.inner.armed.store(false, Ordering::Relaxed);
     }
 
-    /// How many calls went wrong so far.
+    /// Returns the number of faults that were applied.
     pub fn hits(&self) -> u64 {
         self.inner.hits.load(Ordering::Relaxed)
     }

@@ -1,13 +1,14 @@
-//! Header maps: bytes, in the order in which they came.
+//! Header maps: bytes, in the order of arrival.
 
 use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-/// Headers or trailers. Names are lower case; values are any bytes; a name may come more than once.
+/// Headers or trailers. Names are lower case; values are any bytes; a name may occur more than once.
 ///
-/// A clone shares its entries until one of the two is changed: what goes on to the upstream is kept for `on_log` too.
+/// A clone shares its entries until one of the two is changed: the map that is forwarded is also kept for
+/// `on_log`.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct HeaderMap {
     entries: Arc<Vec<Entry>>,
@@ -15,23 +16,23 @@ pub struct HeaderMap {
 
 type Entry = (Text, Text);
 
-/// Most names and values are no longer than this, and need no memory of their own.
+/// A name or value. Most fit inline, without an allocation.
 type Text = SmallVec<[u8; 32]>;
 
 impl HeaderMap {
-    /// An empty map.
+    /// Creates an empty map.
     pub fn new() -> HeaderMap {
         HeaderMap::default()
     }
 
-    /// Appends, keeping what stands under the same name.
+    /// Appends a value and keeps those under the same name.
     pub fn add(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let mut name = Text::from_slice(name.as_ref());
         name.make_ascii_lowercase();
         Arc::make_mut(&mut self.entries).push((name, Text::from_slice(value.as_ref())));
     }
 
-    /// Puts one value in place of whatever stands under the name.
+    /// Replaces all values under the name by one.
     pub fn set(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
         let Some(first) = self.position(name, 0) else {
@@ -46,7 +47,8 @@ impl HeaderMap {
         self.remove_from(name.as_ref(), 0);
     }
 
-    /// Removes every value under the name from this entry on. Mostly there is one or none, and little to be moved.
+    /// Removes every value under the name from this entry on. There is mostly at most one, with few entries
+    /// to move.
     fn remove_from(&mut self, name: &[u8], mut from: usize) {
         while let Some(found) = self.position(name, from) {
             Arc::make_mut(&mut self.entries).remove(found);
@@ -54,45 +56,45 @@ impl HeaderMap {
         }
     }
 
-    /// The first value under the name.
+    /// Returns the first value under the name.
     pub fn get(&self, name: impl AsRef<[u8]>) -> Option<&[u8]> {
         let (_, value) = self.entries.get(self.position(name.as_ref(), 0)?)?;
         Some(value)
     }
 
-    /// Where the name stands next, from this entry on.
+    /// Returns the next position of the name, from this entry on.
     fn position(&self, name: &[u8], from: usize) -> Option<usize> {
         let mut rest = self.entries.iter().skip(from);
         Some(from + rest.position(|(present, _)| present.eq_ignore_ascii_case(name))?)
     }
 
-    /// The first value under the name, where it is UTF-8.
+    /// Returns the first value under the name, if it is UTF-8.
     pub fn text(&self, name: impl AsRef<[u8]>) -> Option<&str> {
         std::str::from_utf8(self.get(name)?).ok()
     }
 
-    /// All values under the name.
+    /// Returns all values under the name.
     pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
         let same = move |(present, _): &&Entry| present.eq_ignore_ascii_case(name.as_bytes());
         self.entries.iter().filter(same).map(|(_, value)| &**value)
     }
 
-    /// Names and values, in order.
+    /// Returns names and values, in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&[u8], &[u8])> + Clone {
         self.entries.iter().map(|(name, value)| (&**name, &**value))
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of all names and values together.
+    /// Returns the size of all names and values, in bytes.
     pub fn byte_size(&self) -> usize {
         self.entries.iter().map(|(name, value)| name.len() + value.len()).sum()
     }

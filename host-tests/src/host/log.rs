@@ -1,4 +1,4 @@
-//! Where the lines go that a module logs.
+//! Destinations for the lines that a module logs.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -8,32 +8,32 @@ use super::LogLevel;
 /// One line that a module logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// Its severity. What the module writes to standard output is `Info`, to standard error `Error`, as in Envoy.
+    /// The severity. Standard output is `Info` and standard error is `Error`, as in Envoy.
     pub level: LogLevel,
-    /// Which VM it came from, counted from 0 within the process; the canary has none.
+    /// The number of the VM within the process, from 0; `None` for the canary.
     pub vm: Option<u32>,
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
 }
 
-/// A sink for log lines, common to the VMs of a process.
+/// A sink for log lines, shared by the VMs of a process.
 #[derive(Clone)]
 pub struct Log {
     sink: Arc<dyn Fn(LogLine) + Send + Sync>,
 }
 
 impl Log {
-    /// Hands every line to `sink`.
+    /// Creates a log that passes every line to `sink`.
     pub fn new(sink: impl Fn(LogLine) + Send + Sync + 'static) -> Log {
         Log { sink: Arc::new(sink) }
     }
 
-    /// Drops every line.
+    /// Creates a log that drops every line.
     pub fn discard() -> Log {
         Log::new(|_| {})
     }
 
-    /// Writes to standard error.
+    /// Creates a log that writes to standard error.
     pub fn stderr() -> Log {
         Log::new(|line| match line.vm {
             Some(vm) => eprintln!("[wasm {}] [vm {vm}] {}", line.level, line.text),
@@ -41,7 +41,7 @@ impl Log {
         })
     }
 
-    /// Keeps the lines for tests to read.
+    /// Creates a log that keeps the lines for tests.
     pub fn capture() -> (Log, CapturedLog) {
         let lines = CapturedLog::default();
         let kept = lines.clone();
@@ -60,22 +60,22 @@ impl fmt::Debug for Log {
     }
 }
 
-/// The lines that were logged so far.
+/// The captured lines.
 #[derive(Debug, Clone, Default)]
 pub struct CapturedLog(Arc<Mutex<Vec<LogLine>>>);
 
 impl CapturedLog {
-    /// All lines, oldest first.
+    /// Returns all lines, oldest first.
     pub fn lines(&self) -> Vec<LogLine> {
         self.lock().clone()
     }
 
-    /// Whether any line contains the text.
+    /// Returns true if any line contains the text.
     pub fn contains(&self, text: &str) -> bool {
         self.lock().iter().any(|line| line.text.contains(text))
     }
 
-    /// Forgets what was logged.
+    /// Removes all lines.
     pub fn clear(&self) {
         self.lock().clear();
     }

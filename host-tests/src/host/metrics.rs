@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Status;
 
-/// What a metric measures.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// Only grows.
+    /// A value that only grows.
     Counter,
-    /// Goes up and down.
+    /// A value that goes up and down.
     Gauge,
-    /// Takes samples; read here as how many there were and their sum.
+    /// A series of samples, represented by their number and sum.
     Histogram,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct Metric {
 }
 
 impl Metric {
-    /// As Envoy: a counter takes positive steps only, a gauge any, a histogram none.
+    /// Adds as Envoy does: to a counter positive values only, to a gauge any, to a histogram none.
     pub(crate) fn increment(&self, offset: i64) -> Status {
         match self.kind {
             MetricKind::Counter if offset <= 0 => return Status::BadArgument,
@@ -47,7 +47,7 @@ impl Metric {
         Status::Ok
     }
 
-    /// As Envoy: recording on a counter adds.
+    /// Records a value as Envoy does: on a counter it is added.
     pub(crate) fn record(&self, value: u64) -> Status {
         match self.kind {
             MetricKind::Counter => _ = self.value.fetch_add(value, Ordering::Relaxed),
@@ -68,7 +68,7 @@ impl Metric {
     }
 }
 
-/// All metrics of a process, by the name that the module gave them (Envoy shows `wasmcustom.` before it).
+/// All metrics of a process, by the name that the module gave them (Envoy adds the prefix `wasmcustom.`).
 #[derive(Debug, Clone, Default)]
 pub struct Metrics {
     all: Arc<Mutex<Registry>>,
@@ -81,17 +81,17 @@ struct Registry {
 }
 
 impl Metrics {
-    /// The value of a counter or gauge, the sum of a histogram's samples.
+    /// Returns the value of a counter or gauge, or the sum of a histogram's samples.
     pub fn get(&self, name: &str) -> Option<u64> {
         self.find(name).map(|metric| metric.value.load(Ordering::Relaxed))
     }
 
-    /// How many samples a histogram took.
+    /// Returns the number of a histogram's samples.
     pub fn samples(&self, name: &str) -> Option<u64> {
         self.find(name).map(|metric| metric.samples.load(Ordering::Relaxed))
     }
 
-    /// Every name with its kind and value.
+    /// Returns every name with its type and value.
     pub fn snapshot(&self) -> BTreeMap<String, (MetricKind, u64)> {
         let registry = self.lock();
         let value = |id: u32| {
@@ -101,7 +101,7 @@ impl Metrics {
         registry.ids.iter().map(|(name, id)| (name.clone(), value(*id))).collect()
     }
 
-    /// The id of the metric, made where it is new. The name keeps the kind that it had first.
+    /// Returns the id of the metric and creates it if it is new. The type given first is kept.
     pub(crate) fn define(&self, kind: u32, name: &str) -> Result<u32, Status> {
         let kind = MetricKind::from_abi(kind).ok_or(Status::BadArgument)?;
         let mut registry = self.lock();
@@ -118,7 +118,7 @@ impl Metrics {
         Ok(id)
     }
 
-    /// Handles for a VM to keep, so that recording takes no lock.
+    /// Returns handles that a VM caches, so that recording takes no lock.
     pub(crate) fn handles(&self) -> Vec<Arc<Metric>> {
         self.lock().metrics.clone()
     }

@@ -1,24 +1,25 @@
 //! A proxy-wasm host (ABI 0.2.1) on wasmtime, as a library.
 //!
-//! It runs the filter that real proxies run, and behaves as they were seen to: as Envoy 1.40 by default, in the
-//! [dialects](Dialect) of others where a test asks for it. HTTP itself is not in here: an embedder tells what comes in
-//! and carries out what goes on.
+//! It runs the filter that real proxies run, and behaves as those were observed to: as Envoy 1.40 by default, or
+//! in another [dialect](Dialect). HTTP itself is left to the embedder, which delivers events and carries out their
+//! results.
 //!
-//! - A [`Module`] is compiled once. [`Module::load`] refuses what is not a proxy-wasm filter, and says why.
-//! - A [`Process`] is what its VMs share: [`SharedData`], the [`Clock`], [`Metrics`], the [`Log`], [`Faults`], the
-//!   configuration. A configuration must pass a throw-away canary VM first.
-//! - A [`Vm`] is one instance, on one thread at a time. [`Vm::open`] begins a stream; each event of it answers with a
-//!   [`Flow`]: what goes on now, that the host holds it, a local reply, or that the exchange is cut. [`Vm::close`] ends
-//!   it: `on_log`, `on_done`, `on_delete`, whatever the ending.
-//! - A trap kills the VM and every stream in it, with no last callback. Answer 503 until [`Vm::reload`].
-//! - What happens outside a stream's own events is asked for: [`Vm::take_callouts`] after each event (make the HTTP call,
-//!   answer with [`Vm::callout_response`]), [`Vm::take_resumed`] after ticks, callout answers and queue deliveries.
-//! - [`interleave`] runs several VMs in the one order that a seed stands for, down to the single host call.
+//! - A [`Module`] is compiled once. [`Module::load`] rejects files that are not proxy-wasm filters.
+//! - A [`Process`] holds the state that its VMs share: [`SharedData`], the [`Clock`], [`Metrics`], the [`Log`],
+//!   [`Faults`], the configuration. A configuration must pass a temporary canary VM first.
+//! - A [`Vm`] is one instance, on one thread at a time. [`Vm::open`] opens a stream; each of its events returns a
+//!   [`Flow`]: forward a part, hold, send a local reply, or reset the exchange. [`Vm::close`] closes it: `on_log`,
+//!   `on_done`, `on_delete`, for any ending.
+//! - A trap ends the VM and every stream in it, without a last callback. Answer 503 until [`Vm::reload`].
+//! - Effects outside a stream's own events are polled: [`Vm::take_callouts`] after each event (make the HTTP call and
+//!   pass its response to [`Vm::callout_response`]), [`Vm::take_resumed`] after ticks, callout responses and queue
+//!   deliveries.
+//! - [`interleave`] runs several VMs in an order that a seed determines, down to the single host call.
 //!
 //! ```
 //! use tollgate_host::host::{Ending, HeaderMap, Module, Process, StreamInfo};
 //!
-//! // A filter that refuses everything.
+//! // A filter that rejects everything.
 //! let module = wat::parse_str(r#"
 //!     (module
 //!       (import "env" "proxy_send_local_response"
@@ -38,17 +39,17 @@
 //!
 //! let stream = vm.open(StreamInfo::default())?;
 //! let head = HeaderMap::from([(":method", "GET"), (":path", "/"), (":authority", "gateway"), (":scheme", "http")]);
-//! let reply = vm.request_headers(stream, head, true)?.reply().expect("it refuses everything");
+//! let reply = vm.request_headers(stream, head, true)?.reply().expect("a local reply");
 //! assert_eq!((reply.status, reply.body.as_slice()), (403, &b"no entry"[..]));
 //! vm.close(stream, &Ending::Complete)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Headers reach the module as the embedder gives them. Envoy itself joins some that come twice before any filter sees
-//! them (two `authorization` headers are one with a comma in it); a test of that gives the joined value.
+//! The module gets headers as the embedder passes them. Envoy joins some that occur twice before any filter (two
+//! `authorization` headers are one with a comma in it); a test of that passes the joined value.
 //!
-//! What it leaves out: gRPC calls (they answer as to a cluster that is not there), layer-4 filters, WASI beyond the
-//! handful of functions that a standard library links.
+//! Not supported: gRPC calls (they fail as for an unknown cluster), layer-4 filters, and WASI beyond the few functions
+//! that a standard library links.
 
 mod abi;
 mod calls;

@@ -1,4 +1,4 @@
-//! A compiled module, checked to be a proxy-wasm filter.
+//! A compiled module that is a valid proxy-wasm filter.
 
 use std::fmt;
 use std::path::Path;
@@ -9,7 +9,7 @@ use wasmtime::{Config, Engine, ExternType, Instance, Store, TypedFunc, WasmParam
 use super::state::VmState;
 use super::{ModuleError, calls};
 
-/// A proxy-wasm module, compiled once and shared by all that run it.
+/// A proxy-wasm module, compiled once and shared by all processes.
 #[derive(Clone)]
 pub struct Module {
     inner: Arc<Compiled>,
@@ -21,10 +21,10 @@ struct Compiled {
 }
 
 impl Module {
-    /// Reads and compiles a file: WebAssembly in its binary form.
+    /// Reads and compiles a file in WebAssembly's binary format.
     ///
     /// # Errors
-    /// Where the file cannot be read, or is not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
+    /// If the file cannot be read, or is not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
     pub fn load(path: impl AsRef<Path>) -> Result<Module, ModuleError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path)
@@ -35,7 +35,7 @@ impl Module {
     /// Compiles a module.
     ///
     /// # Errors
-    /// Where the bytes are not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
+    /// If the bytes are not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
     pub fn from_bytes(bytes: &[u8]) -> Result<Module, ModuleError> {
         check_magic(bytes)?;
         let engine =
@@ -44,12 +44,12 @@ impl Module {
             .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
         check_exports(&module)?;
         let module = Module { inner: Arc::new(Compiled { module, size: bytes.len() }) };
-        // Envoy's imports are all there are; another dialect is checked when a process starts.
+        // Only Envoy's imports exist; another dialect is checked when a process starts.
         calls::link(&module)?;
         Ok(module)
     }
 
-    /// Bytes of the binary.
+    /// Returns the size of the binary, in bytes.
     pub fn size(&self) -> usize {
         self.inner.size
     }
@@ -73,7 +73,7 @@ fn check_magic(bytes: &[u8]) -> Result<(), ModuleError> {
         };
         return Err(ModuleError::NotWasm { found });
     }
-    // The second half of the version field tells components (1) from core modules (0).
+    // The second half of the version field is 1 for components and 0 for core modules.
     match bytes.get(4..8) {
         Some([_, _, 1, 0]) => Err(ModuleError::Component),
         _ => Ok(()),
@@ -101,10 +101,10 @@ fn check_exports(module: &wasmtime::Module) -> Result<(), ModuleError> {
     Ok(())
 }
 
-/// A callback of the module; one that it does not export is not called.
+/// A callback of the module; `None` if it is not exported.
 type Callback<Parameters, Result = ()> = Option<TypedFunc<Parameters, Result>>;
 
-/// The callbacks of a module, looked up once.
+/// The exported callbacks of a module.
 pub(crate) struct Exports {
     pub(crate) allocate: TypedFunc<u32, u32>,
     pub(crate) initialize: Callback<()>,
@@ -135,7 +135,7 @@ impl Exports {
             None => typed(instance, store, "malloc")?
                 .ok_or(ModuleError::MissingExport { missing: "`proxy_on_memory_allocate` or `malloc`" })?,
         };
-        // A reactor exports `_initialize`, a command `_start`; a module built by hand may have neither.
+        // A reactor exports `_initialize`, a command `_start`; a hand-written module may have neither.
         let initialize = match typed(instance, store, "_initialize")? {
             Some(initialize) => Some(initialize),
             None => typed(instance, store, "_start")?,

@@ -1,4 +1,4 @@
-//! A process: one module, what its VMs share, and the configuration that holds.
+//! A process: one module, the state that its VMs share, and the current configuration.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,7 +10,7 @@ use super::calls;
 use super::state::VmState;
 use super::{Clock, Dialect, Faults, Log, LogLevel, Metrics, Module, SharedData, StartError, Vm};
 
-/// What a process is made with; [`Process::builder`] starts from Envoy's defaults.
+/// The options of a process; [`Process::builder`] starts from Envoy's defaults.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) dialect: Dialect,
@@ -23,11 +23,11 @@ pub(crate) struct Options {
     pub(crate) root_id: String,
     pub(crate) vm_id: String,
     pub(crate) clusters: BTreeSet<String>,
-    /// `None`: the system's own randomness.
+    /// The seed of `random_get`; `None` for the system's randomness.
     pub(crate) random_seed: Option<u64>,
 }
 
-/// What all VMs of a process have in common.
+/// The state that all VMs of a process share.
 pub(crate) struct Shared {
     pub(crate) module: Module,
     pub(crate) instance: InstancePre<VmState>,
@@ -53,7 +53,7 @@ pub struct Process {
     shared: Arc<Shared>,
 }
 
-/// Settings of a [`Process`] before it starts.
+/// Options of a [`Process`].
 #[derive(Debug, Clone)]
 pub struct ProcessBuilder {
     module: Module,
@@ -66,7 +66,7 @@ pub struct ProcessBuilder {
 }
 
 impl Process {
-    /// Settings as Envoy has them, with the machine's clock and a log to standard error.
+    /// Returns Envoy's defaults, with the machine's clock and a log to standard error.
     pub fn builder(module: &Module) -> ProcessBuilder {
         ProcessBuilder {
             module: module.clone(),
@@ -91,11 +91,11 @@ impl Process {
         }
     }
 
-    /// Gives the process another configuration: a throw-away canary VM must take it first, as in Envoy.
-    /// VMs that run go over to it with [`Vm::reconfigure`].
+    /// Changes the configuration of the process. A temporary canary VM must accept it first, as in Envoy.
+    /// Running VMs switch with [`Vm::reconfigure`].
     ///
     /// # Errors
-    /// Where the canary refuses it or traps; the old configuration stays.
+    /// If the canary rejects it or traps; the old configuration stays.
     pub fn configure(&self, configuration: &[u8]) -> Result<(), StartError> {
         let configuration: Arc<[u8]> = configuration.into();
         drop(Vm::start(Arc::clone(&self.shared), None, Arc::clone(&configuration))?);
@@ -103,98 +103,101 @@ impl Process {
         Ok(())
     }
 
-    /// Starts one more VM, with the configuration that holds now. Each may run on its own thread.
+    /// Starts another VM with the current configuration. Each may run on its own thread.
     ///
     /// # Errors
-    /// Where the module traps or refuses.
+    /// If the module traps or rejects the configuration.
     pub fn worker(&self) -> Result<Vm, StartError> {
         let index = self.shared.workers.fetch_add(1, Ordering::Relaxed);
         Vm::start(Arc::clone(&self.shared), Some(index), self.shared.configuration())
     }
 
-    /// What the VMs keep in common between requests.
+    /// Returns the shared data.
     pub fn shared_data(&self) -> &SharedData {
         &self.shared.data
     }
 
-    /// What the module counts.
+    /// Returns the module's metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
 
-    /// What goes wrong on purpose.
+    /// Returns the injected faults.
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
 
-    /// The time that the VMs see.
+    /// Returns the clock of the VMs.
     pub fn clock(&self) -> &Clock {
         &self.shared.clock
     }
 
-    /// Which hosts it behaves as.
+    /// Returns the emulated dialect.
     pub fn dialect(&self) -> Dialect {
         self.shared.options.dialect
     }
 }
 
 impl ProcessBuilder {
-    /// Which hosts to behave as.
+    /// Sets the dialect to emulate.
     pub fn dialect(mut self, dialect: Dialect) -> Self {
         self.options.dialect = dialect;
         self
     }
 
-    /// Shares data with another process, or keeps it over a restart. Brings its dialect along.
+    /// Sets the shared data and its dialect, to share it with another process or to keep it over a restart.
     pub fn shared_data(mut self, data: SharedData) -> Self {
         self.options.dialect = data.dialect();
         self.data = Some(data);
         self
     }
 
-    /// Where the time comes from.
+    /// Sets the source of time.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Where log lines go.
+    /// Sets the destination of log lines.
     pub fn log(mut self, log: Log) -> Self {
         self.log = log;
         self
     }
 
-    /// The least severe level that is logged, which `proxy_get_log_level` also tells. `Info` by default.
+    /// Sets the least severe level that is logged, which is also the result of `proxy_get_log_level`. The
+    /// default is `Info`.
     pub fn log_level(mut self, level: LogLevel) -> Self {
         self.options.log_level = level;
         self
     }
 
-    /// How much of a body is held, in bytes, before the host answers 413 (500 for a response). 1 MiB by default, as in Envoy.
+    /// Sets the largest buffered body, in bytes; beyond it the host answers 413 (500 for a response). The
+    /// default is 1 MiB, as in Envoy.
     pub fn buffer_limit(mut self, bytes: usize) -> Self {
         self.options.buffer_limit = bytes;
         self
     }
 
-    /// How large the memory of one VM may grow, in bytes. 1 GiB by default, as in Envoy; CDN plugins have 16 MiB.
+    /// Sets the memory limit of one VM, in bytes. The default is 1 GiB, as in Envoy; CDN plugins have 16 MiB.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.options.memory_limit = bytes;
         self
     }
 
-    /// Envoy without `allow_on_headers_stop_iteration`: while a headers callback pauses, body and trailers callbacks do not come.
+    /// Emulates Envoy without `allow_on_headers_stop_iteration`: while a headers callback pauses, body and
+    /// trailers callbacks are held back.
     pub fn stop_all_on_paused_headers(mut self) -> Self {
         self.options.stop_all_on_paused_headers = true;
         self
     }
 
-    /// What `on_vm_start` can read.
+    /// Sets the configuration that `on_vm_start` can read.
     pub fn vm_configuration(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.options.vm_configuration = bytes.into();
         self
     }
 
-    /// The properties `plugin_name`, `plugin_root_id` and `plugin_vm_id`.
+    /// Sets the properties `plugin_name`, `plugin_root_id` and `plugin_vm_id`.
     pub fn names(mut self, plugin: &str, root_id: &str, vm_id: &str) -> Self {
         self.options.plugin_name = plugin.to_owned();
         self.options.root_id = root_id.to_owned();
@@ -202,14 +205,14 @@ impl ProcessBuilder {
         self
     }
 
-    /// A target that HTTP callouts may name; any other is `BadArgument` at the call.
+    /// Adds a cluster that HTTP callouts may name; any other is `BadArgument` in the call.
     pub fn cluster(mut self, name: &str) -> Self {
         self.options.clusters.insert(name.to_owned());
         self
     }
 
-    /// What `random_get` starts from, so that a run can be repeated. Anybody can guess what it gives then: for tests alone.
-    /// Without it, the system's own randomness.
+    /// Sets the seed of `random_get`, so that a run can be repeated. Its output is predictable: for tests
+    /// only. The default is the system's own randomness.
     pub fn random_seed(mut self, seed: u64) -> Self {
         self.options.random_seed = Some(seed);
         self
@@ -218,7 +221,7 @@ impl ProcessBuilder {
     /// Starts the process. The configuration must pass the canary.
     ///
     /// # Errors
-    /// Where the module cannot run on this dialect, or refuses the configuration.
+    /// If the module cannot run on this dialect, or rejects the configuration.
     pub fn start(self, configuration: &[u8]) -> Result<Process, StartError> {
         let instance = calls::link(&self.module)?;
         let data = self.data.unwrap_or_else(|| SharedData::new(self.options.dialect));

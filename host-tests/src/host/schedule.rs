@@ -1,33 +1,33 @@
-//! Seeded interleaving: VMs on their own threads, one of which runs at a time, and at each host call that another VM could
-//! notice the seed says which one goes on.
+//! Seeded interleaving: VMs on their own threads, of which one runs at a time. At each host call that another
+//! VM could notice, the seed chooses the VM that continues.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{HostCall, Vm};
 
-/// One step of a schedule: which VM went on with which call.
+/// One step of a schedule: a VM and its next host call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Step {
-    /// Index of the VM in the slice that was given.
+    /// The index of the VM in the given slice.
     pub vm: usize,
-    /// The host call that it was let into.
+    /// The host call that it may enter.
     pub call: HostCall,
 }
 
-/// What a schedule did.
+/// The result of a schedule.
 #[derive(Debug)]
 pub struct Interleaving<T> {
-    /// What each VM's work returned, in the order of the VMs.
+    /// The results of each VM's work, in the order of the VMs.
     pub results: Vec<T>,
-    /// The host calls in the order in which they happened. The same seed gives the same trace.
+    /// The host calls in the order of their execution. The same seed gives the same trace.
     pub trace: Vec<Step>,
 }
 
-/// Runs `work` on every VM at once, one thread each, in the one order that `seed` stands for.
+/// Runs `work` on every VM at once, one thread each, in the order that `seed` determines.
 ///
 /// # Panics
-/// When work panics. The message names the seed, with which the run can be repeated.
+/// If work panics. The message contains the seed, with which the run can be repeated.
 pub fn interleave<T: Send>(
     seed: u64,
     vms: &mut [Vm],
@@ -70,13 +70,13 @@ pub fn interleave<T: Send>(
     Interleaving { results, trace }
 }
 
-/// Only one thread runs at a time, and handing the turn over within a core takes a sixth of the time that waking another
-/// core does.
+/// Pins the threads to one core: only one runs at a time, and a switch within a core takes a sixth of the
+/// time of waking another one.
 #[cfg(target_os = "linux")]
 fn stay_on(core: usize) {
     let mut cores = rustix::thread::CpuSet::new();
     cores.set(core);
-    // Where that is not allowed, schedules are the same, only slower.
+    // If pinning is not permitted, schedules are the same, only slower.
     let _ = rustix::thread::sched_setaffinity(None, &cores);
 }
 
@@ -93,7 +93,7 @@ fn current_core() -> usize {
     0
 }
 
-/// A VM's place at the gate.
+/// A VM's handle of the gate.
 #[derive(Debug, Clone)]
 pub(crate) struct Turn {
     gate: Arc<Gate>,
@@ -133,7 +133,7 @@ impl Gate {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the seed choose, and wakes the chosen one if it is not the caller.
+    /// Chooses the next thread with the seed, and wakes it unless it is the caller.
     fn pass_on(&self, state: &mut GateState, caller: usize) {
         if state.waiting.is_empty() {
             state.running = None;
@@ -149,7 +149,7 @@ impl Gate {
 }
 
 impl Turn {
-    /// Waits until all threads are there and this one is chosen.
+    /// Waits until all threads have started and this one is chosen.
     fn begin(&self) {
         let mut state = self.gate.lock();
         state.arrived += 1;
@@ -159,7 +159,7 @@ impl Turn {
         drop(self.wait(state));
     }
 
-    /// At a host call: maybe another VM goes first.
+    /// Lets another VM run before a host call, if the seed chooses it.
     pub(crate) fn yield_before(&self, call: HostCall) {
         let mut state = self.gate.lock();
         self.gate.pass_on(&mut state, self.index);
@@ -181,7 +181,7 @@ impl Turn {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood 2014): every seed is a good one, 0 too.
+/// Returns the next number of SplitMix64 (Steele, Lea, Flood 2014). Any seed is good, also 0.
 pub(crate) fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut mixed = *state;

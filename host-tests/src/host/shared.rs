@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::{Dialect, Status};
 
-/// What all VMs of a process share. A clone is another handle of the same data.
+/// The shared data of a process. A clone is another handle of the same data.
 #[derive(Debug, Clone)]
 pub struct SharedData {
     dialect: Dialect,
@@ -18,7 +18,7 @@ pub struct SharedData {
 #[derive(Debug)]
 struct Cells {
     entries: HashMap<Box<[u8]>, Cell>,
-    /// Envoy numbers every write of the process in one series.
+    /// The next number: Envoy numbers every write of the process in one series.
     next_cas: u32,
 }
 
@@ -35,7 +35,7 @@ struct Queues {
 }
 
 impl SharedData {
-    /// Empty, as after the start of the process.
+    /// Creates empty shared data, as at the start of a process.
     pub fn new(dialect: Dialect) -> SharedData {
         SharedData {
             dialect,
@@ -44,25 +44,25 @@ impl SharedData {
         }
     }
 
-    /// Which hosts it behaves as.
+    /// Returns the emulated dialect.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// The value and its compare-and-swap number.
+    /// Returns the value and its compare-and-swap number.
     ///
     /// # Errors
-    /// `NotFound`, and `Unimplemented` where the host has no shared data.
+    /// `NotFound`, or `Unimplemented` if the host has no shared data.
     pub fn get(&self, key: &[u8]) -> Result<(Vec<u8>, u32), Status> {
         let mut value = Vec::new();
         let cas = self.read_into(key, &mut value)?;
         Ok((value, cas))
     }
 
-    /// Writes a value. `None` is what the SDK calls `set(None)`: it stores an empty value.
+    /// Writes a value. `None` (the SDK's `set(None)`) stores an empty value.
     ///
     /// # Errors
-    /// `CasMismatch` by the rules of the dialect, and `Unimplemented` where the host has no shared data.
+    /// `CasMismatch` by the rules of the dialect, or `Unimplemented` if the host has no shared data.
     pub fn set(&self, key: &[u8], value: Option<&[u8]>, cas: u32) -> Result<(), Status> {
         match self.dialect {
             Dialect::Envoy | Dialect::InsertIfAbsent => self.write(key, value.unwrap_or_default(), cas),
@@ -71,36 +71,36 @@ impl SharedData {
         }
     }
 
-    /// Writes the value that is there once more: who has read it before loses the next swap.
+    /// Stores the current value again, so that the next swap of an earlier reader fails.
     pub fn write_again(&self, key: &[u8]) {
         if let Ok((value, cas)) = self.get(key) {
-            // Lost to yet another writer: that one changed the number just as well.
+            // On a conflict the other writer has changed the number just as well.
             let _ = self.set(key, Some(&value), cas);
         }
     }
 
-    /// Forgets everything, as when the last VM of the process dies.
+    /// Removes everything, as when the last VM of the process ends.
     pub fn clear(&self) {
         self.cells().entries.clear();
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.cells().entries.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every key with its value, sorted.
+    /// Returns every key with its value, sorted.
     pub fn snapshot(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
         let cells = self.cells();
         cells.entries.iter().map(|(key, cell)| (key.to_vec(), cell.value.clone())).collect()
     }
 
-    /// As [`SharedData::get`], into a buffer that is used again.
+    /// Reads like [`SharedData::get`], into a reusable buffer.
     pub(crate) fn read_into(&self, key: &[u8], value: &mut Vec<u8>) -> Result<u32, Status> {
         match self.dialect {
             Dialect::Forgetful => return Err(Status::NotFound),
@@ -114,9 +114,10 @@ impl SharedData {
         Ok(cell.cas)
     }
 
-    /// The rules of Envoy (`proxy-wasm-cpp-host/src/shared_data.cc`): the number is compared only where the key exists
-    /// and the number is not 0. Those of ngx_wasm_module (`ngx_wasm_module/src/common/shm/ngx_wa_shm_kv.c`): the number
-    /// must be the entry's, or 0 where there is none.
+    /// Writes by the rules of Envoy (`proxy-wasm-cpp-host/src/shared_data.cc`): the number is compared only
+    /// if the key exists and the number is not 0. Or by those of ngx_wasm_module
+    /// (`ngx_wasm_module/src/common/shm/ngx_wa_shm_kv.c`): the number must be the entry's, or 0 if there is
+    /// none.
     fn write(&self, key: &[u8], value: &[u8], cas: u32) -> Result<(), Status> {
         let mut cells = self.cells();
         let current = cells.entries.get(key).map(|cell| cell.cas);
@@ -148,7 +149,7 @@ impl SharedData {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The id of the queue with this name, made where it is new. Ids start at 1.
+    /// Returns the id of the queue with this name and creates it if it is new. Ids start at 1.
     pub(crate) fn register_queue(&self, name: &[u8]) -> u32 {
         let mut queues = self.queues();
         if let Some(id) = queues.ids.get(name) {

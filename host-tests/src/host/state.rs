@@ -1,4 +1,4 @@
-//! What host calls work on: the part of a VM that wasmtime's store carries.
+//! The state of a VM in wasmtime's store, which host calls use.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -13,27 +13,28 @@ use super::schedule::Turn;
 use super::stream::Stream;
 use super::{Direction, HeaderMap, HostCall, LogLevel, LogLine};
 
-/// An HTTP call that the module dispatched; the embedder makes it and answers with `Vm::callout_response`.
+/// An HTTP call that the module dispatched. The embedder makes it and passes the response to
+/// `Vm::callout_response`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpCall {
-    /// Names the call in its answer.
+    /// The id of the call for its response.
     pub token: u32,
     /// The name of the cluster.
     pub upstream: String,
-    /// With `:method`, `:path` and `:authority`.
+    /// The headers, with `:method`, `:path` and `:authority`.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
     /// The trailers.
     pub trailers: HeaderMap,
-    /// When it counts as failed.
+    /// The time limit.
     pub timeout: Duration,
 }
 
-/// The complete answer to an [`HttpCall`].
+/// The complete response to an [`HttpCall`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HttpCallResponse {
-    /// With `:status`.
+    /// The headers, with `:status`.
     pub headers: HeaderMap,
     /// The body.
     pub body: Vec<u8>,
@@ -41,10 +42,10 @@ pub struct HttpCallResponse {
     pub trailers: HeaderMap,
 }
 
-/// What the module is in the middle of, as far as host calls care.
+/// The phase of a VM, as far as host calls depend on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// `_initialize`, `on_vm_start`, `on_configure`: no callouts yet.
+    /// `_initialize`, `on_vm_start`, `on_configure`: callouts are not allowed yet.
     Starting,
     Serving,
 }
@@ -53,14 +54,14 @@ pub(crate) enum Phase {
 pub(crate) struct Root {
     pub(crate) id: u32,
     pub(crate) configuration: Arc<[u8]>,
-    /// Zero: no ticks.
+    /// The period of ticks; zero for none.
     pub(crate) tick_period: Duration,
-    /// Streams that were opened under it and are not closed.
+    /// The number of open streams under it.
     pub(crate) streams: usize,
     pub(crate) end: RootEnd,
 }
 
-/// How far the end of a root context has come.
+/// The progress of a root context's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RootEnd {
     No,
@@ -82,25 +83,25 @@ pub(crate) struct VmState {
     pub(crate) current: u32,
     /// The context that the module chose with `set_effective_context`.
     pub(crate) effective: Option<u32>,
-    /// The answer that `on_http_call_response` reads.
+    /// The response that `on_http_call_response` reads.
     pub(crate) callout: Option<HttpCallResponse>,
     pub(crate) calls: Vec<HttpCall>,
-    /// Callouts without an answer, and the root contexts that get it.
+    /// Callouts without a response, with the root contexts that get it.
     pub(crate) open_calls: HashMap<u32, u32>,
     pub(crate) next_token: u32,
-    /// Shared queues whose readiness this VM is told of, and the root context that is.
+    /// Shared queues of which this VM is notified, with the root context.
     pub(crate) queues: Vec<(u32, u32)>,
     /// Streams that were continued, closed or answered outside their own callbacks.
     pub(crate) touched: Vec<(u32, Direction)>,
     pub(crate) metrics: Vec<Arc<Metric>>,
     pub(crate) counts: [u64; HostCall::COUNT],
-    /// Used again by every call that returns data.
+    /// A buffer that calls returning data reuse.
     pub(crate) scratch: Vec<u8>,
     pub(crate) turn: Option<Turn>,
-    /// An injected fault: somebody else writes before the next write.
+    /// An injected fault: a conflict at the next write.
     pub(crate) lose_swap: bool,
     pub(crate) limits: StoreLimits,
-    /// SplitMix64 state of `random_get`; `None`: the system's own randomness.
+    /// The SplitMix64 state of `random_get`; `None` for the system's own randomness.
     pub(crate) random: Option<u64>,
 }
 
@@ -137,10 +138,10 @@ impl VmState {
         }
     }
 
-    /// The context that host calls work on.
+    /// Returns the context that host calls use.
     pub(crate) fn context(&self) -> u32 {
         match self.effective {
-            // As in proxy-wasm-cpp-host: a chosen context that is gone means the true one.
+            // As in proxy-wasm-cpp-host: if the chosen context is gone, the current one is used.
             Some(id) if self.knows(id) => id,
             _ => self.current,
         }
@@ -159,7 +160,7 @@ impl VmState {
         self.streams.get_mut(&context)
     }
 
-    /// The root context of what host calls work on.
+    /// Returns the root context of the current context.
     pub(crate) fn root(&self) -> Option<&Root> {
         let context = self.context();
         let id = self.streams.get(&context).map_or(context, |stream| stream.root);

@@ -1,45 +1,46 @@
-//! What the host knows of one request and its response.
+//! The state of one request and its response.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Direction, HeaderMap};
 
-/// Names a stream within its VM.
+/// The id of a stream within its VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamId(pub(crate) u32);
 
-/// What is known of a stream before its first header.
+/// The properties of a stream before its first header.
 #[derive(Debug, Clone, Default)]
 pub struct StreamInfo {
-    /// The client.
+    /// The client's address.
     pub source: Option<SocketAddr>,
-    /// Where the client connected to.
+    /// The local address of the client's connection.
     pub destination: Option<SocketAddr>,
     /// `HTTP/1.1`, `HTTP/2`, …
     pub protocol: String,
-    /// A number for the client's connection.
+    /// The number of the client's connection.
     pub connection_id: u64,
-    /// Further properties, by the parts of their path: `["metadata", "filter_metadata", "jwt", "sub"]`.
-    /// Their values are handed to the module as they are.
+    /// Further properties, by the parts of their path: `["metadata", "filter_metadata", "jwt", "sub"]`. The
+    /// module gets the values unchanged.
     pub properties: BTreeMap<Vec<String>, Vec<u8>>,
 }
 
-/// What the host does after an event.
+/// The action of the host after an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flow {
-    /// This goes on now, as the module edited it. May be empty.
+    /// Forward this part now, as the module changed it. May be empty.
     Forward(Forward),
-    /// Nothing goes on; the host holds what came.
+    /// Forward nothing; the host holds the message.
     Hold,
-    /// The client gets this answer, and the upstream no more of the request.
+    /// Send this response to the client, and no more of the request to the upstream.
     Reply(LocalReply),
-    /// The exchange is cut: a reply that came after the response's headers had gone, or a closed stream.
+    /// Reset the exchange: after a local reply that came after the response's headers were sent, or a closed
+    /// stream.
     Reset,
 }
 
 impl Flow {
-    /// What goes on, if anything does.
+    /// Returns the part to forward, if there is one.
     pub fn forward(self) -> Option<Forward> {
         match self {
             Flow::Forward(forward) => Some(forward),
@@ -47,7 +48,7 @@ impl Flow {
         }
     }
 
-    /// The local reply, if it is one.
+    /// Returns the local reply, if it is one.
     pub fn reply(self) -> Option<LocalReply> {
         match self {
             Flow::Reply(reply) => Some(reply),
@@ -56,43 +57,44 @@ impl Flow {
     }
 }
 
-/// A part of a message that goes on.
+/// A part of a message to forward.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forward {
-    /// The headers, where they have not gone before. With `:method`, `:path`, `:authority`, `:scheme` or `:status` in them.
+    /// The headers, if they were not forwarded before. With `:method`, `:path`, `:authority`, `:scheme` or
+    /// `:status`.
     pub headers: Option<HeaderMap>,
-    /// Bytes of the body; empty where there are none now.
+    /// Bytes of the body; may be empty.
     pub body: Vec<u8>,
     /// The trailers, which end the message.
     pub trailers: Option<HeaderMap>,
-    /// Whether the message ends with this.
+    /// True if the message ends with this part.
     pub end_of_stream: bool,
 }
 
-/// An answer that does not come from the upstream.
+/// A response that does not come from the upstream.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LocalReply {
     /// The status, also `:status` in the headers.
     pub status: u16,
-    /// All headers, after `on_response_headers` saw them.
+    /// All headers, after `on_response_headers`.
     pub headers: HeaderMap,
-    /// The body, after `on_response_body` saw it.
+    /// The body, after `on_response_body`.
     pub body: Vec<u8>,
-    /// Why, for access logs.
+    /// The reason, for access logs.
     pub details: String,
 }
 
-/// How a stream ended, as `response.flags` and `response.code_details` tell it in `on_log`.
+/// The ending of a stream: `response.flags` and `response.code_details` in `on_log`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Ending {
-    /// The response went to its end, a local reply's too.
+    /// The response, or a local reply, was complete.
     #[default]
     Complete,
-    /// The client went away.
+    /// The client disconnected.
     ClientGone,
-    /// The upstream broke off, or was never reached.
+    /// The upstream disconnected, or was never reached.
     UpstreamReset,
-    /// The host stops and cuts what is left.
+    /// The host stops and cuts open streams.
     Drain,
 }
 
@@ -117,12 +119,13 @@ impl Ending {
     }
 }
 
-/// What is left of a stream for the host's own access log.
+/// The data of a closed stream for the host's own access log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ClosedStream {
-    /// What the module wrote with `set_property`, by path with `.` between the parts (Envoy shows `wasm.` before it).
+    /// The properties that the module wrote with `set_property`, by path with `.` between the parts (Envoy
+    /// adds the prefix `wasm.`).
     pub properties: BTreeMap<String, Vec<u8>>,
-    /// The status of the response, a local reply's too; 0 where there was none.
+    /// The status of the response or local reply; 0 if there was none.
     pub status: u16,
     /// `response.code_details`.
     pub details: String,
@@ -132,28 +135,28 @@ pub struct ClosedStream {
 #[derive(Debug, Default)]
 pub(crate) struct Side {
     pub(crate) headers: Option<HeaderMap>,
-    /// The module may read and change the headers: their callback runs, or has paused.
+    /// True if the module may read and change the headers: their callback runs, or has paused.
     pub(crate) headers_open: bool,
     pub(crate) headers_sent: bool,
-    /// What body callbacks see: the chunk that came, after what is held.
+    /// The bytes for the next body callback: the current chunk after the held ones.
     pub(crate) body: Vec<u8>,
-    /// The last body callback paused.
+    /// True if the last body callback paused.
     pub(crate) body_held: bool,
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) trailers_open: bool,
-    /// The last event of the message has come.
+    /// True after the last event of the message.
     pub(crate) ended: bool,
-    /// Nothing of this direction goes on any more.
+    /// True if nothing more of this direction is forwarded.
     pub(crate) finished: bool,
-    /// Body and trailers that came while a paused headers callback keeps all others away.
+    /// Body and trailers behind a paused headers callback that holds all others back.
     pub(crate) backlog: Option<Backlog>,
-    /// `continue_stream` was called.
+    /// True if `continue_stream` was called.
     pub(crate) resume: bool,
-    /// Bytes of body that came, for `request.size` and `response.size`.
+    /// The number of body bytes so far, for `request.size` and `response.size`.
     pub(crate) size: u64,
 }
 
-/// What waits behind a paused headers callback where Envoy stops all iteration.
+/// The events behind a paused headers callback, for hosts that stop all iteration.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     pub(crate) body: Vec<u8>,
@@ -162,7 +165,7 @@ pub(crate) struct Backlog {
 }
 
 impl Side {
-    /// Everything that is here goes on.
+    /// Returns everything that is held, to be forwarded.
     pub(crate) fn release(&mut self) -> Forward {
         let headers = if self.headers_sent { None } else { self.headers.clone() };
         self.headers_sent = true;
@@ -180,7 +183,7 @@ impl Side {
         forward
     }
 
-    /// Nothing of this direction goes on, now or later.
+    /// Drops everything that is held or comes later.
     pub(crate) fn abandon(&mut self) {
         self.finished = true;
         self.headers_open = false;
@@ -191,7 +194,7 @@ impl Side {
     }
 }
 
-/// A reply that the module asked for; it is carried out when its callback has returned.
+/// A reply that the module requested; it is sent after its callback returns.
 #[derive(Debug)]
 pub(crate) struct PendingReply {
     pub(crate) status: u32,
@@ -209,17 +212,17 @@ pub(crate) struct Stream {
     pub(crate) request: Side,
     pub(crate) response: Side,
     pub(crate) reply: Option<PendingReply>,
-    /// A local reply is on its way or has gone: a second one changes nothing.
+    /// True after a local reply: a second one has no effect.
     pub(crate) replied: bool,
     /// The details of the local reply, kept while its response callbacks hold it.
     pub(crate) reply_details: Option<String>,
     pub(crate) closed: bool,
-    /// `on_log` runs: headers of both directions can be read again.
+    /// True in `on_log`: headers of both directions can be read again.
     pub(crate) logging: bool,
     pub(crate) flags: u64,
     /// `response.code_details`: a local reply's own, possibly empty, or the ending's.
     pub(crate) details: Option<String>,
-    /// What the module wrote with `set_property`, by the path as it wrote it.
+    /// The properties that the module wrote with `set_property`, by the path as written.
     pub(crate) written: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -256,13 +259,13 @@ impl Stream {
         }
     }
 
-    /// The status of the response, 0 where there is none yet.
+    /// Returns the status of the response, 0 if there is none yet.
     pub(crate) fn status(&self) -> u16 {
         let headers = self.response.headers.as_ref();
         headers.and_then(|headers| headers.text(":status")?.parse().ok()).unwrap_or(0)
     }
 
-    /// The written properties with readable names.
+    /// Returns the written properties with readable names.
     pub(crate) fn properties(&self) -> BTreeMap<String, Vec<u8>> {
         let name = |path: &[u8]| String::from_utf8_lossy(path).replace('\0', ".");
         self.written.iter().map(|(path, value)| (name(path), value.clone())).collect()

@@ -11,18 +11,19 @@ use super::schedule::Turn;
 use super::state::{HttpCall, HttpCallResponse, Phase, Root, RootEnd, VmState};
 use super::{Direction, Flow, HostCall, StartError, StreamId, VmError};
 
-/// A stream that went on (or was answered, or cut) outside its own events.
+/// A stream that continued (or was answered, or reset) outside its own events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resumed {
     /// The stream.
     pub stream: StreamId,
-    /// Which direction goes on.
+    /// The direction that continues.
     pub direction: Direction,
-    /// What happens now.
+    /// The action to carry out.
     pub flow: Flow,
 }
 
-/// A running instance of the module. `Send`, not `Sync`: it belongs to one thread at a time, as in every real host.
+/// A running instance of the module. `Send`, not `Sync`: it belongs to one thread at a time, as in every real
+/// host.
 pub struct Vm {
     pub(crate) store: Store<VmState>,
     pub(crate) exports: Exports,
@@ -33,7 +34,7 @@ pub struct Vm {
 }
 
 impl Vm {
-    /// Makes the instance and brings it up with a configuration.
+    /// Creates an instance and starts it with a configuration.
     pub(crate) fn start(
         shared: Arc<Shared>,
         index: Option<u32>,
@@ -60,11 +61,11 @@ impl Vm {
         Ok(vm)
     }
 
-    /// Puts a fresh instance in the place of this one, as Envoy does after a trap under `FAIL_RELOAD`: streams and all
-    /// else that the instance held are gone, shared data stays.
+    /// Replaces this instance by a new one, as Envoy does after a trap under `FAIL_RELOAD`: streams and all
+    /// other state of the instance are gone, shared data stays.
     ///
     /// # Errors
-    /// As at the start. The VM is then dead as before.
+    /// As at the start. The VM then stays dead.
     pub fn reload(&mut self) -> Result<(), StartError> {
         let shared = Arc::clone(&self.store.data().shared);
         let configuration = shared.configuration();
@@ -75,11 +76,11 @@ impl Vm {
         Ok(())
     }
 
-    /// Goes over to the configuration that the process holds now: a new root context in the same VM. Streams that are
-    /// open keep the old one, which is deleted after the last of them.
+    /// Switches to the current configuration of the process: a new root context in the same VM. Open streams
+    /// keep the old one, which is deleted after the last of them.
     ///
     /// # Errors
-    /// Where the module refuses; the root context before it then stays in charge.
+    /// If the module rejects it; the previous root context then stays in use.
     pub fn reconfigure(&mut self) -> Result<(), StartError> {
         self.alive()?;
         let configuration = self.store.data().shared.configuration();
@@ -89,15 +90,15 @@ impl Vm {
         Ok(())
     }
 
-    /// Whether the module trapped: answer 503 until [`Vm::reload`].
+    /// Returns true if the module has trapped: answer 503 until [`Vm::reload`].
     pub fn is_dead(&self) -> bool {
         self.dead.is_some()
     }
 
-    /// Calls `on_tick` of every root context that asked for ticks.
+    /// Calls `on_tick` of every root context that has a tick period.
     ///
     /// # Errors
-    /// When the module traps.
+    /// If the module traps.
     pub fn tick(&mut self) -> Result<(), VmError> {
         self.alive()?;
         let Some(tick) = self.exports.tick.clone() else {
@@ -110,7 +111,7 @@ impl Vm {
         self.retire_roots()
     }
 
-    /// How often [`Vm::tick`] is due: the shortest period that a root context asked for.
+    /// Returns the period of [`Vm::tick`]: the shortest one of all root contexts.
     pub fn tick_period(&self) -> Option<Duration> {
         let periods = self.store.data().roots.iter().map(|root| root.tick_period);
         periods.filter(|period| !period.is_zero()).min()
@@ -119,7 +120,7 @@ impl Vm {
     /// Calls `on_queue_ready` for each shared queue of this VM that has items.
     ///
     /// # Errors
-    /// When the module traps.
+    /// If the module traps.
     pub fn deliver_queues(&mut self) -> Result<(), VmError> {
         self.alive()?;
         let Some(ready) = self.exports.queue_ready.clone() else {
@@ -133,21 +134,21 @@ impl Vm {
         Ok(())
     }
 
-    /// The HTTP calls that the module dispatched since this was last asked. Ask after every event.
+    /// Returns the HTTP calls that the module dispatched since the last call. Call it after every event.
     pub fn take_callouts(&mut self) -> Vec<HttpCall> {
         std::mem::take(&mut self.store.data_mut().calls)
     }
 
-    /// What happened to streams outside their own events since this was last asked. Ask after ticks, callout answers
-    /// and queue deliveries.
+    /// Returns the streams that changed outside their own events since the last call. Call it after ticks,
+    /// callout responses and queue deliveries.
     pub fn take_resumed(&mut self) -> Vec<Resumed> {
         std::mem::take(&mut self.resumed)
     }
 
-    /// Delivers the answer to a callout.
+    /// Delivers the response to a callout.
     ///
     /// # Errors
-    /// When the module traps, or nobody waits for the token.
+    /// If the module traps, or the token is unknown.
     pub fn callout_response(&mut self, token: u32, response: HttpCallResponse) -> Result<(), VmError> {
         let sizes = (response.headers.len(), response.body.len(), response.trailers.len());
         self.store.data_mut().callout = Some(response);
@@ -156,10 +157,11 @@ impl Vm {
         result
     }
 
-    /// Tells that a callout failed or timed out: `on_http_call_response` with nothing in it, as in Envoy.
+    /// Reports that a callout failed or timed out: calls `on_http_call_response` with nothing in it, as Envoy
+    /// does.
     ///
     /// # Errors
-    /// When the module traps, or nobody waits for the token.
+    /// If the module traps, or the token is unknown.
     pub fn callout_failed(&mut self, token: u32) -> Result<(), VmError> {
         self.finish_callout(token, (0, 0, 0))
     }
@@ -176,22 +178,22 @@ impl Vm {
         })
     }
 
-    /// How often the module made a host call.
+    /// Returns the number of host calls of one kind.
     pub fn count(&self, call: HostCall) -> u64 {
         self.store.data().counts[call as usize]
     }
 
-    /// All host calls that the module made.
+    /// Returns the number of all host calls.
     pub fn total_calls(&self) -> u64 {
         self.store.data().counts.iter().sum()
     }
 
-    /// Bytes of the module's memory; it never shrinks.
+    /// Returns the size of the module's memory, in bytes; it never shrinks.
     pub fn memory_size(&self) -> usize {
         self.store.data().memory.map_or(0, |memory| memory.data_size(&self.store))
     }
 
-    /// How many streams are open.
+    /// Returns the number of open streams.
     pub fn open_streams(&self) -> usize {
         self.store.data().streams.len()
     }
@@ -213,12 +215,12 @@ impl Vm {
         id
     }
 
-    /// The root context that new streams belong to.
+    /// Returns the root context for new streams.
     pub(crate) fn newest_root(&self) -> u32 {
         self.store.data().roots.last().map_or(0, |root| root.id)
     }
 
-    /// Runs a callback of the module. A trap kills the VM: all streams are gone, with no last callback.
+    /// Runs a callback of the module. A trap ends the VM and all of its streams, without a last callback.
     pub(crate) fn enter<R>(
         &mut self,
         context: u32,
@@ -254,7 +256,7 @@ impl Vm {
         }
     }
 
-    /// A root context with a configuration; the first one also starts the VM.
+    /// Creates a root context with a configuration; the first one also starts the VM.
     fn add_root(&mut self, configuration: Arc<[u8]>, first: bool) -> Result<(), StartError> {
         let id = self.next_context();
         let size = configuration.len() as u32;
@@ -289,7 +291,7 @@ impl Vm {
         Ok(())
     }
 
-    /// Ends the root contexts that a newer one replaced and that no stream holds any more.
+    /// Ends the root contexts that were replaced by a newer one and have no open streams.
     pub(crate) fn retire_roots(&mut self) -> Result<(), VmError> {
         let newest = self.newest_root();
         let idle = self.store.data().roots.iter().filter(|root| root.id != newest && root.streams == 0);
@@ -307,7 +309,7 @@ impl Vm {
         Ok(())
     }
 
-    /// `on_done`, once. A context that is not done yet says so later with `proxy_done`.
+    /// Calls `on_done` once. A context that is not done yet calls `proxy_done` later.
     fn ask_to_end(&mut self, id: u32) -> Result<(), VmError> {
         match self.store.data_mut().root_mut(id) {
             Some(root) if root.end == RootEnd::No => root.end = RootEnd::Asked,

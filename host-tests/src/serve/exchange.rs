@@ -22,13 +22,13 @@ use super::length::Length;
 use super::tunnel::Tunnel;
 use super::{Cut, forward, lines};
 
-/// What a client gets; the body of a 101 is no body.
+/// The response to a client; the body of a 101 is empty.
 pub(super) type Reply = Response<Either<Answer, Empty<Bytes>>>;
 
-/// How long the upstream may take to begin its answer. Models think; SDKs wait for as long.
+/// The time limit for the upstream's response head. Models take long to think; SDKs wait as long.
 const ANSWER: Duration = Duration::from_secs(600);
 
-/// What every exchange of a worker needs.
+/// The state that all exchanges of a worker share.
 pub(super) struct Exchanger {
     pub(super) gate: Rc<Gate>,
     pub(super) target: Target,
@@ -58,10 +58,11 @@ impl Exchanger {
                 return local(answer, flow, bodiless).await;
             }
         };
-        // What comes after an upgrade is a body without an end, to the module as to Envoy's.
+        // The bytes after an upgrade are an endless body, for the module as in Envoy.
         let end = body.is_end_stream();
         if upgrade && !end {
-            // It would be no part of the tunnel, and without it the upstream took the next request's head for it.
+            // Such a body is not part of the tunnel, and the upstream would read it as the next request's
+            // head.
             let flow = stream.reply(400, "an upgrade has no body\n", "upgrade_with_body");
             return local(answer, flow, bodiless).await;
         }
@@ -126,7 +127,7 @@ impl Exchanger {
     }
 }
 
-/// Carries the upstream's answer.
+/// Passes on the upstream's response.
 async fn answered(
     answer: Answer,
     mut response: Response<Incoming>,
@@ -154,7 +155,7 @@ async fn local(answer: Answer, flow: Flow, bodiless: bool) -> Result<Reply, Cut>
     Ok(answer.begin(flow, bodiless).await?.map(Either::Left))
 }
 
-/// The module made something that cannot go on: its fault, and the operator's to know.
+/// Handles module output that cannot be sent, and logs it for the operator.
 fn module_erred(stream: &Stream, error: &dyn std::error::Error) -> Flow {
     eprintln!("tollgate: {error}");
     stream.reply(502, "the filter made a request that cannot be sent\n", "module_error")
@@ -164,7 +165,7 @@ fn never(never: Infallible) -> Cut {
     match never {}
 }
 
-/// Status, text and details of a request that got no answer.
+/// Returns the status, text and details for a failed upstream request.
 fn failure(error: &legacy::Error) -> (u16, &'static str, &'static str) {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = cause {
@@ -185,7 +186,7 @@ fn failure(error: &legacy::Error) -> (u16, &'static str, &'static str) {
     }
 }
 
-/// The name of a version, as proxies log it.
+/// Returns the name of a version as proxies log it.
 pub(super) fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",

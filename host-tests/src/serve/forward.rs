@@ -1,4 +1,4 @@
-//! The upstream, as the server reaches it.
+//! The upstream and its connections.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::Cut;
 
-/// How long a connection to the upstream may take to come about.
+/// The time limit for connecting to the upstream.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// What a request to the upstream carries.
+/// The body of a request to the upstream.
 pub(crate) type RequestBody = BoxBody<Bytes, Cut>;
 /// One worker's connections to the upstream.
 pub(crate) type Client = legacy::Client<HttpsConnector<HttpConnector>, RequestBody>;
 
-/// Where requests go that the module lets through.
+/// The upstream for requests that the module allows.
 #[derive(Clone, Debug)]
 pub struct Target {
     scheme: Scheme,
@@ -34,10 +34,10 @@ pub struct Target {
     fields: Vec<(HeaderName, HeaderValue)>,
 }
 
-/// Why an upstream cannot be used.
+/// An error in the configuration of an upstream.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It is not one of the URLs that are spoken.
+    /// The URL is not supported.
     #[error(
         "`{0}` is not an upstream: write http://HOST[:PORT][/PREFIX], https://… or, for HTTP/2 in the clear, h2c://…"
     )]
@@ -45,17 +45,17 @@ pub enum TargetError {
     /// The header file cannot be read.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// A line of the header file is no header. The line is not repeated: it may hold a secret.
+    /// A line of the header file is not a header. The line is not repeated, since it may hold a secret.
     #[error("{}:{line}: not a header: each line is `name: value`", path.display())]
     Line {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Which line, from 1.
+        /// The line number, from 1.
         line: usize,
     },
     /// The system's certificates cannot be read.
@@ -64,7 +64,8 @@ pub enum TargetError {
 }
 
 impl Target {
-    /// Reads a URL: `http`, `https` or `h2c`, with an optional path in front of every request's own.
+    /// Parses a URL: `http`, `https` or `h2c`, with an optional path that is prepended to every request's
+    /// own.
     pub fn parse(url: &str) -> Result<Target, TargetError> {
         let wrong = || TargetError::Url(url.to_owned());
         // `http` has no scheme of its own for HTTP/2 with prior knowledge.
@@ -82,13 +83,13 @@ impl Target {
         })
     }
 
-    /// `HOST[:PORT]`.
+    /// Returns `HOST[:PORT]`.
     pub fn authority(&self) -> &str {
         self.authority.as_str()
     }
 
-    /// Adds the headers of a file, such as the upstream's own credential: lines `name: value`, put in after the
-    /// module in place of whatever stands under the same name. Empty lines and `#` comments are passed over.
+    /// Adds the headers of a file, such as the upstream's own credential: lines `name: value`, which replace
+    /// headers of the same name after the module. Empty lines and `#` comments are skipped.
     pub fn with_header_file(mut self, path: &Path) -> Result<Target, TargetError> {
         let file = |error| TargetError::File { path: path.to_owned(), error };
         let text = std::fs::read_to_string(path).map_err(file)?;
@@ -107,9 +108,9 @@ impl Target {
         Ok(self)
     }
 
-    /// The address of one request.
+    /// Returns the URI of one request.
     pub(crate) fn uri(&self, path: &[u8]) -> Result<Uri, hyper::http::Error> {
-        // `OPTIONS *` asks about the server as a whole.
+        // `OPTIONS *` addresses the server as a whole.
         let joined = if self.prefix.is_empty() || path == b"*" {
             Bytes::copy_from_slice(path)
         } else {
@@ -131,7 +132,7 @@ impl Target {
         &self.fields
     }
 
-    /// Connections of one worker.
+    /// Creates the connection pool of one worker.
     pub(crate) fn client(&self) -> Result<Client, TargetError> {
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT));
@@ -140,7 +141,7 @@ impl Target {
         let tls = if self.scheme == Scheme::HTTPS {
             HttpsConnectorBuilder::new().with_native_roots().map_err(TargetError::Certificates)?
         } else {
-            // Nothing is verified where nothing is encrypted.
+            // Plain HTTP needs no certificates.
             HttpsConnectorBuilder::new().with_tls_config(no_roots())
         };
         let connector = tls.https_or_http().enable_http1().wrap_connector(http);

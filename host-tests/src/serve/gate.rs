@@ -1,4 +1,4 @@
-//! A worker's VM and the streams in it: every event goes through here, and a trap ends here.
+//! A worker's VM and its streams. All events are delivered here, and traps are handled here.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,17 +17,18 @@ use crate::host::{
 use super::callout::Outbox;
 use super::lines::{self, Lines};
 
-/// As Envoy's FAIL_RELOAD: a VM that traps again and again is not restarted more often.
+/// The pause between restarts, as with Envoy's FAIL_RELOAD: bounds the restarts of a VM that traps
+/// repeatedly.
 const RELOAD_PAUSE: Duration = Duration::from_secs(1);
 
 /// A worker's VM.
 pub(super) struct Gate {
     vm: RefCell<Vm>,
-    /// How often the VM was replaced: ids of streams begin anew each time.
+    /// The number of replacements of the VM; stream ids start again with each.
     generation: Cell<u64>,
     reloaded: Cell<Option<Instant>>,
     waiting: RefCell<HashMap<StreamId, Mailboxes>>,
-    /// Told when the module may want other ticks.
+    /// Notified when the module may have changed its tick period.
     ticks: Notify,
     tick_period: Cell<Option<Duration>>,
     draining: Cell<bool>,
@@ -35,17 +36,17 @@ pub(super) struct Gate {
     lines: Lines,
 }
 
-/// Where a stream is told what happens outside its own events.
+/// The channels for events outside a stream's own callbacks.
 struct Mailboxes {
     request: UnboundedSender<Flow>,
     response: UnboundedSender<Flow>,
 }
 
-/// What a stream's two directions listen to.
+/// The receivers of a stream's two directions.
 pub(super) struct Mail {
     pub(super) request: UnboundedReceiver<Flow>,
     pub(super) response: UnboundedReceiver<Flow>,
-    /// For the request's side, when it ends the whole exchange.
+    /// Used by the request's side when it ends the whole exchange.
     pub(super) to_response: UnboundedSender<Flow>,
 }
 
@@ -65,7 +66,7 @@ impl Gate {
         }
     }
 
-    /// Begins a stream. There always is one: where the VM is dead, each of its events says so.
+    /// Opens a stream. This always succeeds: while the VM is dead, each event fails.
     pub(super) fn open(self: &Rc<Gate>, info: StreamInfo, request: lines::Request) -> (Guard, Mail) {
         self.revive();
         let opened = self.vm.borrow_mut().open(info);
@@ -96,16 +97,16 @@ impl Gate {
         (Guard::new(stream), mail)
     }
 
-    /// Goes over to the process's configuration.
+    /// Switches to the process's current configuration.
     pub(super) fn reconfigure(&self) -> Result<(), StartError> {
-        // A VM that trapped meets the new configuration when it is made again.
+        // A VM that trapped gets the new configuration when it is created again.
         let dead = self.vm.borrow().is_dead();
         let result = if dead { Ok(()) } else { self.vm.borrow_mut().reconfigure() };
         self.after();
         result
     }
 
-    /// Ticks for as long as it is polled.
+    /// Runs the VM's ticks for as long as it is polled.
     pub(super) async fn tick(&self) {
         loop {
             let Some(period) = self.tick_period.get() else {
@@ -125,7 +126,7 @@ impl Gate {
         }
     }
 
-    /// Gives the VM the answer to a call that it made, `None`: it failed.
+    /// Delivers the response to a call that the VM made; `None` if it failed.
     pub(super) fn called(&self, token: u32, generation: u64, response: Option<HttpCallResponse>) {
         if generation != self.generation.get() || self.vm.borrow().is_dead() {
             return;
@@ -140,12 +141,12 @@ impl Gate {
         self.after();
     }
 
-    /// From now on, streams that are left end because the server does.
+    /// Marks the server as draining: streams that are closed from now on end because of it.
     pub(super) fn drain(&self) {
         self.draining.set(true);
     }
 
-    /// What one callback may have changed for others.
+    /// Delivers the effects of a callback on other streams.
     fn after(&self) {
         let (calls, resumed, period) = {
             let mut vm = self.vm.borrow_mut();
@@ -158,7 +159,7 @@ impl Gate {
                     Direction::Request => &mailboxes.request,
                     Direction::Response => &mailboxes.response,
                 };
-                // Who does not listen any more is about to close the stream.
+                // A receiver that is gone belongs to a stream that is about to close.
                 let _ = mailbox.send(resumed.flow);
             }
         }
@@ -174,7 +175,7 @@ impl Gate {
         }
     }
 
-    /// Makes the VM again if it is dead and the last time was not just now.
+    /// Creates the VM again if it is dead and the last restart was not just now.
     fn revive(&self) {
         if !self.vm.borrow().is_dead() || self.reloaded.get().is_some_and(|at| at.elapsed() < RELOAD_PAUSE) {
             return;
@@ -194,12 +195,12 @@ impl Gate {
 /// One request in the VM.
 pub(super) struct Stream {
     gate: Rc<Gate>,
-    /// `None`: the VM was dead.
+    /// `None` if the VM was dead.
     id: Option<StreamId>,
     generation: u64,
     began: Instant,
     request: lines::Request,
-    /// The response's head has gone: what goes wrong from here on can only cut.
+    /// True after the response head is sent: from then on an error can only reset the connection.
     answered: Cell<bool>,
     closed: Cell<bool>,
     pump: RefCell<Option<AbortHandle>>,
@@ -230,17 +231,17 @@ impl Stream {
         self.event(|vm, id| vm.response_trailers(id, trailers))
     }
 
-    /// An answer of the server's own, which the module sees as any other.
+    /// Sends a response of the server's own, which the module sees like any other.
     pub(super) fn reply(&self, status: u16, text: &str, details: &str) -> Flow {
         self.event(|vm, id| vm.reply(id, status, text, details))
     }
 
-    /// From here on the client has a status.
+    /// Records that the client has received a status.
     pub(super) fn answered(&self) {
         self.answered.set(true);
     }
 
-    /// What sends the rest of the request ends with the stream.
+    /// Aborts the task that sends the rest of the request when the stream ends.
     pub(super) fn pumped_by(&self, pump: AbortHandle) {
         *self.pump.borrow_mut() = Some(pump);
     }
@@ -257,7 +258,7 @@ impl Stream {
         })
     }
 
-    /// What becomes of a stream whose VM is gone.
+    /// Returns the action for a stream whose VM is gone.
     fn broken(&self) -> Flow {
         if self.answered.get() {
             return Flow::Reset;
@@ -296,7 +297,7 @@ impl Stream {
     }
 }
 
-/// Owns a stream: it is closed once, when this says so or goes away.
+/// Owner of a stream, which is closed exactly once: explicitly or on drop.
 pub(super) struct Guard {
     stream: Rc<Stream>,
     complete: Cell<bool>,
@@ -311,7 +312,7 @@ impl Guard {
         &self.stream
     }
 
-    /// From now on, going away is a good end.
+    /// Marks the exchange as complete, so that a later drop is not an error.
     pub(super) fn complete(&self) {
         self.complete.set(true);
     }

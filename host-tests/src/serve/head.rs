@@ -1,4 +1,4 @@
-//! Heads, between HTTP's own types and the pairs that a module sees.
+//! Conversion of heads between hyper's types and the header pairs of the module.
 
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
@@ -11,7 +11,7 @@ use crate::host::HeaderMap;
 
 use super::forward::Target;
 
-/// Fields that speak of one connection (RFC 9110, 7.6.1) and never go on to the next.
+/// Fields that apply to one connection (RFC 9110, 7.6.1) and are never forwarded.
 const HOP_BY_HOP: [HeaderName; 5] = [
     header::CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -20,7 +20,7 @@ const HOP_BY_HOP: [HeaderName; 5] = [
     header::UPGRADE,
 ];
 
-/// A head that cannot go on.
+/// A head that cannot be forwarded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadHead {
     #[error("the request names more than one host")]
@@ -31,10 +31,10 @@ pub(super) enum BadHead {
     Missing(&'static str),
 }
 
-/// What the module sees of a request's head: pseudo headers first, nothing that speaks of the connection.
+/// Converts a request's head for the module: pseudo headers first, without hop-by-hop fields.
 pub(super) fn of_request(head: &Parts) -> Result<HeaderMap, BadHead> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
-    // RFC 9112, 3.2.2: a host in the request's target wins over the field.
+    // RFC 9112, 3.2.2: a host in the request's target overrides the field.
     let authority = match (head.uri.authority(), hosts.next()) {
         (Some(authority), _) => authority.as_str().as_bytes(),
         (None, Some(host)) => host.as_bytes(),
@@ -60,7 +60,7 @@ pub(super) fn of_request(head: &Parts) -> Result<HeaderMap, BadHead> {
     Ok(pairs)
 }
 
-/// What the module sees of a response's head.
+/// Converts a response's head for the module.
 pub(super) fn of_response(head: &response::Parts) -> HeaderMap {
     let mut pairs = HeaderMap::from([(":status", head.status.as_str())]);
     append(&mut pairs, &head.headers, |name| !is_framed_length(&head.headers, name));
@@ -70,15 +70,15 @@ pub(super) fn of_response(head: &response::Parts) -> HeaderMap {
     pairs
 }
 
-/// Trailers, or any fields without a first line.
+/// Converts trailers, or any fields without a first line.
 pub(super) fn of_fields(fields: &Fields) -> HeaderMap {
     let mut pairs = HeaderMap::new();
     append(&mut pairs, fields, |_| true);
     pairs
 }
 
-/// Whether a request asks to leave HTTP. HTTP/2 has another way, which is not spoken here; an offer to go over to it, or to
-/// another form of HTTP, is passed over: the module serves such a request as it is.
+/// Returns true if a request asks for a protocol upgrade. Extended CONNECT of HTTP/2 is not supported. An
+/// offer to switch to another version of HTTP is ignored and the request is served as it is.
 pub(super) fn upgrade(head: &Parts) -> bool {
     let mut offers = head.headers.get_all(header::UPGRADE).iter();
     head.version == Version::HTTP_11
@@ -87,12 +87,12 @@ pub(super) fn upgrade(head: &Parts) -> bool {
         && !offers.any(|offer| offers_http(offer.as_bytes()))
 }
 
-/// Whether the module let the request go on as one that leaves HTTP.
+/// Returns true if the module forwards the request as an upgrade.
 pub(super) fn still_upgrades(pairs: &HeaderMap) -> bool {
     pairs.get("upgrade").is_some()
 }
 
-/// The request that goes to the upstream.
+/// Builds the request for the upstream.
 pub(super) fn to_request<B>(pairs: &HeaderMap, target: &Target, body: B) -> Result<Request<B>, BadHead> {
     let required = |name: &'static str| pairs.get(name).ok_or(BadHead::Missing(name));
     let method = Method::from_bytes(required(":method")?).map_err(hyper::http::Error::from)?;
@@ -105,7 +105,7 @@ pub(super) fn to_request<B>(pairs: &HeaderMap, target: &Target, body: B) -> Resu
     Ok(request)
 }
 
-/// The response that goes to the client.
+/// Builds the response for the client.
 pub(super) fn to_response<B>(pairs: &HeaderMap, body: B) -> Result<Response<B>, BadHead> {
     let status = pairs.get(":status").ok_or(BadHead::Missing(":status"))?;
     let status = StatusCode::from_bytes(status).map_err(hyper::http::Error::from)?;
@@ -114,7 +114,7 @@ pub(super) fn to_response<B>(pairs: &HeaderMap, body: B) -> Result<Response<B>, 
     Ok(response)
 }
 
-/// Everything but pseudo headers.
+/// Converts everything but pseudo headers.
 pub(super) fn to_fields(pairs: &HeaderMap) -> Result<Fields, BadHead> {
     let mut fields = Fields::with_capacity(pairs.len());
     for (name, value) in pairs.iter().filter(|(name, _)| !name.starts_with(b":")) {
@@ -127,7 +127,7 @@ pub(super) fn to_fields(pairs: &HeaderMap) -> Result<Fields, BadHead> {
 fn append(pairs: &mut HeaderMap, fields: &Fields, keep: impl Fn(&HeaderName) -> bool) {
     for (name, value) in fields {
         let goes_on = match *name {
-            // It asks for trailers, which do go through.
+            // A request for trailers, which are forwarded.
             header::TE => value.as_bytes().eq_ignore_ascii_case(b"trailers"),
             _ => !HOP_BY_HOP.contains(name) && !names(fields, name.as_str()),
         };
@@ -144,7 +144,7 @@ fn add_upgrade(pairs: &mut HeaderMap, fields: &Fields) {
     }
 }
 
-/// Whether `Connection` names a field.
+/// Returns true if `Connection` names the field.
 fn names(fields: &Fields, wanted: &str) -> bool {
     fields.get_all(header::CONNECTION).iter().any(|value| {
         let mut options = value.as_bytes().split(|byte| *byte == b',');
@@ -152,7 +152,8 @@ fn names(fields: &Fields, wanted: &str) -> bool {
     })
 }
 
-/// A length beside `Transfer-Encoding` is void, and how requests are smuggled (RFC 9112, 6.3).
+/// Returns true for a length beside `Transfer-Encoding`, which is void and used for request smuggling (RFC
+/// 9112, 6.3).
 fn is_framed_length(fields: &Fields, name: &HeaderName) -> bool {
     *name == header::CONTENT_LENGTH && fields.contains_key(header::TRANSFER_ENCODING)
 }

@@ -1,4 +1,4 @@
-//! The client's half of an exchange: what comes is shown to the module, and what it lets go is sent on.
+//! The request half of an exchange: passes the client's request through the module to the upstream.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use super::gate::Stream;
 use super::length::Length;
 use super::{Cut, head};
 
-/// How long the rest of a request is still read after it was answered: a client that finds its connection
-/// closed while it writes may never read the answer.
+/// The time during which the rest of an answered request is still read: a client that finds its connection
+/// closed while it writes may never read the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// What still comes from the client.
+/// The rest of the client's request.
 pub(super) struct Inbound {
     stream: Rc<Stream>,
-    /// `None` once the module was told of the end.
+    /// `None` after the module has seen the end.
     body: Option<Incoming>,
     resumed: UnboundedReceiver<Flow>,
 }
 
 impl Inbound {
-    /// `body` is `None` for a request without one.
+    /// Creates the request half. `body` is `None` for a request without one.
     pub(super) fn new(
         stream: &Rc<Stream>,
         body: Option<Incoming>,
@@ -37,7 +37,7 @@ impl Inbound {
         Inbound { stream: Rc::clone(stream), body, resumed }
     }
 
-    /// Waits for the next event; `None`: the client has gone.
+    /// Waits for the next event; `None` if the client has disconnected.
     pub(super) async fn next(&mut self) -> Option<Flow> {
         let Some(body) = &mut self.body else {
             return self.resumed.recv().await;
@@ -69,7 +69,7 @@ impl Inbound {
         Some(flow)
     }
 
-    /// Reads on for a moment, and throws away, what nobody wants any more.
+    /// Reads and discards the rest for a short time.
     pub(super) fn linger(self) {
         let Some(mut body) = self.body else { return };
         tokio::task::spawn_local(tokio::time::timeout(LINGER, async move {
@@ -77,7 +77,7 @@ impl Inbound {
         }));
     }
 
-    /// Sends `first` and whatever the module lets go after it, to the end.
+    /// Sends `first` and everything that the module forwards after it, to the end.
     pub(super) async fn pump(
         mut self,
         first: Forward,
@@ -88,7 +88,7 @@ impl Inbound {
         let mut forward = first;
         loop {
             if let Err(cut) = send(forward, &mut sender, &mut length).await {
-                // Its client learns of it through the upstream's answer, which does not come.
+                // The client sees the failure as a missing response from the upstream.
                 return sender.abort(cut);
             }
             if length.ended() {
@@ -100,7 +100,7 @@ impl Inbound {
                     Some(Flow::Hold) => {}
                     Some(flow @ (Flow::Reply(_) | Flow::Reset)) => {
                         sender.abort(Cut::Refused);
-                        // Nobody listens only where the exchange has ended.
+                        // The receiver is gone only if the exchange has ended.
                         let _ = to_response.send(flow);
                         return self.linger();
                     }

@@ -1,11 +1,11 @@
-//! Whether a body is as long as its head says.
+//! The check of a body against its `content-length`.
 
 use crate::host::{Forward, HeaderMap};
 
 use super::Cut;
 
-/// Counts a body against its `content-length`. A module that edits a body must set it anew: bytes beyond it
-/// would become the head of the next message on that connection.
+/// Counts a body against its `content-length`. A module that changes a body must set the length anew: bytes
+/// beyond it would be read as the next message on that connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Length {
     announced: Option<u64>,
@@ -14,8 +14,8 @@ pub(super) struct Length {
 }
 
 impl Length {
-    /// Of a message with this head. `bodiless`: the length speaks of a body that does not follow, as in answers
-    /// to HEAD.
+    /// Creates a counter for a message with this head. `bodiless`: the length describes a body that does not
+    /// follow, as in responses to HEAD.
     pub(super) fn new(head: &HeaderMap, bodiless: bool) -> Length {
         let announced = head.text("content-length").and_then(|text| text.parse().ok());
         Length { announced: announced.filter(|_| !bodiless), seen: 0, ended: false }
@@ -32,7 +32,7 @@ impl Length {
         }
     }
 
-    /// Whether the end of the message was counted.
+    /// Returns true if the end of the message was counted.
     pub(super) fn ended(&self) -> bool {
         self.ended
     }

@@ -1,4 +1,4 @@
-//! One line of JSON per request: what the module found, and how it ended.
+//! The access log: one line of JSON per request with the module's properties and the outcome.
 
 use std::fmt;
 use std::io::Write as _;
@@ -11,25 +11,25 @@ use tollgate_core::secret::redact::without_secrets;
 
 use crate::host::ClosedStream;
 
-/// Where the lines go.
+/// The destination of the lines.
 #[derive(Clone)]
 pub struct Lines(Arc<dyn Fn(&str) + Send + Sync>);
 
 impl Lines {
-    /// To standard output.
+    /// Writes to standard output.
     pub fn stdout() -> Lines {
         Lines(Arc::new(|line| {
-            // Whoever read them may be gone; requests go on.
+            // A closed standard output does not stop requests.
             let _ = writeln!(std::io::stdout(), "{line}");
         }))
     }
 
-    /// Nowhere.
+    /// Discards the lines.
     pub fn discard() -> Lines {
         Lines(Arc::new(|_| {}))
     }
 
-    /// Into memory, for tests.
+    /// Stores the lines in memory, for tests.
     pub fn capture() -> (Lines, Captured) {
         let captured = Captured::default();
         let kept = captured.clone();
@@ -47,12 +47,12 @@ impl fmt::Debug for Lines {
     }
 }
 
-/// The lines so far.
+/// The captured lines.
 #[derive(Clone, Debug, Default)]
 pub struct Captured(Arc<Mutex<Vec<Value>>>);
 
 impl Captured {
-    /// All of them, oldest first.
+    /// Returns all lines, oldest first.
     pub fn all(&self) -> Vec<Value> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -63,7 +63,7 @@ impl Captured {
     }
 }
 
-/// How a property's text is shown.
+/// The representation of a property in JSON.
 enum Kind {
     Text,
     Number,
@@ -88,16 +88,16 @@ const FIELDS: [(&str, Kind); 14] = [
     ("over_soft_budget", Kind::Text),
 ];
 
-/// The names of what a line says from the module.
+/// Returns the names of the fields that the module sets.
 pub fn facts() -> impl Iterator<Item = &'static str> {
     FIELDS.iter().map(|(name, _)| *name)
 }
 
-/// What the server itself knows of a request.
+/// The server's own data about a request.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// Without its query, which may hold a key, and without the secret of a key that stands in it.
+    /// The path without its query, which may hold a key, and without the secret of a key in the path.
     pub(super) path: String,
 }
 
@@ -107,7 +107,7 @@ impl Request {
     }
 }
 
-/// The line of a request that has ended.
+/// Formats the line of a request that has ended.
 pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> String {
     let found = FIELDS.into_iter().map(|(name, kind)| {
         let property = closed.properties.get(&format!("tollgate.{name}"));
@@ -120,7 +120,7 @@ pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> 
         ("details", closed.details.as_str().into()),
         ("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX).into()),
     ];
-    // Written by hand, because a map would forget the order.
+    // Written by hand, since a map would lose the order.
     let fields: Vec<String> = found.chain(known).map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))
 }

@@ -1,12 +1,12 @@
 //! A reverse proxy around a proxy-wasm module: HTTP/1.1 and HTTP/2 on one port, streaming both ways.
 //!
-//! It decides nothing. Every head, every piece of a body and every trailer goes through the module in wasmtime
-//! ([`crate::host`]), and what the module lets go is sent on. As in Envoy there are N workers, each a thread
-//! with a VM of its own; a connection stays with its worker, and the VMs share data and nothing else. A module
-//! that traps costs its worker's streams; the VM is made again, and shared data stays.
+//! It makes no decisions. Every head, body chunk and trailer passes through the module in wasmtime
+//! ([`crate::host`]), and what the module returns is forwarded. As in Envoy there are N workers, each a
+//! thread with its own VM. A connection stays with its worker, and the VMs share only the shared data. A
+//! module that traps ends its worker's streams; the VM is created again, and shared data stays.
 //!
-//! Trailers reach an HTTP/1.1 peer only if the head announced them (`Trailer`), and a client only if it said
-//! `TE: trailers`. CONNECT is shown to the module and goes no further.
+//! Trailers reach an HTTP/1.1 peer only if the head announced them (`Trailer`), and a client only if it sent
+//! `TE: trailers`. CONNECT is passed to the module and not forwarded.
 
 mod answer;
 mod callout;
@@ -34,84 +34,84 @@ pub use self::forward::{Target, TargetError};
 use self::lines::Lines;
 use self::worker::Worker;
 
-/// The largest body that the module may ask to hold: well above what it allows itself, so that it is the one
-/// who refuses.
+/// The size limit of a body that the module may buffer: well above the module's own limit, so that the module
+/// rejects first.
 pub const BUFFER_LIMIT: usize = 32 << 20;
 
-/// Everything a server is started with.
+/// Options of a server.
 #[derive(Debug)]
 pub struct Options {
-    /// Where to listen; port 0: one that the system chooses.
+    /// The address to listen on; port 0: one that the system chooses.
     pub listen: SocketAddr,
-    /// How many threads, each with its own VM. At least one.
+    /// The number of threads, each with its own VM. At least one.
     pub workers: usize,
     /// The module with its shared data, clock and log.
     pub process: ProcessBuilder,
-    /// The gateway configuration that the module is given.
+    /// The gateway configuration of the module.
     pub configuration: Vec<u8>,
-    /// Where requests go that the module lets through.
+    /// The upstream for requests that the module allows.
     pub upstream: Target,
-    /// Where the module's own HTTP calls may go, by the names that its configuration uses.
+    /// The targets of the module's own HTTP calls, by the names that its configuration uses.
     pub clusters: Vec<(String, Target)>,
-    /// Where the line of each request goes.
+    /// The destination of the access log.
     pub lines: Lines,
-    /// How long [`Server::shutdown`] waits for open exchanges before it cuts them.
+    /// The time that [`Server::shutdown`] gives open exchanges before it cuts them.
     pub drain: Duration,
 }
 
-/// Why a server did not start.
+/// An error that prevents a server from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is taken, or not this machine's.
+    /// The address is in use, or not one of this machine's.
     #[error("cannot listen on {addr}: {error}")]
     Listen {
-        /// Where.
+        /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// The module does not start, or refuses the configuration.
+    /// The module does not start, or rejects the configuration.
     #[error(transparent)]
     Module(#[from] StartError),
-    /// The upstream cannot be used.
+    /// The upstream is invalid.
     #[error(transparent)]
     Upstream(#[from] TargetError),
-    /// A thread or its runtime could not be made.
+    /// A thread or its runtime could not be created.
     #[error("a worker cannot start: {0}")]
     Worker(io::Error),
 }
 
-/// Why an exchange was broken off.
+/// The reason why an exchange was aborted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cut {
-    /// The client left.
+    /// The client disconnected.
     #[error("the client has gone")]
     ClientGone,
-    /// The upstream left.
+    /// The upstream disconnected.
     #[error("the upstream broke off")]
     UpstreamGone,
-    /// The module wanted it so.
+    /// The module ended the exchange.
     #[error("the filter ended the exchange")]
     Refused,
-    /// A body's length is not the one in its head.
+    /// The length of a body differs from the one in its head.
     #[error(
         "a body has {seen} bytes under `content-length: {announced}`: the filter changed one and not the other"
     )]
     Length {
-        /// What the head says.
+        /// The length in the head.
         announced: u64,
-        /// How many there are, or were when it was noticed.
+        /// The number of bytes seen so far.
         seen: u64,
     },
-    /// The module made trailers that HTTP has no form for.
+    /// The module produced trailers that are not valid in HTTP.
     #[error("the filter made trailers that cannot be sent")]
     Trailers,
-    /// The module made a head that HTTP has no form for.
+    /// The module produced a head that is not valid in HTTP.
     #[error("the filter made a head that cannot be sent")]
     Head,
 }
 
-/// A running server. Dropped, it stops at once and cuts what is open.
+/// A running server. Dropping it stops it at once and cuts open exchanges.
 pub struct Server {
     addr: SocketAddr,
     process: Process,
@@ -138,27 +138,27 @@ impl Server {
         Ok(Server { addr, process, workers, accepting: Some(accepting), drain: options.drain })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// What the workers' VMs share: metrics, shared data, clock, faults.
+    /// Returns the state that the workers' VMs share: metrics, shared data, clock, faults.
     pub fn process(&self) -> &Process {
         &self.process
     }
 
-    /// Goes over to another configuration, in every worker before this returns. A canary VM must take it first.
+    /// Switches every worker to another configuration before returning. A canary VM must accept it first.
     ///
     /// # Errors
-    /// Where the module refuses it; the one before stays.
+    /// If the module rejects it; the previous one stays.
     pub fn reload(&self, configuration: &[u8]) -> Result<(), StartError> {
         self.process.configure(configuration)?;
         let waiting: Vec<_> = self.workers.iter().map(Worker::reconfigure).collect();
         waiting.into_iter().try_for_each(worker::Pending::wait)
     }
 
-    /// Stops listening, waits for open exchanges as long as the options say, and cuts what is left.
+    /// Stops listening, waits for open exchanges as long as the options allow, and cuts the rest.
     pub fn shutdown(mut self) {
         self.stop(self.drain);
     }

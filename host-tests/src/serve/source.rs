@@ -1,11 +1,11 @@
-//! Where a gateway's configuration comes from, and whether it has changed.
+//! The source of a gateway's configuration, with detection of changes.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// A file, and what it holds.
+/// A configuration file and its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
@@ -15,7 +15,7 @@ pub struct Source {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// With the cluster of a fleet's etcd.
+    /// With the etcd cluster of a fleet.
     Policy(Option<String>),
     Configuration,
 }
@@ -27,25 +27,25 @@ struct Stamp {
 }
 
 impl Source {
-    /// A file with a policy; the rest of the configuration is the default. What is changed through the API is kept in the
-    /// etcd of this name, or in this process only, keys too.
+    /// Creates a source for a file with a policy; the rest of the configuration is the default. Changes made
+    /// through the API, including keys, are stored in the etcd of this name, or in this process only.
     pub fn policy(path: impl Into<PathBuf>, fleet: Option<String>) -> Source {
         Source { path: path.into(), kind: Kind::Policy(fleet), seen: None }
     }
 
-    /// A file with a whole gateway configuration.
+    /// Creates a source for a file with a whole gateway configuration.
     pub fn configuration(path: impl Into<PathBuf>) -> Source {
         Source { path: path.into(), kind: Kind::Configuration, seen: None }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads it, as the configuration that the module is given.
+    /// Reads the file as the module's configuration.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
-        // The stamp first: a change while it is read is seen the next time.
+        // The stamp first: a change during the read is found the next time.
         self.seen = Some(stamp(&self.path)?);
         let text = fs::read(&self.path)?;
         let kept = match &self.kind {
@@ -53,7 +53,7 @@ impl Source {
             Kind::Policy(Some(cluster)) => serde_json::json!({ "fleet": { "cluster": cluster } }),
             Kind::Policy(None) => serde_json::json!({ "volatile_keys": true }),
         };
-        // The text stays as it is, so that the module finds in it what `check` would.
+        // The text is copied unchanged, so that the module reports the same findings as `check`.
         let mut configuration = kept.to_string().into_bytes();
         configuration.pop();
         configuration.extend_from_slice(br#","policy":"#);
@@ -62,7 +62,7 @@ impl Source {
         Ok(configuration)
     }
 
-    /// Whether the file is another one than when it was last read. A file that is not there at the moment, as
+    /// Returns true if the file has changed since it was last read. A file that is missing for the moment, as
     /// while an editor replaces it, has not changed yet.
     pub fn changed(&self) -> bool {
         stamp(&self.path).is_ok_and(|stamp| self.seen != Some(stamp))

@@ -1,4 +1,4 @@
-//! What follows an upgrade: bytes both ways, which the module sees as bodies without an end.
+//! Protocol upgrades: bytes in both directions, which the module sees as endless bodies.
 
 use std::rc::Rc;
 
@@ -16,10 +16,10 @@ use super::answer::Answer;
 use super::exchange::Reply;
 use super::gate::Stream;
 
-/// How much is read at once.
+/// The size of one read, in bytes.
 const CHUNK: usize = 16 << 10;
 
-/// The client's side of an upgrade that it asked for.
+/// The client's side of an upgrade.
 pub(super) struct Tunnel {
     client: OnUpgrade,
 }
@@ -29,7 +29,7 @@ impl Tunnel {
         Tunnel { client }
     }
 
-    /// Shows the module the upstream's 101 and carries bytes once it has gone to the client.
+    /// Passes the upstream's 101 to the module and carries bytes after it has been sent to the client.
     pub(super) async fn open(
         self,
         answer: Answer,
@@ -57,7 +57,7 @@ impl Tunnel {
     }
 }
 
-/// Until both sides have said their last, or one of them breaks.
+/// Carries bytes until both sides have ended or one of them fails.
 async fn carry<C, U>(stream: &Stream, client: C, upstream: U) -> Ending
 where
     C: AsyncRead + AsyncWrite,

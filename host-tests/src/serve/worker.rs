@@ -1,4 +1,4 @@
-//! A worker: one thread, one runtime, one VM, and the connections it was given.
+//! A worker: one thread with a runtime, a VM, and its connections.
 
 use std::future::Future;
 use std::io;
@@ -25,12 +25,12 @@ use super::forward::Target;
 use super::gate::Gate;
 use super::lines::Lines;
 
-/// A head may be this large: a hostile one is the module's to refuse, not ours.
+/// The size limit of a head. Large, so that the module rejects hostile heads itself.
 const HEAD: usize = 256 << 10;
-/// A second chance after the system ran out of something.
+/// The pause before another accept after the system ran out of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A worker's thread, seen from outside.
+/// The handle of a worker's thread.
 pub(super) struct Worker {
     commands: UnboundedSender<Command>,
     thread: JoinHandle<()>,
@@ -42,7 +42,7 @@ enum Command {
     Stop(Duration),
 }
 
-/// A worker that was asked to go over to another configuration.
+/// A worker that is switching to another configuration.
 pub(super) struct Pending(mpsc::Receiver<Result<(), StartError>>);
 
 impl Pending {
@@ -86,7 +86,7 @@ impl Worker {
 
     pub(super) fn reconfigure(&self) -> Pending {
         let (done, receiver) = mpsc::channel();
-        // An error means that the worker has stopped, which `Pending` sees too.
+        // An error means that the worker has stopped, which `Pending` also sees.
         let _ = self.commands.send(Command::Reconfigure(done));
         Pending(receiver)
     }
@@ -100,7 +100,8 @@ impl Worker {
     }
 }
 
-/// Deals connections out in turn: the kernel would give all those of a quiet machine to one worker.
+/// Deals connections to the workers in turn: on a quiet machine the kernel would give all of them to one
+/// worker.
 pub(super) fn accept(
     listener: TcpListener,
     workers: &[Worker],
@@ -168,7 +169,7 @@ async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command
     connections.shutdown().await;
 }
 
-/// Serves a connection to its end, or until its exchange ends once the server drains.
+/// Serves a connection to its end, or until its exchange ends while the server drains.
 async fn connection(
     exchanger: Rc<Exchanger>,
     stream: TcpStream,
@@ -197,14 +198,14 @@ async fn connection(
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
-        // How it ended is in the lines of its requests.
+        // Its outcome is in the log lines of its requests.
         _ = connection.as_mut() => return,
         _ = drained.wait_for(|drained| *drained) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
 }
 
-/// Runs a connection's streams on the thread that their VM is on.
+/// Runs a connection's streams on the thread of their VM.
 #[derive(Clone, Copy)]
 struct LocalExecutor;
 

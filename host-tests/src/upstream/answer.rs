@@ -1,53 +1,53 @@
-//! An answer before it travels.
+//! A provider's response before it is sent.
 
 use bytes::Bytes;
 use serde_json::Value;
 
-/// What one provider API answers.
+/// A response of a provider API.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    /// 200, or what the simulation asked for.
+    /// The status: 200, or the simulated one.
     pub status: u16,
     /// Its media type.
     pub content_type: &'static str,
-    /// One piece for a document, one an event for a stream.
+    /// The body: one chunk for a document, one per event for a stream.
     pub chunks: Vec<Bytes>,
 }
 
 impl Answer {
-    /// A JSON document.
+    /// Creates a JSON document.
     pub fn json(document: &Value) -> Answer {
         Answer { status: 200, content_type: "application/json", chunks: vec![document.to_string().into()] }
     }
 
-    /// Server-sent events, already in their wire format.
+    /// Creates a stream of server-sent events from their wire format.
     pub fn events(chunks: Vec<Bytes>) -> Answer {
         Answer { status: 200, content_type: "text/event-stream; charset=utf-8", chunks }
     }
 
-    /// With another status.
+    /// Sets another status.
     pub fn status(self, status: u16) -> Answer {
         Answer { status, ..self }
     }
 
-    /// Whether it is a stream of events, which never announces its length.
+    /// Returns true for a stream of events, which never announces its length.
     pub fn is_stream(&self) -> bool {
         self.chunks.len() > 1 || self.content_type.starts_with("text/event-stream")
     }
 }
 
-/// `data: {...}`
+/// Formats `data: {...}`.
 pub fn data(document: &Value) -> Bytes {
     format!("data: {document}\n\n").into()
 }
 
-/// `event: name` and `data: {...}`, the name being the document's `type`.
+/// Formats `event: name` and `data: {...}`, with the document's `type` as the name.
 pub fn event(document: &Value) -> Bytes {
     let name = document["type"].as_str().unwrap_or("message");
     format!("event: {name}\ndata: {document}\n\n").into()
 }
 
-/// The shape of errors.
+/// The format of errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// `{"error": {"message", "type", "param", "code"}}`
@@ -58,7 +58,7 @@ pub enum Dialect {
     Gemini,
 }
 
-/// An error as the provider would word it.
+/// Creates an error in the provider's format.
 pub fn error(dialect: Dialect, status: u16, message: &str) -> Answer {
     use serde_json::json;
     let kind = match status {

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::answer::{Answer, event};
 use super::draw::Draw;
 
-/// The answer to a request.
+/// Answers a messages request.
 pub fn messages(model: &str, request: &Value, draw: &Draw, report: bool) -> Answer {
     let stop = if draw.cut_short { "max_tokens" } else { "end_turn" };
-    // Here the input is what was not cached: the three figures add up to everything read.
+    // Here the input excludes cached tokens: the three figures add up to all input.
     let usage = |output: u64| {
         json!({
             "input_tokens": draw.usage.input - draw.usage.cached,

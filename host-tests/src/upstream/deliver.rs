@@ -1,4 +1,4 @@
-//! How an answer travels: at once or in pieces, encoded, cut off.
+//! Delivery of a response: at once or in chunks, encoded, cut off.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::record::{Recorded, Recording};
 use super::simulate::{Gzip, Simulation};
 use super::{Body, whole};
 
-/// The end of an answer that was asked to break off.
+/// The end of a response that is simulated to break off.
 #[derive(Debug, thiserror::Error)]
 #[error("cut, as x-simulate asked")]
 pub struct Broken;
 
 const TRAILER: &str = "x-upstream-trailer";
 
-/// Sends an answer the way the simulation asks for.
+/// Sends a response as the simulation specifies.
 pub fn deliver(answer: Answer, request: &HeaderMap, simulation: &Simulation) -> Response<Body> {
     let stream = answer.is_stream();
     let mut response = Response::new(());
@@ -65,7 +65,7 @@ async fn send(mut sender: Sender<Bytes, Broken>, chunks: Vec<Bytes>, simulation:
             tokio::time::sleep(simulation.pause).await;
         }
         if simulation.cut_after.is_some_and(|after| number >= after) {
-            // What was sent so far is to arrive before the end of the connection does.
+            // The bytes sent so far must arrive before the end of the connection.
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             return sender.abort(Broken);
         }
@@ -91,12 +91,12 @@ fn encodes(gzip: Gzip, request: &HeaderMap) -> bool {
     }
 }
 
-/// Each chunk is flushed, so that a stream stays one.
+/// Compresses chunks. Each is flushed, so that a stream is not delayed.
 fn gzip(chunks: &[Bytes]) -> Vec<Bytes> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let mut encoded = Vec::new();
     for chunk in chunks {
-        // Writing to memory does not fail.
+        // Writing to memory cannot fail.
         let _ = encoder.write_all(chunk).and_then(|()| encoder.flush());
         encoded.push(Bytes::from(std::mem::take(encoder.get_mut())));
     }
@@ -147,7 +147,7 @@ pub fn mirror(
     response
 }
 
-/// Takes any upgrade and sends back every byte.
+/// Accepts any upgrade and sends back every byte.
 pub fn upgrade(request: &mut Request<Incoming>) -> Response<Body> {
     let upgraded = hyper::upgrade::on(&mut *request);
     tokio::spawn(async move {

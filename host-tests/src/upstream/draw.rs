@@ -1,18 +1,18 @@
-//! What a request costs and how it is answered: drawn from its bytes, so that the same request always
-//! costs the same.
+//! The usage and text of a response: derived from the request's bytes, so that the same request always costs
+//! the same.
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::simulate::Simulation;
 
-/// Figures and words that depend on the request alone.
+/// Numbers and words that depend on the request alone.
 #[derive(Clone, Debug)]
 pub struct Draw {
     seed: [u64; 4],
-    /// The usage that the answer reports.
+    /// The usage that the response reports.
     pub usage: Usage,
-    /// Whether the answer stopped because the requested maximum was reached.
+    /// True if the response stopped at the requested maximum.
     pub cut_short: bool,
     words: usize,
 }
@@ -20,19 +20,19 @@ pub struct Draw {
 /// Tokens as a provider bills them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Everything read, cached or not.
+    /// All input, cached or not.
     pub input: u64,
-    /// The part of the input that came from the cache.
+    /// The cached part of the input.
     pub cached: u64,
-    /// Everything written, reasoning included, for all choices together.
+    /// All output, including reasoning, for all choices together.
     pub output: u64,
-    /// The part of the output that the answer does not show.
+    /// The part of the output that the response does not show.
     pub reasoning: u64,
 }
 
-/// An answer's usual upper bound, in tokens.
+/// The usual upper bound of a response, in tokens.
 const USUAL_OUTPUT: u64 = 400;
-/// What an estimator assumes of a request that sets no maximum; now and then an answer is longer.
+/// The estimate for a request that sets no maximum; some responses are longer.
 const ASSUMED_OUTPUT: u64 = 4096;
 
 const WORDS: [&str; 32] = [
@@ -42,7 +42,7 @@ const WORDS: [&str; 32] = [
 ];
 
 impl Draw {
-    /// Draws from the path and the body; `request` is the body where it is JSON.
+    /// Derives usage and text from the path and the body; `request` is the body if it is JSON.
     pub fn new(path: &str, body: &[u8], request: &Value, simulation: &Simulation) -> Draw {
         let mut hash = Sha256::new();
         hash.update(path.as_bytes());
@@ -82,11 +82,11 @@ impl Draw {
         }
     }
 
-    /// The answer, a token a piece.
+    /// Returns the text, one token at a time.
     pub fn words(&self) -> impl Iterator<Item = String> + use<> {
         let mut state = self.seed[3] | 1;
         (0..self.words.max(1)).map(move |index| {
-            // xorshift: any sequence will do, as long as it is the same tomorrow.
+            // xorshift: any sequence works if it is reproducible.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -95,17 +95,17 @@ impl Draw {
         })
     }
 
-    /// The answer in one piece.
+    /// Returns the text as a whole.
     pub fn text(&self) -> String {
         self.words().collect()
     }
 
-    /// An id such as `chatcmpl-0123456789abcdef`.
+    /// Returns an id such as `chatcmpl-0123456789abcdef`.
     pub fn id(&self, prefix: &str) -> String {
         format!("{prefix}{:016x}", self.seed[2])
     }
 
-    /// Numbers in -1..1, for embeddings.
+    /// Returns numbers in -1..1, for embeddings.
     pub fn vector(&self, index: usize, dimensions: usize) -> Vec<f32> {
         (0..dimensions)
             .map(|dimension| {
@@ -117,7 +117,7 @@ impl Draw {
     }
 }
 
-/// Four bytes a token, give or take 40 percent; now and then half of it from the cache.
+/// Returns about four bytes per token, plus or minus 40 percent; sometimes half of it is cached.
 fn input(seed: [u64; 4], bytes: usize) -> Usage {
     let bytes = bytes as u64;
     let percent = 60 + seed[0] % 81;
@@ -126,8 +126,8 @@ fn input(seed: [u64; 4], bytes: usize) -> Usage {
     Usage { input, cached, ..Usage::default() }
 }
 
-/// Output and reasoning of one choice. A provider keeps to the requested maximum; without one, one answer in
-/// eight thinks for longer than anybody assumed.
+/// Returns output and reasoning of one choice. A provider respects the requested maximum; without one, one
+/// response in eight is longer than any estimate.
 fn output(seed: [u64; 4], maximum: Option<u64>) -> (u64, u64) {
     let drawn = seed[1] >> 8;
     match maximum {
@@ -140,7 +140,7 @@ fn output(seed: [u64; 4], maximum: Option<u64>) -> (u64, u64) {
     }
 }
 
-/// The maximum that the request sets, in any spelling of any API.
+/// Returns the maximum that the request sets, in any API's spelling.
 fn requested_maximum(request: &Value) -> Option<u64> {
     ["max_completion_tokens", "max_tokens", "max_output_tokens"]
         .iter()
@@ -148,7 +148,7 @@ fn requested_maximum(request: &Value) -> Option<u64> {
         .or_else(|| request["generationConfig"]["maxOutputTokens"].as_u64())
 }
 
-/// How many answers the request wants.
+/// Returns the number of requested choices.
 pub fn choices(request: &Value) -> u64 {
     request["n"]
         .as_u64()

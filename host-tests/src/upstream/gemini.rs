@@ -13,12 +13,13 @@ pub fn generate(model: &str, request: &Value, draw: &Draw, report: bool) -> Answ
     Answer::json(&document(model, draw, candidates.collect(), report.then_some(draw.usage.output)))
 }
 
-/// `POST /v1beta/models/{model}:streamGenerateContent`: events with `alt=sse`, else one JSON array that grows.
+/// `POST /v1beta/models/{model}:streamGenerateContent`: events with `alt=sse`, otherwise one JSON array that
+/// grows.
 pub fn stream(model: &str, draw: &Draw, report: bool, events: bool) -> Answer {
     let words: Vec<String> = draw.words().collect();
     let last = words.len().saturating_sub(1);
     let documents = words.iter().enumerate().map(|(number, word)| {
-        // Usage is cumulative here: every chunk reports what there was so far.
+        // Usage is cumulative here: every chunk reports the total so far.
         let (output, finish) = if number == last {
             (draw.usage.output, Some(finish(draw)))
         } else {

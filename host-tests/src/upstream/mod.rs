@@ -1,8 +1,8 @@
-//! A simulated LLM provider on a loopback port: OpenAI's, Anthropic's, Gemini's and Azure's APIs, answered
-//! at once for any model, with usage that differs from what an estimator would guess, above and below, and
-//! is the same for the same request. What nobody knows is echoed.
+//! A simulated LLM provider on a loopback port: the APIs of OpenAI, Anthropic, Gemini and Azure, answered at
+//! once for any model. The usage differs from an estimate, above and below, and is the same for the same
+//! request. Other requests are echoed.
 //!
-//! A request may ask for another behaviour with `x-simulate` ([`simulate`]), and tests read what arrived
+//! The header `x-simulate` changes the behavior ([`simulate`]), and tests can read the received requests
 //! ([`Upstream::recording`]).
 
 mod answer;
@@ -50,27 +50,27 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// One that forgets what it received.
+    /// Starts an upstream that keeps nothing.
     pub fn start() -> io::Result<Upstream> {
         Upstream::run(false)
     }
 
-    /// One that keeps everything it receives, for tests.
+    /// Starts an upstream that records everything it receives, for tests.
     pub fn start_recording() -> io::Result<Upstream> {
         Upstream::run(true)
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// `http://127.0.0.1:PORT`
+    /// Returns `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// What arrived; empty but for [`Upstream::start_recording`].
+    /// Returns the recording; empty except for [`Upstream::start_recording`].
     pub fn recording(&self) -> &Recording {
         &self.recording
     }
@@ -116,7 +116,7 @@ async fn accept(listener: std::net::TcpListener, recording: Option<Arc<Recording
         };
         tokio::spawn(async move {
             let service = service_fn(move |request| serve(request, connection, recording.clone()));
-            // A client that leaves is no news here.
+            // A client that disconnects is not an error.
             let _ = auto::Builder::new(TokioExecutor::new())
                 .serve_connection_with_upgrades(TokioIo::new(stream), service)
                 .await;
@@ -158,7 +158,7 @@ async fn serve(
     Ok(deliver::deliver(provider::answer(&head, &body, &simulation), &head.headers, &simulation))
 }
 
-/// Reads a body to its end; answers whether it came to one.
+/// Reads a body to its end. Returns false if it broke off.
 async fn receive(incoming: &mut Incoming, into: &mut Recorded) -> bool {
     while let Some(frame) = incoming.frame().await {
         match frame.map(hyper::body::Frame::into_data) {

@@ -1,4 +1,4 @@
-//! OpenAI's APIs but for responses: chat completions, completions, embeddings, images, audio, models.
+//! OpenAI's APIs except responses: chat completions, completions, embeddings, images, audio, models.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::answer::{Answer, data};
 use super::draw::{Draw, Usage, choices};
 
-/// The stamp of everything made here: answers depend on their requests alone.
+/// The creation time in all responses, which depend on their requests alone.
 pub const CREATED: u64 = 1_790_000_000;
 /// One grey pixel.
 const PNG: &str =
@@ -52,7 +52,7 @@ pub fn legacy(model: &str, request: &Value, draw: &Draw, report: bool) -> Answer
     )
 }
 
-/// In what the two completion APIs differ.
+/// The differences between the two completion APIs.
 struct Kind {
     id: &'static str,
     document: &'static str,
@@ -90,7 +90,7 @@ fn completions(kind: Kind, model: &str, request: &Value, draw: &Draw, report: bo
         return Answer::json(&document);
     }
 
-    // Usage comes on request only, in a last chunk without choices; then all others carry a null.
+    // Usage is sent on request only, in a last chunk without choices; then all others contain a null.
     let wants_usage = report && request["stream_options"]["include_usage"] == json!(true);
     let chunk = |choices: Vec<Value>, usage: Value| {
         let mut document = frame(kind.chunk, choices);

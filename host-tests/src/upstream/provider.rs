@@ -1,4 +1,4 @@
-//! Which provider's API a request speaks, and what that API answers.
+//! The detection of a request's provider API.
 
 use hyper::Method;
 use hyper::http::request::Parts;
@@ -9,11 +9,11 @@ use super::draw::Draw;
 use super::simulate::Simulation;
 use super::{anthropic, gemini, openai, responses};
 
-/// Headers whose values an echo keeps to itself.
+/// Headers whose values an echo omits.
 const SECRET: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
 
-/// Answers one request. Paths are told by their ends, so that `/v1/...`, Azure's deployments and any prefix
-/// an operator puts in front all work; what nobody knows is echoed.
+/// Answers one request. Paths are matched by their ends, so that `/v1/...`, Azure's deployments and any
+/// prefix of an operator work. Other requests are echoed.
 pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
     let path = head.uri.path();
     let gemini = gemini_call(path);
@@ -56,7 +56,7 @@ pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
     }
 }
 
-/// The error dialect of a path.
+/// Returns the error format for a path.
 fn dialect(path: &str, gemini: bool) -> Dialect {
     if gemini {
         Dialect::Gemini
@@ -67,18 +67,18 @@ fn dialect(path: &str, gemini: bool) -> Dialect {
     }
 }
 
-/// Model and method of `.../models/{model}:{method}`.
+/// Returns model and method of `.../models/{model}:{method}`.
 fn gemini_call(path: &str) -> Option<(&str, &str)> {
     let (_, call) = path.rsplit_once("/models/")?;
     call.split_once(':')
 }
 
-/// The deployment that an Azure path names.
+/// Returns the deployment of an Azure path.
 fn deployment(path: &str) -> Option<&str> {
     path.split_once("/deployments/")?.1.split('/').next()
 }
 
-/// What arrived, for people who try a gateway out.
+/// Returns the request as a response, for users who try out a gateway.
 fn echo(head: &Parts, body: &[u8]) -> Answer {
     let headers: Vec<Value> = head
         .headers

@@ -1,4 +1,4 @@
-//! What the upstream received, kept for tests.
+//! The requests that the upstream received, for tests.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 /// One request as it arrived.
 #[derive(Clone, Debug)]
 pub struct Recorded {
-    /// Number of its connection, from 0.
+    /// The number of its connection, from 0.
     pub connection: usize,
     /// HTTP/1.1 or HTTP/2.
     pub version: Version,
@@ -27,7 +27,7 @@ pub struct Recorded {
     pub body: Vec<u8>,
     /// The trailer fields.
     pub trailers: Option<HeaderMap>,
-    /// Whether the body ended as it should.
+    /// True if the body was complete.
     pub complete: bool,
 }
 
@@ -52,24 +52,24 @@ impl Recorded {
         }
     }
 
-    /// All values of a header, in order.
+    /// Returns all values of a header, in order.
     pub fn header(&self, name: &str) -> Vec<&[u8]> {
         self.headers.get_all(name).iter().map(hyper::header::HeaderValue::as_bytes).collect()
     }
 }
 
 impl Recording {
-    /// The requests whose bodies have ended, one way or another, in the order of their ends.
+    /// Returns the requests whose bodies have ended or broken off, in the order of their ends.
     pub fn requests(&self) -> Vec<Recorded> {
         locked(&self.requests).clone()
     }
 
-    /// Every byte that a connection has brought so far, framing included.
+    /// Returns every byte received on a connection so far, framing included.
     pub fn wire(&self, connection: usize) -> Vec<u8> {
         locked(&self.wires).get(connection).map(|wire| locked(wire).clone()).unwrap_or_default()
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of accepted connections.
     pub fn connections(&self) -> usize {
         locked(&self.wires).len()
     }
@@ -90,14 +90,14 @@ fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connection that keeps what it reads.
+/// A connection that records the bytes it reads.
 pub(super) struct Tapped {
     stream: TcpStream,
     wire: Option<Arc<Mutex<Vec<u8>>>>,
 }
 
 impl Tapped {
-    /// One that keeps nothing.
+    /// Creates a connection without a recording.
     pub(super) fn untapped(stream: TcpStream) -> Tapped {
         Tapped { stream, wire: None }
     }

@@ -6,7 +6,7 @@ use super::answer::{Answer, event};
 use super::draw::Draw;
 use super::openai::CREATED;
 
-/// The answer to a request.
+/// Answers a responses request.
 pub fn responses(model: &str, request: &Value, draw: &Draw, report: bool) -> Answer {
     let text = draw.text();
     let item = |status: &str, content: Vec<Value>| json!({"type": "message", "id": draw.id("msg_"), "status": status, "role": "assistant", "content": content});

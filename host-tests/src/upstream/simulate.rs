@@ -1,40 +1,40 @@
-//! What a request may ask of the upstream: `x-simulate: status=500, delay-ms=20, no-usage`.
+//! The behavior that a request selects: `x-simulate: status=500, delay-ms=20, no-usage`.
 
 use std::time::Duration;
 
 use hyper::HeaderMap;
 
-/// The request header that asks for a behaviour.
+/// The request header that selects a behavior.
 pub const HEADER: &str = "x-simulate";
 
-/// A behaviour; the default is a well-behaved provider.
+/// A behavior; the default is a regular provider.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Simulation {
-    /// `status=500`: an error in the provider's own shape (400 to 599).
+    /// `status=500`: an error in the provider's own format (400 to 599).
     pub status: Option<u16>,
-    /// `delay-ms=100`: how long the head takes.
+    /// `delay-ms=100`: the delay before the head.
     pub delay: Duration,
     /// `chunk-ms=20`: the pause before every chunk but the first.
     pub pause: Duration,
     /// `chunk-bytes=7`: chunks of this size, instead of one for each event.
     pub chunk_bytes: Option<usize>,
-    /// `cut-after=3`: the connection breaks after so many chunks.
+    /// `cut-after=3`: the connection breaks after this number of chunks.
     pub cut_after: Option<usize>,
-    /// `usage=IN:OUT` or `usage=IN:OUT:CACHED`: exactly these tokens, cached ones being part of the input.
+    /// `usage=IN:OUT` or `usage=IN:OUT:CACHED`: exactly these tokens; cached ones are part of the input.
     pub usage: Option<(u64, u64, u64)>,
-    /// `tokens=65`: the length of the answer, one chunk a token in streams.
+    /// `tokens=65`: the length of the response, one chunk per token in streams.
     pub tokens: Option<u64>,
-    /// `no-usage`: the answer does not report any.
+    /// `no-usage`: the response reports no usage.
     pub no_usage: bool,
     /// `gzip`: encoded, if the client accepts it; `gzip=force`: in any case.
     pub gzip: Gzip,
-    /// `mirror`: the request's body and trailers come back as they arrive, whatever the path.
+    /// `mirror`: the request's body and trailers are sent back as they arrive, for any path.
     pub mirror: bool,
-    /// `trailers`: the answer ends with the trailer `x-upstream-trailer: end`.
+    /// `trailers`: the response ends with the trailer `x-upstream-trailer: end`.
     pub trailers: bool,
 }
 
-/// Whether answers are encoded.
+/// The encoding of responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gzip {
     /// Never.
@@ -42,11 +42,11 @@ pub enum Gzip {
     Off,
     /// If `accept-encoding` names it.
     Accepted,
-    /// Also against the client's will.
+    /// Even if the client does not accept it.
     Forced,
 }
 
-/// A word of the header that means nothing here.
+/// An unknown word in the header.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` in x-simulate is not known: status=, delay-ms=, chunk-ms=, chunk-bytes=, cut-after=, usage=IN:OUT[:CACHED], \
@@ -55,7 +55,7 @@ pub enum Gzip {
 pub struct Unknown(String);
 
 impl Simulation {
-    /// Reads every `x-simulate` header; words are separated by commas.
+    /// Parses every `x-simulate` header; words are separated by commas.
     pub fn from_headers(headers: &HeaderMap) -> Result<Simulation, Unknown> {
         let mut simulation = Simulation::default();
         for value in headers.get_all(HEADER) {

@@ -1,4 +1,4 @@
-//! Files of keys: CSV and JSON Lines, each row a key as a policy writes it.
+//! Files of keys in CSV and JSON Lines. Each row is a key in the format of a policy.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use tollgate_core::secret::api_key::Digest;
 /// One key of a file.
 #[derive(Debug)]
 pub struct Row {
-    /// Where it stands, from 1.
+    /// The line number, from 1.
     pub line: u64,
-    /// What it is to be called in the policy.
+    /// The key's id in the policy.
     pub id: Option<String>,
-    /// Its digest, if it is one.
+    /// The digest, if the column holds a valid one.
     pub digest: Option<Digest>,
-    /// Its record, as far as the file says.
+    /// The record with the fields that the file gives.
     pub record: Map<String, Value>,
 }
 
-/// Why there are no rows. What stands in a file is never repeated: it may be a secret in the wrong place.
+/// An error in a file of keys. The content is never repeated, since it may be a secret in the wrong place.
 #[derive(Debug, thiserror::Error)]
 pub enum RowsError {
     #[error("{}: {error}", path.display())]
@@ -45,7 +45,7 @@ pub enum RowsError {
 const FIELDS: &str =
     "id, digest, team, owner, name, hint, expires_at, state, limits.rpm, budget.max, budget.period";
 
-/// Reads a file of keys, by its ending.
+/// Reads a file of keys in the format of its extension.
 pub fn read(path: &Path) -> Result<Vec<Row>, RowsError> {
     let bytes =
         std::fs::read(path).map_err(|error| RowsError::Unreadable { path: path.to_owned(), error })?;
@@ -80,7 +80,7 @@ fn csv(bytes: &[u8]) -> Result<Vec<Row>, RowsError> {
     Ok(rows)
 }
 
-/// Puts a cell where its column's name says; `limits.rpm` is a field of a field.
+/// Stores a cell in the field that its column names; `limits.rpm` is a nested field.
 fn put(record: &mut Map<String, Value>, column: &str, rest: &str, cell: &str) {
     match rest.split_once('.') {
         Some((field, rest)) => {
@@ -95,7 +95,8 @@ fn put(record: &mut Map<String, Value>, column: &str, rest: &str, cell: &str) {
     }
 }
 
-/// A cell as JSON: limits are numbers, selections are lists with blanks between, all else is text.
+/// Converts a cell to JSON: limits are numbers, selections are lists separated by blanks, everything else is
+/// text.
 fn typed(column: &str, cell: &str) -> Value {
     match column {
         "access.targets" | "access.access_groups" => {
@@ -120,7 +121,7 @@ fn json_lines(bytes: &[u8]) -> Result<Vec<Row>, RowsError> {
         .collect()
 }
 
-/// Whether a name stands twice in a record, which a policy refuses: which of the two is meant nobody knows.
+/// Returns true if a name occurs twice in a record. A policy rejects such a record as ambiguous.
 fn has_repeats(record: &[u8]) -> bool {
     let mut loader = PolicyLoader::default();
     [&br#"{"version": 1, "keys": {"k": "#[..], record, b"}}"].iter().for_each(|piece| loader.push(piece));

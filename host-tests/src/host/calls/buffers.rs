@@ -1,4 +1,4 @@
-//! Bodies and configurations.
+//! Buffers: bodies and configurations.
 
 use wasmtime::Caller;
 
@@ -16,7 +16,7 @@ pub(super) fn define(imports: &mut Imports) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// A buffer of this kind, where the context has one.
+/// Returns a buffer of this kind, if the context has one.
 fn buffer(state: &VmState, kind: BufferType) -> Option<&[u8]> {
     match kind {
         BufferType::RequestBody => Some(&state.stream()?.request.body),
@@ -34,10 +34,10 @@ fn get(call: &mut Call<'_>, kind: u32, start: u32, size: u32, pointer_at: u32, s
     let start = start as usize;
     let end = available.min(start.saturating_add(size as usize));
     if start >= end {
-        // As Envoy: no bytes, and the module's pointers stay as they were.
+        // As in Envoy: no bytes, and the module's pointers are left unchanged.
         return Ok(());
     }
-    // Memory first: what is read lies in the same store as the allocator that the module brings.
+    // Allocate first: the buffer is in the same store as the module's allocator.
     let pointer = call.reserve((end - start) as u32)?;
     let (memory, state) = call.memory_and_state();
     let source =
@@ -48,7 +48,8 @@ fn get(call: &mut Call<'_>, kind: u32, start: u32, size: u32, pointer_at: u32, s
     call.write_u32(size_at, (end - start) as u32)
 }
 
-/// As Envoy's buffers: replace a prefix, append, or replace all. A range in the middle is `BadArgument`.
+/// Changes a buffer as Envoy does: replaces a prefix, appends, or replaces all. A range in the middle is
+/// `BadArgument`.
 fn set(call: &mut Call<'_>, kind: u32, start: u32, size: u32, data: u32, data_size: u32) -> Answer {
     let kind = BufferType::from_abi(kind).ok_or(Status::BadArgument)?;
     let (memory, state) = call.memory_and_state();

@@ -1,4 +1,4 @@
-//! Logging, time, contexts, what ends or continues a stream, and callouts.
+//! Logging, time, contexts, the calls that end or continue a stream, and callouts.
 
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ fn done(call: &mut Call<'_>) -> Answer {
     }
 }
 
-/// Remembers a stream that something happens to outside its own callback.
+/// Records a stream that is changed outside its own callback.
 fn touch(state: &mut VmState, direction: Direction) {
     let context = state.context();
     if context != state.current {
@@ -98,7 +98,7 @@ fn http_direction(kind: u32) -> Answer<Direction> {
     match kind {
         0 => Ok(Direction::Request),
         1 => Ok(Direction::Response),
-        // 2 and 3 are layer 4, which this host does not run.
+        // 2 and 3 are layer 4, which this host does not support.
         _ => Err(Status::BadArgument.into()),
     }
 }
@@ -144,7 +144,7 @@ fn send_local_response(
         return Ok(());
     };
     if stream.replied || stream.reply.is_some() {
-        // In Envoy the client hangs or is cut: nothing to rely on, but not a status either.
+        // In Envoy the client hangs or is cut. A module cannot rely on that, but gets no error status either.
         state.log(LogLevel::Warn, b"a second local reply for one stream is ignored");
         return Ok(());
     }
@@ -194,7 +194,7 @@ fn http_call(
     call.write_u32(token_at, token)
 }
 
-/// There is no gRPC here; what Envoy says of a cluster that it does not know is what a module must be ready for.
+/// gRPC is not supported: the calls fail as in Envoy for an unknown cluster, which a module must handle.
 #[allow(clippy::too_many_arguments)] // The ABI has them.
 fn grpc_call(
     call: &mut Call<'_>,

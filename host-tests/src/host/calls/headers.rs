@@ -21,7 +21,7 @@ pub(super) fn define(imports: &mut Imports) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// A map that can be read now: while its callback runs or has paused, and in `on_log`.
+/// Returns a map that can be read now: while its callback runs or has paused, and in `on_log`.
 fn readable(state: &VmState, kind: MapType) -> Option<&HeaderMap> {
     match kind {
         MapType::CalloutHeaders => return state.callout.as_ref().map(|callout| &callout.headers),
@@ -39,7 +39,7 @@ fn readable(state: &VmState, kind: MapType) -> Option<&HeaderMap> {
     }
 }
 
-/// A map that can be changed now; not in `on_log`.
+/// Returns a map that can be changed now; not in `on_log`.
 fn writable(state: &mut VmState, kind: MapType) -> Answer<&mut HeaderMap> {
     let stream = state.stream_mut().ok_or(Status::BadArgument)?;
     let (request, response) = (&mut stream.request, &mut stream.response);
@@ -60,7 +60,7 @@ fn map_type(kind: u32) -> Answer<MapType> {
 fn pairs(call: &mut Call<'_>, kind: u32, pointer_at: u32, size_at: u32) -> Answer {
     let kind = map_type(kind)?;
     call.give_scratch(pointer_at, size_at, |state, bytes| {
-        // As Envoy: a map that is not there is an empty one here, though not in any other call.
+        // As in Envoy: a missing map is empty in this call, unlike in all others.
         if let Some(map) = readable(state, kind).filter(|map| !map.is_empty()) {
             write_pairs(map.iter(), bytes);
         }

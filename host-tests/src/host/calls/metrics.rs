@@ -46,7 +46,7 @@ fn increment(call: &mut Call<'_>, id: u32, offset: i64) -> Answer {
     answer(metric(call.state_mut(), id)?.increment(offset))
 }
 
-/// Whether this host has metrics; a forgetful one only says so.
+/// Returns true if this host stores metrics. A forgetful one only reports success.
 fn kept(call: &Call<'_>) -> Answer<bool> {
     match call.dialect() {
         Dialect::Envoy | Dialect::InsertIfAbsent => Ok(true),
@@ -57,7 +57,7 @@ fn kept(call: &Call<'_>) -> Answer<bool> {
 
 fn metric(state: &mut VmState, id: u32) -> Answer<&Arc<Metric>> {
     if state.metrics.len() <= id as usize {
-        // Another VM defined it, or this one just did.
+        // Another VM has defined it, or this one just did.
         state.metrics = state.shared.metrics.handles();
     }
     Ok(state.metrics.get(id as usize).ok_or(Status::NotFound)?)

@@ -1,4 +1,4 @@
-//! The host calls: what a module may import.
+//! The host calls that a module may import.
 
 mod buffers;
 mod context;
@@ -13,9 +13,9 @@ use wasmtime::{AsContextMut, Caller, InstancePre, Linker};
 use super::state::VmState;
 use super::{Dialect, Effect, HostCall, Module, ModuleError, Status};
 
-/// Why a host call did not do its work.
+/// The failure of a host call.
 pub(crate) enum Refusal {
-    /// The module is told.
+    /// The module gets this status.
     Status(Status),
     /// The module traps.
     Trap(wasmtime::Error),
@@ -35,7 +35,7 @@ impl Refusal {
 
 pub(crate) type Answer<T = ()> = Result<T, Refusal>;
 
-/// A host call on its way: the module's memory and the VM's state.
+/// A host call in progress: the module's memory and the VM's state.
 pub(crate) struct Call<'a> {
     caller: Caller<'a, VmState>,
 }
@@ -53,7 +53,7 @@ impl Call<'_> {
         self.state().shared.options.dialect
     }
 
-    /// Counts the call, lets other VMs go first where a schedule says so, and fails where a test wants it to.
+    /// Counts the call, lets the scheduler switch to another VM, and applies injected faults.
     #[inline]
     fn begin(&mut self, call: HostCall) -> Answer {
         let state = self.caller.data_mut();
@@ -72,12 +72,12 @@ impl Call<'_> {
         }
     }
 
-    /// Bytes of the module's memory, beside the state.
+    /// Returns the module's memory together with the state.
     #[inline]
     fn memory_and_state(&mut self) -> (&mut [u8], &mut VmState) {
         match self.caller.data().memory {
             Some(memory) => memory.data_and_store_mut(&mut self.caller),
-            // `Module` refuses what exports no memory; `_start` could only run before it is known.
+            // `Module` rejects modules without a memory; only `_start` could run before it is known.
             None => (&mut [], self.caller.data_mut()),
         }
     }
@@ -104,8 +104,8 @@ impl Call<'_> {
         self.write(at, &value.to_le_bytes())
     }
 
-    /// Hands bytes over: into memory that the module allocates for them. No bytes are a null
-    /// pointer, as in Envoy, which the Rust SDK reads as `None`.
+    /// Copies bytes into memory that the module allocates for them. An empty value is a null pointer, as in
+    /// Envoy, which the Rust SDK reads as `None`.
     fn give(&mut self, bytes: &[u8], pointer_at: u32, size_at: u32) -> Answer {
         let pointer = if bytes.is_empty() { 0 } else { self.place(bytes)? };
         self.write_u32(pointer_at, pointer)?;
@@ -118,7 +118,7 @@ impl Call<'_> {
         Ok(pointer)
     }
 
-    /// Memory that the module allocates.
+    /// Lets the module allocate memory.
     fn reserve(&mut self, size: u32) -> Answer<u32> {
         let allocate = self.state().allocate.clone().ok_or(Status::InternalFailure)?;
         match allocate.call(self.caller.as_context_mut(), size).map_err(Refusal::Trap)? {
@@ -127,7 +127,7 @@ impl Call<'_> {
         }
     }
 
-    /// Runs `fill` on the VM's reusable buffer and hands over what it put there.
+    /// Runs `fill` on the VM's reusable buffer and copies the result to the module.
     fn give_scratch(
         &mut self,
         pointer_at: u32,
@@ -157,7 +157,7 @@ fn status(answer: Answer) -> wasmtime::Result<u32> {
     }
 }
 
-/// The host calls of a dialect, and their names.
+/// The host calls of a dialect by name.
 struct Imports {
     linker: Linker<VmState>,
     names: Vec<(&'static str, &'static str)>,
@@ -176,7 +176,7 @@ macro_rules! env {
 }
 use env;
 
-/// Connects a module to the host calls of a dialect.
+/// Links a module with the host calls of a dialect.
 pub(crate) fn link(module: &Module) -> Result<InstancePre<VmState>, ModuleError> {
     let compiled = module.compiled();
     let invalid = |error: wasmtime::Error| ModuleError::Invalid(format!("{error:#}"));

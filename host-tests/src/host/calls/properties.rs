@@ -28,13 +28,13 @@ fn get(call: &mut Call<'_>, path: u32, path_size: u32, pointer_at: u32, size_at:
 fn set(call: &mut Call<'_>, path: u32, path_size: u32, value: u32, value_size: u32) -> Answer {
     let (memory, state) = call.memory_and_state();
     let (path, value) = (slice(memory, path, path_size)?, slice(memory, value, value_size)?);
-    // As Envoy: filter state belongs to a stream; a root context has none.
+    // As in Envoy: filter state belongs to a stream; a root context has none.
     let stream = state.stream_mut().ok_or(Status::NotFound)?;
     stream.written.insert(path.to_vec(), value.to_vec());
     Ok(())
 }
 
-/// The place for a property's value.
+/// The destination of a property's value.
 struct Value<'a> {
     into: &'a mut Vec<u8>,
 }
@@ -49,7 +49,7 @@ impl Value<'_> {
         Ok(())
     }
 
-    /// 8 bytes, little-endian.
+    /// Writes 8 bytes, little-endian.
     fn number(self, number: u64) -> Answer {
         self.bytes(&number.to_le_bytes())
     }
@@ -94,8 +94,8 @@ fn same_path(parts: &[String], path: &[u8]) -> bool {
     parts.iter().map(String::as_bytes).eq(path.split(|byte| *byte == 0))
 }
 
-/// Headers can be read in the request's headers phase (or while they are held) and in `on_log`; what the host knows
-/// itself always can.
+/// Reads a property of the request. Headers are available in the request's headers phase (or while they are
+/// held) and in `on_log`; the host's own data always is.
 fn request(stream: &Stream, field: &[u8], value: Value<'_>) -> Answer {
     let side = &stream.request;
     let headers = side.headers.as_ref().filter(|_| side.headers_open || stream.logging);
@@ -170,7 +170,7 @@ fn foreign(
         }
         _ => return Err(Status::NotFound.into()),
     }
-    // Null pointers: the caller does not want the result.
+    // Null pointers: the caller does not use the result.
     if pointer_at != 0 {
         call.write_u32(pointer_at, 0)?;
     }

@@ -35,7 +35,7 @@ fn get(call: &mut Call<'_>, key: u32, key_size: u32, pointer_at: u32, size_at: u
 fn set(call: &mut Call<'_>, key: u32, key_size: u32, value: u32, value_size: u32, cas: u32) -> Answer {
     let (memory, state) = call.memory_and_state();
     let (key, bytes) = (slice(memory, key, key_size)?, slice(memory, value, value_size)?);
-    // The SDK's `None` is a null pointer.
+    // The SDK passes `None` as a null pointer.
     let bytes = (value != 0 || value_size != 0).then_some(bytes);
     if std::mem::take(&mut state.lose_swap) {
         state.shared.data.write_again(key);
@@ -43,7 +43,7 @@ fn set(call: &mut Call<'_>, key: u32, key_size: u32, value: u32, value_size: u32
     Ok(state.shared.data.set(key, bytes, cas)?)
 }
 
-/// Queues live beside shared data: a host without the one has not the other.
+/// Checks for shared queues, which only hosts with shared data have.
 fn has_queues(call: &Call<'_>) -> Answer {
     match call.dialect() {
         Dialect::Envoy | Dialect::InsertIfAbsent => Ok(()),

@@ -1,5 +1,5 @@
-//! The part of WASI preview 1 that a Rust or C standard library links, as proxy-wasm hosts provide it: standard output
-//! and error are the log, there are no files, arguments or environment.
+//! The part of WASI preview 1 that the standard libraries of Rust and C link, as in proxy-wasm hosts:
+//! standard output and error go to the log; there are no files, arguments or environment.
 
 use wasmtime::Caller;
 
@@ -21,7 +21,7 @@ enum Errno {
 /// `wasi!(imports, Wasi, fd_close => fd_close, (fd: u32))`
 macro_rules! wasi {
     ($imports:ident, $call:ident, $name:ident => $function:path, ($($argument:ident: $type:ty),*)) => {
-        // Envoy has the functions under the name of the draft, too.
+        // Envoy also provides the functions under the name of the draft.
         for module in ["wasi_snapshot_preview1", "wasi_unstable"] {
             $imports.names.push((module, stringify!($name)));
             $imports.linker.func_wrap(module, stringify!($name), |caller: Caller<'_, VmState> $(, $argument: $type)*| {
@@ -74,7 +74,7 @@ fn clock_time(call: &mut Call<'_>, clock: u32, _precision: u64, time_at: u32) ->
     let time = match clock {
         0 => call.state().shared.clock.wall(),
         1 => call.state().shared.clock.monotonic(),
-        // Process and thread time, which nothing here needs.
+        // Process and thread time, which are not used.
         _ => return Ok(Errno::Invalid),
     };
     call.write_u64(time_at, time)?;
@@ -89,10 +89,9 @@ fn clock_resolution(call: &mut Call<'_>, clock: u32, resolution_at: u32) -> Answ
     Ok(Errno::Success)
 }
 
-/// A seeded generator and not the machine's: nothing in a filter may need secrets from its host, and a run must be
-/// repeatable.
+/// Writes random bytes from a seeded generator if the process has a seed, so that runs can be repeated.
 fn random(call: &mut Call<'_>, at: u32, size: u32) -> Answer<Errno> {
-    // As proxy-wasm-cpp-host does.
+    // The limit of proxy-wasm-cpp-host.
     if size > 64 * 1024 {
         return Ok(Errno::Invalid);
     }
@@ -151,7 +150,7 @@ fn fd_close(_: &mut Call<'_>, _: u32) -> Answer<Errno> {
     Ok(Errno::Success)
 }
 
-/// 24 bytes: a character device that can be written to.
+/// Writes 24 bytes that describe a writable character device.
 fn fd_stat(call: &mut Call<'_>, fd: u32, stat_at: u32) -> Answer<Errno> {
     if !matches!(fd, 1 | 2) {
         return Ok(Errno::BadFile);
