@@ -82,17 +82,17 @@ impl Host for InWasmtime {
     }
 }
 
-/// Real Envoy, where it can be had.
+/// Starts real Envoy, if it can be installed.
 pub fn envoy() -> Option<Box<dyn Host>> {
     Some(Box::new(InEnvoy(Gateway::start(&configuration())?)))
 }
 
-/// Real workerd, where it can be had.
+/// Starts real workerd, if it can be installed.
 pub fn workerd() -> Option<Box<dyn Host>> {
     Some(Box::new(Workerd::start(&configuration())?))
 }
 
-/// `tollgate serve` as a host of this kind.
+/// Starts `tollgate serve` as a host of this dialect.
 ///
 /// # Panics
 ///

@@ -14,11 +14,11 @@ const END: &str = "<!-- End of what is written. -->";
 const HOSTS: [&str; 5] =
     ["Envoy 1.40", "workerd", "wasmtime as Envoy", "as FastEdge (emulated)", "as a CDN plugin (emulated)"];
 
-/// Holds the outcomes against the host's column, or writes them there where `TOLLGATE_WRITE_TABLES` is set.
+/// Compares the outcomes with the host's column, or writes them there if `TOLLGATE_WRITE_TABLES` is set.
 ///
 /// # Panics
 ///
-/// If the table says something else.
+/// If the table differs.
 pub fn hold(host: &str, outcomes: &[(&'static str, Outcome)]) {
     // The tests of all hosts write one file.
     static WRITING: Mutex<()> = Mutex::new(());

@@ -42,7 +42,7 @@ function take(text) {
   if (text === inForce?.text) return;
   const gateway = new Gateway(text);
   for (const warning of gateway.warnings) console.warn(warning);
-  // Exchanges that run keep what they began with.
+  // Exchanges in progress keep their own reference.
   inForce?.gateway.free();
   inForce = { text, gateway };
 }

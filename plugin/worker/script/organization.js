@@ -30,7 +30,7 @@ export class Organization extends DurableObject {
         sql.exec("INSERT INTO cells VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET record = excluded.record", name, record);
       },
     };
-    // A stop may have come between a reservation and its alarm.
+    // The process may have stopped between a reservation and its alarm.
     ctx.blockConcurrencyWhile(() => this.wake());
   }
 
@@ -87,7 +87,7 @@ export class Organization extends DurableObject {
       try {
         this.close(String(id), (reserved) => settleOrphan(this.cells, reserved));
       } catch (error) {
-        // Another build's: it stays charged as it is.
+        // Another build's reservation stays charged in full.
         console.error(`a reservation stands as it is: ${message(error)}`);
         this.sql.exec("DELETE FROM reservations WHERE id = ?", id);
       }

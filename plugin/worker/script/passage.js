@@ -29,11 +29,11 @@ export class Passage {
     this.status = 0;
     /** @type {Uint8Array[]} */
     this.held = [];
-    // A client that leaves does not end what runs before this is resolved.
+    // If a client disconnects, work before this is resolved continues.
     /** @type {PromiseWithResolvers<void>} */
     this.over = Promise.withResolvers();
     ctx.waitUntil(this.over.promise);
-    // Not the request's own signal: a fetch that is given that one does not end by it.
+    // Not the request's own signal, which does not abort a fetch.
     this.gone = new AbortController();
     if (request.signal.aborted) this.gone.abort(request.signal.reason);
     request.signal.addEventListener("abort", () => this.gone.abort(request.signal.reason));
@@ -54,7 +54,7 @@ export class Passage {
     } catch (error) {
       console.error(`a request ends early: ${message(error)}`);
       this.status = 502;
-      // What goes on without a client that has left is charged.
+      // A request that continues after its client disconnected is charged.
       if (!this.gone.signal.aborted) this.exchange.unanswered();
       await this.end(false);
       return new Response(null, { status: this.status });
@@ -82,7 +82,7 @@ export class Passage {
       return this.exchange.admitted(await within(ADMISSION_MS, admission));
     } catch (error) {
       console.error(`limits cannot be checked: ${message(error)}`);
-      // It may have been charged all the same.
+      // It may have been charged even so.
       const id = this.id;
       this.id = "";
       this.ctx.waitUntil(this.persist(() => this.object().takeBack(id)));
@@ -95,7 +95,7 @@ export class Passage {
     this.status = status;
     const headers = new Headers(fields);
     headers.set("content-type", "application/json");
-    // Whatever of the body is still to come is not wanted.
+    // The rest of the body is not needed.
     this.request.body?.cancel().catch(() => {});
     this.end(true);
     return new Response(body, { status, headers });
@@ -124,7 +124,8 @@ export class Passage {
   passBack(answer) {
     this.status = answer.status;
     const headers = new Headers(answer.headers);
-    // The runtime asks for these by itself, and decodes what is read here: so it goes on, and its usage is seen.
+    // The runtime requests these encodings itself and decodes what is read here. The decoded response is
+    // passed on, so that its usage can be read.
     if (answer.body !== null && DECODED.has(headers.get("content-encoding")?.toLowerCase() ?? "")) {
       headers.delete("content-encoding");
       headers.delete("content-length");
@@ -150,7 +151,7 @@ export class Passage {
   async stream(from, to) {
     let complete = false;
     let gone = false;
-    // Who leaves while the upstream is silent is noticed here.
+    // Detects a client that disconnects while the upstream is silent.
     to.closed.catch((error) => {
       gone = true;
       return from.cancel(error);

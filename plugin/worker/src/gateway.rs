@@ -1,4 +1,4 @@
-//! A gateway's configuration, as a worker reads it.
+//! The configuration of a worker.
 
 use std::rc::Rc;
 
@@ -8,10 +8,10 @@ use wasm_bindgen::prelude::*;
 
 use crate::exchange::Exchange;
 
-/// As a finding is written.
+/// In the format of a finding.
 const NO_FLEET: &str = "error /fleet: a worker asks no etcd, its policy is the one of its binding: leave it out, and bring changes there";
 
-/// A configuration that holds for all exchanges which begin under it.
+/// A configuration, shared by all exchanges that begin with it.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Gateway {
@@ -24,16 +24,17 @@ impl Gateway {
     /// Reads a gateway configuration (JSON, with the policy inside).
     ///
     /// # Errors
-    /// Throws where it has an error, or a fleet; the message has a line for each finding.
+    /// Throws if it has an error, or a fleet; the message has a line for each finding.
     #[wasm_bindgen(constructor)]
     pub fn new(configuration: &str) -> Result<Gateway, JsError> {
         let mut loader = ConfigLoader::default();
         loader.push(configuration.as_bytes());
         match loader.finish() {
-            // A fleet decides who may do what, and cannot be passed over: a key that is revoked there would go on here.
+            // A fleet's policy must not be ignored: a key that is revoked there would stay valid here.
             Ok((gateway, _)) if gateway.etcd.is_some() => Err(JsError::new(NO_FLEET)),
             Ok((mut gateway, warnings)) => {
-                // A worker's policy is the one of its binding: nobody here would keep what is changed.
+                // A worker's policy comes from its binding: changes through the management API could not be
+                // stored.
                 gateway.admin = None;
                 Ok(Gateway {
                     gateway: Rc::new(gateway),
@@ -47,13 +48,13 @@ impl Gateway {
         }
     }
 
-    /// What is odd about the configuration, though it loads.
+    /// Returns the warnings of the configuration.
     #[wasm_bindgen(getter)]
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.clone()
     }
 
-    /// A request that has just begun.
+    /// Begins an exchange.
     pub fn exchange(&self) -> Exchange {
         Exchange::new(Rc::clone(&self.gateway))
     }

@@ -1,7 +1,7 @@
-//! The cells of an organization, in the storage of its Durable Object.
+//! The counters of an organization, in the storage of its Durable Object.
 //!
-//! Every function here is to be called within one synchronous transaction, and undone whole where it
-//! throws: so no swap is ever lost, and there is nothing to roll back.
+//! Every function must be called in one synchronous transaction, which is rolled back if it throws: so there
+//! are no conflicts, and nothing to undo here.
 
 use serde::Serialize;
 use tollgate_core::admission::{self, ActualUsage, AdmissionError, AdmissionRequest, NotAdmitted};
@@ -35,14 +35,14 @@ extern "C" {
     fn write(this: &Store, name: &str, record: Vec<u8>) -> Result<(), JsValue>;
 }
 
-/// How an admission ended.
+/// The result of an admission.
 #[derive(Debug, Serialize, Tsify)]
 pub struct Admission {
-    /// For the worker.
+    /// The outcome, for the worker.
     #[serde(with = "serde_bytes")]
     #[tsify(type = "Uint8Array")]
     pub outcome: Vec<u8>,
-    /// To be kept until it is settled or taken back; absent where nothing was charged.
+    /// The reservation to store until it is settled or released; absent if nothing was charged.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[tsify(type = "Uint8Array")]
     pub reserved: Option<serde_bytes::ByteBuf>,
@@ -79,7 +79,7 @@ pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, J
     let (outcome, reserved) = match admission::acquire(&mut StoredCells(store), charges, at(now)) {
         Ok(admitted) => {
             let reserved = Reserved { receipt: admitted.receipt, amount };
-            // Also where nothing awaits settlement: a request whose worker does not hear of this is taken back.
+            // Also without a settlement: if the worker does not receive the result, the request is released.
             let reserved = (!reserved.receipt.is_empty()).then(|| wire::encode(&reserved)).transpose()?;
             (Outcome::Admitted(admitted.status), reserved)
         }
@@ -92,7 +92,7 @@ pub fn admit(store: &Store, charges: &[u8], now: f64) -> Result<Ts<Admission>, J
     Ok(Admission { outcome: wire::encode(&outcome)?, reserved }.into_ts()?)
 }
 
-/// Corrects a reservation to what the request used.
+/// Settles a reservation to the actual usage.
 ///
 /// # Errors
 /// As [`admit`].
@@ -102,7 +102,7 @@ pub fn settle(store: &Store, reserved: &[u8], actual: &[u8]) -> Result<(), JsErr
     settled(store, reserved, wire::decode(actual)?)
 }
 
-/// Lets a reservation stand as what the request used: nothing was heard of it again.
+/// Settles a reservation without a report at its full amount.
 ///
 /// # Errors
 /// As [`admit`].
@@ -113,7 +113,7 @@ pub fn settle_orphan(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
     settled(store, reserved, actual)
 }
 
-/// Takes a reservation back whose request was never sent on.
+/// Releases a reservation whose request was never forwarded.
 ///
 /// # Errors
 /// As [`admit`].

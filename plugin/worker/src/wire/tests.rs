@@ -1,4 +1,5 @@
-//! The bytes of format 1, as they are in objects that run: a build that writes another format still reads these.
+//! The bytes of format 1 in objects of running deployments: a build that writes another format must still
+//! read these.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -52,7 +53,7 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, hex:
     assert_eq!(bytes(&written), bytes(hex), "it is {written}");
 }
 
-/// A key, a team with all that there is, and an organization.
+/// Returns the charges of a key, a team with every limit, and an organization.
 fn charges() -> AdmissionRequest {
     let limit = NonZeroU64::new;
     let principal = |level, parts: &[&str]| Principal {
