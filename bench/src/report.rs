@@ -78,7 +78,7 @@ pub fn paths() -> Vec<Piece> {
             Script { request_headers: floor::identity(), request_body: scan(&team), ..Script::default() },
         ),
         bare(
-            "F and its other cells",
+            "F and its other counters",
             &metered,
             Call::chat(),
             Leg::Request,
@@ -97,7 +97,7 @@ pub fn paths() -> Vec<Piece> {
         ),
         through("response path", &metered, Call::chat(), Leg::Response),
         bare(
-            "body, tail and its cells",
+            "body, tail and its counters",
             &metered,
             Call::chat(),
             Leg::Response,
@@ -163,7 +163,7 @@ pub fn parts() -> Vec<Piece> {
     pieces.extend(cells.into_iter().map(|(name, size)| {
         let whose = name.rsplit('/').nth(1).unwrap_or_default().to_owned();
         of(
-            format!("swap of the cell of the {whose} ({size} bytes)"),
+            format!("swap of the counter of the {whose} ({size} bytes)"),
             Leg::Request,
             json!({"cell": [name, size]}),
         )
@@ -185,7 +185,7 @@ pub fn write() -> io::Result<()> {
     fs::write(path, format!("{before}{BEGIN}{figures}{END}{after}"))?;
     match above {
         0 => Ok(()),
-        _ => Err(io::Error::other(format!("{above} of the ratios are above what they may be"))),
+        _ => Err(io::Error::other(format!("{above} ratios are above their bound"))),
     }
 }
 
@@ -213,7 +213,7 @@ fn figures() -> (String, usize) {
         (
             "request path: a chat of 2 KB, with tokens and money",
             of(Path::Request),
-            "F and its other cells",
+            "F and its other counters",
             of(Path::FloorAllCells),
             2.0 * of(Path::Floor) + extra,
         ),
@@ -227,7 +227,7 @@ fn figures() -> (String, usize) {
         (
             "response path: 2 KB, settled",
             of(Path::Response),
-            "body, tail and its cells, bare",
+            "body, tail and its counters, bare",
             of(Path::ResponseFloor),
             2.0 * of(Path::ResponseFloor),
         ),
@@ -246,7 +246,7 @@ fn figures() -> (String, usize) {
             3.0 * of(Path::EventsBare),
         ),
     ];
-    line(format_args!("\n| in wasmtime | held against | ratio | at most |\n|---|---|---|---|"));
+    line(format_args!("\n| in wasmtime | compared with | ratio | at most |\n|---|---|---|---|"));
     for (what, measured, against, floor, most) in rows {
         let mark = if measured > most { ", **missed**" } else { "" };
         above += usize::from(measured > most);
@@ -267,7 +267,7 @@ fn figures() -> (String, usize) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     for (vms, time) in VMS.iter().zip(&contended).skip(1) {
         line(format_args!(
-            "| {vms} VMs on the same three cells, time of all for each request | one VM | {:.2} | |",
+            "| {vms} VMs on the same three counters, total time per request | one VM | {:.2} | |",
             time / contended[0]
         ));
     }

@@ -152,7 +152,7 @@ fn what_only_the_api_has_written_is_pulled_over_the_gateways_own_policy() {
 
     let (code, _, error) = site.tollgate("pull", "none.json", &["--yes"]);
     assert_eq!(code, 1);
-    assert!(error.contains("not whole"), "{error}");
+    assert!(error.contains("do not form a valid policy"), "{error}");
     assert!(!site.file("none.json").exists());
 
     site.write("policy.json", &policy(&["search"]));

@@ -133,19 +133,19 @@ fn what_stands_there_twice_is_not_chosen_from() {
         (
             "field.jsonl",
             format!(r#"{{"digest": "{digest}", "team": "lab", "team": "search"}}"#),
-            "line 1: a field",
+            "line 1: duplicate field",
         ),
         (
             "inner.jsonl",
             format!(r#"{{"digest": "{digest}", "team": "search", "limits": {{"rpm": 1, "rpm": 60}}}}"#),
-            "line 1: a field",
+            "line 1: duplicate field",
         ),
         (
             "id.jsonl",
             format!(r#"{{"id": "a", "id": "b", "digest": "{digest}", "team": "search"}}"#),
             "line 1",
         ),
-        ("column.csv", format!("digest,team,team\n{digest},lab,search\n"), "names a column twice"),
+        ("column.csv", format!("digest,team,team\n{digest},lab,search\n"), "duplicate column"),
     ] {
         let (code, said) = folder.import(&folder.keys(name, &text), &["--yes"]);
         assert!(code == Some(1) && said.contains(says), "{name}: {said}");

@@ -15,7 +15,7 @@ const DRIFT: usize = 8;
 
 const BEGIN: &str =
     "<!-- Written by `TOLLGATE_WRITE_TABLES=1 cargo test -p tollgate-host --test module_size`. -->\n";
-const END: &str = "<!-- End of what is written. -->";
+const END: &str = "<!-- End of the generated table. -->";
 
 /// How large a file is, and how large `gzip -9` makes it.
 type Sizes = [usize; 2];
@@ -63,7 +63,7 @@ fn hold(rows: &[(&str, Sizes)]) {
     }
     let rows: String =
         rows.iter().map(|(name, [raw, gzip])| format!("| {name} | {raw} KiB | {gzip} KiB |\n")).collect();
-    let fresh = format!("| module | as it is | with `gzip -9` |\n|---|---|---|\n{rows}");
+    let fresh = format!("| module | uncompressed | with `gzip -9` |\n|---|---|---|\n{rows}");
     assert!(
         std::env::var_os("TOLLGATE_WRITE_TABLES").is_some(),
         "the table in README.md is not as it is:\n{fresh}\n{BEGIN}"

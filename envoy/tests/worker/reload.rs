@@ -72,7 +72,7 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
     ];
     let (asked, answer) = until(&workerd, |_| told.iter().all(|words| workerd.log().contains(words)));
     assert_eq!((answer.status, remaining(&answer)), (200, 1_000 - 1 - asked));
-    assert!(workerd.log().contains("the configuration is not taken, what was in force stays"));
+    assert!(workerd.log().contains("the configuration is rejected, the previous one stays"));
     assert!(!workerd.log().contains("sk-tg-"), "a secret in\n{}", workerd.log());
 
     // One that cannot be read at all, and none.
@@ -99,7 +99,7 @@ fn a_fleet_is_not_passed_over_in_silence() {
     fleet["fleet"] = json!({"cluster": "etcd"});
     let Some(workerd) = Workerd::start(&fleet) else { return };
     assert_eq!(ask(&workerd, chat()).status, 503);
-    assert!(workerd.log().contains("error /fleet: a worker asks no etcd"), "{}", workerd.log());
+    assert!(workerd.log().contains("error /fleet: a worker does not support a fleet"), "{}", workerd.log());
 
     workerd.configure(&limited(1_000));
     until(&workerd, |answer| answer.status == 200);

@@ -13,7 +13,7 @@ use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, me
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What the object's alarm says; it needs no request to come.
-const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
+const ONE_STANDS: &str = "1 reservations were never settled and stay charged as estimated";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
     let mut connection = Connection::open(workerd.address());
@@ -133,7 +133,7 @@ fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
             return outcome;
           }
         }"#;
-    const WHY: &str = "a message of format 2, and this build reads 1";
+    const WHY: &str = "a message of format 2, but this build reads 1";
     let setting =
         Setting { object: Some(KEEPS_ANOTHER_FORMAT), reservation_seconds: Some(2), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
@@ -141,7 +141,7 @@ fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
     assert_eq!(ask(&workerd, free()).status, 200);
     assert_eq!(ask(&workerd, stream("usage=1:1")).status, 200);
     workerd.wait_for_log(&format!("a reservation is not settled yet: {WHY}"));
-    workerd.wait_for_log(&format!("a reservation stands as it is: {WHY}"));
+    workerd.wait_for_log(&format!("a reservation stays as charged: {WHY}"));
     comes_to(&workerd, |left| (fresh - 2 * LONG..fresh - LONG).contains(&left));
-    assert_eq!(workerd.log().matches("stands as it is").count(), 1, "once: {}", workerd.log());
+    assert_eq!(workerd.log().matches("stays as charged").count(), 1, "once: {}", workerd.log());
 }

@@ -16,7 +16,7 @@ pub fn requests(base: &str) -> String {
     };
     let (search, trial) = (key("demosearch"), key("demotrial"));
     let tries = [
-        ("200, with what is left of the tightest limit: each member's", chat(search, "gpt-5-mini")),
+        ("200, with the rest of the tightest limit: each member's", chat(search, "gpt-5-mini")),
         ("401: no key", chat(None, "gpt-5-mini")),
         ("403: the trial team may call gpt-5-mini only", chat(trial, "gpt-5")),
         ("200 three times a minute, then 429 with the time to wait", chat(trial, "gpt-5-mini")),

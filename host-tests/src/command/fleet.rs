@@ -37,18 +37,18 @@ pub enum Error {
     Load(#[from] LoadError),
     #[error("{0}")]
     Trouble(EtcdError),
-    #[error("etcd holds what is no policy: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("etcd holds an invalid policy: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Foreign(Vec<Diagnostic>),
-    #[error("somebody else wrote meanwhile{}: look at the difference again", partly(*.0))]
+    #[error("conflict with another write{}: run the command again to see the new differences", partly(*.0))]
     Overtaken(usize),
-    #[error("the system gives no random numbers: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: std::io::Error },
     #[error("{}: a gateway configuration; `pull` writes policies", .0.display())]
     Configuration(PathBuf),
     #[error(
-        "what etcd holds is not whole without a policy that goes with it ({} errors, the first: {}): pull over the policy file of the gateways, or `push` one first",
+        "the records in etcd do not form a valid policy on their own ({} errors, the first: {}): pull into the policy file of the gateways, or `push` one first",
         .0.len(), .0.first().map(ToString::to_string).unwrap_or_default()
     )]
     NotWhole(Vec<Diagnostic>),

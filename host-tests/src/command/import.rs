@@ -45,9 +45,9 @@ pub enum Error {
     Rows(#[from] RowsError),
     #[error("{}: a gateway configuration; `import` writes policies", .0.display())]
     Configuration(PathBuf),
-    #[error("line {line}: the same key as in line {first}, or another of the same `id`")]
+    #[error("line {line}: the same key or the same `id` as in line {first}")]
     Repeated { line: u64, first: u64 },
-    #[error("line {line}: the policy has another key `{id}`: give this one another `id`")]
+    #[error("line {line}: the policy has another key `{id}`: choose another `id`")]
     Taken { line: u64, id: String },
     #[error("{}: {error}", path.display())]
     File { path: PathBuf, error: std::io::Error },
@@ -84,10 +84,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         Ok(()) => show(&import),
         Err(findings) => {
             findings.iter().for_each(|finding| say!("{}", import.describe(finding)));
-            eprintln!(
-                "{}: nothing is written: not all of {keys} fit into the policy as they are",
-                path.display()
-            );
+            eprintln!("{}: nothing is written: {keys} do not form a valid policy with it", path.display());
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -96,7 +93,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         return Ok(ExitCode::SUCCESS);
     }
     if !arguments.yes {
-        eprintln!("{keys} would be added{known}; nothing is written, `--yes` writes");
+        eprintln!("{keys} would be added{known}; nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
     save(path, &policy)?;

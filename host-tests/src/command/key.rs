@@ -30,11 +30,9 @@ pub enum Command {
 pub enum Error {
     #[error("{0}")]
     Usage(&'static str),
-    #[error(
-        "this begins like one of Tollgate's own keys and its checksum does not fit: a typo, no gateway takes it"
-    )]
+    #[error("this begins like a Tollgate key, but its checksum is wrong: check for a typo")]
     Mistyped,
-    #[error("the system gives no random numbers: {0}")]
+    #[error("the system provides no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("standard input: {0}")]
     Input(#[from] io::Error),
@@ -54,7 +52,7 @@ pub fn run(command: &Command) -> Result<ExitCode, Error> {
                 return Err(Error::Usage("--id: 4 to 24 lower-case letters and digits"));
             }
             say!("{minted}\n{}", api_key::format_digest(&api_key::digest(minted.as_bytes())));
-            eprintln!("the key is shown this once; its digest goes into the policy");
+            eprintln!("the key is shown only once; add its digest to the policy");
         }
         Command::Digest => {
             let mut text = Vec::new();

@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let etcd = &mut arguments.place.etcd()?;
     let change = over(&policy.read(), read(etcd)?)?;
     if change.is_empty() && change.unpriced.is_none() && path.exists() {
-        eprintln!("{} holds just what etcd has", path.display());
+        eprintln!("{} is already equal to etcd", path.display());
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &policy.read(), change: &change }));
@@ -44,7 +44,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let text = text(&policy.read());
     check(&text)?;
     if !arguments.yes {
-        eprintln!("nothing is written; `--yes` writes it");
+        eprintln!("nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
     write(path, &text).map_err(|error| Error::File { path: path.clone(), error })?;

@@ -45,7 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let policy = file.policy();
     let documents = outdated(&held, &policy);
     if documents.is_empty() {
-        eprintln!("etcd holds just this policy");
+        eprintln!("etcd already holds this policy");
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &before, change: &between(&before, &policy)? }));
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         eprintln!("etcd holds no policy yet");
     }
     if !arguments.yes {
-        eprintln!("nothing is written; `--yes` writes it");
+        eprintln!("nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
     let revision = write(etcd, revision, &documents)?;

@@ -85,7 +85,7 @@ pub enum Error {
 fn advice(error: &ServeError) -> &'static str {
     match error {
         ServeError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
-            ": end what listens there, or choose another address with `--listen`"
+            ": stop the other server, or choose another address with `--listen`"
         }
         _ => "",
     }
@@ -120,10 +120,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         || arguments.upstream.clone().unwrap_or_default(),
         |upstream| format!("a simulated LLM provider at {}", upstream.url()),
     );
-    eprintln!("tollgate: http://{} goes through {} to {what}", server.addr(), source.path().display());
+    eprintln!("tollgate: http://{} serves {} in front of {what}", server.addr(), source.path().display());
     match &arguments.fleet {
         Some(url) => eprintln!(
-            "tollgate: what the API changes is kept in {url}; counters last as long as this process"
+            "tollgate: changes made through the API are stored in {url}; counters last as long as this process"
         ),
         None if arguments.config.is_none() => {
             eprintln!("tollgate: keys made through the API and all counters last as long as this process");
@@ -191,8 +191,10 @@ fn reload(server: &Server, source: &mut Source) {
         Err(error) => Err(error.to_string()),
     };
     match outcome {
-        Ok(()) => eprintln!("tollgate: {} is in force", shown(&path)),
-        Err(error) => eprintln!("tollgate: {} is not taken, what was in force stays: {error}", shown(&path)),
+        Ok(()) => eprintln!("tollgate: {} is loaded", shown(&path)),
+        Err(error) => {
+            eprintln!("tollgate: {} is rejected, the previous configuration stays: {error}", shown(&path))
+        }
     }
 }
 

@@ -21,14 +21,14 @@ pub enum ModuleError {
     )]
     NotProxyWasm,
     #[error(
-        "the module speaks {found}; this host runs `proxy_abi_version_0_2_1` and `proxy_abi_version_0_2_0`"
+        "the module exports {found}; this host supports `proxy_abi_version_0_2_1` and `proxy_abi_version_0_2_0`"
     )]
     WrongAbi { found: String },
     #[error("the module does not export {missing}")]
     MissingExport { missing: &'static str },
     #[error("the export `{name}` does not have the type that ABI 0.2.1 gives it: {reason}")]
     WrongExport { name: &'static str, reason: String },
-    #[error("the module imports what this host does not have: {}", .imports.join(", "))]
+    #[error("the module imports functions that this host does not provide: {}", .imports.join(", "))]
     UnknownImports { imports: Vec<String> },
 }
 
@@ -38,11 +38,11 @@ pub enum ModuleError {
 pub enum StartError {
     #[error(transparent)]
     Module(#[from] ModuleError),
-    #[error("a VM cannot be made: {0}")]
+    #[error("a VM cannot be created: {0}")]
     Instance(String),
-    #[error("the module refused to start: `proxy_on_vm_start` returned false")]
+    #[error("the module failed to start: `proxy_on_vm_start` returned false")]
     StartRefused,
-    #[error("the module refused its configuration: `proxy_on_configure` returned false (its log says why)")]
+    #[error("the module rejected its configuration: `proxy_on_configure` returned false (see its log)")]
     ConfigurationRefused,
     #[error(transparent)]
     Vm(#[from] VmError),
@@ -56,7 +56,7 @@ pub enum VmError {
     #[error("the module trapped in `{callback}`: {reason}")]
     Trapped { callback: &'static str, reason: String },
     /// The VM is dead. Answer 503 and call [`Vm::reload`](super::Vm::reload).
-    #[error("the VM is dead since the module trapped in `{callback}`; it answers again after a reload")]
+    #[error("the VM is dead since the module trapped in `{callback}`; reload it")]
     Dead { callback: &'static str },
     #[error("the VM has no stream {0:?}: it was closed, or cut when the module trapped")]
     UnknownStream(StreamId),

@@ -95,7 +95,7 @@ fn check_exports(module: &wasmtime::Module) -> Result<(), ModuleError> {
     }
     let allocators = ["proxy_on_memory_allocate", "malloc"];
     if !allocators.iter().any(|name| module.get_export(name).is_some()) {
-        let missing = "`proxy_on_memory_allocate` or `malloc`, through which a host hands data over";
+        let missing = "`proxy_on_memory_allocate` or `malloc`, which hosts need to pass data";
         return Err(ModuleError::MissingExport { missing });
     }
     Ok(())

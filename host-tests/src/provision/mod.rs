@@ -86,7 +86,7 @@ pub enum Reason {
         output: String,
     },
     /// The installed package does not contain the expected file.
-    #[error("there is no {} in what was installed", .0.display())]
+    #[error("the installation contains no {}", .0.display())]
     NotInside(PathBuf),
     /// A file or folder could not be used.
     #[error("{}: {error}", path.display())]

@@ -61,7 +61,7 @@ fn what_broke_off_or_changed_its_recipe_is_installed_anew() {
         })
     };
     let missing = install("a", true).unwrap_err();
-    assert_eq!(missing.to_string(), "tool 1 is not available: there is no program in what was installed");
+    assert_eq!(missing.to_string(), "tool 1 is not available: the installation contains no program");
     install("a", false).unwrap();
     install("a", false).unwrap();
     assert_eq!(installs.get(), 2);

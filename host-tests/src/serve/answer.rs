@@ -71,7 +71,11 @@ impl Answer {
                     // Broken off before any byte was sent to the client.
                     Err(_) => {
                         self.upstream = None;
-                        self.guard.stream().reply(502, "the upstream broke off\n", "upstream_reset")
+                        self.guard.stream().reply(
+                            502,
+                            "the upstream closed the connection\n",
+                            "upstream_reset",
+                        )
                     }
                 },
                 Flow::Reply(LocalReply { headers, body, .. }) => {

@@ -85,7 +85,7 @@ impl Exchanger {
             };
         };
         if parts.method == Method::CONNECT {
-            let flow = stream.reply(501, "CONNECT goes no further than this\n", "connect_not_forwarded");
+            let flow = stream.reply(501, "CONNECT is not supported\n", "connect_not_forwarded");
             return local(answer, flow, bodiless).await;
         }
 
@@ -117,7 +117,7 @@ impl Exchanger {
                 }
             },
             flow = answer.interrupted() => flow,
-            () = tokio::time::sleep(ANSWER) => stream.reply(504, "the upstream did not answer in time\n", "response_timeout"),
+            () = tokio::time::sleep(ANSWER) => stream.reply(504, "the upstream did not respond in time\n", "response_timeout"),
         };
         local(answer, flow, bodiless).await
     }
@@ -143,7 +143,7 @@ async fn answered(
             tunnel.open(answer, response, upstream).await
         }
         None => {
-            let text = "the upstream changed the protocol, and nobody had asked for it\n";
+            let text = "the upstream switched the protocol without a request to do so\n";
             let flow = answer.guard().stream().reply(502, text, "unexpected_upgrade");
             local(answer, flow, bodiless).await
         }
@@ -158,7 +158,7 @@ async fn local(answer: Answer, flow: Flow, bodiless: bool) -> Result<Reply, Cut>
 /// Handles module output that cannot be sent, and logs it for the operator.
 fn module_erred(stream: &Stream, error: &dyn std::error::Error) -> Flow {
     eprintln!("tollgate: {error}");
-    stream.reply(502, "the filter made a request that cannot be sent\n", "module_error")
+    stream.reply(502, "the filter produced a request that cannot be sent\n", "module_error")
 }
 
 fn never(never: Infallible) -> Cut {
@@ -171,18 +171,22 @@ fn failure(error: &legacy::Error) -> (u16, &'static str, &'static str) {
     while let Some(error) = cause {
         if let Some(cut) = error.downcast_ref::<Cut>() {
             eprintln!("tollgate: {cut}");
-            return (502, "the request could not be sent to its end\n", "request_cut");
+            return (502, "the request could not be sent completely\n", "request_cut");
         }
         let io = error.downcast_ref::<std::io::Error>();
         if io.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut) {
-            return (504, "the upstream did not take the connection in time\n", "connect_timeout");
+            return (504, "connecting to the upstream timed out\n", "connect_timeout");
         }
         cause = error.source();
     }
     if error.is_connect() {
         (502, "the upstream cannot be reached\n", "upstream_connect_failure")
     } else {
-        (502, "the upstream broke off before it answered\n", "upstream_reset_before_response_started")
+        (
+            502,
+            "the upstream closed the connection before a response\n",
+            "upstream_reset_before_response_started",
+        )
     }
 }
 

@@ -170,7 +170,7 @@ impl Gate {
 
     fn trapped(&self, error: &VmError) {
         if matches!(error, VmError::Trapped { .. }) {
-            eprintln!("tollgate: {error}; the streams of this worker are cut, shared data stays");
+            eprintln!("tollgate: {error}; this worker's streams are reset, shared data is kept");
             self.waiting.borrow_mut().clear();
         }
     }
@@ -187,7 +187,7 @@ impl Gate {
                 self.generation.set(self.generation.get() + 1);
                 self.after();
             }
-            Err(error) => eprintln!("tollgate: the filter does not start again: {error}"),
+            Err(error) => eprintln!("tollgate: the filter cannot be restarted: {error}"),
         }
     }
 }
@@ -263,7 +263,7 @@ impl Stream {
         if self.answered.get() {
             return Flow::Reset;
         }
-        let body = b"the filter failed; it starts again in a moment\n".to_vec();
+        let body = b"the filter failed and is being restarted\n".to_vec();
         let headers = HeaderMap::from([
             (":status", "503"),
             ("content-type", "text/plain"),

@@ -25,9 +25,9 @@ const HOP_BY_HOP: [HeaderName; 5] = [
 pub(super) enum BadHead {
     #[error("the request names more than one host")]
     Hosts,
-    #[error("the module made a head that HTTP has no form for: {0}")]
+    #[error("the module produced a head that is not valid HTTP: {0}")]
     Edited(#[from] hyper::http::Error),
-    #[error("the module left `{0}` out of a head")]
+    #[error("the module removed `{0}` from a head")]
     Missing(&'static str),
 }
 

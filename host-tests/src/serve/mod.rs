@@ -85,18 +85,16 @@ pub enum ServeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Cut {
     /// The client disconnected.
-    #[error("the client has gone")]
+    #[error("the client disconnected")]
     ClientGone,
     /// The upstream disconnected.
-    #[error("the upstream broke off")]
+    #[error("the upstream closed the connection")]
     UpstreamGone,
     /// The module ended the exchange.
     #[error("the filter ended the exchange")]
     Refused,
     /// The length of a body differs from the one in its head.
-    #[error(
-        "a body has {seen} bytes under `content-length: {announced}`: the filter changed one and not the other"
-    )]
+    #[error("a body has {seen} bytes under `content-length: {announced}`: the filter must change both")]
     Length {
         /// The length in the head.
         announced: u64,
@@ -104,10 +102,10 @@ pub enum Cut {
         seen: u64,
     },
     /// The module produced trailers that are not valid in HTTP.
-    #[error("the filter made trailers that cannot be sent")]
+    #[error("the filter produced trailers that cannot be sent")]
     Trailers,
     /// The module produced a head that is not valid in HTTP.
-    #[error("the filter made a head that cannot be sent")]
+    #[error("the filter produced a head that cannot be sent")]
     Head,
 }
 

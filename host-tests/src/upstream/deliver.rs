@@ -21,7 +21,7 @@ use super::{Body, whole};
 
 /// The end of a response that is simulated to break off.
 #[derive(Debug, thiserror::Error)]
-#[error("cut, as x-simulate asked")]
+#[error("cut, as x-simulate requested")]
 pub struct Broken;
 
 const TRAILER: &str = "x-upstream-trailer";

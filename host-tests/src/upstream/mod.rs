@@ -151,7 +151,7 @@ async fn serve(
         recording.push(recorded);
     }
     if !complete {
-        let refusal = answer::error(Dialect::OpenAi, 400, "the body broke off");
+        let refusal = answer::error(Dialect::OpenAi, 400, "the body is incomplete");
         return Ok(deliver::deliver(refusal, &HeaderMap::new(), &Simulation::default()));
     }
     tokio::time::sleep(simulation.delay).await;

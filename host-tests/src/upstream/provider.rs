@@ -18,7 +18,7 @@ pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
     let path = head.uri.path();
     let gemini = gemini_call(path);
     if let Some(status) = simulation.status {
-        return answer::error(dialect(path, gemini.is_some()), status, "simulated, as x-simulate asked");
+        return answer::error(dialect(path, gemini.is_some()), status, "simulated, as x-simulate requested");
     }
     let request = serde_json::from_slice(body).unwrap_or(Value::Null);
     let draw = Draw::new(path, body, &request, simulation);

@@ -36,7 +36,7 @@ impl Prose {
         let mut open_doc = "";
         for (line, number) in text.lines().zip(1..) {
             let line = line.trim();
-            let marker = ["///", "//!"].into_iter().find(|marker| line.starts_with(marker));
+            let marker = ["///", "//!", "/**"].into_iter().find(|marker| line.starts_with(marker));
             let comment = marker.and_then(|marker| line.strip_prefix(marker));
             match (comment, marker) {
                 (Some(comment), Some(marker)) if marker == open_doc => {
@@ -45,7 +45,9 @@ impl Prose {
                         doc.push_str(comment.trim());
                     }
                 }
-                (Some(comment), Some(_)) => docs.push((number, comment.trim().to_owned())),
+                (Some(comment), Some(_)) => {
+                    docs.push((number, comment.trim().trim_end_matches("*/").to_owned()))
+                }
                 _ => {}
             }
             open_doc = marker.unwrap_or_default();

@@ -4,7 +4,7 @@ import { Gateway } from "./core.js";
 /** The name of the gateway configuration in its KV namespace. */
 const NAME = "configuration.json";
 
-/** How long a configuration is used before it is looked at again. KV's own cache comes on top of it. */
+/** The time after which a configuration is read again. KV's own cache adds to it. */
 const LOOK_AFTER_MS = 5_000;
 
 /** @type {{ text: string, gateway: Gateway } | undefined} */
@@ -12,10 +12,10 @@ let inForce;
 let lookedAt = -Infinity;
 
 /**
- * The configuration that holds now. One that cannot be read, or has an error, never replaces one that works.
+ * Returns the current configuration. One that cannot be read, or has an error, never replaces a valid one.
  *
  * @param {Env} env
- * @returns {Promise<Gateway | undefined>} nothing, if there has not been one that works
+ * @returns {Promise<Gateway | undefined>} undefined, if there has been no valid one
  */
 export async function configuration(env) {
   const now = Date.now();
@@ -24,7 +24,7 @@ export async function configuration(env) {
     try {
       take(await read(env.CONFIGURATION));
     } catch (error) {
-      console.error(`the configuration is not taken, what was in force stays: ${message(error)}`);
+      console.error(`the configuration is rejected, the previous one stays: ${message(error)}`);
     }
   }
   return inForce?.gateway;

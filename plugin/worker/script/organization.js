@@ -3,13 +3,13 @@ import { DurableObject } from "cloudflare:workers";
 import { admit, settle, settleOrphan, takeBack } from "./core.js";
 import { message } from "./configuration.js";
 
-/** How long a reservation waits for its settlement, unless RESERVATION_SECONDS says otherwise: longer than any stream. */
+/** The default of RESERVATION_SECONDS, the time that a reservation waits for its settlement: longer than any stream. */
 const RESERVATION_SECONDS = 3_600;
 
 /**
- * The cells of one organization, and its reservations under way.
+ * The counters of one organization, and its open reservations.
  *
- * Every method is one synchronous transaction: it is done whole, or not at all.
+ * Every method is one synchronous transaction, which is applied as a whole or not at all.
  *
  * @extends {DurableObject<Env>}
  */
@@ -37,14 +37,14 @@ export class Organization extends DurableObject {
   /**
    * Charges a request to all of its principals, or to none.
    *
-   * @param {string} id the reservation's, if there is one to settle
+   * @param {string} id of the reservation, if there is one to settle
    * @param {Uint8Array} charges
-   * @param {number} until the caller waits; who has given up asks for nothing, and may have taken it back already
+   * @param {number} until the caller's deadline: after it the caller may have released the reservation already
    * @returns {Promise<Uint8Array>} for `Exchange.admitted`
    */
   async admit(id, charges, until) {
     const now = Date.now();
-    if (now > until) throw new Error("asked too late");
+    if (now > until) throw new Error("the caller has timed out");
     const admission = this.ctx.storage.transactionSync(() => {
       const admission = admit(this.cells, charges, now);
       if (admission.reserved) {
@@ -57,7 +57,7 @@ export class Organization extends DurableObject {
   }
 
   /**
-   * Corrects a reservation to what was used. One that is settled already, or stands by now, is left.
+   * Settles a reservation to the actual usage. One that is settled already is left unchanged.
    *
    * @param {string} id
    * @param {Uint8Array} actual
@@ -67,7 +67,7 @@ export class Organization extends DurableObject {
   }
 
   /**
-   * Takes back what was charged for a request that was not sent on.
+   * Releases the reservation of a request that was not forwarded.
    *
    * @param {string} id
    */
@@ -76,7 +76,7 @@ export class Organization extends DurableObject {
   }
 
   /**
-   * Reservations of which nothing was heard stand as what was used.
+   * Settles reservations past their deadline at their full amount.
    *
    * @override
    */
@@ -88,11 +88,11 @@ export class Organization extends DurableObject {
         this.close(String(id), (reserved) => settleOrphan(this.cells, reserved));
       } catch (error) {
         // Another build's reservation stays charged in full.
-        console.error(`a reservation stands as it is: ${message(error)}`);
+        console.error(`a reservation stays as charged: ${message(error)}`);
         this.sql.exec("DELETE FROM reservations WHERE id = ?", id);
       }
     }
-    if (over.length > 0) console.warn(`${over.length} reservations were never settled and stand as their estimates`);
+    if (over.length > 0) console.warn(`${over.length} reservations were never settled and stay charged as estimated`);
     await this.wake();
   }
 

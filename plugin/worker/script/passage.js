@@ -3,15 +3,15 @@ import { message } from "./configuration.js";
 
 /** @typedef {import("./tollgate.js").Step} Step */
 
-/** How long the object may take to admit a request. After that it counts as one that cannot be asked. */
+/** The time limit for an admission. After that the object counts as unavailable. */
 const ADMISSION_MS = 5_000;
 
-/** Content codings that the runtime takes off a body. */
+/** Content codings that the runtime decodes. */
 const DECODED = new Set(["gzip", "br"]);
 
 const SETTLEMENT_PAUSES_MS = [100, 1_000, 5_000];
 
-/** One request on its way through, and its answer back. It carries out what the exchange says. */
+/** One request and its response. Carries out the steps of the exchange. */
 export class Passage {
   /**
    * @param {import("./tollgate.js").Exchange} exchange
@@ -29,7 +29,7 @@ export class Passage {
     this.status = 0;
     /** @type {Uint8Array[]} */
     this.held = [];
-    // If a client disconnects, work before this is resolved continues.
+    // Work continues until this is resolved, even if the client disconnects.
     /** @type {PromiseWithResolvers<void>} */
     this.over = Promise.withResolvers();
     ctx.waitUntil(this.over.promise);
@@ -50,7 +50,7 @@ export class Passage {
       if (step.do === "admit") step = await this.admit(step);
       if (step.do === "forward") return await this.forward(step, pathname + search);
       if (step.do === "answer") return this.refuse(step);
-      throw new Error(`nothing can be done after ${step.do}`);
+      throw new Error(`unexpected step ${step.do}`);
     } catch (error) {
       console.error(`a request ends early: ${message(error)}`);
       this.status = 502;
@@ -173,7 +173,7 @@ export class Passage {
   }
 
   /**
-   * The end of the exchange, once: its settlement, and its line in the log.
+   * Ends the exchange once: settles it and writes its log line.
    *
    * @param {boolean} complete
    */
@@ -188,7 +188,7 @@ export class Passage {
   }
 
   /**
-   * Tries a call to the object again. Where it never succeeds, the reservation stands at its deadline.
+   * Retries a call to the object. If it never succeeds, the reservation is settled at its deadline.
    *
    * @param {() => Promise<unknown>} call
    */
@@ -211,10 +211,10 @@ export class Passage {
 }
 
 /**
- * A way for the answer's body. The runtime's own streams always notice that their reader has left; a TransformStream
- * may wait for it for ever.
+ * Creates a stream for the response's body. The runtime's own streams always detect that their reader has disconnected; a
+ * TransformStream may wait for it for ever.
  *
- * An announced length stays one, so that the client sees where an upstream cuts it: chunks end for it as if all were well.
+ * An announced length is kept, so that the client detects a cut by the upstream: chunks would end as if complete.
  *
  * @param {Headers} headers
  */
@@ -224,7 +224,7 @@ function passage(headers) {
 }
 
 /**
- * What a promise resolves to, unless that takes too long.
+ * Awaits a promise with a time limit.
  *
  * @template T
  * @param {number} milliseconds
@@ -249,7 +249,7 @@ function edit(headers, name, value) {
 }
 
 /**
- * Lines `name: value`. Of a line that is none the log says which it is, and never what: it may be a secret.
+ * Parses lines `name: value`. The log has the number of an invalid line, never its text, which may be a secret.
  *
  * @param {string | null | undefined} lines
  * @returns {[string, string][]}
@@ -259,7 +259,7 @@ function credentials(lines) {
     if (line.trim() === "") return [];
     const colon = line.indexOf(":");
     if (colon > 0) return [/** @type {[string, string]} */ ([line.slice(0, colon).trim(), line.slice(colon + 1).trim()])];
-    console.error(`UPSTREAM_HEADERS: line ${at + 1} is not sent, it is no \`name: value\``);
+    console.error(`UPSTREAM_HEADERS: line ${at + 1} is ignored, it is not \`name: value\``);
     return [];
   });
 }

@@ -9,7 +9,8 @@ use wasm_bindgen::prelude::*;
 use crate::exchange::Exchange;
 
 /// In the format of a finding.
-const NO_FLEET: &str = "error /fleet: a worker asks no etcd, its policy is the one of its binding: leave it out, and bring changes there";
+const NO_FLEET: &str =
+    "error /fleet: a worker does not support a fleet, its policy comes from its binding: remove it";
 
 /// A configuration, shared by all exchanges that begin with it.
 #[wasm_bindgen]

@@ -41,7 +41,7 @@ impl core::fmt::Display for WireError {
     fn fmt(&self, to: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             WireError::Format(Some(other)) => {
-                write!(to, "a message of format {other}, and this build reads {FORMAT}")
+                write!(to, "a message of format {other}, but this build reads {FORMAT}")
             }
             WireError::Format(None) => write!(to, "an empty message"),
             WireError::Malformed => write!(to, "a message of format {FORMAT} that cannot be read"),

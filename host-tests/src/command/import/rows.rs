@@ -28,17 +28,17 @@ pub struct Row {
 pub enum RowsError {
     #[error("{}: {error}", path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{}: of an unknown kind: `.csv` or `.jsonl`", .0.display())]
+    #[error("{}: unknown file type: expected `.csv` or `.jsonl`", .0.display())]
     Kind(PathBuf),
     #[error("there is no column `digest`: the first line names the columns, among them {FIELDS}")]
     NoDigest,
-    #[error("line {0}: another number of columns than the first line, or no UTF-8")]
+    #[error("line {0}: a different number of columns than in the first line, or not UTF-8")]
     Csv(u64),
-    #[error("the first line names a column twice: keep one")]
+    #[error("duplicate column in the first line")]
     Column,
     #[error("line {0}: not a JSON object")]
     Json(u64),
-    #[error("line {0}: a field stands there twice: keep one")]
+    #[error("line {0}: duplicate field")]
     Twice(u64),
 }
 

@@ -177,7 +177,7 @@ fn another_format_is_refused_by_its_number() {
     message[0] = FORMAT + 1;
     let refused = decode::<ActualUsage>(&message).unwrap_err();
     assert_eq!(refused, WireError::Format(Some(2)));
-    assert_eq!(refused.to_string(), "a message of format 2, and this build reads 1");
+    assert_eq!(refused.to_string(), "a message of format 2, but this build reads 1");
     assert_eq!(decode::<ActualUsage>(&[]).unwrap_err().to_string(), "an empty message");
 }
 
