@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
-use tollgate_host::host::Vm;
+use tollgate_host::proxy_wasm::Vm;
 
 use crate::piece::Piece;
 use crate::way::{self, Call};

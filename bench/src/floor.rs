@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::{Module, Process, Vm};
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Module, Process, Vm};
 
 use crate::way::{self, Call};
 use crate::world;

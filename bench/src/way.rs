@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Module, Process, StreamInfo, Vm};
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, Log, Module, Process, StreamInfo, Vm};
 
 use crate::piece::Piece;
 use crate::world;

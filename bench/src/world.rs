@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::HeaderMap;
+use tollgate_host::proxy_wasm::HeaderMap;
 
 /// Returns the key of every request.
 pub fn secret() -> String {

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 use crate::client::{self, Connection, Request, Response};
 use crate::envoy::{Envoy, Folder};
@@ -66,7 +66,7 @@ impl Member {
     ///
     /// If Envoy does not start.
     pub fn start(configuration: &Value, etcd: SocketAddr) -> Option<Self> {
-        let program = provision::require(provision::envoy())?;
+        let program = tools::require(tools::envoy())?;
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let envoy = run(&program, configuration, &upstream, etcd);
         Some(Self { envoy, upstream, program, configuration: configuration.clone(), etcd })

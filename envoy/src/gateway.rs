@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tollgate_host::upstream::Upstream;
-use tollgate_host::{module, provision};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::{build::module, tools};
 
 use crate::client::{self, Connection, Request, Response};
 use crate::envoy::Envoy;
@@ -40,7 +40,7 @@ impl Gateway {
     ///
     /// If Envoy does not start.
     pub fn with(configuration: &Value, module: PathBuf, protocol: Protocol) -> Option<Self> {
-        let program = provision::require(provision::envoy())?;
+        let program = tools::require(tools::envoy())?;
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let site = Site {
             module,

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tollgate_host::provision::{self, Workers};
-use tollgate_host::upstream::Upstream;
-use tollgate_host::worker;
+use tollgate_host::build::worker;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools::{self, Workers};
 
 use crate::envoy::Folder;
 
@@ -60,7 +60,7 @@ impl Workerd {
     ///
     /// As [`Workerd::start`].
     pub fn with(configuration: &Value, setting: Setting) -> Option<Self> {
-        let Workers { workerd: program, wrangler } = provision::require(provision::workers())?;
+        let Workers { workerd: program, wrangler } = tools::require(tools::workers())?;
         let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
         let folder = Folder::new();
         copy(&shipped, folder.path());

@@ -234,7 +234,7 @@ fn with_realtime(mut configuration: Value) -> Value {
 
 #[test]
 fn upgrades_are_decided_in_the_head() {
-    let Some(program) = tollgate_host::provision::require(tollgate_host::provision::envoy()) else { return };
+    let Some(program) = tollgate_host::tools::require(tollgate_host::tools::envoy()) else { return };
     let (upstream, opened) = websocket_upstream();
     let site = tollgate_envoy::shipped::Site {
         module: filter(&[]),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Ended, Response};
 use tollgate_envoy::fleet::{Member, configuration, manage};
 use tollgate_envoy::world::{chat, digest};
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
 /// For what has no promised time.
 const PATIENCE: Duration = Duration::from_secs(20);

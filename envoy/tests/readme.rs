@@ -9,8 +9,8 @@ use tollgate_envoy::envoy::{Envoy, Folder};
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
 use tollgate_envoy::world::chat;
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 /// The shell blocks that are to be run, in their order.
 fn blocks() -> Vec<String> {
@@ -34,7 +34,7 @@ fn run(block: &str, folder: &Path, envoy: &Path) -> String {
 
 #[test]
 fn every_command_of_the_readme_works() {
-    let Some(program) = provision::require(provision::envoy()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
     let blocks = blocks();
     let [deploy, change, drain, look] = blocks.as_slice() else { panic!("{blocks:#?}") };
     let module = filter(&[]);

@@ -9,8 +9,8 @@ use tollgate_envoy::envoy::{Envoy, Reload};
 use tollgate_envoy::gateway::{Gateway, WORKERS, filter};
 use tollgate_envoy::shipped::{Protocol, Site};
 use tollgate_envoy::world::{chat, configuration, key_of, secret};
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 fn with_limit(rpm: u32, keys: &[&str]) -> Value {
     let keys: serde_json::Map<_, _> = keys.iter().map(|id| ((*id).to_owned(), key_of("ml", id))).collect();
@@ -82,7 +82,7 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
 
 #[test]
 fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
-    let Some(program) = provision::require(provision::envoy()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
     let upstream = Upstream::start_recording().unwrap();
     let configuration = Some(r#"{"policy": {"version": 2}}"#.to_owned());
     let site =

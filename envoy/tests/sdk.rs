@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tollgate_envoy::gateway::{Gateway, filter};
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::{key_of, secret};
-use tollgate_host::host::{Module, Process};
-use tollgate_host::provision;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::proxy_wasm::{Module, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});
@@ -70,7 +70,7 @@ fn both(python: &Path, address: SocketAddr) {
 
 #[test]
 fn the_sdks_find_what_they_expect_behind_envoy() {
-    let Some(python) = provision::require(provision::python_sdks()) else { return };
+    let Some(python) = tools::require(tools::python_sdks()) else { return };
     let Some(gateway) = Gateway::start(&configuration()) else { return };
     both(&python, gateway.address());
     gateway.assert_no_trap();
@@ -78,7 +78,7 @@ fn the_sdks_find_what_they_expect_behind_envoy() {
 
 #[test]
 fn the_sdks_find_what_they_expect_behind_the_command() {
-    let Some(python) = provision::require(provision::python_sdks()) else { return };
+    let Some(python) = tools::require(tools::python_sdks()) else { return };
     let upstream = Upstream::start().unwrap();
     let module = Module::load(filter(&[])).unwrap();
     let server = Server::start(Options {

@@ -12,8 +12,8 @@ use tollgate_core::time::Timestamp;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
-use tollgate_host::provision;
-use tollgate_host::serve::lines;
+use tollgate_host::server::lines;
+use tollgate_host::tools;
 
 fn site(configuration: Option<&str>) -> Site {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
@@ -34,7 +34,7 @@ fn loads(configuration: &str) {
 
 #[test]
 fn envoy_accepts_the_shipped_files() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(None);
     let (accepted, said) = validate(&envoy, &site, &shipped::shipped("envoy.yaml"));
     assert!(accepted, "{said}");
@@ -44,7 +44,7 @@ fn envoy_accepts_the_shipped_files() {
 
 #[test]
 fn envoy_accepts_the_filter_of_the_istio_file() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let istio = shipped::shipped("istio-envoyfilter.yaml");
     let patches = istio["spec"]["configPatches"].as_array().unwrap();
     let patch = |of: &str| &patches.iter().find(|patch| patch["applyTo"] == of).unwrap()["patch"]["value"];
@@ -69,7 +69,7 @@ fn merge(into: &mut Value, patch: &Value) {
 
 #[test]
 fn envoy_refuses_a_policy_with_an_error_where_it_is_inline() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(Some(
         r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "nobody", "name": "ML"}}}}"#,
     ));
@@ -146,7 +146,7 @@ fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
 fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_drain() {
     let compose = shipped::shipped("docker-compose.yaml");
     let service = &compose["services"]["gateway"];
-    assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", provision::ENVOY));
+    assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", tools::ENVOY));
     let listener = &shipped::shipped("envoy.yaml")["static_resources"]["listeners"][0];
     let port = &listener["address"]["socket_address"]["port_value"];
     assert_eq!(service["ports"], json!([format!("{port}:{port}")]));

@@ -1,7 +1,7 @@
 //! One suite on every host; README.md's table says which passes what, and is held against it here.
 
 use tollgate_envoy::suite::{self, Host};
-use tollgate_host::host::Dialect;
+use tollgate_host::proxy_wasm::Dialect;
 
 fn on(name: &str, host: Option<Box<dyn Host>>) {
     if let Some(mut host) = host {

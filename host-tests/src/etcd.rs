@@ -16,7 +16,7 @@ use tollgate_core::etcd::{
 };
 use tollgate_core::policy::diagnostic::DiagnosticKind;
 
-use crate::serve::{Target, TargetError};
+use crate::server::{Target, TargetError};
 
 /// The time limit of one call.
 const CALL: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CHAT, Filtered, chat, logged};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, HeaderMap};
+use tollgate_host::proxy_wasm::{Ending, HeaderMap};
 
 /// What OpenAI says of the account whose key the upstream uses, and an upstream that speaks the draft.
 const OF_THE_UPSTREAM: [(&str, &str); 8] = [

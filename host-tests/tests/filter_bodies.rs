@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use filtered::{CHAT, Filtered, INPUT, KEY, OUTPUT, chat, configuration, logged, roomy};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, Flow, HeaderMap, StreamInfo};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, StreamInfo};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const FORM: &[(&str, &str)] = &[("content-type", "multipart/form-data; boundary=b")];

@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CACHED, CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::json;
-use tollgate_host::host::{Effect, Ending, Flow, HostCall, Status, StreamId, When};
+use tollgate_host::proxy_wasm::{Effect, Ending, Flow, HostCall, Status, StreamId, When};
 
 const STREAM: &str = "text/event-stream";
 const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;

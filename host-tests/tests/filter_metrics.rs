@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CHAT, Filtered, chat, configuration};
 use serde_json::{Value, json};
-use tollgate_host::host::{Effect, Ending, Flow, HostCall, StreamId, When};
+use tollgate_host::proxy_wasm::{Effect, Ending, Flow, HostCall, StreamId, When};
 
 const USAGE: &[u8] = br#"{"usage":{"prompt_tokens":100,"completion_tokens":20}}"#;
 
@@ -97,7 +97,7 @@ fn running_out_of_retries_is_told_apart_from_a_store_that_is_away() {
         let retries = filter.metric("retries");
         assert!(retries > 100, "it goes on trying: {retries}");
         filter.process.faults().clear();
-        let away = Effect::Answer(tollgate_host::host::Status::InternalFailure);
+        let away = Effect::Answer(tollgate_host::proxy_wasm::Status::InternalFailure);
         filter.process.faults().inject(Some(HostCall::GetSharedData), When::Always, away);
         assert_eq!(ask(&mut filter), status);
         filter.process.faults().clear();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use filtered::{Filtered, configuration, logged};
 use serde_json::{Value, json};
-use tollgate_host::host::Ending;
+use tollgate_host::proxy_wasm::Ending;
 
 /// Below this size every cut is tried.
 const SMALL: usize = 1_500;

@@ -4,7 +4,7 @@ mod filtered;
 
 use filtered::{CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, Flow, HeaderMap};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap};
 
 const STREAM: &str = "text/event-stream; charset=utf-8";
 

@@ -4,7 +4,7 @@ mod modules;
 
 use modules::filter;
 use serde_json::json;
-use tollgate_host::host::{Dialect, Log, LogLevel, Process, SharedData, StartError};
+use tollgate_host::proxy_wasm::{Dialect, Log, LogLevel, Process, SharedData, StartError};
 
 /// The errors that the filter logs when its configuration is refused with this shared data.
 fn refused(data: &SharedData) -> Vec<String> {

@@ -13,7 +13,7 @@ use tollgate_core::etcd::{
 use tollgate_core::policy::Document;
 use tollgate_core::time::{Now, Timestamp};
 use tollgate_host::etcd::Etcd as Client;
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
 const PREFIX: &str = "tollgate/1/";
 

@@ -11,7 +11,7 @@ use tollgate_core::policy::Document;
 use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd as Client;
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
 /// An etcd and a folder with a policy file. Both end with this value.
 struct Site {

@@ -14,7 +14,7 @@ use command::tollgate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
 
 const KEY: &str = "a-key-of-another-gateway";
 

@@ -66,7 +66,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
 
 #[test]
 fn what_is_no_filter_does_not_start() {
-    let built = fs::read(tollgate_host::module::build(&[]).unwrap()).unwrap();
+    let built = fs::read(tollgate_host::build::module::build(&[]).unwrap()).unwrap();
     let foreign = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
     let cases = [
         ("text.wasm", b"#!/bin/sh\n".to_vec(), "not a WebAssembly module"),

@@ -4,8 +4,8 @@ mod modules;
 
 use serde_json::json;
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
-use tollgate_host::serve::BUFFER_LIMIT;
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
+use tollgate_host::server::BUFFER_LIMIT;
 
 const KEY: &str = "a-key-of-another-gateway";
 

@@ -13,7 +13,7 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use serving::{Choices, Client, Serving, eventually, rest, whole};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::Clock;
+use tollgate_host::proxy_wasm::Clock;
 
 const PATH: &str = "/v1/chat/completions";
 const CHAT: &str = r#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]}"#;

@@ -3,10 +3,10 @@
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tollgate_host::host::{
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{
     CapturedLog, Dialect, Effect, HostCall, Log, LogLevel, Module, Process, Status, When,
 };
-use tollgate_host::module;
 
 const NO_DATA: &str = "no shared data: limits and budgets cannot be checked, `on_unavailable` applies";
 const NO_TICKS: &str = "no ticks: without shared data nothing waits for one";

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Dialect, Ending, Flow, HeaderMap, Log, LogLevel, Module, Process, StreamId, StreamInfo, Vm,
 };
 
@@ -20,7 +20,7 @@ const CALLBACK: Duration = Duration::from_millis(1);
 fn filter() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
     MODULE.get_or_init(|| {
-        let path = tollgate_host::module::build(&["bare"]).expect("the filter builds");
+        let path = tollgate_host::build::module::build(&["bare"]).expect("the filter builds");
         Module::load(path).expect("the filter loads")
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use modules::{filter, ok};
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Process, SharedData,
     StreamInfo, Vm, When, interleave,
 };

@@ -5,7 +5,7 @@ mod modules;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tollgate_host::host::{Dialect, HostCall, Log, Process, Step, StreamInfo, Vm, interleave};
+use tollgate_host::proxy_wasm::{Dialect, HostCall, Log, Process, Step, StreamInfo, Vm, interleave};
 
 fn vms(process: &Process, count: usize) -> Vec<Vm> {
     (0..count).map(|_| process.worker().unwrap()).collect()

@@ -5,7 +5,7 @@ mod modules;
 use std::time::Duration;
 
 use modules::{Recorder, ok, post};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Clock, Dialect, Effect, Ending, HostCall, Log, LogLevel, MetricKind, Process, ProcessBuilder, StartError,
     Status, VmError, When, interleave,
 };

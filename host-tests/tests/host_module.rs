@@ -2,7 +2,7 @@
 
 mod modules;
 
-use tollgate_host::host::{Log, Module, ModuleError, Process, StartError, Vm};
+use tollgate_host::proxy_wasm::{Log, Module, ModuleError, Process, StartError, Vm};
 
 const ABI: &str = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;

@@ -3,7 +3,7 @@
 mod modules;
 
 use modules::{from_wat, ok, post};
-use tollgate_host::host::{Ending, HeaderMap, Log, LogLine, Process, StreamInfo};
+use tollgate_host::proxy_wasm::{Ending, HeaderMap, Log, LogLine, Process, StreamInfo};
 
 /// Logs the property whose path is the configuration, in the request's headers and in `on_log`; `status N` where there
 /// is none.

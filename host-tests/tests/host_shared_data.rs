@@ -3,7 +3,7 @@
 mod modules;
 
 use modules::from_wat;
-use tollgate_host::host::{Dialect, Log, Process, SharedData, Status, StreamInfo};
+use tollgate_host::proxy_wasm::{Dialect, Log, Process, SharedData, Status, StreamInfo};
 
 const KEY: &[u8] = b"tollgate/1/team";
 

@@ -3,7 +3,7 @@
 mod modules;
 
 use modules::{Recorder, ok, post};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Ending, Flow, Forward, HeaderMap, HttpCallResponse, LocalReply, StreamId, VmError,
 };
 
@@ -374,8 +374,8 @@ fn a_callout_to_an_unknown_cluster_or_while_configuring_is_a_bad_argument() {
     host.vm.request_headers(id, post(), true).unwrap();
     assert_eq!(host.events().pop().unwrap(), "status 0");
 
-    let (sink, log) = tollgate_host::host::Log::capture();
-    let builder = tollgate_host::host::Process::builder(&modules::recorder()).log(sink).cluster("etcd");
+    let (sink, log) = tollgate_host::proxy_wasm::Log::capture();
+    let builder = tollgate_host::proxy_wasm::Process::builder(&modules::recorder()).log(sink).cluster("etcd");
     builder.start(b"cccccccccccd").unwrap();
     assert!(log.contains("status 2"), "{:?}", log.lines());
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use serving::Serving;
 use tollgate_core::admin;
 use tollgate_core::secret::api_key;
-use tollgate_host::provision;
+use tollgate_host::tools;
 
 mod filtered;
 mod serving;
@@ -105,7 +105,7 @@ fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
 
 #[test]
 fn every_answer_is_as_the_openapi_document_says() {
-    let Some(python) = provision::require(provision::schemathesis()) else { return };
+    let Some(python) = tools::require(tools::schemathesis()) else { return };
     let serving = Serving::new(filtered::module(), &configuration().to_string());
     let (events, output) = run(&python, &format!("http://{}{PREFIX}", serving.addr()));
     let said = String::from_utf8_lossy(&output.stdout);

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tollgate_host::host::Module;
-use tollgate_host::module::{self, has_simd};
+use tollgate_host::build::module::{self, has_simd};
+use tollgate_host::proxy_wasm::Module;
 
 #[test]
 fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {

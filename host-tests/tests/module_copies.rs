@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
-use tollgate_host::module;
+use tollgate_host::build::module;
 use wasmtime::{Engine, Linker, Memory, Module, Store, TypedFunc};
 
 /// Longer than any block, head or record has to be copied in one of the ways.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tollgate_host::{module, worker};
+use tollgate_host::build::{module, worker};
 
 const KIB: usize = 1024;
 

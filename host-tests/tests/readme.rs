@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use command::Serve;
-use tollgate_host::module;
+use tollgate_host::build::module;
 
 /// The shell blocks, in their order.
 fn blocks(text: &str) -> Vec<&str> {

@@ -7,8 +7,8 @@ use std::net::TcpListener;
 
 use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, status};
-use tollgate_host::serve::Target;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::server::Target;
+use tollgate_host::simulator::Upstream;
 
 /// The head dispatches a call to `etcd` and waits, its answer lets the request go.
 const CALL_THEN_GO_ON: &str = "dcccccccckcc";

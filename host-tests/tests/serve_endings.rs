@@ -10,8 +10,8 @@ use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, soon, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_host::host::{Effect, HostCall, When};
-use tollgate_host::serve::Target;
+use tollgate_host::proxy_wasm::{Effect, HostCall, When};
+use tollgate_host::server::Target;
 
 const PASS: &str = "cccccccccccc";
 

@@ -10,7 +10,7 @@ use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, simulate, soon, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_host::serve::Target;
+use tollgate_host::server::Target;
 
 /// The recorder's script for a filter that lets everything pass.
 const PASS: &str = "cccccccccccc";
@@ -103,7 +103,7 @@ async fn nothing_of_a_held_request_is_sent() {
 async fn the_upstream_sees_no_connection_header_and_its_own_credential() {
     let folder = std::env::temp_dir().join(format!("tollgate-headers-{}", std::process::id()));
     std::fs::write(&folder, "# ours\n\nauthorization: Bearer upstream-secret\nx-extra:1\n").unwrap();
-    let upstream = tollgate_host::upstream::Upstream::start_recording().unwrap();
+    let upstream = tollgate_host::simulator::Upstream::start_recording().unwrap();
     let target =
         Target::parse(&format!("{}/prefix", upstream.url())).unwrap().with_header_file(&folder).unwrap();
     std::fs::remove_file(&folder).unwrap();

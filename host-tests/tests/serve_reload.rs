@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, status};
-use tollgate_host::host::StartError;
+use tollgate_host::proxy_wasm::StartError;
 
 const PASS: &str = "cccccccccccc";
 const REFUSE: &str = "rccccccccccc";

@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tollgate_host::provision::{self, TypeScript};
-use tollgate_host::worker;
+use tollgate_host::build::worker;
+use tollgate_host::tools::{self, TypeScript};
 
 /// A copy of the worker's folder beside the types that its user installs; gone at its end.
 struct Project(PathBuf);
@@ -41,7 +41,7 @@ impl Drop for Project {
 
 #[test]
 fn the_scripts_keep_to_the_modules_types() {
-    let Some(typescript) = provision::require(provision::typescript()) else { return };
+    let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("scripts", &typescript);
     assert_eq!(project.findings(&typescript), "");
 
@@ -60,7 +60,7 @@ fn the_scripts_keep_to_the_modules_types() {
 
 #[test]
 fn somebody_elses_script_is_held_to_them_too() {
-    let Some(typescript) = provision::require(provision::typescript()) else { return };
+    let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("consumer", &typescript);
     let consumer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/worker_types/consumer.ts");
     fs::copy(consumer, project.0.join("consumer.ts")).unwrap();

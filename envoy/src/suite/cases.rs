@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_host::provision;
+use tollgate_host::tools;
 
 use super::{Case, Host, Outcome};
 use crate::client::{Connection, Request, Response, request};
@@ -228,7 +228,7 @@ fn sdk(host: &mut dyn Host) -> Outcome {
     if has_no_limits(&ask(host, "good", chat())) {
         return Outcome::LimitsUnavailable;
     }
-    let Some(python) = provision::require(provision::python_sdks()) else { return Outcome::NotTried };
+    let Some(python) = tools::require(tools::python_sdks()) else { return Outcome::NotTried };
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk/openai_sdk.py"))
         .args(["--base-url", &format!("http://{}", host.address())])

@@ -7,7 +7,7 @@ mod table;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
 
 use crate::world::key_of;
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tollgate_envoy::workerd::{Setting, Workerd};
-use tollgate_host::worker;
+use tollgate_host::build::worker;
 
 use crate::{ask, comes_to, fresh, metered, stream};
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tollgate_core::counters::{CounterRecord, RecordKey};
 use tollgate_core::quota::Window;
 use tollgate_core::secret::api_key;
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Clock, ClosedStream, Ending, Flow, Forward, HeaderMap, LocalReply, Log, ManualClock, Module, Process,
     StreamId, StreamInfo, Vm,
 };
@@ -26,7 +26,7 @@ pub const ENVELOPE: usize = 3_072;
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
     MODULE.get_or_init(|| {
-        let path = tollgate_host::module::build(&[]).expect("the filter builds");
+        let path = tollgate_host::build::module::build(&[]).expect("the filter builds");
         Module::load(path).expect("the filter loads")
     })
 }

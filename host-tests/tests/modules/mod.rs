@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     CapturedLog, Dialect, HeaderMap, Log, Module, Process, ProcessBuilder, StreamId, StreamInfo, Vm,
 };
 
@@ -21,7 +21,7 @@ pub fn cells() -> Module {
 /// The filter itself, built and compiled once.
 pub fn filter() -> Module {
     static FILTER: OnceLock<Module> = OnceLock::new();
-    let load = || Module::load(tollgate_host::module::build(&[]).expect("the filter builds"));
+    let load = || Module::load(tollgate_host::build::module::build(&[]).expect("the filter builds"));
     FILTER.get_or_init(|| load().expect("the filter loads")).clone()
 }
 

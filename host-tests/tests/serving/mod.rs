@@ -17,10 +17,10 @@ use hyper::http::request;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tollgate_host::host::{CapturedLog, Clock, Log, Module, Process};
-use tollgate_host::serve::lines::{Captured, Lines};
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::proxy_wasm::{CapturedLog, Clock, Log, Module, Process};
+use tollgate_host::server::lines::{Captured, Lines};
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
 
 /// Nothing here takes this long unless it never comes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -88,7 +88,7 @@ impl Serving {
 
     /// The names of the callbacks so far, with what they were told: `request_body 5 0`.
     pub fn events(&self) -> Vec<String> {
-        let serving = |line: &tollgate_host::host::LogLine| line.vm.is_some();
+        let serving = |line: &tollgate_host::proxy_wasm::LogLine| line.vm.is_some();
         self.log.lines().into_iter().filter(serving).map(|line| without_context(&line.text)).collect()
     }
 

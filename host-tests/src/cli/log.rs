@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-use tollgate_host::host::Log;
+use tollgate_host::proxy_wasm::Log;
 
 /// Every VM reads the configuration and logs the same findings, so those of the canary are dropped.
 pub fn stderr() -> Log {

@@ -9,7 +9,7 @@ use hyper::http::request::Parts;
 use serde_json::Value;
 use tollgate_core::secret::redact::without_secrets;
 
-use crate::host::ClosedStream;
+use crate::proxy_wasm::ClosedStream;
 
 /// The destination of the lines.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use hyper::{Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use crate::host::{Ending, Flow};
+use crate::proxy_wasm::{Ending, Flow};
 
 use super::Cut;
 use super::answer::Answer;

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_host::{module, worker};
+use tollgate_host::build::{module, worker};
 
 use self::document::LoadError;
 
@@ -122,7 +122,7 @@ fn write_out(text: fmt::Arguments<'_>) {
 
 /// Writes a line to standard output.
 macro_rules! say {
-    ($($text:tt)*) => { $crate::command::write_out(format_args!("{}\n", format_args!($($text)*))) };
+    ($($text:tt)*) => { $crate::cli::write_out(format_args!("{}\n", format_args!($($text)*))) };
 }
 use say;
 

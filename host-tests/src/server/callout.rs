@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::host::{HttpCall, HttpCallResponse};
+use crate::proxy_wasm::{HttpCall, HttpCallResponse};
 
 use super::forward::{Client, Target, TargetError};
 use super::gate::Gate;

@@ -34,7 +34,7 @@ pub enum When {
 /// The faults of a process, shared by its VMs. A clone is another handle.
 ///
 /// ```
-/// use tollgate_host::host::{Effect, Faults, HostCall, When};
+/// use tollgate_host::proxy_wasm::{Effect, Faults, HostCall, When};
 /// let faults = Faults::default();
 /// // Two conflicts, then a dead VM at the hundredth host call of any kind.
 /// faults.inject(Some(HostCall::SetSharedData), When::Next(2), Effect::LoseSwap);

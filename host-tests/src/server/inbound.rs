@@ -9,7 +9,7 @@ use http_body_util::channel::Sender;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use crate::host::{Flow, Forward};
+use crate::proxy_wasm::{Flow, Forward};
 
 use super::gate::Stream;
 use super::length::Length;

@@ -17,7 +17,7 @@
 //! - [`interleave`] runs several VMs in an order that a seed determines, down to the single host call.
 //!
 //! ```
-//! use tollgate_host::host::{Ending, HeaderMap, Module, Process, StreamInfo};
+//! use tollgate_host::proxy_wasm::{Ending, HeaderMap, Module, Process, StreamInfo};
 //!
 //! // A filter that rejects everything.
 //! let module = wat::parse_str(r#"

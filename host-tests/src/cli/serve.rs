@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tollgate_host::build::module::{self, BuildError};
 use tollgate_host::etcd::{self, EtcdSetupError};
-use tollgate_host::host::{Module, ModuleError, Process};
-use tollgate_host::module::{self, BuildError};
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::source::Source;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, ServeError, Server, Target, TargetError};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::proxy_wasm::{Module, ModuleError, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::source::Source;
+use tollgate_host::server::{BUFFER_LIMIT, Options, ServeError, Server, Target, TargetError};
+use tollgate_host::simulator::Upstream;
 
 use super::{demo, log};
 

@@ -1,7 +1,7 @@
 //! A reverse proxy around a proxy-wasm module: HTTP/1.1 and HTTP/2 on one port, streaming both ways.
 //!
 //! It makes no decisions. Every head, body chunk and trailer passes through the module in wasmtime
-//! ([`crate::host`]), and what the module returns is forwarded. As in Envoy there are N workers, each a
+//! ([`crate::proxy_wasm`]), and what the module returns is forwarded. As in Envoy there are N workers, each a
 //! thread with its own VM. A connection stays with its worker, and the VMs share only the shared data. A
 //! module that traps ends its worker's streams; the VM is created again, and shared data stays.
 //!
@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::host::{Process, ProcessBuilder, StartError};
+use crate::proxy_wasm::{Process, ProcessBuilder, StartError};
 
 pub use self::forward::{Target, TargetError};
 use self::lines::Lines;

@@ -7,9 +7,9 @@
 //! message there, and fails if `CI=true`.
 //!
 //! ```no_run
-//! use tollgate_host::provision;
+//! use tollgate_host::tools;
 //!
-//! let Some(envoy) = provision::require(provision::envoy()) else {
+//! let Some(envoy) = tools::require(tools::envoy()) else {
 //!     return;
 //! };
 //! # let _ = envoy;

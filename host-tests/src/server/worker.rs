@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::host::{Process, StartError, StreamInfo, Vm};
+use crate::proxy_wasm::{Process, StartError, StreamInfo, Vm};
 
 use super::ServeError;
 use super::callout::{self, Clusters, carry_out};

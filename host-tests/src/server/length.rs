@@ -1,6 +1,6 @@
 //! The check of a body against its `content-length`.
 
-use crate::host::{Forward, HeaderMap};
+use crate::proxy_wasm::{Forward, HeaderMap};
 
 use super::Cut;
 

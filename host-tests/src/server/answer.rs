@@ -10,7 +10,7 @@ use hyper::Response;
 use hyper::body::{Body, Frame, Incoming};
 use tokio::sync::mpsc::UnboundedReceiver;
 
-use crate::host::{Ending, Flow, Forward, LocalReply};
+use crate::proxy_wasm::{Ending, Flow, Forward, LocalReply};
 
 use super::Cut;
 use super::gate::Guard;

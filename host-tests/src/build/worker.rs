@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::module::{self, BuildError, file};
+use crate::build::module::{self, BuildError, file};
 
 /// The target the worker's module is compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";

@@ -11,7 +11,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use hyper_util::client::legacy;
 
-use crate::host::{Flow, Forward, HeaderMap, StreamInfo};
+use crate::proxy_wasm::{Flow, Forward, HeaderMap, StreamInfo};
 
 use super::answer::Answer;
 use super::forward::{RequestBody, Target};

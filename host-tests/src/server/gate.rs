@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
-use crate::host::{
+use crate::proxy_wasm::{
     ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError, StreamId,
     StreamInfo, Vm, VmError,
 };

@@ -7,7 +7,7 @@ use hyper::{HeaderMap as Fields, Method, Request, Response, StatusCode, Version}
 
 use tollgate_core::http::framing::offers_http;
 
-use crate::host::HeaderMap;
+use crate::proxy_wasm::HeaderMap;
 
 use super::forward::Target;
 
