@@ -1,4 +1,4 @@
-//! Bodies in real Envoy: held until they are decided, sent on byte for byte, and never half.
+//! Bodies in real Envoy: held until the decision, forwarded byte for byte, and never in part.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use tollgate_envoy::wire::{Framing, Reader, request_head};
 use tollgate_envoy::world::{chat, configuration, key_of, secret};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Spaces and an order that a re-serialised body would not have.
+/// Spaces and an order that re-serialization would not preserve.
 const PLAIN: &[u8] = b"{ \"messages\" : [ {\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9\"} ],\t\"model\":\"gpt-5-mini\" }\n";
 const STREAMED: &[u8] =
     br#"{"model":"gpt-5-mini" , "stream":true,"messages":[{"role":"user","content":"Hi."}]}"#;
@@ -26,7 +26,7 @@ fn ml() -> Value {
     )
 }
 
-/// The streamed body with the usage report asked for.
+/// Returns the streamed body with a request for the usage report.
 fn asking_for_usage() -> Vec<u8> {
     [br#"{"stream_options":{"include_usage":true},"#.as_slice(), &STREAMED[1..]].concat()
 }
@@ -95,7 +95,7 @@ fn requests_that_share_a_connection_arrive_byte_for_byte() {
     }
 }
 
-/// What came over the connection is these messages, and not one byte more.
+/// Asserts that the connection received these messages and nothing else.
 fn assert_only_these_on_the_wire(wire: &[u8], bodies: &[Vec<u8>]) {
     let mut reader = Reader::new(wire);
     for body in bodies {
@@ -259,7 +259,7 @@ fn upgrades_are_decided_in_the_head() {
     echo(envoy.address());
     assert_eq!(opened.try_iter().count(), 1, "the refused ones were not sent on");
 
-    // No token limit, no budget: nothing that an upgrade could get around.
+    // No token limit and no budget, which an upgrade could bypass.
     let mut unlimited = with_realtime(ml());
     unlimited["policy"]["teams"]["ml"]["limits"] = json!({"rpm": 2});
     envoy.reload(&unlimited.to_string());
@@ -272,7 +272,7 @@ fn upgrades_are_decided_in_the_head() {
     assert_eq!([realtime(envoy.address()), realtime(envoy.address())], [101, 429]);
 }
 
-/// Switches protocols at once, and then echoes.
+/// Starts an upstream that switches protocols at once, and then echoes.
 fn websocket_upstream() -> (std::net::SocketAddr, mpsc::Receiver<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();

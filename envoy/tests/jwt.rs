@@ -1,4 +1,4 @@
-//! Who asks at the management API, by a JWT that Envoy has verified.
+//! Callers of the management API, identified by a JWT that Envoy has verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ use tollgate_envoy::shipped::{self, Protocol, Site};
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools;
 
-/// A login of our own: its secret is both keys (RFC 7518, 3.2).
+/// An identity provider for tests: its secret is both keys (RFC 7518, 3.2).
 struct Login(Vec<u8>);
 
 impl Login {

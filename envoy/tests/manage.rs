@@ -1,4 +1,4 @@
-//! The management API, as its users meet it: behind `tollgate serve`, behind real Envoy, and with a real etcd.
+//! The management API for its users: behind `tollgate serve`, behind real Envoy, and with a real etcd.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -18,7 +18,7 @@ use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools::Etcd;
 
-/// The fleet's configuration for one process.
+/// Returns the fleet's configuration for one process.
 fn volatile() -> Value {
     let mut configuration = fleet::configuration();
     let fields = configuration.as_object_mut().unwrap();
@@ -125,7 +125,7 @@ fn forty_creations_at_once_over_four_workers_make_exactly_three_keys() {
     gateway.assert_no_trap();
 }
 
-/// Connections so many that each of four workers has some.
+/// Opens enough connections that each of four workers has some.
 fn connections(address: SocketAddr) -> Vec<Connection> {
     std::iter::repeat_with(|| Connection::open(address)).take(24).collect()
 }
@@ -185,7 +185,7 @@ fn keys_made_through_the_api_survive_traps_of_every_worker() {
         let trap = client::request(address, &chat().bearer(&secret).header("x-tollgate-inject-trap", "1"));
         assert_eq!(trap.status, 503, "{trap:?}");
     }
-    // A VM is made again with the next request, and not twice within a second.
+    // A VM is restarted with the next request, at most once per second.
     for _ in 0..8 {
         assert_eq!(client::request(address, &chat().bearer(&secret)).status, 200);
     }

@@ -1,4 +1,4 @@
-//! The commands of README.md work as they stand there.
+//! The commands of README.md, run in order.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -12,7 +12,7 @@ use tollgate_envoy::world::chat;
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools;
 
-/// The shell blocks that are to be run, in their order.
+/// Returns the shell blocks to run, in order.
 fn blocks() -> Vec<String> {
     let text = std::fs::read_to_string(shipped::folder().join("README.md")).unwrap();
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());

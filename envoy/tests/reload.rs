@@ -1,4 +1,4 @@
-//! What an operator does to a gateway under load: a new policy, a bad one, a filter that traps.
+//! Operation under load: a new policy, an invalid one, a filter that traps.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ fn with_limit(rpm: u32, keys: &[&str]) -> Value {
     )
 }
 
-/// Connections until every worker has some, so that what is asked of all of them is asked of each worker.
+/// Opens connections until every worker has some, so that requests on all of them reach each worker.
 fn connections_to_all_workers(gateway: &Gateway) -> Vec<Connection> {
     let mut connections = Vec::new();
     for _ in 0..64 {
@@ -58,18 +58,18 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
     let count = u32::try_from(first.len()).unwrap();
     assert_eq!(remaining(first.last().unwrap()), 100_000 - count);
 
-    // A higher limit: what was counted stays counted.
+    // A higher limit: counts are kept.
     assert_eq!(gateway.envoy.reload(&with_limit(200_000, &["key1", "key2"]).to_string()), Reload::Taken);
     let second = all("key2");
     let left: Vec<_> = second.iter().map(remaining).collect();
     assert_eq!(left, (0..count).map(|n| 200_000 - count - 1 - n).collect::<Vec<_>>());
 
-    // A limit below what was counted: nobody passes any more, in any worker.
+    // A limit below the count: nothing passes any more, in any worker.
     assert_eq!(gateway.envoy.reload(&with_limit(count, &["key1", "key2"]).to_string()), Reload::Taken);
     let third = all("key1");
     assert!(third.iter().all(|response| response.status == 429), "{third:?}");
 
-    // A key that is gone is unknown at once, a new one is known at once.
+    // A removed key is unknown at once, and a new one is known at once.
     assert_eq!(gateway.envoy.reload(&with_limit(100_000, &["key2", "key3"]).to_string()), Reload::Taken);
     assert!(all("key1").iter().all(|response| response.status == 401));
     let fourth = all("key3");
@@ -91,7 +91,7 @@ fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
     assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 500);
     assert!(upstream.recording().requests().is_empty());
 
-    // It needs no restart to do better.
+    // A valid one is loaded without a restart.
     assert_eq!(envoy.reload(&with_limit(1, &["laptop"]).to_string()), Reload::Taken);
     assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 200);
 }
@@ -119,7 +119,7 @@ fn no_request_is_lost_while_policies_change() {
     let address = gateway.address();
     let answers = std::thread::scope(|scope| {
         let client = || {
-            // One connection for all of it: a reload closes none.
+            // One connection throughout: a reload closes none.
             let mut connection = Connection::open(address);
             let mut statuses = Vec::new();
             while !done.load(Ordering::Relaxed) {

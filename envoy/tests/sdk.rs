@@ -46,7 +46,7 @@ fn configuration() -> Value {
     })
 }
 
-/// Runs a script with a key of this id for what it tries of limits.
+/// Runs a script with the key of this id for its limit tests.
 fn run(python: &Path, script: &str, address: SocketAddr, limited: &str) {
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk").join(script))

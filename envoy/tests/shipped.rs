@@ -1,4 +1,4 @@
-//! The files that operators copy are whole, and say what the code does.
+//! The files that operators copy are complete and match the code.
 
 use std::collections::BTreeSet;
 
@@ -95,7 +95,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
     assert_eq!(shipped::shipped("istio-wasmplugin.yaml")["spec"]["phase"], "AUTHZ");
 }
 
-/// The names of a finished request's facts, and those that Envoy logs and that `tollgate serve` writes.
+/// The fields of a finished request in the filter, in Envoy's access log and in that of `tollgate serve`.
 #[test]
 fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
     let known = AccessLogEntry {
@@ -150,11 +150,11 @@ fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_drain() 
     let listener = &shipped::shipped("envoy.yaml")["static_resources"]["listeners"][0];
     let port = &listener["address"]["socket_address"]["port_value"];
     assert_eq!(service["ports"], json!([format!("{port}:{port}")]));
-    // Where README.md's commands put everything.
+    // The folder that README.md's commands create.
     let folder = service["working_dir"].as_str().unwrap();
     assert_eq!(service["volumes"], json!([format!("../gateway:{folder}:ro")]));
     let command: Vec<_> = service["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let ["envoy", "-c", "envoy.yaml", "--drain-time-s", seconds] = command[..] else { panic!("{command:?}") };
-    // As long as SDKs wait for an answer, at least.
+    // At least as long as SDKs wait for a response.
     assert!(seconds.parse::<u32>().unwrap() >= 600, "{seconds}");
 }

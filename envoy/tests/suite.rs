@@ -1,4 +1,4 @@
-//! One suite on every host; README.md's table says which passes what, and is held against it here.
+//! One suite on every host, compared with the table in README.md.
 
 use tollgate_envoy::suite::{self, Host};
 use tollgate_host::proxy_wasm::Dialect;

@@ -1,4 +1,4 @@
-//! What calls have used, as operators see it: in the access log, in the limits' headers, in what a budget has left.
+//! Usage as operators see it: in the access log, in the limits' headers, in the rest of a budget.
 
 use std::sync::Barrier;
 
@@ -7,7 +7,7 @@ use tollgate_envoy::client::{Request, Response};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::world::{key_of, secret};
 
-/// Pico-dollars: a token of input costs one micro-dollar, a cached one a tenth, one of output ten.
+/// Picodollars: an input token costs one microdollar, a cached one a tenth, an output token ten.
 const INPUT: u128 = 1_000_000;
 const CACHED: u128 = INPUT / 10;
 const OUTPUT: u128 = 10 * INPUT;
@@ -38,7 +38,7 @@ fn chat(max_tokens: u64, stream: bool) -> Request {
     )
 }
 
-/// The amount before `words` in a refusal's message.
+/// Returns the amount before `words` in the message of a rejection.
 fn dollars(refused: &Response, words: &str) -> u128 {
     let body = refused.json();
     let message = body["error"]["message"].as_str().unwrap_or_default();
@@ -51,14 +51,15 @@ fn pico(decimal: &str) -> Option<u128> {
     Some(whole.parse::<u128>().ok()? * DOLLAR + format!("{fraction:0<12}").parse::<u128>().ok()?)
 }
 
-/// What a call like this one is charged in advance, as the refusal to somebody who cannot pay for it says.
+/// Returns the reservation of such a call, as reported in a rejection by a budget.
 fn reservation(gateway: &Gateway, request: &Request) -> u128 {
     let refused = gateway.request(&request.clone().bearer(&secret("poor")));
     assert_eq!(refused.json()["error"]["code"], "request_too_large_for_budget", "{refused:?}");
     dollars(&refused, ", more than")
 }
 
-/// What the budget has left, as a refusal says: the call must cost more than that, and no more than the budget.
+/// Returns the rest of the budget, as reported in a rejection: the call must cost more than that, but at most
+/// the budget.
 fn left(gateway: &Gateway, budget: u128) -> u128 {
     let bare = reservation(gateway, &chat(1, false));
     let tokens = u64::try_from((budget - bare) / OUTPUT).unwrap_or_default();
@@ -76,7 +77,7 @@ fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_u
     let budget = ROOM * one + one / 2;
     gateway.envoy.reload(&configuration(budget).to_string());
 
-    // Before and after: a call whose tokens are known, to read the counter in its headers.
+    // Before and after: a call with a known number of tokens, to read the counter in its headers.
     let marked = || {
         let request = chat(10, false).bearer(&secret("laptop")).header("x-simulate", "usage=7:3");
         let answer = gateway.request(&request);

@@ -1,4 +1,5 @@
-//! `tollgate check`, and what all commands share: what they say of files, flags and a reader that is gone.
+//! The command `tollgate check`, and the behavior that all commands share: messages about files, options and
+//! a closed pipe.
 
 mod command;
 
@@ -9,7 +10,7 @@ use std::process::{Output, Stdio};
 
 use command::tollgate;
 
-/// A file of this test's own.
+/// Writes a file of this test's own.
 fn file(name: &str, text: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("check");
     fs::create_dir_all(&folder).unwrap();
@@ -17,14 +18,14 @@ fn file(name: &str, text: &str) -> String {
     folder.join(name).display().to_string()
 }
 
-/// Exit code, standard output, standard error.
+/// Returns the exit code, standard output and standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = tollgate(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
-/// One error, and a warning about a group that no target carries.
+/// One error, and a warning about a group that no target has.
 const WRONG: &str = r#"{
   "version": 1, "targets": {"gpt 5": {}},
   "organizations": {"acme": {"name": "Acme", "access": {"access_groups": ["chat"]}}}

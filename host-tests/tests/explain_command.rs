@@ -1,4 +1,4 @@
-//! `tollgate explain` says what a call would come to.
+//! The command `tollgate explain`.
 
 mod command;
 
@@ -11,7 +11,7 @@ use tollgate_core::secret::api_key::{digest, format_digest};
 
 const KEY: &str = "a-key-of-another-gateway";
 
-/// A policy with one team, of which a test changes what it is about.
+/// Returns a policy with one team, for a test to change.
 fn policy() -> Value {
     json!({
         "version": 1,
@@ -26,7 +26,7 @@ fn policy() -> Value {
     })
 }
 
-/// Whether it succeeds, and the line of the decision.
+/// Returns the success and the line of the decision.
 fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, String) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("explain-{name}.json"));
     fs::write(&path, document.to_string()).unwrap();
@@ -68,7 +68,7 @@ fn shadow_mode_lets_pass_what_it_is_for_and_says_whose_it_is() {
         passes && line.contains("the gateway is in shadow mode; else refused: 403 target_not_allowed"),
         "{line}"
     );
-    // A key that nobody knows has no mode.
+    // An unknown key has no mode.
     let (passes, line) = decision("gateway", &gateway, "another-key", "small");
     assert!(!passes && line.starts_with("refused: 401 invalid_api_key"), "{line}");
 

@@ -1,4 +1,4 @@
-//! What a client reads about its standing: ours alone, and as far as something governs the call.
+//! The limit headers of a response: only Tollgate's own, and only if a limit applies to the call.
 
 mod filtered;
 
@@ -6,7 +6,8 @@ use filtered::{CHAT, Filtered, chat, logged};
 use serde_json::{Value, json};
 use tollgate_host::proxy_wasm::{Ending, HeaderMap};
 
-/// What OpenAI says of the account whose key the upstream uses, and an upstream that speaks the draft.
+/// The headers of OpenAI for the account of the upstream's key, and those of an upstream with the draft's
+/// names.
 const OF_THE_UPSTREAM: [(&str, &str); 8] = [
     ("x-ratelimit-limit-requests", "10000"),
     ("x-ratelimit-remaining-requests", "9999"),
@@ -18,7 +19,7 @@ const OF_THE_UPSTREAM: [(&str, &str); 8] = [
     ("ratelimit-policy", "\"default\";q=100;w=60"),
 ];
 
-/// A team with these members besides its own.
+/// Returns a team with these fields besides its own.
 fn configuration(of_the_team: Value) -> Value {
     let mut configuration = filtered::configuration(json!({}), json!({"max": "0"}));
     let team = configuration["policy"]["teams"]["blue"].as_object_mut().unwrap();

@@ -1,4 +1,4 @@
-//! However a call ends: it is settled once, by what it used, and a trap leaves what was charged.
+//! The endings of a call: each is settled once, to its usage, and a trap leaves the reservation charged.
 
 mod filtered;
 
@@ -18,7 +18,7 @@ fn estimate(body: &[u8]) -> (u64, u128) {
 fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
     let mut filter = Filtered::new(&roomy());
     let mut charged = (0, 0);
-    // A client that has read the last event may go before the host tells the end.
+    // A client that has read the last event may disconnect before the host reports the end.
     for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
         for told in [true, false] {
             let (stream, _) = filter.admitted(CHAT, &chat(100, false));
@@ -82,7 +82,7 @@ fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
     let spoken =
         r#"{"model":"small","messages":[],"stream":true,"audio":{"voice":"alloy","format":"pcm16"}}"#;
     let sound = b"data: {\"choices\":[{\"delta\":{\"audio\":{\"data\":\"AA\"}}}]}\n\n".as_slice();
-    // Each with whether it goes on unseen although nothing of its answer came.
+    // Each with a flag: it continues in the background although no response was received.
     for (path, body, field, answer, goes_on) in [
         ("/v1/audio/speech", speech, ("content-type", "audio/mpeg"), b"ID3".as_slice(), false),
         ("/v1/images/generations", image, ("content-type", STREAM), partial, false),
@@ -129,7 +129,7 @@ fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
         answer(&mut filter, stream, status, content_type, b"{\"error\":{}}");
         assert_eq!(filter.charged(), estimate(&body), "{status}");
     }
-    // The host answers in the place of an upstream that did not.
+    // The host answers in place of an upstream that did not.
     let (stream, _) = filter.admitted(CHAT, &body);
     filter.vm.reply(stream, 503, "no upstream", "no_healthy_upstream").unwrap();
     filter.close(stream, &Ending::UpstreamReset);
@@ -241,7 +241,7 @@ fn a_stream_from_before_a_reload_settles_what_it_was_charged() {
     assert_eq!(filter.charged(), (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT));
 }
 
-/// A settlement that every other writer is faster than.
+/// Ends a stream while every swap of its settlement has a conflict.
 fn end_against_all_others(filter: &mut Filtered, stream: StreamId) {
     filter.process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
     filter.answers(stream, "200", "application/json");
@@ -260,7 +260,7 @@ fn reconfigure(filter: &mut Filtered) {
 fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwhile() {
     let body = chat(100, false);
     let used = (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT);
-    // Before the old configuration's root is gone, and after.
+    // Before and after the old configuration's root is deleted.
     for late in [false, true] {
         let mut filter = Filtered::new(&roomy());
         let (stream, _) = filter.admitted(CHAT, &body);

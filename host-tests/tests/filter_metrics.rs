@@ -1,4 +1,4 @@
-//! What the filter counts of decisions and of the counters' own trouble.
+//! The metrics of decisions and of errors of the counters.
 
 mod filtered;
 
@@ -8,12 +8,12 @@ use tollgate_host::proxy_wasm::{Effect, Ending, Flow, HostCall, StreamId, When};
 
 const USAGE: &[u8] = br#"{"usage":{"prompt_tokens":100,"completion_tokens":20}}"#;
 
-/// One team whose cell is the only one.
+/// Returns a configuration with one team, whose counter is the only one.
 fn limited() -> Value {
     configuration(json!({"tpd": 1_000_000}), json!({"max": "1000"}))
 }
 
-/// Other writers are faster than the filter, so often.
+/// Injects conflicts with other writers.
 fn lose(filter: &Filtered, when: When) {
     filter.process.faults().inject(Some(HostCall::SetSharedData), when, Effect::LoseSwap);
 }
@@ -58,7 +58,7 @@ fn denied_is_the_sum_of_its_reasons() {
 #[test]
 fn each_lost_swap_of_an_admission_or_a_settlement_is_a_retry() {
     let mut filter = Filtered::new(&limited());
-    // A cell that is not there yet is not lost to anybody.
+    // The creation of a record never has a conflict.
     let stream = admit(&mut filter);
     settle(&mut filter, stream);
     assert_eq!(filter.metric("retries"), 0);

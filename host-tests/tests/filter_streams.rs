@@ -1,4 +1,4 @@
-//! Streams that are asked for their usage without their clients' noticing, and many of them at once.
+//! Streams whose usage the filter requests without the client's knowledge, and many of them at once.
 
 mod filtered;
 
@@ -57,7 +57,7 @@ fn a_stream_is_asked_for_its_usage_where_the_client_did_not() {
             filter.close(stream, &Ending::ClientGone);
         }
     }
-    // Other APIs report usage unasked.
+    // Other APIs report usage by default.
     for path in ["/v1/responses", "/v1/messages"] {
         let body = br#"{"model":"small","stream":true}"#;
         let (stream, forward) = filter.admitted(path, body);
@@ -85,7 +85,7 @@ fn a_body_of_unknown_length_gets_none_and_trailers_stay_behind_it() {
     let stream = filter.vm.open(Default::default()).unwrap();
     assert_eq!(filter.vm.request_headers(stream, head, false).unwrap(), Flow::Hold);
     assert_eq!(filter.vm.request_body(stream, &body, false).unwrap(), Flow::Hold);
-    // What a client says there about who it is goes no further.
+    // Identity headers of the client are removed there as well.
     let trailers = [
         ("x-checksum", "abc"),
         ("X-Tollgate-Team", "red"),
@@ -156,7 +156,7 @@ fn who_asked_for_usage_gets_it_and_errors_pass_unchanged() {
 
 #[test]
 fn of_fifty_streams_at_once_those_run_that_there_is_room_for_and_the_cell_ends_with_what_they_used() {
-    // One call reserves a token a byte and a constant of input, and a thousand of output.
+    // One call reserves a token per byte and a constant for the input, and a thousand for the output.
     let body = chat(1_000, true);
     let one = (body.len() + ENVELOPE) as u128 * INPUT + 1_000 * OUTPUT;
     let budget = 20 * one + one / 2;

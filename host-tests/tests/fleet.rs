@@ -1,4 +1,4 @@
-//! The core's dealings with etcd, with a real one.
+//! The core's etcd client with a real etcd.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ fn name(n: u64) -> String {
     entry_name(Timestamp(n), n)
 }
 
-/// Commits one document with an entry of this number.
+/// Commits one document with an audit entry of this number.
 fn write(client: &mut Client, base: u64, n: u64, document: Document, content: Option<Value>) -> Committed {
     let name = name(n);
     let commit =
@@ -74,12 +74,12 @@ fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
     let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
     assert_eq!(news, Changes { revision: second, all: false, documents: expected });
 
-    // A removal is news as well.
+    // A removal is a change as well.
     let third = revision(write(client, second, 5, team("search"), None));
     assert_eq!(poll(client, second).unwrap().documents, [(team("search"), None)]);
     assert_eq!(poll(client, third).unwrap().documents, []);
 
-    // Losers left no trace, not even in the audit.
+    // Conflicting writes left no trace, not even in the audit log.
     let names: Vec<_> = audit(client, None, 10).0.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [name(5), name(3), name(1)]);
 }
@@ -89,7 +89,7 @@ fn a_write_that_is_sent_twice_is_made_once() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let first = write(client, 0, 1, team("search"), Some(json!(1)));
-    // As after an answer that was lost: the very same transaction once more.
+    // As after a lost response: the same transaction again.
     assert_eq!(write(client, 0, 1, team("search"), Some(json!(1))), first);
     assert_eq!(poll(client, 0).unwrap().revision, revision(first));
 }
@@ -116,7 +116,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
         client.run(append).unwrap();
         last = n;
     }
-    // Everything before now is dropped, the revision of the last write too.
+    // Everything before now is dropped, including the revision of the last write.
     let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
     let compact = tollgate_core::etcd::EtcdCall { path: "/v3/kv/compaction", token: None, body };
     assert_eq!(client.call(compact).0, 200);
@@ -167,7 +167,7 @@ fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
     let many: Vec<_> = (0..121).map(|n| (team(&n.to_string()), None)).collect();
     assert!(matches!(CommitOperation::new(&keys, 0, &many, entry), Err(EtcdError::TooManyDocuments(121))));
 
-    // What is not refused fits: etcd's own limits are above ours.
+    // Every accepted transaction fits: etcd's own limits are higher.
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let largest = Some(Value::String("x".repeat(1024 * 1024 - 2)));
@@ -252,7 +252,7 @@ fn what_was_acknowledged_outlasts_a_kill() {
     }
 }
 
-/// A gateway's VM: a desk whose calls are made at once, and a counter as its whole policy.
+/// A gateway's VM: a client whose calls are made at once, and a counter as its whole policy.
 struct Vm {
     desk: EtcdClient,
     client: Client,
@@ -278,7 +278,7 @@ impl Vm {
         Now { wall: now, monotonic: now }
     }
 
-    /// Adds one for each ticket; answers with what became of each.
+    /// Adds one for each ticket, and returns the results.
     fn run(&mut self, mut effects: Vec<EtcdEffect>, random: u64) -> Vec<EtcdEffect> {
         let mut ends = Vec::new();
         while !effects.is_empty() {

@@ -1,4 +1,4 @@
-//! `tollgate push` and `tollgate pull`, with a real etcd.
+//! The commands `tollgate push` and `tollgate pull` with a real etcd.
 
 use std::fs;
 use std::path::PathBuf;
@@ -41,7 +41,7 @@ impl Site {
         serde_json::from_slice(&fs::read(self.file(name)).unwrap()).unwrap()
     }
 
-    /// Exit code, standard output, standard error.
+    /// Returns the exit code, standard output and standard error.
     fn tollgate(&self, command: &str, name: &str, more: &[&str]) -> (i32, String, String) {
         let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .arg(command)

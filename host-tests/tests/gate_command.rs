@@ -1,4 +1,4 @@
-//! `cargo run`: the requests it prints, and the modules it takes.
+//! The command `cargo run`: the requests that it prints, and the modules that it loads.
 
 mod command;
 
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use command::{Serve, sh, tollgate};
 
-/// A file of this test's own.
+/// Writes a file of this test's own.
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, bytes).unwrap();
     path
 }
 
-/// Status and head of an answer of `curl -i`.
+/// Returns status, head and body of a response of `curl -i`.
 fn answer(request: &str) -> (u16, String, String) {
     let output = sh(&request.replace("curl -i", "curl -isS"));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -46,7 +46,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
     let (status, _, body) = answer(forbidden);
     assert!(status == 403 && body.contains("target_not_allowed"), "{status} {body}");
 
-    // A refusal cost nothing: all three of a minute are left.
+    // Rejections are not counted: all three of a minute are left.
     for left in ["2", "1", "0"] {
         let (status, head, body) = answer(limited);
         assert_eq!((status, field(&head, "x-ratelimit-remaining-requests")), (200, left), "{body}");
@@ -57,7 +57,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
     let first = wait(&head);
     assert!((1..=61_000).contains(&first), "{head}");
     assert_eq!(field(&head, "retry-after"), first.div_ceil(1_000).to_string());
-    // The wait ends at one moment, whenever one asks.
+    // The wait ends at a fixed time, independent of the time of the request.
     assert!(wait(&answer(limited).1) <= first);
 
     let statuses: Vec<_> = (0..8).map(|_| serve.line()["status"].clone()).collect();

@@ -1,4 +1,4 @@
-//! What the filter keeps of a body.
+//! The memory that the filter keeps for a body.
 
 mod modules;
 
@@ -9,7 +9,7 @@ use tollgate_host::server::BUFFER_LIMIT;
 
 const KEY: &str = "a-key-of-another-gateway";
 
-/// Bytes of a VM's memory after a chat of this size has passed, in pieces as a proxy brings them.
+/// Returns the memory of a VM after a chat of this size, in chunks as from a proxy.
 fn memory_after(size: usize) -> usize {
     let configuration = json!({"policy": {
         "version": 1,

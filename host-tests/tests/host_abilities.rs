@@ -1,4 +1,4 @@
-//! What a host lacks is said at the start, each with what that means.
+//! Missing features of a host are logged at start, each with its consequences.
 
 use std::sync::LazyLock;
 
@@ -20,7 +20,7 @@ fn load(features: &[&str]) -> Module {
 }
 
 fn configuration(more: &Value) -> Vec<u8> {
-    // Without management: what is said of it is another subject.
+    // Without management, whose messages are tested elsewhere.
     let mut configuration = json!({"policy": {"version": 1}, "manage": {"enabled": false}});
     for (field, value) in more.as_object().into_iter().flatten() {
         configuration[field] = value.clone();
@@ -28,13 +28,13 @@ fn configuration(more: &Value) -> Vec<u8> {
     configuration.to_string().into_bytes()
 }
 
-/// What the first worker says of at least this severity, in order.
+/// Returns the first worker's lines of at least this severity, in order.
 fn said(log: &CapturedLog, least: LogLevel) -> Vec<String> {
     let lines = log.lines().into_iter().filter(|line| line.vm == Some(0) && line.level >= least);
     lines.map(|line| line.text).collect()
 }
 
-/// What a worker says that starts on this host, while these of its calls fail.
+/// Returns the log of a worker that starts on this host while these of its calls fail.
 fn start(module: &Module, dialect: Dialect, more: &Value, failing: &[HostCall]) -> CapturedLog {
     let (sink, log) = Log::capture();
     let process = Process::builder(module).dialect(dialect).log(sink);
@@ -61,7 +61,7 @@ fn a_host_with_nothing_says_so_of_each() {
         let log = start(module, Dialect::Unimplemented, &json!({}), &[]);
         assert_eq!(said(&log, LogLevel::Warn), [NO_DATA, NO_TICKS, NO_METRICS]);
 
-        // Of what a host says yes to and does not do, only shared data can be tried.
+        // Among the calls that a host accepts without effect, only shared data can be probed.
         let log = start(module, Dialect::Forgetful, &json!({}), &[]);
         assert_eq!(said(&log, LogLevel::Warn), [NO_DATA]);
     }

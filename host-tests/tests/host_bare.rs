@@ -1,5 +1,5 @@
-//! Hosts that give a filter nothing but requests: no shared data, ticks, metrics or callouts, 16 MiB of memory for
-//! each VM and 1 ms for each callback.
+//! Hosts with requests only: no shared data, ticks, metrics or callouts, 16 MiB of memory per VM and 1 ms per
+//! callback.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -29,7 +29,7 @@ fn key(number: usize) -> String {
     format!("a-key-of-another-gateway-{number}")
 }
 
-/// Even keys belong to a team with limits, odd ones to a team without.
+/// Returns a policy in which even keys belong to a team with limits, odd ones to a team without.
 fn configuration(keys: usize, on_unavailable: &str) -> Vec<u8> {
     let mut records = String::new();
     for number in 0..keys {
@@ -65,7 +65,7 @@ fn head(key: &str) -> HeaderMap {
 
 const BODY: &[u8] = br#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]}"#;
 
-/// A whole call: its status, and the code of its refusal.
+/// Makes a whole call, and returns its status and the code of its rejection.
 fn call(vm: &mut Vm, key: &str) -> (u16, String) {
     let stream = vm.open(StreamInfo::default()).unwrap();
     let mut flow = vm.request_headers(stream, head(key), false).unwrap();
@@ -148,7 +148,7 @@ fn ten_thousand_keys_and_a_thousand_streams_fit_the_memory_and_the_time() {
         for stream in open {
             vm.close(stream, &Ending::ClientGone).unwrap();
         }
-        // The shortest of a thousand: what the callback costs, whatever else the machine does.
+        // The shortest of a thousand: the cost of the callback without other load on the machine.
         println!("{dialect:?}: head, body and answer take {shortest:?}");
         assert!(shortest.iter().all(|time| *time < CALLBACK), "{shortest:?}");
     }

@@ -1,4 +1,4 @@
-//! The filter itself in the host: exactly the limit, in every schedule, on every dialect.
+//! The filter in the host: exactly the limit, in every schedule, on every dialect.
 
 mod modules;
 
@@ -17,7 +17,7 @@ const KEY: &str = "a-key-of-another-gateway";
 const UNLIMITED_KEY: &str = "a-key-without-limits";
 const LIMIT: usize = 2;
 
-/// One limited team with a key, one team without limits with another; both may call `/reports`.
+/// Returns one limited team with a key and one unlimited team with another; both may call `/reports`.
 fn configuration() -> Vec<u8> {
     let digest = |key: &str| format_digest(&digest(key.as_bytes()));
     let policy = json!({
@@ -52,7 +52,7 @@ fn process_of(data: SharedData, configuration: &[u8]) -> (Process, CapturedLog) 
     (builder.start(configuration).expect("the configuration is right"), log)
 }
 
-/// The status that the caller sees.
+/// Makes a call and returns the status for the caller.
 fn call(vm: &mut Vm, key: &str) -> u16 {
     let bearer = format!("Bearer {key}");
     let head = HeaderMap::from([
@@ -91,7 +91,7 @@ fn exactly_the_limit_is_admitted_in_every_schedule() {
     }
 }
 
-/// Clients and teams as against real Envoy: four workers, 64 requests at once on each of 500 fresh teams.
+/// The same load as against real Envoy: four workers, 64 requests at once on each of 500 new teams.
 #[test]
 fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_every_dialect() {
     const WORKERS: usize = 4;
@@ -112,7 +112,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_eve
         "policy": {
             "version": 1,
             "targets": { "reports-api": {} },
-            // A cell that all of them write, on top of their own.
+            // A counter that all of them write, in addition to their own.
             "organizations": { "acme": {
                 "name": "Acme", "access": { "targets": ["reports-api"] }, "limits": { "rpm": 1_000_000 }
             } },

@@ -1,4 +1,4 @@
-//! Schedules: several VMs, one order for each seed.
+//! Schedules: several VMs in the order of a seed.
 
 mod modules;
 
@@ -16,7 +16,7 @@ fn cells(dialect: Dialect, strategy: &str) -> Process {
     builder.start(strategy.as_bytes()).unwrap()
 }
 
-/// One request in each VM, on a fresh cell. Returns what the cell holds, and the order of the calls.
+/// Makes one request in each VM, on a new counter. Returns the counter and the order of the calls.
 fn run(process: &Process, vms: &mut [Vm], seed: u64) -> (u32, Vec<Step>) {
     process.shared_data().clear();
     let done = interleave(seed, vms, |_, vm| {

@@ -14,7 +14,7 @@ fn probe() -> ProcessBuilder {
     Process::builder(&modules::from_wat(include_str!("modules/probe.wat")))
 }
 
-/// Runs a part of the probe in the canary, and returns what it logged.
+/// Runs a part of the probe in the canary, and returns its log.
 fn answers(settings: impl FnOnce(ProcessBuilder) -> ProcessBuilder, part: &str) -> Vec<String> {
     let (sink, log) = Log::capture();
     settings(probe()).log(sink).start(part.as_bytes()).unwrap();
@@ -141,7 +141,7 @@ fn metrics_count_set_and_sum_as_in_envoy() {
     assert_eq!(metrics.snapshot()["requests"], (MetricKind::Counter, 5));
     process.worker().unwrap();
     assert_eq!(metrics.get("requests"), Some(10), "one counter for all VMs");
-    // define ×3, +3, +0 (BadArgument), record ×2, -4, record, an id that is nobody's (NotFound)
+    // define ×3, +3, +0 (BadArgument), record ×2, -4, record, an unknown id (NotFound)
     assert_eq!(answers(|builder| builder, "m").concat(), "0000200001");
 }
 

@@ -1,4 +1,4 @@
-//! What is refused before it runs, and why.
+//! Invalid modules, rejected with the reason.
 
 mod modules;
 

@@ -1,4 +1,4 @@
-//! The dialects of shared data, a test for each row of what was measured on real hosts.
+//! The dialects of shared data, with a test for each measurement on real hosts.
 
 mod modules;
 

@@ -1,4 +1,4 @@
-//! What happens to a stream, as Envoy 1.40 was seen to do it.
+//! The events of a stream, as measured on Envoy 1.40.
 
 mod modules;
 

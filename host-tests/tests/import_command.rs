@@ -1,4 +1,4 @@
-//! `tollgate import`, as one runs it: other gateways' keys work afterwards, and nothing of them is told.
+//! The command `tollgate import`: other gateways' keys work afterwards, and no secret is printed.
 
 mod command;
 
@@ -20,7 +20,7 @@ fn hex(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A folder of this test's own, with the policy in it.
+/// A folder of this test's own with the policy.
 struct Folder(PathBuf);
 
 impl Folder {

@@ -8,7 +8,7 @@ use tollgate_host::proxy_wasm::Module;
 
 #[test]
 fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
-    // What cargo sets for build scripts, clippy for what it checks, and a person may have exported.
+    // Variables that cargo sets for build scripts, that clippy sets, and that a user may have exported.
     let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .arg("build")
         .env("CARGO_ENCODED_RUSTFLAGS", "")

@@ -1,4 +1,4 @@
-//! What the filter has in the place of the C library's copies and comparisons, in the module itself.
+//! The filter's replacements of the C library's copies and comparisons, in the module itself.
 
 use std::cmp::Ordering;
 use std::sync::LazyLock;
@@ -6,10 +6,10 @@ use std::sync::LazyLock;
 use tollgate_host::build::module;
 use wasmtime::{Engine, Linker, Memory, Module, Store, TypedFunc};
 
-/// Longer than any block, head or record has to be copied in one of the ways.
+/// Longer than any block, head or record that is copied in one of the ways.
 const MOST: usize = 200;
 
-/// Two pieces of memory that the module gave, each with a margin that must stay as it is.
+/// Two blocks of the module's memory, each with a margin that must stay unchanged.
 struct Pieces {
     store: Store<()>,
     memory: Memory,
@@ -71,14 +71,14 @@ fn a_comparison_goes_by_the_first_byte_that_differs() {
             for which in [0, 1] {
                 pieces.piece(which).fill(0x80);
             }
-            // What follows is nobody's business.
+            // The bytes after the end do not count.
             pieces.piece(0)[one + size] = 1;
             assert_eq!(pieces.call(one, other, size), 0, "{size} equal bytes");
             for differs in 0..size {
                 for (byte, order) in [(0x7f, Ordering::Less), (0x81, Ordering::Greater), (0, Ordering::Less)]
                 {
                     pieces.piece(0)[one + differs] = byte;
-                    // Later bytes would say the opposite.
+                    // Later bytes differ in the opposite direction.
                     for later in differs + 1..size {
                         pieces.piece(0)[one + later] = if order == Ordering::Less { 0xff } else { 0 };
                     }

@@ -1,5 +1,5 @@
-//! Every command of the workspace's README works as it stands there, every folder has one, and SECURITY.md names
-//! tests that exist.
+//! Every command of the workspace's README works, every folder has a README, and the tests that SECURITY.md
+//! names exist.
 
 mod command;
 
@@ -11,13 +11,13 @@ use std::process::Command;
 use command::Serve;
 use tollgate_host::build::module;
 
-/// The shell blocks, in their order.
+/// Returns the shell blocks, in order.
 fn blocks(text: &str) -> Vec<&str> {
     text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
-/// A `cargo` for these blocks: cargo does not run inside of cargo, so what it has built is run. What starts a
-/// server, or is these tests, is known and does nothing; anything else is a command that nobody tried.
+/// Writes a `cargo` for these blocks. Since cargo does not run inside of cargo, it runs the built command. It
+/// ignores commands that start a server or these tests, and fails for any other.
 fn cargo(folder: &Path) {
     let script = format!(
         "#!/bin/sh\n\
@@ -33,7 +33,7 @@ fn cargo(folder: &Path) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Folders with a package in them, and that of the policies.
+/// Returns the folders with a package, and that of the policies.
 fn folders(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![root.join("policies")];
     let mut open = vec![root.to_owned()];
@@ -89,7 +89,7 @@ fn every_command_of_the_readme_works() {
     cargo(&folder);
     let path = std::env::var_os("PATH").unwrap();
     let path = std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&path))).unwrap();
-    // `cargo run`, on a port that is free.
+    // `cargo run`, on a free port.
     let serve = Serve::start(&[]);
 
     let blocks: Vec<&str> =

@@ -1,4 +1,4 @@
-//! HTTP calls that the module makes on its own, and their answers.
+//! HTTP calls that the module makes on its own, and their responses.
 
 mod modules;
 mod serving;
@@ -10,7 +10,7 @@ use serving::{Choices, Client, Serving, eventually, status};
 use tollgate_host::server::Target;
 use tollgate_host::simulator::Upstream;
 
-/// The head dispatches a call to `etcd` and waits, its answer lets the request go.
+/// The request's head dispatches a call to `etcd` and waits; the response continues the request.
 const CALL_THEN_GO_ON: &str = "dcccccccckcc";
 
 fn calling(target: &str) -> Choices {

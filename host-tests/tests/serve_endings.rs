@@ -1,4 +1,4 @@
-//! How exchanges end: every stream is logged, done and deleted once, and each side learns what it can.
+//! The endings of an exchange: every stream is logged, done and deleted once, and each side is notified.
 
 mod modules;
 mod serving;
@@ -15,7 +15,7 @@ use tollgate_host::server::Target;
 
 const PASS: &str = "cccccccccccc";
 
-/// The last callbacks of a stream, each once.
+/// Waits for the last callbacks of a stream, each once.
 async fn closed(serving: &Serving, streams: usize) {
     eventually("the streams are closed", || serving.count("delete") == streams).await;
     assert_eq!((serving.count("log"), serving.count("done")), (streams, streams));
@@ -81,7 +81,7 @@ async fn an_upstream_that_breaks_off_breaks_the_answer_off() {
 
 #[tokio::test]
 async fn an_upstream_that_is_not_there_is_a_502_that_the_module_sees() {
-    // A port that was free a moment ago.
+    // A port that was free just now.
     let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let target = Target::parse(&format!("http://{addr}")).unwrap();
     let serving = Serving::with(&recorder(), PASS, Choices { target: Some(target), ..Choices::default() });
@@ -105,7 +105,7 @@ async fn a_refusal_in_the_head_is_read_though_the_body_is_still_coming() {
         let response = client.send(request).await.unwrap();
         assert_eq!(response.status(), 403);
         assert_eq!(rest(response.into_body()).await, b"no");
-        // Whoever writes on is not answered with a broken connection at once.
+        // A client that continues to write does not get a broken connection at once.
         let _ = sender.send_data("late".into()).await;
     }
     closed(&serving, 2).await;
@@ -113,7 +113,7 @@ async fn a_refusal_in_the_head_is_read_though_the_body_is_still_coming() {
 
 #[tokio::test]
 async fn a_refusal_in_the_middle_of_a_body_reaches_the_client() {
-    // The head goes on, the body is refused: the upstream has an incomplete request.
+    // The head is forwarded, the body is rejected: the upstream has an incomplete request.
     let serving = Serving::new(&recorder(), "crcccccccccc");
     for mut client in Client::both(serving.addr()).await {
         let (mut sender, body) = growing();

@@ -1,4 +1,4 @@
-//! What passes through the server: bodies as they come, trailers, upgrades, heads without what is not theirs.
+//! Passing through the server: bodies in chunks, trailers, upgrades, heads without hop-by-hop fields.
 
 mod modules;
 mod serving;
@@ -22,7 +22,7 @@ async fn bodies_stream_both_ways_piece_by_piece() {
         for mut client in Client::both(serving.addr()).await {
             let (mut sender, body) = growing();
             let request = client.request("POST", "/any").header("x-simulate", "mirror").body(body).unwrap();
-            // Nothing but streaming lets an answer begin before its request has ended.
+            // Only streaming lets a response begin before its request has ended.
             let mut response = client.send(request).await.unwrap();
             for word in ["one", "two", "three"] {
                 sender.send_data(word.into()).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_refused_upgrade_never_reaches_the_upstream() {
 
 #[tokio::test]
 async fn a_body_that_outgrew_its_length_is_not_sent() {
-    // The filter appends to the request's body and leaves `content-length` as it was.
+    // The filter appends to the request's body and leaves `content-length` unchanged.
     let serving = Serving::new(&recorder(), "PPPcccaccccc".replacen("PPP", "PaP", 1).as_str());
     for mut client in Client::both(serving.addr()).await {
         let request =
@@ -222,7 +222,7 @@ async fn a_body_that_outgrew_its_length_is_not_sent() {
 
 #[tokio::test]
 async fn a_response_that_outgrew_its_length_is_cut() {
-    // The filter appends to each piece of the response's body.
+    // The filter appends to each chunk of the response's body.
     let serving = Serving::new(&recorder(), "ccccaccccccc");
     for mut client in Client::both(serving.addr()).await {
         let request = client.request("GET", "/any").body(whole("")).unwrap();
@@ -269,7 +269,7 @@ async fn two_hosts_and_connect_go_no_further() {
 
 #[tokio::test]
 async fn what_the_module_found_is_in_the_line() {
-    // It sets the property `team` in `on_log`; the server's own names have `tollgate.` before them.
+    // It sets the property `team` in `on_log`; the server's own names have the prefix `tollgate.`.
     let serving = Serving::new(&recorder(), "ccccccsccccc");
     let mut client = Client::http2(serving.addr()).await;
     let request =

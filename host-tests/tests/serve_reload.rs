@@ -1,4 +1,4 @@
-//! Workers, and how they go over to another configuration.
+//! Workers and their switch to another configuration.
 
 mod modules;
 mod serving;
@@ -12,7 +12,7 @@ use tollgate_host::proxy_wasm::StartError;
 
 const PASS: &str = "cccccccccccc";
 const REFUSE: &str = "rccccccccccc";
-/// `on_configure` returns false.
+/// The script whose `on_configure` returns false.
 const BAD: &str = "cccccccccccn";
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The worker's scripts, and the types of its module, as TypeScript reads them.
+//! The worker's scripts and the types of its module, checked by TypeScript.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,7 +8,7 @@ use std::process::Command;
 use tollgate_host::build::worker;
 use tollgate_host::tools::{self, TypeScript};
 
-/// A copy of the worker's folder beside the types that its user installs; gone at its end.
+/// A copy of the worker's folder beside the types that its user installs, removed at the end.
 struct Project(PathBuf);
 
 impl Project {
@@ -24,7 +24,7 @@ impl Project {
         Self(path)
     }
 
-    /// What the compiler finds; nothing where it is content.
+    /// Returns the compiler's findings; empty if there are none.
     fn findings(&self, typescript: &TypeScript) -> String {
         let output = Command::new(&typescript.tsc).arg("-p").arg(&self.0).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
@@ -45,7 +45,7 @@ fn the_scripts_keep_to_the_modules_types() {
     let project = Project::new("scripts", &typescript);
     assert_eq!(project.findings(&typescript), "");
 
-    // And the compiler does look at each of them.
+    // The compiler reads each of them.
     let scripts = ["worker.js", "passage.js", "configuration.js", "organization.js", "core.js"];
     for script in scripts {
         let path = project.0.join(script);

@@ -1,4 +1,4 @@
-//! What wrangler would upload, as far as that can be seen without an account.
+//! The output of wrangler, as far as it can be produced without an account.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn what_wrangler_would_upload_runs() {
     comes_to(&workerd, |left| left == fresh - 777);
 }
 
-/// The text between quotation marks after these words, which stand there once.
+/// Returns the quoted text after these words, which must occur once.
 fn quoted<'t>(text: &'t str, words: &str) -> &'t str {
     let [_, rest] = text.split(words).collect::<Vec<_>>()[..] else { panic!("{words} once in\n{text}") };
     rest.split('"').next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Reservations of which the object hears nothing, or too late.
+//! Reservations that are never settled, or too late.
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +9,10 @@ use tollgate_envoy::world::secret;
 
 use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, metered, stream};
 
-/// For what has no promised time.
+/// The time limit where no time is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the object's alarm says; it needs no request to come.
+/// The message of the object's alarm, which needs no request.
 const ONE_STANDS: &str = "1 reservations were never settled and stay charged as estimated";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
@@ -54,7 +54,7 @@ fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
     workerd.wait_for_log(ONE_STANDS);
     while !connection.some().unwrap().ends_with(b"0\r\n\r\n") {}
     workerd.wait_for_log(r#""output_tokens":"250""#);
-    // The settlement is on its way by now, and finds nothing to correct.
+    // The settlement is in flight by now, and finds nothing to correct.
     let stands = |left| (fresh - 2 * LONG..fresh - LONG).contains(&left);
     comes_to(&workerd, stands);
     let (_, after) = left(&ask(&workerd, free()));
@@ -86,7 +86,7 @@ fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_
     };
     assert_eq!(remaining(), (200, Some(DAY - 1)));
     assert_eq!(remaining().0, 503);
-    // It is taken back once the worker has given up on it.
+    // It is released after the worker's timeout.
     let end = Instant::now() + PATIENCE;
     for passed in 2.. {
         let (status, left) = remaining();
@@ -110,7 +110,7 @@ fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
     assert_eq!(sent, 1, "it did not go upstream");
 
     comes_to(&workerd, |left| left == before.1);
-    // The requests of before, of `comes_to`, and this one: none was counted that was refused.
+    // The requests of before, of `comes_to`, and this one: no rejected request was counted.
     let asked = workerd.upstream.recording().requests().len() as u64;
     assert_eq!(left(&ask(&workerd, free())).0, before.0 - asked);
 }
