@@ -111,7 +111,7 @@ fn assert_only_these_on_the_wire(wire: &[u8], bodies: &[Vec<u8>]) {
 }
 
 #[test]
-fn nothing_goes_upstream_before_the_whole_body_is_decided() {
+fn nothing_is_forwarded_before_the_decision_on_the_whole_body() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let forbidden = br#"{"messages": [{"role": "user", "content": "Say hello."}], "model": "gpt-5"}"#;
     for body in [PLAIN, forbidden] {
@@ -168,7 +168,7 @@ fn requests_with_trailers_are_decided() {
 }
 
 #[test]
-fn the_largest_body_passes_and_a_larger_one_is_the_filters_own_413() {
+fn the_largest_body_passes_and_a_larger_one_gets_the_filter_s_413() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let max = usize::try_from(tollgate_core::config::MAX_BODY).unwrap();
     let body = |bytes: usize| {
@@ -198,7 +198,7 @@ fn the_largest_body_passes_and_a_larger_one_is_the_filters_own_413() {
 }
 
 #[test]
-fn a_body_that_is_announced_and_never_comes_is_not_sent_on() {
+fn an_announced_body_that_never_arrives_is_not_forwarded() {
     let Some(mut gateway) = Gateway::start(&ml()) else { return };
     let mut connection = gateway.connect();
     let head = Request::new("POST", CHAT)
@@ -233,7 +233,7 @@ fn with_realtime(mut configuration: Value) -> Value {
 }
 
 #[test]
-fn upgrades_are_decided_in_the_head() {
+fn upgrades_are_decided_by_the_head() {
     let Some(program) = tollgate_host::tools::require(tollgate_host::tools::envoy()) else { return };
     let (upstream, opened) = websocket_upstream();
     let site = tollgate_envoy::shipped::Site {
@@ -298,7 +298,7 @@ fn websocket_upstream() -> (std::net::SocketAddr, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn an_expectation_is_answered_before_the_body() {
+fn expect_100_continue_is_answered_before_the_body() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let mut connection = gateway.connect();
     let request = chat().bearer(&secret("laptop")).header("expect", "100-continue").bytes();

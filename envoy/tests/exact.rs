@@ -12,7 +12,7 @@ const TEAMS: usize = 500;
 const LIMIT: usize = 10;
 
 #[test]
-fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams() {
+fn exactly_the_limit_of_64_concurrent_requests_is_admitted_in_each_of_500_teams() {
     let (mut teams, mut keys) = (Map::new(), Map::new());
     for team in 0..TEAMS {
         let name = format!("team{team:03}");

@@ -64,7 +64,7 @@ fn connections(member: &Member) -> Vec<Connection> {
 }
 
 #[test]
-fn forty_creations_at_once_over_two_gateways_make_exactly_three_keys() {
+fn forty_concurrent_creations_on_two_gateways_make_exactly_three_keys() {
     let Some((_etcd, one, other)) = fleet() else { return };
     let (one, other) = (&one, &other);
     let answers: Vec<Response> = thread::scope(|scope| {
@@ -85,7 +85,7 @@ fn forty_creations_at_once_over_two_gateways_make_exactly_three_keys() {
 }
 
 #[test]
-fn a_key_that_was_acknowledged_outlasts_a_kill_of_envoy_and_of_etcd() {
+fn an_acknowledged_key_survives_a_kill_of_envoy_and_of_etcd() {
     let Some((mut etcd, mut one, other)) = fleet() else { return };
     let (_, secret) = minted(&mint(&one, "bob"));
     etcd.kill();
@@ -99,7 +99,7 @@ fn a_key_that_was_acknowledged_outlasts_a_kill_of_envoy_and_of_etcd() {
 }
 
 #[test]
-fn while_etcd_is_away_keys_work_reads_say_how_old_they_are_and_nothing_is_minted() {
+fn without_etcd_keys_work_reads_report_their_age_and_nothing_is_minted() {
     let Some((mut etcd, one, _other)) = fleet() else { return };
     let (_, secret) = minted(&mint(&one, "bob"));
     for away in ["frozen", "killed"] {
@@ -140,7 +140,7 @@ fn a_gateway_that_starts_without_etcd_serves_its_own_policy_and_mints_nothing() 
     let Some(one) = Member::start(&configuration, etcd.address()) else { return };
     assert_eq!(call(&one, own), 200);
     // It may be one that etcd contains.
-    let unknown = one.request(&chat().bearer("sk-of-somebody-else"));
+    let unknown = one.request(&chat().bearer("sk-of-another-user"));
     assert_eq!(unknown.status, 503, "{unknown:?}");
     assert!(unknown.headers.get("retry-after").is_some(), "{unknown:?}");
     assert_eq!(mint(&one, "bob").status, 503);
@@ -149,12 +149,12 @@ fn a_gateway_that_starts_without_etcd_serves_its_own_policy_and_mints_nothing() 
     until("it says so", || one.envoy.log().contains("etcd"));
 
     etcd.restart();
-    until("it has caught up", || call(&one, "sk-of-somebody-else") == 401);
+    until("it has caught up", || call(&one, "sk-of-another-user") == 401);
     minted(&mint(&one, "bob"));
 }
 
 #[test]
-fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() {
+fn a_revocation_and_a_lower_limit_apply_at_once_and_in_other_gateways_within_a_second() {
     let Some((_etcd, one, other)) = fleet() else { return };
     let (revoked, secret) = minted(&mint(&one, "bob"));
     let (_, kept) = minted(&mint(&one, "eve"));
@@ -209,7 +209,7 @@ fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() 
 }
 
 #[test]
-fn a_hundred_conditional_edits_at_once_lose_none() {
+fn a_hundred_concurrent_conditional_edits_lose_none() {
     const EDITS: usize = 100;
     let Some((_etcd, one, other)) = fleet() else { return };
     let (one, other) = (&one, &other);
@@ -243,7 +243,7 @@ fn a_hundred_conditional_edits_at_once_lose_none() {
 }
 
 #[test]
-fn a_secret_is_in_one_answer_and_nowhere_else() {
+fn a_secret_is_in_one_response_and_nowhere_else() {
     let Some((etcd, mut one, _other)) = fleet() else { return };
     let (id, secret) = minted(&mint(&one, "bob"));
     assert_eq!(call(&one, &secret), 200);

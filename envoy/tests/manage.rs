@@ -118,7 +118,7 @@ fn exactly_three_of_forty(address: SocketAddr) {
 }
 
 #[test]
-fn forty_creations_at_once_over_four_workers_make_exactly_three_keys() {
+fn forty_concurrent_creations_on_four_workers_make_exactly_three_keys() {
     exactly_three_of_forty(Serving::start(&volatile()).server.addr());
     let Some(gateway) = Gateway::start(&volatile()) else { return };
     exactly_three_of_forty(gateway.address());
@@ -169,7 +169,7 @@ fn changes_hold_from_the_next_request_in_every_worker(address: SocketAddr) {
 }
 
 #[test]
-fn what_is_written_holds_under_load_from_the_next_request_in_every_worker() {
+fn a_change_applies_under_load_from_the_next_request_in_every_worker() {
     changes_hold_from_the_next_request_in_every_worker(Serving::start(&volatile()).server.addr());
     let Some(gateway) = Gateway::start(&volatile()) else { return };
     changes_hold_from_the_next_request_in_every_worker(gateway.address());
@@ -194,7 +194,7 @@ fn keys_made_through_the_api_survive_traps_of_every_worker() {
 }
 
 #[test]
-fn another_inline_policy_drops_what_the_api_changed_and_the_same_keeps_it() {
+fn another_inline_policy_drops_changes_of_the_api_and_the_same_one_keeps_them() {
     let serving = Serving::start(&volatile());
     let address = serving.server.addr();
     let secret = secret(&mint(&mut Connection::open(address), "bob"));
@@ -209,7 +209,7 @@ fn another_inline_policy_drops_what_the_api_changed_and_the_same_keeps_it() {
 }
 
 #[test]
-fn a_gateway_that_cannot_keep_keys_mints_none() {
+fn a_gateway_that_cannot_store_keys_mints_none() {
     let mut configuration = volatile();
     configuration.as_object_mut().unwrap().remove("volatile_keys");
     let serving = Serving::start(&configuration);

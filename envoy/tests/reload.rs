@@ -81,7 +81,7 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
 }
 
 #[test]
-fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
+fn a_gateway_that_starts_without_a_valid_policy_lets_nothing_through() {
     let Some(program) = tools::require(tools::envoy()) else { return };
     let upstream = Upstream::start_recording().unwrap();
     let configuration = Some(r#"{"policy": {"version": 2}}"#.to_owned());
@@ -97,7 +97,7 @@ fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
 }
 
 #[test]
-fn another_build_of_the_filter_takes_over_with_the_counters_as_they_were() {
+fn another_build_of_the_filter_keeps_the_counters() {
     let configuration = with_limit(1_000, &["laptop"]);
     let Some(mut gateway) = Gateway::start(&configuration) else { return };
     let mut connection = gateway.connect();
@@ -153,7 +153,7 @@ fn no_request_is_lost_while_policies_change() {
 }
 
 #[test]
-fn after_a_trap_it_serves_again_within_three_seconds_with_the_counters_as_they_were() {
+fn after_a_trap_it_serves_again_within_three_seconds_and_keeps_the_counters() {
     const LIMIT: u32 = 1_000;
     let trapping = filter(&["inject-trap"]);
     let Some(gateway) = Gateway::with(&with_limit(LIMIT, &["laptop"]), trapping, Protocol::Http1) else {

@@ -69,7 +69,7 @@ fn both(python: &Path, address: SocketAddr) {
 }
 
 #[test]
-fn the_sdks_find_what_they_expect_behind_envoy() {
+fn the_sdks_work_behind_envoy() {
     let Some(python) = tools::require(tools::python_sdks()) else { return };
     let Some(gateway) = Gateway::start(&configuration()) else { return };
     both(&python, gateway.address());
@@ -77,7 +77,7 @@ fn the_sdks_find_what_they_expect_behind_envoy() {
 }
 
 #[test]
-fn the_sdks_find_what_they_expect_behind_the_command() {
+fn the_sdks_work_behind_the_command() {
     let Some(python) = tools::require(tools::python_sdks()) else { return };
     let upstream = Upstream::start().unwrap();
     let module = Module::load(filter(&[])).unwrap();

@@ -68,7 +68,7 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 #[test]
-fn envoy_refuses_a_policy_with_an_error_where_it_is_inline() {
+fn envoy_rejects_an_inline_policy_with_an_error() {
     let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(Some(
         r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "nobody", "name": "ML"}}}}"#,
@@ -97,7 +97,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
 
 /// The fields of a finished request in the filter, in Envoy's access log and in that of `tollgate serve`.
 #[test]
-fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
+fn both_access_logs_have_all_fields_of_the_filter() {
     let known = AccessLogEntry {
         time: Some(Timestamp(0)),
         reason: Some("team_rpm_exceeded".into()),
@@ -132,7 +132,7 @@ fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
 }
 
 #[test]
-fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
+fn the_largest_accepted_body_fits_into_envoy_s_buffer() {
     for (file, pointer) in [
         ("envoy.yaml", "/static_resources/listeners/0/per_connection_buffer_limit_bytes"),
         ("istio-envoyfilter.yaml", "/spec/configPatches/2/patch/value/per_connection_buffer_limit_bytes"),

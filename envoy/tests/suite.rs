@@ -25,7 +25,7 @@ fn wasmtime_as_envoy() {
 }
 
 #[test]
-fn wasmtime_as_a_host_that_forgets() {
+fn wasmtime_as_a_forgetful_host() {
     on("as FastEdge (emulated)", suite::wasmtime(Dialect::Forgetful));
 }
 

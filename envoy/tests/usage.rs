@@ -69,7 +69,7 @@ fn left(gateway: &Gateway, budget: u128) -> u128 {
 }
 
 #[test]
-fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_used() {
+fn fifty_concurrent_streams_stay_within_the_budget_and_settle_to_their_usage() {
     const CALLS: usize = 50;
     const ROOM: u128 = 20;
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
@@ -122,7 +122,7 @@ fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_u
 }
 
 #[test]
-fn a_client_that_leaves_pays_for_the_input_and_the_output_seen() {
+fn a_client_that_disconnects_pays_for_the_input_and_the_observed_output() {
     const BUDGET: u128 = DOLLAR / 10;
     const CLIENTS: usize = 8;
     let Some(mut gateway) = Gateway::start(&configuration(BUDGET)) else { return };
@@ -205,7 +205,7 @@ fn every_api_reports_its_tokens_and_its_cost() {
 }
 
 #[test]
-fn an_answer_that_does_not_say_is_settled_by_the_estimate_and_marked() {
+fn a_response_without_usage_is_settled_by_the_estimate_and_marked() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let calls = [
         ("no-usage", false, 200),
@@ -238,7 +238,7 @@ fn an_answer_that_does_not_say_is_settled_by_the_estimate_and_marked() {
 }
 
 #[test]
-fn an_encoded_answer_is_not_asked_for() {
+fn an_encoded_response_is_not_requested() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let request = chat(100, false).bearer(&secret("laptop")).header("accept-encoding", "gzip, br");
     let answer = gateway.request(&request.header("x-simulate", "gzip, usage=5:5"));

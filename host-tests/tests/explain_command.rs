@@ -38,12 +38,12 @@ fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, Str
 }
 
 #[test]
-fn what_has_something_left_is_allowed() {
+fn a_call_within_its_limits_is_allowed() {
     assert_eq!(decision("allowed", &policy(), KEY, "small"), (true, "allowed".to_owned()));
 }
 
 #[test]
-fn a_budget_that_no_call_fits_into_refuses() {
+fn a_budget_smaller_than_any_call_rejects() {
     let mut nothing = policy();
     nothing["organizations"]["acme"]["budget"] = json!({"max": "0", "period": "month"});
     let (passes, line) = decision("nothing", &nothing, KEY, "small");
@@ -58,7 +58,7 @@ fn a_budget_that_no_call_fits_into_refuses() {
 }
 
 #[test]
-fn shadow_mode_lets_pass_what_it_is_for_and_says_whose_it_is() {
+fn shadow_mode_lets_pass_and_reports_its_owner() {
     let mut policy = policy();
     let gateway = json!({"mode": "shadow", "policy": policy});
     let (passes, line) = decision("gateway", &gateway, KEY, "small");

@@ -92,7 +92,7 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
 }
 
 #[test]
-fn a_fallback_is_reserved_at_the_dearest_price_of_all_that_may_answer() {
+fn a_fallback_is_reserved_at_the_highest_price_of_all_targets() {
     let mut configuration = configuration(json!({}), json!({"max": "0.5"}));
     configuration["policy"]["organizations"]["acme"]["access"]["targets"] = json!(["small", "large"]);
     let mut filter = Filtered::new(&configuration);
@@ -104,7 +104,7 @@ fn a_fallback_is_reserved_at_the_dearest_price_of_all_that_may_answer() {
 }
 
 #[test]
-fn ten_prompts_at_a_time_do_not_overspend_a_budget() {
+fn ten_prompts_at_a_time_do_not_exceed_a_budget() {
     let budget = 45_000 * INPUT;
     let mut filter = Filtered::new(&configuration(json!({}), json!({"max": "0.045"})));
     let prompts = json!({"model": "small", "max_tokens": 100, "prompt": vec!["Say hello."; 10]}).to_string();
@@ -144,7 +144,7 @@ fn a_body_of_ten_mebibytes_costs_the_vm_no_more_memory_than_a_small_one() {
 }
 
 #[test]
-fn a_call_larger_than_a_limit_is_told_so_or_cut_to_it() {
+fn a_call_larger_than_a_limit_is_rejected_with_the_limit_or_reduced_to_it() {
     let mut filter =
         Filtered::new(&configuration(json!({"tpd": 1_000, "tpm": 1_000}), json!({"max": "0.03"})));
     let large = format!(r#"{{"model":"small","max_tokens":1,"messages":"{}"}}"#, "x".repeat(4_100));
@@ -197,7 +197,7 @@ fn a_wait_for_tokens_is_exact() {
 }
 
 #[test]
-fn the_log_has_the_time_of_the_decision_however_late_the_body_ends() {
+fn the_log_has_the_time_of_the_decision_also_for_a_late_body() {
     let mut filter = Filtered::new(&roomy());
     let stream = filter.vm.open(StreamInfo::default()).unwrap();
     let bearer = format!("Bearer {KEY}");

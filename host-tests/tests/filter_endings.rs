@@ -50,7 +50,7 @@ fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
 }
 
 #[test]
-fn what_breaks_off_costs_the_input_and_the_output_seen() {
+fn a_response_that_breaks_off_costs_the_input_and_the_observed_output() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, true);
     let input = (body.len() as u64).div_ceil(4);
@@ -72,7 +72,7 @@ fn what_breaks_off_costs_the_input_and_the_output_seen() {
 }
 
 #[test]
-fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
+fn a_response_that_breaks_off_without_observable_output_costs_the_estimate() {
     let speech = r#"{"model":"small","input":"Hello.","voice":"alloy"}"#;
     let image = r#"{"model":"small","prompt":"A circle.","stream":true,"partial_images":3}"#;
     let partial = b"data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n".as_slice();
@@ -112,7 +112,7 @@ fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
 }
 
 #[test]
-fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
+fn a_response_without_usage_costs_the_estimate_and_a_failure_nothing() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let answer = |filter: &mut Filtered, stream: StreamId, status: &str, fields: &str, bytes: &[u8]| {
@@ -137,7 +137,7 @@ fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
 }
 
 #[test]
-fn who_does_not_wait_for_an_answer_pays_for_what_goes_on_without_them() {
+fn a_client_that_disconnects_pays_for_work_that_continues() {
     let later = r#"{"model":"small","input":"Hello.","background":true,"max_output_tokens":100}"#.as_bytes();
     for (path, body, goes_on) in [(CHAT, chat(100, false).as_slice(), false), ("/v1/responses", later, true)]
     {
@@ -151,7 +151,7 @@ fn who_does_not_wait_for_an_answer_pays_for_what_goes_on_without_them() {
 }
 
 #[test]
-fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
+fn an_encoded_response_is_not_requested_and_costs_the_estimate() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (stream, flow) = filter.send(CHAT, &[("accept-encoding", "gzip, br")], &body);
@@ -164,7 +164,7 @@ fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
 }
 
 #[test]
-fn every_other_api_is_metered_by_what_it_calls_its_figures() {
+fn every_other_api_is_metered_by_its_own_usage_fields() {
     let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nsmall\r\n--b--\r\n";
     let (json, multipart) = ("application/json", "multipart/form-data; boundary=b");
     let model = r#"{"model":"small"}"#;
@@ -216,7 +216,7 @@ fn every_other_api_is_metered_by_what_it_calls_its_figures() {
 }
 
 #[test]
-fn a_request_whose_head_the_host_did_not_change_goes_no_further_and_costs_nothing() {
+fn a_request_whose_header_edit_failed_is_not_forwarded_and_costs_nothing() {
     for call in [HostCall::ReplaceHeaderMapValue, HostCall::RemoveHeaderMapValue] {
         let mut filter = Filtered::new(&roomy());
         filter.process.faults().inject(Some(call), When::Nth(1), Effect::Answer(Status::InternalFailure));
@@ -257,7 +257,7 @@ fn reconfigure(filter: &mut Filtered) {
 }
 
 #[test]
-fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwhile() {
+fn a_settlement_with_conflicts_is_made_at_the_next_tick_under_any_configuration() {
     let body = chat(100, false);
     let used = (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT);
     // Before and after the old configuration's root is deleted.
@@ -280,7 +280,7 @@ fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwh
 }
 
 #[test]
-fn a_correction_that_loses_again_waits_for_another_tick() {
+fn a_settlement_with_conflicts_again_waits_for_another_tick() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (stream, _) = filter.admitted(CHAT, &body);
@@ -294,7 +294,7 @@ fn a_correction_that_loses_again_waits_for_another_tick() {
 }
 
 #[test]
-fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
+fn after_a_trap_the_reservation_stays_charged_and_the_metrics_show_it() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (_, _) = filter.admitted(CHAT, &body);
@@ -316,7 +316,7 @@ fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
 }
 
 #[test]
-fn over_the_soft_mark_answers_warn_and_a_metric_counts() {
+fn above_the_soft_mark_responses_warn_and_a_metric_counts() {
     let budget = json!({"max": "10", "soft": "0.0042"});
     let mut filter = Filtered::new(&configuration(json!({}), budget));
     let mut warned = Vec::new();

@@ -56,7 +56,7 @@ fn denied_is_the_sum_of_its_reasons() {
 }
 
 #[test]
-fn each_lost_swap_of_an_admission_or_a_settlement_is_a_retry() {
+fn each_conflict_of_an_admission_or_a_settlement_counts_as_a_retry() {
     let mut filter = Filtered::new(&limited());
     // The creation of a record never has a conflict.
     let stream = admit(&mut filter);
@@ -73,7 +73,7 @@ fn each_lost_swap_of_an_admission_or_a_settlement_is_a_retry() {
 }
 
 #[test]
-fn running_out_of_retries_is_told_apart_from_a_store_that_is_away() {
+fn exhausted_retries_are_distinguished_from_an_unavailable_store() {
     for (on, status) in [("deny", Some(503)), ("allow", None)] {
         let mut configuration = limited();
         configuration["on_contention"] = json!(on);

@@ -84,7 +84,7 @@ fn policy(teams: &[&str]) -> Value {
 }
 
 #[test]
-fn a_policy_goes_to_etcd_and_comes_back_with_what_differs_shown_first() {
+fn a_policy_is_pushed_and_pulled_after_showing_the_differences() {
     let Some(site) = Site::new() else { return };
     site.write("policy.json", &policy(&["search", "ads"]));
 
@@ -141,7 +141,7 @@ fn a_policy_with_an_error_is_not_pushed() {
 }
 
 #[test]
-fn what_only_the_api_has_written_is_pulled_over_the_gateways_own_policy() {
+fn records_written_by_the_api_are_merged_into_the_pulled_policy() {
     let Some(site) = Site::new() else { return };
     let mut client = site.client();
     let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads"}}});
@@ -175,7 +175,7 @@ fn a_policy_larger_than_a_transaction_arrives_whole() {
 }
 
 #[test]
-fn an_etcd_that_is_not_there_is_named() {
+fn an_unreachable_etcd_is_reported_by_name() {
     let Some(mut site) = Site::new() else { return };
     site.write("policy.json", &policy(&["search"]));
     site.etcd.kill();

@@ -81,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_definition_the_list_the_call_and_the_explanation_agree(world in worlds()) {
+    fn definition_model_list_call_and_explain_agree_on_access(world in worlds()) {
         let policy = policy(&world);
         let [_, _, expected] = world.effective();
         let configuration = json!({"policy": policy}).to_string();

@@ -29,7 +29,7 @@ fn field<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn the_printed_requests_do_what_is_printed_beside_them() {
+fn the_printed_requests_have_the_printed_results() {
     let mut serve = Serve::start(&[]);
     let requests = serve.requests(4);
     let base = format!("http://{}", serve.address);
@@ -65,7 +65,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
 }
 
 #[test]
-fn what_is_no_filter_does_not_start() {
+fn an_invalid_module_does_not_start() {
     let built = fs::read(tollgate_host::build::module::build(&[]).unwrap()).unwrap();
     let foreign = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
     let cases = [
@@ -105,7 +105,7 @@ fn an_address_may_have_a_host_s_name_and_needs_a_port() {
 }
 
 #[test]
-fn a_module_that_refuses_everything_refuses_everything() {
+fn a_module_that_rejects_everything_can_be_served() {
     let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
     let path = file("refuses.wasm", &refuses);
     let mut serve = Serve::start(&["--module", path.to_str().unwrap()]);

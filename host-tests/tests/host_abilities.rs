@@ -47,7 +47,7 @@ fn start(module: &Module, dialect: Dialect, more: &Value, failing: &[HostCall]) 
 }
 
 #[test]
-fn a_host_with_everything_has_one_line() {
+fn a_host_with_all_features_logs_one_line() {
     let log = start(&FILTER, Dialect::Envoy, &json!({}), &[]);
     assert_eq!(
         said(&log, LogLevel::Info),
@@ -56,7 +56,7 @@ fn a_host_with_everything_has_one_line() {
 }
 
 #[test]
-fn a_host_with_nothing_says_so_of_each() {
+fn a_host_without_features_logs_each_missing_one() {
     for module in [&*FILTER, &*BARE] {
         let log = start(module, Dialect::Unimplemented, &json!({}), &[]);
         assert_eq!(said(&log, LogLevel::Warn), [NO_DATA, NO_TICKS, NO_METRICS]);
@@ -68,7 +68,7 @@ fn a_host_with_nothing_says_so_of_each() {
 }
 
 #[test]
-fn what_it_means_depends_on_what_there_is() {
+fn the_consequences_depend_on_the_other_features() {
     let lacks = |more: Value, call| said(&start(&FILTER, Dialect::Envoy, &more, &[call]), LogLevel::Warn);
     assert_eq!(
         lacks(json!({}), HostCall::SetTickPeriodMilliseconds),
@@ -82,7 +82,7 @@ fn what_it_means_depends_on_what_there_is() {
 }
 
 #[test]
-fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
+fn missing_callouts_are_logged_once_at_the_fleet_s_first_call() {
     for (status, why) in [
         (Status::Unimplemented, "no callouts"),
         (Status::BadArgument, "no cluster `etcd` (`/fleet/cluster`)"),

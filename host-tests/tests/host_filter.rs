@@ -93,7 +93,7 @@ fn exactly_the_limit_is_admitted_in_every_schedule() {
 
 /// The same load as against real Envoy: four workers, 64 requests at once on each of 500 new teams.
 #[test]
-fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_every_dialect() {
+fn exactly_the_limit_of_64_concurrent_requests_is_admitted_in_each_of_500_teams_on_every_dialect() {
     const WORKERS: usize = 4;
     const EACH: usize = 16;
     const TEAMS: usize = 500;
@@ -153,7 +153,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_eve
 }
 
 #[test]
-fn a_storm_of_lost_swaps_never_admits_more() {
+fn many_conflicts_never_admit_more() {
     let (process, _) = process(SharedData::new(Dialect::Envoy));
     let mut vms: Vec<Vm> = (0..3).map(|_| process.worker().unwrap()).collect();
     process.faults().inject(Some(HostCall::SetSharedData), When::Every(3), Effect::LoseSwap);
@@ -177,7 +177,7 @@ fn a_trap_in_one_vm_leaves_the_counters_to_the_others() {
 }
 
 #[test]
-fn a_host_without_shared_data_serves_keys_without_limits_and_refuses_the_others() {
+fn a_host_without_shared_data_serves_keys_without_limits_and_rejects_the_others() {
     for dialect in [Dialect::Forgetful, Dialect::Unimplemented] {
         let (process, log) = process(SharedData::new(dialect));
         let mut vm = process.worker().unwrap();

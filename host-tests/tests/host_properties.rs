@@ -89,7 +89,7 @@ fn the_request_is_read_from_its_headers() {
 }
 
 #[test]
-fn the_ending_is_known_in_on_log() {
+fn the_ending_is_available_in_on_log() {
     let last = |path: &[&str]| read(path)[1].clone();
     assert_eq!(read(&["response", "code"])[0], MISSING);
     // 201 is not ASCII: its little-endian byte is shown as the replacement character.
@@ -100,7 +100,7 @@ fn the_ending_is_known_in_on_log() {
 }
 
 #[test]
-fn names_and_what_the_embedder_adds_can_be_read() {
+fn plugin_names_and_the_embedder_s_properties_can_be_read() {
     assert_eq!(read(&["plugin_name"])[0], "gate");
     assert_eq!(read(&["plugin_root_id"])[0], "root");
     assert_eq!(read(&["plugin_vm_id"])[0], "vm");

@@ -65,7 +65,7 @@ fn set_none_stores_an_empty_value() {
 }
 
 #[test]
-fn a_key_is_its_name() {
+fn keys_differ_by_their_full_name() {
     let (one, other) = (b"user-91499", b"user-27860002");
     let envoy = SharedData::new(Dialect::Envoy);
     envoy.set(one, Some(b"a"), 0).unwrap();

@@ -103,7 +103,7 @@ fn json_lines_are_records_as_a_policy_writes_them() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
+fn every_error_is_reported_with_its_line_and_nothing_is_written() {
     let folder = Folder::new("wrong");
     let text = format!(
         "id,digest,team,owner,limits.rpm,colour\nk1,{},search,user/bob,61,\nk2,{},lab,,,\nk3,{},search,user/eve,,blue\n",
@@ -126,7 +126,7 @@ fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
 }
 
 #[test]
-fn what_stands_there_twice_is_not_chosen_from() {
+fn duplicates_are_rejected() {
     let folder = Folder::new("repeats");
     let digest = hex("nightly");
     for (name, text, says) in [

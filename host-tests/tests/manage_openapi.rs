@@ -104,7 +104,7 @@ fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
 }
 
 #[test]
-fn every_answer_is_as_the_openapi_document_says() {
+fn every_response_conforms_to_the_openapi_document() {
     let Some(python) = tools::require(tools::schemathesis()) else { return };
     let serving = Serving::new(filtered::module(), &configuration().to_string());
     let (events, output) = run(&python, &format!("http://{}{PREFIX}", serving.addr()));

@@ -7,7 +7,7 @@ use tollgate_host::build::module::{self, has_simd};
 use tollgate_host::proxy_wasm::Module;
 
 #[test]
-fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
+fn the_command_builds_the_filter_with_simd_in_any_environment() {
     // Variables that cargo sets for build scripts, that clippy sets, and that a user may have exported.
     let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .arg("build")
@@ -31,7 +31,7 @@ fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
 }
 
 #[test]
-fn a_switch_for_tests_is_in_a_file_of_its_own() {
+fn a_build_with_a_test_feature_is_a_separate_file() {
     let contains = |path: &Path| {
         let bytes = std::fs::read(path).unwrap();
         bytes.windows(22).any(|window| window == b"x-tollgate-inject-trap")
@@ -43,7 +43,7 @@ fn a_switch_for_tests_is_in_a_file_of_its_own() {
 }
 
 #[test]
-fn simd_is_told_from_bytes_that_look_like_it() {
+fn simd_is_distinguished_from_similar_bytes() {
     let plain = wat::parse_str("(module (func (drop (i32.const 0xfd)) (drop (i32.const -3))))").unwrap();
     let vector = wat::parse_str("(module (func (drop (v128.const i32x4 1 2 3 4))))").unwrap();
     assert!(!has_simd(&plain).unwrap());

@@ -44,7 +44,7 @@ impl Pieces {
 }
 
 #[test]
-fn a_copy_of_any_size_from_and_to_any_place_is_exact_and_no_more() {
+fn a_copy_of_any_size_and_alignment_is_exact_and_in_bounds() {
     let mut pieces = Pieces::new("memcpy");
     for size in 0..=MOST {
         for (to, from) in [(0, 0), (1, 0), (0, 3), (5, 7), (8, 15), (13, 1)] {
@@ -64,7 +64,7 @@ fn a_copy_of_any_size_from_and_to_any_place_is_exact_and_no_more() {
 }
 
 #[test]
-fn a_comparison_goes_by_the_first_byte_that_differs() {
+fn a_comparison_depends_on_the_first_different_byte() {
     let mut pieces = Pieces::new("memcmp");
     for size in 0..=40 {
         for (one, other) in [(0, 0), (3, 0), (1, 6)] {

@@ -29,7 +29,7 @@ fn sizes(path: &Path) -> Sizes {
 }
 
 #[test]
-fn every_module_is_within_its_bound_and_as_large_as_the_table_says() {
+fn every_module_is_within_its_bound_and_matches_the_table() {
     let modules = [
         // Envoy and similar hosts have no limit: this bound prevents accidental growth. Management and fleet
         // are the difference to the bare one.

@@ -93,7 +93,7 @@ fn every_snippet_of_the_readme_loads() {
 
 /// Rewrite them with `TOLLGATE_WRITE_SCHEMAS=1 cargo test -p tollgate-host --test policies`.
 #[test]
-fn the_schemas_are_those_of_the_types() {
+fn the_schemas_match_the_types() {
     for (name, schema) in [
         ("policy.schema.json", policy::load::schema::policy()),
         ("gateway.schema.json", config::schema()),

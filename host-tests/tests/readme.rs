@@ -53,7 +53,7 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_folder_says_what_it_is_for() {
+fn every_folder_has_a_readme() {
     let root = module::workspace().unwrap();
     let folders = folders(&root);
     assert!(folders.len() > 8, "{folders:?}");
@@ -62,7 +62,7 @@ fn every_folder_says_what_it_is_for() {
 }
 
 #[test]
-fn security_promises_name_tests_that_exist() {
+fn the_tests_named_in_security_md_exist() {
     let root = module::workspace().unwrap();
     let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let named: Vec<_> = text.split('`').filter_map(|word| word.split_once(".rs::")).collect();

@@ -40,7 +40,7 @@ impl Drop for Project {
 }
 
 #[test]
-fn the_scripts_keep_to_the_modules_types() {
+fn the_scripts_pass_the_type_check() {
     let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("scripts", &typescript);
     assert_eq!(project.findings(&typescript), "");
@@ -59,7 +59,7 @@ fn the_scripts_keep_to_the_modules_types() {
 }
 
 #[test]
-fn somebody_elses_script_is_held_to_them_too() {
+fn a_consumer_s_script_passes_the_type_check() {
     let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("consumer", &typescript);
     let consumer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/worker_types/consumer.ts");

@@ -8,7 +8,7 @@ use tollgate_host::build::worker;
 use crate::{ask, comes_to, fresh, metered, stream};
 
 #[test]
-fn what_wrangler_would_upload_runs() {
+fn the_upload_of_wrangler_runs() {
     let setting = Setting { bundled: true, ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -24,7 +24,7 @@ fn quoted<'t>(text: &'t str, words: &str) -> &'t str {
 }
 
 #[test]
-fn wrangler_and_workerd_run_it_by_the_same_rules() {
+fn wrangler_and_workerd_have_the_same_settings() {
     let folder = worker::build().unwrap();
     let read = |name| fs::read_to_string(folder.join(name)).unwrap();
     let (wrangler, workerd) = (read("wrangler.toml"), read("config.capnp"));

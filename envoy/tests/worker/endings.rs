@@ -34,7 +34,7 @@ fn settled_as_logged(workerd: &Workerd, fresh: u64) -> Value {
 }
 
 #[test]
-fn a_stream_that_its_upstream_cuts_is_settled_once_to_what_was_seen() {
+fn a_stream_that_its_upstream_cuts_is_settled_once_to_the_observed_usage() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -51,7 +51,7 @@ fn a_stream_that_its_upstream_cuts_is_settled_once_to_what_was_seen() {
 }
 
 #[test]
-fn an_answer_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
+fn a_response_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -65,7 +65,7 @@ fn an_answer_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
 }
 
 #[test]
-fn a_client_that_leaves_a_stream_has_it_settled_once_to_what_was_seen() {
+fn a_stream_whose_client_disconnects_is_settled_once_to_the_observed_usage() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -92,7 +92,7 @@ fn waiting(workerd: &Workerd) -> Connection {
 }
 
 #[test]
-fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charged_no_tokens() {
+fn a_reset_before_the_response_ends_the_call_and_is_charged_no_tokens() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let (requests, _) = left(&ask(&workerd, free()));
@@ -107,7 +107,7 @@ fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charge
 }
 
 #[test]
-fn a_client_that_closes_before_the_answer_begins_has_it_settled_to_what_was_seen() {
+fn a_close_before_the_response_is_settled_to_the_observed_usage() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = waiting(&workerd);
@@ -119,7 +119,7 @@ fn a_client_that_closes_before_the_answer_begins_has_it_settled_to_what_was_seen
 }
 
 #[test]
-fn a_client_that_leaves_in_its_body_is_charged_nothing() {
+fn a_client_that_disconnects_in_its_body_is_charged_nothing() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let before = left(&ask(&workerd, free()));
     let mut connection = Connection::open(workerd.address());
@@ -136,8 +136,8 @@ fn a_call_whose_upstream_does_not_answer_is_charged_no_tokens() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let before = left(&ask(&workerd, free()));
     // The listener is closed again.
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
-    workerd.restart_before(Some(nobody));
+    let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    workerd.restart_before(Some(unused));
     assert_eq!(ask(&workerd, stream("")).status, 502);
     workerd.wait_for_log(r#""status":502"#);
     workerd.restart_before(None);

@@ -37,7 +37,7 @@ fn until(workerd: &Workerd, there: impl Fn(&Response) -> bool) -> (u64, Response
 }
 
 #[test]
-fn a_changed_policy_holds_within_seconds_and_counters_stay() {
+fn a_changed_policy_applies_within_seconds_and_counters_stay() {
     let Some(workerd) = Workerd::start(&limited(1_000)) else { return };
     assert_eq!(remaining(&ask(&workerd, chat())), 999);
 
@@ -56,7 +56,7 @@ fn a_changed_policy_holds_within_seconds_and_counters_stay() {
 }
 
 #[test]
-fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() {
+fn a_configuration_with_errors_changes_nothing_and_is_logged() {
     let Some(workerd) = Workerd::start(&limited(1_000)) else { return };
     assert_eq!(ask(&workerd, chat()).status, 200);
 
@@ -94,7 +94,7 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
 }
 
 #[test]
-fn a_fleet_is_not_passed_over_in_silence() {
+fn a_fleet_is_rejected_with_a_message() {
     let mut fleet = limited(1_000);
     fleet["fleet"] = json!({"cluster": "etcd"});
     let Some(workerd) = Workerd::start(&fleet) else { return };
@@ -111,7 +111,7 @@ fn a_fleet_is_not_passed_over_in_silence() {
 }
 
 #[test]
-fn without_a_good_configuration_nothing_passes() {
+fn without_a_valid_configuration_nothing_passes() {
     let Some(workerd) = Workerd::start(&json!({"policy": {"version": 2}})) else { return };
     assert_eq!(ask(&workerd, chat()).status, 503);
     assert!(workerd.log().contains("error /policy/version: "), "{}", workerd.log());

@@ -23,7 +23,7 @@ fn begin(workerd: &Workerd, simulate: &str) -> Connection {
 }
 
 #[test]
-fn a_reservation_whose_worker_died_stands_as_its_estimate() {
+fn a_reservation_without_its_worker_is_settled_at_its_estimate() {
     let setting = Setting { reservation_seconds: Some(3), ..Setting::default() };
     let Some(mut workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -46,7 +46,7 @@ fn a_reservation_whose_worker_died_stands_as_its_estimate() {
 }
 
 #[test]
-fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
+fn a_stream_that_outlives_its_reservation_is_settled_at_its_estimate() {
     let setting = Setting { reservation_seconds: Some(1), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -74,7 +74,7 @@ const LOSES_THE_SECOND_ANSWER: &str = r#"
     }"#;
 
 #[test]
-fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_else_is_counted() {
+fn an_admission_whose_result_is_lost_is_released_also_without_a_settlement() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let requests = configuration(&json!({"limits": {"rpd": DAY}}));
     let Some(workerd) = Workerd::with(&requests, setting) else { return };
@@ -99,7 +99,7 @@ fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_
 }
 
 #[test]
-fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
+fn a_charge_whose_result_is_lost_is_released() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let before = left(&ask(&workerd, free()));
@@ -116,7 +116,7 @@ fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
 }
 
 #[test]
-fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
+fn a_reservation_of_an_unknown_format_stays_charged_and_is_logged() {
     const KEEPS_ANOTHER_FORMAT: &str = r#"
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;

@@ -26,7 +26,7 @@ fn damage(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_configured() {
+fn requests_without_readable_storage_are_rejected_or_pass_as_configured() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     workerd.halt();
@@ -58,7 +58,7 @@ fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_conf
 }
 
 #[test]
-fn an_object_that_is_late_is_not_waited_for_and_then_charges_nothing() {
+fn a_late_object_times_out_and_charges_nothing() {
     const IS_LATE_AT_FIRST: &str = r#"
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;

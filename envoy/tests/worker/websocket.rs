@@ -88,7 +88,7 @@ fn frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn upgrades_are_decided_in_the_head_and_then_pass_frames() {
+fn upgrades_are_decided_by_the_head_and_then_pass_frames() {
     let (address, opened) = upstream();
     let setting = Setting { upstream: Some(address), ..Setting::default() };
     let Some(workerd) = Workerd::with(&with_realtime(&json!({"rpm": 1_000, "tpm": 1_000})), setting) else {

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn remove_takes_every_value_whatever_the_case() {
+    fn remove_ignores_the_case_and_removes_every_value() {
         let mut map = HeaderMap::from([("x-a", "1"), ("b", "2"), ("X-A", "3")]);
         map.remove("X-a");
         assert_eq!(map, HeaderMap::from([("b", "2")]));

@@ -162,14 +162,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_stands_before_every_path() {
+    fn a_prefix_is_prepended_to_every_path() {
         let target = Target::parse("http://models.internal:8000/openai/").unwrap();
         let uri = target.uri(b"//v1//chat?x=%2e").unwrap();
         assert_eq!(uri, "http://models.internal:8000/openai//v1//chat?x=%2e");
     }
 
     #[test]
-    fn other_urls_are_refused_by_name() {
+    fn other_urls_are_rejected_by_name() {
         for url in ["ftp://host", "host:80", "http://", "/v1", "http://host/?a=1", ""] {
             let error = Target::parse(url).unwrap_err();
             assert!(error.to_string().contains(url), "{error}");

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_of_the_connection_stays_behind() {
+    fn hop_by_hop_fields_are_removed() {
         let head = parts(
             Request::post("http://gate/v1?q=1")
                 .header("Connection", "close, X-Private")
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offer_of_http_2_is_passed_over() {
+    fn an_offer_of_http_2_is_ignored() {
         let head = parts(
             Request::post("/v1/chat/completions")
                 .header("connection", "Upgrade, HTTP2-Settings")

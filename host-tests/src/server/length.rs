@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_more_or_less_is_a_cut() {
+    fn one_byte_more_or_less_cuts_the_exchange() {
         let head = HeaderMap::from([("content-length", "3")]);
         let mut exact = Length::new(&head, false);
         assert!(exact.count(&part(b"ab", false)).is_ok());

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn usage_lies_above_and_below_what_one_would_estimate() {
+    fn usage_is_above_and_below_an_estimate() {
         let (mut input, mut output) = ([false; 2], [false; 2]);
         for number in 0..200 {
             let request = json!({"model": "m", "messages": [{"role": "user", "content": format!("question {number}")}]});

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_read_in_any_order() {
+    fn words_may_be_in_any_order() {
         let simulation = read("no-usage, status=503 ,usage=12:34:2,gzip=force").unwrap();
         assert_eq!(simulation.status, Some(503));
         assert_eq!(simulation.usage, Some((12, 34, 2)));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_named() {
+    fn an_unknown_word_is_reported() {
         for word in
             ["status=200", "usage=1", "usage=1:2:3", "usage=1:2:0:4", "chunk-bytes=0", "gzip=maybe", "slow"]
         {

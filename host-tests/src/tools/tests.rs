@@ -49,7 +49,7 @@ fn parallel_callers_install_once() {
 }
 
 #[test]
-fn what_broke_off_or_changed_its_recipe_is_installed_anew() {
+fn an_incomplete_installation_or_another_recipe_is_installed_again() {
     let tools = Folder::new("anew");
     let installs = Cell::new(0);
     let install = |recipe: &str, fails: bool| {
@@ -91,7 +91,7 @@ fn ended(process: Pid) -> bool {
 }
 
 #[test]
-fn an_installer_that_fails_tells_why() {
+fn a_failed_installer_reports_its_output() {
     let folder = Folder::new("fails");
     let mut command = Command::new("sh");
     command.args(["-c", "echo no such package >&2; exit 3"]);
@@ -103,7 +103,7 @@ fn an_installer_that_fails_tells_why() {
 }
 
 #[test]
-fn a_missing_program_comes_with_what_to_install() {
+fn a_missing_program_is_reported_with_a_hint() {
     let folder = Folder::new("missing");
     let command = Command::new("no-such-program-of-tollgate");
     let reason = run(command, Duration::from_secs(20), &folder.0.join("log"), "install it").unwrap_err();

@@ -83,8 +83,9 @@ impl Prose {
     }
 }
 
+/// The words of a text; an identifier is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 fn begins_with_question_word(doc: &str) -> bool {

@@ -93,7 +93,7 @@ fn admitted() -> Admitted {
 }
 
 #[test]
-fn what_a_worker_asks_an_object() {
+fn messages_of_a_worker() {
     pinned(
         &charges(),
         "0103000015746f6c6c676174652f312f6b65792f6c6170746f70bc87c3e1dcb78f877c0000000000000003001274\
@@ -106,7 +106,7 @@ fn what_a_worker_asks_an_object() {
 }
 
 #[test]
-fn what_an_object_keeps() {
+fn records_of_an_object() {
     let reserved = Reserved { receipt: admitted().receipt, amount: charges().reservation };
     pinned(
         &reserved,
@@ -119,7 +119,7 @@ fn what_an_object_keeps() {
 }
 
 #[test]
-fn what_an_object_answers() {
+fn responses_of_an_object() {
     pinned(
         &Outcome::Admitted(admitted().status),
         "0100010300000a0980c4889fe30101030104bc05588080c0ee8ed20b010300",
@@ -172,7 +172,7 @@ fn every_reason_level_window_and_period() {
 }
 
 #[test]
-fn another_format_is_refused_by_its_number() {
+fn another_format_is_rejected_by_its_number() {
     let mut message = encode(&ActualUsage::default()).unwrap();
     message[0] = FORMAT + 1;
     let refused = decode::<ActualUsage>(&message).unwrap_err();
