@@ -24,7 +24,7 @@ fn cargo(folder: &Path) {
          case \"$*\" in\n\
          run | \"test --workspace\") ;;\n\
          \"run -- \"*) shift 2; exec '{}' \"$@\" ;;\n\
-         *) echo \"no test knows: cargo $*\" >&2; exit 1 ;;\n\
+         *) echo \"not covered by this test: cargo $*\" >&2; exit 1 ;;\n\
          esac\n",
         env!("CARGO_BIN_EXE_tollgate")
     );

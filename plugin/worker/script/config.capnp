@@ -5,7 +5,7 @@ const config :Workerd.Config = (
   services = [
     (name = "tollgate", worker = .tollgate),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
-    # A folder that is read as a KV namespace: change policy/configuration.json, and the worker takes it.
+    # A folder as a KV namespace: the worker reloads policy/configuration.json after a change.
     (name = "policy", disk = "policy"),
     (name = "storage", disk = (path = "storage", writable = true)),
   ],
@@ -23,7 +23,7 @@ const tollgate :Workerd.Worker = (
     (name = "tollgate_bg.wasm", wasm = embed "tollgate_bg.wasm"),
   ],
   compatibilityDate = "2026-04-01",
-  # A client that leaves ends the call to the upstream.
+  # A client that disconnects ends the call to the upstream.
   compatibilityFlags = ["enable_request_signal"],
   bindings = [
     (name = "ORGANIZATIONS", durableObjectNamespace = "Organization"),
