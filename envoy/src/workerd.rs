@@ -253,9 +253,9 @@ fn bundle(wrangler: &Path, folder: &Path) {
 
 /// Replaces the module of the shipped object.
 fn replace_object(folder: &Path, object: &str) {
-    const SHIPPED: &str = r#"(name = "organization.js", esModule = embed "organization.js"),"#;
-    const BOTH: &str = r#"(name = "sound.js", esModule = embed "organization.js"),
-    (name = "organization.js", esModule = embed "other.js"),"#;
+    const SHIPPED: &str = r#"(name = "durable_object.js", esModule = embed "durable_object.js"),"#;
+    const BOTH: &str = r#"(name = "sound.js", esModule = embed "durable_object.js"),
+    (name = "durable_object.js", esModule = embed "other.js"),"#;
     let config = folder.join("config.capnp");
     let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
     assert!(text.contains(SHIPPED), "{text}");

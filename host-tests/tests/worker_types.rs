@@ -46,7 +46,7 @@ fn the_scripts_pass_the_type_check() {
     assert_eq!(project.findings(&typescript), "");
 
     // The compiler reads each of them.
-    let scripts = ["worker.js", "passage.js", "configuration.js", "organization.js", "core.js"];
+    let scripts = ["worker.js", "fetch_handler.js", "config.js", "durable_object.js", "core.js"];
     for script in scripts {
         let path = project.0.join(script);
         let sound = fs::read_to_string(&path).unwrap();

@@ -15,9 +15,9 @@ const config :Workerd.Config = (
 const tollgate :Workerd.Worker = (
   modules = [
     (name = "worker.js", esModule = embed "worker.js"),
-    (name = "passage.js", esModule = embed "passage.js"),
-    (name = "configuration.js", esModule = embed "configuration.js"),
-    (name = "organization.js", esModule = embed "organization.js"),
+    (name = "fetch_handler.js", esModule = embed "fetch_handler.js"),
+    (name = "config.js", esModule = embed "config.js"),
+    (name = "durable_object.js", esModule = embed "durable_object.js"),
     (name = "core.js", esModule = embed "core.js"),
     (name = "tollgate.js", esModule = embed "tollgate.js"),
     (name = "tollgate_bg.wasm", wasm = embed "tollgate_bg.wasm"),

@@ -1,7 +1,7 @@
 // @ts-check
 import { DurableObject } from "cloudflare:workers";
-import { admit, settle, settleOrphan, takeBack } from "./core.js";
-import { message } from "./configuration.js";
+import { admit, settle, settleOrphan, release } from "./core.js";
+import { message } from "./config.js";
 
 /** The default of RESERVATION_SECONDS, the time that a reservation waits for its settlement: longer than any stream. */
 const RESERVATION_SECONDS = 3_600;
@@ -71,8 +71,8 @@ export class Organization extends DurableObject {
    *
    * @param {string} id
    */
-  async takeBack(id) {
-    this.close(id, (reserved) => takeBack(this.cells, reserved));
+  async release(id) {
+    this.close(id, (reserved) => release(this.cells, reserved));
   }
 
   /**

@@ -117,8 +117,8 @@ pub fn settle_orphan(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
 ///
 /// # Errors
 /// As [`admit`].
-#[wasm_bindgen(js_name = takeBack)]
-pub fn take_back(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
+#[wasm_bindgen]
+pub fn release(store: &Store, reserved: &[u8]) -> Result<(), JsError> {
     let reserved: Reserved = wire::decode(reserved)?;
     all_done(&admission::release(&mut StoredCells(store), reserved.receipt))
 }

@@ -1,5 +1,5 @@
 // @ts-check
-import { message } from "./configuration.js";
+import { message } from "./config.js";
 
 /** @typedef {import("./tollgate.js").Step} Step */
 
@@ -12,7 +12,7 @@ const DECODED = new Set(["gzip", "br"]);
 const SETTLEMENT_PAUSES_MS = [100, 1_000, 5_000];
 
 /** One request and its response. Carries out the steps of the exchange. */
-export class Passage {
+export class FetchHandler {
   /**
    * @param {import("./tollgate.js").Exchange} exchange
    * @param {Request} request
@@ -85,7 +85,7 @@ export class Passage {
       // It may have been charged even so.
       const id = this.id;
       this.id = "";
-      this.ctx.waitUntil(this.persist(() => this.object().takeBack(id)));
+      this.ctx.waitUntil(this.persist(() => this.object().release(id)));
       return this.exchange.unavailable();
     }
   }
@@ -138,7 +138,7 @@ export class Passage {
       this.end(true);
       return response;
     }
-    const { readable, writable } = passage(headers);
+    const { readable, writable } = bodyStream(headers);
     const response = new Response(readable, head);
     this.stream(answer.body.getReader(), writable.getWriter());
     return response;
@@ -218,7 +218,7 @@ export class Passage {
  *
  * @param {Headers} headers
  */
-function passage(headers) {
+function bodyStream(headers) {
   const length = headers.get("content-length");
   return length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length));
 }
