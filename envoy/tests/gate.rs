@@ -1,4 +1,4 @@
-//! The filter in real Envoy: admission, rejection, and their headers, logs and metrics.
+//! Access in real Envoy: accepted and rejected requests, and the responses to both.
 
 use serde_json::json;
 use tollgate_envoy::client::Request;
@@ -37,7 +37,7 @@ fn a_request_passes_or_is_rejected_with_the_reason() {
         refused
     };
     refusal(&chat(), 401, "authentication_error", "missing_api_key");
-    refusal(&chat().bearer("sk-nobody"), 401, "authentication_error", "invalid_api_key");
+    refusal(&chat().bearer("sk-unknown"), 401, "authentication_error", "invalid_api_key");
     refusal(&chat_with("gpt-5").bearer(&key), 403, "permission_error", "target_not_allowed");
     refusal(&chat_with("unheard-of").bearer(&key), 403, "permission_error", "target_not_allowed");
     refusal(&Request::new("GET", "/nowhere").bearer(&key), 404, "invalid_request_error", "unknown_route");
@@ -103,7 +103,7 @@ fn a_request_passes_or_is_rejected_with_the_reason() {
 }
 
 #[test]
-fn requests_passed_by_shadow_mode_are_counted_by_reason_and_not_as_denied() {
+fn shadow_mode_counts_would_be_rejections_by_reason_and_not_as_denied() {
     let configuration = configuration(
         &json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 1}, "mode": "shadow"}}),
         &json!({"laptop": key_of("ml", "laptop")}),
@@ -125,7 +125,7 @@ fn requests_passed_by_shadow_mode_are_counted_by_reason_and_not_as_denied() {
 }
 
 #[test]
-fn two_keys_share_their_team_s_limit_and_a_rejection_charges_no_other_counter() {
+fn two_keys_share_their_teams_limit_and_a_rejection_charges_nothing() {
     let limits = json!({"rpm": 3});
     let mut configuration = configuration(
         &json!({"ml": {"organization": "acme", "name": "ML", "limits": limits}}),
@@ -173,7 +173,7 @@ fn two_keys_share_their_team_s_limit_and_a_rejection_charges_no_other_counter() 
 }
 
 #[test]
-fn a_key_is_only_in_the_client_s_request() {
+fn a_key_appears_only_in_the_request_that_carries_it() {
     let teams = json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 4}}});
     let Some(mut gateway) =
         Gateway::start(&configuration(&teams, &json!({"laptop": key_of("ml", "laptop")})))

@@ -31,7 +31,7 @@ fn start() -> Option<Gateway> {
 type Case = (&'static str, Request, (u16, &'static str));
 
 #[test]
-fn hostile_heads_are_rejected_clearly_or_answered_correctly() {
+fn hostile_request_headers_are_rejected_clearly_or_answered_correctly() {
     let Some(gateway) = start() else { return };
     let (mine, theirs) = (secret("mine"), secret("theirs"));
     let long = |bytes: usize| format!("sk-{}", "a".repeat(bytes));
@@ -123,7 +123,7 @@ fn hostile_heads_are_rejected_clearly_or_answered_correctly() {
 }
 
 #[test]
-fn identity_headers_of_the_client_are_ignored() {
+fn identity_headers_of_a_client_are_ignored() {
     let Some(gateway) = start() else { return };
     let mine = secret("mine");
     let facts = ["organization", "team", "user", "key", "target"];
@@ -149,7 +149,7 @@ fn identity_headers_of_the_client_are_ignored() {
         assert_eq!(
             arrived[1].header(&format!("x-tollgate-{fact}")),
             [b""; 0],
-            "a public route has no identity"
+            "a public route identifies no caller"
         );
     }
     for connection in 0..gateway.upstream.recording().connections() {
@@ -159,7 +159,7 @@ fn identity_headers_of_the_client_are_ignored() {
 }
 
 #[test]
-fn invalid_http_is_rejected_by_envoy_before_the_filter() {
+fn envoy_rejects_malformed_http_before_the_filter() {
     let Some(gateway) = start() else { return };
     let head = format!("host: gateway.test\r\nauthorization: Bearer {}\r\n", secret("mine"));
     for (name, bytes) in [

@@ -1,4 +1,4 @@
-//! Callers of the management API, identified by a JWT that Envoy has verified.
+//! Sign-in at the management API by a JWT that Envoy has verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -71,7 +71,7 @@ fn merge(into: &mut Value, patch: &Value) {
 fn envoy_rejects_an_inline_policy_with_an_error() {
     let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(Some(
-        r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "nobody", "name": "ML"}}}}"#,
+        r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "unknown", "name": "ML"}}}}"#,
     ));
     let (accepted, said) = validate(&envoy, &site, &shipped::inline(&site));
     assert!(!accepted, "{said}");
@@ -97,7 +97,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
 
 /// The fields of a finished request in the filter, in Envoy's access log and in that of `tollgate serve`.
 #[test]
-fn both_access_logs_have_all_fields_of_the_filter() {
+fn both_access_logs_contain_every_field_of_a_request() {
     let known = AccessLogEntry {
         time: Some(Timestamp(0)),
         reason: Some("team_rpm_exceeded".into()),
@@ -132,7 +132,7 @@ fn both_access_logs_have_all_fields_of_the_filter() {
 }
 
 #[test]
-fn the_largest_accepted_body_fits_into_envoy_s_buffer() {
+fn envoys_buffer_holds_the_largest_body_that_the_filter_accepts() {
     for (file, pointer) in [
         ("envoy.yaml", "/static_resources/listeners/0/per_connection_buffer_limit_bytes"),
         ("istio-envoyfilter.yaml", "/spec/configPatches/2/patch/value/per_connection_buffer_limit_bytes"),

@@ -1,4 +1,4 @@
-//! Usage as operators see it: in the access log, in the limits' headers, in the rest of a budget.
+//! Usage of calls as operators see it: in the access log, in rate-limit headers, in what a budget has left.
 
 use std::sync::Barrier;
 
@@ -51,15 +51,14 @@ fn pico(decimal: &str) -> Option<u128> {
     Some(whole.parse::<u128>().ok()? * DOLLAR + format!("{fraction:0<12}").parse::<u128>().ok()?)
 }
 
-/// Returns the reservation of such a call, as reported in a rejection by a budget.
+/// The reservation of such a call, read from the rejection of a key whose budget is too small.
 fn reservation(gateway: &Gateway, request: &Request) -> u128 {
     let refused = gateway.request(&request.clone().bearer(&secret("poor")));
     assert_eq!(refused.json()["error"]["code"], "request_too_large_for_budget", "{refused:?}");
     dollars(&refused, ", more than")
 }
 
-/// Returns the rest of the budget, as reported in a rejection: the call must cost more than that, but at most
-/// the budget.
+/// The rest of the budget, read from a rejection: the call must cost more than that and at most the budget.
 fn left(gateway: &Gateway, budget: u128) -> u128 {
     let bare = reservation(gateway, &chat(1, false));
     let tokens = u64::try_from((budget - bare) / OUTPUT).unwrap_or_default();
@@ -205,7 +204,7 @@ fn every_api_reports_its_tokens_and_its_cost() {
 }
 
 #[test]
-fn a_response_without_usage_is_settled_by_the_estimate_and_marked() {
+fn an_answer_without_usage_is_settled_by_the_estimate_and_marked() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let calls = [
         ("no-usage", false, 200),

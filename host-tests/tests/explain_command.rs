@@ -1,4 +1,4 @@
-//! The command `tollgate explain`.
+//! The outcome that `tollgate explain` prints.
 
 mod command;
 
@@ -11,7 +11,7 @@ use tollgate_core::secret::api_key::{digest, format_digest};
 
 const KEY: &str = "a-key-of-another-gateway";
 
-/// Returns a policy with one team, for a test to change.
+/// A policy with one team, which each test adapts.
 fn policy() -> Value {
     json!({
         "version": 1,
@@ -26,7 +26,7 @@ fn policy() -> Value {
     })
 }
 
-/// Returns the success and the line of the decision.
+/// The success of the command, and the line of the decision.
 fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, String) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("explain-{name}.json"));
     fs::write(&path, document.to_string()).unwrap();
@@ -38,12 +38,12 @@ fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, Str
 }
 
 #[test]
-fn a_call_within_its_limits_is_allowed() {
+fn a_call_within_its_quotas_is_allowed() {
     assert_eq!(decision("allowed", &policy(), KEY, "small"), (true, "allowed".to_owned()));
 }
 
 #[test]
-fn a_budget_smaller_than_any_call_rejects() {
+fn a_budget_below_the_price_of_a_call_rejects() {
     let mut nothing = policy();
     nothing["organizations"]["acme"]["budget"] = json!({"max": "0", "period": "month"});
     let (passes, line) = decision("nothing", &nothing, KEY, "small");
@@ -58,7 +58,7 @@ fn a_budget_smaller_than_any_call_rejects() {
 }
 
 #[test]
-fn shadow_mode_lets_pass_and_reports_its_owner() {
+fn shadow_mode_passes_the_call_and_names_its_level() {
     let mut policy = policy();
     let gateway = json!({"mode": "shadow", "policy": policy});
     let (passes, line) = decision("gateway", &gateway, KEY, "small");
@@ -68,7 +68,7 @@ fn shadow_mode_lets_pass_and_reports_its_owner() {
         passes && line.contains("the gateway is in shadow mode; else refused: 403 target_not_allowed"),
         "{line}"
     );
-    // An unknown key has no mode.
+    // An unknown key has no team, so no mode applies.
     let (passes, line) = decision("gateway", &gateway, "another-key", "small");
     assert!(!passes && line.starts_with("refused: 401 invalid_api_key"), "{line}");
 

@@ -1,10 +1,10 @@
 //! The filter as the command builds it.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tollgate_host::build::module::{self, has_simd};
-use tollgate_host::proxy_wasm::Module;
+use tollgate_host::module::{self, has_simd, load_built};
 
 #[test]
 fn the_command_builds_the_filter_with_simd_in_any_environment() {
@@ -27,7 +27,7 @@ fn the_command_builds_the_filter_with_simd_in_any_environment() {
     assert!(worker.ends_with("target/tollgate/worker") && worker.join("config.capnp").is_file());
     let bytes = std::fs::read(path).unwrap();
     assert!(has_simd(&bytes).unwrap());
-    Module::from_bytes(&bytes).unwrap();
+    load_built(path).unwrap();
 }
 
 #[test]
@@ -43,7 +43,34 @@ fn a_build_with_a_test_feature_is_a_separate_file() {
 }
 
 #[test]
-fn simd_is_distinguished_from_similar_bytes() {
+fn stored_machine_code_is_used_for_the_module_that_it_was_compiled_from() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (path, stored) = (folder.join("stored.wasm"), folder.join("stored.cwasm"));
+    let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
+    let recorder = wat::parse_str(include_str!("modules/recorder.wat")).unwrap();
+    let written = || fs::metadata(&stored).unwrap().modified().unwrap();
+
+    fs::write(&path, &refuses).unwrap();
+    assert_eq!(load_built(&path).unwrap().size(), refuses.len());
+    let (code, first) = (fs::read(&stored).unwrap(), written());
+    load_built(&path).unwrap();
+    assert_eq!(written(), first, "the code is compiled once");
+
+    fs::write(&path, &recorder).unwrap();
+    assert_eq!(load_built(&path).unwrap().size(), recorder.len());
+    assert!(fs::read(&stored).unwrap() != code, "another module has other code");
+
+    // A file that is not machine code is replaced.
+    fs::write(&path, &refuses).unwrap();
+    for broken in [&[][..], &code[..16], &code[..32], &code[..64]] {
+        fs::write(&stored, broken).unwrap();
+        load_built(&path).unwrap();
+        assert!(fs::read(&stored).unwrap() == code);
+    }
+}
+
+#[test]
+fn simd_is_told_from_bytes_that_look_like_it() {
     let plain = wat::parse_str("(module (func (drop (i32.const 0xfd)) (drop (i32.const -3))))").unwrap();
     let vector = wat::parse_str("(module (func (drop (v128.const i32x4 1 2 3 4))))").unwrap();
     assert!(!has_simd(&plain).unwrap());

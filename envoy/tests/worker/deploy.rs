@@ -1,4 +1,4 @@
-//! The output of wrangler, as far as it can be produced without an account.
+//! The bundle that wrangler would upload, checked without an account.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tollgate_host::build::worker;
 use crate::{ask, comes_to, fresh, metered, stream};
 
 #[test]
-fn the_upload_of_wrangler_runs() {
+fn the_wrangler_bundle_runs() {
     let setting = Setting { bundled: true, ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -24,7 +24,7 @@ fn quoted<'t>(text: &'t str, words: &str) -> &'t str {
 }
 
 #[test]
-fn wrangler_and_workerd_have_the_same_settings() {
+fn wrangler_and_workerd_use_the_same_compatibility_settings() {
     let folder = worker::build().unwrap();
     let read = |name| fs::read_to_string(folder.join(name)).unwrap();
     let (wrangler, workerd) = (read("wrangler.toml"), read("config.capnp"));

@@ -34,7 +34,7 @@ fn settled_as_logged(workerd: &Workerd, fresh: u64) -> Value {
 }
 
 #[test]
-fn a_stream_that_its_upstream_cuts_is_settled_once_to_the_observed_usage() {
+fn a_stream_cut_by_its_upstream_is_settled_once_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -65,7 +65,7 @@ fn a_response_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
 }
 
 #[test]
-fn a_stream_whose_client_disconnects_is_settled_once_to_the_observed_usage() {
+fn a_stream_whose_client_leaves_is_settled_once_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -107,7 +107,7 @@ fn a_reset_before_the_response_ends_the_call_and_is_charged_no_tokens() {
 }
 
 #[test]
-fn a_close_before_the_response_is_settled_to_the_observed_usage() {
+fn a_call_whose_client_closes_before_the_response_is_settled_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = waiting(&workerd);
@@ -135,9 +135,9 @@ fn a_client_that_disconnects_in_its_body_is_charged_nothing() {
 fn a_call_whose_upstream_does_not_answer_is_charged_no_tokens() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let before = left(&ask(&workerd, free()));
-    // The listener is closed again.
-    let unused = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
-    workerd.restart_before(Some(unused));
+    // The listener is dropped, so that the address refuses connections.
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    workerd.restart_before(Some(closed));
     assert_eq!(ask(&workerd, stream("")).status, 502);
     workerd.wait_for_log(r#""status":502"#);
     workerd.restart_before(None);

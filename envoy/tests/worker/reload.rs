@@ -94,7 +94,7 @@ fn a_configuration_with_errors_changes_nothing_and_is_logged() {
 }
 
 #[test]
-fn a_fleet_is_rejected_with_a_message() {
+fn a_configured_fleet_that_the_worker_ignores_is_logged() {
     let mut fleet = limited(1_000);
     fleet["fleet"] = json!({"cluster": "etcd"});
     let Some(workerd) = Workerd::start(&fleet) else { return };

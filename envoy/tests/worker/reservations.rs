@@ -12,8 +12,8 @@ use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, me
 /// The time limit where no time is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The message of the object's alarm, which needs no request.
-const ONE_STANDS: &str = "1 reservations were never settled and stay charged as estimated";
+/// Lines that the object's alarm logs without a request.
+const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
     let mut connection = Connection::open(workerd.address());
@@ -74,7 +74,7 @@ const LOSES_THE_SECOND_ANSWER: &str = r#"
     }"#;
 
 #[test]
-fn an_admission_whose_result_is_lost_is_released_also_without_a_settlement() {
+fn an_unacknowledged_admission_is_released_even_if_nothing_else_is_counted() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let requests = configuration(&json!({"limits": {"rpd": DAY}}));
     let Some(workerd) = Workerd::with(&requests, setting) else { return };
@@ -99,7 +99,7 @@ fn an_admission_whose_result_is_lost_is_released_also_without_a_settlement() {
 }
 
 #[test]
-fn a_charge_whose_result_is_lost_is_released() {
+fn an_unacknowledged_reservation_is_released() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let before = left(&ask(&workerd, free()));

@@ -26,7 +26,7 @@ fn damage(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn requests_without_readable_storage_are_rejected_or_pass_as_configured() {
+fn storage_failure_of_the_object_follows_the_configured_failure_mode() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     workerd.halt();
@@ -36,7 +36,7 @@ fn requests_without_readable_storage_are_rejected_or_pass_as_configured() {
     let refused = ask(&workerd, chat());
     assert_eq!((refused.status, code(&refused)), (503, json!("limits_unavailable")), "{refused:?}");
     assert!(workerd.log().contains("limits cannot be checked: "), "{}", workerd.log());
-    // Without anything to count, the object is not called.
+    // Without limits the object is not called.
     assert_eq!(ask(&workerd, tollgate_envoy::client::Request::new("GET", "/v1/models")).status, 200);
 
     let mut allows = metered();

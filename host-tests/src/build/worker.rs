@@ -18,14 +18,19 @@ const SCRIPT: &str = "plugin/worker/script";
 ///
 /// An existing policy in it is kept, as the storage is, since an operator may have changed it.
 pub fn build() -> Result<PathBuf, BuildError> {
-    let root = module::workspace()?;
     let folder = module::output()?.join("worker");
+    module::once(&folder, || fill(&folder))?;
+    Ok(folder)
+}
+
+fn fill(folder: &Path) -> Result<(), BuildError> {
+    let root = module::workspace()?;
     for inside in ["", "storage", "policy"] {
         let folder = folder.join(inside);
         fs::create_dir_all(&folder).map_err(|error| file(&folder, error))?;
     }
     let compiled = module::compile(PACKAGE, TARGET, &[])?;
-    bind(&compiled.path, &folder)?;
+    bind(&compiled.path, folder)?;
 
     let script = root.join(SCRIPT);
     for entry in fs::read_dir(&script).map_err(|error| file(&script, error))?.flatten() {
@@ -38,7 +43,7 @@ pub fn build() -> Result<PathBuf, BuildError> {
         let demo = fs::read_to_string(&demo).map_err(|error| file(&demo, error))?;
         module::replace(&policy, format!("{{\"policy\": {demo}}}\n").as_bytes())?;
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Generates the module's JavaScript and types, like wasm-bindgen's own tool.

@@ -94,8 +94,7 @@ export class FetchHandler {
   refuse({ status, fields, body }) {
     this.status = status;
     const headers = new Headers(fields);
-    headers.set("content-type", "application/json");
-    // The rest of the body is not needed.
+    // Whatever of the body is still to come is not wanted.
     this.request.body?.cancel().catch(() => {});
     this.end(true);
     return new Response(body, { status, headers });
