@@ -12,12 +12,12 @@ use tollgate_envoy::fleet::{self, Member, manage, token};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::chat;
-use tollgate_host::host::{Log, Process};
-use tollgate_host::module;
-use tollgate_host::provision::Etcd;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Log, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools::Etcd;
 
 /// Returns the fleet's configuration for one process.
 fn volatile() -> Value {

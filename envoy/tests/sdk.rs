@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::{key_of, secret};
-use tollgate_host::host::Process;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
-use tollgate_host::{module, provision};
+use tollgate_host::proxy_wasm::Process;
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::{build::module, tools};
 
 fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tollgate_host::module::{self, has_simd, load_built};
+use tollgate_host::build::module::{self, has_simd, load_built};
 
 #[test]
 fn the_command_builds_the_filter_with_simd_in_any_environment() {

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
-use tollgate_host::host::Module;
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::Module;
 use wasmtime::{Linker, Memory, Store, TypedFunc};
 
 /// Longer than any block, head or record that is copied in one of the ways.

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_host::host::{Dialect, Log, Process};
-use tollgate_host::module;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Dialect, Log, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
 
 use super::{Host, configuration};
 use crate::gateway::Gateway;

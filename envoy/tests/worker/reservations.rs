@@ -13,7 +13,7 @@ use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, me
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines that the object's alarm logs without a request.
-const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
+const ONE_STANDS: &str = "1 reservations were never settled and stay charged as estimated";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
     let mut connection = Connection::open(workerd.address());

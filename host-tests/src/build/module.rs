@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use wasmparser::{Parser, Payload};
 
-use crate::host::{Module, ModuleError};
+use crate::proxy_wasm::{Module, ModuleError};
 
 /// The target the filter is compiled for.
 pub const TARGET: &str = "wasm32-wasip1";

@@ -25,7 +25,7 @@ pub const ENVELOPE: usize = 3_072;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads"))
+    MODULE.get_or_init(|| tollgate_host::build::module::load(&[]).expect("the filter builds and loads"))
 }
 
 /// Returns one team, one key, one priced model that it may call, and one that it may not.

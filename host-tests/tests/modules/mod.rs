@@ -21,7 +21,9 @@ pub fn cells() -> Module {
 /// Returns the filter itself, built and compiled once.
 pub fn filter() -> Module {
     static FILTER: OnceLock<Module> = OnceLock::new();
-    FILTER.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads")).clone()
+    FILTER
+        .get_or_init(|| tollgate_host::build::module::load(&[]).expect("the filter builds and loads"))
+        .clone()
 }
 
 pub fn from_wat(text: &str) -> Module {
