@@ -1,5 +1,5 @@
-//! `cargo bench -p tollgate-bench` runs everything under criterion; with `-- --report` it writes the figures
-//! of bench/README.md.
+//! The benches. `cargo bench -p tollgate-bench` runs everything under criterion; with `-- --report` it writes
+//! the figures of bench/README.md.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             }
         };
     }
-    // Without `--bench` this is a test run: each piece once.
+    // Without `--bench` this is a test run: each bench once.
     let keys = if std::env::args().any(|argument| argument == "--bench") {
         &load::KEYS[..]
     } else {

@@ -1,17 +1,19 @@
-//! A counting allocator: how many bytes something keeps.
+//! A counting allocator that measures the memory of a value.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 
-/// The system's allocator, counted while [`kept_by`] runs. A program that measures makes it its own.
+/// The system's allocator, with counting while [`kept_by`] runs. A program that measures sets it as its
+/// global allocator.
 #[derive(Debug)]
 pub struct Counting;
 
-/// Off but for a measurement: one counter for all threads would be what they contend for.
+/// Off except during a measurement, since all threads would contend for one counter.
 static COUNTS: AtomicBool = AtomicBool::new(false);
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
 
-/// What `make` answers, and how many bytes it keeps; 0 in a program with another allocator. For one thread.
+/// Returns the result of `make` and the number of bytes that it keeps allocated; 0 in a program with another
+/// allocator. For one thread.
 pub fn kept_by<T>(make: impl FnOnce() -> T) -> (T, usize) {
     let before = IN_USE.load(Ordering::Relaxed);
     COUNTS.store(true, Ordering::Relaxed);
@@ -26,23 +28,23 @@ fn count(bytes: isize) {
     }
 }
 
-// SAFETY: every call is handed on as it is; counting allocates nothing.
+// SAFETY: every call is passed on unchanged; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size().cast_signed());
-        // SAFETY: as this call's own conditions.
+        // SAFETY: this call's own conditions.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
         count(-layout.size().cast_signed());
-        // SAFETY: as this call's own conditions.
+        // SAFETY: this call's own conditions.
         unsafe { System.dealloc(memory, layout) }
     }
 
     unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count(size.cast_signed() - layout.size().cast_signed());
-        // SAFETY: as this call's own conditions.
+        // SAFETY: this call's own conditions.
         unsafe { System.realloc(memory, layout, size) }
     }
 }

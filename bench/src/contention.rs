@@ -1,10 +1,10 @@
-//! Many VMs that all write the same cells.
+//! Contention: many VMs that write the same counters.
 
 use std::thread;
 use std::time::Instant;
 
 use serde_json::Value;
-use tollgate_host::host::Vm;
+use tollgate_host::proxy_wasm::Vm;
 
 use crate::piece::Piece;
 use crate::way::{self, Call};
@@ -12,7 +12,7 @@ use crate::way::{self, Call};
 /// Requests of each VM in one batch.
 const EACH: u32 = 500;
 
-/// That many VMs, each on a thread of its own, with one key's requests.
+/// Creates a bench of this number of VMs, each on its own thread, with the requests of one key.
 ///
 /// # Panics
 /// If a VM does not start.

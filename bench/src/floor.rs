@@ -1,20 +1,20 @@
-//! What must be done in any case, bare: the same host calls on records of the same size, a digest, a
-//! look-up, a scan. The guest module does them and nothing else.
+//! The baseline: the work that any filter must do, bare. The guest module makes the same host calls on
+//! records of the same size, a digest, a look-up, a scan, and nothing else.
 
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::{Module, Process, Vm};
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Module, Process, Vm};
 
 use crate::way::{self, Call};
 use crate::world;
 
-/// A record in shared data: its name, and how many bytes it has.
+/// A record in shared data: its name and its size in bytes.
 pub type Record = (String, usize);
 
-/// The guest.
+/// Returns the guest module.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -27,7 +27,7 @@ pub fn guest() -> &'static Module {
     })
 }
 
-/// The cells that the filter keeps for a call under this configuration, as they really are.
+/// Returns the counter records that the filter keeps for a call under this configuration.
 pub fn cells(gateway: &Value, call: &Call) -> Vec<Record> {
     let process = way::process(way::filter(), gateway);
     call.once(&mut way::vm(&process));
@@ -40,23 +40,23 @@ pub fn cells(gateway: &Value, call: &Call) -> Vec<Record> {
         .collect()
 }
 
-/// What each callback of the guest does.
+/// The parts of each callback of the guest.
 #[derive(Clone, Debug, Default)]
 pub struct Script {
     /// On the request's head.
     pub request_headers: Vec<Value>,
-    /// On each piece of its body.
+    /// On each part of the request's body.
     pub request_body: Vec<Value>,
-    /// On the answer's head.
+    /// On the response's head.
     pub response_headers: Vec<Value>,
-    /// On each piece of its body.
+    /// On each part of the response's body.
     pub response_body: Vec<Value>,
-    /// How often; 0 is once.
+    /// The number of repetitions; 0 means one.
     pub times: u32,
 }
 
 impl Script {
-    /// A VM that follows it, with the index of this gateway.
+    /// Creates a VM with this script and the index of this configuration.
     pub fn vm(&self, gateway: &Value) -> Vm {
         let configuration = json!({
             "policy": gateway["policy"],
@@ -71,21 +71,21 @@ impl Script {
     }
 }
 
-/// Reading the head, the digest of the key, its look-up.
+/// Reads the head, digests the key and looks it up.
 pub fn identity() -> Vec<Value> {
     let secret = world::secret();
     let digest = api_key::digest(secret.as_bytes());
     vec![json!("head"), json!({"digest": secret}), json!({"look_up": digest})]
 }
 
-/// What the upstream must be told, and what it must not.
+/// Makes the header changes for the upstream.
 pub fn edits() -> Vec<Value> {
     let facts = [("organization", "acme"), ("team", "ml"), ("key", "bench"), ("target", "gpt-5-mini")];
     let replace = |(name, value)| json!({"replace": [format!("x-tollgate-{name}"), value]});
     [json!({"remove": "authorization"})].into_iter().chain(facts.into_iter().map(replace)).collect()
 }
 
-/// What the client must be told.
+/// Makes the header changes for the client.
 pub fn told() -> Vec<Value> {
     let of = |kind: &str| {
         [("limit", "4000000000"), ("remaining", "3999999000"), ("reset", "59.5s")]
@@ -95,7 +95,7 @@ pub fn told() -> Vec<Value> {
     of("requests").into_iter().chain(of("tokens")).chain([scope]).collect()
 }
 
-/// One read and one swap of each record.
+/// Makes one read and one swap of each record.
 pub fn swaps(records: &[Record]) -> Vec<Value> {
     records.iter().map(|(name, size)| json!({"cell": [name, size]})).collect()
 }

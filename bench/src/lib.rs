@@ -1,9 +1,9 @@
-//! What a request costs, held against what it must cost.
+//! Benches: the cost of a request, compared with the baseline of bare host calls.
 //!
-//! Every figure is of a [`piece::Piece`]: criterion runs the pieces one by one, the report
-//! ([`report`]) in turns, so that a machine that is busy with something else is so for all of them.
+//! Every figure is of a [`piece::Piece`]: criterion runs them one by one, the report ([`report`]) in turns,
+//! so that other load on the machine affects all of them alike.
 //!
-//! This is measuring code: where it could not go on, it panics with what it saw.
+//! This is measuring code: it panics with details where it cannot continue.
 
 pub mod allocation;
 pub mod contention;

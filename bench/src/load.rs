@@ -1,4 +1,4 @@
-//! Loading a policy.
+//! The cost of loading a policy.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -15,7 +15,7 @@ fn document(keys: usize) -> String {
     json!({"policy": world::policy(keys)}).to_string()
 }
 
-/// Loading that many keys, natively.
+/// Creates a bench that loads this number of keys natively.
 pub fn piece(keys: usize) -> Piece {
     let document = document(keys);
     Piece::new(format!("load {keys} keys"), 1, move || {
@@ -27,21 +27,21 @@ pub fn piece(keys: usize) -> Piece {
     })
 }
 
-/// What a policy of that many keys takes, in bytes.
+/// The memory of a policy with this number of keys, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Sizes {
-    /// Its text.
+    /// The size of its JSON text.
     pub document: usize,
-    /// The index, natively, as the counting allocator sees it.
+    /// The size of the index, natively, by the counting allocator.
     pub index: usize,
-    /// How much larger a VM's memory is than with an empty policy; it comes in pages of 64 KiB and never shrinks.
+    /// The growth of a VM's memory over an empty policy, in pages of 64 KiB that are never returned.
     pub vm: usize,
 }
 
-/// Measures them.
+/// Measures the sizes.
 ///
 /// # Panics
-/// If the filter does not take the policy.
+/// If the filter rejects the policy.
 pub fn sizes(keys: usize) -> Sizes {
     let document = document(keys);
     let (gateway, index) = allocation::kept_by(|| native::load(&document));

@@ -1,4 +1,4 @@
-//! The core without a host: what the decision itself costs.
+//! The core without a host: the cost of the decision itself.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::world;
 
 const BATCH: u32 = 256;
 
-/// Shared data of one thread.
+/// The shared data of one thread.
 #[derive(Debug, Default)]
 struct Records(HashMap<String, (Vec<u8>, u32)>);
 
@@ -42,21 +42,21 @@ impl SharedData for &mut Records {
     }
 }
 
-/// A gateway from its document.
+/// Loads a gateway configuration.
 ///
 /// # Panics
 /// If it has errors.
 pub fn load(document: &str) -> GatewayConfig {
     let mut loader = ConfigLoader::default();
-    // As the filter reads it.
+    // In the filter's chunk size.
     document.as_bytes().chunks(64 * 1024).for_each(|piece| loader.push(piece));
     loader.finish().unwrap_or_else(|findings| panic!("{findings:?}")).0
 }
 
-/// The head's way from its coming to the decision.
+/// Creates a bench of the request headers, from their arrival to the decision.
 ///
 /// # Panics
-/// If the request is refused.
+/// If the request is rejected.
 pub fn head_path(gateway: &Value) -> Piece {
     let gateway = Rc::new(load(&gateway.to_string()));
     let mut records = Records::default();

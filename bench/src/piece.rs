@@ -1,25 +1,26 @@
-//! What is measured.
+//! A measured unit of work.
 
 use std::time::Duration;
 
-/// Something whose time is taken, many at once: setting up is outside of it.
+/// A unit of work that is timed in batches, without its setup.
 pub struct Piece {
-    /// As tables and criterion call it.
+    /// The name in tables and in criterion.
     pub name: String,
-    /// How many are done in one batch.
+    /// The number of repetitions in one batch.
     pub per_batch: u32,
-    /// Does a batch, and answers how long it took.
+    /// Runs a batch and returns its duration.
     pub batch: Box<dyn FnMut() -> Duration>,
 }
 
 impl Piece {
-    /// A piece of this name.
+    /// Creates a unit with this name.
     pub fn new(name: impl Into<String>, per_batch: u32, batch: impl FnMut() -> Duration + 'static) -> Piece {
         Piece { name: name.into(), per_batch, batch: Box::new(batch) }
     }
 }
 
-/// Nanoseconds of one of each piece: the median over rounds in which every piece has its turn.
+/// Returns the nanoseconds of one repetition of each unit: the median over rounds in which the units take
+/// turns.
 pub fn medians(pieces: &mut [Piece], rounds: usize) -> Vec<f64> {
     let mut samples = vec![Vec::with_capacity(rounds); pieces.len()];
     for _ in 0..rounds {

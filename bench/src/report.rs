@@ -1,4 +1,4 @@
-//! The figures, as ratios to what cannot be saved.
+//! The report: figures as ratios to the baseline.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,15 +13,15 @@ use crate::way::{self, Call, Leg};
 use crate::world::{self, Governed};
 use crate::{contention, load, native};
 
-/// Rounds of the report.
+/// The number of rounds.
 const ROUNDS: usize = 301;
-/// Rounds of what takes milliseconds.
+/// The number of rounds for units that take milliseconds.
 const FEW_ROUNDS: usize = 9;
 const VMS: [u32; 3] = [1, 4, 16];
 const BEGIN: &str = "<!-- figures: written by `cargo bench -p tollgate-bench -- --report` -->\n";
 const END: &str = "<!-- end of the figures -->\n";
 
-/// What goes through the filter, and what it is held against, in the order of [`paths`].
+/// The measured filter paths and their baselines, in the order of [`paths`].
 #[derive(Clone, Copy)]
 enum Path {
     Head,
@@ -38,14 +38,14 @@ enum Path {
     EventsBare,
 }
 
-/// Everything but loading and contention.
+/// Returns all units except loading and contention.
 pub fn paths() -> Vec<Piece> {
     let requests = world::gateway(Governed::Requests, 1_000);
     let metered = world::gateway(Governed::TokensAndMoney, 1_000);
     let of_head = floor::cells(&requests, &Call::bodyless());
     let cells = floor::cells(&metered, &Call::chat());
     let team: Vec<Record> = cells.iter().filter(|(name, _)| name.contains("/team/")).cloned().collect();
-    // A key that limits requests alone is not settled.
+    // A key with request limits only is not settled.
     let settled: Vec<Record> = cells.iter().filter(|(name, _)| !name.contains("/key/")).cloned().collect();
 
     let through = |name: &str, gateway: &Value, call: Call, leg| {
@@ -78,7 +78,7 @@ pub fn paths() -> Vec<Piece> {
             Script { request_headers: floor::identity(), request_body: scan(&team), ..Script::default() },
         ),
         bare(
-            "F and its other cells",
+            "F and its other counters",
             &metered,
             Call::chat(),
             Leg::Request,
@@ -97,7 +97,7 @@ pub fn paths() -> Vec<Piece> {
         ),
         through("response path", &metered, Call::chat(), Leg::Response),
         bare(
-            "body, tail and its cells",
+            "body, tail and its counters",
             &metered,
             Call::chat(),
             Leg::Response,
@@ -126,9 +126,9 @@ pub fn paths() -> Vec<Piece> {
     ]
 }
 
-/// The parts of the floor, one by one.
+/// Returns the parts of the baseline, one by one.
 pub fn parts() -> Vec<Piece> {
-    /// So that the callback around them costs nothing beside them.
+    /// Many repetitions, so that the cost of the callback itself is negligible.
     const TIMES: u32 = 200;
     let gateway = world::gateway(Governed::TokensAndMoney, 1_000);
     let cells = floor::cells(&gateway, &Call::chat());
@@ -163,7 +163,7 @@ pub fn parts() -> Vec<Piece> {
     pieces.extend(cells.into_iter().map(|(name, size)| {
         let whose = name.rsplit('/').nth(1).unwrap_or_default().to_owned();
         of(
-            format!("swap of the cell of the {whose} ({size} bytes)"),
+            format!("swap of the counter of the {whose} ({size} bytes)"),
             Leg::Request,
             json!({"cell": [name, size]}),
         )
@@ -171,10 +171,10 @@ pub fn parts() -> Vec<Piece> {
     pieces
 }
 
-/// Writes `bench/README.md`, and prints what it wrote.
+/// Writes `bench/README.md` and prints the figures.
 ///
 /// # Errors
-/// Where the file cannot be read or written, or has no place for figures.
+/// If the file cannot be read or written, or has no place for figures.
 pub fn write() -> io::Result<()> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = fs::read_to_string(&path)?;
@@ -185,16 +185,16 @@ pub fn write() -> io::Result<()> {
     fs::write(path, format!("{before}{BEGIN}{figures}{END}{after}"))?;
     match above {
         0 => Ok(()),
-        _ => Err(io::Error::other(format!("{above} of the ratios are above what they may be"))),
+        _ => Err(io::Error::other(format!("{above} ratios are above their bound"))),
     }
 }
 
-/// The text, and how many ratios are above what they may be.
+/// Returns the text, and the number of ratios above their bound.
 fn figures() -> (String, usize) {
     let mut above = 0;
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
-        // Writing into a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "{words}");
     };
     let mut pieces = paths();
@@ -213,7 +213,7 @@ fn figures() -> (String, usize) {
         (
             "request path: a chat of 2 KB, with tokens and money",
             of(Path::Request),
-            "F and its other cells",
+            "F and its other counters",
             of(Path::FloorAllCells),
             2.0 * of(Path::Floor) + extra,
         ),
@@ -227,7 +227,7 @@ fn figures() -> (String, usize) {
         (
             "response path: 2 KB, settled",
             of(Path::Response),
-            "body, tail and its cells, bare",
+            "body, tail and its counters, bare",
             of(Path::ResponseFloor),
             2.0 * of(Path::ResponseFloor),
         ),
@@ -246,7 +246,7 @@ fn figures() -> (String, usize) {
             3.0 * of(Path::EventsBare),
         ),
     ];
-    line(format_args!("\n| in wasmtime | held against | ratio | at most |\n|---|---|---|---|"));
+    line(format_args!("\n| in wasmtime | compared with | ratio | at most |\n|---|---|---|---|"));
     for (what, measured, against, floor, most) in rows {
         let mark = if measured > most { ", **missed**" } else { "" };
         above += usize::from(measured > most);
@@ -267,7 +267,7 @@ fn figures() -> (String, usize) {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     for (vms, time) in VMS.iter().zip(&contended).skip(1) {
         line(format_args!(
-            "| {vms} VMs on the same three cells, time of all for each request | one VM | {:.2} | |",
+            "| {vms} VMs on the same three counters, total time per request | one VM | {:.2} | |",
             time / contended[0]
         ));
     }

@@ -1,11 +1,11 @@
-//! A request's way through a module in wasmtime, many at once.
+//! Requests through a module in wasmtime, in batches.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Module, Process, StreamInfo, Vm};
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, Log, Module, Process, StreamInfo, Vm};
 
 use crate::piece::Piece;
 use crate::world;
@@ -13,18 +13,18 @@ use crate::world;
 /// Requests in one batch.
 const BATCH: u32 = 64;
 
-/// Of which part of the way the time is taken.
+/// The timed part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leg {
-    /// From the head's coming to the decision.
+    /// From the request's head to the decision.
     Request,
-    /// From the answer's head to its last byte, with the settlement.
+    /// From the response's head to its last byte, with the settlement.
     Response,
-    /// The end of the stream, with the facts for logs and metrics.
+    /// The end of the stream, with the properties for logs and metrics.
     End,
 }
 
-/// One call and its answer.
+/// A request and its response.
 #[derive(Clone, Debug)]
 pub struct Call {
     head: HeaderMap,
@@ -34,7 +34,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// A call without a body.
+    /// Creates a call without a body.
     pub fn bodyless() -> Call {
         Call {
             head: world::head("/reports", None),
@@ -44,7 +44,7 @@ impl Call {
         }
     }
 
-    /// A chat of 2 KB, answered by 2 KB.
+    /// Creates a chat of 2 KB with a response of 2 KB.
     pub fn chat() -> Call {
         let body = world::chat(false);
         Call {
@@ -55,7 +55,7 @@ impl Call {
         }
     }
 
-    /// A chat of 2 KB, answered by a stream of events.
+    /// Creates a chat of 2 KB with a stream of events as the response.
     pub fn stream() -> Call {
         let body = world::chat(true);
         Call {
@@ -66,17 +66,17 @@ impl Call {
         }
     }
 
-    /// Bytes of the request's body and of the answer's.
+    /// Returns the sizes of the request's body and the response's, in bytes.
     pub fn sizes(&self) -> [usize; 2] {
         [self.body.as_ref().map_or(0, Vec::len), self.answer.iter().map(Vec::len).sum()]
     }
 
-    /// One of these legs, of one of these calls, in this VM.
+    /// Creates a bench of one leg of this call in this VM.
     pub fn piece(self, name: impl Into<String>, mut vm: Vm, leg: Leg) -> Piece {
         Piece::new(name, BATCH, move || self.batch(&mut vm, leg))
     }
 
-    /// Sends it once.
+    /// Runs the call once.
     pub fn once(&self, vm: &mut Vm) {
         self.run(vm, 1);
     }
@@ -91,7 +91,7 @@ impl Call {
     }
 
     fn run(&self, vm: &mut Vm, count: u32) -> [Duration; 3] {
-        // As a host has it: a clone would be copied at the first change of it.
+        // A new map, as in a host: a clone would be copied at its first change.
         let own = |head: &HeaderMap| head.iter().collect::<HeaderMap>();
         let open = |vm: &mut Vm| vm.open(StreamInfo::default()).unwrap_or_else(|error| panic!("{error}"));
         let streams: Vec<_> =
@@ -134,7 +134,7 @@ impl Call {
     }
 }
 
-/// The filter as it is shipped.
+/// Returns the filter as it is shipped.
 ///
 /// # Panics
 /// If it cannot be built.
@@ -143,10 +143,10 @@ pub fn filter() -> &'static Module {
     FILTER.get_or_init(|| module::load(&[]).unwrap_or_else(|error| panic!("{error}")))
 }
 
-/// A process that runs a module with this configuration.
+/// Starts a process that runs a module with this configuration.
 ///
 /// # Panics
-/// If the module refuses it.
+/// If the module rejects it.
 pub fn process(module: &Module, configuration: &Value) -> Process {
     Process::builder(module)
         .log(Log::discard())
@@ -154,7 +154,7 @@ pub fn process(module: &Module, configuration: &Value) -> Process {
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// A VM of a process.
+/// Starts a VM of a process.
 ///
 /// # Panics
 /// If it does not start.

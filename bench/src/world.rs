@@ -1,26 +1,26 @@
-//! The gateway that is measured, and what goes through it.
+//! The measured gateway configurations and requests.
 
 use serde_json::{Map, Value, json};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::HeaderMap;
+use tollgate_host::proxy_wasm::HeaderMap;
 
-/// The key of every request here.
+/// Returns the key of every request.
 pub fn secret() -> String {
     api_key::mint("bench", &[7; 32])
 }
 
-/// What a request is governed by.
+/// The limits that apply to a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Governed {
-    /// Requests a minute, of the organization, the team and the key.
+    /// Requests per minute, of the organization, the team and the key.
     Requests,
-    /// The same and tokens a minute of the team and the organization, and the organization's budget.
+    /// The same, and tokens per minute of the team and the organization, and the organization's budget.
     TokensAndMoney,
 }
 
-/// A gateway with one key in use, and `others` that are not.
+/// Creates a gateway with one used key and `others` unused ones.
 pub fn gateway(governed: Governed, others: usize) -> Value {
-    // Above what any bench sends: nothing is refused.
+    // Above the load of any bench: nothing is rejected.
     const MOST: u64 = 4_000_000_000;
     let (limits, budget) = match governed {
         Governed::Requests => (json!({"rpm": MOST}), None),
@@ -45,7 +45,7 @@ pub fn gateway(governed: Governed, others: usize) -> Value {
     })
 }
 
-/// A policy with this many keys: a hundred to a team, twenty teams to an organization.
+/// Creates a policy with this many keys: a hundred to a team, twenty teams to an organization.
 pub fn policy(keys: usize) -> Value {
     let (mut organizations, mut teams, mut records) = (Map::new(), Map::new(), Map::new());
     for number in 0..keys {
@@ -70,7 +70,7 @@ pub fn policy(keys: usize) -> Value {
     })
 }
 
-/// The head of a call; with a body, or none.
+/// Creates the head of a call, with a body length or none.
 pub fn head(path: &str, length: Option<usize>) -> HeaderMap {
     let bearer = format!("Bearer {}", secret());
     let mut fields = vec![
@@ -91,7 +91,7 @@ pub fn head(path: &str, length: Option<usize>) -> HeaderMap {
     fields.into_iter().collect()
 }
 
-/// A chat of two kilobytes, as SDKs write it.
+/// Creates a chat of two kilobytes in the format of the SDKs.
 pub fn chat(stream: bool) -> Vec<u8> {
     let words = "Compare the two contracts below clause by clause, and list where they differ. ";
     let mut body = json!({
@@ -118,7 +118,7 @@ fn usage() -> Value {
     })
 }
 
-/// An answer of two kilobytes, with its usage behind its text.
+/// Creates a response of two kilobytes, with its usage after its text.
 pub fn answer() -> Vec<u8> {
     let text =
         "The first contract limits liability to the fees paid; the second does not limit it. ".repeat(20);
@@ -131,7 +131,8 @@ pub fn answer() -> Vec<u8> {
     format!("{},\"choices\":{tail},\"usage\":{}}}", head.trim_end_matches('}'), usage()).into_bytes()
 }
 
-/// Sixty-five events: a first one, sixty-two words, the end's reason, and the usage with the mark of the end.
+/// Creates sixty-five events: a first one, sixty-two words, the finish reason, and the usage with the end
+/// marker.
 pub fn events() -> Vec<Vec<u8>> {
     let chunk = |choices: Value, usage: Value| {
         let chunk = json!({
@@ -149,7 +150,7 @@ pub fn events() -> Vec<Vec<u8>> {
     events
 }
 
-/// The head of an answer.
+/// Creates the head of a response.
 pub fn answer_head(content_type: &str) -> HeaderMap {
     [(":status", "200"), ("content-type", content_type), ("server", "provider")].into_iter().collect()
 }

@@ -1,4 +1,4 @@
-//! A client that sends what it is told, byte for byte, over connections that it keeps.
+//! An HTTP client that sends requests byte for byte, over persistent connections.
 
 use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use crate::wire::{Body, Framing, Headers, Reader, response_head};
 
-/// No answer takes longer, in these tests.
+/// The time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One connection; where the other end announces that it closes it, the next request begins another.
+/// One connection. After a response with `connection: close` the next request opens another one.
 #[derive(Debug)]
 pub struct Connection {
     address: SocketAddr,
@@ -22,19 +22,19 @@ pub struct Connection {
     reader: Reader<TcpStream>,
 }
 
-/// A whole answer.
+/// A complete response.
 #[derive(Clone, Debug)]
 pub struct Response {
     /// `200`
     pub status: u16,
-    /// Its fields.
+    /// The header fields.
     pub headers: Headers,
-    /// Its body.
+    /// The body.
     pub body: Body,
 }
 
 impl Response {
-    /// The body's text.
+    /// Returns the body as text.
     ///
     /// # Panics
     ///
@@ -43,7 +43,7 @@ impl Response {
         std::str::from_utf8(&self.body.data).unwrap_or_else(|error| panic!("{error} in {self:?}"))
     }
 
-    /// The body as JSON.
+    /// Returns the body as JSON.
     ///
     /// # Panics
     ///
@@ -53,7 +53,7 @@ impl Response {
     }
 }
 
-/// A request that is put together as bytes, so that nothing corrects it on its way.
+/// A request as bytes, so that nothing corrects it.
 #[derive(Clone, Debug)]
 pub struct Request {
     head: Vec<u8>,
@@ -61,7 +61,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// `GET /v1/models`; nothing but a `host` is added to it.
+    /// Creates a request such as `GET /v1/models`, with a `host` header only.
     pub fn new(method: &str, path: &str) -> Self {
         Self {
             head: format!("{method} {path} HTTP/1.1\r\nhost: gateway.test\r\n").into_bytes(),
@@ -69,12 +69,12 @@ impl Request {
         }
     }
 
-    /// A JSON body for this path, with its length.
+    /// Creates a request with a JSON body and its length.
     pub fn json(path: &str, body: &Value) -> Self {
         Self::new("POST", path).header("content-type", "application/json").body(body.to_string())
     }
 
-    /// One more field, in whatever spelling.
+    /// Adds a header, in any spelling.
     #[must_use]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.head.extend_from_slice(name.as_bytes());
@@ -84,13 +84,13 @@ impl Request {
         self
     }
 
-    /// `authorization: Bearer KEY`
+    /// Adds `authorization: Bearer KEY`.
     #[must_use]
     pub fn bearer(self, key: &str) -> Self {
         self.header("authorization", format!("Bearer {key}"))
     }
 
-    /// This body, with its length.
+    /// Sets the body and its length.
     #[must_use]
     pub fn body(self, body: impl Into<Vec<u8>>) -> Self {
         let body = body.into();
@@ -99,7 +99,7 @@ impl Request {
         request
     }
 
-    /// This body in chunks, and trailers after it.
+    /// Sets a chunked body, with trailers after it.
     #[must_use]
     pub fn chunked(self, chunks: &[&[u8]], trailers: &[(&str, &str)]) -> Self {
         let mut request = self.header("transfer-encoding", "chunked");
@@ -116,18 +116,18 @@ impl Request {
         request
     }
 
-    /// All of it.
+    /// Returns the bytes of the request.
     pub fn bytes(&self) -> Vec<u8> {
         [self.head.as_slice(), b"\r\n", &self.body].concat()
     }
 }
 
 impl Connection {
-    /// Connects.
+    /// Opens a connection.
     ///
     /// # Panics
     ///
-    /// If nobody listens there.
+    /// If it is refused.
     pub fn open(address: SocketAddr) -> Self {
         let connect = || -> io::Result<Self> {
             let stream = TcpStream::connect(address)?;
@@ -140,7 +140,7 @@ impl Connection {
         connect().unwrap_or_else(|error| panic!("{address}: {error}"))
     }
 
-    /// Sends these bytes.
+    /// Sends bytes.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.closing {
             *self = Self::open(self.address);
@@ -148,13 +148,13 @@ impl Connection {
         self.stream.write_all(bytes)
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     pub fn try_request(&mut self, request: &Request) -> io::Result<Response> {
         self.send(&request.bytes())?;
         self.response()
     }
 
-    /// Sends a request and waits for its answer.
+    /// Sends a request and waits for its response.
     ///
     /// # Panics
     ///
@@ -164,24 +164,24 @@ impl Connection {
             .unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
     }
 
-    /// Sends a request that may be answered before it is whole: what cannot be sent any more does not matter.
+    /// Sends a request that may be answered before it is complete; later errors of sending are ignored.
     ///
     /// # Panics
     ///
-    /// If there is no answer.
+    /// If there is no response.
     pub fn request_while_sending(&mut self, request: &Request) -> Response {
         let mut writer = self.stream.try_clone().unwrap_or_else(|error| panic!("{error}"));
         let bytes = request.bytes();
         thread::scope(|scope| {
             scope.spawn(move || writer.write_all(&bytes));
             let response = self.response();
-            // Ends a writer that nobody reads from.
+            // Ends a writer that is still blocked.
             let _ = self.stream.shutdown(Shutdown::Both);
             response.unwrap_or_else(|error| panic!("{error} after {}", request.head.escape_ascii()))
         })
     }
 
-    /// The next final answer.
+    /// Reads the next final response.
     pub fn response(&mut self) -> io::Result<Response> {
         let (status, headers) = self.response_head()?;
         let body = match status {
@@ -191,19 +191,19 @@ impl Connection {
         Ok(Response { status, headers, body })
     }
 
-    /// The body that these fields announce.
+    /// Reads the body that these header fields announce.
     pub fn body(&mut self, headers: &Headers) -> io::Result<Body> {
         self.reader.body(headers.framing(Framing::Close))
     }
 
-    /// Status and fields of the next final answer; its body is left to be read.
+    /// Reads the status and the header fields of the next final response, without its body.
     pub fn response_head(&mut self) -> io::Result<(u16, Headers)> {
         loop {
             let Some(head) = self.reader.head()? else {
                 return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "closed without an answer"));
             };
             let (status, headers) = response_head(&head);
-            // 1xx are announcements; 101 is the end of HTTP on this connection.
+            // 1xx are interim responses; 101 is the end of HTTP on this connection.
             if status >= 200 || status == 101 {
                 self.closing =
                     headers.get("connection").is_some_and(|option| option.eq_ignore_ascii_case("close"));
@@ -212,28 +212,28 @@ impl Connection {
         }
     }
 
-    /// The next bytes, as they come; none at the end of the connection.
+    /// Reads the next available bytes; none at the end of the connection.
     pub fn some(&mut self) -> io::Result<Vec<u8>> {
         self.reader.some()
     }
 
-    /// Leaves without a word.
+    /// Closes the connection without a further message.
     pub fn leave(self) {
-        // The other end may have left before.
+        // The peer may have closed it before.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection.
 ///
 /// # Panics
 ///
-/// If there is no answer.
+/// If there is no response.
 pub fn request(address: SocketAddr, request: &Request) -> Response {
     Connection::open(address).request(request)
 }
 
-/// Ends a load of requests when it goes, also where an assertion fails: whoever sends them looks at the flag.
+/// A flag that stops the senders of a load when it is dropped, also after a failed assertion.
 pub struct Ended<'d>(pub &'d AtomicBool);
 
 impl Drop for Ended<'_> {

@@ -1,4 +1,4 @@
-//! One running Envoy.
+//! An Envoy process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,12 +15,12 @@ use serde_json::Value;
 use crate::client::{Request, request};
 use crate::shipped::{self, Site};
 
-/// Longest time for a start, a stop or a reload. A start takes about one second.
+/// The time limit for a start, a stop or a reload. A start takes about one second.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 const DISCOVERY: &str = "extension_config_discovery.http_filter.tollgate";
 
-/// A process with a folder of its own. Both end with this value.
+/// A process with its own folder. Both end with this value.
 #[derive(Debug)]
 pub struct Envoy {
     process: Child,
@@ -29,17 +29,17 @@ pub struct Envoy {
     admin: SocketAddr,
 }
 
-/// What became of a new configuration.
+/// The outcome of a new configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reload {
-    /// All workers have it.
+    /// All workers use it.
     Taken,
-    /// The old one holds.
+    /// It was rejected, and the old one stays.
     Refused,
 }
 
 impl Envoy {
-    /// Starts the shipped configuration for this site with that many workers, and waits until it serves.
+    /// Starts the shipped configuration for this site with this number of workers, and waits until it serves.
     ///
     /// # Panics
     ///
@@ -50,7 +50,7 @@ impl Envoy {
         Self::run(program, folder, workers)
     }
 
-    /// Starts what lies in this folder, and waits until it serves.
+    /// Starts the configuration in this folder and waits until it serves.
     ///
     /// # Panics
     ///
@@ -71,39 +71,38 @@ impl Envoy {
         envoy
     }
 
-    /// Ends it at once, as a crash does.
+    /// Kills the process, as a crash does.
     pub fn kill(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.gateway
     }
 
-    /// Where it runs.
+    /// Returns the folder of the process.
     pub fn folder(&self) -> &Path {
         &self.folder.0
     }
 
-    /// Puts a new gateway configuration in place as an operator does, by a rename, and waits for what Envoy
-    /// makes of it.
+    /// Replaces the gateway configuration by a rename, as an operator does, and waits for the outcome.
     ///
     /// # Panics
     ///
-    /// If Envoy does nothing.
+    /// If Envoy does not react.
     pub fn reload(&mut self, configuration: &str) -> Reload {
         self.put(&shipped::extension(Some(configuration)))
     }
 
-    /// Puts another build of the filter in place, as an operator upgrades it: under a name of its own, since a
-    /// file that Envoy has read is not read again.
+    /// Installs another build of the filter, as in an upgrade: under a new name, since Envoy does not read
+    /// the same file again.
     ///
     /// # Panics
     ///
-    /// If Envoy does nothing.
+    /// If Envoy does not react.
     pub fn upgrade(&mut self, module: &Path, configuration: &str) -> Reload {
         let name = format!("tollgate-{}.wasm", self.stat(&format!("{DISCOVERY}.config_reload")));
         fs::copy(module, self.folder.0.join(&name))
@@ -129,12 +128,12 @@ impl Envoy {
         })
     }
 
-    /// Where the admin interface listens.
+    /// Returns the address of the admin interface.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin
     }
 
-    /// All counters and gauges.
+    /// Returns all counters and gauges.
     pub fn stats(&self) -> BTreeMap<String, u64> {
         self.admin("GET", "/stats")
             .lines()
@@ -143,24 +142,24 @@ impl Envoy {
             .collect()
     }
 
-    /// One counter or gauge; 0 while there is none of the name.
+    /// Returns one counter or gauge; 0 if there is none of this name.
     pub fn stat(&self, name: &str) -> u64 {
         self.stats().get(name).copied().unwrap_or_default()
     }
 
-    /// A page of the admin interface.
+    /// Returns a page of the admin interface.
     pub fn admin(&self, method: &str, path: &str) -> String {
         request(self.admin, &Request::new(method, path).header("content-length", "0")).text().to_owned()
     }
 
-    /// The access log's lines, once there are `count` of them.
+    /// Returns the lines of the access log, after waiting for `count` of them.
     ///
     /// # Panics
     ///
     /// If there are fewer in the end, or one is not JSON.
     pub fn access_log(&mut self, count: usize) -> Vec<Value> {
         let text = self.wait_for(&format!("{count} lines in the access log"), |envoy| {
-            // The last line may be half written.
+            // The last line may be incomplete.
             let text = envoy.file("access.log").ok()?;
             let whole = &text[..text.rfind('\n')? + 1];
             (whole.lines().count() >= count).then(|| whole.to_owned())
@@ -170,7 +169,7 @@ impl Envoy {
             .collect()
     }
 
-    /// What Envoy wrote to its own log.
+    /// Returns Envoy's own log.
     pub fn log(&self) -> String {
         self.file("envoy.log").unwrap_or_default()
     }
@@ -220,8 +219,8 @@ impl Drop for Envoy {
     }
 }
 
-/// `envoy --mode validate` of this configuration in a folder laid out for this site: whether it is accepted,
-/// and what was said.
+/// Runs `envoy --mode validate` for this configuration in a folder for this site. Returns the success and the
+/// output.
 ///
 /// # Panics
 ///
@@ -264,16 +263,16 @@ fn last_lines(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// A folder under the system's temporary one, removed at the end.
+/// A temporary folder, removed at the end.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {
-    /// An empty one.
+    /// Creates an empty folder.
     ///
     /// # Panics
     ///
-    /// If it cannot be made.
+    /// If it cannot be created.
     #[expect(clippy::new_without_default, reason = "each is another folder on the disk")]
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -283,7 +282,7 @@ impl Folder {
         Self(path)
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -291,7 +290,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        // What is left behind is in the system's temporary folder.
+        // If this fails, the files stay in the system's temporary folder.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 use crate::client::{self, Connection, Request, Response};
 use crate::envoy::{Envoy, Folder};
@@ -13,13 +13,13 @@ use crate::gateway::{WORKERS, filter};
 use crate::shipped::{self, Protocol, Site};
 use crate::world::digest;
 
-/// The tokens of the users in [`configuration`].
+/// Returns the token of a user in [`configuration`].
 pub fn token(user: &str) -> String {
     format!("tg-test-{user}")
 }
 
-/// A gateway configuration for a fleet: `acme` with the team `search`, its admin `ada`, and developers `bob` and
-/// `eve`; `root` is the platform's admin. Their tokens are [`token`].
+/// Returns a gateway configuration for a fleet: `acme` with the team `search`, its admin `ada`, and
+/// developers `bob` and `eve`; `root` is the platform's admin. Their tokens are [`token`].
 pub fn configuration() -> Value {
     let user = |name: &str| json!({"name": name, "tokens": [digest(&token(name))]});
     let mut root = user("root");
@@ -46,12 +46,12 @@ pub fn configuration() -> Value {
     })
 }
 
-/// One gateway of a fleet, before an upstream of its own.
+/// One gateway of a fleet with its own upstream.
 #[derive(Debug)]
 pub struct Member {
-    /// The process.
+    /// The Envoy process.
     pub envoy: Envoy,
-    /// What it lets through.
+    /// The upstream of allowed requests.
     pub upstream: Upstream,
     program: PathBuf,
     configuration: Value,
@@ -59,19 +59,20 @@ pub struct Member {
 }
 
 impl Member {
-    /// With this configuration and this etcd; `None`, after saying so aloud, where Envoy cannot be had.
+    /// Starts a gateway with this configuration and this etcd. Returns `None` after a message if Envoy cannot
+    /// be installed.
     ///
     /// # Panics
     ///
     /// If Envoy does not start.
     pub fn start(configuration: &Value, etcd: SocketAddr) -> Option<Self> {
-        let program = provision::require(provision::envoy())?;
+        let program = tools::require(tools::envoy())?;
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let envoy = run(&program, configuration, &upstream, etcd);
         Some(Self { envoy, upstream, program, configuration: configuration.clone(), etcd })
     }
 
-    /// Ends Envoy at once, as a crash does, and starts it anew with the configuration that it was started with.
+    /// Kills Envoy, as a crash does, and starts it again with its first configuration.
     ///
     /// # Panics
     ///
@@ -81,23 +82,23 @@ impl Member {
         self.envoy = run(&self.program, &self.configuration, &self.upstream, self.etcd);
     }
 
-    /// A connection that is kept.
+    /// Opens a persistent connection.
     pub fn connect(&self) -> Connection {
         Connection::open(self.envoy.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn request(&self, request: &Request) -> Response {
         client::request(self.envoy.address(), request)
     }
 
-    /// One request to the management API, signed in as this user.
+    /// Sends one request to the management API as this user.
     pub fn manage(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> Response {
         self.request(&manage(user, method, path, body))
     }
 }
 
-/// A request to the management API, signed in as this user.
+/// Creates a request to the management API as this user.
 pub fn manage(user: &str, method: &str, path: &str, body: Option<&Value>) -> Request {
     let request = Request::new(method, &format!("/tollgate/v1{path}")).bearer(&token(user));
     match body {

@@ -1,30 +1,31 @@
-//! Envoy with the filter, before a simulated provider that keeps what it is sent.
+//! Envoy with the filter and a simulated provider that records its requests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use serde_json::Value;
-use tollgate_host::upstream::Upstream;
-use tollgate_host::{module, provision};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::{build::module, tools};
 
 use crate::client::{self, Connection, Request, Response};
 use crate::envoy::Envoy;
 use crate::shipped::{Protocol, Site};
 
-/// How many worker threads these Envoys have.
+/// The number of worker threads of these Envoys.
 pub const WORKERS: u32 = 4;
 
 /// A gateway and its upstream. Both end with this value.
 #[derive(Debug)]
 pub struct Gateway {
-    /// The process.
+    /// The Envoy process.
     pub envoy: Envoy,
-    /// What both of its upstreams are here.
+    /// The simulated provider, for both upstreams.
     pub upstream: Upstream,
 }
 
 impl Gateway {
-    /// With this gateway configuration; `None`, after saying so aloud, where Envoy cannot be had.
+    /// Starts Envoy with this gateway configuration. Returns `None` after a message if Envoy cannot be
+    /// installed.
     ///
     /// # Panics
     ///
@@ -33,13 +34,13 @@ impl Gateway {
         Self::with(configuration, filter(&[]), Protocol::Http1)
     }
 
-    /// With this module, and an upstream that is spoken to in this protocol.
+    /// Starts Envoy with this module and this protocol of the upstream.
     ///
     /// # Panics
     ///
     /// If Envoy does not start.
     pub fn with(configuration: &Value, module: PathBuf, protocol: Protocol) -> Option<Self> {
-        let program = provision::require(provision::envoy())?;
+        let program = tools::require(tools::envoy())?;
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
         let site = Site {
             module,
@@ -53,22 +54,22 @@ impl Gateway {
         Some(Self { envoy, upstream })
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.envoy.address()
     }
 
-    /// A connection that is kept.
+    /// Opens a persistent connection.
     pub fn connect(&self) -> Connection {
         Connection::open(self.address())
     }
 
-    /// One request on a connection of its own.
+    /// Sends one request on a new connection.
     pub fn request(&self, request: &Request) -> Response {
         client::request(self.address(), request)
     }
 
-    /// That no VM has trapped since the start.
+    /// Asserts that no VM has trapped since the start.
     ///
     /// # Panics
     ///
@@ -84,7 +85,7 @@ impl Gateway {
     }
 }
 
-/// The filter with these of its features.
+/// Builds the filter with these of its features.
 ///
 /// # Panics
 ///

@@ -15,21 +15,21 @@ use tokio::net::TcpStream;
 use crate::client::Response;
 use crate::wire::{Body, Headers};
 
-/// No answer takes longer, in these tests.
+/// The time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A request; its body is sent in these pieces.
+/// A request whose body is sent in these data frames.
 #[derive(Clone, Debug, Default)]
 pub struct Request<'a> {
     /// `POST`
     pub method: &'a str,
     /// `/v1/chat/completions`
     pub path: &'a str,
-    /// Fields in their order.
+    /// The header fields, in order.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Data frames.
+    /// The data frames.
     pub body: &'a [&'a [u8]],
-    /// Fields after the body; none: the body ends the request.
+    /// The trailers; without any the body ends the request.
     pub trailers: &'a [(&'a str, &'a str)],
 }
 
@@ -37,7 +37,7 @@ pub struct Request<'a> {
 ///
 /// # Panics
 ///
-/// If one has no answer.
+/// If one has no response.
 pub fn requests(address: SocketAddr, requests: &[Request<'_>]) -> Vec<Response> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
@@ -67,7 +67,7 @@ async fn exchange(address: SocketAddr, requests: &[Request<'_>]) -> Result<Vec<R
         let answer = sender.send_request(head.body(receiver)?);
         let sent = async {
             for piece in request.body {
-                // A gateway may refuse before it has read the body.
+                // A gateway may reject before it has read the body.
                 if body.send_data(Bytes::copy_from_slice(piece)).await.is_err() {
                     return Ok(());
                 }

@@ -1,10 +1,10 @@
-//! Harness for the tests against real Envoy.
+//! Harness for the tests in real Envoy.
 //!
-//! It runs what an operator deploys: the files of this folder, with nothing replaced but what
-//! [`shipped::Site`] lists. Everything stays on the loopback interface, on ports that the system chose,
-//! and ends with the value that started it.
+//! It runs the files that an operator deploys, with only those replacements that [`shipped::Site`] lists.
+//! Everything stays on the loopback interface, on ports that the system chose, and ends with the value that
+//! started it.
 //!
-//! This is test code: where a test could not go on, these functions panic with what they saw.
+//! This is test code: these functions panic with details where a test cannot continue.
 
 pub mod client;
 pub mod envoy;

@@ -1,4 +1,4 @@
-//! The files that are shipped, made to run on a test's ports.
+//! The shipped files, changed to use a test's ports.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-/// What a test replaces in the shipped files. Everything else is what operators run.
+/// The replacements in the shipped files. Everything else is as operators run it.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The filter.
+    /// The path of the filter.
     pub module: PathBuf,
-    /// The gateway configuration, as JSON text; `None`: the shipped one.
+    /// The gateway configuration, as JSON text; `None` for the shipped one.
     pub configuration: Option<String>,
-    /// Where both upstreams are.
+    /// The address of both upstreams.
     pub upstream: SocketAddr,
-    /// The HTTP that the upstreams are spoken to in.
+    /// The HTTP version of the upstreams.
     pub protocol: Protocol,
 }
 
@@ -28,7 +28,7 @@ pub enum Protocol {
     Http2,
 }
 
-/// The keys of the upstreams `openai` and `anthropic`, as their secret files hold them.
+/// The keys of the upstreams `openai` and `anthropic`, in the format of their secret files.
 pub const UPSTREAM_SECRETS: [(&str, &str); 2] =
     [("openai", "Bearer sk-of-the-upstream-openai"), ("anthropic", "sk-of-the-upstream-anthropic")];
 
@@ -36,16 +36,16 @@ const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/t
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 const CONFIGURATION: &str = "/resources/0/typed_config/config/configuration/value";
 
-/// This folder of the repository.
+/// Returns this folder of the repository.
 pub fn folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Lays out the folder that an operator starts Envoy in.
+/// Writes the folder that an operator starts Envoy in.
 ///
 /// # Panics
 ///
-/// If a shipped file lacks a place that is replaced here, or a file cannot be written.
+/// If a shipped file lacks a replaced value, or a file cannot be written.
 pub fn lay_out(folder: &Path, site: &Site) {
     let secrets = folder.join("secrets");
     fs::create_dir_all(&secrets).unwrap_or_else(|error| panic!("{}: {error}", secrets.display()));
@@ -60,11 +60,11 @@ pub fn lay_out(folder: &Path, site: &Site) {
     write(&folder.join("tollgate.yaml"), extension(site.configuration.as_deref()).to_string());
 }
 
-/// Adds the cluster of `etcd.yaml` to what was laid out, as an operator adds it.
+/// Adds the cluster of `etcd.yaml` to such a folder, as an operator adds it.
 ///
 /// # Panics
 ///
-/// If the shipped file lacks what is replaced here, or a file cannot be written.
+/// If the shipped file lacks a replaced value, or a file cannot be written.
 pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
     let mut cluster = Document::shipped("etcd.yaml");
     let address = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
@@ -77,11 +77,11 @@ pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
     write(&folder.join("envoy.yaml"), document.value.to_string());
 }
 
-/// Puts the shipped check of JWTs before the filter in a folder that was laid out, with these public keys (a JWK Set).
+/// Adds the shipped check of JWTs before the filter in such a folder, with these public keys (a JWK Set).
 ///
 /// # Panics
 ///
-/// If the shipped files lack what is extended here, or a file cannot be written.
+/// If the shipped files lack an extended value, or a file cannot be written.
 pub fn add_jwt(folder: &Path, site: &Site, keys: &Value) {
     let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
     match document.at(&format!("{MANAGER}/http_filters")) {
@@ -92,16 +92,16 @@ pub fn add_jwt(folder: &Path, site: &Site, keys: &Value) {
     write(&folder.join("jwks.json"), keys.to_string());
 }
 
-/// A shipped file as it is.
+/// Returns a shipped file unchanged.
 ///
 /// # Panics
 ///
-/// If it is not there, or is not YAML.
+/// If it is missing, or is not YAML.
 pub fn shipped(name: &'static str) -> Value {
     Document::shipped(name).value
 }
 
-/// `envoy.yaml` for this site.
+/// Returns `envoy.yaml` for this site.
 pub fn bootstrap(site: &Site) -> Value {
     let mut document = Document::shipped("envoy.yaml");
     for address in ["/admin/address", "/static_resources/listeners/0/address"] {
@@ -113,7 +113,7 @@ pub fn bootstrap(site: &Site) -> Value {
             &format!("{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address"),
             loopback(site.upstream.port()),
         );
-        // The upstreams of tests speak without TLS; choosing the protocol by ALPN goes with it.
+        // The upstreams of tests use no TLS; choosing the protocol by ALPN depends on it.
         document.remove(cluster, "transport_socket");
         let options = format!("{cluster}/typed_extension_protocol_options/{HTTP_OPTIONS}");
         let mut protocols = document.remove(&options, "auto_config");
@@ -130,7 +130,7 @@ pub fn bootstrap(site: &Site) -> Value {
     document.value
 }
 
-/// `tollgate.yaml` with this gateway configuration.
+/// Returns `tollgate.yaml` with this gateway configuration.
 pub fn extension(configuration: Option<&str>) -> Value {
     let mut document = Document::shipped("tollgate.yaml");
     if let Some(configuration) = configuration {
@@ -139,7 +139,7 @@ pub fn extension(configuration: Option<&str>) -> Value {
     document.value
 }
 
-/// The gateway configuration that `tollgate.yaml` is shipped with.
+/// Returns the gateway configuration of the shipped `tollgate.yaml`.
 ///
 /// # Panics
 ///
@@ -150,12 +150,12 @@ pub fn configuration() -> String {
     value.unwrap_or_else(|| panic!("tollgate.yaml has no {CONFIGURATION}")).to_owned()
 }
 
-/// `envoy.yaml` with the filter written into it instead of beside it: a form that cannot be reloaded, and whose
-/// policy `envoy --mode validate` checks too.
+/// Returns `envoy.yaml` with the filter inline: a form that cannot be reloaded, and in which `envoy --mode
+/// validate` also checks the policy.
 ///
 /// # Panics
 ///
-/// If the shipped files do not have the filter where it is expected.
+/// If the shipped files do not have the filter at its expected place.
 pub fn inline(site: &Site) -> Value {
     let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
     let filter = format!("{MANAGER}/http_filters/0");
@@ -183,7 +183,7 @@ fn write(path: &Path, text: impl AsRef<[u8]>) {
     fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// A shipped file. What is replaced in it has to be there: a change of the file that moves it breaks every test.
+/// A shipped file. A replaced value must exist: a change of the file that moves it breaks every test.
 struct Document {
     name: &'static str,
     value: Value,

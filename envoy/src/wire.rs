@@ -1,9 +1,9 @@
-//! HTTP/1.1 messages as bytes: what tests send is exactly what they wrote, and what they see is exactly what came.
+//! HTTP/1.1 messages as bytes: tests send exactly the bytes they wrote, and see exactly the bytes received.
 
 use std::fmt;
 use std::io::{self, Read};
 
-/// How the end of a message's body is known (RFC 9112, 6.3).
+/// The rule for the end of a message's body (RFC 9112, 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// There is no body.
@@ -16,18 +16,18 @@ pub enum Framing {
     Close,
 }
 
-/// A message's body as it came, and what it says.
+/// A message's body, raw and decoded.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Body {
-    /// With chunk sizes and trailers.
+    /// The bytes with chunk sizes and trailers.
     pub raw: Vec<u8>,
-    /// Without.
+    /// The bytes without chunk sizes and trailers.
     pub data: Vec<u8>,
-    /// After the last chunk.
+    /// The fields after the last chunk.
     pub trailers: Headers,
 }
 
-/// Header fields in their order, names in lower case.
+/// Header fields in order, with lower-case names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(pub Vec<(String, Vec<u8>)>);
 
@@ -49,7 +49,7 @@ impl fmt::Debug for Headers {
 }
 
 impl Headers {
-    /// The value of the only field of this name.
+    /// Returns the value of the only field of this name.
     ///
     /// # Panics
     ///
@@ -61,7 +61,7 @@ impl Headers {
         Some(std::str::from_utf8(value).unwrap_or_else(|error| panic!("{name}: {error}")))
     }
 
-    /// The values of all fields of this name.
+    /// Returns the values of all fields of this name.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_slice())
     }
@@ -70,7 +70,7 @@ impl Headers {
         Self(fields.iter().map(|field| (field.name.to_ascii_lowercase(), field.value.to_vec())).collect())
     }
 
-    /// What these fields say of the body that follows them; `rest` where they say nothing.
+    /// Returns the framing of the body that follows these fields; `rest` if they do not define one.
     pub fn framing(&self, rest: Framing) -> Framing {
         if self.get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
             return Framing::Chunked;
@@ -85,21 +85,21 @@ impl Headers {
     }
 }
 
-/// The first line and the fields of a request.
+/// The request line and the fields of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestHead {
     /// `POST`
     pub method: String,
     /// `/v1/chat/completions`
     pub path: String,
-    /// The fields.
+    /// The header fields.
     pub headers: Headers,
 }
 
-/// Most fields a head may have here.
+/// The largest number of fields in a head.
 const FIELDS: usize = 200;
 
-/// Reads a request's head.
+/// Parses a request's head.
 pub fn request_head(raw: &[u8]) -> RequestHead {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
@@ -111,7 +111,7 @@ pub fn request_head(raw: &[u8]) -> RequestHead {
     }
 }
 
-/// Reads a response's head.
+/// Parses a response's head.
 pub fn response_head(raw: &[u8]) -> (u16, Headers) {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut response = httparse::Response::new(&mut fields);
@@ -119,7 +119,7 @@ pub fn response_head(raw: &[u8]) -> (u16, Headers) {
     (response.code.unwrap_or_default(), Headers::from_parsed(response.headers))
 }
 
-/// Takes messages off a stream of bytes.
+/// A reader of messages from a stream.
 #[derive(Debug)]
 pub struct Reader<R> {
     stream: R,
@@ -127,12 +127,12 @@ pub struct Reader<R> {
 }
 
 impl<R: Read> Reader<R> {
-    /// Reads from this stream.
+    /// Creates a reader of this stream.
     pub fn new(stream: R) -> Self {
         Self { stream, ahead: Vec::new() }
     }
 
-    /// A head up to and with its empty line; `None` where the stream ends before it begins.
+    /// Reads a head with its empty line; `None` if the stream ends before it begins.
     pub fn head(&mut self) -> io::Result<Option<Vec<u8>>> {
         if self.ahead.is_empty() && !self.more()? {
             return Ok(None);
@@ -140,7 +140,7 @@ impl<R: Read> Reader<R> {
         self.until(b"\r\n\r\n").map(Some)
     }
 
-    /// The body that such a head announces.
+    /// Reads the body with this framing.
     pub fn body(&mut self, framing: Framing) -> io::Result<Body> {
         match framing {
             Framing::Empty => Ok(Body::default()),
@@ -193,7 +193,7 @@ impl<R: Read> Reader<R> {
         Ok(body)
     }
 
-    /// The next bytes of this stream, as they come; none at its end.
+    /// Reads the next available bytes; none at the end of the stream.
     pub fn some(&mut self) -> io::Result<Vec<u8>> {
         if self.ahead.is_empty() {
             self.more()?;

@@ -1,4 +1,4 @@
-//! The worker in real workerd, before a simulated provider that keeps what it is sent.
+//! The worker in real workerd, with a simulated provider that records its requests.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -9,19 +9,19 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tollgate_host::provision::{self, Workers};
-use tollgate_host::upstream::Upstream;
-use tollgate_host::worker;
+use tollgate_host::build::worker;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools::{self, Workers};
 
 use crate::envoy::Folder;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 
-/// workerd with the shipped folder. It ends with this value.
+/// A workerd process with the shipped folder. It ends with this value.
 #[derive(Debug)]
 pub struct Workerd {
-    /// Where its requests go.
+    /// The upstream of its requests.
     pub upstream: Upstream,
     program: PathBuf,
     folder: Folder,
@@ -30,21 +30,22 @@ pub struct Workerd {
     address: SocketAddr,
 }
 
-/// What a test has otherwise than it is shipped.
+/// The differences of a test from the shipped folder.
 #[derive(Clone, Debug, Default)]
 pub struct Setting {
-    /// How long reservations wait for their settlement.
+    /// The time that reservations wait for their settlement.
     pub reservation_seconds: Option<u32>,
-    /// Where requests go instead of [`Workerd::upstream`].
+    /// The address for requests in place of [`Workerd::upstream`].
     pub upstream: Option<SocketAddr>,
-    /// It runs as wrangler would upload it.
+    /// Run the worker as wrangler would upload it.
     pub bundled: bool,
-    /// A module whose `Organization` takes the place of the shipped one, which it finds in `./sound.js`.
+    /// A module whose `Organization` replaces the shipped one, which it can import from `./sound.js`.
     pub object: Option<&'static str>,
 }
 
 impl Workerd {
-    /// With this gateway configuration; `None`, after saying so aloud, where workerd cannot be had.
+    /// Starts workerd with this gateway configuration. Returns `None` after a message if workerd cannot be
+    /// installed.
     ///
     /// # Panics
     ///
@@ -53,13 +54,13 @@ impl Workerd {
         Self::with(configuration, Setting::default())
     }
 
-    /// With this setting.
+    /// Starts workerd with these settings.
     ///
     /// # Panics
     ///
     /// As [`Workerd::start`].
     pub fn with(configuration: &Value, setting: Setting) -> Option<Self> {
-        let Workers { workerd: program, wrangler } = provision::require(provision::workers())?;
+        let Workers { workerd: program, wrangler } = tools::require(tools::workers())?;
         let shipped = worker::build().unwrap_or_else(|error| panic!("{error}"));
         let folder = Folder::new();
         copy(&shipped, folder.path());
@@ -80,7 +81,7 @@ impl Workerd {
         Some(workerd)
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -98,7 +99,7 @@ impl Workerd {
             .unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// Ends the process and starts another one on the same folder.
+    /// Stops the process and starts another one with the same folder.
     ///
     /// # Panics
     ///
@@ -108,7 +109,7 @@ impl Workerd {
         self.run();
     }
 
-    /// The same, with requests that go there instead of to [`Workerd::upstream`].
+    /// Restarts with requests to this address in place of [`Workerd::upstream`].
     ///
     /// # Panics
     ///
@@ -118,7 +119,7 @@ impl Workerd {
         self.restart();
     }
 
-    /// Lets the process die in whatever it does, and starts another one on the same folder.
+    /// Kills the process at any point and starts another one with the same folder.
     ///
     /// # Panics
     ///
@@ -130,12 +131,12 @@ impl Workerd {
         self.run();
     }
 
-    /// The folder in which it runs, with `storage` and `policy`.
+    /// Returns the folder of the process, with `storage` and `policy`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What the worker wrote: JSON lines of requests, and words.
+    /// Returns the worker's log: JSON lines of requests, and text.
     ///
     /// # Panics
     ///
@@ -144,7 +145,7 @@ impl Workerd {
         fs::read_to_string(self.folder.path().join("log")).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Waits until the log says so.
+    /// Waits until the log contains the text.
     ///
     /// # Panics
     ///
@@ -184,7 +185,7 @@ impl Workerd {
         };
     }
 
-    /// Ends the process; [`Workerd::restart`] starts another one.
+    /// Stops the process; [`Workerd::restart`] starts another one.
     pub fn halt(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         if let Some(id) = Pid::from_raw(process.id().cast_signed()) {
@@ -210,7 +211,7 @@ impl Drop for Workerd {
     }
 }
 
-/// The port of the event that workerd announces its socket with.
+/// Reads the port from the event with which workerd announces its socket.
 fn port(log: &Path) -> Option<u16> {
     let lines = BufReader::new(File::open(log).ok()?).lines();
     let mut events = lines.map_while(Result::ok).filter_map(|line| serde_json::from_str::<Value>(&line).ok());
@@ -218,12 +219,12 @@ fn port(log: &Path) -> Option<u16> {
     u16::try_from(listens["port"].as_u64()?).ok()
 }
 
-/// Has wrangler do everything but the upload, and puts what it would upload in the place of the shipped modules.
+/// Runs wrangler without the upload, and replaces the shipped modules by those that it would upload.
 fn bundle(wrangler: &Path, folder: &Path) {
     let output = Command::new(wrangler)
         .args(["deploy", "--dry-run", "--outdir", "bundle"])
         .current_dir(folder)
-        // It asks nobody, tells nobody, and leaves nothing behind.
+        // No prompts, no telemetry, no files left behind.
         .env("CI", "1")
         .env("WRANGLER_SEND_METRICS", "false")
         .env("HOME", folder)
@@ -250,11 +251,11 @@ fn bundle(wrangler: &Path, folder: &Path) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Puts another module in the place of the shipped object's.
+/// Replaces the module of the shipped object.
 fn replace_object(folder: &Path, object: &str) {
-    const SHIPPED: &str = r#"(name = "organization.js", esModule = embed "organization.js"),"#;
-    const BOTH: &str = r#"(name = "sound.js", esModule = embed "organization.js"),
-    (name = "organization.js", esModule = embed "other.js"),"#;
+    const SHIPPED: &str = r#"(name = "durable_object.js", esModule = embed "durable_object.js"),"#;
+    const BOTH: &str = r#"(name = "sound.js", esModule = embed "durable_object.js"),
+    (name = "durable_object.js", esModule = embed "other.js"),"#;
     let config = folder.join("config.capnp");
     let text = fs::read_to_string(&config).unwrap_or_else(|error| panic!("{error}"));
     assert!(text.contains(SHIPPED), "{text}");
@@ -263,7 +264,7 @@ fn replace_object(folder: &Path, object: &str) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The files of a folder, without the folders in it.
+/// Copies the files of a folder, without its folders.
 fn copy(from: &Path, to: &Path) {
     let entries = fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
     for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {

@@ -7,12 +7,12 @@ use tollgate_core::secret::api_key;
 
 use crate::client::Request;
 
-/// A key of our own form; the same one for the same id.
+/// Returns a key in Tollgate's format; the same one for the same id.
 pub fn secret(id: &str) -> String {
     api_key::mint(id, &api_key::digest(id.as_bytes()))
 }
 
-/// The digest of any key, as a policy lists it.
+/// Returns the digest of any key, as in a policy.
 pub fn digest(secret: &str) -> String {
     let mut text = String::from("sha256:");
     for byte in api_key::digest(secret.as_bytes()) {
@@ -21,12 +21,13 @@ pub fn digest(secret: &str) -> String {
     text
 }
 
-/// The policy's record of the key [`secret`] of this id.
+/// Returns the policy's record of the key [`secret`] of this id.
 pub fn key_of(team: &str, id: &str) -> Value {
     json!({"team": team, "digest": digest(&secret(id))})
 }
 
-/// A configuration with one organization, `acme`, that may call `gpt-5-mini`, and these teams and keys.
+/// Returns a configuration with one organization, `acme`, that may call `gpt-5-mini`, and these teams and
+/// keys.
 pub fn configuration(teams: &Value, keys: &Value) -> Value {
     json!({
         "policy": {
@@ -39,7 +40,7 @@ pub fn configuration(teams: &Value, keys: &Value) -> Value {
     })
 }
 
-/// A chat with this model.
+/// Creates a chat with this model.
 pub fn chat_with(model: &str) -> Request {
     Request::json(
         "/v1/chat/completions",
@@ -47,7 +48,7 @@ pub fn chat_with(model: &str) -> Request {
     )
 }
 
-/// A chat that `acme` may have.
+/// Creates a chat that `acme` may call.
 pub fn chat() -> Request {
     chat_with("gpt-5-mini")
 }

@@ -1,4 +1,4 @@
-//! Bodies in real Envoy: held until they are decided, sent on byte for byte, and never half.
+//! Bodies in real Envoy: held until the decision, forwarded byte for byte, and never in part.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use tollgate_envoy::wire::{Framing, Reader, request_head};
 use tollgate_envoy::world::{chat, configuration, key_of, secret};
 
 const CHAT: &str = "/v1/chat/completions";
-/// Spaces and an order that a re-serialised body would not have.
+/// Spaces and an order that re-serialization would not preserve.
 const PLAIN: &[u8] = b"{ \"messages\" : [ {\"role\":\"user\",\"content\":\"\\u00e9 \xc3\xa9\"} ],\t\"model\":\"gpt-5-mini\" }\n";
 const STREAMED: &[u8] =
     br#"{"model":"gpt-5-mini" , "stream":true,"messages":[{"role":"user","content":"Hi."}]}"#;
@@ -26,7 +26,7 @@ fn ml() -> Value {
     )
 }
 
-/// The streamed body with the usage report asked for.
+/// Returns the streamed body with a request for the usage report.
 fn asking_for_usage() -> Vec<u8> {
     [br#"{"stream_options":{"include_usage":true},"#.as_slice(), &STREAMED[1..]].concat()
 }
@@ -111,7 +111,7 @@ fn assert_only_these_on_the_wire(wire: &[u8], bodies: &[Vec<u8>]) {
 }
 
 #[test]
-fn nothing_goes_upstream_before_the_whole_body_is_decided() {
+fn nothing_is_forwarded_before_the_decision_on_the_whole_body() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let forbidden = br#"{"messages": [{"role": "user", "content": "Say hello."}], "model": "gpt-5"}"#;
     for body in [PLAIN, forbidden] {
@@ -168,7 +168,7 @@ fn requests_with_trailers_are_decided() {
 }
 
 #[test]
-fn the_largest_body_passes_and_a_larger_one_is_the_filters_own_413() {
+fn the_largest_body_passes_and_a_larger_one_gets_the_filter_s_413() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let max = usize::try_from(tollgate_core::config::MAX_BODY).unwrap();
     let body = |bytes: usize| {
@@ -198,7 +198,7 @@ fn the_largest_body_passes_and_a_larger_one_is_the_filters_own_413() {
 }
 
 #[test]
-fn a_body_that_is_announced_and_never_comes_is_not_sent_on() {
+fn an_announced_body_that_never_arrives_is_not_forwarded() {
     let Some(mut gateway) = Gateway::start(&ml()) else { return };
     let mut connection = gateway.connect();
     let head = Request::new("POST", CHAT)
@@ -233,8 +233,8 @@ fn with_realtime(mut configuration: Value) -> Value {
 }
 
 #[test]
-fn upgrades_are_decided_in_the_head() {
-    let Some(program) = tollgate_host::provision::require(tollgate_host::provision::envoy()) else { return };
+fn upgrades_are_decided_by_the_head() {
+    let Some(program) = tollgate_host::tools::require(tollgate_host::tools::envoy()) else { return };
     let (upstream, opened) = websocket_upstream();
     let site = tollgate_envoy::shipped::Site {
         module: filter(&[]),
@@ -259,7 +259,7 @@ fn upgrades_are_decided_in_the_head() {
     echo(envoy.address());
     assert_eq!(opened.try_iter().count(), 1, "the refused ones were not sent on");
 
-    // No token limit, no budget: nothing that an upgrade could get around.
+    // No token limit and no budget, which an upgrade could bypass.
     let mut unlimited = with_realtime(ml());
     unlimited["policy"]["teams"]["ml"]["limits"] = json!({"rpm": 2});
     envoy.reload(&unlimited.to_string());
@@ -272,7 +272,7 @@ fn upgrades_are_decided_in_the_head() {
     assert_eq!([realtime(envoy.address()), realtime(envoy.address())], [101, 429]);
 }
 
-/// Switches protocols at once, and then echoes.
+/// Starts an upstream that switches protocols at once, and then echoes.
 fn websocket_upstream() -> (std::net::SocketAddr, mpsc::Receiver<()>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -298,7 +298,7 @@ fn websocket_upstream() -> (std::net::SocketAddr, mpsc::Receiver<()>) {
 }
 
 #[test]
-fn an_expectation_is_answered_before_the_body() {
+fn expect_100_continue_is_answered_before_the_body() {
     let Some(gateway) = Gateway::start(&ml()) else { return };
     let mut connection = gateway.connect();
     let request = chat().bearer(&secret("laptop")).header("expect", "100-continue").bytes();

@@ -1,4 +1,4 @@
-//! Exactly the limit is admitted, however many workers decide at once.
+//! Exactly the limit is admitted, for any number of workers that decide at once.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,7 @@ const TEAMS: usize = 500;
 const LIMIT: usize = 10;
 
 #[test]
-fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams() {
+fn exactly_the_limit_of_64_concurrent_requests_is_admitted_in_each_of_500_teams() {
     let (mut teams, mut keys) = (Map::new(), Map::new());
     for team in 0..TEAMS {
         let name = format!("team{team:03}");
@@ -20,7 +20,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams() {
         keys.insert(name.clone(), key_of(&name, &name));
     }
     let mut configuration = configuration(&Value::Object(teams), &Value::Object(keys));
-    // A cell that all teams write, on top of their own.
+    // A counter that all teams write, in addition to their own.
     configuration["policy"]["organizations"]["acme"]["limits"] = json!({"rpm": 1_000_000});
     let Some(gateway) = Gateway::start(&configuration) else { return };
 

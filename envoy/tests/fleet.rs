@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Ended, Response};
 use tollgate_envoy::fleet::{Member, configuration, manage};
 use tollgate_envoy::world::{chat, digest};
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
-/// For what has no promised time.
+/// The time limit where no time is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn fleet() -> Option<(Etcd, Member, Member)> {
@@ -26,7 +26,7 @@ fn fleet() -> Option<(Etcd, Member, Member)> {
     Some((etcd, one, other))
 }
 
-/// Waits for it, and answers how long that took.
+/// Waits for the condition and returns the time that it took.
 fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();
     while !holds() {
@@ -40,7 +40,7 @@ fn mint(member: &Member, user: &str) -> Response {
     member.manage(user, "POST", "/teams/search/keys", Some(&json!({"name": "laptop"})))
 }
 
-/// Id and secret of a key that was made.
+/// Returns the id and the secret of a new key.
 fn minted(response: &Response) -> (String, String) {
     assert_eq!(response.status, 201, "{response:?}");
     let key = response.json();
@@ -58,13 +58,13 @@ fn call(member: &Member, secret: &str) -> u16 {
     member.request(&chat().bearer(secret)).status
 }
 
-/// Connections so many that each worker very probably has some.
+/// Opens enough connections that each worker very probably has some.
 fn connections(member: &Member) -> Vec<Connection> {
     std::iter::repeat_with(|| member.connect()).take(24).collect()
 }
 
 #[test]
-fn forty_creations_at_once_over_two_gateways_make_exactly_three_keys() {
+fn forty_concurrent_creations_on_two_gateways_make_exactly_three_keys() {
     let Some((_etcd, one, other)) = fleet() else { return };
     let (one, other) = (&one, &other);
     let answers: Vec<Response> = thread::scope(|scope| {
@@ -75,7 +75,7 @@ fn forty_creations_at_once_over_two_gateways_make_exactly_three_keys() {
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     let made = statuses.iter().filter(|status| **status == 201).count();
     assert_eq!(made, 3, "{statuses:?}");
-    // Who ran out of time among forty is told to try again, and made nothing.
+    // A request that ran out of time gets a status to retry, and changes nothing.
     assert!(statuses.iter().all(|status| [201, 403, 503].contains(status)), "{statuses:?}");
     until("both show the three", || ids(one).len() == 3 && ids(one) == ids(other));
     for answer in answers.iter().filter(|answer| answer.status == 201) {
@@ -85,7 +85,7 @@ fn forty_creations_at_once_over_two_gateways_make_exactly_three_keys() {
 }
 
 #[test]
-fn a_key_that_was_acknowledged_outlasts_a_kill_of_envoy_and_of_etcd() {
+fn an_acknowledged_key_survives_a_kill_of_envoy_and_of_etcd() {
     let Some((mut etcd, mut one, other)) = fleet() else { return };
     let (_, secret) = minted(&mint(&one, "bob"));
     etcd.kill();
@@ -154,7 +154,7 @@ fn a_gateway_that_starts_without_etcd_serves_its_own_policy_and_mints_nothing() 
 }
 
 #[test]
-fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() {
+fn a_revocation_and_a_lower_limit_apply_at_once_and_in_other_gateways_within_a_second() {
     let Some((_etcd, one, other)) = fleet() else { return };
     let (revoked, secret) = minted(&mint(&one, "bob"));
     let (_, kept) = minted(&mint(&one, "eve"));
@@ -166,7 +166,7 @@ fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() 
     }
     let (done, one, other) = (AtomicBool::new(false), &one, &other);
     thread::scope(|scope| {
-        // Load, at both.
+        // Load, on both.
         for member in [one, other] {
             let (done, kept) = (&done, &kept);
             scope.spawn(move || {
@@ -209,7 +209,7 @@ fn a_revocation_and_a_lower_limit_hold_at_once_here_and_within_a_second_there() 
 }
 
 #[test]
-fn a_hundred_conditional_edits_at_once_lose_none() {
+fn a_hundred_concurrent_conditional_edits_lose_none() {
     const EDITS: usize = 100;
     let Some((_etcd, one, other)) = fleet() else { return };
     let (one, other) = (&one, &other);
@@ -261,7 +261,7 @@ fn a_secret_appears_in_one_response_and_nowhere_else() {
     let has = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|window| window == text.as_bytes());
     assert!(has(&stored, "tollgate/1/doc/team/search"), "this is where etcd keeps it");
     for secret in [&secret, &fresh] {
-        // The part that is secret, however it is framed.
+        // The secret part, regardless of its framing.
         let tail = &secret[secret.len() - 32..];
         assert!(!has(&stored, tail), "in etcd");
         assert!(!log.contains(tail), "in the log");

@@ -42,7 +42,7 @@ fn a_request_passes_or_is_rejected_with_the_reason() {
     refusal(&chat_with("unheard-of").bearer(&key), 403, "permission_error", "target_not_allowed");
     refusal(&Request::new("GET", "/nowhere").bearer(&key), 404, "invalid_request_error", "unknown_route");
 
-    // None of the refusals was counted.
+    // None of the rejections was counted.
     assert_eq!(connection.request(&chat().bearer(&key)).status, 200);
     let limited = refusal(&chat().bearer(&key), 429, "rate_limit_error", "team_rpm_exceeded");
     assert_eq!(limited.json()["error"]["param"], "team_rpm");
@@ -51,7 +51,7 @@ fn a_request_passes_or_is_rejected_with_the_reason() {
     assert!((1..=61).contains(&seconds), "{limited:?}");
     assert_eq!(milliseconds.div_ceil(1000), seconds, "{limited:?}");
 
-    // Only what passed arrived, as the team's and without its key.
+    // Only the admitted request arrived, with the team's identity and without its key.
     let arrived = gateway.upstream.recording().requests();
     assert_eq!(arrived.len(), 2);
     for request in &arrived {
@@ -148,7 +148,7 @@ fn two_keys_share_their_teams_limit_and_a_rejection_charges_nothing() {
         );
     }
 
-    // With the team's limit out of the way, the others tell what they have counted.
+    // Without the team's limit, the other limits report their counts.
     configuration["policy"]["teams"]["ml"]["limits"] = json!({});
     gateway.envoy.reload(&configuration.to_string());
     let remaining = |key: &str| {

@@ -1,4 +1,4 @@
-//! Heads that are meant to confuse: each gets a clear refusal or the right answer, and nothing traps.
+//! Hostile heads: each gets a clear rejection or the right response, and none causes a trap.
 
 use serde_json::json;
 use tollgate_envoy::client::Request;
@@ -27,7 +27,7 @@ fn start() -> Option<Gateway> {
     Gateway::start(&configuration)
 }
 
-/// Name, request, and the right answer: its status, and the code where the filter gives it.
+/// A name, a request, and the expected status, with the code if the filter sends it.
 type Case = (&'static str, Request, (u16, &'static str));
 
 #[test]
@@ -114,7 +114,7 @@ fn hostile_request_headers_are_rejected_clearly_or_answered_correctly() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    // Whatever the client wrote, the upstream reads what the filter has read.
+    // The upstream reads the same request as the filter, for any input.
     for request in gateway.upstream.recording().requests() {
         let path = request.path.split('?').next().unwrap_or_default();
         assert_eq!(path.trim_end_matches('/'), "/v1/chat/completions");

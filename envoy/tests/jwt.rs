@@ -10,10 +10,10 @@ use tollgate_envoy::envoy::{Envoy, Folder};
 use tollgate_envoy::fleet::{self, token};
 use tollgate_envoy::gateway::{WORKERS, filter};
 use tollgate_envoy::shipped::{self, Protocol, Site};
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
-/// A login of our own: its secret is both keys (RFC 7518, 3.2).
+/// An identity provider for tests: its secret is both keys (RFC 7518, 3.2).
 struct Login(Vec<u8>);
 
 impl Login {
@@ -45,7 +45,7 @@ fn claims(user: &str, expires: u64) -> Value {
 
 #[test]
 fn a_jwt_that_envoy_has_verified_signs_in_and_nothing_else_does() {
-    let Some(program) = provision::require(provision::envoy()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
     let upstream = Upstream::start_recording().unwrap();
     let mut configuration = fleet::configuration();
     configuration.as_object_mut().unwrap().remove("fleet");

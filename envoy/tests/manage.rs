@@ -1,4 +1,4 @@
-//! The management API, as its users meet it: behind `tollgate serve`, behind real Envoy, and with a real etcd.
+//! The management API for its users: behind `tollgate serve`, behind real Envoy, and with a real etcd.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,14 +12,14 @@ use tollgate_envoy::fleet::{self, Member, manage, token};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::chat;
-use tollgate_host::host::{Log, Process};
-use tollgate_host::module;
-use tollgate_host::provision::Etcd;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Log, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools::Etcd;
 
-/// The fleet's configuration for one process.
+/// Returns the fleet's configuration for one process.
 fn volatile() -> Value {
     let mut configuration = fleet::configuration();
     let fields = configuration.as_object_mut().unwrap();
@@ -119,14 +119,14 @@ fn exactly_three_of_forty(address: SocketAddr) {
 }
 
 #[test]
-fn forty_creations_at_once_over_four_workers_make_exactly_three_keys() {
+fn forty_concurrent_creations_on_four_workers_make_exactly_three_keys() {
     exactly_three_of_forty(Serving::start(&volatile()).server.addr());
     let Some(gateway) = Gateway::start(&volatile()) else { return };
     exactly_three_of_forty(gateway.address());
     gateway.assert_no_trap();
 }
 
-/// Connections so many that each of four workers has some.
+/// Opens enough connections that each of four workers has some.
 fn connections(address: SocketAddr) -> Vec<Connection> {
     std::iter::repeat_with(|| Connection::open(address)).take(24).collect()
 }
@@ -186,7 +186,7 @@ fn keys_made_through_the_api_survive_traps_of_every_worker() {
         let trap = client::request(address, &chat().bearer(&secret).header("x-tollgate-inject-trap", "1"));
         assert_eq!(trap.status, 503, "{trap:?}");
     }
-    // A VM is made again with the next request, and not twice within a second.
+    // A VM is restarted with the next request, at most once per second.
     for _ in 0..8 {
         assert_eq!(client::request(address, &chat().bearer(&secret)).status, 200);
     }
@@ -195,7 +195,7 @@ fn keys_made_through_the_api_survive_traps_of_every_worker() {
 }
 
 #[test]
-fn another_inline_policy_drops_what_the_api_changed_and_the_same_keeps_it() {
+fn another_inline_policy_drops_changes_of_the_api_and_the_same_one_keeps_them() {
     let serving = Serving::start(&volatile());
     let address = serving.server.addr();
     let secret = secret(&mint(&mut Connection::open(address), "bob"));
@@ -210,7 +210,7 @@ fn another_inline_policy_drops_what_the_api_changed_and_the_same_keeps_it() {
 }
 
 #[test]
-fn a_gateway_that_cannot_keep_keys_mints_none() {
+fn a_gateway_that_cannot_store_keys_mints_none() {
     let mut configuration = volatile();
     configuration.as_object_mut().unwrap().remove("volatile_keys");
     let serving = Serving::start(&configuration);

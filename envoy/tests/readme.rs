@@ -1,4 +1,4 @@
-//! The commands of README.md work as they stand there.
+//! The commands of README.md, run in order.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -9,10 +9,10 @@ use tollgate_envoy::envoy::{Envoy, Folder};
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
 use tollgate_envoy::world::chat;
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
-/// The shell blocks that are to be run, in their order.
+/// Returns the shell blocks to run, in order.
 fn blocks() -> Vec<String> {
     let text = std::fs::read_to_string(shipped::folder().join("README.md")).unwrap();
     let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
@@ -34,7 +34,7 @@ fn run(block: &str, folder: &Path, envoy: &Path) -> String {
 
 #[test]
 fn every_command_of_the_readme_works() {
-    let Some(program) = provision::require(provision::envoy()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
     let blocks = blocks();
     let [deploy, change, drain, look] = blocks.as_slice() else { panic!("{blocks:#?}") };
     let module = filter(&[]);

@@ -9,8 +9,8 @@ use tollgate_envoy::envoy::{Envoy, Reload};
 use tollgate_envoy::gateway::{Gateway, WORKERS, filter};
 use tollgate_envoy::shipped::{Protocol, Site};
 use tollgate_envoy::world::{chat, configuration, key_of, secret};
-use tollgate_host::provision;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
+use tollgate_host::tools;
 
 fn with_limit(rpm: u32, keys: &[&str]) -> Value {
     let keys: serde_json::Map<_, _> = keys.iter().map(|id| ((*id).to_owned(), key_of("ml", id))).collect();
@@ -20,7 +20,7 @@ fn with_limit(rpm: u32, keys: &[&str]) -> Value {
     )
 }
 
-/// Connections until every worker has some, so that what is asked of all of them is asked of each worker.
+/// Opens connections until every worker has some, so that requests on all of them reach each worker.
 fn connections_to_all_workers(gateway: &Gateway) -> Vec<Connection> {
     let mut connections = Vec::new();
     for _ in 0..64 {
@@ -58,7 +58,7 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
     let count = u32::try_from(first.len()).unwrap();
     assert_eq!(remaining(first.last().unwrap()), 100_000 - count);
 
-    // A higher limit: what was counted stays counted.
+    // A higher limit: counts are kept.
     assert_eq!(gateway.envoy.reload(&with_limit(200_000, &["key1", "key2"]).to_string()), Reload::Taken);
     let second = all("key2");
     let left: Vec<_> = second.iter().map(remaining).collect();
@@ -69,7 +69,7 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
     let third = all("key1");
     assert!(third.iter().all(|response| response.status == 429), "{third:?}");
 
-    // A key that is gone is unknown at once, a new one is known at once.
+    // A removed key is unknown at once, and a new one is known at once.
     assert_eq!(gateway.envoy.reload(&with_limit(100_000, &["key2", "key3"]).to_string()), Reload::Taken);
     assert!(all("key1").iter().all(|response| response.status == 401));
     let fourth = all("key3");
@@ -81,8 +81,8 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
 }
 
 #[test]
-fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
-    let Some(program) = provision::require(provision::envoy()) else { return };
+fn a_gateway_that_starts_without_a_valid_policy_lets_nothing_through() {
+    let Some(program) = tools::require(tools::envoy()) else { return };
     let upstream = Upstream::start_recording().unwrap();
     let configuration = Some(r#"{"policy": {"version": 2}}"#.to_owned());
     let site =
@@ -91,13 +91,13 @@ fn a_gateway_that_starts_without_a_good_policy_lets_nothing_through() {
     assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 500);
     assert!(upstream.recording().requests().is_empty());
 
-    // It needs no restart to do better.
+    // A valid one is loaded without a restart.
     assert_eq!(envoy.reload(&with_limit(1, &["laptop"]).to_string()), Reload::Taken);
     assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 200);
 }
 
 #[test]
-fn another_build_of_the_filter_takes_over_with_the_counters_as_they_were() {
+fn another_build_of_the_filter_keeps_the_counters() {
     let configuration = with_limit(1_000, &["laptop"]);
     let Some(mut gateway) = Gateway::start(&configuration) else { return };
     let mut connection = gateway.connect();
@@ -119,7 +119,7 @@ fn no_request_is_lost_while_policies_change() {
     let address = gateway.address();
     let answers = std::thread::scope(|scope| {
         let client = || {
-            // One connection for all of it: a reload closes none.
+            // One connection throughout: a reload closes none.
             let mut connection = Connection::open(address);
             let mut statuses = Vec::new();
             while !done.load(Ordering::Relaxed) {
@@ -153,7 +153,7 @@ fn no_request_is_lost_while_policies_change() {
 }
 
 #[test]
-fn after_a_trap_it_serves_again_within_three_seconds_with_the_counters_as_they_were() {
+fn after_a_trap_it_serves_again_within_three_seconds_and_keeps_the_counters() {
     const LIMIT: u32 = 1_000;
     let trapping = filter(&["inject-trap"]);
     let Some(gateway) = Gateway::with(&with_limit(LIMIT, &["laptop"]), trapping, Protocol::Http1) else {

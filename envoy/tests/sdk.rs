@@ -9,11 +9,11 @@ use serde_json::{Value, json};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::{key_of, secret};
-use tollgate_host::host::Process;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
-use tollgate_host::{module, provision};
+use tollgate_host::proxy_wasm::Process;
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
+use tollgate_host::{build::module, tools};
 
 fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});
@@ -46,7 +46,7 @@ fn configuration() -> Value {
     })
 }
 
-/// Runs a script with a key of this id for what it tries of limits.
+/// Runs a script with the key of this id for its limit tests.
 fn run(python: &Path, script: &str, address: SocketAddr, limited: &str) {
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk").join(script))
@@ -69,16 +69,16 @@ fn both(python: &Path, address: SocketAddr) {
 }
 
 #[test]
-fn the_sdks_find_what_they_expect_behind_envoy() {
-    let Some(python) = provision::require(provision::python_sdks()) else { return };
+fn the_sdks_work_behind_envoy() {
+    let Some(python) = tools::require(tools::python_sdks()) else { return };
     let Some(gateway) = Gateway::start(&configuration()) else { return };
     both(&python, gateway.address());
     gateway.assert_no_trap();
 }
 
 #[test]
-fn the_sdks_find_what_they_expect_behind_the_command() {
-    let Some(python) = provision::require(provision::python_sdks()) else { return };
+fn the_sdks_work_behind_the_command() {
+    let Some(python) = tools::require(tools::python_sdks()) else { return };
     let upstream = Upstream::start().unwrap();
     let module = module::load(&[]).unwrap();
     let server = Server::start(Options {

@@ -1,4 +1,4 @@
-//! The files that operators copy are whole, and say what the code does.
+//! The files that operators copy are complete and match the code.
 
 use std::collections::BTreeSet;
 
@@ -12,8 +12,8 @@ use tollgate_core::time::Timestamp;
 use tollgate_envoy::envoy::validate;
 use tollgate_envoy::gateway::filter;
 use tollgate_envoy::shipped::{self, Protocol, Site};
-use tollgate_host::provision;
-use tollgate_host::serve::lines;
+use tollgate_host::server::lines;
+use tollgate_host::tools;
 
 fn site(configuration: Option<&str>) -> Site {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
@@ -34,7 +34,7 @@ fn loads(configuration: &str) {
 
 #[test]
 fn envoy_accepts_the_shipped_files() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(None);
     let (accepted, said) = validate(&envoy, &site, &shipped::shipped("envoy.yaml"));
     assert!(accepted, "{said}");
@@ -44,7 +44,7 @@ fn envoy_accepts_the_shipped_files() {
 
 #[test]
 fn envoy_accepts_the_filter_of_the_istio_file() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let istio = shipped::shipped("istio-envoyfilter.yaml");
     let patches = istio["spec"]["configPatches"].as_array().unwrap();
     let patch = |of: &str| &patches.iter().find(|patch| patch["applyTo"] == of).unwrap()["patch"]["value"];
@@ -68,8 +68,8 @@ fn merge(into: &mut Value, patch: &Value) {
 }
 
 #[test]
-fn envoy_refuses_a_policy_with_an_error_where_it_is_inline() {
-    let Some(envoy) = provision::require(provision::envoy()) else { return };
+fn envoy_rejects_an_inline_policy_with_an_error() {
+    let Some(envoy) = tools::require(tools::envoy()) else { return };
     let site = site(Some(
         r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "unknown", "name": "ML"}}}}"#,
     ));
@@ -95,7 +95,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
     assert_eq!(shipped::shipped("istio-wasmplugin.yaml")["spec"]["phase"], "AUTHZ");
 }
 
-/// The names of a finished request's facts, and those that Envoy logs and that `tollgate serve` writes.
+/// The fields of a finished request in the filter, in Envoy's access log and in that of `tollgate serve`.
 #[test]
 fn both_access_logs_contain_every_field_of_a_request() {
     let known = AccessLogEntry {
@@ -146,15 +146,15 @@ fn envoys_buffer_holds_the_largest_body_that_the_filter_accepts() {
 fn the_container_runs_the_same_envoy_on_the_same_files_and_lets_streams_drain() {
     let compose = shipped::shipped("docker-compose.yaml");
     let service = &compose["services"]["gateway"];
-    assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", provision::ENVOY));
+    assert_eq!(service["image"], format!("envoyproxy/envoy:v{}", tools::ENVOY));
     let listener = &shipped::shipped("envoy.yaml")["static_resources"]["listeners"][0];
     let port = &listener["address"]["socket_address"]["port_value"];
     assert_eq!(service["ports"], json!([format!("{port}:{port}")]));
-    // Where README.md's commands put everything.
+    // The folder that README.md's commands create.
     let folder = service["working_dir"].as_str().unwrap();
     assert_eq!(service["volumes"], json!([format!("../gateway:{folder}:ro")]));
     let command: Vec<_> = service["command"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let ["envoy", "-c", "envoy.yaml", "--drain-time-s", seconds] = command[..] else { panic!("{command:?}") };
-    // As long as SDKs wait for an answer, at least.
+    // At least as long as SDKs wait for a response.
     assert!(seconds.parse::<u32>().unwrap() >= 600, "{seconds}");
 }

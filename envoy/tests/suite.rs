@@ -1,7 +1,7 @@
-//! One suite on every host; README.md's table says which passes what, and is held against it here.
+//! One suite on every host, compared with the table in README.md.
 
 use tollgate_envoy::suite::{self, Host};
-use tollgate_host::host::Dialect;
+use tollgate_host::proxy_wasm::Dialect;
 
 fn on(name: &str, host: Option<Box<dyn Host>>) {
     if let Some(mut host) = host {
@@ -25,7 +25,7 @@ fn wasmtime_as_envoy() {
 }
 
 #[test]
-fn wasmtime_as_a_host_that_forgets() {
+fn wasmtime_as_a_forgetful_host() {
     on("as FastEdge (emulated)", suite::wasmtime(Dialect::Forgetful));
 }
 

@@ -7,7 +7,7 @@ use tollgate_envoy::client::{Request, Response};
 use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::world::{key_of, secret};
 
-/// Pico-dollars: a token of input costs one micro-dollar, a cached one a tenth, one of output ten.
+/// Picodollars: an input token costs one microdollar, a cached one a tenth, an output token ten.
 const INPUT: u128 = 1_000_000;
 const CACHED: u128 = INPUT / 10;
 const OUTPUT: u128 = 10 * INPUT;
@@ -38,7 +38,7 @@ fn chat(max_tokens: u64, stream: bool) -> Request {
     )
 }
 
-/// The amount before `words` in a refusal's message.
+/// Returns the amount before `words` in the message of a rejection.
 fn dollars(refused: &Response, words: &str) -> u128 {
     let body = refused.json();
     let message = body["error"]["message"].as_str().unwrap_or_default();
@@ -68,7 +68,7 @@ fn left(gateway: &Gateway, budget: u128) -> u128 {
 }
 
 #[test]
-fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_used() {
+fn fifty_concurrent_streams_stay_within_the_budget_and_settle_to_their_usage() {
     const CALLS: usize = 50;
     const ROOM: u128 = 20;
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
@@ -76,7 +76,7 @@ fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_u
     let budget = ROOM * one + one / 2;
     gateway.envoy.reload(&configuration(budget).to_string());
 
-    // Before and after: a call whose tokens are known, to read the counter in its headers.
+    // Before and after: a call with a known number of tokens, to read the counter in its headers.
     let marked = || {
         let request = chat(10, false).bearer(&secret("laptop")).header("x-simulate", "usage=7:3");
         let answer = gateway.request(&request);
@@ -121,7 +121,7 @@ fn fifty_streams_at_once_spend_no_more_than_the_budget_and_settle_to_what_they_u
 }
 
 #[test]
-fn a_client_that_leaves_pays_for_the_input_and_the_output_seen() {
+fn a_client_that_disconnects_pays_for_the_input_and_the_observed_output() {
     const BUDGET: u128 = DOLLAR / 10;
     const CLIENTS: usize = 8;
     let Some(mut gateway) = Gateway::start(&configuration(BUDGET)) else { return };
@@ -237,7 +237,7 @@ fn an_answer_without_usage_is_settled_by_the_estimate_and_marked() {
 }
 
 #[test]
-fn an_encoded_answer_is_not_asked_for() {
+fn an_encoded_response_is_not_requested() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let request = chat(100, false).bearer(&secret("laptop")).header("accept-encoding", "gzip, br");
     let answer = gateway.request(&request.header("x-simulate", "gzip, usage=5:5"));

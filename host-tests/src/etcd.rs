@@ -1,4 +1,4 @@
-//! A fleet's etcd, as the command reaches it: the core's operations, carried by HTTP.
+//! An etcd client for the command: runs the core's operations over HTTP.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,12 +16,12 @@ use tollgate_core::etcd::{
 };
 use tollgate_core::policy::DiagnosticKind;
 
-use crate::serve::{Target, TargetError};
+use crate::server::{Target, TargetError};
 
-/// How long one call may take.
+/// The time limit of one call.
 const CALL: Duration = Duration::from_secs(10);
 
-/// One etcd, and who we are there.
+/// A client of one etcd, with its credentials.
 pub struct Etcd {
     runtime: Runtime,
     target: Target,
@@ -29,45 +29,45 @@ pub struct Etcd {
     keys: KeySpace,
 }
 
-/// Why an etcd cannot be used.
+/// An error in the configuration of an etcd client.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdSetupError {
-    /// The URL is not one of an etcd.
+    /// The URL is not a valid etcd URL.
     #[error("--fleet: `{0}` is not an etcd: write http://HOST[:PORT] or https://HOST[:PORT]")]
     Url(String),
-    /// https has no certificates.
+    /// The target is invalid, such as https without certificates.
     #[error("--fleet: {0}")]
     Target(#[from] TargetError),
-    /// No gateway can have this prefix.
+    /// The prefix is not valid for a gateway.
     #[error("--prefix: {0}")]
     Prefix(DiagnosticKind),
     /// The file with user and password cannot be read.
     #[error("{}: {error}", path.display())]
     LoginFile {
-        /// Which.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// It holds something else.
+    /// The file does not contain `user:password`.
     #[error("{}: expected one line `user:password`", .0.display())]
     Login(PathBuf),
-    /// No threads, no sockets.
+    /// A thread or socket could not be created.
     #[error("the system: {0}")]
     System(#[from] io::Error),
 }
 
-/// The etcd of this URL.
+/// Parses the URL of an etcd.
 ///
 /// # Errors
-/// Where it is not `http://` or `https://`.
+/// If it is not `http://` or `https://`.
 pub fn target(url: &str) -> Result<Target, EtcdSetupError> {
     let spoken = url.starts_with("http://") || url.starts_with("https://");
     let parsed = spoken.then(|| Target::parse(url).ok()).flatten();
     parsed.ok_or_else(|| EtcdSetupError::Url(url.to_owned()))
 }
 
-/// Goes on if gateways can have this prefix: they would never see what stands under another.
+/// Checks that a gateway accepts this prefix; it never reads keys under another one.
 fn require_prefix(prefix: &str) -> Result<(), EtcdSetupError> {
     let fleet = json!({ "cluster": "etcd", "prefix": prefix });
     let mut loader = ConfigLoader::default();
@@ -77,10 +77,10 @@ fn require_prefix(prefix: &str) -> Result<(), EtcdSetupError> {
 }
 
 impl Etcd {
-    /// Reached at this URL; its keys begin with `prefix`. `login`: a file with `user:password`.
+    /// Creates a client for this URL whose keys begin with `prefix`. `login` is a file with `user:password`.
     ///
     /// # Errors
-    /// What is wrong with the URL or the file.
+    /// If the URL or the file is invalid.
     pub fn new(url: &str, prefix: &str, login: Option<&Path>) -> Result<Etcd, EtcdSetupError> {
         let target = target(url)?;
         require_prefix(prefix)?;
@@ -95,20 +95,20 @@ impl Etcd {
             }
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        // Looked up once, so that missing certificates are said now.
+        // Connect once, so that missing certificates are reported now.
         target.client()?;
         Ok(Etcd { runtime, target, login, keys: KeySpace::new(prefix) })
     }
 
-    /// The names of its keys.
+    /// Returns the names of its keys.
     pub fn keys(&self) -> &KeySpace {
         &self.keys
     }
 
-    /// Carries an operation to its end.
+    /// Runs an operation to completion.
     ///
     /// # Errors
-    /// What ended it.
+    /// If the operation fails.
     pub fn run<O: Operation>(&mut self, operation: O) -> Result<O::Output, EtcdError> {
         let mut talk = Session::new(operation, &self.login);
         loop {
@@ -121,7 +121,7 @@ impl Etcd {
         }
     }
 
-    /// Makes one call: status and body; status 0 where there is no answer.
+    /// Makes one call and returns its status and body. The status is 0 if there is no answer.
     pub fn call(&self, call: EtcdCall) -> (u16, Bytes) {
         let answered = async {
             let body = Full::new(Bytes::from(call.body)).map_err(|never| match never {}).boxed();

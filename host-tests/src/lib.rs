@@ -1,9 +1,9 @@
-//! A proxy-wasm host on wasmtime, the server that runs the filter in it, and what both are tried with.
+//! The `tollgate` command, a proxy-wasm host on wasmtime, the server that runs the filter in it, and test
+//! tools.
 
+pub mod build;
 pub mod etcd;
-pub mod host;
-pub mod module;
-pub mod provision;
-pub mod serve;
-pub mod upstream;
-pub mod worker;
+pub mod proxy_wasm;
+pub mod server;
+pub mod simulator;
+pub mod tools;

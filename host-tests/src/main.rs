@@ -1,7 +1,7 @@
 //! The `tollgate` command.
 
-mod command;
+mod cli;
 
 fn main() -> std::process::ExitCode {
-    command::main()
+    cli::main()
 }

@@ -1,4 +1,5 @@
-//! `tollgate check`, and what all commands share: what they say of files, flags and a reader that is gone.
+//! The command `tollgate check`, and the behavior that all commands share: messages about files, options and
+//! a closed pipe.
 
 mod command;
 
@@ -9,7 +10,7 @@ use std::process::{Output, Stdio};
 
 use command::tollgate;
 
-/// A file of this test's own.
+/// Writes a file of this test's own.
 fn file(name: &str, text: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("check");
     fs::create_dir_all(&folder).unwrap();
@@ -17,21 +18,21 @@ fn file(name: &str, text: &str) -> String {
     folder.join(name).display().to_string()
 }
 
-/// Exit code, standard output, standard error.
+/// Returns the exit code, standard output and standard error.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = tollgate(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code(), text(stdout), text(stderr))
 }
 
-/// One error, and a warning about a group that no target carries.
+/// One error, and a warning about a group that no target has.
 const WRONG: &str = r#"{
   "version": 1, "targets": {"gpt 5": {}},
   "organizations": {"acme": {"name": "Acme", "access": {"access_groups": ["chat"]}}}
 }"#;
 
 #[test]
-fn a_reader_that_is_gone_breaks_nothing() {
+fn a_closed_pipe_is_not_an_error() {
     let targets: Vec<_> = (0..900).map(|number| format!(r#""not a name {number}": {{}}"#)).collect();
     let many = file("many.json", &format!(r#"{{"version": 1, "targets": {{{}}}}}"#, targets.join(",")));
     let mut child =
@@ -55,7 +56,7 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[test]
-fn a_configuration_that_breaks_off_is_still_one() {
+fn a_truncated_configuration_is_reported_as_a_configuration() {
     let cut = file("cut.json", r#"{"mode": "enforce", "policy": {"version": 1}, "#);
     let (code, found, _) = run(&["check", &cut]);
     assert_eq!(code, Some(1));
@@ -74,7 +75,7 @@ fn other_commands_count_what_check_calls_errors() {
 }
 
 #[test]
-fn what_is_no_etcd_and_what_no_gateway_has_as_a_prefix_is_said_before_anything_is_asked() {
+fn an_invalid_etcd_url_or_prefix_is_reported_before_any_request() {
     let policy = file("pushed.json", r#"{"version": 1}"#);
     for url in ["etcd", "http://", "h2c://127.0.0.1:1", "ftp://127.0.0.1:1"] {
         for arguments in [&["push", &policy, "--fleet", url][..], &["serve", "--fleet", url]] {
@@ -91,7 +92,7 @@ fn what_is_no_etcd_and_what_no_gateway_has_as_a_prefix_is_said_before_anything_i
 }
 
 #[test]
-fn a_port_that_is_in_use_is_said_with_what_helps() {
+fn a_port_in_use_is_reported_with_a_remedy() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let (code, _, said) = run(&["serve", "--listen", &taken.local_addr().unwrap().to_string()]);
     assert_eq!(code, Some(1), "{said}");

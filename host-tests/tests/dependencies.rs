@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use tollgate_host::{module, provision};
+use tollgate_host::{build::module, tools};
 
 /// The manifest of each workspace, with further arguments for its check.
 const WORKSPACES: [(&str, &[&str]); 2] = [
@@ -41,7 +41,7 @@ fn check(cargo_deny: &Path, root: &Path, manifest: &str, rules: &Path, arguments
 
 #[test]
 fn dependencies_keep_to_the_rules() {
-    let Some(cargo_deny) = provision::require(provision::cargo_deny()) else { return };
+    let Some(cargo_deny) = tools::require(tools::cargo_deny()) else { return };
     let root = module::workspace().unwrap();
     for (manifest, arguments) in WORKSPACES {
         fetch(&root, manifest);
@@ -52,7 +52,7 @@ fn dependencies_keep_to_the_rules() {
 
 #[test]
 fn a_dependency_that_breaks_a_rule_is_an_error() {
-    let Some(cargo_deny) = provision::require(provision::cargo_deny()) else { return };
+    let Some(cargo_deny) = tools::require(tools::cargo_deny()) else { return };
     let root = module::workspace().unwrap();
     let rules = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("no-dependency-allowed.toml");
     fs::write(

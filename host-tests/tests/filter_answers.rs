@@ -1,12 +1,13 @@
-//! What a client reads about its standing: ours alone, and as far as something governs the call.
+//! The limit headers of a response: only Tollgate's own, and only if a limit applies to the call.
 
 mod filtered;
 
 use filtered::{CHAT, Filtered, chat, logged};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, HeaderMap};
+use tollgate_host::proxy_wasm::{Ending, HeaderMap};
 
-/// What OpenAI says of the account whose key the upstream uses, and an upstream that speaks the draft.
+/// The headers of OpenAI for the account of the upstream's key, and those of an upstream with the draft's
+/// names.
 const OF_THE_UPSTREAM: [(&str, &str); 8] = [
     ("x-ratelimit-limit-requests", "10000"),
     ("x-ratelimit-remaining-requests", "9999"),
@@ -18,7 +19,7 @@ const OF_THE_UPSTREAM: [(&str, &str); 8] = [
     ("ratelimit-policy", "\"default\";q=100;w=60"),
 ];
 
-/// A team with these members besides its own.
+/// Returns a team with these fields besides its own.
 fn configuration(of_the_team: Value) -> Value {
     let mut configuration = filtered::configuration(json!({}), json!({"max": "0"}));
     let team = configuration["policy"]["teams"]["blue"].as_object_mut().unwrap();
@@ -43,7 +44,7 @@ fn standing(head: &HeaderMap) -> Vec<(&str, &str)> {
 }
 
 #[test]
-fn an_upstreams_standing_does_not_mix_with_ours() {
+fn the_upstream_s_limit_headers_are_replaced() {
     let head = answered(&configuration(json!({"limits": {"rpm": 10}})), CHAT);
     assert_eq!(
         standing(&head),
@@ -57,13 +58,13 @@ fn an_upstreams_standing_does_not_mix_with_ours() {
 }
 
 #[test]
-fn a_call_that_a_budget_alone_governs_says_whose_it_is() {
+fn a_call_with_only_a_budget_reports_the_budget_s_owner() {
     let head = answered(&configuration(json!({"budget": {"max": "5"}})), CHAT);
     assert_eq!(standing(&head), [("x-tollgate-scope", "team_budget")]);
 }
 
 #[test]
-fn what_nothing_of_ours_limits_keeps_what_its_upstream_says() {
+fn an_unlimited_call_keeps_the_upstream_s_limit_headers() {
     let mut configuration = configuration(json!({}));
     configuration["routes"] = json!([{"path": "/reports", "target": "small"}]);
     let said = OF_THE_UPSTREAM.map(|(name, value)| (name.to_ascii_lowercase(), value));
@@ -72,7 +73,7 @@ fn what_nothing_of_ours_limits_keeps_what_its_upstream_says() {
 }
 
 #[test]
-fn a_budget_of_nothing_is_no_matter_of_time() {
+fn a_zero_budget_is_rejected_without_retry_after() {
     let mut filter = Filtered::new(&configuration(json!({"budget": {"max": "0", "period": "hour"}})));
     let refused = filter.refused(CHAT, &[("content-type", "application/json")], &chat(100, false));
     assert_eq!(refused.status, 429);
@@ -85,7 +86,7 @@ fn a_budget_of_nothing_is_no_matter_of_time() {
 }
 
 #[test]
-fn what_was_charged_by_an_estimate_is_logged_as_one() {
+fn an_estimated_charge_is_logged_as_estimated() {
     for of_the_team in [json!({"budget": {"max": "5"}}), json!({"limits": {"tpm": 1_000_000}})] {
         let mut configuration = configuration(of_the_team);
         configuration["policy"]["unpriced"] = json!("allow");

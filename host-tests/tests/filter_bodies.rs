@@ -1,4 +1,4 @@
-//! Bodies that two readers would read differently, through the module: refused, in bounded memory.
+//! Bodies that two parsers could read differently: rejected by the module, in bounded memory.
 
 mod filtered;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use filtered::{CHAT, Filtered, INPUT, KEY, OUTPUT, chat, configuration, logged, roomy};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, Flow, HeaderMap, StreamInfo};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, StreamInfo};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 const FORM: &[(&str, &str)] = &[("content-type", "multipart/form-data; boundary=b")];
@@ -15,7 +15,7 @@ fn part(name: &str, text: &str) -> String {
     format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n")
 }
 
-/// Path, fields and body of a request, and the status and code that refuse it.
+/// Path, fields and body of a request, with the status and code of its rejection.
 type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [u8], u16, &'a str);
 
 #[test]
@@ -73,7 +73,7 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
     for (path, fields, body, status, code) in table {
         let refused = filter.refused(path, fields, body);
         let answer: Value = serde_json::from_slice(&refused.body).unwrap();
-        // Gemini's dialect has the code among its details.
+        // Gemini's format has the code among its details.
         let found = answer["error"]["code"].as_str().or(answer["error"]["details"][0]["reason"].as_str());
         assert_eq!(
             (refused.status, found),
@@ -83,7 +83,7 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
         );
     }
     assert_eq!(filter.charged(), (0, 0));
-    // What is as it should be passes, without a content-type too.
+    // A valid body passes, also without a content-type.
     for fields in [JSON, &[]] {
         let (stream, flow) = filter.send(CHAT, fields, br#"{"model":"small"}"#);
         assert!(matches!(flow, Flow::Forward(_)), "{flow:?}");
@@ -92,7 +92,7 @@ fn no_body_gets_a_forbidden_target_or_a_cheaper_reservation_through() {
 }
 
 #[test]
-fn a_fallback_is_reserved_at_the_dearest_price_of_all_that_may_answer() {
+fn a_fallback_is_reserved_at_the_highest_price_of_all_targets() {
     let mut configuration = configuration(json!({}), json!({"max": "0.5"}));
     configuration["policy"]["organizations"]["acme"]["access"]["targets"] = json!(["small", "large"]);
     let mut filter = Filtered::new(&configuration);
@@ -104,11 +104,11 @@ fn a_fallback_is_reserved_at_the_dearest_price_of_all_that_may_answer() {
 }
 
 #[test]
-fn ten_prompts_at_a_time_do_not_overspend_a_budget() {
+fn ten_prompts_at_a_time_do_not_exceed_a_budget() {
     let budget = 45_000 * INPUT;
     let mut filter = Filtered::new(&configuration(json!({}), json!({"max": "0.045"})));
     let prompts = json!({"model": "small", "max_tokens": 100, "prompt": vec!["Say hello."; 10]}).to_string();
-    // None is settled before the last is decided: each could use what it may.
+    // None is settled before the last is decided: each could use its whole reservation.
     let streams = [(); 3].map(|()| filter.admitted("/v1/completions", prompts.as_bytes()).0);
     let refused = filter.refused("/v1/completions", JSON, prompts.as_bytes());
     let answer: Value = serde_json::from_slice(&refused.body).unwrap();
@@ -132,7 +132,7 @@ fn a_body_of_ten_mebibytes_costs_the_vm_no_more_memory_than_a_small_one() {
             r#"{{"messages":"{}","model":"small","stream":true,"stream_options":{{}}}}"#,
             "x".repeat(bytes)
         );
-        // As it comes from a connection.
+        // In chunks as from a connection.
         let pieces: Vec<&[u8]> = body.as_bytes().chunks(16 << 10).collect();
         let (stream, flow) = filter.send_pieces(CHAT, JSON, &pieces);
         let sent = flow.forward().expect("it is sent on").body;
@@ -144,7 +144,7 @@ fn a_body_of_ten_mebibytes_costs_the_vm_no_more_memory_than_a_small_one() {
 }
 
 #[test]
-fn a_call_larger_than_a_limit_is_told_so_or_cut_to_it() {
+fn a_call_larger_than_a_limit_is_rejected_with_the_limit_or_reduced_to_it() {
     let mut filter =
         Filtered::new(&configuration(json!({"tpd": 1_000, "tpm": 1_000}), json!({"max": "0.03"})));
     let large = format!(r#"{{"model":"small","max_tokens":1,"messages":"{}"}}"#, "x".repeat(4_100));
@@ -162,7 +162,7 @@ fn a_call_larger_than_a_limit_is_told_so_or_cut_to_it() {
     let message = answer["error"]["message"].as_str().unwrap();
     assert!(message.contains(could_cost) && message.contains("$0.03"), "{message}");
 
-    // A limit's is: nine of input and 995 of output are more than 1,000.
+    // A limit's is: nine input and 995 output tokens are more than 1,000.
     let (stream, _) = filter.admitted(CHAT, br#"{"model":"small","max_tokens":995}"#);
     assert_eq!(filter.charged().0, 1_000);
     let refused = filter.refused(CHAT, JSON, br#"{"model":"small","max_tokens":1}"#);
@@ -176,7 +176,8 @@ fn a_call_larger_than_a_limit_is_told_so_or_cut_to_it() {
 fn a_wait_for_tokens_is_exact() {
     let mut filter = Filtered::new(&configuration(json!({"tpm": 1_000}), json!({"max": "1000"})));
     let call = br#"{"model":"small","max_tokens":300}"#;
-    // Three of about 309 in three different seconds: the fourth waits for the first one's second to leave.
+    // Three of about 309 in three different seconds: the fourth waits until the first one's second leaves the
+    // window.
     for _ in 0..3 {
         let (stream, _) = filter.admitted(CHAT, call);
         filter.answers(stream, "200", "application/json");
@@ -196,7 +197,7 @@ fn a_wait_for_tokens_is_exact() {
 }
 
 #[test]
-fn the_log_has_the_time_of_the_decision_however_late_the_body_ends() {
+fn the_log_has_the_time_of_the_decision_also_for_a_late_body() {
     let mut filter = Filtered::new(&roomy());
     let stream = filter.vm.open(StreamInfo::default()).unwrap();
     let bearer = format!("Bearer {KEY}");

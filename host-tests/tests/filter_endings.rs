@@ -1,10 +1,10 @@
-//! However a call ends: it is settled once, by what it used, and a trap leaves what was charged.
+//! The endings of a call: each is settled once, to its usage, and a trap leaves the reservation charged.
 
 mod filtered;
 
 use filtered::{CACHED, CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::json;
-use tollgate_host::host::{Effect, Ending, Flow, HostCall, Status, StreamId, When};
+use tollgate_host::proxy_wasm::{Effect, Ending, Flow, HostCall, Status, StreamId, When};
 
 const STREAM: &str = "text/event-stream";
 const ANSWER: &[u8] = br#"{"choices":[{"message":{"content":"Hello."}}],"usage":{"prompt_tokens":100,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":40}}}"#;
@@ -18,7 +18,7 @@ fn estimate(body: &[u8]) -> (u64, u128) {
 fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
     let mut filter = Filtered::new(&roomy());
     let mut charged = (0, 0);
-    // A client that has read the last event may go before the host tells the end.
+    // A client that has read the last event may disconnect before the host reports the end.
     for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
         for told in [true, false] {
             let (stream, _) = filter.admitted(CHAT, &chat(100, false));
@@ -50,7 +50,7 @@ fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
 }
 
 #[test]
-fn what_breaks_off_costs_the_input_and_the_output_seen() {
+fn a_response_that_breaks_off_costs_the_input_and_the_observed_output() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, true);
     let input = (body.len() as u64).div_ceil(4);
@@ -72,7 +72,7 @@ fn what_breaks_off_costs_the_input_and_the_output_seen() {
 }
 
 #[test]
-fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
+fn a_response_that_breaks_off_without_observable_output_costs_the_estimate() {
     let speech = r#"{"model":"small","input":"Hello.","voice":"alloy"}"#;
     let image = r#"{"model":"small","prompt":"A circle.","stream":true,"partial_images":3}"#;
     let partial = b"data: {\"type\":\"image_generation.partial_image\",\"b64_json\":\"AA\"}\n\n".as_slice();
@@ -82,7 +82,7 @@ fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
     let spoken =
         r#"{"model":"small","messages":[],"stream":true,"audio":{"voice":"alloy","format":"pcm16"}}"#;
     let sound = b"data: {\"choices\":[{\"delta\":{\"audio\":{\"data\":\"AA\"}}}]}\n\n".as_slice();
-    // Each with whether it goes on unseen although nothing of its answer came.
+    // Each with a flag: it continues in the background although no response was received.
     for (path, body, field, answer, goes_on) in [
         ("/v1/audio/speech", speech, ("content-type", "audio/mpeg"), b"ID3".as_slice(), false),
         ("/v1/images/generations", image, ("content-type", STREAM), partial, false),
@@ -112,7 +112,7 @@ fn what_breaks_off_costs_the_estimate_where_its_output_cannot_be_seen() {
 }
 
 #[test]
-fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
+fn a_response_without_usage_costs_the_estimate_and_a_failure_nothing() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let answer = |filter: &mut Filtered, stream: StreamId, status: &str, fields: &str, bytes: &[u8]| {
@@ -129,7 +129,7 @@ fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
         answer(&mut filter, stream, status, content_type, b"{\"error\":{}}");
         assert_eq!(filter.charged(), estimate(&body), "{status}");
     }
-    // The host answers in the place of an upstream that did not.
+    // The host answers in place of an upstream that did not.
     let (stream, _) = filter.admitted(CHAT, &body);
     filter.vm.reply(stream, 503, "no upstream", "no_healthy_upstream").unwrap();
     filter.close(stream, &Ending::UpstreamReset);
@@ -137,7 +137,7 @@ fn what_is_not_reported_costs_the_estimate_and_what_fails_nothing() {
 }
 
 #[test]
-fn who_does_not_wait_for_an_answer_pays_for_what_goes_on_without_them() {
+fn a_client_that_disconnects_pays_for_work_that_continues() {
     let later = r#"{"model":"small","input":"Hello.","background":true,"max_output_tokens":100}"#.as_bytes();
     for (path, body, goes_on) in [(CHAT, chat(100, false).as_slice(), false), ("/v1/responses", later, true)]
     {
@@ -151,7 +151,7 @@ fn who_does_not_wait_for_an_answer_pays_for_what_goes_on_without_them() {
 }
 
 #[test]
-fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
+fn an_encoded_response_is_not_requested_and_costs_the_estimate() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (stream, flow) = filter.send(CHAT, &[("accept-encoding", "gzip, br")], &body);
@@ -164,7 +164,7 @@ fn an_encoded_answer_is_not_asked_for_and_costs_the_estimate_if_it_comes() {
 }
 
 #[test]
-fn every_other_api_is_metered_by_what_it_calls_its_figures() {
+fn every_other_api_is_metered_by_its_own_usage_fields() {
     let form = "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nsmall\r\n--b--\r\n";
     let (json, multipart) = ("application/json", "multipart/form-data; boundary=b");
     let model = r#"{"model":"small"}"#;
@@ -216,7 +216,7 @@ fn every_other_api_is_metered_by_what_it_calls_its_figures() {
 }
 
 #[test]
-fn a_request_whose_head_the_host_did_not_change_goes_no_further_and_costs_nothing() {
+fn a_request_whose_header_edit_failed_is_not_forwarded_and_costs_nothing() {
     for call in [HostCall::ReplaceHeaderMapValue, HostCall::RemoveHeaderMapValue] {
         let mut filter = Filtered::new(&roomy());
         filter.process.faults().inject(Some(call), When::Nth(1), Effect::Answer(Status::InternalFailure));
@@ -241,7 +241,7 @@ fn a_stream_from_before_a_reload_settles_what_it_was_charged() {
     assert_eq!(filter.charged(), (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT));
 }
 
-/// A settlement that every other writer is faster than.
+/// Ends a stream while every swap of its settlement has a conflict.
 fn end_against_all_others(filter: &mut Filtered, stream: StreamId) {
     filter.process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
     filter.answers(stream, "200", "application/json");
@@ -257,10 +257,10 @@ fn reconfigure(filter: &mut Filtered) {
 }
 
 #[test]
-fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwhile() {
+fn a_settlement_with_conflicts_is_made_at_the_next_tick_under_any_configuration() {
     let body = chat(100, false);
     let used = (120, 60 * INPUT + 40 * CACHED + 20 * OUTPUT);
-    // Before the old configuration's root is gone, and after.
+    // Before and after the old configuration's root is deleted.
     for late in [false, true] {
         let mut filter = Filtered::new(&roomy());
         let (stream, _) = filter.admitted(CHAT, &body);
@@ -280,7 +280,7 @@ fn a_settlement_that_lost_is_made_at_the_next_tick_whatever_is_configured_meanwh
 }
 
 #[test]
-fn a_correction_that_loses_again_waits_for_another_tick() {
+fn a_settlement_with_conflicts_again_waits_for_another_tick() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (stream, _) = filter.admitted(CHAT, &body);
@@ -294,7 +294,7 @@ fn a_correction_that_loses_again_waits_for_another_tick() {
 }
 
 #[test]
-fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
+fn after_a_trap_the_reservation_stays_charged_and_the_metrics_show_it() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (_, _) = filter.admitted(CHAT, &body);
@@ -316,7 +316,7 @@ fn after_a_trap_the_reservation_stands_and_the_counters_tell() {
 }
 
 #[test]
-fn over_the_soft_mark_answers_warn_and_a_metric_counts() {
+fn above_the_soft_mark_responses_warn_and_a_metric_counts() {
     let budget = json!({"max": "10", "soft": "0.0042"});
     let mut filter = Filtered::new(&configuration(json!({}), budget));
     let mut warned = Vec::new();

@@ -1,19 +1,19 @@
-//! What the filter counts of decisions and of the counters' own trouble.
+//! The metrics of decisions and of errors of the counters.
 
 mod filtered;
 
 use filtered::{CHAT, Filtered, chat, configuration};
 use serde_json::{Value, json};
-use tollgate_host::host::{Effect, Ending, Flow, HostCall, StreamId, When};
+use tollgate_host::proxy_wasm::{Effect, Ending, Flow, HostCall, StreamId, When};
 
 const USAGE: &[u8] = br#"{"usage":{"prompt_tokens":100,"completion_tokens":20}}"#;
 
-/// One team whose cell is the only one.
+/// Returns a configuration with one team, whose counter is the only one.
 fn limited() -> Value {
     configuration(json!({"tpd": 1_000_000}), json!({"max": "1000"}))
 }
 
-/// Other writers are faster than the filter, so often.
+/// Injects conflicts with other writers.
 fn lose(filter: &Filtered, when: When) {
     filter.process.faults().inject(Some(HostCall::SetSharedData), when, Effect::LoseSwap);
 }
@@ -56,9 +56,9 @@ fn denied_is_the_sum_of_its_reasons() {
 }
 
 #[test]
-fn each_lost_swap_of_an_admission_or_a_settlement_is_a_retry() {
+fn each_conflict_of_an_admission_or_a_settlement_counts_as_a_retry() {
     let mut filter = Filtered::new(&limited());
-    // A cell that is not there yet is not lost to anybody.
+    // The creation of a record never has a conflict.
     let stream = admit(&mut filter);
     settle(&mut filter, stream);
     assert_eq!(filter.metric("retries"), 0);
@@ -73,7 +73,7 @@ fn each_lost_swap_of_an_admission_or_a_settlement_is_a_retry() {
 }
 
 #[test]
-fn running_out_of_retries_is_told_apart_from_a_store_that_is_away() {
+fn exhausted_retries_are_distinguished_from_an_unavailable_store() {
     for (on, status) in [("deny", Some(503)), ("allow", None)] {
         let mut configuration = limited();
         configuration["on_contention"] = json!(on);
@@ -97,7 +97,7 @@ fn running_out_of_retries_is_told_apart_from_a_store_that_is_away() {
         let retries = filter.metric("retries");
         assert!(retries > 100, "it goes on trying: {retries}");
         filter.process.faults().clear();
-        let away = Effect::Answer(tollgate_host::host::Status::InternalFailure);
+        let away = Effect::Answer(tollgate_host::proxy_wasm::Status::InternalFailure);
         filter.process.faults().inject(Some(HostCall::GetSharedData), When::Always, away);
         assert_eq!(ask(&mut filter), status);
         filter.process.faults().clear();

@@ -1,7 +1,8 @@
-//! What providers really answered, through the module: whole and cut, the access log has the manifest's figures.
+//! Recorded responses of providers through the module: whole and cut, with the manifest's figures in the
+//! access log.
 //!
-//! `TOLLGATE_RECORDINGS` names a folder of recorded answers with a `manifest.json`; without it the project's own
-//! samples are read.
+//! `TOLLGATE_RECORDINGS` names a folder of recorded responses with a `manifest.json`; without it the
+//! project's own samples are read.
 
 mod filtered;
 
@@ -9,11 +10,11 @@ use std::path::{Path, PathBuf};
 
 use filtered::{Filtered, configuration, logged};
 use serde_json::{Value, json};
-use tollgate_host::host::Ending;
+use tollgate_host::proxy_wasm::Ending;
 
-/// Below this size every cut is tried.
+/// Below this size every cut is tested.
 const SMALL: usize = 1_500;
-/// Cuts of a larger one.
+/// The number of cuts of a larger one.
 const CUTS: usize = 20;
 
 struct Recording {
@@ -55,9 +56,10 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
     manifest.iter().map(read).collect()
 }
 
-/// The recording in these pieces: the log's figures, once it is certain that the client saw every byte.
+/// Passes the recording through the filter in these chunks, asserts that the client gets every byte, and
+/// returns the figures of the log.
 fn through(filter: &mut Filtered, recording: &Recording, pieces: &[&[u8]]) -> [String; 3] {
-    // The client asks for usage itself, so nothing is taken out.
+    // The client requests usage itself, so nothing is removed.
     let body = br#"{"model":"small","stream":true,"stream_options":{"include_usage":true}}"#;
     let (stream, _) = filter.admitted(recording.path, body);
     filter.answers(stream, "200", recording.content_type);

@@ -1,15 +1,15 @@
-//! Streams that are asked for their usage without their clients' noticing, and many of them at once.
+//! Streams whose usage the filter requests without the client's knowledge, and many of them at once.
 
 mod filtered;
 
 use filtered::{CHAT, ENVELOPE, Filtered, INPUT, OUTPUT, chat, configuration, events, logged, roomy};
 use serde_json::{Value, json};
-use tollgate_host::host::{Ending, Flow, HeaderMap};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap};
 
 const STREAM: &str = "text/event-stream; charset=utf-8";
 
 #[test]
-fn a_stream_is_asked_for_its_usage_where_the_client_did_not() {
+fn usage_is_requested_for_a_stream_if_the_client_did_not() {
     let far = format!(
         r#"{{"model":"small","messages":"{}","stream":true,"stream_options":{{"include_usage": false}}}}"#,
         "x".repeat(300_000)
@@ -57,7 +57,7 @@ fn a_stream_is_asked_for_its_usage_where_the_client_did_not() {
             filter.close(stream, &Ending::ClientGone);
         }
     }
-    // Other APIs report usage unasked.
+    // Other APIs report usage by default.
     for path in ["/v1/responses", "/v1/messages"] {
         let body = br#"{"model":"small","stream":true}"#;
         let (stream, forward) = filter.admitted(path, body);
@@ -67,7 +67,7 @@ fn a_stream_is_asked_for_its_usage_where_the_client_did_not() {
 }
 
 #[test]
-fn a_body_of_unknown_length_gets_none_and_trailers_stay_behind_it() {
+fn an_edited_body_of_unknown_length_gets_no_length_and_keeps_its_trailers() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(5, true);
     let (stream, flow) = filter.send_pieces(CHAT, &[], &[&body, &[]]);
@@ -85,7 +85,7 @@ fn a_body_of_unknown_length_gets_none_and_trailers_stay_behind_it() {
     let stream = filter.vm.open(Default::default()).unwrap();
     assert_eq!(filter.vm.request_headers(stream, head, false).unwrap(), Flow::Hold);
     assert_eq!(filter.vm.request_body(stream, &body, false).unwrap(), Flow::Hold);
-    // What a client says there about who it is goes no further.
+    // Identity headers of the client are removed there as well.
     let trailers = [
         ("x-checksum", "abc"),
         ("X-Tollgate-Team", "red"),
@@ -99,7 +99,7 @@ fn a_body_of_unknown_length_gets_none_and_trailers_stay_behind_it() {
 }
 
 #[test]
-fn the_client_sees_what_it_would_have_seen_wherever_the_stream_is_cut() {
+fn the_client_sees_an_unchanged_stream_for_any_chunking() {
     let mut filter = Filtered::new(&roomy());
     let (asked, plain) = events(4, 30, 4);
     let asked = asked.concat();
@@ -125,7 +125,7 @@ fn the_client_sees_what_it_would_have_seen_wherever_the_stream_is_cut() {
 }
 
 #[test]
-fn a_piece_of_any_size_is_passed_on_whole() {
+fn a_chunk_of_any_size_is_forwarded_completely() {
     let mut filter = Filtered::new(&roomy());
     let (asked, plain) = events(5_000, 30, 5_000);
     let (stream, _) = filter.admitted(CHAT, &chat(5_000, true));
@@ -136,7 +136,7 @@ fn a_piece_of_any_size_is_passed_on_whole() {
 }
 
 #[test]
-fn who_asked_for_usage_gets_it_and_errors_pass_unchanged() {
+fn a_client_that_requested_usage_gets_it_and_errors_pass_unchanged() {
     let mut filter = Filtered::new(&roomy());
     let (asked, _) = events(3, 30, 3);
     let mut body: Value = serde_json::from_slice(&chat(5, true)).unwrap();
@@ -155,8 +155,8 @@ fn who_asked_for_usage_gets_it_and_errors_pass_unchanged() {
 }
 
 #[test]
-fn of_fifty_streams_at_once_those_run_that_there_is_room_for_and_the_cell_ends_with_what_they_used() {
-    // One call reserves a token a byte and a constant of input, and a thousand of output.
+fn fifty_concurrent_streams_are_admitted_up_to_the_limit_and_settled_to_their_usage() {
+    // One call reserves a token per byte and a constant for the input, and a thousand for the output.
     let body = chat(1_000, true);
     let one = (body.len() + ENVELOPE) as u128 * INPUT + 1_000 * OUTPUT;
     let budget = 20 * one + one / 2;

@@ -1,12 +1,12 @@
-//! The shared data of nginx with WasmX is recognized, and the configuration refused with the reason.
+//! The shared data of nginx with WasmX is detected, and the configuration rejected with the reason.
 
 mod modules;
 
 use modules::filter;
 use serde_json::json;
-use tollgate_host::host::{Dialect, Log, LogLevel, Process, SharedData, StartError};
+use tollgate_host::proxy_wasm::{Dialect, Log, LogLevel, Process, SharedData, StartError};
 
-/// The errors that the filter logs when its configuration is refused with this shared data.
+/// Returns the errors that the filter logs when it rejects its configuration with this shared data.
 fn refused(data: &SharedData) -> Vec<String> {
     let (sink, log) = Log::capture();
     let builder = Process::builder(&filter()).shared_data(data.clone()).log(sink);

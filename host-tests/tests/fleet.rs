@@ -1,4 +1,4 @@
-//! The core's dealings with etcd, with a real one.
+//! The core's etcd client with a real etcd.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tollgate_core::etcd::{
 use tollgate_core::policy::Document;
 use tollgate_core::time::{Now, Timestamp};
 use tollgate_host::etcd::Etcd as Client;
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
 const PREFIX: &str = "tollgate/1/";
 
@@ -29,7 +29,7 @@ fn name(n: u64) -> String {
     entry_name(Timestamp(n), n)
 }
 
-/// Commits one document with an entry of this number.
+/// Commits one document with an audit entry of this number.
 fn write(client: &mut Client, base: u64, n: u64, document: Document, content: Option<Value>) -> Committed {
     let name = name(n);
     let commit =
@@ -57,7 +57,7 @@ fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(Stri
 }
 
 #[test]
-fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
+fn a_commit_is_read_from_its_revision_on_and_a_late_writer_conflicts() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     assert_eq!(poll(client, 0).unwrap(), Changes { revision: 0, all: false, documents: vec![] });
@@ -74,28 +74,28 @@ fn what_was_committed_is_read_from_there_on_and_a_late_writer_loses() {
     let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
     assert_eq!(news, Changes { revision: second, all: false, documents: expected });
 
-    // A removal is news as well.
+    // A removal is a change as well.
     let third = revision(write(client, second, 5, team("search"), None));
     assert_eq!(poll(client, second).unwrap().documents, [(team("search"), None)]);
     assert_eq!(poll(client, third).unwrap().documents, []);
 
-    // Losers left no trace, not even in the audit.
+    // Conflicting writes left no trace, not even in the audit log.
     let names: Vec<_> = audit(client, None, 10).0.into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, [name(5), name(3), name(1)]);
 }
 
 #[test]
-fn a_write_that_is_sent_twice_is_made_once() {
+fn a_write_that_is_sent_twice_is_applied_once() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let first = write(client, 0, 1, team("search"), Some(json!(1)));
-    // As after an answer that was lost: the very same transaction once more.
+    // As after a lost response: the same transaction again.
     assert_eq!(write(client, 0, 1, team("search"), Some(json!(1))), first);
     assert_eq!(poll(client, 0).unwrap().revision, revision(first));
 }
 
 #[test]
-fn many_documents_are_read_whole_and_as_of_one_moment() {
+fn many_documents_are_read_as_one_snapshot() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let documents: Vec<_> =
@@ -116,7 +116,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
         client.run(append).unwrap();
         last = n;
     }
-    // Everything before now is dropped, the revision of the last write too.
+    // Everything before now is dropped, including the revision of the last write.
     let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
     let compact = tollgate_core::etcd::EtcdCall { path: "/v3/kv/compaction", token: None, body };
     assert_eq!(client.call(compact).0, 200);
@@ -125,7 +125,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
 }
 
 #[test]
-fn an_etcd_that_was_emptied_does_not_take_a_policy_away() {
+fn an_emptied_etcd_does_not_remove_the_policy() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     assert_eq!(poll(client, 7), Err(EtcdError::Backwards { known: 7, found: 0 }));
@@ -133,7 +133,7 @@ fn an_etcd_that_was_emptied_does_not_take_a_policy_away() {
 }
 
 #[test]
-fn a_catalog_that_says_it_is_all_there_is_makes_the_rest_go_away() {
+fn a_complete_catalog_removes_all_other_records() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let present = [Document::Catalog, team("local"), team("search")];
@@ -153,7 +153,7 @@ fn a_catalog_that_says_it_is_all_there_is_makes_the_rest_go_away() {
 }
 
 #[test]
-fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
+fn an_oversized_transaction_is_rejected_before_it_is_sent() {
     let keys = KeySpace::new(PREFIX);
     let entry = (None, "1", "{}");
     let large = Some(Value::String("x".repeat(1024 * 1024)));
@@ -167,7 +167,7 @@ fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
     let many: Vec<_> = (0..121).map(|n| (team(&n.to_string()), None)).collect();
     assert!(matches!(CommitOperation::new(&keys, 0, &many, entry), Err(EtcdError::TooManyDocuments(121))));
 
-    // What is not refused fits: etcd's own limits are above ours.
+    // Every accepted transaction fits: etcd's own limits are higher.
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let largest = Some(Value::String("x".repeat(1024 * 1024 - 2)));
@@ -179,7 +179,7 @@ fn what_a_transaction_cannot_take_is_refused_before_it_is_sent() {
 }
 
 #[test]
-fn the_audit_is_read_in_pages_newest_first_and_cut_to_what_is_kept() {
+fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let count = KEPT as u64 + 3;
@@ -208,7 +208,7 @@ fn the_audit_is_read_in_pages_newest_first_and_cut_to_what_is_kept() {
 }
 
 #[test]
-fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
+fn a_gateway_signs_in_again_after_its_token_is_lost() {
     let Some(mut etcd) = Etcd::start() else { return };
     let admin = client(&etcd);
     for (path, body) in [
@@ -238,7 +238,7 @@ fn a_gateway_signs_in_and_signs_in_again_when_its_token_is_forgotten() {
 }
 
 #[test]
-fn what_was_acknowledged_outlasts_a_kill() {
+fn an_acknowledged_write_survives_a_kill() {
     let Some(mut etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let mut base = 0;
@@ -252,7 +252,7 @@ fn what_was_acknowledged_outlasts_a_kill() {
     }
 }
 
-/// A gateway's VM: a desk whose calls are made at once, and a counter as its whole policy.
+/// A gateway's VM: a client whose calls are made at once, and a counter as its whole policy.
 struct Vm {
     desk: EtcdClient,
     client: Client,
@@ -278,7 +278,7 @@ impl Vm {
         Now { wall: now, monotonic: now }
     }
 
-    /// Adds one for each ticket; answers with what became of each.
+    /// Adds one for each ticket, and returns the results.
     fn run(&mut self, mut effects: Vec<EtcdEffect>, random: u64) -> Vec<EtcdEffect> {
         let mut ends = Vec::new();
         while !effects.is_empty() {
@@ -323,7 +323,7 @@ impl Vm {
 }
 
 #[test]
-fn writers_at_once_over_several_gateways_lose_nothing() {
+fn concurrent_writers_on_several_gateways_lose_nothing() {
     const VMS: u64 = 6;
     const WRITES: u32 = 20;
     let Some(etcd) = Etcd::start() else { return };
@@ -357,7 +357,7 @@ fn writers_at_once_over_several_gateways_lose_nothing() {
 }
 
 #[test]
-fn writes_wait_for_their_turn_and_none_waits_longer_than_its_patience() {
+fn writes_are_queued_within_their_time_limit() {
     let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
     let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
@@ -375,12 +375,12 @@ fn writes_wait_for_their_turn_and_none_waits_longer_than_its_patience() {
     let effects = desk.answer(slot, 0, b"", at(1_900));
     assert_eq!(effects, [EtcdEffect::Failed { ticket: 2, trouble: EtcdError::Late }, EtcdEffect::Decide(3)]);
     assert_eq!(desk.finish(3, at(1_900)), []);
-    assert_eq!(desk.answer(slot, 200, b"{}", at(1_950)), [], "an answer that nobody waits for");
+    assert_eq!(desk.answer(slot, 200, b"{}", at(1_950)), [], "a response without a waiting call");
     assert_eq!(desk.submit(4, at(2_000)), [EtcdEffect::Decide(4)]);
 }
 
 #[test]
-fn a_hanging_etcd_does_not_keep_a_poll_from_the_next() {
+fn a_hanging_etcd_does_not_block_the_next_poll() {
     let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
     let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };

@@ -1,4 +1,4 @@
-//! `tollgate push` and `tollgate pull`, with a real etcd.
+//! The commands `tollgate push` and `tollgate pull` with a real etcd.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tollgate_core::policy::Document;
 use tollgate_core::secret::api_key;
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd as Client;
-use tollgate_host::provision::Etcd;
+use tollgate_host::tools::Etcd;
 
 /// An etcd and a folder with a policy file. Both end with this value.
 struct Site {
@@ -41,7 +41,7 @@ impl Site {
         serde_json::from_slice(&fs::read(self.file(name)).unwrap()).unwrap()
     }
 
-    /// Exit code, standard output, standard error.
+    /// Returns the exit code, standard output and standard error.
     fn tollgate(&self, command: &str, name: &str, more: &[&str]) -> (i32, String, String) {
         let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_tollgate"))
             .arg(command)
@@ -84,7 +84,7 @@ fn policy(teams: &[&str]) -> Value {
 }
 
 #[test]
-fn a_policy_goes_to_etcd_and_comes_back_with_what_differs_shown_first() {
+fn a_policy_is_pushed_and_pulled_after_showing_the_differences() {
     let Some(site) = Site::new() else { return };
     site.write("policy.json", &policy(&["search", "ads"]));
 
@@ -141,7 +141,7 @@ fn a_policy_with_an_error_is_not_pushed() {
 }
 
 #[test]
-fn what_only_the_api_has_written_is_pulled_over_the_gateways_own_policy() {
+fn records_written_by_the_api_are_merged_into_the_pulled_policy() {
     let Some(site) = Site::new() else { return };
     let mut client = site.client();
     let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads"}}});
@@ -152,7 +152,7 @@ fn what_only_the_api_has_written_is_pulled_over_the_gateways_own_policy() {
 
     let (code, _, error) = site.tollgate("pull", "none.json", &["--yes"]);
     assert_eq!(code, 1);
-    assert!(error.contains("not whole"), "{error}");
+    assert!(error.contains("do not form a valid policy"), "{error}");
     assert!(!site.file("none.json").exists());
 
     site.write("policy.json", &policy(&["search"]));
@@ -175,7 +175,7 @@ fn a_policy_larger_than_a_transaction_arrives_whole() {
 }
 
 #[test]
-fn an_etcd_that_is_not_there_is_named() {
+fn an_unreachable_etcd_is_reported_by_name() {
     let Some(mut site) = Site::new() else { return };
     site.write("policy.json", &policy(&["search"]));
     site.etcd.kill();

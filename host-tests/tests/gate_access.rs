@@ -1,4 +1,4 @@
-//! What may be called is one thing, whoever is asked: the definition, the model list, the call and `explain`.
+//! Access is the same everywhere: in the definition, the model list, the call and `explain`.
 
 #[path = "../../plugin/core/tests/support/access.rs"]
 mod access;
@@ -14,7 +14,7 @@ use command::tollgate;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, LocalReply, Log, Process, StreamInfo, Vm};
 
 const KEY: &str = "a-key-of-another-gateway";
 
@@ -36,7 +36,7 @@ fn head(method: &str, path: &str) -> HeaderMap {
     ])
 }
 
-/// What a model list names.
+/// Returns the names of a model list.
 fn listed(vm: &mut Vm) -> Names {
     let stream = vm.open(StreamInfo::default()).unwrap();
     let flow = vm.request_headers(stream, head("GET", "/v1/models"), true).unwrap();
@@ -47,7 +47,7 @@ fn listed(vm: &mut Vm) -> Names {
     list["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Whether a chat with this model goes on to the upstream.
+/// Returns true if a chat with this model is forwarded.
 fn passes(vm: &mut Vm, model: &str) -> bool {
     let stream = vm.open(StreamInfo::default()).unwrap();
     let held = vm.request_headers(stream, head("POST", "/v1/chat/completions"), false).unwrap();
@@ -65,7 +65,7 @@ fn passes(vm: &mut Vm, model: &str) -> bool {
     passes
 }
 
-/// Whether `tollgate explain` says so.
+/// Returns true if `tollgate explain` allows it.
 fn explained(file: &PathBuf, model: &str) -> bool {
     let output =
         tollgate(&["explain", "--key", KEY, "--target", model, "--policy"]).arg(file).output().unwrap();
@@ -81,7 +81,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_definition_the_list_the_call_and_the_explanation_agree(world in worlds()) {
+    fn definition_model_list_call_and_explain_agree_on_access(world in worlds()) {
         let policy = policy(&world);
         let [_, _, expected] = world.effective();
         let configuration = json!({"policy": policy}).to_string();

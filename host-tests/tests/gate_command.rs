@@ -1,4 +1,4 @@
-//! `cargo run`: the requests it prints, and the modules it takes.
+//! The command `cargo run`: the requests that it prints, and the modules that it loads.
 
 mod command;
 
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use command::{Serve, sh, tollgate};
 
-/// A file of this test's own.
+/// Writes a file of this test's own.
 fn file(name: &str, bytes: &[u8]) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
     fs::write(&path, bytes).unwrap();
     path
 }
 
-/// Status and head of an answer of `curl -i`.
+/// Returns status, head and body of a response of `curl -i`.
 fn answer(request: &str) -> (u16, String, String) {
     let output = sh(&request.replace("curl -i", "curl -isS"));
     let text = String::from_utf8(output.stdout).unwrap();
@@ -29,7 +29,7 @@ fn field<'a>(head: &'a str, name: &str) -> &'a str {
 }
 
 #[test]
-fn the_printed_requests_do_what_is_printed_beside_them() {
+fn the_printed_requests_have_the_printed_results() {
     let mut serve = Serve::start(&[]);
     let requests = serve.requests(4);
     let base = format!("http://{}", serve.address);
@@ -46,7 +46,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
     let (status, _, body) = answer(forbidden);
     assert!(status == 403 && body.contains("target_not_allowed"), "{status} {body}");
 
-    // A refusal cost nothing: all three of a minute are left.
+    // Rejections are not counted: all three of a minute are left.
     for left in ["2", "1", "0"] {
         let (status, head, body) = answer(limited);
         assert_eq!((status, field(&head, "x-ratelimit-remaining-requests")), (200, left), "{body}");
@@ -57,7 +57,7 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
     let first = wait(&head);
     assert!((1..=61_000).contains(&first), "{head}");
     assert_eq!(field(&head, "retry-after"), first.div_ceil(1_000).to_string());
-    // The wait ends at one moment, whenever one asks.
+    // The wait ends at a fixed time, independent of the time of the request.
     assert!(wait(&answer(limited).1) <= first);
 
     let statuses: Vec<_> = (0..8).map(|_| serve.line()["status"].clone()).collect();
@@ -65,8 +65,8 @@ fn the_printed_requests_do_what_is_printed_beside_them() {
 }
 
 #[test]
-fn what_is_no_filter_does_not_start() {
-    let built = fs::read(tollgate_host::module::build(&[]).unwrap()).unwrap();
+fn an_invalid_module_does_not_start() {
+    let built = fs::read(tollgate_host::build::module::build(&[]).unwrap()).unwrap();
     let foreign = wat::parse_str(r#"(module (func (export "main")))"#).unwrap();
     let cases = [
         ("text.wasm", b"#!/bin/sh\n".to_vec(), "not a WebAssembly module"),
@@ -105,7 +105,7 @@ fn an_address_may_have_a_host_s_name_and_needs_a_port() {
 }
 
 #[test]
-fn a_module_that_refuses_everything_refuses_everything() {
+fn a_module_that_rejects_everything_can_be_served() {
     let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
     let path = file("refuses.wasm", &refuses);
     let mut serve = Serve::start(&["--module", path.to_str().unwrap()]);

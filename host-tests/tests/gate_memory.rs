@@ -1,15 +1,15 @@
-//! What the filter keeps of a body.
+//! The memory that the filter keeps for a body.
 
 mod modules;
 
 use serde_json::json;
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
-use tollgate_host::serve::BUFFER_LIMIT;
+use tollgate_host::proxy_wasm::{Ending, Flow, HeaderMap, Log, Process, StreamInfo};
+use tollgate_host::server::BUFFER_LIMIT;
 
 const KEY: &str = "a-key-of-another-gateway";
 
-/// Bytes of a VM's memory after a chat of this size has passed, in pieces as a proxy brings them.
+/// Returns the memory of a VM after a chat of this size, in chunks as from a proxy.
 fn memory_after(size: usize) -> usize {
     let configuration = json!({"policy": {
         "version": 1,

@@ -1,4 +1,4 @@
-//! The gate behind `serve`, with the filter itself in it: waits, secrets, reloads, hostile heads.
+//! The filter behind `serve`: waits, secrets, reloads, hostile heads.
 
 mod modules;
 mod serving;
@@ -13,7 +13,7 @@ use hyper::header::HeaderValue;
 use serde_json::{Value, json};
 use serving::{Choices, Client, Serving, eventually, rest, whole};
 use tollgate_core::secret::api_key;
-use tollgate_host::host::Clock;
+use tollgate_host::proxy_wasm::Clock;
 
 const PATH: &str = "/v1/chat/completions";
 const CHAT: &str = r#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]}"#;
@@ -22,7 +22,7 @@ fn secret(id: &str) -> String {
     api_key::mint(id, &api_key::digest(id.as_bytes()))
 }
 
-/// One organization, one team with these limits, and these keys.
+/// Returns one organization, one team with these limits, and these keys.
 fn configuration(limits: &Value, keys: &[&str]) -> String {
     let record = |id: &&str| {
         (
@@ -77,7 +77,7 @@ async fn chat(client: &mut Client, key: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_as_long_as_it_is_told_is_admitted_and_not_a_millisecond_before() {
+async fn a_client_is_admitted_exactly_after_its_retry_after() {
     for (window, longest) in [("rpm", 61), ("rph", 3_660), ("rpd", 86_400)] {
         let (clock, hand) = Clock::manual(Duration::from_millis(1_790_000_123_457));
         let configuration = configuration(&json!({ window: 3 }), &["laptop"]);
@@ -128,10 +128,10 @@ async fn a_key_appears_only_in_the_request_that_carries_it() {
     answers.push(send(&mut client, &format!("{PATH}?a=1&key={key}&b=2"), &[]).await);
     answers.push(send(&mut client, "/open", &[("x-api-key", b"of-another-service")]).await);
     answers.push(send(&mut client, "/open", &[("authorization", bearer.as_bytes())]).await);
-    // One more than the limit, and a target that is not there.
+    // One more than the limit, and an unknown target.
     answers.push(chat(&mut client, &key).await);
     answers.push(send(&mut client, "/nowhere", &[("authorization", bearer.as_bytes())]).await);
-    // A configuration that is not taken is reported, and has keys in it.
+    // A configuration that is rejected is reported, and contains keys.
     let broken = configuration(&json!({"rpm": 0}), &["laptop"]);
     assert!(serving.server.reload(broken.as_bytes()).is_err());
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
@@ -217,7 +217,7 @@ async fn hostile_request_headers_are_rejected_clearly_or_answered_correctly() {
     let bearer = |key: &str| format!("Bearer {key}").into_bytes();
     let long = [b"Bearer sk-tg-".as_slice(), &[b'a'; 64 * 1024]].concat();
     let query = format!("{PATH}?key={mine}&key={theirs}");
-    /// What it is, its path, its fields, and the right answer.
+    /// A name, a path, header fields, and the expected status and code.
     type Case<'a> = (&'a str, &'a str, Vec<(&'a str, Vec<u8>)>, (u16, &'a str));
     let authorized = |value: Vec<u8>| vec![("authorization", value)];
     let cases: Vec<Case<'_>> = vec![

@@ -1,12 +1,12 @@
-//! What a host lacks is said at the start, each with what that means.
+//! Missing features of a host are logged at start, each with its consequences.
 
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
-use tollgate_host::host::{
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{
     CapturedLog, Dialect, Effect, HostCall, Log, LogLevel, Module, Process, Status, When,
 };
-use tollgate_host::module;
 
 const NO_DATA: &str = "no shared data: limits and budgets cannot be checked, `on_unavailable` applies";
 const NO_TICKS: &str = "no ticks: not needed without shared data";
@@ -20,7 +20,7 @@ fn load(features: &[&str]) -> Module {
 }
 
 fn configuration(more: &Value) -> Vec<u8> {
-    // Without management: what is said of it is another subject.
+    // Without management, whose messages are tested elsewhere.
     let mut configuration = json!({"policy": {"version": 1}, "manage": {"enabled": false}});
     for (field, value) in more.as_object().into_iter().flatten() {
         configuration[field] = value.clone();
@@ -28,13 +28,13 @@ fn configuration(more: &Value) -> Vec<u8> {
     configuration.to_string().into_bytes()
 }
 
-/// What the first worker says of at least this severity, in order.
+/// Returns the first worker's lines of at least this severity, in order.
 fn said(log: &CapturedLog, least: LogLevel) -> Vec<String> {
     let lines = log.lines().into_iter().filter(|line| line.vm == Some(0) && line.level >= least);
     lines.map(|line| line.text).collect()
 }
 
-/// What a worker says that starts on this host, while these of its calls fail.
+/// Returns the log of a worker that starts on this host while these of its calls fail.
 fn start(module: &Module, dialect: Dialect, more: &Value, failing: &[HostCall]) -> CapturedLog {
     let (sink, log) = Log::capture();
     let process = Process::builder(module).dialect(dialect).log(sink);
@@ -47,7 +47,7 @@ fn start(module: &Module, dialect: Dialect, more: &Value, failing: &[HostCall]) 
 }
 
 #[test]
-fn a_host_with_everything_has_one_line() {
+fn a_host_with_all_features_logs_one_line() {
     let log = start(&FILTER, Dialect::Envoy, &json!({}), &[]);
     assert_eq!(
         said(&log, LogLevel::Info),
@@ -56,19 +56,19 @@ fn a_host_with_everything_has_one_line() {
 }
 
 #[test]
-fn a_host_with_nothing_says_so_of_each() {
+fn a_host_without_features_logs_each_missing_one() {
     for module in [&*FILTER, &*BARE] {
         let log = start(module, Dialect::Unimplemented, &json!({}), &[]);
         assert_eq!(said(&log, LogLevel::Warn), [NO_DATA, NO_TICKS, NO_METRICS]);
 
-        // Of what a host says yes to and does not do, only shared data can be tried.
+        // Among the calls that a host accepts without effect, only shared data can be probed.
         let log = start(module, Dialect::Forgetful, &json!({}), &[]);
         assert_eq!(said(&log, LogLevel::Warn), [NO_DATA]);
     }
 }
 
 #[test]
-fn what_it_means_depends_on_what_there_is() {
+fn the_consequences_depend_on_the_other_features() {
     let lacks = |more: Value, call| said(&start(&FILTER, Dialect::Envoy, &more, &[call]), LogLevel::Warn);
     assert_eq!(
         lacks(json!({}), HostCall::SetTickPeriodMilliseconds),
@@ -82,7 +82,7 @@ fn what_it_means_depends_on_what_there_is() {
 }
 
 #[test]
-fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
+fn missing_callouts_are_logged_once_at_the_fleet_s_first_call() {
     for (status, why) in [
         (Status::Unimplemented, "no callouts"),
         (Status::BadArgument, "no cluster `etcd` (`/fleet/cluster`)"),

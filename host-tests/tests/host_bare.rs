@@ -1,5 +1,5 @@
-//! Hosts that give a filter nothing but requests: no shared data, ticks, metrics or callouts, 16 MiB of memory for
-//! each VM and 1 ms for each callback.
+//! Hosts with requests only: no shared data, ticks, metrics or callouts, 16 MiB of memory per VM and 1 ms per
+//! callback.
 
 use std::fmt::Write as _;
 use std::sync::OnceLock;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Dialect, Ending, Flow, HeaderMap, Log, LogLevel, Module, Process, StreamId, StreamInfo, Vm,
 };
 
@@ -19,14 +19,14 @@ const CALLBACK: Duration = Duration::from_millis(1);
 
 fn filter() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| tollgate_host::module::load(&["bare"]).expect("the filter builds and loads"))
+    MODULE.get_or_init(|| tollgate_host::build::module::load(&["bare"]).expect("the filter builds and loads"))
 }
 
 fn key(number: usize) -> String {
     format!("a-key-of-another-gateway-{number}")
 }
 
-/// Even keys belong to a team with limits, odd ones to a team without.
+/// Returns a policy in which even keys belong to a team with limits, odd ones to a team without.
 fn configuration(keys: usize, on_unavailable: &str) -> Vec<u8> {
     let mut records = String::new();
     for number in 0..keys {
@@ -62,7 +62,7 @@ fn head(key: &str) -> HeaderMap {
 
 const BODY: &[u8] = br#"{"model": "gpt-5-mini", "messages": [{"role": "user", "content": "Say hello."}]}"#;
 
-/// A whole call: its status, and the code of its refusal.
+/// Makes a whole call, and returns its status and the code of its rejection.
 fn call(vm: &mut Vm, key: &str) -> (u16, String) {
     let stream = vm.open(StreamInfo::default()).unwrap();
     let mut flow = vm.request_headers(stream, head(key), false).unwrap();
@@ -145,7 +145,7 @@ fn ten_thousand_keys_and_a_thousand_streams_fit_the_memory_and_the_time() {
         for stream in open {
             vm.close(stream, &Ending::ClientGone).unwrap();
         }
-        // The shortest of a thousand: what the callback costs, whatever else the machine does.
+        // The shortest of a thousand: the cost of the callback without other load on the machine.
         println!("{dialect:?}: head, body and answer take {shortest:?}");
         assert!(shortest.iter().all(|time| *time < CALLBACK), "{shortest:?}");
     }

@@ -1,4 +1,4 @@
-//! The filter itself in the host: exactly the limit, in every schedule, on every dialect.
+//! The filter in the host: exactly the limit, in every schedule, on every dialect.
 
 mod modules;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use modules::{filter, ok};
 use serde_json::{Value, json};
 use tollgate_core::secret::api_key::{digest, format_digest};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     CapturedLog, Clock, Dialect, Effect, Ending, Flow, HeaderMap, HostCall, Log, Process, SharedData,
     StreamInfo, Vm, When, interleave,
 };
@@ -17,7 +17,7 @@ const KEY: &str = "a-key-of-another-gateway";
 const UNLIMITED_KEY: &str = "a-key-without-limits";
 const LIMIT: usize = 2;
 
-/// One limited team with a key, one team without limits with another; both may call `/reports`.
+/// Returns one limited team with a key and one unlimited team with another; both may call `/reports`.
 fn configuration() -> Vec<u8> {
     let digest = |key: &str| format_digest(&digest(key.as_bytes()));
     let policy = json!({
@@ -52,7 +52,7 @@ fn process_of(data: SharedData, configuration: &[u8]) -> (Process, CapturedLog) 
     (builder.start(configuration).expect("the configuration is right"), log)
 }
 
-/// The status that the caller sees.
+/// Makes a call and returns the status for the caller.
 fn call(vm: &mut Vm, key: &str) -> u16 {
     let bearer = format!("Bearer {key}");
     let head = HeaderMap::from([
@@ -91,9 +91,9 @@ fn exactly_the_limit_is_admitted_in_every_schedule() {
     }
 }
 
-/// Clients and teams as against real Envoy: four workers, 64 requests at once on each of 500 fresh teams.
+/// The same load as against real Envoy: four workers, 64 requests at once on each of 500 new teams.
 #[test]
-fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_every_dialect() {
+fn exactly_the_limit_of_64_concurrent_requests_is_admitted_in_each_of_500_teams_on_every_dialect() {
     const WORKERS: usize = 4;
     const EACH: usize = 16;
     const TEAMS: usize = 500;
@@ -112,7 +112,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_eve
         "policy": {
             "version": 1,
             "targets": { "reports-api": {} },
-            // A cell that all of them write, on top of their own.
+            // A counter that all of them write, in addition to their own.
             "organizations": { "acme": {
                 "name": "Acme", "access": { "targets": ["reports-api"] }, "limits": { "rpm": 1_000_000 }
             } },
@@ -153,7 +153,7 @@ fn sixty_four_at_once_are_exactly_the_limit_in_each_of_five_hundred_teams_on_eve
 }
 
 #[test]
-fn a_storm_of_lost_swaps_never_admits_more() {
+fn many_conflicts_never_admit_more() {
     let (process, _) = process(SharedData::new(Dialect::Envoy));
     let mut vms: Vec<Vm> = (0..3).map(|_| process.worker().unwrap()).collect();
     process.faults().inject(Some(HostCall::SetSharedData), When::Every(3), Effect::LoseSwap);
@@ -177,7 +177,7 @@ fn a_trap_in_one_vm_leaves_the_counters_to_the_others() {
 }
 
 #[test]
-fn a_host_without_shared_data_serves_keys_without_limits_and_refuses_the_others() {
+fn a_host_without_shared_data_serves_keys_without_limits_and_rejects_the_others() {
     for dialect in [Dialect::Forgetful, Dialect::Unimplemented] {
         let (process, log) = process(SharedData::new(dialect));
         let mut vm = process.worker().unwrap();

@@ -1,11 +1,11 @@
-//! Schedules: several VMs, one order for each seed.
+//! Schedules: several VMs in the order of a seed.
 
 mod modules;
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use tollgate_host::host::{Dialect, HostCall, Log, Process, Step, StreamInfo, Vm, interleave};
+use tollgate_host::proxy_wasm::{Dialect, HostCall, Log, Process, Step, StreamInfo, Vm, interleave};
 
 fn vms(process: &Process, count: usize) -> Vec<Vm> {
     (0..count).map(|_| process.worker().unwrap()).collect()
@@ -16,7 +16,7 @@ fn cells(dialect: Dialect, strategy: &str) -> Process {
     builder.start(strategy.as_bytes()).unwrap()
 }
 
-/// One request in each VM, on a fresh cell. Returns what the cell holds, and the order of the calls.
+/// Makes one request in each VM, on a new counter. Returns the counter and the order of the calls.
 fn run(process: &Process, vms: &mut [Vm], seed: u64) -> (u32, Vec<Step>) {
     process.shared_data().clear();
     let done = interleave(seed, vms, |_, vm| {
@@ -29,7 +29,7 @@ fn run(process: &Process, vms: &mut [Vm], seed: u64) -> (u32, Vec<Step>) {
 }
 
 #[test]
-fn the_obvious_creation_of_a_cell_loses_updates_on_envoy() {
+fn a_simple_creation_of_a_record_loses_updates_on_envoy() {
     let process = cells(Dialect::Envoy, "s");
     let mut vms = vms(&process, 2);
     let lost = (0..200).filter(|seed| run(&process, &mut vms, *seed).0 < 2).count();
@@ -37,7 +37,7 @@ fn the_obvious_creation_of_a_cell_loses_updates_on_envoy() {
 }
 
 #[test]
-fn the_portable_creation_of_a_cell_loses_nothing_in_any_schedule() {
+fn the_portable_creation_of_a_record_loses_nothing_in_any_schedule() {
     let process = cells(Dialect::Envoy, "p");
     let mut vms = vms(&process, 4);
     for seed in 0..1000 {
@@ -65,7 +65,7 @@ fn seeds_reach_every_schedule() {
 }
 
 #[test]
-fn a_panic_names_its_seed_and_leaves_nobody_waiting() {
+fn a_panic_prints_its_seed_and_ends_all_threads() {
     let process = cells(Dialect::Envoy, "p");
     let mut vms = vms(&process, 3);
     let panic = catch_unwind(AssertUnwindSafe(|| {

@@ -5,7 +5,7 @@ mod modules;
 use std::time::Duration;
 
 use modules::{Recorder, ok, post};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Clock, Dialect, Effect, Ending, HostCall, Log, LogLevel, MetricKind, Process, ProcessBuilder, StartError,
     Status, VmError, When, interleave,
 };
@@ -14,7 +14,7 @@ fn probe() -> ProcessBuilder {
     Process::builder(&modules::from_wat(include_str!("modules/probe.wat")))
 }
 
-/// Runs a part of the probe in the canary, and returns what it logged.
+/// Runs a part of the probe in the canary, and returns its log.
 fn answers(settings: impl FnOnce(ProcessBuilder) -> ProcessBuilder, part: &str) -> Vec<String> {
     let (sink, log) = Log::capture();
     settings(probe()).log(sink).start(part.as_bytes()).unwrap();
@@ -22,7 +22,7 @@ fn answers(settings: impl FnOnce(ProcessBuilder) -> ProcessBuilder, part: &str) 
 }
 
 #[test]
-fn a_canary_takes_the_configuration_before_any_worker_and_is_thrown_away() {
+fn a_temporary_canary_takes_the_configuration_before_any_worker() {
     let (sink, log) = Log::capture();
     let process = Process::builder(&modules::recorder()).log(sink).start(b"cccccccccccc").unwrap();
     assert!(log.lines().iter().all(|line| line.vm.is_none()));
@@ -83,7 +83,7 @@ fn an_update_without_open_streams_ends_the_old_root_context_at_once() {
 }
 
 #[test]
-fn ticks_come_to_the_root_contexts_that_asked_for_them() {
+fn ticks_are_delivered_to_root_contexts_with_a_period() {
     let mut host = Recorder::new("cccccccccccT");
     assert_eq!(host.vm.tick_period(), Some(Duration::from_millis(250)));
     host.events();
@@ -101,7 +101,7 @@ fn a_second_tick_period_replaces_the_first() {
 }
 
 #[test]
-fn hosts_without_ticks_and_callouts_say_so_or_pretend() {
+fn hosts_without_ticks_and_callouts_fail_or_accept_them_without_effect() {
     let forgetful = Recorder::on(Dialect::Forgetful, "cccccccccccT");
     assert_eq!(forgetful.vm.tick_period(), None);
     let mut plain = Recorder::on(Dialect::Unimplemented, "Tccccccccccc");
@@ -141,18 +141,18 @@ fn metrics_count_set_and_sum_as_in_envoy() {
     assert_eq!(metrics.snapshot()["requests"], (MetricKind::Counter, 5));
     process.worker().unwrap();
     assert_eq!(metrics.get("requests"), Some(10), "one counter for all VMs");
-    // define ×3, +3, +0 (BadArgument), record ×2, -4, record, an id that is nobody's (NotFound)
+    // define ×3, +3, +0 (BadArgument), record ×2, -4, record, an unknown id (NotFound)
     assert_eq!(answers(|builder| builder, "m").concat(), "0000200001");
 }
 
 #[test]
-fn metrics_of_other_hosts_pretend_or_are_missing() {
+fn metrics_of_other_hosts_are_accepted_without_effect_or_missing() {
     assert_eq!(answers(|builder| builder.dialect(Dialect::Forgetful), "m").concat(), "0000000000");
     assert_eq!(answers(|builder| builder.dialect(Dialect::Unimplemented), "m").concat(), "<<<<<<<<<<");
 }
 
 #[test]
-fn a_shared_queue_tells_the_vm_that_registered_it() {
+fn a_shared_queue_notifies_the_vm_that_registered_it() {
     let (sink, log) = Log::capture();
     let process = probe().log(sink).start(b"q").unwrap();
     assert_eq!(log.lines().iter().map(|line| line.text.as_str()).collect::<String>(), "001");
@@ -196,7 +196,7 @@ fn an_injected_status_is_what_the_module_gets() {
 }
 
 #[test]
-fn a_lost_swap_is_lost_to_somebody_who_wrote_before() {
+fn an_injected_conflict_is_a_real_write() {
     let process = Process::builder(&modules::cells()).log(Log::discard()).start(b"p").unwrap();
     let mut vm = process.worker().unwrap();
     process.faults().inject(Some(HostCall::SetSharedData), When::Always, Effect::LoseSwap);
@@ -231,7 +231,7 @@ fn every_nth_and_the_nth_call_can_fail() {
 }
 
 #[test]
-fn a_trap_can_be_injected_at_any_host_call_and_survived_by_a_reload() {
+fn a_trap_can_be_injected_at_any_host_call_and_a_reload_recovers() {
     let mut host = Recorder::new("cccccccccccc");
     let id = host.vm.open(Default::default()).unwrap();
     host.process.faults().inject(None, When::Nth(1), Effect::Trap);

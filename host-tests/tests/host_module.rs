@@ -1,8 +1,8 @@
-//! What is refused before it runs, and why.
+//! Invalid modules, rejected with the reason.
 
 mod modules;
 
-use tollgate_host::host::{Log, Module, ModuleError, Process, StartError, Vm};
+use tollgate_host::proxy_wasm::{Log, Module, ModuleError, Process, StartError, Vm};
 
 const ABI: &str = r#"(func (export "proxy_abi_version_0_2_1"))"#;
 const MEMORY: &str = r#"(memory (export "memory") 1)"#;
@@ -18,7 +18,7 @@ fn message(result: Result<Module, ModuleError>) -> String {
 }
 
 #[test]
-fn a_file_that_is_not_webassembly_is_named_as_such() {
+fn a_file_that_is_not_webassembly_is_rejected_with_its_content() {
     let text = message(Module::from_bytes(b"#!/bin/sh"));
     assert!(text.contains("not a WebAssembly module") && text.contains("#!/b"), "{text}");
     assert!(message(Module::from_bytes(b"")).contains("nothing"));
@@ -28,7 +28,7 @@ fn a_file_that_is_not_webassembly_is_named_as_such() {
 }
 
 #[test]
-fn what_a_filter_must_export_is_named() {
+fn a_missing_export_is_reported_by_name() {
     assert!(matches!(load(&[]), Err(ModuleError::NotProxyWasm)));
     let old = load(&[r#"(func (export "proxy_abi_version_0_1_0"))"#]);
     assert!(message(old).contains("proxy_abi_version_0_1_0"));
@@ -38,7 +38,7 @@ fn what_a_filter_must_export_is_named() {
 }
 
 #[test]
-fn every_import_that_no_host_has_is_named() {
+fn an_unknown_import_is_reported_by_name() {
     let text = message(load(&[
         r#"(import "env" "proxy_teleport" (func))"#,
         r#"(import "wasi_snapshot_preview1" "sock_accept" (func (param i32 i32 i32) (result i32)))"#,
@@ -52,7 +52,7 @@ fn every_import_that_no_host_has_is_named() {
 }
 
 #[test]
-fn a_callback_of_another_type_is_named() {
+fn a_callback_of_a_wrong_type_is_reported_by_name() {
     let tick = r#"(func (export "proxy_on_tick") (param i32 i32))"#;
     let module = load(&[ABI, MEMORY, ALLOCATOR, tick]).unwrap();
     let error = Process::builder(&module).log(Log::discard()).start(b"").err().unwrap();
@@ -84,7 +84,7 @@ fn initialize_runs_before_anything_else() {
 }
 
 #[test]
-fn memory_over_the_limit_is_refused_at_the_start_and_does_not_grow_later() {
+fn memory_over_the_limit_is_rejected_at_start_and_does_not_grow_later() {
     let module = load(&[ABI, r#"(memory (export "memory") 32)"#, ALLOCATOR]).unwrap();
     let start = |limit| Process::builder(&module).memory_limit(limit).log(Log::discard()).start(b"");
     assert!(start(2 << 20).is_ok());

@@ -1,12 +1,12 @@
-//! Properties, in the encoding of Envoy.
+//! Properties in Envoy's encoding.
 
 mod modules;
 
 use modules::{from_wat, ok, post};
-use tollgate_host::host::{Ending, HeaderMap, Log, LogLine, Process, StreamInfo};
+use tollgate_host::proxy_wasm::{Ending, HeaderMap, Log, LogLine, Process, StreamInfo};
 
-/// Logs the property whose path is the configuration, in the request's headers and in `on_log`; `status N` where there
-/// is none.
+/// A module that logs the property whose path is the configuration, in the request's headers and in `on_log`;
+/// `status N` if there is none.
 const READER: &str = r#"(module
     (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))
     (import "env" "proxy_get_buffer_bytes" (func $get_buffer (param i32 i32 i32 i32 i32) (result i32)))
@@ -32,7 +32,7 @@ const READER: &str = r#"(module
     (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) (call $read) (i32.const 0))
     (func (export "proxy_on_log") (param i32) (call $read)))"#;
 
-/// What the reader finds in the request's headers, and in `on_log`.
+/// Returns the reader's lines of the request's headers and of `on_log`.
 fn read(path: &[&str]) -> [String; 2] {
     let (sink, log) = Log::capture();
     let builder = Process::builder(&from_wat(READER)).log(sink).names("gate", "root", "vm");
@@ -89,10 +89,10 @@ fn the_request_is_read_from_its_headers() {
 }
 
 #[test]
-fn the_ending_is_known_in_on_log() {
+fn the_ending_is_available_in_on_log() {
     let last = |path: &[&str]| read(path)[1].clone();
     assert_eq!(read(&["response", "code"])[0], MISSING);
-    // 201 is no ASCII: its little-endian byte is shown as the replacement character.
+    // 201 is not ASCII: its little-endian byte is shown as the replacement character.
     assert_eq!(last(&["response", "code"]), "\u{fffd}\0\0\0\0\0\0\0");
     assert_eq!(last(&["response", "code_details"]), "downstream_remote_disconnect");
     assert_eq!(last(&["response", "flags"]), number(1 << 14));
@@ -100,7 +100,7 @@ fn the_ending_is_known_in_on_log() {
 }
 
 #[test]
-fn names_and_what_the_embedder_adds_can_be_read() {
+fn plugin_names_and_the_embedder_s_properties_can_be_read() {
     assert_eq!(read(&["plugin_name"])[0], "gate");
     assert_eq!(read(&["plugin_root_id"])[0], "root");
     assert_eq!(read(&["plugin_vm_id"])[0], "vm");

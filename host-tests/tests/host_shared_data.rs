@@ -1,9 +1,9 @@
-//! The dialects of shared data, a test for each row of what was measured on real hosts.
+//! The dialects of shared data, with a test for each measurement on real hosts.
 
 mod modules;
 
 use modules::from_wat;
-use tollgate_host::host::{Dialect, Log, Process, SharedData, Status, StreamInfo};
+use tollgate_host::proxy_wasm::{Dialect, Log, Process, SharedData, Status, StreamInfo};
 
 const KEY: &[u8] = b"tollgate/1/team";
 
@@ -65,7 +65,7 @@ fn set_none_stores_an_empty_value() {
 }
 
 #[test]
-fn a_key_is_its_name() {
+fn keys_differ_by_their_full_name() {
     let (one, other) = (b"user-91499", b"user-27860002");
     let envoy = SharedData::new(Dialect::Envoy);
     envoy.set(one, Some(b"a"), 0).unwrap();

@@ -1,9 +1,9 @@
-//! What happens to a stream, as Envoy 1.40 was seen to do it.
+//! The events of a stream, as measured on Envoy 1.40.
 
 mod modules;
 
 use modules::{Recorder, ok, post};
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Ending, Flow, Forward, HeaderMap, HttpCallResponse, LocalReply, StreamId, VmError,
 };
 
@@ -47,7 +47,7 @@ fn an_exchange_passes_every_callback_in_order_and_ends_with_log_done_delete() {
 }
 
 #[test]
-fn every_ending_brings_log_done_delete_once() {
+fn every_ending_calls_log_done_delete_once() {
     for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
         let mut host = Recorder::new("ppcccccccccc");
         let id = host.open();
@@ -60,7 +60,7 @@ fn every_ending_brings_log_done_delete_once() {
 }
 
 #[test]
-fn a_stream_whose_headers_never_came_is_logged_too() {
+fn a_stream_without_headers_is_logged() {
     let mut host = Recorder::new("cccccccccccc");
     let id = host.open();
     host.vm.close(id, &Ending::ClientGone).unwrap();
@@ -68,7 +68,7 @@ fn a_stream_whose_headers_never_came_is_logged_too() {
 }
 
 #[test]
-fn a_held_body_is_counted_from_its_beginning_and_goes_on_with_its_headers() {
+fn a_held_body_is_counted_from_its_beginning_and_forwarded_with_its_headers() {
     let mut host = Recorder::new("PPcccccccccc");
     let id = host.open();
     assert_eq!(host.vm.request_headers(id, post(), false).unwrap(), Flow::Hold);
@@ -81,7 +81,7 @@ fn a_held_body_is_counted_from_its_beginning_and_goes_on_with_its_headers() {
 }
 
 #[test]
-fn paused_headers_and_a_body_callback_that_goes_on_send_the_request_undecided() {
+fn paused_headers_and_a_body_callback_that_continues_forward_the_request() {
     let mut host = Recorder::new("pccccccccccc");
     let id = host.open();
     assert_eq!(host.vm.request_headers(id, post(), false).unwrap(), Flow::Hold);
@@ -90,7 +90,7 @@ fn paused_headers_and_a_body_callback_that_goes_on_send_the_request_undecided() 
 }
 
 #[test]
-fn where_paused_headers_stop_everything_the_body_waits_without_a_callback() {
+fn with_stop_all_the_body_waits_behind_paused_headers_without_a_callback() {
     let mut host = Recorder::with("dPcccccccccc", |builder| builder.stop_all_on_paused_headers());
     let id = host.open();
     assert_eq!(host.vm.request_headers(id, post(), false).unwrap(), Flow::Hold);
@@ -100,7 +100,7 @@ fn where_paused_headers_stop_everything_the_body_waits_without_a_callback() {
 }
 
 #[test]
-fn what_waited_behind_paused_headers_comes_when_they_are_continued() {
+fn events_behind_paused_headers_are_delivered_after_they_continue() {
     let mut host = Recorder::with("dPcccccccrcc".replace('r', "k").as_str(), |builder| {
         builder.stop_all_on_paused_headers()
     });
@@ -119,7 +119,7 @@ fn what_waited_behind_paused_headers_comes_when_they_are_continued() {
 }
 
 #[test]
-fn trailers_end_a_body_that_never_said_it_ended() {
+fn trailers_end_a_body_without_end_of_stream() {
     let mut host = Recorder::new("PPbccccccccc");
     let id = host.open();
     host.vm.request_headers(id, post(), false).unwrap();
@@ -143,7 +143,7 @@ fn a_reply_in_the_trailers_callback_reaches_the_client() {
 }
 
 #[test]
-fn a_local_reply_runs_through_the_response_callbacks() {
+fn a_local_reply_passes_the_response_callbacks() {
     let mut host = Recorder::new("rcchcccccccc");
     let id = host.open();
     let reply = reply_of(host.vm.request_headers(id, post(), false).unwrap());
@@ -178,7 +178,7 @@ fn a_reply_after_part_of_the_body_went_upstream_still_reaches_the_client() {
 }
 
 #[test]
-fn a_reply_in_the_response_headers_takes_their_place_unseen() {
+fn a_reply_in_the_response_headers_replaces_them_without_callbacks() {
     let mut host = Recorder::new("cccrcccccccc");
     let id = host.open();
     host.vm.request_headers(id, post(), true).unwrap();
@@ -189,7 +189,7 @@ fn a_reply_in_the_response_headers_takes_their_place_unseen() {
 }
 
 #[test]
-fn a_reply_in_the_response_body_cuts_the_exchange() {
+fn a_reply_in_the_response_body_resets_the_exchange() {
     let mut host = Recorder::new("ccccrccccccc");
     let id = host.open();
     host.vm.request_headers(id, post(), true).unwrap();
@@ -198,14 +198,14 @@ fn a_reply_in_the_response_body_cuts_the_exchange() {
 }
 
 #[test]
-fn a_closed_stream_is_cut() {
+fn a_closed_stream_is_reset() {
     let mut host = Recorder::new("xccccccccccc");
     let id = host.open();
     assert_eq!(host.vm.request_headers(id, post(), true).unwrap(), Flow::Reset);
 }
 
 #[test]
-fn edits_of_a_body_are_prefix_append_and_whole_only() {
+fn body_edits_are_prefix_append_and_replace_all_only() {
     let edited = |letter: &str| {
         let mut host = Recorder::new(&format!("c{letter}cccccccccc"));
         let id = host.open();
@@ -230,7 +230,7 @@ fn an_empty_replacement_takes_a_chunk_out_of_a_response() {
 }
 
 #[test]
-fn headers_can_be_read_while_they_are_held_and_not_after_they_went_on() {
+fn headers_can_be_read_while_they_are_held_and_not_after_they_are_forwarded() {
     let head = || HeaderMap::from_iter(post().iter().chain([(&b"x-in"[..], &b"\xff"[..])]));
     let read_in_body = |script: &str| {
         let mut host = Recorder::new(script);
@@ -268,7 +268,7 @@ fn a_property_written_in_on_log_is_there_for_the_access_log() {
 }
 
 #[test]
-fn a_body_over_the_buffer_limit_gets_the_hosts_own_413() {
+fn a_body_over_the_buffer_limit_gets_the_host_s_413() {
     let mut host = Recorder::with("PPcccccccccc", |builder| builder.buffer_limit(10));
     let id = host.open();
     host.vm.request_headers(id, post(), false).unwrap();
@@ -279,7 +279,7 @@ fn a_body_over_the_buffer_limit_gets_the_hosts_own_413() {
 }
 
 #[test]
-fn a_refusal_of_a_body_over_the_limit_is_the_modules_own() {
+fn the_module_may_reject_a_body_over_its_own_limit() {
     let mut host = Recorder::with("prcccccccccc", |builder| builder.buffer_limit(10));
     let id = host.open();
     host.vm.request_headers(id, post(), false).unwrap();
@@ -357,7 +357,7 @@ fn a_callout_answer_can_refuse_the_request_it_held() {
 }
 
 #[test]
-fn a_callout_for_a_stream_that_left_touches_nothing() {
+fn a_callout_for_a_closed_stream_has_no_effect() {
     let mut host = Recorder::new("dccccccccrcc");
     let id = host.open();
     host.vm.request_headers(id, post(), false).unwrap();
@@ -374,8 +374,8 @@ fn a_callout_to_an_unknown_cluster_or_while_configuring_is_a_bad_argument() {
     host.vm.request_headers(id, post(), true).unwrap();
     assert_eq!(host.events().pop().unwrap(), "status 0");
 
-    let (sink, log) = tollgate_host::host::Log::capture();
-    let builder = tollgate_host::host::Process::builder(&modules::recorder()).log(sink).cluster("etcd");
+    let (sink, log) = tollgate_host::proxy_wasm::Log::capture();
+    let builder = tollgate_host::proxy_wasm::Process::builder(&modules::recorder()).log(sink).cluster("etcd");
     builder.start(b"cccccccccccd").unwrap();
     assert!(log.contains("status 2"), "{:?}", log.lines());
 }

@@ -1,4 +1,4 @@
-//! `tollgate import`, as one runs it: other gateways' keys work afterwards, and nothing of them is told.
+//! The command `tollgate import`: other gateways' keys work afterwards, and no secret is printed.
 
 mod command;
 
@@ -20,7 +20,7 @@ fn hex(secret: &str) -> String {
     Sha256::digest(secret).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A folder of this test's own, with the policy in it.
+/// A folder of this test's own with the policy.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -103,7 +103,7 @@ fn json_lines_are_records_as_a_policy_writes_them() {
 }
 
 #[test]
-fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
+fn every_error_is_reported_with_its_line_and_nothing_is_written() {
     let folder = Folder::new("wrong");
     let text = format!(
         "id,digest,team,owner,limits.rpm,colour\nk1,{},search,user/bob,61,\nk2,{},lab,,,\nk3,{},search,user/eve,,blue\n",
@@ -126,26 +126,26 @@ fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
 }
 
 #[test]
-fn what_stands_there_twice_is_not_chosen_from() {
+fn duplicates_are_rejected() {
     let folder = Folder::new("repeats");
     let digest = hex("nightly");
     for (name, text, says) in [
         (
             "field.jsonl",
             format!(r#"{{"digest": "{digest}", "team": "lab", "team": "search"}}"#),
-            "line 1: a field",
+            "line 1: duplicate field",
         ),
         (
             "inner.jsonl",
             format!(r#"{{"digest": "{digest}", "team": "search", "limits": {{"rpm": 1, "rpm": 60}}}}"#),
-            "line 1: a field",
+            "line 1: duplicate field",
         ),
         (
             "id.jsonl",
             format!(r#"{{"id": "a", "id": "b", "digest": "{digest}", "team": "search"}}"#),
             "line 1",
         ),
-        ("column.csv", format!("digest,team,team\n{digest},lab,search\n"), "names a column twice"),
+        ("column.csv", format!("digest,team,team\n{digest},lab,search\n"), "duplicate column"),
     ] {
         let (code, said) = folder.import(&folder.keys(name, &text), &["--yes"]);
         assert!(code == Some(1) && said.contains(says), "{name}: {said}");

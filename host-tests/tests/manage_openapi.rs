@@ -1,5 +1,5 @@
-//! The management API against its own description: schemathesis makes requests out of the OpenAPI document, right and
-//! wrong ones, and holds every answer against it.
+//! The management API against its OpenAPI description: schemathesis generates valid and invalid requests from
+//! the document and checks every response against it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use serving::Serving;
 use tollgate_core::admin;
 use tollgate_core::secret::api_key;
-use tollgate_host::provision;
+use tollgate_host::tools;
 
 mod filtered;
 mod serving;
@@ -21,7 +21,7 @@ fn digest(text: &str) -> String {
     api_key::format_digest(&api_key::digest(text.as_bytes()))
 }
 
-/// Everything that the dictionaries of `openapi/schemathesis.toml` name.
+/// Returns a configuration with every record in the dictionaries of `openapi/schemathesis.toml`.
 fn configuration() -> Value {
     let people = ["ada", "bob", "cleo", "dan"];
     let teams = ["search", "support", "research"];
@@ -76,7 +76,7 @@ fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// Runs schemathesis in a folder of its own; its report, and what it said.
+/// Runs schemathesis in a folder of its own, and returns its report and its output.
 fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
     let folder = std::env::temp_dir().join(format!("tollgate-openapi-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
@@ -104,21 +104,21 @@ fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
 }
 
 #[test]
-fn every_answer_is_as_the_openapi_document_says() {
-    let Some(python) = provision::require(provision::schemathesis()) else { return };
+fn every_response_conforms_to_the_openapi_document() {
+    let Some(python) = tools::require(tools::schemathesis()) else { return };
     let serving = Serving::new(filtered::module(), &configuration().to_string());
     let (events, output) = run(&python, &format!("http://{}{PREFIX}", serving.addr()));
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
 
-    // That no answer was wrong says little about operations that were only ever refused.
+    // Valid responses alone would say little about operations that were only ever rejected.
     let all = operations(&admin::openapi::document());
     let succeeded = succeeded(&events, &all);
     let missing: Vec<&String> = all.difference(&succeeded).collect();
     assert!(missing.is_empty(), "never successful: {missing:?}\n{said}");
 }
 
-/// Every operation of a document, as `GET /me`.
+/// Returns every operation of a document, as `GET /me`.
 fn operations(document: &Value) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -128,7 +128,7 @@ fn operations(document: &Value) -> BTreeSet<String> {
     all
 }
 
-/// Those of the operations that were answered with 2xx at least once.
+/// Returns the operations that were answered with 2xx at least once.
 fn succeeded(events: &[Value], all: &BTreeSet<String>) -> BTreeSet<String> {
     let recorders =
         events.iter().filter_map(|event| event.pointer("/ScenarioFinished/recorder/interactions"));

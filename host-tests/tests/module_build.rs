@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tollgate_host::module::{self, has_simd, load_built};
+use tollgate_host::build::module::{self, has_simd, load_built};
 
 #[test]
-fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
-    // What cargo sets for build scripts, clippy for what it checks, and a person may have exported.
+fn the_command_builds_the_filter_with_simd_in_any_environment() {
+    // Variables that cargo sets for build scripts, that clippy sets, and that a user may have exported.
     let output = Command::new(env!("CARGO_BIN_EXE_tollgate"))
         .arg("build")
         .env("CARGO_ENCODED_RUSTFLAGS", "")
@@ -31,7 +31,7 @@ fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
 }
 
 #[test]
-fn a_switch_for_tests_is_in_a_file_of_its_own() {
+fn a_build_with_a_test_feature_is_a_separate_file() {
     let contains = |path: &Path| {
         let bytes = std::fs::read(path).unwrap();
         bytes.windows(22).any(|window| window == b"x-tollgate-inject-trap")

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use tollgate_host::module;
+use tollgate_host::build::module;
 use wasmtime::{Caller, Engine, Extern, ExternType, Func, Instance, Linker, Module, Store, Val};
 
 const CONTINUE: i32 = 0;

@@ -1,16 +1,16 @@
-//! What the filter has in the place of the C library's copies and comparisons, in the module itself.
+//! The filter's replacements of the C library's copies and comparisons, in the module itself.
 
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
-use tollgate_host::host::Module;
-use tollgate_host::module;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::Module;
 use wasmtime::{Linker, Memory, Store, TypedFunc};
 
-/// Longer than any block, head or record has to be copied in one of the ways.
+/// Longer than any block, head or record that is copied in one of the ways.
 const MOST: usize = 200;
 
-/// Two pieces of memory that the module gave, each with a margin that must stay as it is.
+/// Two blocks of the module's memory, each with a margin that must stay unchanged.
 struct Pieces {
     store: Store<()>,
     memory: Memory,
@@ -45,7 +45,7 @@ impl Pieces {
 }
 
 #[test]
-fn a_copy_of_any_size_from_and_to_any_place_is_exact_and_no_more() {
+fn a_copy_of_any_size_and_alignment_is_exact_and_in_bounds() {
     let mut pieces = Pieces::new("memcpy");
     for size in 0..=MOST {
         for (to, from) in [(0, 0), (1, 0), (0, 3), (5, 7), (8, 15), (13, 1)] {
@@ -65,21 +65,21 @@ fn a_copy_of_any_size_from_and_to_any_place_is_exact_and_no_more() {
 }
 
 #[test]
-fn a_comparison_goes_by_the_first_byte_that_differs() {
+fn a_comparison_depends_on_the_first_different_byte() {
     let mut pieces = Pieces::new("memcmp");
     for size in 0..=40 {
         for (one, other) in [(0, 0), (3, 0), (1, 6)] {
             for which in [0, 1] {
                 pieces.piece(which).fill(0x80);
             }
-            // What follows is nobody's business.
+            // The bytes after the end do not count.
             pieces.piece(0)[one + size] = 1;
             assert_eq!(pieces.call(one, other, size), 0, "{size} equal bytes");
             for differs in 0..size {
                 for (byte, order) in [(0x7f, Ordering::Less), (0x81, Ordering::Greater), (0, Ordering::Less)]
                 {
                     pieces.piece(0)[one + differs] = byte;
-                    // Later bytes would say the opposite.
+                    // Later bytes differ in the opposite direction.
                     for later in differs + 1..size {
                         pieces.piece(0)[one + later] = if order == Ordering::Less { 0xff } else { 0 };
                     }

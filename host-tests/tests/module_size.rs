@@ -1,4 +1,4 @@
-//! Modules stay small enough for every host: CDNs bound what they load. README.md says how large they are.
+//! The sizes of the modules: within the limits of every host, and as in the table of README.md.
 
 use std::fs;
 use std::io::Write as _;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tollgate_host::{module, worker};
+use tollgate_host::build::{module, worker};
 
 const KIB: usize = 1024;
 
-/// How far the table may be from the truth, so that not every change writes it anew.
+/// The tolerated difference to the table, so that not every change rewrites it.
 const DRIFT: usize = 8;
 
 const BEGIN: &str =
     "<!-- Written by `TOLLGATE_WRITE_TABLES=1 cargo test -p tollgate-host --test module_size`. -->\n";
-const END: &str = "<!-- End of what is written. -->";
+const END: &str = "<!-- End of the generated table. -->";
 
-/// How large a file is, and how large `gzip -9` makes it.
+/// The size of a file, and its size after `gzip -9`.
 type Sizes = [usize; 2];
 
-/// In bytes.
+/// Returns the sizes in bytes.
 fn sizes(path: &Path) -> Sizes {
     let raw = fs::read(path).unwrap();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
@@ -29,10 +29,10 @@ fn sizes(path: &Path) -> Sizes {
 }
 
 #[test]
-fn every_module_is_within_its_bound_and_as_large_as_the_table_says() {
+fn every_module_is_within_its_bound_and_matches_the_table() {
     let modules = [
-        // Envoy and its kin bound nothing: this is what it is, so that it grows on purpose only. Management and fleet are the
-        // difference to the bare one.
+        // Envoy and similar hosts have no limit: this bound prevents accidental growth. Management and fleet
+        // are the difference to the bare one.
         ("`tollgate.wasm`", module::build(&[]).unwrap(), 345 * KIB),
         ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 207 * KIB),
         ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 205 * KIB),
@@ -45,7 +45,7 @@ fn every_module_is_within_its_bound_and_as_large_as_the_table_says() {
     hold(&rows);
 }
 
-/// Holds the rows, in KiB, against the table, or writes them there where `TOLLGATE_WRITE_TABLES` is set.
+/// Compares the rows, in KiB, with the table, or writes them there if `TOLLGATE_WRITE_TABLES` is set.
 fn hold(rows: &[(&str, Sizes)]) {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let text = fs::read_to_string(&path).unwrap();
@@ -63,7 +63,7 @@ fn hold(rows: &[(&str, Sizes)]) {
     }
     let rows: String =
         rows.iter().map(|(name, [raw, gzip])| format!("| {name} | {raw} KiB | {gzip} KiB |\n")).collect();
-    let fresh = format!("| module | as it is | with `gzip -9` |\n|---|---|---|\n{rows}");
+    let fresh = format!("| module | uncompressed | with `gzip -9` |\n|---|---|---|\n{rows}");
     assert!(
         std::env::var_os("TOLLGATE_WRITE_TABLES").is_some(),
         "the table in README.md is not as it is:\n{fresh}\n{BEGIN}"

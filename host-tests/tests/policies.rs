@@ -55,8 +55,8 @@ fn the_company_policy_loads_without_a_warning_and_shows_every_field_and_choice()
     assert!(parts.len() > 80 && missing.is_empty(), "{missing:?} of {parts:#?}");
 }
 
-/// Every field of a schema, by its last two names, and every choice, by the last one: whether one of these
-/// values has it.
+/// Records for every field of a schema, by its last two names, and for every choice, by the last one, if one
+/// of these values contains it.
 fn look(schema: &Value, values: &[&Value], [above, name]: [&str; 2], parts: &mut BTreeMap<String, bool>) {
     if !name.is_empty() {
         *parts.entry(format!("{above}/{name}")).or_default() |= !values.is_empty();
@@ -93,7 +93,7 @@ fn every_snippet_of_the_readme_loads() {
 
 /// Rewrite them with `TOLLGATE_WRITE_SCHEMAS=1 cargo test -p tollgate-host --test policies`.
 #[test]
-fn the_schemas_are_those_of_the_types() {
+fn the_schemas_match_the_types() {
     for (name, schema) in [
         ("policy.schema.json", policy::load::schema::policy()),
         ("gateway.schema.json", config::schema()),

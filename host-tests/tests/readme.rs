@@ -1,5 +1,5 @@
-//! Every command of the workspace's README works as it stands there, every folder has one, and SECURITY.md names
-//! tests that exist.
+//! Every command of the workspace's README works, every folder has a README, and the tests that SECURITY.md
+//! names exist.
 
 mod command;
 
@@ -9,22 +9,22 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use command::Serve;
-use tollgate_host::module;
+use tollgate_host::build::module;
 
-/// The shell blocks, in their order.
+/// Returns the shell blocks, in order.
 fn blocks(text: &str) -> Vec<&str> {
     text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect()
 }
 
-/// A `cargo` for these blocks: cargo does not run inside of cargo, so what it has built is run. What starts a
-/// server, or is these tests, is known and does nothing; anything else is a command that nobody tried.
+/// Writes a `cargo` for these blocks. Since cargo does not run inside of cargo, it runs the built command. It
+/// ignores commands that start a server or these tests, and fails for any other.
 fn cargo(folder: &Path) {
     let script = format!(
         "#!/bin/sh\n\
          case \"$*\" in\n\
          run | \"test --workspace\") ;;\n\
          \"run -- \"*) shift 2; exec '{}' \"$@\" ;;\n\
-         *) echo \"no test knows: cargo $*\" >&2; exit 1 ;;\n\
+         *) echo \"not covered by this test: cargo $*\" >&2; exit 1 ;;\n\
          esac\n",
         env!("CARGO_BIN_EXE_tollgate")
     );
@@ -33,7 +33,7 @@ fn cargo(folder: &Path) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Folders with a package in them, and that of the policies.
+/// Returns the folders with a package, and that of the policies.
 fn folders(root: &Path) -> Vec<PathBuf> {
     let mut found = vec![root.join("policies")];
     let mut open = vec![root.to_owned()];
@@ -53,7 +53,7 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn every_folder_says_what_it_is_for() {
+fn every_folder_has_a_readme() {
     let root = module::workspace().unwrap();
     let folders = folders(&root);
     assert!(folders.len() > 8, "{folders:?}");
@@ -62,7 +62,7 @@ fn every_folder_says_what_it_is_for() {
 }
 
 #[test]
-fn security_promises_name_tests_that_exist() {
+fn the_tests_named_in_security_md_exist() {
     let root = module::workspace().unwrap();
     let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let named: Vec<_> = text.split('`').filter_map(|word| word.split_once(".rs::")).collect();
@@ -89,7 +89,7 @@ fn every_command_of_the_readme_works() {
     cargo(&folder);
     let path = std::env::var_os("PATH").unwrap();
     let path = std::env::join_paths([folder].into_iter().chain(std::env::split_paths(&path))).unwrap();
-    // `cargo run`, on a port that is free.
+    // `cargo run`, on a free port.
     let serve = Serve::start(&[]);
 
     let blocks: Vec<&str> =

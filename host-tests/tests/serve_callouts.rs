@@ -1,4 +1,4 @@
-//! HTTP calls that the module makes on its own, and their answers.
+//! HTTP calls that the module makes on its own, and their responses.
 
 mod modules;
 mod serving;
@@ -7,10 +7,10 @@ use std::net::TcpListener;
 
 use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, status};
-use tollgate_host::serve::Target;
-use tollgate_host::upstream::Upstream;
+use tollgate_host::server::Target;
+use tollgate_host::simulator::Upstream;
 
-/// The head dispatches a call to `etcd` and waits, its answer lets the request go.
+/// The request's head dispatches a call to `etcd` and waits; the response continues the request.
 const CALL_THEN_GO_ON: &str = "dcccccccckcc";
 
 fn calling(target: &str) -> Choices {
@@ -19,7 +19,7 @@ fn calling(target: &str) -> Choices {
 }
 
 #[tokio::test]
-async fn an_answer_reaches_the_module_and_lets_the_request_go() {
+async fn a_callout_response_continues_the_request() {
     let other = Upstream::start_recording().expect("loopback has ports");
     let serving = Serving::with(&recorder(), CALL_THEN_GO_ON, calling(&other.url()));
     assert_eq!(status(&mut Client::http1(serving.addr()).await).await, 200);
@@ -30,7 +30,7 @@ async fn an_answer_reaches_the_module_and_lets_the_request_go() {
 }
 
 #[tokio::test]
-async fn a_call_to_nobody_is_told_to_the_module_as_failed() {
+async fn a_call_to_an_unreachable_cluster_fails_for_the_module() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
     let serving = Serving::with(&recorder(), CALL_THEN_GO_ON, calling(&format!("http://{free}")));
     assert_eq!(status(&mut Client::http1(serving.addr()).await).await, 200);

@@ -1,4 +1,4 @@
-//! How exchanges end: every stream is logged, done and deleted once, and each side learns what it can.
+//! The endings of an exchange: every stream is logged, done and deleted once, and each side is notified.
 
 mod modules;
 mod serving;
@@ -10,12 +10,12 @@ use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, soon, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_host::host::{Effect, HostCall, When};
-use tollgate_host::serve::Target;
+use tollgate_host::proxy_wasm::{Effect, HostCall, When};
+use tollgate_host::server::Target;
 
 const PASS: &str = "cccccccccccc";
 
-/// The last callbacks of a stream, each once.
+/// Waits for the last callbacks of a stream, each once.
 async fn closed(serving: &Serving, streams: usize) {
     eventually("the streams are closed", || serving.count("delete") == streams).await;
     assert_eq!((serving.count("log"), serving.count("done")), (streams, streams));
@@ -23,7 +23,7 @@ async fn closed(serving: &Serving, streams: usize) {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_mid_stream_closes_its_stream() {
+async fn a_client_that_disconnects_mid_stream_closes_its_stream() {
     let serving = Serving::new(&recorder(), PASS);
     for mut client in Client::both(serving.addr()).await {
         let request = client.request("POST", "/v1/messages").header("x-simulate", "tokens=500, chunk-ms=20");
@@ -36,7 +36,7 @@ async fn a_client_that_leaves_mid_stream_closes_its_stream() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_its_body_is_held_closes_its_stream() {
+async fn a_client_that_disconnects_while_its_body_is_held_closes_its_stream() {
     let serving = Serving::new(&recorder(), "PPPccccccccc");
     let mut stream = TcpStream::connect(serving.addr()).await.unwrap();
     stream.write_all(b"POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
@@ -47,7 +47,7 @@ async fn a_client_that_leaves_while_its_body_is_held_closes_its_stream() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_the_upstream_thinks_closes_its_stream() {
+async fn a_client_that_disconnects_before_the_response_closes_its_stream() {
     let serving = Serving::new(&recorder(), PASS);
     let mut stream = TcpStream::connect(serving.addr()).await.unwrap();
     stream.write_all(b"GET /any HTTP/1.1\r\nhost: a\r\nx-simulate: delay-ms=15000\r\n\r\n").await.unwrap();
@@ -58,7 +58,7 @@ async fn a_client_that_leaves_while_the_upstream_thinks_closes_its_stream() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_breaks_off_breaks_the_answer_off() {
+async fn an_upstream_that_breaks_off_ends_the_response() {
     let serving = Serving::new(&recorder(), PASS);
     for mut client in Client::both(serving.addr()).await {
         let request =
@@ -80,8 +80,8 @@ async fn an_upstream_that_breaks_off_breaks_the_answer_off() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_a_502_that_the_module_sees() {
-    // A port that was free a moment ago.
+async fn an_unreachable_upstream_is_a_502_that_passes_the_module() {
+    // A port that was free just now.
     let addr = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let target = Target::parse(&format!("http://{addr}")).unwrap();
     let serving = Serving::with(&recorder(), PASS, Choices { target: Some(target), ..Choices::default() });
@@ -97,7 +97,7 @@ async fn an_upstream_that_is_not_there_is_a_502_that_the_module_sees() {
 }
 
 #[tokio::test]
-async fn a_refusal_in_the_head_is_read_though_the_body_is_still_coming() {
+async fn a_rejection_by_the_head_is_readable_while_the_body_is_being_sent() {
     let serving = Serving::new(&recorder(), "rccccccccccc");
     for mut client in Client::both(serving.addr()).await {
         let (mut sender, body) = growing();
@@ -105,15 +105,15 @@ async fn a_refusal_in_the_head_is_read_though_the_body_is_still_coming() {
         let response = client.send(request).await.unwrap();
         assert_eq!(response.status(), 403);
         assert_eq!(rest(response.into_body()).await, b"no");
-        // Whoever writes on is not answered with a broken connection at once.
+        // A client that continues to write does not get a broken connection at once.
         let _ = sender.send_data("late".into()).await;
     }
     closed(&serving, 2).await;
 }
 
 #[tokio::test]
-async fn a_refusal_in_the_middle_of_a_body_reaches_the_client() {
-    // The head goes on, the body is refused: the upstream has an incomplete request.
+async fn a_rejection_in_the_middle_of_a_body_is_sent_to_the_client() {
+    // The head is forwarded, the body is rejected: the upstream has an incomplete request.
     let serving = Serving::new(&recorder(), "crcccccccccc");
     for mut client in Client::both(serving.addr()).await {
         let (mut sender, body) = growing();
@@ -166,7 +166,7 @@ async fn a_trap_cuts_the_other_streams_of_its_worker() {
 }
 
 #[tokio::test]
-async fn a_stop_lets_answers_end_and_cuts_what_lasts_longer() {
+async fn a_shutdown_lets_responses_end_and_cuts_longer_ones() {
     for (drain, whole_answer) in [(Duration::from_secs(20), true), (Duration::ZERO, false)] {
         let serving = Serving::with(&recorder(), PASS, Choices { drain, ..Choices::default() });
         let mut client = Client::http1(serving.addr()).await;
@@ -184,7 +184,7 @@ async fn a_stop_lets_answers_end_and_cuts_what_lasts_longer() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_http_end_the_connection_and_nothing_else() {
+async fn invalid_http_ends_only_its_connection() {
     let serving = Serving::new(&recorder(), PASS);
     let mut stream = TcpStream::connect(serving.addr()).await.unwrap();
     stream.write_all(b"\x16\x03\x01 this is not HTTP\r\n\r\n").await.unwrap();

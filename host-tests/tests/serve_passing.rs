@@ -1,4 +1,4 @@
-//! What passes through the server: bodies as they come, trailers, upgrades, heads without what is not theirs.
+//! Passing through the server: bodies in chunks, trailers, upgrades, heads without hop-by-hop fields.
 
 mod modules;
 mod serving;
@@ -10,19 +10,19 @@ use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, simulate, soon, whole};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tollgate_host::serve::Target;
+use tollgate_host::server::Target;
 
 /// The recorder's script for a filter that lets everything pass.
 const PASS: &str = "cccccccccccc";
 
 #[tokio::test]
-async fn bodies_stream_both_ways_piece_by_piece() {
+async fn bodies_are_streamed_in_both_directions() {
     for h2c in [false, true] {
         let serving = Serving::with(&recorder(), PASS, Choices { h2c, ..Choices::default() });
         for mut client in Client::both(serving.addr()).await {
             let (mut sender, body) = growing();
             let request = client.request("POST", "/any").header("x-simulate", "mirror").body(body).unwrap();
-            // Nothing but streaming lets an answer begin before its request has ended.
+            // Only streaming lets a response begin before its request has ended.
             let mut response = client.send(request).await.unwrap();
             for word in ["one", "two", "three"] {
                 sender.send_data(word.into()).await.unwrap();
@@ -37,7 +37,7 @@ async fn bodies_stream_both_ways_piece_by_piece() {
 }
 
 #[tokio::test]
-async fn large_bodies_arrive_whole() {
+async fn large_bodies_are_complete() {
     let body: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
     for h2c in [false, true] {
         let serving = Serving::with(&recorder(), PASS, Choices { h2c, ..Choices::default() });
@@ -50,7 +50,7 @@ async fn large_bodies_arrive_whole() {
 }
 
 #[tokio::test]
-async fn trailers_go_both_ways() {
+async fn trailers_pass_in_both_directions() {
     for h2c in [false, true] {
         let serving = Serving::with(&recorder(), PASS, Choices { h2c, ..Choices::default() });
         for mut client in Client::both(serving.addr()).await {
@@ -103,7 +103,7 @@ async fn nothing_of_a_held_request_is_sent() {
 async fn the_upstream_sees_no_connection_header_and_its_own_credential() {
     let folder = std::env::temp_dir().join(format!("tollgate-headers-{}", std::process::id()));
     std::fs::write(&folder, "# ours\n\nauthorization: Bearer upstream-secret\nx-extra:1\n").unwrap();
-    let upstream = tollgate_host::upstream::Upstream::start_recording().unwrap();
+    let upstream = tollgate_host::simulator::Upstream::start_recording().unwrap();
     let target =
         Target::parse(&format!("{}/prefix", upstream.url())).unwrap().with_header_file(&folder).unwrap();
     std::fs::remove_file(&folder).unwrap();
@@ -160,7 +160,7 @@ async fn an_upgrade_becomes_a_tunnel_that_the_module_sees() {
 }
 
 #[tokio::test]
-async fn an_offer_of_another_form_of_http_is_passed_over() {
+async fn an_offer_of_another_version_of_http_is_ignored() {
     let serving = Serving::new(&recorder(), PASS);
     for offer in ["h2c", "TLS/1.2", "websocket, HTTP/2.0"] {
         for (method, body) in [("DELETE", ""), ("POST", "body")] {
@@ -180,7 +180,7 @@ async fn an_offer_of_another_form_of_http_is_passed_over() {
 }
 
 #[tokio::test]
-async fn an_upgrade_with_a_body_is_refused() {
+async fn an_upgrade_with_a_body_is_rejected() {
     for pass in [PASS, "rccccccccccc"] {
         let serving = Serving::new(&recorder(), pass);
         let mut client = Client::http1(serving.addr()).await;
@@ -196,7 +196,7 @@ async fn an_upgrade_with_a_body_is_refused() {
 }
 
 #[tokio::test]
-async fn a_refused_upgrade_never_reaches_the_upstream() {
+async fn a_rejected_upgrade_is_not_forwarded() {
     let serving = Serving::new(&recorder(), "rccccccccccc");
     let mut client = Client::http1(serving.addr()).await;
     let request =
@@ -207,8 +207,8 @@ async fn a_refused_upgrade_never_reaches_the_upstream() {
 }
 
 #[tokio::test]
-async fn a_body_that_outgrew_its_length_is_not_sent() {
-    // The filter appends to the request's body and leaves `content-length` as it was.
+async fn a_body_longer_than_its_length_is_not_sent() {
+    // The filter appends to the request's body and leaves `content-length` unchanged.
     let serving = Serving::new(&recorder(), "PPPcccaccccc".replacen("PPP", "PaP", 1).as_str());
     for mut client in Client::both(serving.addr()).await {
         let request =
@@ -221,8 +221,8 @@ async fn a_body_that_outgrew_its_length_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_response_that_outgrew_its_length_is_cut() {
-    // The filter appends to each piece of the response's body.
+async fn a_response_longer_than_its_length_is_cut() {
+    // The filter appends to each chunk of the response's body.
     let serving = Serving::new(&recorder(), "ccccaccccccc");
     for mut client in Client::both(serving.addr()).await {
         let request = client.request("GET", "/any").body(whole("")).unwrap();
@@ -254,7 +254,7 @@ async fn answers_without_a_body_keep_their_length() {
 }
 
 #[tokio::test]
-async fn two_hosts_and_connect_go_no_further() {
+async fn two_hosts_and_connect_are_rejected() {
     let serving = Serving::new(&recorder(), PASS);
     let mut client = Client::http1(serving.addr()).await;
     let request = client.request("GET", "/any").header("host", "other").body(whole("")).unwrap();
@@ -268,8 +268,8 @@ async fn two_hosts_and_connect_go_no_further() {
 }
 
 #[tokio::test]
-async fn what_the_module_found_is_in_the_line() {
-    // It sets the property `team` in `on_log`; the server's own names have `tollgate.` before them.
+async fn the_module_s_properties_are_in_the_log_line() {
+    // It sets the property `team` in `on_log`; the server's own names have the prefix `tollgate.`.
     let serving = Serving::new(&recorder(), "ccccccsccccc");
     let mut client = Client::http2(serving.addr()).await;
     let request =

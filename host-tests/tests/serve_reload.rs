@@ -1,4 +1,4 @@
-//! Workers, and how they go over to another configuration.
+//! Workers and their switch to another configuration.
 
 mod modules;
 mod serving;
@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, growing, piece, rest, status};
-use tollgate_host::host::StartError;
+use tollgate_host::proxy_wasm::StartError;
 
 const PASS: &str = "cccccccccccc";
 const REFUSE: &str = "rccccccccccc";
-/// `on_configure` returns false.
+/// The script whose `on_configure` returns false.
 const BAD: &str = "cccccccccccn";
 
 #[tokio::test]
@@ -29,7 +29,7 @@ async fn connections_are_dealt_out_to_the_workers_in_turn() {
 }
 
 #[tokio::test]
-async fn a_reload_holds_from_the_next_request_in_every_worker() {
+async fn a_reload_applies_from_the_next_request_in_every_worker() {
     let serving = Serving::with(&recorder(), PASS, Choices { workers: 3, ..Choices::default() });
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -44,7 +44,7 @@ async fn a_reload_holds_from_the_next_request_in_every_worker() {
 }
 
 #[tokio::test]
-async fn a_bad_configuration_changes_nothing() {
+async fn an_invalid_configuration_changes_nothing() {
     let serving = Serving::with(&recorder(), PASS, Choices { workers: 2, ..Choices::default() });
     let refused = serving.server.reload(BAD.as_bytes());
     assert!(matches!(refused, Err(StartError::ConfigurationRefused)));
@@ -56,7 +56,7 @@ async fn a_bad_configuration_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_open_ends_under_the_new_configuration_too() {
+async fn an_open_stream_can_end_after_a_reload() {
     let serving = Serving::new(&recorder(), PASS);
     let mut client = Client::http1(serving.addr()).await;
     let (mut sender, body) = growing();
@@ -72,7 +72,7 @@ async fn a_stream_that_is_open_ends_under_the_new_configuration_too() {
 }
 
 #[tokio::test]
-async fn no_request_is_lost_to_reloads_under_load() {
+async fn reloads_under_load_lose_no_request() {
     let serving = Serving::with(&recorder(), PASS, Choices { workers: 2, ..Choices::default() });
     let (done, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..4)
@@ -101,7 +101,7 @@ async fn no_request_is_lost_to_reloads_under_load() {
 }
 
 #[tokio::test]
-async fn ticks_come_in_every_worker() {
+async fn every_worker_gets_ticks() {
     // `T` in `on_configure`: ticks every 250 ms.
     let serving = Serving::with(&recorder(), "cccccccccccT", Choices { workers: 2, ..Choices::default() });
     let ticked = |worker| {

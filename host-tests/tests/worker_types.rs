@@ -1,14 +1,14 @@
-//! The worker's scripts, and the types of its module, as TypeScript reads them.
+//! The worker's scripts and the types of its module, checked by TypeScript.
 
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tollgate_host::provision::{self, TypeScript};
-use tollgate_host::worker;
+use tollgate_host::build::worker;
+use tollgate_host::tools::{self, TypeScript};
 
-/// A copy of the worker's folder beside the types that its user installs; gone at its end.
+/// A copy of the worker's folder beside the types that its user installs, removed at the end.
 struct Project(PathBuf);
 
 impl Project {
@@ -24,7 +24,7 @@ impl Project {
         Self(path)
     }
 
-    /// What the compiler finds; nothing where it is content.
+    /// Returns the compiler's findings; empty if there are none.
     fn findings(&self, typescript: &TypeScript) -> String {
         let output = Command::new(&typescript.tsc).arg("-p").arg(&self.0).output().unwrap();
         let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr);
@@ -40,13 +40,13 @@ impl Drop for Project {
 }
 
 #[test]
-fn the_scripts_keep_to_the_modules_types() {
-    let Some(typescript) = provision::require(provision::typescript()) else { return };
+fn the_scripts_pass_the_type_check() {
+    let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("scripts", &typescript);
     assert_eq!(project.findings(&typescript), "");
 
-    // And the compiler does look at each of them.
-    let scripts = ["worker.js", "passage.js", "configuration.js", "organization.js", "core.js"];
+    // The compiler reads each of them.
+    let scripts = ["worker.js", "fetch_handler.js", "config.js", "durable_object.js", "core.js"];
     for script in scripts {
         let path = project.0.join(script);
         let sound = fs::read_to_string(&path).unwrap();
@@ -59,8 +59,8 @@ fn the_scripts_keep_to_the_modules_types() {
 }
 
 #[test]
-fn somebody_elses_script_is_held_to_them_too() {
-    let Some(typescript) = provision::require(provision::typescript()) else { return };
+fn a_consumer_s_script_passes_the_type_check() {
+    let Some(typescript) = tools::require(tools::typescript()) else { return };
     let project = Project::new("consumer", &typescript);
     let consumer = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/worker_types/consumer.ts");
     fs::copy(consumer, project.0.join("consumer.ts")).unwrap();

@@ -1,4 +1,4 @@
-//! The host calls, bare: a status that is not Ok means that a bench measures something else, so it traps.
+//! The bare host calls. They trap on any status but Ok, since the bench would then measure something else.
 
 pub const REQUEST_BODY: u32 = 0;
 pub const RESPONSE_BODY: u32 = 1;
@@ -52,7 +52,7 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Option<Vec<u8
     let (mut data, mut size) = (std::ptr::null_mut(), 0);
     match call(&mut data, &mut size) {
         0 if data.is_null() => Some(Vec::new()),
-        // SAFETY: the host has filled memory that it asked this module for with just this capacity.
+        // SAFETY: the host has filled memory that this module allocated with this capacity.
         0 => Some(unsafe { Vec::from_raw_parts(data, size, size) }),
         NOT_FOUND => None,
         _ => std::process::abort(),
@@ -101,7 +101,7 @@ pub fn replace(map: u32, name: &str, value: &str) {
     });
 }
 
-/// One get and one set, on a record of this size.
+/// Makes one get and one set, with a record of this size.
 pub fn swap(name: &str, size: usize) {
     let mut cas = 0;
     let record = returned(|data, length| {

@@ -1,7 +1,7 @@
-//! A proxy-wasm module that does nothing but what it is told: the parts of a request's way, bare.
+//! A proxy-wasm module that only makes the host calls of a script, as a baseline.
 //!
-//! Its configuration says what each callback does, a list of `Part`s. What the filter costs is held
-//! against this: the same host calls, on records of the same size, with no decision in between.
+//! Its configuration lists the `Part`s of each callback. The filter's cost is compared with it: the same host
+//! calls, on records of the same size, without any decision.
 
 #![cfg(target_arch = "wasm32")]
 
@@ -15,7 +15,7 @@ use tollgate_core::policy::{Policy, PolicyLoader};
 
 use part::Part;
 
-/// What each callback does.
+/// The parts of each callback.
 #[derive(Deserialize, Default)]
 struct Script {
     /// A policy, for look-ups.
@@ -28,7 +28,8 @@ struct Script {
     response_headers: Vec<Part>,
     #[serde(default)]
     response_body: Vec<Part>,
-    /// How often a callback does its list: 1, or many to tell the cost of one part from that of the callback.
+    /// The number of repetitions per callback: 1, or many to separate the cost of a part from that of the
+    /// callback.
     times: u32,
 }
 

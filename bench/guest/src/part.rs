@@ -1,4 +1,4 @@
-//! The parts.
+//! The parts of a script.
 
 use std::hint::black_box;
 
@@ -12,41 +12,41 @@ use tollgate_core::time::Timestamp;
 
 use crate::host;
 
-/// One part of a request's way.
+/// One part of a request's processing.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// The request's head, read once.
+    /// Read the request's head.
     Head,
-    /// The wall clock.
+    /// Read the wall clock.
     Wall,
-    /// Both clocks.
+    /// Read both clocks.
     Clocks,
-    /// SHA-256 of a key.
+    /// Compute the SHA-256 of a key.
     Digest(String),
-    /// The key of a digest in the index.
+    /// Look up a digest in the index.
     LookUp(Digest),
-    /// The request's body, read once.
+    /// Read the request's body.
     Body,
-    /// Reading the request's body, and going through it as the gate does.
+    /// Read the request's body and scan it as the filter does.
     Scan,
-    /// Reading the request's body, and a typed parse of the fields that the gate reads.
+    /// Read the request's body and parse the fields that the filter reads.
     TypedRequest,
-    /// Reading one record of shared data and writing it back.
+    /// Read one record of shared data and write it back.
     Cell(String, usize),
-    /// Taking a header out.
+    /// Remove a header.
     Remove(String),
-    /// Giving a header a value.
+    /// Set a header.
     Replace(String, String),
-    /// The response's head, read once.
+    /// Read the response's head.
     AnswerHead,
-    /// Giving a header of the response a value.
+    /// Set a header of the response.
     AnswerReplace(String, String),
-    /// The response's body, read once.
+    /// Read the response's body.
     AnswerBody,
-    /// Reading the response's body, and a typed parse from its last `"usage"` on.
+    /// Read the response's body and parse it from its last `"usage"` on.
     Tail,
-    /// Reading the response's body, and searching it for `"usage"`.
+    /// Read the response's body and search it for `"usage"`.
     Search,
 }
 

@@ -1,32 +1,32 @@
-//! The cases. Each has a team of its own, so that none disturbs another.
+//! The cases. Each has its own team, so that they do not affect one another.
 
 use std::process::Command;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_host::provision;
+use tollgate_host::tools;
 
 use super::{Case, Host, Outcome};
 use crate::client::{Connection, Request, Response, request};
 use crate::shipped;
 use crate::world::{chat, chat_with, secret};
 
-/// How many come at once.
+/// The number of concurrent requests.
 const CROWD: usize = 500;
-/// How many of them are admitted.
+/// The number of admitted requests.
 pub const CROWD_LIMIT: usize = 123;
 
 pub const ALL: &[Case] = &[
     Case { name: "401 without a key, with an unknown and with an expired one", run: keys },
     Case { name: "403 for a target that is not granted", run: access },
-    Case { name: "the model list is what may be called", run: models },
-    Case { name: "the upstream is told who calls, and not with which key", run: identity },
+    Case { name: "the model list has the allowed models only", run: models },
+    Case { name: "the upstream gets the caller's identity, not its key", run: identity },
     Case { name: "429 over a limit, with the wait", run: limit },
-    Case { name: "exactly the limit of 500 requests at once", run: crowd },
-    Case { name: "no budget is overspent by 100 requests at once", run: budget },
-    Case { name: "tokens are settled to what the provider reported", run: settlement },
-    Case { name: "a stream whose client leaves is settled, too", run: client_leaves },
+    Case { name: "exactly the limit out of 500 concurrent requests", run: crowd },
+    Case { name: "no budget is exceeded by 100 concurrent requests", run: budget },
+    Case { name: "tokens are settled to the provider's report", run: settlement },
+    Case { name: "a stream is settled after its client disconnects", run: client_leaves },
     Case { name: "the OpenAI SDK, streaming included", run: sdk },
     Case { name: "counters outlive a restart", run: restart },
 ];
@@ -39,7 +39,7 @@ fn code(answer: &Response) -> Value {
     answer.json()["error"]["code"].clone()
 }
 
-/// Whether limits are out of this host's reach.
+/// Returns true if the host cannot enforce limits.
 fn has_no_limits(answer: &Response) -> bool {
     let refused = answer.status == 503;
     if refused {
@@ -108,7 +108,7 @@ fn limit(host: &mut dyn Host) -> Outcome {
     Outcome::Holds
 }
 
-/// The statuses of as many requests, all sent before any is answered.
+/// Sends requests before any is answered, and returns their statuses.
 fn at_once(host: &dyn Host, count: usize, request: &Request) -> Vec<Response> {
     let together = Barrier::new(count);
     let address = host.address();
@@ -141,13 +141,13 @@ fn crowd(host: &mut dyn Host) -> Outcome {
     Outcome::Holds
 }
 
-/// 4,000 tokens of output cost four cents, and what is asked less than half of one: ten calls fit, eleven do not.
+/// 4,000 output tokens cost four cents, and the input less than half a cent: ten calls fit, eleven do not.
 fn budget(host: &mut dyn Host) -> Outcome {
     let ask = Request::json(
         "/v1/chat/completions",
         &json!({"model": "gpt-5-mini", "max_tokens": 4_000, "messages": []}),
     );
-    // Used up to the last token, so that settlement gives nothing back.
+    // The whole reservation is used, so that settlement returns nothing.
     let ask = ask.header("x-simulate", "usage=200:4000").bearer(&secret("spender"));
     let answers = at_once(host, 100, &ask);
     if answers.iter().all(has_no_limits) {
@@ -161,7 +161,8 @@ fn budget(host: &mut dyn Host) -> Outcome {
     Outcome::Holds
 }
 
-/// What a call of known tokens sees left of a day's, once everything before it is settled.
+/// Returns the remaining daily tokens that a call of known size reports, after everything before it is
+/// settled.
 fn left_after(host: &dyn Host, key: &str) -> u64 {
     let ask = chat().header("x-simulate", "usage=0:0").bearer(&secret(key));
     let answer = request(host.address(), &ask);
@@ -170,7 +171,7 @@ fn left_after(host: &dyn Host, key: &str) -> u64 {
     left.unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// The same until it is `expected`: a settlement follows its answer.
+/// Waits until the remaining tokens are as expected: a settlement follows its response.
 fn comes_to(host: &dyn Host, key: &str, expected: impl Fn(u64) -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {
@@ -188,7 +189,7 @@ fn settlement(host: &mut dyn Host) -> Outcome {
     if has_no_limits(&first) {
         return Outcome::LimitsUnavailable;
     }
-    // What a call of this form reserves is what is missing from the whole.
+    // The reservation of such a call is the difference to the limit.
     let fresh = first.headers.get("x-ratelimit-remaining-tokens").and_then(|left| left.parse().ok());
     let fresh: u64 = fresh.unwrap_or_else(|| panic!("{first:?}"));
     comes_to(host, "metered", |left| left == fresh);
@@ -216,7 +217,7 @@ fn client_leaves(host: &mut dyn Host) -> Outcome {
     for _ in 0..5 {
         assert!(!connection.some().unwrap_or_else(|error| panic!("{error}")).is_empty());
     }
-    // While it runs, all that it may use is charged.
+    // While it runs, the whole reservation is charged.
     assert!(left_after(host, "left") < fresh - 90_000);
     connection.leave();
     comes_to(host, "left", |left| left < fresh && left > fresh - 2_500);
@@ -227,7 +228,7 @@ fn sdk(host: &mut dyn Host) -> Outcome {
     if has_no_limits(&ask(host, "good", chat())) {
         return Outcome::LimitsUnavailable;
     }
-    let Some(python) = provision::require(provision::python_sdks()) else { return Outcome::NotTried };
+    let Some(python) = tools::require(tools::python_sdks()) else { return Outcome::NotTried };
     let output = Command::new(python)
         .arg(shipped::folder().join("tests/sdk/openai_sdk.py"))
         .args(["--base-url", &format!("http://{}", host.address())])

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_host::host::{Dialect, Log, Process};
-use tollgate_host::module;
-use tollgate_host::serve::lines::Lines;
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::build::module;
+use tollgate_host::proxy_wasm::{Dialect, Log, Process};
+use tollgate_host::server::lines::Lines;
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
 
 use super::{Host, configuration};
 use crate::gateway::Gateway;
@@ -83,17 +83,17 @@ impl Host for InWasmtime {
     }
 }
 
-/// Real Envoy, where it can be had.
+/// Starts real Envoy, if it can be installed.
 pub fn envoy() -> Option<Box<dyn Host>> {
     Some(Box::new(InEnvoy(Gateway::start(&configuration())?)))
 }
 
-/// Real workerd, where it can be had.
+/// Starts real workerd, if it can be installed.
 pub fn workerd() -> Option<Box<dyn Host>> {
     Some(Box::new(Workerd::start(&configuration())?))
 }
 
-/// `tollgate serve` as a host of this kind.
+/// Starts `tollgate serve` as a host of this dialect.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! What a gateway does, whatever host it runs in: one list of cases, and a table of which host passes what.
+//! The behavior of a gateway in any host: one list of cases, and a table of the hosts that pass them.
 
 mod cases;
 mod hosts;
@@ -7,31 +7,31 @@ mod table;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::simulator::Upstream;
 
 use crate::world::key_of;
 
 pub use self::hosts::{envoy, wasmtime, workerd};
 pub use self::table::hold;
 
-/// A host with the filter, and [`configuration`] in force.
+/// A host with the filter and [`configuration`].
 pub trait Host {
-    /// Where clients connect.
+    /// Returns the address for clients.
     fn address(&self) -> SocketAddr;
 
-    /// What allowed requests reach.
+    /// Returns the upstream of allowed requests.
     fn upstream(&self) -> &Upstream;
 
-    /// Ends it and starts it again, with whatever it keeps over that.
+    /// Stops and starts the host, with the state that it persists.
     fn restart(&mut self);
 }
 
-/// How a case ended that did not fail.
+/// The outcome of a case that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The behaviour is there.
+    /// The behavior holds.
     Holds,
-    /// The host keeps no state, and the gateway refuses with 503 `limits_unavailable`.
+    /// The host stores no state, and the gateway rejects with 503 `limits_unavailable`.
     LimitsUnavailable,
     /// Counters start from zero with the process.
     StartsFromZero,
@@ -40,7 +40,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// As the table says it.
+    /// Returns the text in the table.
     fn words(self) -> &'static str {
         match self {
             Outcome::Holds => "yes",
@@ -51,7 +51,7 @@ impl Outcome {
     }
 }
 
-/// One behaviour. It panics where a gateway does something else.
+/// One behavior. The function panics if the gateway deviates from it.
 struct Case {
     name: &'static str,
     run: fn(&mut dyn Host) -> Outcome,
@@ -70,7 +70,7 @@ pub fn run(host: &mut dyn Host) -> Vec<(&'static str, Outcome)> {
     cases::ALL.iter().map(run).collect()
 }
 
-/// A gateway configuration with a team of its own for each case.
+/// Returns a gateway configuration with a team for each case.
 pub fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});
     let limited = |limits: Value| json!({"organization": "acme", "name": "Limited", "limits": limits});

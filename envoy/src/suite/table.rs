@@ -8,17 +8,17 @@ use crate::shipped;
 
 const BEGIN: &str =
     "<!-- Written by `TOLLGATE_WRITE_TABLES=1 cargo test -p tollgate-envoy --test suite`. -->\n";
-const END: &str = "<!-- End of what is written. -->";
+const END: &str = "<!-- End of the generated table. -->";
 
 /// The hosts, in the order of their columns.
 const HOSTS: [&str; 5] =
     ["Envoy 1.40", "workerd", "wasmtime as Envoy", "as FastEdge (emulated)", "as a CDN plugin (emulated)"];
 
-/// Holds the outcomes against the host's column, or writes them there where `TOLLGATE_WRITE_TABLES` is set.
+/// Compares the outcomes with the host's column, or writes them there if `TOLLGATE_WRITE_TABLES` is set.
 ///
 /// # Panics
 ///
-/// If the table says something else.
+/// If the table differs.
 pub fn hold(host: &str, outcomes: &[(&'static str, Outcome)]) {
     // The tests of all hosts write one file.
     static WRITING: Mutex<()> = Mutex::new(());
@@ -35,7 +35,7 @@ pub fn hold(host: &str, outcomes: &[(&'static str, Outcome)]) {
     }
     assert!(
         std::env::var_os("TOLLGATE_WRITE_TABLES").is_some(),
-        "the table in envoy/README.md is not what {host} does:\n{fresh}\n{BEGIN}"
+        "the table in envoy/README.md differs from the results of {host}:\n{fresh}\n{BEGIN}"
     );
     fs::write(&path, [before, BEGIN, &fresh, END, after].concat()).unwrap_or_else(|error| panic!("{error}"));
 }

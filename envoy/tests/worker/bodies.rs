@@ -1,4 +1,4 @@
-//! Bodies that are large.
+//! Large bodies.
 
 use serde_json::json;
 use tollgate_envoy::client::{Connection, Request};
@@ -9,7 +9,7 @@ use crate::{ask, code, comes_to, configuration, fresh, metered, stream};
 
 const MIB: usize = 1 << 20;
 
-/// A chat whose body is so long.
+/// Returns a chat with a body of this size.
 fn long(bytes: usize) -> Vec<u8> {
     let with = |text: &str| {
         json!({"model": "gpt-5-mini", "max_tokens": 1, "messages": [{"role": "user", "content": text}]})
@@ -44,7 +44,7 @@ fn a_body_of_max_body_passes_whole_and_a_longer_one_is_refused() {
     let chunks: Vec<_> = more.chunks(100_000).collect();
     for request in [
         post("/v1/chat/completions").bearer(&secret("laptop")).body(more.as_slice()),
-        // This one does not say how long it is.
+        // This one has no announced length.
         post("/v1/chat/completions").bearer(&secret("laptop")).chunked(&chunks, &[]),
     ] {
         let refused = Connection::open(workerd.address()).request_while_sending(&request);
@@ -57,7 +57,7 @@ fn a_body_of_max_body_passes_whole_and_a_longer_one_is_refused() {
 fn a_large_answer_passes_byte_for_byte_with_its_length() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let body = long(8 * MIB);
-    // What the simulated upstream answers at such a length is what it is sent.
+    // At this length the simulated upstream must mirror the request.
     let mirrored = post("/v1/chat/completions").header("x-simulate", "mirror").body(body.as_slice());
     let answer = ask(&workerd, mirrored);
     assert_eq!(answer.status, 200);

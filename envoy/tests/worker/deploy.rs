@@ -3,7 +3,7 @@
 use std::fs;
 
 use tollgate_envoy::workerd::{Setting, Workerd};
-use tollgate_host::worker;
+use tollgate_host::build::worker;
 
 use crate::{ask, comes_to, fresh, metered, stream};
 
@@ -17,7 +17,7 @@ fn the_wrangler_bundle_runs() {
     comes_to(&workerd, |left| left == fresh - 777);
 }
 
-/// The text between quotation marks after these words, which stand there once.
+/// Returns the quoted text after these words, which must occur once.
 fn quoted<'t>(text: &'t str, words: &str) -> &'t str {
     let [_, rest] = text.split(words).collect::<Vec<_>>()[..] else { panic!("{words} once in\n{text}") };
     rest.split('"').next().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Requests that end early, from either side: settled once, to what was seen.
+//! Requests that end early, from either side: settled once, to the observed usage.
 
 use std::net::TcpListener;
 
@@ -9,7 +9,7 @@ use tollgate_envoy::world::{chat, secret};
 
 use crate::{LONG, ask, comes_to, free, fresh, left, metered, stream};
 
-/// The only line of the log about a request whose end was not seen.
+/// Returns the only log line of a request whose end was not observed.
 fn estimated(workerd: &Workerd) -> Value {
     let log = workerd.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -22,7 +22,7 @@ fn number(line: &Value, name: &str) -> u64 {
     line[name].as_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} in {line}"))
 }
 
-/// That what is left is less than `fresh` by what the log says was seen, once and for all.
+/// Asserts that the rest is less than `fresh` by the usage in the log, exactly once.
 fn settled_as_logged(workerd: &Workerd, fresh: u64) -> Value {
     comes_to(workerd, |left| left < fresh && left > fresh - LONG / 2);
     let line = estimated(workerd);
@@ -41,8 +41,8 @@ fn a_stream_cut_by_its_upstream_is_settled_once_to_the_usage_seen() {
     connection.send(&stream("tokens=2000, cut-after=50").bearer(&secret("laptop")).bytes()).unwrap();
     let (status, headers) = connection.response_head().unwrap();
     assert_eq!(status, 200);
-    // workerd itself ends chunks as if all were well, also those of `return fetch(request)`. What it can show
-    // of the cut is the end of the connection.
+    // workerd itself ends chunks as if complete, also those of `return fetch(request)`. The cut is only
+    // visible as the end of the connection.
     let body = connection.body(&headers).unwrap();
     assert!(!String::from_utf8_lossy(&body.data).contains("[DONE]"));
     assert_eq!(connection.some().unwrap(), b"");
@@ -51,7 +51,7 @@ fn a_stream_cut_by_its_upstream_is_settled_once_to_the_usage_seen() {
 }
 
 #[test]
-fn an_answer_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
+fn a_response_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -79,7 +79,7 @@ fn a_stream_whose_client_leaves_is_settled_once_to_the_usage_seen() {
     assert!((1..1_000).contains(&number(&line, "output_tokens")), "{line}");
 }
 
-/// Begins a call whose answer takes a while, on a connection that has an answer to read from before.
+/// Begins a call with a delayed response, on a connection with an unread earlier response.
 fn waiting(workerd: &Workerd) -> Connection {
     let arrived = workerd.upstream.recording().requests().len();
     let mut connection = Connection::open(workerd.address());
@@ -92,16 +92,16 @@ fn waiting(workerd: &Workerd) -> Connection {
 }
 
 #[test]
-fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charged_no_tokens() {
+fn a_reset_before_the_response_ends_the_call_and_is_charged_no_tokens() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let (requests, _) = left(&ask(&workerd, free()));
     let arrived = workerd.upstream.recording().requests().len();
-    // An answer that is there and not read makes the end of the connection a reset.
+    // An unread response turns the end of the connection into a reset.
     drop(waiting(&workerd));
     workerd.wait_for_log("a request ends early: The client has disconnected");
     comes_to(&workerd, |left| left == fresh);
-    // It was sent upstream: as a request it counts.
+    // It was forwarded: as a request it counts.
     let asked = (workerd.upstream.recording().requests().len() - arrived) as u64;
     assert_eq!(left(&ask(&workerd, free())).0, requests - asked - 1);
 }
@@ -112,14 +112,14 @@ fn a_call_whose_client_closes_before_the_response_is_settled_to_the_usage_seen()
     let fresh = fresh(&workerd);
     let mut connection = waiting(&workerd);
     assert_eq!(connection.response().unwrap().status, 200);
-    // An ordinary end is one that workerd sees as soon as it has something to send.
+    // workerd detects an ordinary end when it has something to send.
     drop(connection);
     let line = settled_as_logged(&workerd, fresh);
     assert!(number(&line, "output_tokens") < 1_000, "{line}");
 }
 
 #[test]
-fn a_client_that_leaves_in_its_body_is_charged_nothing() {
+fn a_client_that_disconnects_in_its_body_is_charged_nothing() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let before = left(&ask(&workerd, free()));
     let mut connection = Connection::open(workerd.address());

@@ -1,4 +1,4 @@
-//! The worker in real workerd, beyond what every host does: see `suite.rs` for that.
+//! The worker in real workerd, beyond the behavior of every host in `suite.rs`.
 
 mod bodies;
 mod deploy;
@@ -15,12 +15,12 @@ use tollgate_envoy::client::{Request, Response, request};
 use tollgate_envoy::workerd::Workerd;
 use tollgate_envoy::world::{self, chat, key_of, secret};
 
-/// Tokens that every team here may use in a day.
+/// The daily token limit of every team.
 const DAY: u64 = 100_000_000;
-/// More than a chat without a maximum reserves.
+/// More than the reservation of a chat without a maximum.
 const LONG: u64 = 100_000;
 
-/// A team `ml` with this record's fields, and its key `laptop`.
+/// Returns a team `ml` with this record's fields, and its key `laptop`.
 fn configuration(team: &Value) -> Value {
     let mut teams = json!({"ml": {"organization": "acme", "name": "ML"}});
     for (field, value) in team.as_object().into_iter().flatten() {
@@ -29,7 +29,7 @@ fn configuration(team: &Value) -> Value {
     world::configuration(&teams, &json!({"laptop": key_of("ml", "laptop")}))
 }
 
-/// A team that may use [`DAY`] tokens a day, and as many requests.
+/// Returns a team with [`DAY`] tokens per day, and as many requests.
 fn metered() -> Value {
     configuration(&json!({"limits": {"tpd": DAY, "rpd": DAY}}))
 }
@@ -42,7 +42,7 @@ fn code(answer: &Response) -> Value {
     answer.json()["error"]["code"].clone()
 }
 
-/// Requests and tokens that are left of the day, as this answer says it.
+/// Returns the rest of the day's requests and tokens, as reported in this response.
 fn left(answer: &Response) -> (u64, u64) {
     let field = |name: &str| {
         let value = answer.headers.get(name).and_then(|value| value.parse().ok());
@@ -51,18 +51,18 @@ fn left(answer: &Response) -> (u64, u64) {
     (field("x-ratelimit-remaining-requests"), field("x-ratelimit-remaining-tokens"))
 }
 
-/// A chat that uses nothing; its answer says what is left.
+/// Returns a chat that uses nothing; its response reports the rest.
 fn free() -> Request {
     chat().header("x-simulate", "usage=0:0")
 }
 
-/// A stream of up to [`LONG`] tokens.
+/// Returns a stream of up to [`LONG`] tokens.
 fn stream(simulate: &str) -> Request {
     let body = json!({"model": "gpt-5-mini", "stream": true, "max_tokens": LONG, "messages": []});
     Request::json("/v1/chat/completions", &body).header("x-simulate", simulate)
 }
 
-/// Asks until so many tokens are left after everything before it is settled.
+/// Sends requests until the number of remaining tokens is as expected, after all settlements.
 fn comes_to(workerd: &Workerd, expected: impl Fn(u64) -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     loop {

@@ -1,4 +1,4 @@
-//! Another configuration, without another deployment.
+//! Another configuration without another deployment.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tollgate_envoy::world::{chat, digest, secret};
 
 use crate::{ask, configuration};
 
-/// The worker looks again after five seconds; the rest is for a machine that does other things as well.
+/// The worker reloads after five seconds; the rest is for a busy machine.
 const WITHIN: Duration = Duration::from_secs(10);
 
 fn limited(rpd: u64) -> Value {
@@ -22,7 +22,7 @@ fn remaining(answer: &Response) -> u64 {
     value.unwrap_or_else(|| panic!("{answer:?}"))
 }
 
-/// Asks for as long as it takes until `there`; answers with the number of the answers, and the last of them.
+/// Sends requests until the condition holds. Returns the number of responses, and the last one.
 fn until(workerd: &Workerd, there: impl Fn(&Response) -> bool) -> (u64, Response) {
     let begun = Instant::now();
     for asked in 1.. {
@@ -37,7 +37,7 @@ fn until(workerd: &Workerd, there: impl Fn(&Response) -> bool) -> (u64, Response
 }
 
 #[test]
-fn a_changed_policy_holds_within_seconds_and_counters_stay() {
+fn a_changed_policy_applies_within_seconds_and_counters_stay() {
     let Some(workerd) = Workerd::start(&limited(1_000)) else { return };
     assert_eq!(remaining(&ask(&workerd, chat())), 999);
 
@@ -45,7 +45,7 @@ fn a_changed_policy_holds_within_seconds_and_counters_stay() {
     let (asked, answer) = until(&workerd, |answer| remaining(answer) > 1_000);
     assert_eq!(remaining(&answer), 100_000 - 1 - asked);
 
-    // A limit below what was counted, and a key in the place of the other.
+    // A limit below the count, and a key in the place of the other.
     let mut other = limited(1);
     other["policy"]["keys"]["phone"] = json!({"team": "ml", "digest": digest(&secret("phone"))});
     other["policy"]["keys"].as_object_mut().unwrap().remove("laptop");
@@ -56,7 +56,7 @@ fn a_changed_policy_holds_within_seconds_and_counters_stay() {
 }
 
 #[test]
-fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() {
+fn a_configuration_with_errors_changes_nothing_and_is_logged() {
     let Some(workerd) = Workerd::start(&limited(1_000)) else { return };
     assert_eq!(ask(&workerd, chat()).status, 200);
 
@@ -72,7 +72,7 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
     ];
     let (asked, answer) = until(&workerd, |_| told.iter().all(|words| workerd.log().contains(words)));
     assert_eq!((answer.status, remaining(&answer)), (200, 1_000 - 1 - asked));
-    assert!(workerd.log().contains("the configuration is not taken, what was in force stays"));
+    assert!(workerd.log().contains("the configuration is rejected, the previous one stays"));
     assert!(!workerd.log().contains("sk-tg-"), "a secret in\n{}", workerd.log());
 
     // One that cannot be read at all, and none.
@@ -88,7 +88,7 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
         workerd.log().contains("the binding CONFIGURATION has no configuration.json")
     });
 
-    // It needs no restart to do better.
+    // A valid one is loaded without a restart.
     workerd.configure(&limited(100_000));
     until(&workerd, |answer| remaining(answer) > 1_000);
 }
@@ -99,7 +99,7 @@ fn a_configured_fleet_that_the_worker_ignores_is_logged() {
     fleet["fleet"] = json!({"cluster": "etcd"});
     let Some(workerd) = Workerd::start(&fleet) else { return };
     assert_eq!(ask(&workerd, chat()).status, 503);
-    assert!(workerd.log().contains("error /fleet: a worker asks no etcd"), "{}", workerd.log());
+    assert!(workerd.log().contains("error /fleet: a worker does not support a fleet"), "{}", workerd.log());
 
     workerd.configure(&limited(1_000));
     until(&workerd, |answer| answer.status == 200);
@@ -111,7 +111,7 @@ fn a_configured_fleet_that_the_worker_ignores_is_logged() {
 }
 
 #[test]
-fn without_a_good_configuration_nothing_passes() {
+fn without_a_valid_configuration_nothing_passes() {
     let Some(workerd) = Workerd::start(&json!({"policy": {"version": 2}})) else { return };
     assert_eq!(ask(&workerd, chat()).status, 503);
     assert!(workerd.log().contains("error /policy/version: "), "{}", workerd.log());

@@ -1,4 +1,4 @@
-//! Reservations of which the object hears nothing, or too late.
+//! Reservations that are never settled, or too late.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use tollgate_envoy::world::secret;
 
 use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, metered, stream};
 
-/// For what has no promised time.
+/// The time limit where no time is promised.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Lines that the object's alarm logs without a request.
-const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
+const ONE_STANDS: &str = "1 reservations were never settled and stay charged as estimated";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
     let mut connection = Connection::open(workerd.address());
@@ -23,7 +23,7 @@ fn begin(workerd: &Workerd, simulate: &str) -> Connection {
 }
 
 #[test]
-fn a_reservation_whose_worker_died_stands_as_its_estimate() {
+fn a_reservation_without_its_worker_is_settled_at_its_estimate() {
     let setting = Setting { reservation_seconds: Some(3), ..Setting::default() };
     let Some(mut workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -46,7 +46,7 @@ fn a_reservation_whose_worker_died_stands_as_its_estimate() {
 }
 
 #[test]
-fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
+fn a_stream_that_outlives_its_reservation_is_settled_at_its_estimate() {
     let setting = Setting { reservation_seconds: Some(1), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -54,7 +54,7 @@ fn a_stream_that_outlives_its_reservation_stands_as_its_estimate() {
     workerd.wait_for_log(ONE_STANDS);
     while !connection.some().unwrap().ends_with(b"0\r\n\r\n") {}
     workerd.wait_for_log(r#""output_tokens":"250""#);
-    // The settlement is on its way by now, and finds nothing to correct.
+    // The settlement is in flight by now, and finds nothing to correct.
     let stands = |left| (fresh - 2 * LONG..fresh - LONG).contains(&left);
     comes_to(&workerd, stands);
     let (_, after) = left(&ask(&workerd, free()));
@@ -86,7 +86,7 @@ fn an_unacknowledged_admission_is_released_even_if_nothing_else_is_counted() {
     };
     assert_eq!(remaining(), (200, Some(DAY - 1)));
     assert_eq!(remaining().0, 503);
-    // It is taken back once the worker has given up on it.
+    // It is released after the worker's timeout.
     let end = Instant::now() + PATIENCE;
     for passed in 2.. {
         let (status, left) = remaining();
@@ -110,13 +110,13 @@ fn an_unacknowledged_reservation_is_released() {
     assert_eq!(sent, 1, "it did not go upstream");
 
     comes_to(&workerd, |left| left == before.1);
-    // The requests of before, of `comes_to`, and this one: none was counted that was refused.
+    // The requests of before, of `comes_to`, and this one: no rejected request was counted.
     let asked = workerd.upstream.recording().requests().len() as u64;
     assert_eq!(left(&ask(&workerd, free())).0, before.0 - asked);
 }
 
 #[test]
-fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
+fn a_reservation_of_an_unknown_format_stays_charged_and_is_logged() {
     const KEEPS_ANOTHER_FORMAT: &str = r#"
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;
@@ -133,7 +133,7 @@ fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
             return outcome;
           }
         }"#;
-    const WHY: &str = "a message of format 2, and this build reads 1";
+    const WHY: &str = "a message of format 2, but this build reads 1";
     let setting =
         Setting { object: Some(KEEPS_ANOTHER_FORMAT), reservation_seconds: Some(2), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
@@ -141,7 +141,7 @@ fn a_reservation_of_an_unknown_format_stands_and_the_log_says_why() {
     assert_eq!(ask(&workerd, free()).status, 200);
     assert_eq!(ask(&workerd, stream("usage=1:1")).status, 200);
     workerd.wait_for_log(&format!("a reservation is not settled yet: {WHY}"));
-    workerd.wait_for_log(&format!("a reservation stands as it is: {WHY}"));
+    workerd.wait_for_log(&format!("a reservation stays as charged: {WHY}"));
     comes_to(&workerd, |left| (fresh - 2 * LONG..fresh - LONG).contains(&left));
-    assert_eq!(workerd.log().matches("stands as it is").count(), 1, "once: {}", workerd.log());
+    assert_eq!(workerd.log().matches("stays as charged").count(), 1, "once: {}", workerd.log());
 }

@@ -9,13 +9,13 @@ use tollgate_envoy::world::chat;
 
 use crate::{DAY, LONG, ask, code, comes_to, free, fresh, left, metered, stream};
 
-/// Puts something else where the databases of objects are, and answers with what was there.
+/// Replaces the objects' databases and returns their content.
 fn damage(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()) {
         if entry.is_dir() {
             found.extend(damage(&entry));
-        // workerd's own list of alarms is beside them, and it does not start without.
+        // workerd's own list of alarms is beside them, and is needed for a start.
         } else if !entry.ends_with("metadata.sqlite") {
             let sound = fs::read(&entry).unwrap();
             fs::write(&entry, b"This is not a database, whatever its name says. ".repeat(200)).unwrap();
@@ -48,7 +48,7 @@ fn storage_failure_of_the_object_follows_the_configured_failure_mode() {
     assert_eq!(passed.headers.get("x-ratelimit-remaining-tokens"), None);
     assert!(workerd.log().contains("limits cannot be checked: "), "{}", workerd.log());
 
-    // With its storage as it was, it goes on where it was.
+    // With its storage restored, the counters continue.
     workerd.halt();
     for (path, bytes) in sound {
         fs::write(path, bytes).unwrap();

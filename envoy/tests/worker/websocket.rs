@@ -1,4 +1,4 @@
-//! Upgrades, decided in the head.
+//! Upgrades, decided by the head.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -42,7 +42,7 @@ fn accept(key: &str) -> String {
     STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
 }
 
-/// Takes upgrades, says so, and answers one text frame with the same text.
+/// Starts an upstream that accepts upgrades, reports them, and echoes one text frame.
 fn upstream() -> (SocketAddr, mpsc::Receiver<RequestHead>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,11 +69,11 @@ fn echo(mut stream: TcpStream, opened: &mpsc::Sender<RequestHead>) {
     stream.write_all(answer.as_bytes()).unwrap();
     let text = frame(&mut stream);
     stream.write_all(&[&[0x81, text.len() as u8], text.as_slice()].concat()).unwrap();
-    // Until the other end closes.
+    // Until the peer closes.
     let _ = stream.read_to_end(&mut Vec::new());
 }
 
-/// The payload of a short text frame, masked or not.
+/// Reads the payload of a short text frame, masked or not.
 fn frame(stream: &mut TcpStream) -> Vec<u8> {
     let mut head = [0; 2];
     stream.read_exact(&mut head).unwrap();
@@ -88,7 +88,7 @@ fn frame(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 #[test]
-fn upgrades_are_decided_in_the_head_and_then_pass_frames() {
+fn upgrades_are_decided_by_the_head_and_then_pass_frames() {
     let (address, opened) = upstream();
     let setting = Setting { upstream: Some(address), ..Setting::default() };
     let Some(workerd) = Workerd::with(&with_realtime(&json!({"rpm": 1_000, "tpm": 1_000})), setting) else {
@@ -117,7 +117,7 @@ fn upgrades_are_decided_in_the_head_and_then_pass_frames() {
     }
     assert_eq!(answer, b"\x81\x05hello");
 
-    // The one that passed is the only one that was sent on: as the team's, and without its key.
+    // Only the admitted one was forwarded, with the team's identity and without its key.
     let heads: Vec<_> = opened.try_iter().collect();
     let [head] = heads.as_slice() else { panic!("{heads:?}") };
     assert_eq!(head.headers.get("x-tollgate-team"), Some("ml"));
@@ -135,6 +135,6 @@ fn an_upgrade_counts_as_a_request() {
         connection.send(&upgrade("/v1/realtime").bytes()).unwrap();
         connection.response_head().unwrap().0
     };
-    // No token limit, no budget: nothing that an upgrade could get around.
+    // No token limit and no budget, which an upgrade could bypass.
     assert_eq!([status(), status(), status()], [101, 101, 429]);
 }

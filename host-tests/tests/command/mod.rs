@@ -1,4 +1,4 @@
-//! The `tollgate` command, as one runs it.
+//! The `tollgate` command as a process.
 
 #![allow(dead_code)] // Each test uses its own part.
 
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-/// A first build of the filter takes longest.
+/// The first build of the filter takes longest.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 pub fn tollgate(arguments: &[&str]) -> Command {
@@ -21,7 +21,7 @@ pub struct Serve {
     process: Child,
     errors: Receiver<String>,
     lines: Receiver<String>,
-    /// What it said until it served, requests to try included.
+    /// The output until it served, including the requests to try.
     pub said: String,
     /// `127.0.0.1:PORT`
     pub address: String,
@@ -50,7 +50,7 @@ impl Serve {
         serve
     }
 
-    /// The next `count` requests to try that it prints.
+    /// Returns the next `count` requests that it prints.
     pub fn requests(&mut self, count: usize) -> Vec<String> {
         let mut requests = Vec::new();
         while requests.len() < count {
@@ -64,7 +64,7 @@ impl Serve {
         requests
     }
 
-    /// The next line about a request.
+    /// Returns the next line about a request.
     pub fn line(&self) -> serde_json::Value {
         let line = self.lines.recv_timeout(PATIENCE).expect("each request has a line");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
@@ -91,7 +91,7 @@ fn lines_of(stream: impl std::io::Read + Send + 'static) -> Receiver<String> {
     receiver
 }
 
-/// Runs shell text; answers with what it wrote.
+/// Runs a shell script.
 pub fn sh(text: &str) -> Output {
     Command::new("sh").args(["-euc", text]).stdin(Stdio::null()).output().unwrap()
 }

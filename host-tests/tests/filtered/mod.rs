@@ -1,4 +1,4 @@
-//! The filter in the host, and calls of a team with a token limit and a budget through it.
+//! The filter in the host, with calls of a team with a token limit and a budget.
 
 #![allow(dead_code)] // Each test uses its own part.
 
@@ -9,26 +9,26 @@ use serde_json::{Value, json};
 use tollgate_core::counters::{CounterRecord, RecordKey};
 use tollgate_core::quota::Window;
 use tollgate_core::secret::api_key;
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     Clock, ClosedStream, Ending, Flow, Forward, HeaderMap, LocalReply, Log, ManualClock, Module, Process,
     StreamId, StreamInfo, Vm,
 };
 
 pub const KEY: &str = "a-key-of-another-gateway";
 pub const CHAT: &str = "/v1/chat/completions";
-/// Pico-dollars a token, as [`configuration`] prices them.
+/// Picodollars per token, by the prices of [`configuration`].
 pub const INPUT: u128 = 1_000_000;
 pub const CACHED: u128 = INPUT / 10;
 pub const OUTPUT: u128 = 10 * INPUT;
-/// Tokens of input that a budget's reservation has beside one for each byte.
+/// Input tokens that a budget's reservation contains besides one per byte.
 pub const ENVELOPE: usize = 3_072;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads"))
+    MODULE.get_or_init(|| tollgate_host::build::module::load(&[]).expect("the filter builds and loads"))
 }
 
-/// One team, one key, one priced model that it may call, and one that it may not.
+/// Returns one team, one key, one priced model that it may call, and one that it may not.
 pub fn configuration(limits: Value, budget: Value) -> Value {
     json!({ "policy": {
         "version": 1,
@@ -42,7 +42,7 @@ pub fn configuration(limits: Value, budget: Value) -> Value {
     }})
 }
 
-/// Limits and a budget that nothing here reaches.
+/// Returns limits and a budget that are never reached.
 pub fn roomy() -> Value {
     configuration(json!({ "tpd": 1_000_000_000 }), json!({ "max": "1000000" }))
 }
@@ -62,12 +62,12 @@ impl Filtered {
         Filtered { process, vm, clock: hands }
     }
 
-    /// The head and the body of a request in one piece: what the host does after the last of it.
+    /// Sends the head and the body of a request in one piece, and returns the host's last action.
     pub fn send(&mut self, path: &str, fields: &[(&str, &str)], body: &[u8]) -> (StreamId, Flow) {
         self.send_pieces(path, fields, &[body])
     }
 
-    /// As [`Filtered::send`], in these pieces.
+    /// Sends like [`Filtered::send`], in these chunks.
     pub fn send_pieces(&mut self, path: &str, fields: &[(&str, &str)], pieces: &[&[u8]]) -> (StreamId, Flow) {
         let stream = self.vm.open(StreamInfo::default()).unwrap();
         let bearer = format!("Bearer {KEY}");
@@ -92,7 +92,7 @@ impl Filtered {
         (stream, flow)
     }
 
-    /// A request of JSON that is admitted, and what of it goes on.
+    /// Sends a JSON request that must be admitted, and returns the forwarded part.
     pub fn admitted(&mut self, path: &str, body: &[u8]) -> (StreamId, Forward) {
         let length = body.len().to_string();
         let fields = [("content-type", "application/json"), ("content-length", &length)];
@@ -102,7 +102,7 @@ impl Filtered {
         }
     }
 
-    /// The refusal of a request.
+    /// Sends a request that must be rejected, and returns the response.
     pub fn refused(&mut self, path: &str, fields: &[(&str, &str)], body: &[u8]) -> LocalReply {
         match self.send(path, fields, body) {
             (stream, Flow::Reply(reply)) => {
@@ -113,14 +113,14 @@ impl Filtered {
         }
     }
 
-    /// An answer's head: what of it the client sees.
+    /// Sends the head of a response, and returns the client's part.
     pub fn answers(&mut self, stream: StreamId, status: &str, content_type: &str) -> HeaderMap {
         let head = HeaderMap::from([(":status", status), ("content-type", content_type)]);
         let flow = self.vm.response_headers(stream, head, false).unwrap();
         flow.forward().and_then(|forward| forward.headers).expect("it is not held")
     }
 
-    /// More of an answer: what of it the client sees.
+    /// Sends more of a response, and returns the client's part.
     pub fn more(&mut self, stream: StreamId, bytes: &[u8], end: bool) -> Vec<u8> {
         self.vm.response_body(stream, bytes, end).unwrap().forward().expect("it is not held").body
     }
@@ -129,7 +129,7 @@ impl Filtered {
         self.vm.close(stream, ending).unwrap()
     }
 
-    /// Tokens and pico-dollars that the team's cell holds today.
+    /// Returns the tokens and picodollars in the team's counter for today.
     pub fn charged(&self) -> (u64, u128) {
         let name = RecordKey::new("tollgate/1/", &["team", "blue"]);
         let Ok((bytes, _)) = self.process.shared_data().get(name.as_str().as_bytes()) else {
@@ -145,12 +145,12 @@ impl Filtered {
     }
 }
 
-/// A field of the access log.
+/// Returns a field of the access log.
 pub fn logged<'a>(closed: &'a ClosedStream, name: &str) -> Option<&'a str> {
     closed.properties.get(&format!("tollgate.{name}")).map(|value| std::str::from_utf8(value).unwrap())
 }
 
-/// A chat with the cheap model.
+/// Returns a chat with the cheap model.
 pub fn chat(max_tokens: u64, stream: bool) -> Vec<u8> {
     json!({"model": "small", "max_tokens": max_tokens, "stream": stream,
         "messages": [{"role": "user", "content": "Say hello."}]})
@@ -158,7 +158,7 @@ pub fn chat(max_tokens: u64, stream: bool) -> Vec<u8> {
     .into_bytes()
 }
 
-/// The events of a stream as OpenAI sends it to whom asked for usage, and to whom did not.
+/// Returns the events of an OpenAI stream for a client that requested usage, and for one that did not.
 pub fn events(words: usize, input: u64, output: u64) -> (Vec<String>, String) {
     let chunk = |word: usize| format!(r#"data: {{"choices":[{{"delta":{{"content":"w{word}"}}}}]"#);
     let mut asked: Vec<String> = (0..words).map(|word| chunk(word) + ",\"usage\":null}\n\n").collect();

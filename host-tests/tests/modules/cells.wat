@@ -1,6 +1,6 @@
-;; Counts in shared data: each request adds one to the cell `cell`, in the way that its configuration names:
-;; `s`  get, then set with cas 0 where it is missing: loses updates on Envoy
-;; `p`  the portable creation: cas u32::MAX first, cas 0 only where that mismatches and the key is still missing
+;; Counts in shared data: each request adds one to the record `cell`, by the method in its configuration:
+;; `s`  get, then set with cas 0 if it is missing: loses updates on Envoy
+;; `p`  the portable creation: cas u32::MAX first, cas 0 only if that mismatches and the key is still missing
 (module
   (import "env" "proxy_get_shared_data" (func $get (param i32 i32 i32 i32 i32) (result i32)))
   (import "env" "proxy_set_shared_data" (func $set (param i32 i32 i32 i32 i32) (result i32)))

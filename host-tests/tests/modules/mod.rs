@@ -1,27 +1,29 @@
-//! Small modules that the host's own tests run.
+//! Small modules for the host's own tests.
 
 #![allow(dead_code)] // Each test uses its own part.
 
 use std::sync::OnceLock;
 
-use tollgate_host::host::{
+use tollgate_host::proxy_wasm::{
     CapturedLog, Dialect, HeaderMap, Log, Module, Process, ProcessBuilder, StreamId, StreamInfo, Vm,
 };
 
-/// `recorder.wat`, compiled. Its configuration is a script of 12 letters.
+/// Returns `recorder.wat`, compiled. Its configuration is a script of 12 letters.
 pub fn recorder() -> Module {
     from_wat(include_str!("recorder.wat"))
 }
 
-/// `cells.wat`, compiled.
+/// Returns `cells.wat`, compiled.
 pub fn cells() -> Module {
     from_wat(include_str!("cells.wat"))
 }
 
-/// The filter itself, built and compiled once.
+/// Returns the filter itself, built and compiled once.
 pub fn filter() -> Module {
     static FILTER: OnceLock<Module> = OnceLock::new();
-    FILTER.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads")).clone()
+    FILTER
+        .get_or_init(|| tollgate_host::build::module::load(&[]).expect("the filter builds and loads"))
+        .clone()
 }
 
 pub fn from_wat(text: &str) -> Module {
@@ -29,7 +31,7 @@ pub fn from_wat(text: &str) -> Module {
         .expect("it is a proxy-wasm module")
 }
 
-/// A VM of the recorder, and what it logs.
+/// A VM of the recorder with its log.
 pub struct Recorder {
     pub process: Process,
     pub vm: Vm,
@@ -37,7 +39,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// On Envoy.
+    /// Creates one on Envoy.
     pub fn new(script: &str) -> Recorder {
         Recorder::with(script, |builder| builder)
     }
@@ -55,14 +57,14 @@ impl Recorder {
         Recorder { process, vm, log }
     }
 
-    /// A new stream.
+    /// Opens a stream.
     pub fn open(&mut self) -> StreamId {
         let id = self.vm.open(StreamInfo::default()).expect("the VM lives");
         self.log.clear();
         id
     }
 
-    /// The lines since this was last asked, without the context's number.
+    /// Returns the lines since the last call, without the context's number.
     pub fn events(&self) -> Vec<String> {
         let lines = self.log.lines().into_iter().map(|line| line.text);
         self.log.clear();
@@ -78,12 +80,12 @@ fn without_context(line: &str) -> String {
     words.join(" ")
 }
 
-/// The head of `POST /chat`.
+/// Returns the head of `POST /chat`.
 pub fn post() -> HeaderMap {
     HeaderMap::from([(":method", "POST"), (":path", "/chat"), (":authority", "gateway"), (":scheme", "http")])
 }
 
-/// The head of a response.
+/// Returns the head of a response.
 pub fn ok() -> HeaderMap {
     HeaderMap::from([(":status", "200"), ("content-type", "text/plain")])
 }

@@ -1,8 +1,8 @@
-;; Makes host calls that its tests read the answers of: `on_configure` runs the part that the first byte of the
-;; configuration names, and logs each status as one character (12 is `<`).
-;;   t  clocks: wall twice (proxy and WASI) and monotonic, as 8 bytes each, into the cell `clocks`
+;; Makes host calls and logs their results for tests: `on_configure` runs the part that the first byte of the
+;; configuration selects, and logs each status as one character (12 is `<`).
+;;   t  clocks: wall twice (proxy and WASI) and monotonic, as 8 bytes each, into the record `clocks`
 ;;   m  metrics: a counter, a gauge, a histogram
-;;   q  a shared queue that it registers, fills and is told of
+;;   q  a shared queue that it registers, fills and is notified of
 ;;   w  a line to standard error      x  proc_exit(3)
 (module
   (import "env" "proxy_log" (func $log (param i32 i32 i32) (result i32)))

@@ -1,10 +1,10 @@
-;; A filter whose configuration says what each callback does, one letter for each:
+;; A filter with one letter of its configuration for the action of each callback:
 ;;
 ;;   0 request headers    1 request body    2 request trailers
 ;;   3 response headers   4 response body   5 response trailers
 ;;   6 log   7 done   8 tick   9 callout response   10 vm start   11 configure
 ;;
-;;   c  go on                                  p  pause
+;;   c  continue                               p  pause
 ;;   P  pause until the end of the stream      t  trap
 ;;   r  local reply 403 `no`, pause            R  the same twice
 ;;   w  replace the whole body by `WHOLE`      e  replace it by nothing
@@ -13,7 +13,7 @@
 ;;   v  read the headers, and log one          d  dispatch an HTTP call to `etcd`, pause
 ;;   k  continue the request, and pause        x  close the stream, pause
 ;;   s  set the property `team` to `blue`      n  return false
-;;   b  log the body that can be read          T  ask for ticks every 250 ms
+;;   b  log the body that can be read          T  set a tick period of 250 ms
 ;;
 ;; It logs every callback as `name context argument end`.
 (module

@@ -1,4 +1,4 @@
-//! A server with a module in it and an upstream behind it, and clients that see every frame.
+//! A server with a module and an upstream, and clients that see every frame.
 
 #![allow(dead_code)] // Each test uses its own part.
 
@@ -17,12 +17,12 @@ use hyper::http::request;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
-use tollgate_host::host::{CapturedLog, Clock, Log, Module, Process};
-use tollgate_host::serve::lines::{Captured, Lines};
-use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
-use tollgate_host::upstream::Upstream;
+use tollgate_host::proxy_wasm::{CapturedLog, Clock, Log, Module, Process};
+use tollgate_host::server::lines::{Captured, Lines};
+use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::simulator::Upstream;
 
-/// Nothing here takes this long unless it never comes.
+/// The time limit for any event.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A running server.
@@ -33,11 +33,11 @@ pub struct Serving {
     pub log: CapturedLog,
 }
 
-/// What a test may choose.
+/// The options of a test.
 pub struct Choices {
     pub workers: usize,
     pub target: Option<Target>,
-    /// The upstream is spoken to in HTTP/2.
+    /// Use HTTP/2 for the upstream.
     pub h2c: bool,
     pub drain: Duration,
     pub clock: Clock,
@@ -86,13 +86,13 @@ impl Serving {
         self.server.addr()
     }
 
-    /// The names of the callbacks so far, with what they were told: `request_body 5 0`.
+    /// Returns the names of the callbacks so far, with their arguments: `request_body 5 0`.
     pub fn events(&self) -> Vec<String> {
-        let serving = |line: &tollgate_host::host::LogLine| line.vm.is_some();
+        let serving = |line: &tollgate_host::proxy_wasm::LogLine| line.vm.is_some();
         self.log.lines().into_iter().filter(serving).map(|line| without_context(&line.text)).collect()
     }
 
-    /// How often a callback came.
+    /// Returns the number of calls of a callback.
     pub fn count(&self, name: &str) -> usize {
         self.events().iter().filter(|event| event.split(' ').next() == Some(name)).count()
     }
@@ -106,7 +106,7 @@ fn without_context(line: &str) -> String {
     words.join(" ")
 }
 
-/// Waits for something that another thread is about to do.
+/// Waits for a condition that another thread is about to fulfill.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
@@ -148,7 +148,7 @@ impl Client {
         [Client::http1(addr).await, Client::http2(addr).await]
     }
 
-    /// The address of a path, in the form that the version wants.
+    /// Returns a request builder for a path, in the form of the HTTP version.
     pub fn request(&self, method: &str, path: &str) -> request::Builder {
         match self {
             Client::Http1(_) => Request::builder().method(method).uri(path).header("host", "gateway"),
@@ -173,7 +173,7 @@ impl Client {
     }
 }
 
-/// The status of any answer, once the answer is whole.
+/// Returns the status of a response after reading its body.
 pub async fn status(client: &mut Client) -> u16 {
     let request = client.request("GET", "/any").body(whole("")).unwrap();
     let response = client.send(request).await.unwrap();
@@ -182,24 +182,24 @@ pub async fn status(client: &mut Client) -> u16 {
     status
 }
 
-/// A body that is all there.
+/// Returns a complete body.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).boxed()
 }
 
-/// A body that is still being written.
+/// Returns a body that is still being written.
 pub fn growing() -> (Sender<Bytes, Infallible>, Body) {
     let (sender, body) = Channel::new(1);
     (sender, body.boxed())
 }
 
-/// The next piece of a body that is still being read.
+/// Returns the next chunk of a body that is still being read.
 pub async fn piece(body: &mut Incoming) -> Vec<u8> {
     let frame = soon(body.frame()).await.expect("there is more").expect("it is not cut");
     frame.into_data().expect("it is data").to_vec()
 }
 
-/// The rest of a body.
+/// Returns the rest of a body.
 pub async fn rest(body: Incoming) -> Vec<u8> {
     soon(body.collect()).await.expect("it is not cut").to_bytes().to_vec()
 }

@@ -1,5 +1,5 @@
 // What somebody writes who has the module's package, and no script of ours.
-import { Gateway, initSync, admit, settle, settleOrphan, takeBack } from "./tollgate.js";
+import { Gateway, initSync, admit, settle, settleOrphan, release } from "./tollgate.js";
 import type { Admission, Edit, Exchange, Splice, Step, Store } from "./tollgate.js";
 
 export function decide(module: WebAssembly.Module, configuration: string, body: Uint8Array, store: Store): Response | Edit[] {
@@ -23,7 +23,7 @@ function carryOut(step: Step, exchange: Exchange, store: Store): Edit[] {
       if (admission.reserved) {
         settle(store, admission.reserved, admission.outcome);
         settleOrphan(store, admission.reserved);
-        takeBack(store, admission.reserved);
+        release(store, admission.reserved);
       }
       return carryOut(exchange.admitted(admission.outcome), exchange, store);
     }
@@ -56,5 +56,5 @@ export function mistakes(gateway: Gateway, exchange: Exchange, step: Step) {
   // @ts-expect-error: no such member
   gateway.reload();
   // @ts-expect-error: a store reads and writes
-  takeBack({ read: () => undefined }, new Uint8Array());
+  release({ read: () => undefined }, new Uint8Array());
 }

@@ -5,7 +5,7 @@ const config :Workerd.Config = (
   services = [
     (name = "tollgate", worker = .tollgate),
     (name = "internet", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
-    # A folder that is read as a KV namespace: change policy/configuration.json, and the worker takes it.
+    # A folder as a KV namespace: the worker reloads policy/configuration.json after a change.
     (name = "policy", disk = "policy"),
     (name = "storage", disk = (path = "storage", writable = true)),
   ],
@@ -15,15 +15,15 @@ const config :Workerd.Config = (
 const tollgate :Workerd.Worker = (
   modules = [
     (name = "worker.js", esModule = embed "worker.js"),
-    (name = "passage.js", esModule = embed "passage.js"),
-    (name = "configuration.js", esModule = embed "configuration.js"),
-    (name = "organization.js", esModule = embed "organization.js"),
+    (name = "fetch_handler.js", esModule = embed "fetch_handler.js"),
+    (name = "config.js", esModule = embed "config.js"),
+    (name = "durable_object.js", esModule = embed "durable_object.js"),
     (name = "core.js", esModule = embed "core.js"),
     (name = "tollgate.js", esModule = embed "tollgate.js"),
     (name = "tollgate_bg.wasm", wasm = embed "tollgate_bg.wasm"),
   ],
   compatibilityDate = "2026-04-01",
-  # A client that leaves ends the call to the upstream.
+  # A client that disconnects ends the call to the upstream.
   compatibilityFlags = ["enable_request_signal"],
   bindings = [
     (name = "ORGANIZATIONS", durableObjectNamespace = "Organization"),

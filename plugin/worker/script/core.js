@@ -1,4 +1,4 @@
-// The module, started once for each isolate: the worker's and each object's.
+// The module, started once per isolate: the worker's and each object's.
 import { initSync } from "./tollgate.js";
 import module from "./tollgate_bg.wasm";
 

@@ -1,7 +1,7 @@
 /** What the worker is bound to. */
 interface Env {
   /** One object for each organization. */
-  ORGANIZATIONS: DurableObjectNamespace<import("./organization.js").Organization>;
+  ORGANIZATIONS: DurableObjectNamespace<import("./durable_object.js").Organization>;
   /** A gateway configuration, or the namespace that has it under `configuration.json`. */
   CONFIGURATION: KVNamespace | string;
   /** Where allowed requests go: an origin. */

@@ -1,14 +1,14 @@
 // @ts-check
-import { configuration } from "./configuration.js";
-import { Passage } from "./passage.js";
+import { configuration } from "./config.js";
+import { FetchHandler } from "./fetch_handler.js";
 
-export { Organization } from "./organization.js";
+export { Organization } from "./durable_object.js";
 
 export default {
   /** @param {Request} request @param {Env} env @param {ExecutionContext} ctx */
   async fetch(request, env, ctx) {
     const gateway = await configuration(env);
     if (gateway === undefined) return new Response(null, { status: 503 });
-    return new Passage(gateway.exchange(), request, env, ctx).answer();
+    return new FetchHandler(gateway.exchange(), request, env, ctx).answer();
   },
 };

@@ -1,4 +1,4 @@
-//! One request and its answer: the core's state machine, typed for TypeScript.
+//! One request and its response: the core's state machine with types for TypeScript.
 
 use std::rc::Rc;
 
@@ -18,22 +18,24 @@ use wasm_bindgen::prelude::*;
 
 use crate::wire::{self, Outcome};
 
-/// What is to be done next.
+/// The next action.
 #[derive(Debug, Serialize, Tsify)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Step {
-    /// Hold everything back, and give more of the request's body.
+    /// Hold everything back, and pass more of the request's body.
     Hold,
-    /// Have the object of this organization admit these charges; report to `admitted` or `unavailable`.
+    /// Let the object of this organization admit these charges; call `admitted` or `unavailable` with the
+    /// result.
     Admit {
-        /// Its id.
+        /// The organization's id.
         organization: String,
-        /// For the object.
+        /// The charges, for the object.
         #[serde(with = "serde_bytes")]
         #[tsify(type = "Uint8Array")]
         charges: Vec<u8>,
     },
-    /// Send the request on, with its head changed so, in this order. `:path` is the path with its query.
+    /// Forward the request after these changes to its head, in this order. `:path` is the path with its
+    /// query.
     Forward {
         /// Changes to the head.
         edits: Vec<Edit>,
@@ -41,13 +43,13 @@ pub enum Step {
         #[serde(skip_serializing_if = "Option::is_none")]
         splice: Option<Splice>,
     },
-    /// Answer it here.
+    /// Send this response without the upstream.
     Answer {
-        /// HTTP status.
+        /// The HTTP status.
         status: u16,
         /// Fields of the head, without content-length.
         fields: Vec<(String, String)>,
-        /// JSON.
+        /// The body, as JSON.
         body: String,
     },
 }
@@ -55,46 +57,46 @@ pub enum Step {
 /// A change to a head.
 #[derive(Debug, Serialize, Tsify)]
 pub struct Edit {
-    /// The field.
+    /// The header field.
     pub name: String,
-    /// What it is to have as its only value; absent: it is removed.
+    /// Its new and only value; absent if it is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
 }
 
-/// Bytes of a body that make way for others.
+/// A replacement of bytes of a body.
 #[derive(Debug, Serialize, Tsify)]
 pub struct Splice {
-    /// The first that goes.
+    /// The offset of the first replaced byte.
     pub start: u32,
-    /// The first that stays.
+    /// The offset of the first byte after the replaced ones.
     pub end: u32,
-    /// What comes there.
+    /// The new bytes.
     pub put: String,
 }
 
-/// Name and value of everything that is known about a request, for logs. Never a key, a digest or a body.
+/// Names and values of everything recorded about a request, for logs. Never a key, a digest or a body.
 #[derive(Debug, Serialize, Tsify)]
 pub struct Facts(pub Vec<(String, String)>);
 
-/// One request and its answer. `free` it after `facts`.
+/// One request and its response. Call `free` after `facts`.
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Exchange {
     exchange: core::Exchange,
-    /// Of the request's head, until it is sent on.
+    /// Changes to the request's head, until it is forwarded.
     edits: Vec<Edit>,
 }
 
-/// Names and values in turn, as the flattened fields of a `Headers`.
+/// Parses names and values in turn, as the flattened fields of a `Headers`.
 fn with_head<R>(fields: &[String], use_it: impl FnOnce(&Headers<'_>) -> R) -> R {
     let (pairs, _) = fields.as_chunks::<2>();
     let pairs: Vec<_> = pairs.iter().map(|[name, value]| (name.as_bytes(), value.as_bytes())).collect();
     use_it(&Headers::new(&pairs))
 }
 
-/// Milliseconds since the Unix epoch, as `Date.now` tells them. A worker has no other clock that outlives
-/// an isolate.
+/// Converts milliseconds since the Unix epoch (`Date.now`). A worker has no other clock that outlives an
+/// isolate.
 pub(crate) fn at(millis: f64) -> Now {
     let wall = (millis as u64).saturating_mul(1_000_000);
     Now { wall, monotonic: wall }
@@ -128,7 +130,7 @@ impl Exchange {
     }
 
     fn concluded(&mut self, outcome: Result<Admitted, NotAdmitted>) -> Result<Ts<Step>, JsError> {
-        // The object has taken back whatever there was: its cells are one transaction.
+        // The object has released everything: its counters change in one transaction.
         let (step, _) = self.exchange.admitted(outcome);
         self.step(step)
     }
@@ -136,11 +138,11 @@ impl Exchange {
 
 #[wasm_bindgen]
 impl Exchange {
-    /// The request's head: `:method`, `:path`, `:authority`, `:scheme` and the fields, names and values in
-    /// turn; and whether no body follows. `now` is `Date.now()`, everywhere.
+    /// Passes the request's head: `:method`, `:path`, `:authority`, `:scheme` and the fields, as names and
+    /// values in turn. `last`: no body follows. `now` is `Date.now()` in every method.
     ///
     /// # Errors
-    /// Throws if the step cannot be told to JavaScript.
+    /// Throws if the step cannot be converted to JavaScript.
     pub fn head(&mut self, fields: Vec<String>, last: bool, now: f64) -> Result<Ts<Step>, JsError> {
         let edits = &mut self.edits;
         let step = with_head(&fields, |head| {
@@ -150,7 +152,7 @@ impl Exchange {
         self.step(step)
     }
 
-    /// The next bytes of the request's body, and whether they are the last.
+    /// Passes the next bytes of the request's body. `last`: they are the last ones.
     ///
     /// # Errors
     /// As above.
@@ -161,10 +163,10 @@ impl Exchange {
         self.step(step)
     }
 
-    /// What the object answered to the charges.
+    /// Passes the object's result for the charges.
     ///
     /// # Errors
-    /// Throws if it is another build's answer: report `unavailable` then.
+    /// Throws if it is another build's result: call `unavailable` then.
     pub fn admitted(&mut self, outcome: &[u8]) -> Result<Ts<Step>, JsError> {
         let outcome = match wire::decode(outcome)? {
             // The receipt stays with the object.
@@ -178,7 +180,7 @@ impl Exchange {
         self.concluded(outcome)
     }
 
-    /// The object could not be asked: `on_unavailable` decides.
+    /// Reports that the object is unavailable: `on_unavailable` decides.
     ///
     /// # Errors
     /// As above.
@@ -190,12 +192,12 @@ impl Exchange {
         }))
     }
 
-    /// No answer of the upstream comes: the worker answers with an error of its own in its place.
+    /// Reports that the upstream sends no response and the worker sends an error of its own.
     pub fn unanswered(&mut self) {
         self.exchange.upstream_failed();
     }
 
-    /// The answer's head, `:status` among its fields; answers with the changes to it.
+    /// Passes the response's head, with `:status` among its fields, and returns the changes to it.
     ///
     /// # Errors
     /// As above.
@@ -206,15 +208,15 @@ impl Exchange {
         edits.into_iter().map(|edit| Ok(edit.into_ts()?)).collect()
     }
 
-    /// The next bytes of the answer's body, and whether they are the last; answers with what of them the
-    /// client is to see.
+    /// Passes the next bytes of the response's body (`last`: they are the last ones), and returns the bytes
+    /// for the client.
     #[wasm_bindgen(js_name = answerBody)]
     pub fn answer_body(&mut self, bytes: &[u8], last: bool) -> Vec<u8> {
         self.exchange.response_body(bytes, last).into_owned()
     }
 
-    /// The end of the exchange, however it came: what the object is to settle. Only the first call has
-    /// anything.
+    /// Ends the exchange in any state, and returns the settlement for the object. Only the first call returns
+    /// one.
     ///
     /// # Errors
     /// As above.
@@ -223,7 +225,7 @@ impl Exchange {
         Ok(settlement.map(|(_, actual)| wire::encode(&actual)).transpose()?)
     }
 
-    /// What is known about the request.
+    /// Returns everything recorded about the request.
     ///
     /// # Errors
     /// As above.

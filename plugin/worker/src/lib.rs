@@ -1,11 +1,11 @@
-//! Tollgate in a CDN worker: requests in, decisions out, cells in a Durable Object.
+//! Tollgate in a CDN worker: requests in, decisions out, counters in a Durable Object.
 //!
-//! Two places run this module. The worker, which has no state, reads a request and its answer with
-//! [`gateway::GatewayConfig`] and [`exchange::Exchange`]; the organization's object keeps the cells, and
-//! admits and settles with [`ledger`]. What passes between the two is bytes of `wire`: a worker and an
-//! object of different builds tell one another apart by it. Nothing is decided here.
+//! This module runs in two places. The worker, which has no state, reads a request and its response with
+//! [`config::Gateway`] and [`exchange::Exchange`]; the organization's object stores the counters, and admits
+//! and settles with [`counters`]. Their messages are bytes of `wire`, which begin with a format number to
+//! detect different builds. All decisions are made in the core.
 
+pub mod config;
+pub mod counters;
 pub mod exchange;
-pub mod gateway;
-pub mod ledger;
 mod wire;

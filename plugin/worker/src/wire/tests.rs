@@ -1,4 +1,5 @@
-//! The bytes of format 1, as they are in objects that run: a build that writes another format still reads these.
+//! The bytes of format 1 in objects of running deployments: a build that writes another format must still
+//! read these.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -52,7 +53,7 @@ fn pinned<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &T, hex:
     assert_eq!(bytes(&written), bytes(hex), "it is {written}");
 }
 
-/// A key, a team with all that there is, and an organization.
+/// Returns the charges of a key, a team with every limit, and an organization.
 fn charges() -> AdmissionRequest {
     let limit = NonZeroU64::new;
     let principal = |level, parts: &[&str]| Principal {
@@ -92,7 +93,7 @@ fn admitted() -> Admitted {
 }
 
 #[test]
-fn what_a_worker_asks_an_object() {
+fn messages_of_a_worker() {
     pinned(
         &charges(),
         "0103000015746f6c6c676174652f312f6b65792f6c6170746f70bc87c3e1dcb78f877c0000000000000003001274\
@@ -105,7 +106,7 @@ fn what_a_worker_asks_an_object() {
 }
 
 #[test]
-fn what_an_object_keeps() {
+fn records_of_an_object() {
     let reserved = Reserved { receipt: admitted().receipt, amount: charges().reservation };
     pinned(
         &reserved,
@@ -118,7 +119,7 @@ fn what_an_object_keeps() {
 }
 
 #[test]
-fn what_an_object_answers() {
+fn responses_of_an_object() {
     pinned(
         &Outcome::Admitted(admitted().status),
         "0100010300000a0980c4889fe30101030104bc05588080c0ee8ed20b010300",
@@ -171,12 +172,12 @@ fn every_reason_level_window_and_period() {
 }
 
 #[test]
-fn another_format_is_refused_by_its_number() {
+fn another_format_is_rejected_by_its_number() {
     let mut message = encode(&ActualUsage::default()).unwrap();
     message[0] = FORMAT + 1;
     let refused = decode::<ActualUsage>(&message).unwrap_err();
     assert_eq!(refused, WireError::Format(Some(2)));
-    assert_eq!(refused.to_string(), "a message of format 2, and this build reads 1");
+    assert_eq!(refused.to_string(), "a message of format 2, but this build reads 1");
     assert_eq!(decode::<ActualUsage>(&[]).unwrap_err().to_string(), "an empty message");
 }
 

@@ -1,0 +1,78 @@
+//! Tools from npm: the runtime of CDN workers, and the compiler that checks their types.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::bounded::{file, run};
+use super::install::installed;
+use super::{Reason, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER};
+
+const INSTALL: Duration = Duration::from_secs(240);
+const HELP: &str = "install Node.js 20 or newer, with npm";
+
+/// The tools of CDN workers on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workers {
+    /// The program that deploys workers.
+    pub wrangler: PathBuf,
+    /// The `workerd` program of that wrangler.
+    pub workerd: PathBuf,
+}
+
+/// TypeScript on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypeScript {
+    /// The compiler.
+    pub tsc: PathBuf,
+    /// A `node_modules` with the types of CDN workers.
+    pub modules: PathBuf,
+}
+
+pub fn workers() -> Result<Workers, Unavailable> {
+    let recipe = format!("wrangler@{WRANGLER}");
+    let project = installed("wrangler", WRANGLER, &recipe, |folder| install(folder, &[&recipe]))?;
+    let wrangler = project.join("node_modules/.bin/wrangler");
+    match workerd(&project) {
+        Ok(workerd) if wrangler.is_file() => Ok(Workers { wrangler, workerd }),
+        found => {
+            let reason = found.err().unwrap_or_else(|| Reason::NotInside("wrangler".into()));
+            Err(Unavailable { tool: format!("wrangler {WRANGLER} with its workerd"), reason })
+        }
+    }
+}
+
+pub fn typescript() -> Result<TypeScript, Unavailable> {
+    let packages = [format!("typescript@{TYPESCRIPT}"), format!("@cloudflare/workers-types@{WORKERS_TYPES}")];
+    let [compiler, types] = &packages;
+    let fill = |folder: &Path| install(folder, &[compiler, types]);
+    let modules = installed("typescript", TYPESCRIPT, &packages.join(" "), fill)?.join("node_modules");
+    let tsc = modules.join(".bin/tsc");
+    if tsc.is_file() {
+        return Ok(TypeScript { tsc, modules });
+    }
+    Err(Unavailable { tool: format!("typescript {TYPESCRIPT}"), reason: Reason::NotInside("tsc".into()) })
+}
+
+fn install(folder: &Path, packages: &[&str]) -> Result<(), Reason> {
+    let manifest = folder.join("package.json");
+    std::fs::write(&manifest, r#"{"private": true}"#).map_err(|error| file(&manifest, &error))?;
+    let mut npm = Command::new("npm");
+    // No scripts: workerd's own only moves its program, and the native image library is not needed.
+    npm.args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--save-exact"])
+        .args(packages)
+        .args(["--fetch-timeout", "20000", "--fetch-retries", "2"])
+        .current_dir(folder);
+    run(npm, INSTALL, &folder.join("npm.log"), HELP)
+}
+
+/// Returns the `workerd` program. Its package has the platform's name: `@cloudflare/workerd-linux-64`.
+fn workerd(project: &Path) -> Result<PathBuf, Reason> {
+    let packages = project.join("node_modules/@cloudflare");
+    std::fs::read_dir(&packages)
+        .map_err(|error| file(&packages, &error))?
+        .flatten()
+        .map(|package| package.path().join("bin/workerd"))
+        .find(|path| path.is_file())
+        .ok_or_else(|| Reason::NotInside("@cloudflare/workerd-*/bin/workerd".into()))
+}
