@@ -43,7 +43,7 @@ pub const PREFIX: &str = "tollgate/1/";
 /// Reads a gateway's configuration that comes in pieces.
 ///
 /// ```
-/// let mut loader = tollgate_core::gateway::Loader::default();
+/// let mut loader = tollgate_core::config::ConfigLoader::default();
 /// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
 /// let (gateway, _) = loader.finish().unwrap();
 /// assert_eq!(gateway.max_body, 10 * 1024 * 1024);

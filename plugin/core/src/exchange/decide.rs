@@ -8,7 +8,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, dearest, reserve};
-use super::{Action, Exchange, ExchangeState, PendingBody, reads_body};
+use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::admission::AdmissionRequest;
 use crate::api::Api;
 use crate::auth::credential::Credential;
@@ -19,6 +19,7 @@ use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::route;
+use crate::llm::dialect::Dialect;
 use crate::llm::request::{BodyParser, LlmRequest, include_usage};
 use crate::policy::{Mode, Policy, Target, TargetId, Unpriced};
 use crate::text::ascii;
@@ -75,11 +76,11 @@ impl Exchange {
                 Err(rejection) => self.refuse_always(&rejection),
             });
         }
-        self.partial_answer = route.api == Api::GeminiGenerate && asks_for_a_part(head, target);
+        self.partial_answer = Dialect::of(route.api).partial_responses && asks_for_a_part(head, target);
         gateway.credentials.remove(places, target, edit);
         self.set_identity_headers(head, edit);
 
-        if leaves_http || !reads_body(route.api) {
+        if leaves_http || !Dialect::of(route.api).reads_body {
             let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
             let known = if leaves_http {
                 KnownTarget::Upgrade { unmetered: route.unmetered }
@@ -143,7 +144,7 @@ impl Exchange {
         };
         self.metered = true;
         self.unseen_output = ask.unmetered_output;
-        if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
+        if is_json && Dialect::of(self.api).usage_on_request {
             self.ask_for_usage(ask, announced, edit);
         }
         let policy = gateway.policy.read();

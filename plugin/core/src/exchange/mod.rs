@@ -269,8 +269,3 @@ impl Exchange {
         self.rate_limit_status = rate_limit_status;
     }
 }
-
-/// Whether the API's requests say in their body what they ask for.
-fn reads_body(api: Api) -> bool {
-    !matches!(api, Api::Plain | Api::Models)
-}

@@ -2,6 +2,7 @@
 
 use crate::collections::name_filter::NameFilter;
 use crate::json::lexer::Container;
+use crate::llm::dialect::{REQUESTS, RequestFormat, joined};
 use crate::text::ascii;
 
 /// Long enough to tell every value here from the others.
@@ -9,7 +10,7 @@ pub(super) const MARK_BYTES: usize = 24;
 
 /// A name that tells of such, or whose value may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ExternalMark {
+pub(in crate::llm) enum ExternalMark {
     #[default]
     None,
     /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
@@ -44,22 +45,7 @@ pub(super) enum ExternalMark {
     Choices,
 }
 
-const MARKS: &[(&str, ExternalMark)] = &[
-    ("id", ExternalMark::Id),
-    ("url", ExternalMark::Url),
-    ("type", ExternalMark::Type),
-    ("audio", ExternalMark::Audio),
-    ("source", ExternalMark::Source),
-    ("file_url", ExternalMark::Link),
-    ("image_url", ExternalMark::Link),
-    ("video_url", ExternalMark::Link),
-    ("audio_url", ExternalMark::Link),
-    ("file_id", ExternalMark::Stored),
-    ("fileUri", ExternalMark::Stored),
-    ("file_ids", ExternalMark::Stored),
-    ("file_uri", ExternalMark::Stored),
-    ("vector_store_ids", ExternalMark::Stored),
-];
+const MARKS: &[(&str, ExternalMark)] = joined!(marks: ExternalMark, ExternalMark::None);
 
 static SKETCH: NameFilter = NameFilter::listed(MARKS);
 
@@ -120,73 +106,25 @@ impl ExternalMark {
             (ExternalMark::Type, ExternalMark::Source) => matches!(text, "url" | "file"),
             (ExternalMark::Stored, _) => true,
             (ExternalMark::ToolType, _) => {
-                !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
+                !begins(text, |request| request.client_tools) || begins(text, |request| request.long_tools)
             }
-            (ExternalMark::ItemType, _) => STORED_ITEMS.contains(&text),
-            (ExternalMark::EditType, _) => text.starts_with(COMPACTION),
+            (ExternalMark::ItemType, _) => {
+                REQUESTS.iter().any(|request| request.stored_items.contains(&text))
+            }
+            (ExternalMark::EditType, _) => begins(text, |request| request.rereading_steps),
             _ => false,
         }
     }
 }
 
-/// What the types of tools begin with that the client runs: it sends what they give in a later request. What the
-/// upstream runs (`web_search`, `file_search`, `mcp`, `code_execution_20250825`, …) adds to the input as it goes, and
-/// there are new ones every few months: every other type is taken for one of those.
-const RUN_BY_CLIENT: &[&str] = &[
-    "function",
-    "custom",
-    "local_shell",
-    "apply_patch",
-    "computer",
-    "bash_",
-    "text_editor_",
-    "memory_",
-    // Finds tools that the request holds.
-    "tool_search",
-];
+/// Returns true if a text has one of these prefixes of any API.
+fn begins(text: &str, prefixes: fn(&RequestFormat) -> &'static [&'static str]) -> bool {
+    REQUESTS.iter().flat_map(|request| prefixes(request)).any(|prefix| text.starts_with(prefix))
+}
 
-/// A set of tools that the client runs, and that the upstream explains to the model at greater length than a reservation
-/// has room for: some 4,600 tokens.
-const TOOLSET: &str = "computer_toolset_";
-
-/// Items of the Responses API that stand for what the upstream stores.
-const STORED_ITEMS: &[&str] = &[
-    "item_reference",
-    "image_generation_call",
-    "web_search_call",
-    "file_search_call",
-    "code_interpreter_call",
-];
-
-/// What types of steps begin with that have the conversation read once more, to sum it up.
-const COMPACTION: &str = "compact";
-
-/// Whether a tool with a member of this name is one that Gemini runs itself. Its tools have no type.
-pub(super) fn is_run_by_gemini(member: &str) -> bool {
-    matches!(
-        member,
-        "googleSearch"
-            | "google_search"
-            | "googleSearchRetrieval"
-            | "google_search_retrieval"
-            | "googleMaps"
-            | "google_maps"
-            | "urlContext"
-            | "url_context"
-            | "codeExecution"
-            | "code_execution"
-            | "fileSearch"
-            | "file_search"
-            | "retrieval"
-            | "enterpriseWebSearch"
-            | "enterprise_web_search"
-            | "parallelAiSearch"
-            | "parallel_ai_search"
-            | "exaAiSearch"
-            | "exa_ai_search"
-            | "mcpServers"
-            | "mcp_servers"
-    )
+/// Returns true if a tool with a member of this name is one that the upstream runs.
+pub(super) fn is_upstream_tool(member: &str) -> bool {
+    REQUESTS.iter().any(|request| request.upstream_tools.contains(member.as_bytes()))
 }
 
 /// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores, and so does

@@ -2,11 +2,12 @@
 
 use super::BodyError;
 use crate::collections::name_filter::NameFilter;
+use crate::llm::dialect::{gemini, joined, openai};
 
 /// A field that the decision reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Field {
+pub(in crate::llm) enum Field {
     Model,
     Models,
     Fallbacks,
@@ -53,46 +54,16 @@ impl FieldNames {
     }
 }
 
-/// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
-pub(super) const BODY: &FieldNames = &FieldNames::of(&[
-    ("model", Field::Model),
-    ("models", Field::Models),
-    ("fallbacks", Field::Fallbacks),
-    ("stream", Field::Stream),
-    ("stream_options", Field::StreamOptions),
-    ("max_tokens", Field::MaxTokens),
-    ("max_completion_tokens", Field::MaxCompletionTokens),
-    ("max_output_tokens", Field::MaxOutputTokens),
-    ("max_tokens_to_sample", Field::MaxTokensToSample),
-    ("n", Field::N),
-    ("best_of", Field::BestOf),
-    ("generationConfig", Field::GenerationConfig),
-    ("generation_config", Field::GenerationConfig),
-    ("previous_response_id", Field::PreviousResponseId),
-    ("conversation", Field::Conversation),
-    ("cachedContent", Field::CachedContent),
-    ("cached_content", Field::CachedContent),
-    ("prompt", Field::Prompt),
-    ("input", Field::Input),
-    ("tools", Field::Tools),
-    ("mcp_servers", Field::McpServers),
-    ("web_search_options", Field::WebSearchOptions),
-    ("context_management", Field::ContextManagement),
-    ("background", Field::Background),
-]);
+/// Members of the body, of all APIs.
+pub(super) const BODY: &FieldNames = &FieldNames::of(joined!(body: Field, Field::Model));
 
 /// Members of `stream_options`.
 pub(super) const STREAM_OPTIONS: &FieldNames =
-    &FieldNames::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
+    &FieldNames::of(openai::STREAM_OPTIONS).within("/stream_options");
 
 /// Members of `generationConfig`.
-pub(super) const GENERATION_CONFIG: &FieldNames = &FieldNames::of(&[
-    ("maxOutputTokens", Field::GeminiMaxOutputTokens),
-    ("max_output_tokens", Field::GeminiMaxOutputTokens),
-    ("candidateCount", Field::GeminiCandidateCount),
-    ("candidate_count", Field::GeminiCandidateCount),
-])
-.within("/generationConfig");
+pub(super) const GENERATION_CONFIG: &FieldNames =
+    &FieldNames::of(gemini::GENERATION_CONFIG).within("/generationConfig");
 
 /// Parts of a form.
 pub(super) const FORM: &FieldNames = &FieldNames::of(&[

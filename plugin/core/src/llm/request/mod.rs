@@ -6,8 +6,8 @@
 
 mod content_type;
 mod error;
-mod external_content;
-mod fields;
+pub(super) mod external_content;
+pub(super) mod fields;
 mod include_usage;
 mod multipart;
 mod scanner;
@@ -22,6 +22,7 @@ pub use include_usage::{BodyPatch, include_usage};
 pub use multipart::MultipartScanner;
 pub use scanner::RequestScanner;
 
+use super::dialect::{Dialect, MaxOutputField};
 use crate::api::Api;
 
 /// The longest name of a target, in bytes.
@@ -109,15 +110,19 @@ impl MaxOutput {
     /// refuse them. So is a 0, which some servers take for an absent one; in Anthropic's API it asks for no output.
     #[must_use]
     pub fn of(&self, api: Api) -> Option<u64> {
-        let said = match api {
-            Api::OpenAiChat => self.tokens.max(self.completion_tokens),
-            Api::OpenAiCompletions => self.tokens,
-            Api::OpenAiResponses => self.output_tokens,
-            Api::AnthropicMessages => return self.tokens.max(self.tokens_to_sample),
-            Api::GeminiGenerate => self.generation,
-            Api::OpenAiEmbeddings | Api::OpenAiImages | Api::OpenAiAudio | Api::Models | Api::Plain => None,
-        };
-        said.filter(|tokens| *tokens > 0)
+        let dialect = Dialect::of(api);
+        let largest = dialect.max_output.iter().filter_map(|field| self.get(*field)).max();
+        largest.filter(|tokens| *tokens > 0 || dialect.zero_output)
+    }
+
+    fn get(&self, field: MaxOutputField) -> Option<u64> {
+        match field {
+            MaxOutputField::Tokens => self.tokens,
+            MaxOutputField::CompletionTokens => self.completion_tokens,
+            MaxOutputField::OutputTokens => self.output_tokens,
+            MaxOutputField::TokensToSample => self.tokens_to_sample,
+            MaxOutputField::Generation => self.generation,
+        }
     }
 }
 

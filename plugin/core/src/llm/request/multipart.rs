@@ -34,7 +34,7 @@ enum MultipartState {
 /// Reads a form in fixed memory.
 ///
 /// ```
-/// use tollgate_core::body::MultipartScanner;
+/// use tollgate_core::llm::request::MultipartScanner;
 ///
 /// let mut form = MultipartScanner::new("b").unwrap();
 /// form.push(b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n").unwrap();

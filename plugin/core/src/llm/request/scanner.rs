@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_run_by_gemini};
+use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_upstream_tool};
 use super::fields::{self, Field, SeenFields, is_name, whole_number};
 use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
@@ -17,7 +17,7 @@ const NUMBER_BYTES: usize = 20;
 /// Reads a JSON body in fixed memory.
 ///
 /// ```
-/// use tollgate_core::body::RequestScanner;
+/// use tollgate_core::llm::request::RequestScanner;
 ///
 /// let mut scanner = RequestScanner::new();
 /// scanner.push(br#"{"messages": [], "mod"#).unwrap();
@@ -284,7 +284,7 @@ impl ScannedMember {
             (1, _) => ExternalMark::of_body(name),
             // A list of one may be written as the one itself in Gemini's API.
             (2 | 3, Some(Field::Tools)) => {
-                self.ask.external_input |= is_run_by_gemini(name);
+                self.ask.external_input |= is_upstream_tool(name);
                 ExternalMark::of_tool(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),

@@ -1,6 +1,7 @@
 //! The few bytes of an event that matter where it is not parsed.
 
 use crate::json::simd::{STEP, SimdStep};
+use crate::llm::dialect::MemberName;
 
 /// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
 /// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
@@ -29,6 +30,8 @@ impl<'a> QuoteMarks<'a> {
             .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(SimdStep::of));
         let (two_before, one_before, here) = (two_before?, one_before?, here?);
         let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
+        // One comparison finds both, the escape and the first letter of a usage member.
+        const { assert!(MemberName::INITIAL == b'u') };
         let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
         let line = here.is(b'\n').or(here.is(b'\r'));
         self.found = value.or(usage).or(line).high_bits() & (u32::MAX << (seen - self.start));

@@ -4,12 +4,12 @@
 //! reported: from a JSON document or from server-sent events, in the dialect of its API. Values are
 //! absolute: of each figure the last one that is not null holds, and of two usage objects in one document the later.
 
-mod dialect;
 mod extract;
 mod marks;
 mod sse;
 mod strip;
 mod tail;
+mod token_fields;
 
 use extract::UsageExtractor;
 use sse::SseParser;
@@ -91,10 +91,10 @@ enum MeteredBody {
 /// Reads the usage of one answer in fixed memory.
 ///
 /// ```
-/// use tollgate_core::gateway::Api;
-/// use tollgate_core::meter::Meter;
+/// use tollgate_core::api::Api;
+/// use tollgate_core::llm::usage::UsageMeter;
 ///
-/// let mut meter = Meter::new(Api::OpenAiChat, Some("application/json"));
+/// let mut meter = UsageMeter::new(Api::OpenAiChat, Some("application/json"));
 /// meter.push(br#"{"usage": {"prompt_tokens": 12, "comple"#);
 /// meter.push(br#"tion_tokens": 30, "total_tokens": 42}}"#);
 /// let usage = meter.finish().usage.unwrap();
@@ -132,7 +132,7 @@ impl UsageMeter {
 
     fn begin(&mut self, body: MeteredBody) {
         if let MeteredBody::Events(_) = body {
-            self.answer.streams();
+            self.answer.set_streamed();
         }
         self.body = body;
     }

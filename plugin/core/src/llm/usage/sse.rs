@@ -4,10 +4,10 @@
 //! not parsed: that is what nearly all events of a stream are.
 
 use super::MAX_DEPTH;
-use super::dialect::UsageFormat;
 use super::extract::UsageExtractor;
 use super::marks::QuoteMarks;
 use crate::json::lexer::Lexer;
+use crate::llm::dialect::MemberName;
 
 /// What ends a stream of OpenAI's chat completions.
 const DONE: &[u8] = b"[DONE]";
@@ -76,7 +76,7 @@ impl SseParser {
         // The standard drops an event without its blank line; what it says was sent nevertheless.
         let between = self.length == 0 && matches!(self.state, SseState::Start(_) | SseState::Field(0));
         self.event_ends(answer);
-        answer.is_last() || answer.family() == UsageFormat::Gemini && between
+        answer.is_last() || answer.format().ends_between_events && between
     }
 
     /// Reads at least one byte, and says how many.
@@ -170,12 +170,14 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
     if !is_compact(data) {
         return None;
     }
+    let format = answer.format();
+    let usage = format.member.name.as_bytes();
     let (mut pieces, mut length) = (0, 0);
     for at in QuoteMarks::of(data) {
         let (read, rest) = data.split_at_checked(at)?;
         match rest {
             // All chunks but one have a null, where usage was asked for.
-            [b'u', ..] if rest.starts_with(b"usage") && !rest.starts_with(b"usage\":null") => return None,
+            [MemberName::INITIAL, ..] if has_value(rest, usage) => return None,
             // A name may be written with escapes. No other escape spells a character of one that is looked for.
             [b'u', b'0', b'0', b'2'..=b'7', ..] if read.ends_with(b"\\") => return None,
             [b'u', ..] => {}
@@ -186,7 +188,7 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
                 if before.ends_with(b"\\") {
                     // Not where the name begins: it holds a quote.
                 } else if name == b"type" {
-                    if answer.family().is_last(text.get(..string_length(text))?) {
+                    if format.last_events.contains(text.get(..string_length(text))?) {
                         return None;
                     }
                 } else if answer.is_output(name) {
@@ -205,7 +207,12 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
     None
 }
 
-/// The bytes of the line end and the empty line that end an event.
+/// Returns true for a name that begins like this one, unless it is this one with a null behind it.
+fn has_value(text: &[u8], name: &[u8]) -> bool {
+    text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(b"\":null"))
+}
+
+/// The length of the line end and the empty line that end an event.
 fn blank_line(rest: &[u8]) -> Option<usize> {
     match rest {
         [b'\n', b'\n', ..] => Some(2),

@@ -6,12 +6,18 @@ use core::convert::Infallible;
 use core::ops::Range;
 
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
+use crate::llm::dialect::MemberName;
+use crate::llm::dialect::openai::{self, CHUNK_CHOICES};
 
 /// The most bytes of one event that are held back. The chunk in question has some five hundred.
 const MAX_HELD: usize = 8192;
 
-/// Long enough for `choices` and `usage`.
-const NAME_BYTES: usize = 8;
+/// The member that holds the usage of a chunk.
+const USAGE: MemberName = openai::USAGE.member;
+
+/// The most bytes of a name that matter: one more than the longer one has.
+const NAME_BYTES: usize =
+    1 + if CHUNK_CHOICES.len() > USAGE.name.len() { CHUNK_CHOICES.len() } else { USAGE.name.len() };
 
 /// The deepest nesting of the chunk; one that is deeper is none of ours.
 const MAX_DEPTH: usize = 64;
@@ -23,9 +29,9 @@ const MAX_DEPTH: usize = 64;
 /// with a part of an event. One of more than 8 KiB is none of ours and passes as it comes.
 ///
 /// ```
-/// use tollgate_core::meter::UsageStrip;
+/// use tollgate_core::llm::usage::UsageChunkFilter;
 ///
-/// let mut strip = UsageStrip::new();
+/// let mut strip = UsageChunkFilter::new();
 /// let stream = b"data: {\"choices\":[{}]}\n\ndata: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";
 /// assert_eq!(&*strip.push(stream), b"data: {\"choices\":[{}]}\n\ndata: [DONE]\n\n");
 /// assert!(strip.finish().is_empty());
@@ -53,7 +59,7 @@ impl UsageChunkFilter {
     pub fn push<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let between = self.held.is_empty() && !self.passing && !self.in_line && !self.after_cr;
         if between && bytes.ends_with(b"\n\n") {
-            let Some(at) = memchr::memmem::find(bytes, b"\"usage") else {
+            let Some(at) = find_usage(bytes) else {
                 return Cow::Borrowed(bytes);
             };
             if bytes.len() <= MAX_HELD
@@ -141,8 +147,12 @@ enum Verdict {
     Without(Range<usize>),
 }
 
+fn find_usage(text: &[u8]) -> Option<usize> {
+    memchr::memmem::find(text, USAGE.quoted.as_bytes())
+}
+
 fn judge(event: &[u8]) -> Verdict {
-    let Some(at) = memchr::memmem::find(event, b"\"usage") else {
+    let Some(at) = find_usage(event) else {
         return Verdict::Stays;
     };
     match plain_null(event, at) {
@@ -157,7 +167,7 @@ fn judge(event: &[u8]) -> Verdict {
 /// without it either.)
 fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
     let (before, rest) = event.split_at_checked(at)?;
-    let rest = rest.strip_prefix(b"\"usage\":null")?;
+    let rest = rest.strip_prefix(USAGE.quoted.as_bytes())?.strip_prefix(b"\":null")?;
     let line = memchr::memchr2(b'\r', b'\n', rest)?;
     let (members, line_ends) = rest.split_at_checked(line)?;
     let others = members.strip_suffix(b"}")?;
@@ -166,7 +176,7 @@ fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
         && memchr::memchr2(b'\r', b'\n', value).is_none()
         && line_ends.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
         && !others.iter().any(|byte| matches!(byte, b'{' | b'}' | b'[' | b']'))
-        && memchr::memmem::find(others, b"\"usage").is_none();
+        && find_usage(others).is_none();
     plain.then(|| at - 1..event.len() - rest.len())
 }
 
@@ -258,8 +268,8 @@ impl Visitor for ChunkScan {
     fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
         if depth == 1 {
             self.member = match name.text {
-                "choices" if name.whole => ChunkMember::Choices,
-                "usage" if name.whole => ChunkMember::Usage,
+                CHUNK_CHOICES if name.whole => ChunkMember::Choices,
+                text if name.whole && text == USAGE.name => ChunkMember::Usage,
                 _ => ChunkMember::Other,
             };
         }
@@ -310,7 +320,7 @@ mod tests {
     ];
 
     fn at_usage(event: &[u8]) -> Option<Range<usize>> {
-        plain_null(event, memchr::memmem::find(event, b"\"usage")?)
+        plain_null(event, find_usage(event)?)
     }
 
     proptest! {

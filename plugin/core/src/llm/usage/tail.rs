@@ -4,12 +4,7 @@ use memchr::memrchr;
 
 use super::extract::UsageExtractor;
 use crate::json::lexer::Lexer;
-
-/// What the documents of all families call their usage, or begin to.
-const NAME: &[u8] = b"\"usage";
-
-/// A letter of it that is rare beside it, and its place.
-const RARE: (u8, usize) = (b'g', 4);
+use crate::llm::dialect::MemberName;
 
 /// Reads the whole of a document, if the last usage in it is a member of its outermost object; lexer and answer are new.
 ///
@@ -17,7 +12,7 @@ const RARE: (u8, usize) = (b'g', 4);
 /// end of a member of the outermost one. A name within a text has a backslash before its quote. `None`: another
 /// place, none at all, or no JSON: then all of it has to be read, with a new lexer into a new answer.
 pub(super) fn read(document: &[u8], lexer: &mut Lexer, answer: &mut UsageExtractor) -> Option<()> {
-    let at = last_name(document)?;
+    let at = last_name(document, &answer.format().member)?;
     let (before, tail) = document.split_at_checked(at)?;
     if before.trim_ascii_start().first() != Some(&b'{') || before.last() == Some(&b'\\') {
         return None;
@@ -28,13 +23,12 @@ pub(super) fn read(document: &[u8], lexer: &mut Lexer, answer: &mut UsageExtract
     answer.usage().map(|_| ())
 }
 
-fn last_name(document: &[u8]) -> Option<usize> {
-    let (letter, place) = RARE;
+fn last_name(document: &[u8], name: &MemberName) -> Option<usize> {
     let mut before = document;
     loop {
-        let found = memrchr(letter, before)?;
-        let at = found.checked_sub(place)?;
-        if document.get(at..).is_some_and(|rest| rest.starts_with(NAME)) {
+        let found = memrchr(name.rare, before)?;
+        let at = found.checked_sub(name.rare_at)?;
+        if document.get(at..).is_some_and(|rest| rest.starts_with(name.quoted.as_bytes())) {
             return Some(at);
         }
         before = before.get(..found)?;
