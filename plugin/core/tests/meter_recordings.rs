@@ -42,7 +42,7 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
         let name = entry["file"].as_str().expect("a file name").to_owned();
         let figure = |name: &str| entry["usage"][name].as_u64().expect("a figure");
         Recording {
-            api: api(entry["api"].as_str().expect("an API")),
+            api: Api::named(entry["api"].as_str().unwrap()).expect("an API"),
             content_type: if entry["stream"] == true { "text/event-stream" } else { "application/json" },
             bytes: fs::read(folder.join(&name)).expect("the recording is readable"),
             figures: ["input", "output", "cached_input", "reasoning"].map(figure),
@@ -50,18 +50,6 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
         }
     };
     manifest.iter().map(read).collect()
-}
-
-fn api(name: &str) -> Api {
-    match name {
-        "openai-chat" => Api::OpenAiChat,
-        "openai-completions" => Api::OpenAiCompletions,
-        "openai-responses" => Api::OpenAiResponses,
-        "openai-embeddings" => Api::OpenAiEmbeddings,
-        "anthropic-messages" => Api::AnthropicMessages,
-        "gemini-generate" => Api::GeminiGenerate,
-        other => panic!("no API is called {other}"),
-    }
 }
 
 fn metered<'a>(
