@@ -1,6 +1,5 @@
 //! Whether a request is sent on: who asks, for what, and what that is to be charged.
 
-use crate::text::percent::decode;
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
 use alloc::string::String;
@@ -18,7 +17,7 @@ use crate::exchange::models;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
-use crate::http::route;
+use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
 use crate::llm::request::{BodyParser, LlmRequest, include_usage};
 use crate::policy::{Mode, Policy, Target, TargetId, Unpriced};
@@ -261,10 +260,9 @@ fn asks_to_leave(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
 /// Whether only some fields of the answer are asked for: Google's APIs take a mask for all methods ("System parameters" in
 /// their documentation).
 fn asks_for_a_part(head: &Headers<'_>, target: &str) -> bool {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').filter_map(|pair| decode(pair.split('=').next().unwrap_or(pair)));
-    names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
-        || head.first("x-goog-fieldmask").is_some()
+    let (_, query) = query::split(target);
+    let mut names = query::parameters(query.unwrap_or_default()).filter_map(|parameter| parameter.name());
+    names.any(|name| matches!(&*name, "fields" | "$fields")) || head.first("x-goog-fieldmask").is_some()
 }
 
 /// What the body is. Of two types servers differ in which one they take.

@@ -1,15 +1,15 @@
-//! A response by the gateway itself.
+//! A response that the filter sends itself.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// An answer by the gateway itself.
+/// A response that the filter sends itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LocalResponse {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
-    /// Fields besides content-type and content-length.
+    /// The headers besides `content-type` and `content-length`.
     pub fields: Vec<(&'static str, String)>,
-    /// JSON.
+    /// The body, JSON.
     pub body: String,
 }

@@ -1,4 +1,4 @@
-//! The messages of rejections: a sentence that says what was wrong, and one that says what to do next.
+//! The messages of rejections: the cause, and the next step for the client.
 
 use alloc::format;
 use alloc::string::String;
@@ -9,7 +9,7 @@ use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope, Window
 use crate::secret::redact;
 
 impl Rejection {
-    /// A sentence that says what was wrong and what to do next. Never a secret, never a body.
+    /// Returns the cause and the next step for the client, without secrets and without text of a body.
     pub fn message(&self) -> String {
         match self {
             Rejection::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
@@ -18,26 +18,26 @@ impl Rejection {
             Rejection::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
             Rejection::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
             Rejection::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
-            Rejection::UnknownRoute => "This gateway has no route for this method and path.".into(),
-            Rejection::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
+            Rejection::UnknownRoute => "This gateway has no route for this method and path. Check both against the documentation of your API.".into(),
+            Rejection::AmbiguousPath => "This path is ambiguous. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only characters that need it: no slash, letter, digit or one of `-._~:`.".into(),
             Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
-            Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
+            Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists those that are.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
-            Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
-            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
+            Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
+            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`.".into(),
             Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
-            Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
             Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
-            Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
+            Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key. GET /v1/models lists those that are.", shown(target)),
             Rejection::Denied(exceeded) => denial_message(exceeded),
         }
     }
 }
 
-/// `service_account_blocked` in words.
+/// Returns `service_account_blocked` in words.
 fn blocked(code: &str) -> String {
     format!("the {} is blocked", code.strip_suffix("_blocked").unwrap_or(code).replace('_', " "))
 }
@@ -52,14 +52,14 @@ fn denial_message(exceeded: &QuotaExceeded) -> String {
         QuotaReason::LimitReached { window, limit, used, asked } => {
             let what = if window.counts_tokens() { "tokens" } else { "requests" };
             let of = format!("{whose} limit of {limit} {what} per {}", per(window));
-            wait(&format!("The {of} is reached: {used} are counted and this request asks for {asked}."))
+            wait(&format!("The {of} is reached: {used} are counted and this request needs {asked}."))
         }
         QuotaReason::InputAboveLimit { window, limit, input } => format!(
-            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
+            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send a shorter input.",
             per(window)
         ),
         QuotaReason::BudgetSpent { max: Pico(0), .. } => {
-            format!("The {whose} budget is $0: nothing passes until somebody raises it.")
+            format!("The {whose} budget is $0: every request is refused until an administrator raises it.")
         }
         QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
             "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",

@@ -12,44 +12,44 @@ use crate::llm::request::BodyError;
 use crate::quota::{QuotaExceeded, QuotaReason};
 use crate::time::SECOND;
 
-/// Why a request is not sent on.
+/// A reason not to forward a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Nothing that looks like a key is where keys are looked for.
+    /// No source of keys holds one.
     MissingKey,
-    /// Two places hold different keys.
+    /// Two sources hold different keys.
     AmbiguousKey,
-    /// Unknown, blocked or revoked; to a stranger all the same.
+    /// The key is unknown, blocked or revoked; the client cannot tell which.
     InvalidKey,
-    /// It begins like one of ours and its checksum is wrong.
+    /// The key has the prefix of Tollgate's own keys and a wrong checksum.
     MistypedKey,
-    /// The key's time is over. Only its holder can learn this.
+    /// The key has expired. Only a client that has the key sees this.
     ExpiredKey,
-    /// The team, the organization or the service account is blocked.
+    /// The team, the organization or the service account is blocked; holds the error code.
     Blocked(&'static str),
-    /// No route names the request.
+    /// No route matches the request.
     UnknownRoute,
-    /// Proxies and servers may read this path differently.
+    /// Proxies and servers may interpret the path differently.
     AmbiguousPath,
     /// The request names no target.
     ModelRequired,
-    /// Not granted, or unknown: the same to the caller.
+    /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
-        /// What was asked for.
+        /// The name in the request.
         target: Box<str>,
     },
-    /// The body cannot be read, or two readers could read it differently.
+    /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
-    /// A content-encoding that the filter cannot read.
+    /// The body has a content-encoding.
     UnsupportedEncoding,
-    /// The body is larger than the gateway takes.
+    /// The body is larger than the configured maximum.
     BodyTooLarge {
-        /// Bytes.
+        /// The maximum in bytes.
         max: u64,
     },
-    /// An upgrade where a token limit or a budget applies.
+    /// The request is a protocol upgrade, and a token limit or a budget applies.
     UpgradeNotMetered,
-    /// A part of the answer was asked for, perhaps without its usage, where a token limit or a budget applies.
+    /// The request selects fields of the response, perhaps without its usage, and a token limit or a budget applies.
     PartialAnswer,
     /// A budget applies and the target has no price.
     UnpricedTarget {
@@ -61,15 +61,15 @@ pub enum Rejection {
         /// The target.
         target: Box<str>,
     },
-    /// A limit or budget refuses.
+    /// A limit or a budget is exceeded.
     Denied(Box<QuotaExceeded>),
-    /// Unknown here, and the fleet's keys have never been read: it may be one of them.
+    /// The key is unknown here, and the fleet's keys have not been read yet: it may be one of them.
     KeysUnavailable,
-    /// Limits cannot be checked.
+    /// The counters are unavailable, so that limits cannot be checked.
     LimitsUnavailable,
-    /// The model list has no such model.
+    /// The model list does not contain the model.
     NoSuchModel {
-        /// What was asked for.
+        /// The name in the request.
         target: Box<str>,
     },
 }
@@ -83,10 +83,10 @@ impl From<BodyError> for Rejection {
     }
 }
 
-/// What a program reads of a refusal, where a person reads its message.
+/// The machine-readable part of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCode {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// OpenAI's `type`.
     pub kind: &'static str,
@@ -101,7 +101,7 @@ const PERMISSION: &str = "permission_error";
 const INVALID: &str = "invalid_request_error";
 
 impl Rejection {
-    /// Status, type, code and param.
+    /// Returns the status, type, code and param.
     pub fn label(&self) -> ErrorCode {
         let label = |status, kind, code: &'static str| ErrorCode {
             status,
@@ -135,7 +135,7 @@ impl Rejection {
         }
     }
 
-    /// Whole seconds and milliseconds for `Retry-After` and `retry-after-ms`, rounded up; `None` where
+    /// Returns the seconds for `Retry-After` and the milliseconds for `retry-after-ms`, rounded up; `None` if
     /// waiting does not help.
     pub fn retry_after(&self) -> Option<(u64, u64)> {
         match self {
@@ -147,7 +147,7 @@ impl Rejection {
         }
     }
 
-    /// Whether a client should give up: the wait is over a minute, or the request can never pass.
+    /// Returns true if a client should give up: the wait is over a minute, or the request can never pass.
     pub fn should_not_retry(&self) -> bool {
         match self {
             Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),
@@ -197,14 +197,14 @@ mod tests {
     use crate::quota::{PrincipalKind, QuotaScope, Window};
 
     #[test]
-    fn a_key_in_the_place_of_a_model_is_not_repeated() {
+    fn a_key_sent_as_a_model_is_redacted() {
         let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
         let message = Rejection::TargetNotAllowed { target }.message();
         assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
     }
 
     #[test]
-    fn a_refused_team_limit_names_itself_and_its_wait() {
+    fn a_reached_team_limit_names_itself_and_its_wait() {
         let rejection = Rejection::Denied(Box::new(QuotaExceeded {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, asked: 1 },
@@ -219,12 +219,12 @@ mod tests {
         assert!(!rejection.should_not_retry());
         assert_eq!(
             rejection.message(),
-            "The team's limit of 3 requests per minute is reached: 3 are counted and this request asks for 1. Try again in 12.001s."
+            "The team's limit of 3 requests per minute is reached: 3 are counted and this request needs 1. Try again in 12.001s."
         );
     }
 
     #[test]
-    fn a_callers_text_is_repeated_only_in_part_and_without_control_characters() {
+    fn text_of_the_client_is_shortened_and_has_no_control_characters() {
         let message =
             Rejection::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }
                 .message();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_blocked_is_named_in_words() {
+    fn a_blocked_principal_is_named_in_words() {
         for (code, words) in
             [("team_blocked", "the team is"), ("service_account_blocked", "the service account is")]
         {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn money_is_written_exactly() {
+    fn amounts_are_written_exactly() {
         assert_eq!(dollars(Pico(0)), "0.00");
         assert_eq!(dollars(Pico(12_500_000_000_000)), "12.50");
         assert_eq!(dollars(Pico(1)), "0.000000000001");

@@ -310,7 +310,7 @@ impl Visitor for UsageExtractor {
                         .as_ref()
                         .is_some_and(|passes| passes.not_included.contains(text.text.as_bytes()))
             }
-            // Between the name and the text: a colon and the quotes, in compact JSON.
+            // Three bytes between name and text are not output: a colon and two quotes, in compact JSON.
             (UsageMember::Output, _, Scalar::String(_)) => {
                 let bytes = self.reached.saturating_sub(self.name_end).saturating_sub(3);
                 self.saw_output(bytes.min(1), bytes);

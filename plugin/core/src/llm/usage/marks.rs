@@ -1,18 +1,18 @@
-//! The few bytes of an event that matter where it is not parsed.
+//! The few bytes of an event that matter if it is not parsed. An own SIMD scan: one pass finds all of them.
 
 use crate::json::simd::{STEP, SimdStep};
 use crate::llm::dialect::MemberName;
 
-/// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
-/// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
+/// Iterates over the positions, from the third byte on, of the last byte of each `":"`, `"u` and `\u`, and of each
+/// CR and LF. A text shorter than two bytes and one step has no marks.
 #[derive(Debug)]
 pub(super) struct QuoteMarks<'a> {
     text: &'a [u8],
-    /// Where the step begins that was looked at.
+    /// The start of the current step.
     start: usize,
-    /// Marks in it, the first byte's lowest.
+    /// The marks in it, one bit per byte, the first byte's lowest.
     found: u32,
-    /// Where the next one begins.
+    /// The start of the next step.
     next: usize,
 }
 
@@ -21,7 +21,7 @@ impl<'a> QuoteMarks<'a> {
         Self { text, start: 0, found: 0, next: 2 }
     }
 
-    /// Looks at the next step. The last one reaches back over bytes that were seen.
+    /// Scans the next step. The last one overlaps the step before it.
     fn step(&mut self) -> Option<()> {
         let seen = self.next;
         self.start = seen.min(self.text.len().checked_sub(STEP)?);
