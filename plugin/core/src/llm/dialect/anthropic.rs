@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, PassesFormat, RequestFormat, TokenField,
-    UsageFormat,
+    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
+    TokenField, UsageFormat,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -30,13 +30,13 @@ const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
     wrappers: NameSet::of(&["message"]),
-    fields: &[
+    fields: NameTable::of(&[
         ("input_tokens", TokenField::Input),
         ("output_tokens", TokenField::Output),
         ("cache_read_input_tokens", TokenField::Cached),
         ("cache_creation_input_tokens", TokenField::CacheWrite),
-    ],
-    details: &[],
+    ]),
+    details: NameTable::NONE,
     // The figures are those of the pass that answered. They do not include the summing up of the conversation, nor
     // another model (documentation of compaction and of the advisor tool).
     passes: Some(PassesFormat {

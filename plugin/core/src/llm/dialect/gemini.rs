@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, RequestFormat, TokenField, UsageFormat,
+    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
+    UsageFormat,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -29,15 +30,15 @@ const TEXT: NameSet = NameSet::of(&["text"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usageMetadata"),
     wrappers: NameSet::NONE,
-    fields: &[
+    fields: NameTable::of(&[
         ("promptTokenCount", TokenField::Input),
         ("candidatesTokenCount", TokenField::Output),
         ("thoughtsTokenCount", TokenField::Reasoning),
         ("toolUsePromptTokenCount", TokenField::ToolInput),
         ("cachedContentTokenCount", TokenField::Cached),
         ("totalTokenCount", TokenField::Total),
-    ],
-    details: &[],
+    ]),
+    details: NameTable::NONE,
     passes: None,
     last_events: NameSet::NONE,
     ends_between_events: true,

@@ -10,7 +10,7 @@ pub(super) mod gemini;
 mod names;
 pub(super) mod openai;
 
-pub(super) use names::{MemberName, NameSet, joined};
+pub(super) use names::{MemberName, NameSet, NameTable, is_same, joined};
 
 use serde_json::Value;
 
@@ -21,19 +21,19 @@ use crate::api::Api;
 /// One API, as far as it differs from others.
 #[derive(Debug)]
 pub(crate) struct Dialect {
-    /// Requests have a body that says what they ask for.
+    /// Requests have a body that is read.
     pub(crate) reads_body: bool,
     /// The members that hold the maximum of output tokens; of several the largest value counts.
     pub(super) max_output: &'static [MaxOutputField],
-    /// A maximum of 0 asks for no output; elsewhere it is taken for an absent one.
+    /// A maximum of 0 requests no output; otherwise 0 is taken for an absent maximum.
     pub(super) zero_output: bool,
     /// Responses consist of output tokens; false for embeddings.
     pub(crate) has_output: bool,
     /// Each entry of the list `prompt` is answered.
     pub(crate) answers_each_prompt: bool,
-    /// A client may ask for some fields of the response only.
+    /// A client may select fields of the response.
     pub(crate) partial_responses: bool,
-    /// Streams report usage only if the request asks for it with `stream_options`.
+    /// Streams report usage only if `stream_options` of the request include it.
     pub(crate) usage_on_request: bool,
     /// The output may be sound or images.
     pub(super) may_be_no_text: bool,
@@ -140,7 +140,7 @@ pub(super) enum MaxOutputField {
     Generation,
 }
 
-/// Where a response holds its usage, and what its figures mean.
+/// The place of the usage in a response, and the meaning of its figures.
 #[derive(Debug)]
 pub(super) struct UsageFormat {
     /// The member that holds the usage object.
@@ -150,12 +150,12 @@ pub(super) struct UsageFormat {
     /// Figures in the usage object.
     pub(super) fields: TokenNames,
     /// Figures in objects within the usage object.
-    pub(super) details: &'static [(&'static str, TokenNames)],
+    pub(super) details: NameTable<&'static TokenNames>,
     /// A list in the usage object of the passes that a call took.
     pub(super) passes: Option<PassesFormat>,
     /// The types of the events that end a stream.
     pub(super) last_events: NameSet,
-    /// Streams end without an event that says so.
+    /// Streams end without a last event of their own.
     pub(super) ends_between_events: bool,
     /// A response may be a list of responses.
     pub(super) in_list: bool,
@@ -166,7 +166,7 @@ pub(super) struct UsageFormat {
 }
 
 /// The names of figures.
-pub(super) type TokenNames = &'static [(&'static str, TokenField)];
+pub(super) type TokenNames = NameTable<TokenField>;
 
 /// A list of passes, each with figures of its own.
 #[derive(Debug)]

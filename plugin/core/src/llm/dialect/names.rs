@@ -1,11 +1,10 @@
 //! Sets of names that are built at compile time.
 
-/// A set of names. Most names that are looked up have another length than all of these.
+/// A set of names.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::llm) struct NameSet {
     names: &'static [&'static str],
-    /// A bit for each length, modulo 64.
-    lengths: u64,
+    lengths: Lengths,
 }
 
 impl NameSet {
@@ -14,9 +13,9 @@ impl NameSet {
 
     /// The set of these names.
     pub(in crate::llm) const fn of(names: &'static [&'static str]) -> Self {
-        let (mut lengths, mut rest) = (0, names);
+        let (mut lengths, mut rest) = (Lengths(0), names);
         while let [name, others @ ..] = rest {
-            lengths |= 1 << (name.len() % 64);
+            lengths = lengths.with(name.len());
             rest = others;
         }
         Self { names, lengths }
@@ -25,11 +24,78 @@ impl NameSet {
     /// Returns true if the name is in the set.
     #[inline]
     pub(in crate::llm) fn contains(&self, name: &[u8]) -> bool {
-        self.lengths >> (name.len() % 64) & 1 != 0 && self.names.iter().any(|known| known.as_bytes() == name)
+        self.lengths.may_contain(name.len()) && self.names.iter().any(|known| is_same(known.as_bytes(), name))
     }
 }
 
-/// The name of a member that is looked for in bytes that are not parsed.
+/// Values by name.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::llm) struct NameTable<T: 'static> {
+    entries: &'static [(&'static str, T)],
+    lengths: Lengths,
+}
+
+impl<T: Copy> NameTable<T> {
+    /// The table without entries.
+    pub(in crate::llm) const NONE: Self = Self::of(&[]);
+
+    /// The table with these entries.
+    pub(in crate::llm) const fn of(entries: &'static [(&'static str, T)]) -> Self {
+        let (mut lengths, mut rest) = (Lengths(0), entries);
+        while let [(name, _), others @ ..] = rest {
+            lengths = lengths.with(name.len());
+            rest = others;
+        }
+        Self { entries, lengths }
+    }
+
+    /// Returns the value of a name.
+    #[inline]
+    pub(in crate::llm) fn get(&self, name: &str) -> Option<T> {
+        if !self.lengths.may_contain(name.len()) {
+            return None;
+        }
+        let is_named = |(known, _): &&(&str, T)| is_same(known.as_bytes(), name.as_bytes());
+        self.entries.iter().find(is_named).map(|(_, value)| *value)
+    }
+}
+
+/// A filter by length: most names that are looked up have another length than all known ones. One bit per length,
+/// modulo 64.
+#[derive(Clone, Copy, Debug)]
+struct Lengths(u64);
+
+impl Lengths {
+    const fn with(self, length: usize) -> Self {
+        Self(self.0 | 1 << (length % 64))
+    }
+
+    fn may_contain(self, length: usize) -> bool {
+        self.0 >> (length % 64) & 1 != 0
+    }
+}
+
+/// Compares two short names. An own comparison: a call of `memcmp` takes longer than all of this.
+#[inline]
+pub(in crate::llm) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    // The first and the last bytes overlap where a name is shorter than both together.
+    match one.len() {
+        4..=8 => is_same_at_ends::<4>(one, other),
+        9..=16 => is_same_at_ends::<8>(one, other),
+        17..=32 => is_same_at_ends::<16>(one, other),
+        _ => one == other,
+    }
+}
+
+#[inline]
+fn is_same_at_ends<const N: usize>(one: &[u8], other: &[u8]) -> bool {
+    one.first_chunk::<N>() == other.first_chunk::<N>() && one.last_chunk::<N>() == other.last_chunk::<N>()
+}
+
+/// The name of a member that is searched in bytes without a parser.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::llm) struct MemberName {
     /// The name.
@@ -106,6 +172,8 @@ pub(in crate::llm) use joined;
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec;
+
     use super::*;
 
     #[test]
@@ -123,5 +191,19 @@ mod tests {
             assert_eq!(set.contains(name.as_bytes()), contained, "{name}");
         }
         assert!(!set.contains("x".repeat(64 + 4).as_bytes()));
+    }
+
+    #[test]
+    fn names_of_every_length_are_the_same_only_if_all_their_bytes_are() {
+        for length in 0..70 {
+            let name = vec![b'a'; length];
+            assert!(is_same(&name, &name.clone()), "{length}");
+            assert!(!is_same(&name, &vec![b'a'; length + 1]), "{length}");
+            for at in 0..length {
+                let mut other = name.clone();
+                other[at] = b'b';
+                assert!(!is_same(&name, &other), "{length} {at}");
+            }
+        }
     }
 }

@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, RequestFormat, TokenField, UsageFormat,
+    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
+    TokenNames, UsageFormat,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
 
-/// What all of these APIs have in common.
+/// The facts that all of these APIs share.
 pub(super) const BASE: Dialect = Dialect {
     reads_body: true,
     max_output: &[],
@@ -70,7 +71,7 @@ pub(in crate::llm) const CHUNK_CHOICES: &str = "choices";
 pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
     wrappers: NameSet::of(&["response", "x_groq"]),
-    fields: &[
+    fields: NameTable::of(&[
         ("prompt_tokens", TokenField::Input),
         ("input_tokens", TokenField::Input),
         ("completion_tokens", TokenField::Output),
@@ -78,13 +79,13 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
         ("total_tokens", TokenField::Total),
         // DeepSeek's own name for what its details repeat.
         ("prompt_cache_hit_tokens", TokenField::Cached),
-    ],
-    details: &[
+    ]),
+    details: NameTable::of(&[
         ("prompt_tokens_details", INPUT_DETAILS),
         ("input_tokens_details", INPUT_DETAILS),
         ("completion_tokens_details", OUTPUT_DETAILS),
         ("output_tokens_details", OUTPUT_DETAILS),
-    ],
+    ]),
     passes: None,
     last_events: NameSet::of(&[
         "response.completed",
@@ -101,10 +102,10 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     output_includes_reasoning: true,
 };
 
-const INPUT_DETAILS: &[(&str, TokenField)] =
-    &[("cached_tokens", TokenField::Cached), ("cache_write_tokens", TokenField::CacheWrite)];
+const INPUT_DETAILS: &TokenNames =
+    &NameTable::of(&[("cached_tokens", TokenField::Cached), ("cache_write_tokens", TokenField::CacheWrite)]);
 
-const OUTPUT_DETAILS: &[(&str, TokenField)] = &[("reasoning_tokens", TokenField::Reasoning)];
+const OUTPUT_DETAILS: &TokenNames = &NameTable::of(&[("reasoning_tokens", TokenField::Reasoning)]);
 
 pub(super) const REQUEST: RequestFormat = RequestFormat {
     body: &[

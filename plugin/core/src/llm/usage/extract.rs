@@ -6,9 +6,9 @@ use super::token_fields::TokenFields;
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::api::Api;
 use crate::json::lexer::{Container, JsonText, Scalar, Visitor};
-use crate::llm::dialect::{Dialect, NameSet, TokenField, TokenNames, UsageFormat};
+use crate::llm::dialect::{Dialect, NameSet, TokenField, TokenNames, UsageFormat, is_same};
 
-/// The longest name or type that is looked for has fewer bytes.
+/// The longest known name or type has fewer bytes.
 const NAME_BYTES: usize = 40;
 /// The most digits of a `u64`.
 const NUMBER_BYTES: usize = 20;
@@ -30,24 +30,21 @@ enum UsageMember {
 #[derive(Clone, Copy, Debug)]
 enum Details {
     /// Figures with these names.
-    Fields(TokenNames),
+    Fields(&'static TokenNames),
     /// A list of objects with figures of their own.
     Passes,
 }
 
 impl UsageFormat {
     fn details(&self, name: &str) -> Details {
-        if self.passes.as_ref().is_some_and(|passes| passes.member == name) {
+        if self.passes.as_ref().is_some_and(|passes| is_same(passes.member.as_bytes(), name.as_bytes())) {
             return Details::Passes;
         }
-        let found = self.details.iter().find(|(known, _)| *known == name);
-        Details::Fields(found.map_or(&[], |(_, fields)| fields))
+        Details::Fields(self.details.get(name).unwrap_or(NO_FIELDS))
     }
 }
 
-fn field_named(fields: TokenNames, name: &str) -> Option<TokenField> {
-    fields.iter().find(|(known, _)| *known == name).map(|(_, field)| *field)
-}
+static NO_FIELDS: &TokenNames = &TokenNames::NONE;
 
 /// Collects the usage from the documents of one response.
 #[derive(Clone, Debug)]
@@ -208,7 +205,7 @@ impl Visitor for UsageExtractor {
             }
         }
         if self.usage == Some(depth) {
-            self.details = self.named.take().or(Some(Details::Fields(&[])));
+            self.details = self.named.take().or(Some(Details::Fields(NO_FIELDS)));
             if self.in_passes() {
                 self.not_included = Usage::default();
             }
@@ -248,22 +245,27 @@ impl Visitor for UsageExtractor {
         if let Some(usage) = self.usage {
             self.figure = match self.details {
                 None if depth == usage => {
-                    self.named = Some(self.format.details(text));
-                    field_named(self.format.fields, text)
+                    let field = self.format.fields.get(text);
+                    if field.is_none() {
+                        self.named = Some(self.format.details(text));
+                    }
+                    field
                 }
                 Some(Details::Passes) if depth == usage + 2 => {
                     if text == "type" {
                         self.member = UsageMember::PassType;
                     }
-                    field_named(self.format.fields, text)
+                    self.format.fields.get(text)
                 }
-                Some(Details::Fields(fields)) if depth == usage + 1 => field_named(fields, text),
+                Some(Details::Fields(fields)) if depth == usage + 1 => fields.get(text),
                 _ => None,
             };
             return Ok(());
         }
         let own = depth == self.base;
-        self.member = if (own || self.wrapped && depth == self.base + 1) && text == self.format.member.name {
+        self.member = if (own || self.wrapped && depth == self.base + 1)
+            && is_same(text.as_bytes(), self.format.member.name.as_bytes())
+        {
             UsageMember::Usage
         } else if own && self.format.wrappers.contains(text.as_bytes()) {
             UsageMember::Wrapper
