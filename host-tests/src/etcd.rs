@@ -14,7 +14,7 @@ use tollgate_core::config::ConfigLoader;
 use tollgate_core::etcd::{
     Credentials, EtcdCall, EtcdError, EtcdReply, KeySpace, Operation, Progress, Session,
 };
-use tollgate_core::policy::diagnostic::DiagnosticKind;
+use tollgate_core::policy::DiagnosticKind;
 
 use crate::serve::{Target, TargetError};
 

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::AdminDecision;
 use super::answer;
-use super::caller::role_of;
 use super::context::RequestContext;
 use super::page::{PageQuery, no_parameters};
 use super::preview::through;
 use super::problem::Problem;
 use crate::json::out_of_line::object;
+use crate::policy::access::role_of;
 use crate::policy::access::{AccessChain, AccessDecision};
 use crate::policy::{OrganizationId, Target, TargetId};
 

@@ -81,21 +81,13 @@ pub(super) fn require_available(
         let name = group_name(&name.0).unwrap_or_default();
         let group = policy.groups.find(&name).map(GroupId);
         let had = group.is_some_and(|group| had.is_some_and(|had| had.groups.contains(&group)));
-        if !had && !group.is_some_and(|group| offers_group(policy, organization, group)) {
+        if !had && !group.is_some_and(|group| organization.grants_group(policy, group)) {
             refuse("access_groups", place, "group", &name);
         }
     }
     let Some(first) = faults.first() else { return Ok(()) };
     let detail = first.detail.clone();
     Err(Problem { faults, ..Problem::new(400, "not_available", detail) })
-}
-
-/// A group that is granted, or of which at least one member is.
-fn offers_group(policy: &Policy, organization: &Organization, group: GroupId) -> bool {
-    organization.access.groups.contains(&group)
-        || policy.targets.iter().any(|(position, _, target)| {
-            target.groups.contains(&group) && organization.access.has(TargetId(position), target).is_some()
-        })
 }
 
 /// How something has a target, as text.
@@ -139,7 +131,7 @@ fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> V
         policy.targets.get(ix.0).is_some_and(|target| organization.access.has(*ix, target).is_some())
     };
     let targets = selection.targets.iter().filter(|ix| !offers(ix)).map(|ix| policy.targets.name(ix.0));
-    let groups = selection.groups.iter().filter(|group| !offers_group(policy, organization, **group));
+    let groups = selection.groups.iter().filter(|group| !organization.grants_group(policy, **group));
     let mut targets: Vec<&str> = targets.collect();
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
     sort(&mut targets);

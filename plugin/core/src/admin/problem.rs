@@ -99,7 +99,7 @@ impl Problem {
                     Some(rest) => FaultLocation::Body(rest.to_string()),
                     None => FaultLocation::Policy(diagnostic.pointer),
                 };
-                Fault { place, detail: diagnostic.problem.to_string() }
+                Fault { place, detail: diagnostic.kind.to_string() }
             })
             .collect();
         let is_own = |fault: &&Fault| matches!(fault.place, FaultLocation::Body(_));

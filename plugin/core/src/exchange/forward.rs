@@ -36,7 +36,7 @@ impl Exchange {
         target: &str,
         edit: &mut HeaderMutator<'_>,
     ) -> Action {
-        let knows = |key: &[u8]| gateway.policy.read().knows(&api_key::digest(key));
+        let knows = |key: &[u8]| gateway.policy.read().contains_secret(&api_key::digest(key));
         gateway.credentials.remove(gateway.credentials.ours(head, target, knows), target, edit);
         self.set_identity_headers(head, edit);
         self.state = ExchangeState::Over;
