@@ -6,7 +6,6 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
-use tollgate_core::admin::Response;
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::{self, Exchange};
@@ -50,7 +49,7 @@ impl HttpFilter {
     pub fn on_management_response(&mut self, reply: AdminReply) {
         if let Some(stream) = &mut self.0 {
             stream.exchange.managed(reply.response.status, reply.reason.map(Cow::Owned));
-            stream.respond(&reply.response);
+            stream.reply(&reply.response);
         }
     }
 }
@@ -77,23 +76,19 @@ impl Stream {
                     self.plugin.queue(corrections);
                     next
                 }
-                exchange::Action::Forward(edit) => {
-                    if edit.is_some_and(|edit| self.edit_held_body(&edit).is_err()) {
+                exchange::Action::Forward(forward) => {
+                    if forward.body_patch().is_some_and(|patch| self.edit_held_body(patch).is_err()) {
                         self.plugin.metrics.count("body_edits_failed");
                         self.edit_failed.set(true);
                     }
                     return self.forward();
                 }
-                exchange::Action::Answer(answer) => {
-                    self.reply(&answer);
+                exchange::Action::Answer(response) => {
+                    self.reply(&response);
                     return Action::Pause;
                 }
                 exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
-                    return Action::Pause;
-                }
-                exchange::Action::Respond(response) => {
-                    self.respond(&response);
                     return Action::Pause;
                 }
             };
@@ -132,24 +127,14 @@ impl Stream {
         rotate(self.read - end)
     }
 
-    fn reply(&mut self, answer: &LocalResponse) {
-        let mut fields = vec![("content-type", "application/json")];
-        fields.extend(answer.fields.iter().map(|(name, value)| (*name, value.as_str())));
-        self.send(answer.status, &fields, &answer.body);
-    }
-
-    fn respond(&mut self, response: &Response) {
-        let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        self.send(response.status, &fields, &response.body);
-    }
-
     /// Sends a local response, at most one for a stream.
-    fn send(&mut self, status: u16, fields: &[(&str, &str)], body: &str) {
+    fn reply(&mut self, response: &LocalResponse) {
         if self.replied {
             return;
         }
         self.replied = true;
-        if host::send_local_response(status, fields, body).is_err() {
+        let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        if host::send_local_response(response.status, &fields, &response.body).is_err() {
             self.plugin.metrics.count("replies_failed");
         }
     }

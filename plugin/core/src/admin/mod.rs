@@ -44,6 +44,7 @@ use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
+pub use crate::http::local_response::LocalResponse as Response;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
@@ -71,17 +72,6 @@ pub struct AdminRequest {
     pub body: Vec<u8>,
     /// The body was not waited for, since nobody has the token: all that can be said is that.
     pub unread: bool,
-}
-
-/// An answer of the management API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// HTTP status.
-    pub status: u16,
-    /// Fields besides content-length; content-type is among them where there is a body.
-    pub fields: Vec<(&'static str, String)>,
-    /// JSON, or empty.
-    pub body: String,
 }
 
 /// What a request comes to.

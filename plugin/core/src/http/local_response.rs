@@ -3,13 +3,16 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A response that the filter sends itself.
-#[derive(Debug, PartialEq, Eq)]
+/// The content-type of a body in JSON.
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A response without an upstream: a rejection, the model list, or a reply of the management API.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
     /// The HTTP status.
     pub status: u16,
-    /// The headers besides `content-type` and `content-length`.
+    /// Header fields, with content-type if there is a body, and without content-length.
     pub fields: Vec<(&'static str, String)>,
-    /// The body, JSON.
+    /// JSON, or empty.
     pub body: String,
 }
