@@ -1,4 +1,4 @@
-//! Bodies that two readers would read differently are refused; the others are read alike at any split.
+//! Bodies that two readers could read differently are rejected; others are read alike at any split.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -19,7 +19,7 @@ fn json(body: &str) -> Result<LlmRequest, BodyError> {
     read(Some("application/json"), &[body.as_bytes()])
 }
 
-/// What a body is read as, whole; every cut must give the same.
+/// Reads a body as a whole, and checks that every cut gives the same result.
 fn at_every_cut(content_type: &str, body: &[u8]) -> Result<LlmRequest, BodyError> {
     let whole = read(Some(content_type), &[body]);
     for cut in 0..=body.len() {
@@ -104,13 +104,14 @@ fn a_field_whose_name_has_escapes_is_refused_and_named() {
         assert_eq!(error, BodyError::Escaped { within, field, offset }, "{body}");
         assert!(error.to_string().contains(&format!("`{within}/{field}`")), "{error}");
     }
-    let ask = r#"{"model":"ch\u0065ap","met\u0061data":{"mod\u0065l":"x"},"stream_options":{"\u0078":1}}"#;
-    let ask = at_every_cut("application/json", ask.as_bytes()).unwrap();
-    assert_eq!(ask.model.as_deref(), Some("cheap"));
+    let request =
+        r#"{"model":"ch\u0065ap","met\u0061data":{"mod\u0065l":"x"},"stream_options":{"\u0078":1}}"#;
+    let request = at_every_cut("application/json", request.as_bytes()).unwrap();
+    assert_eq!(request.model.as_deref(), Some("cheap"));
 }
 
 #[test]
-fn every_prompt_of_a_list_is_counted_and_numbers_are_one() {
+fn prompts_of_a_list_are_counted_and_a_list_of_numbers_is_one() {
     for (prompt, prompts) in [
         (r#""one""#, 0),
         ("null", 0),
@@ -124,9 +125,9 @@ fn every_prompt_of_a_list_is_counted_and_numbers_are_one() {
         (r#"[{"text":["one","two"]},null,true]"#, 3),
     ] {
         let body = format!(r#"{{"messages":["x",["y"]],"prompt":{prompt},"suffix":["z","z"]}}"#);
-        let ask = at_every_cut("application/json", body.as_bytes()).unwrap();
-        assert_eq!(ask.prompts, prompts, "{prompt}");
-        assert!(!ask.external_input, "{prompt}");
+        let request = at_every_cut("application/json", body.as_bytes()).unwrap();
+        assert_eq!(request.prompts, prompts, "{prompt}");
+        assert!(!request.external_input, "{prompt}");
     }
 }
 
@@ -142,27 +143,30 @@ fn names_longer_than_a_target_can_have_are_refused() {
 
 #[test]
 fn only_the_members_of_the_body_itself_are_read() {
-    let ask = json(
+    let request = json(
         r#"{"messages":[{"model":"x","n":9,"content":"\"model\":\"y\""}],"metadata":{"model":"z"},"model":"a"}"#,
     );
-    let ask = ask.unwrap();
-    assert_eq!(ask.model.as_deref(), Some("a"));
-    assert_eq!(ask.choices, None);
+    let request = request.unwrap();
+    assert_eq!(request.model.as_deref(), Some("a"));
+    assert_eq!(request.choices, None);
     let late = format!(r#"{{"messages":"{}","model":"late"}}"#, "x".repeat(1 << 20));
-    let ask = json(&late).unwrap();
-    assert_eq!((ask.model.as_deref(), ask.bytes), (Some("late"), late.len() as u64));
+    let request = json(&late).unwrap();
+    assert_eq!((request.model.as_deref(), request.bytes), (Some("late"), late.len() as u64));
 }
 
 #[test]
-fn the_larger_output_maximum_and_the_larger_count_hold() {
-    let ask = at_every_cut(
+fn the_larger_output_maximum_and_the_larger_count_apply() {
+    let request = at_every_cut(
         "application/json; charset=utf-8",
         br#" {"model":"a","models":["b","c"],"max_tokens":5,"max_completion_tokens":70,"n":2,"best_of":3,"stream":null}"#,
     )
     .unwrap();
-    assert_eq!(ask.model.as_deref(), Some("a"));
-    assert_eq!(ask.fallbacks, ["b".into(), "c".into()]);
-    assert_eq!((ask.max_output.of(Api::OpenAiChat), ask.choices, ask.stream), (Some(70), Some(3), false));
+    assert_eq!(request.model.as_deref(), Some("a"));
+    assert_eq!(request.fallbacks, ["b".into(), "c".into()]);
+    assert_eq!(
+        (request.max_output.of(Api::OpenAiChat), request.choices, request.stream),
+        (Some(70), Some(3), false)
+    );
     let gemini = at_every_cut(
         "application/json",
         br#"{"contents":[],"generation_config":{"maxOutputTokens":12,"candidate_count":4}}"#,
@@ -173,7 +177,7 @@ fn the_larger_output_maximum_and_the_larger_count_hold() {
 }
 
 #[test]
-fn an_api_goes_by_its_own_maximum_and_passes_over_the_others() {
+fn an_api_uses_its_own_maximum_and_ignores_the_others() {
     let all = r#"{"max_tokens":1,"max_completion_tokens":2,"max_output_tokens":3,"max_tokens_to_sample":4,
         "generationConfig":{"maxOutputTokens":5}}"#;
     let none = r#"{"max_tokens":0,"max_completion_tokens":0,"max_output_tokens":0,"generationConfig":{"maxOutputTokens":0}}"#;
@@ -207,12 +211,12 @@ fn every_model_that_a_body_names_is_found() {
         (r#"{"tools":[{"type":"advisor_20260301","name":"advisor","model":"b"}]}"#, &["b"]),
         (r#"{"tools":[{"model":null,"type":"image_generation"},{"type":"custom","model":"b"}]}"#, &["b"]),
         (r#"{"tools":{"model":"b"}}"#, &["b"]),
-        // An argument of a function, and a word of a conversation.
+        // A parameter of a function, and a word in a message.
         (r#"{"tools":[{"type":"function","function":{"parameters":{"properties":{"model":{}}}}}]}"#, &[]),
         (r#"{"messages":[{"model":"x"}],"metadata":{"fallbacks":["y"]}}"#, &[]),
     ] {
-        let ask = at_every_cut("application/json", body.as_bytes()).unwrap();
-        assert_eq!(ask.fallbacks.iter().map(|name| &**name).collect::<Vec<_>>(), names, "{body}");
+        let request = at_every_cut("application/json", body.as_bytes()).unwrap();
+        assert_eq!(request.fallbacks.iter().map(|name| &**name).collect::<Vec<_>>(), names, "{body}");
     }
     let said =
         json(r#"{"fallbacks":[{"model":"b","max_tokens":9},{"max_tokens":70,"model":"c"}],"max_tokens":3}"#);
@@ -221,8 +225,8 @@ fn every_model_that_a_body_names_is_found() {
     for entry in
         [r#"{"model":"b","max_completion_tokens":70,"n":8}"#, r#"{"n":8,"Max_Output_Tokens":70,"model":"b"}"#]
     {
-        let ask = json(&format!(r#"{{"fallbacks":[{entry}],"max_tokens":1}}"#)).unwrap();
-        assert_eq!((ask.max_output.of_fallbacks, ask.choices), (70, Some(8)), "{entry}");
+        let request = json(&format!(r#"{{"fallbacks":[{entry}],"max_tokens":1}}"#)).unwrap();
+        assert_eq!((request.max_output.of_fallbacks, request.choices), (70, Some(8)), "{entry}");
     }
     let long = format!(r#"{{"tools":[{{"model":"{}"}}]}}"#, "m".repeat(257));
     for body in [
@@ -242,7 +246,7 @@ fn every_model_that_a_body_names_is_found() {
 }
 
 #[test]
-fn output_that_an_answer_does_not_show_is_noticed() {
+fn unmetered_output_is_detected() {
     for (body, unseen) in [
         (r#"{"background":true}"#, true),
         (r#"{"audio":{"voice":"alloy","format":"wav"},"modalities":["text","audio"]}"#, true),
@@ -260,7 +264,7 @@ fn output_that_an_answer_does_not_show_is_noticed() {
 }
 
 #[test]
-fn content_that_the_body_does_not_show_is_noticed() {
+fn external_content_is_detected() {
     for hidden in [
         r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"https://a/b.png"}}]}]}"#,
         r#"{"input":[{"content":[{"type":"input_image","image_url":"http://a"}]}]}"#,
@@ -313,8 +317,8 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"tools":[{"codeExecution":{}}]}"#,
         r#"{"tools":[{"fileSearch":{"fileSearchStoreNames":["a"]}}]}"#,
     ] {
-        let ask = at_every_cut("application/json", hidden.as_bytes()).unwrap();
-        assert!(ask.external_input, "{hidden}");
+        let request = at_every_cut("application/json", hidden.as_bytes()).unwrap();
+        assert!(request.external_input, "{hidden}");
     }
     for shown in [
         r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AA"}}]}]}"#,
@@ -346,13 +350,13 @@ fn content_that_the_body_does_not_show_is_noticed() {
         r#"{"input":[{"type":"reasoning","summary":[{"type":"summary_text","text":"x"}]}]}"#,
         r#"{"context_management":{"edits":[{"type":"clear_tool_uses_20250919"}]},"type":"compaction"}"#,
     ] {
-        let ask = at_every_cut("application/json", shown.as_bytes()).unwrap();
-        assert!(!ask.external_input, "{shown}");
+        let request = at_every_cut("application/json", shown.as_bytes()).unwrap();
+        assert!(!request.external_input, "{shown}");
     }
 }
 
 #[test]
-fn usage_is_asked_for_without_a_second_key() {
+fn include_usage_never_adds_a_duplicate_member() {
     for body in [
         r#"{"stream":true}"#,
         " \n{\"stream\":true,\"model\":\"a\"}",
@@ -363,11 +367,11 @@ fn usage_is_asked_for_without_a_second_key() {
         r#"{"stream":true,"stream_options":{"x":1,"include_usage": false ,"y":[2]},"model":"a"}"#,
         r#"{"stream":true,"stream_options":{"include_usage":null}}"#,
     ] {
-        let ask = json(body).unwrap();
-        let edit = include_usage(&ask).unwrap();
+        let request = json(body).unwrap();
+        let edit = include_usage(&request).unwrap();
         let [start, end] = [edit.at.start, edit.at.end].map(|at| usize::try_from(at).unwrap());
         let rewritten = [&body[..start], edit.put, &body[end..]].concat();
-        assert_eq!(edit.length_of(ask.bytes), rewritten.len() as u64);
+        assert_eq!(edit.length_of(request.bytes), rewritten.len() as u64);
         assert!(json(&rewritten).unwrap().stream_options.includes_usage(), "{rewritten}");
         let mut expected: serde_json::Value = serde_json::from_str(body).unwrap();
         if !expected["stream_options"].is_object() {
@@ -404,9 +408,9 @@ fn forms_are_read_at_every_cut() {
         "--x.y--\r\n".into(),
     ]
     .concat();
-    let ask = at_every_cut(FORM, body.as_bytes()).unwrap();
-    assert_eq!(ask.model.as_deref(), Some("whisper-1"));
-    assert_eq!((ask.choices, ask.stream, ask.bytes), (Some(3), true, body.len() as u64));
+    let request = at_every_cut(FORM, body.as_bytes()).unwrap();
+    assert_eq!(request.model.as_deref(), Some("whisper-1"));
+    assert_eq!((request.choices, request.stream, request.bytes), (Some(3), true, body.len() as u64));
 }
 
 #[test]
@@ -420,7 +424,7 @@ fn ambiguous_forms_are_refused_at_every_cut() {
         [model.as_str(), &part("name=\"%6dodel\"", "b"), close].concat(),
         [model.as_str(), &part("name=\"x\"; name=\"model\"", "b"), close].concat(),
         [model.as_str(), &part("name*=utf-8''model", "b"), close].concat(),
-        // Python's and Go's readers put the pieces of RFC 2231 together, and let them win.
+        // Python's and Go's readers join the pieces of RFC 2231, and prefer them.
         [model.as_str(), &part("name=\"x\"; name*0=\"model\"", "b"), close].concat(),
         [model.as_str(), &part("name=\"x\"; name*0=\"mod\"; NAME*1=\"el\"", "b"), close].concat(),
         [model.as_str(), &part("name=\"x\"; name*0*=utf-8''model", "b"), close].concat(),
@@ -455,7 +459,7 @@ fn at_every_cut_or_whole(body: &str) -> Result<LlmRequest, BodyError> {
 }
 
 #[test]
-fn heads_that_promise_another_body_are_refused() {
+fn unsupported_content_types_and_encodings_are_rejected() {
     for content_type in [
         "text/plain",
         "application/x-www-form-urlencoded",

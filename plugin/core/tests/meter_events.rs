@@ -1,4 +1,4 @@
-//! Events that are only searched are metered as those that are parsed.
+//! Events that are only scanned are metered like events that are parsed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -15,7 +15,7 @@ const APIS: [Api; 5] = [
     Api::OpenAiEmbeddings,
 ];
 
-/// Names that say something in some API or look as if they did, and texts that do.
+/// Names and texts with a meaning in some API, and similar ones without.
 const WORDS: [&str; 16] = [
     "content",
     "text",
@@ -56,7 +56,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// An event whose own members are among those that matter.
+/// An event with some known members.
 fn event() -> impl Strategy<Value = Value> {
     let word = || proptest::sample::select(&WORDS[..]);
     let value = prop_oneof![3 => word().prop_map(Value::from), 1 => value()];
@@ -99,7 +99,7 @@ proptest! {
 }
 
 #[test]
-fn the_null_of_chunks_is_no_usage_and_an_object_beside_it_is() {
+fn a_null_usage_is_skipped_and_a_usage_object_is_read() {
     let chunk = |usage: Value| format!("data: {}\n\n", json!({"choices": [{"usage": null}], "usage": usage}));
     let usage = json!({"prompt_tokens": 3, "completion_tokens": 4});
     for stream in [
@@ -112,7 +112,7 @@ fn the_null_of_chunks_is_no_usage_and_an_object_beside_it_is() {
     }
 }
 
-/// A document like an answer: members that matter in it and below it, texts that look like them.
+/// A document like a response: known members at its top and below, and texts that resemble them.
 fn document() -> impl Strategy<Value = Value> {
     let usage = prop_oneof![
         Just(
@@ -155,7 +155,7 @@ proptest! {
             false => document.to_string(),
         };
         if let Some(cut) = cut {
-            // Broken off: whatever there is of it, it is not whole.
+            // A truncated document is never complete.
             let at = (0..=cut.index(written.len())).rev().find(|at| written.is_char_boundary(*at));
             written.truncate(at.unwrap_or(0));
         }

@@ -1,6 +1,6 @@
-//! What providers really answered, whole and cut everywhere.
+//! Recorded responses of providers, metered as a whole and cut everywhere.
 //!
-//! `TOLLGATE_RECORDINGS` names a folder of recorded answers with a `manifest.json`; without it the
+//! `TOLLGATE_RECORDINGS` names a folder of recorded responses with a `manifest.json`; without it the
 //! project's own samples are read.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -42,7 +42,7 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
         let name = entry["file"].as_str().expect("a file name").to_owned();
         let figure = |name: &str| entry["usage"][name].as_u64().expect("a figure");
         Recording {
-            api: api(entry["api"].as_str().expect("an API")),
+            api: Api::named(entry["api"].as_str().unwrap()).expect("an API"),
             content_type: if entry["stream"] == true { "text/event-stream" } else { "application/json" },
             bytes: fs::read(folder.join(&name)).expect("the recording is readable"),
             figures: ["input", "output", "cached_input", "reasoning"].map(figure),
@@ -50,18 +50,6 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
         }
     };
     manifest.iter().map(read).collect()
-}
-
-fn api(name: &str) -> Api {
-    match name {
-        "openai-chat" => Api::OpenAiChat,
-        "openai-completions" => Api::OpenAiCompletions,
-        "openai-responses" => Api::OpenAiResponses,
-        "openai-embeddings" => Api::OpenAiEmbeddings,
-        "anthropic-messages" => Api::AnthropicMessages,
-        "gemini-generate" => Api::GeminiGenerate,
-        other => panic!("no API is called {other}"),
-    }
 }
 
 fn metered<'a>(
@@ -101,7 +89,7 @@ fn every_recording_has_the_manifests_figures() {
 }
 
 #[test]
-fn an_answer_that_is_there_as_a_whole_is_metered_alike() {
+fn a_whole_response_is_metered_alike() {
     for recording in recordings() {
         let mut meter = UsageMeter::new(recording.api, Some(recording.content_type));
         meter.push_whole(&recording.bytes);
@@ -125,7 +113,7 @@ fn cuts_change_nothing() {
 }
 
 #[test]
-fn streams_may_end_their_lines_otherwise() {
+fn other_line_ends_change_nothing() {
     for recording in recordings().iter().filter(|recording| recording.content_type == "text/event-stream") {
         let text = String::from_utf8(recording.bytes.clone()).expect("recordings are UTF-8");
         let text = text.replace("\r\n", "\n");
@@ -168,7 +156,7 @@ proptest! {
 }
 
 #[test]
-fn a_stream_that_breaks_off_shows_the_output_it_had() {
+fn an_aborted_stream_reports_the_output_seen() {
     let stream = include_bytes!("samples/messages.sse");
     let end = stream.windows(20).position(|part| part == b"event: message_delta").expect("the sample has it");
     let broken = metered(Api::AnthropicMessages, Some("text/event-stream"), [&stream[..end]]);
@@ -198,7 +186,7 @@ fn sound_holds_no_usage() {
 }
 
 #[test]
-fn output_that_is_no_text_is_uncounted_and_text_is_not() {
+fn output_other_than_text_is_uncounted() {
     let events = Some("text/event-stream");
     for (api, content_type, answer, uncounted) in [
         (
@@ -219,7 +207,7 @@ fn output_that_is_no_text_is_uncounted_and_text_is_not() {
 }
 
 #[test]
-fn what_cannot_be_followed_to_its_end_is_not_taken_for_cut() {
+fn unreadable_documents_are_not_taken_for_truncated() {
     let deep = format!(r#"{{"input":{}{},"usage":{{"input_tokens":1}}}}"#, "[".repeat(600), "]".repeat(600));
     for answer in [deep.as_str(), "data: {\"usage\":null}\n\n", "{]"] {
         let metered = metered(Api::AnthropicMessages, Some("application/json"), [answer.as_bytes()]);
@@ -228,7 +216,7 @@ fn what_cannot_be_followed_to_its_end_is_not_taken_for_cut() {
 }
 
 #[test]
-fn passes_that_the_usage_leaves_out_are_in_it() {
+fn passes_not_included_in_the_usage_are_added() {
     let usage = r#"{"input_tokens":23000,"iterations":[
         {"type":"compaction","input_tokens":180000,"output_tokens":3500,"cache_creation":{"input_tokens":1}},
         {"type":"message","input_tokens":23000,"output_tokens":1000},
@@ -242,7 +230,7 @@ fn passes_that_the_usage_leaves_out_are_in_it() {
         format!("event: message_delta\ndata: {{\"type\":\"message_delta\",\"usage\":{usage}}}\n\n")
     };
     let start = format!("data: {{\"type\":\"message_start\",\"message\":{{\"usage\":{plain}}}}}\n\n");
-    // Reported twice, and then not at all, they are there once.
+    // Passes that are reported twice, and then not at all, are added once.
     let stream = [start, event(&usage), event(&usage), event(none)].concat();
     for (content_type, answer) in [("application/json", document), ("text/event-stream", stream)] {
         for size in 1..=answer.len() {
@@ -254,7 +242,7 @@ fn passes_that_the_usage_leaves_out_are_in_it() {
 }
 
 #[test]
-fn a_part_of_geminis_usage_shows_all_that_was_written() {
+fn the_total_of_gemini_completes_missing_figures() {
     for (usage, written) in [
         (r#"{"promptTokenCount":9,"totalTokenCount":281}"#, 272),
         (

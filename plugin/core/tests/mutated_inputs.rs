@@ -1,4 +1,4 @@
-//! A hundred thousand damaged inputs for each reader: none panics, none depends on the pieces.
+//! A hundred thousand damaged inputs for each reader: no panic, and no dependence on the pieces.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -55,13 +55,13 @@ fn scanned_bodies() {
         let body = random.mutated(&samples, JSON_WORDS);
         let whole = read("application/json", &[&body]);
         assert_eq!(read("application/json", &random.cut(&body)), whole, "{}", String::from_utf8_lossy(&body));
-        let Ok(ask) = whole else { continue };
+        let Ok(request) = whole else { continue };
         taken += 1;
-        // Whatever is taken, a reader that keeps the last of two members reads alike.
+        // A reader that keeps the last of two members agrees on every accepted body.
         let other: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!(ask.model.as_deref(), other.get("model").and_then(|model| model.as_str()));
-        assert_eq!(ask.stream, other.get("stream").and_then(|on| on.as_bool()).unwrap_or(false));
-        assert_eq!(ask.bytes, body.len() as u64);
+        assert_eq!(request.model.as_deref(), other.get("model").and_then(|model| model.as_str()));
+        assert_eq!(request.stream, other.get("stream").and_then(|on| on.as_bool()).unwrap_or(false));
+        assert_eq!(request.bytes, body.len() as u64);
     }
     assert!(taken > INPUTS / 100, "only {taken} were taken");
 }

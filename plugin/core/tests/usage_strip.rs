@@ -1,4 +1,4 @@
-//! The chunk that our `include_usage` brought never reaches the client; every other byte does.
+//! The chunk that the added `include_usage` causes never reaches the client; every other byte does.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -31,7 +31,7 @@ fn without_null(stream: &str) -> String {
 }
 
 #[test]
-fn a_null_goes_with_one_comma_wherever_it_stands() {
+fn a_null_is_removed_with_one_comma() {
     for (sent, seen) in [
         (r#"{"usage":null}"#, "{}"),
         (r#"{"usage": null , "choices": [{}]}"#, r#"{ "choices": [{}]}"#),
@@ -53,7 +53,7 @@ fn a_null_goes_with_one_comma_wherever_it_stands() {
 }
 
 #[test]
-fn only_the_extra_chunk_goes() {
+fn only_the_extra_chunk_is_removed() {
     let kept = [
         CONTENT,
         DONE,

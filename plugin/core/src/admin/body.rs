@@ -14,6 +14,7 @@ use crate::policy::diagnostic::{DiagnosticKind as Wrong, Diagnostics, pointer};
 use crate::policy::load::record::advice;
 use crate::policy::load::value::{FromNode, report_duplicates};
 use crate::policy::load::{DocumentFields, DocumentReader};
+use crate::text::media_type::MediaType;
 
 /// The members of an object, in the order of the text, no name twice.
 pub type Members = Vec<(String, Node)>;
@@ -159,7 +160,7 @@ pub fn object_json(members: &Members) -> Json {
 
 fn content_type(request: &AdminRequest) -> Result<(), Problem> {
     let Some(field) = &request.content_type else { return Ok(()) };
-    let media = field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = MediaType::of(field).essence.to_ascii_lowercase();
     let is_patch = request.method == "PATCH";
     let (fits, right) = match is_patch {
         true => (

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::AdminRequest;
 use crate::http::headers::Headers;
+use crate::http::query;
 use crate::policy::Policy;
 use crate::secret::api_key;
 
@@ -32,7 +33,8 @@ impl BodyBuffer {
         else {
             return Ok(None);
         };
-        let (path, query) = below.split_once('?').unwrap_or((below, ""));
+        let (path, query) = query::split(below);
+        let query = query.unwrap_or_default();
         let announced = head.text("content-length").and_then(|length| length.parse::<usize>().ok());
         if announced.is_some_and(|length| length > MAX_BODY) {
             return Err(TooLarge);

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::problem::{Fault, FaultLocation, Problem, shown};
 use super::{AdminRequest, Response, answer};
 use crate::collections::sort::sort;
+use crate::http::query;
 use crate::json::out_of_line::object;
 use crate::policy::load::value::is_target_name;
-use crate::text::percent::decode;
 
 /// Items of a page where the request does not say.
 pub const USUAL: usize = 50;
@@ -37,9 +37,8 @@ pub fn parameters<const N: usize>(
     known: [&'static str; N],
 ) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
-    for pair in request.query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let name = decode(name).unwrap_or_default();
+    for parameter in query::parameters(&request.query).filter(|parameter| !parameter.text.is_empty()) {
+        let name = parameter.name().unwrap_or_default();
         let Some((_, place)) = known.iter().zip(&mut values).find(|(known, _)| **known == name) else {
             let known = if N == 0 {
                 "there is none here".to_string()
@@ -48,7 +47,8 @@ pub fn parameters<const N: usize>(
             };
             return Err(wrong(&name, format!("`{}` is not a parameter: {known}.", shown(&name))));
         };
-        let value = decode(value).ok_or_else(|| wrong(&name, "This is not percent-encoded UTF-8.".into()))?;
+        let value =
+            parameter.value().ok_or_else(|| wrong(&name, "This is not percent-encoded UTF-8.".into()))?;
         if place.replace(value.into_owned()).is_some() {
             return Err(wrong(&name, "Send it once.".into()));
         }

@@ -1,4 +1,4 @@
-//! Where a key stands in a head, and how it is taken out again.
+//! The credential of a request: finding it, and removing it from what is forwarded.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -6,21 +6,20 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::query::{self, QueryParameter};
 use crate::http::rejection::Rejection;
 use crate::secret::api_key;
 use crate::text::ascii;
-use crate::text::percent::decode;
 
-/// Longest key that is looked at, in bytes: long JWTs have a few thousand. More is no key of anybody's, and is not
-/// digested.
-const MOST: usize = 8_192;
+/// The longest accepted key, in bytes. Long JWTs have a few thousand; a longer value is rejected without a digest.
+const MAX_KEY: usize = 8_192;
 
-/// One place in a request's head where a key may stand.
+/// One source of keys in the headers or the query of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CredentialSource {
     /// `{"header": "x-api-key"}`: the whole value.
     Header(Box<str>),
-    /// `{"header": "authorization", "scheme": "Bearer"}`: what follows the scheme (RFC 9110, 11.4).
+    /// `{"header": "authorization", "scheme": "Bearer"}`: the value after the scheme (RFC 9110, 11.4).
     Scheme {
         /// The header's name, lower case.
         header: Box<str>,
@@ -31,22 +30,22 @@ pub enum CredentialSource {
     Query(Box<str>),
 }
 
-/// Where keys are looked for.
+/// The sources of keys, in the order of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialSources {
-    places: Box<[CredentialSource]>,
+    sources: Box<[CredentialSource]>,
 }
 
 /// The one key of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential<'h> {
-    /// As the client sent it; percent-decoded, if it was in the query.
+    /// The key as the client sent it; percent-decoded, if it was in the query.
     pub key: Cow<'h, str>,
-    /// The places where something stood.
+    /// The sources that were present in the request.
     pub sources: SourceSet,
 }
 
-/// Places of [`CredentialSources`]: a bit for each, the last one for all that have none of their own.
+/// A set of [`CredentialSources`]: one bit per source; all from the 64th on share the last bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SourceSet(u64);
 
@@ -64,23 +63,26 @@ impl SourceSet {
     }
 }
 
+/// Receives the position of a source and the candidate key in it; `None`: invalid percent-encoding.
+type VisitSource<'v, 'h> = dyn FnMut(usize, Option<Cow<'h, [u8]>>) + 'v;
+
 impl CredentialSources {
-    /// At these places.
-    pub fn new(places: Vec<CredentialSource>) -> Self {
-        CredentialSources { places: places.into() }
+    /// The sources in this order.
+    pub fn new(sources: Vec<CredentialSource>) -> Self {
+        CredentialSources { sources: sources.into() }
     }
 
-    /// The one key of a request with this head and path.
+    /// Finds the one key of a request with these headers and this path.
     ///
     /// # Errors
-    /// [`Rejection::MissingKey`], [`Rejection::AmbiguousKey`] for two different ones, [`Rejection::InvalidKey`] for
-    /// one that cannot be a key.
+    /// [`Rejection::MissingKey`] without a key, [`Rejection::AmbiguousKey`] for two different ones,
+    /// [`Rejection::InvalidKey`] for a value that cannot be a key.
     pub fn find<'h>(&self, head: &Headers<'h>, path: &'h str) -> Result<Credential<'h>, Rejection> {
-        let mut places = SourceSet::default();
+        let mut sources = SourceSet::default();
         let mut found: Option<Cow<'h, [u8]>> = None;
         let (mut ambiguous, mut malformed) = (false, false);
-        self.each(head, path, &mut |position, candidate| {
-            places.add(position);
+        self.for_each(head, path, &mut |position, candidate| {
+            sources.add(position);
             match candidate {
                 Some(candidate) if candidate.is_empty() => {}
                 Some(candidate) => {
@@ -90,7 +92,7 @@ impl CredentialSources {
                 None => malformed = true,
             }
         });
-        // What cannot be decoded is another one than any that can.
+        // A value that cannot be decoded differs from every value that can.
         if ambiguous || malformed && found.is_some() {
             return Err(Rejection::AmbiguousKey);
         }
@@ -100,7 +102,7 @@ impl CredentialSources {
         let Some(key) = found else {
             return Err(Rejection::MissingKey);
         };
-        if key.len() > MOST {
+        if key.len() > MAX_KEY {
             return Err(Rejection::InvalidKey);
         }
         let key = match key {
@@ -108,30 +110,31 @@ impl CredentialSources {
             Cow::Owned(key) => ascii::graphic(&key).map(|key| Cow::Owned(key.into())),
         };
         match key {
-            Some(key) => Ok(Credential { key, sources: places }),
+            Some(key) => Ok(Credential { key, sources }),
             None => Err(Rejection::InvalidKey),
         }
     }
 
-    /// The places at which a key of ours stands: one that begins like our own, or that `knows` knows.
-    pub fn ours(&self, head: &Headers<'_>, path: &str, knows: impl Fn(&[u8]) -> bool) -> SourceSet {
-        let mut places = SourceSet::default();
-        self.each(head, path, &mut |position, candidate| {
+    /// Returns the sources that hold a key of this gateway: one with the prefix of its own keys, or one for which
+    /// `is_known` is true.
+    pub fn ours(&self, head: &Headers<'_>, path: &str, is_known: impl Fn(&[u8]) -> bool) -> SourceSet {
+        let mut sources = SourceSet::default();
+        self.for_each(head, path, &mut |position, candidate| {
             if candidate.is_some_and(|candidate| {
-                let known = || !candidate.is_empty() && candidate.len() <= MOST && knows(&candidate);
+                let known = || !candidate.is_empty() && candidate.len() <= MAX_KEY && is_known(&candidate);
                 candidate.starts_with(api_key::MARK.as_bytes()) || known()
             }) {
-                places.add(position);
+                sources.add(position);
             }
         });
-        places
+        sources
     }
 
-    /// Tells what stands at each place, also if it is empty; `None`: it is not percent-encoded as a query is.
-    fn each<'h>(&self, head: &Headers<'h>, path: &'h str, tell: &mut Told<'_, 'h>) {
-        for (position, place) in self.places.iter().enumerate() {
-            let mut plain = |value: &'h [u8]| tell(position, Some(Cow::Borrowed(value)));
-            match place {
+    /// Calls `visit` for every source that is present, also if it is empty.
+    fn for_each<'h>(&self, head: &Headers<'h>, path: &'h str, visit: &mut VisitSource<'_, 'h>) {
+        for (position, source) in self.sources.iter().enumerate() {
+            let mut plain = |value: &'h [u8]| visit(position, Some(Cow::Borrowed(value)));
+            match source {
                 CredentialSource::Header(name) => {
                     head.all(name).for_each(|value| plain(value.trim_ascii()));
                 }
@@ -141,66 +144,66 @@ impl CredentialSources {
                 CredentialSource::Query(_) => {}
             }
         }
-        if let Some((_, query)) = with_query(path) {
-            for pair in query.split('&') {
-                if let Some(position) = self.in_query(pair) {
-                    tell(position, decode(pair.split_once('=').map_or("", |(_, value)| value)).map(bytes));
+        if let (_, Some(query)) = query::split(path) {
+            for parameter in query::parameters(query) {
+                if let Some(position) = self.in_query(&parameter) {
+                    visit(position, parameter.value().map(bytes));
                 }
             }
         }
     }
 
-    /// Takes everything out that stood at these places, so that the upstream sees no credential.
-    pub fn remove(&self, places: SourceSet, path: &str, edit: &mut HeaderMutator<'_>) {
-        if places == SourceSet::default() {
+    /// Removes these sources from the headers and the path, so that the upstream sees no credential.
+    pub fn remove(&self, sources: SourceSet, path: &str, edit: &mut HeaderMutator<'_>) {
+        if sources == SourceSet::default() {
             return;
         }
         let mut in_query = false;
-        for (position, place) in self.places.iter().enumerate() {
-            if !places.has(position) {
+        for (position, source) in self.sources.iter().enumerate() {
+            if !sources.has(position) {
                 continue;
             }
-            match header(place) {
+            match header(source) {
                 Some(name) => edit(HeaderMutation::Remove(name)),
                 None => in_query = true,
             }
         }
-        let Some((plain, query)) = with_query(path).filter(|_| in_query) else { return };
+        let (plain, Some(query)) = query::split(path) else { return };
+        if !in_query {
+            return;
+        }
         let mut kept = String::from(plain);
-        let others = query.split('&').filter(|pair| self.in_query(pair).is_none());
-        for (position, pair) in others.enumerate() {
+        let others = query::parameters(query).filter(|parameter| self.in_query(parameter).is_none());
+        for (position, parameter) in others.enumerate() {
             kept.push(if position == 0 { '?' } else { '&' });
-            kept.push_str(pair);
+            kept.push_str(parameter.text);
         }
         edit(HeaderMutation::Replace(":path", &kept));
     }
 
-    /// The place that this pair of a query is.
-    fn in_query(&self, pair: &str) -> Option<usize> {
-        let name = decode(pair.split_once('=').map_or(pair, |(name, _)| name))?;
-        self.places
+    /// The position of the source that this parameter is.
+    fn in_query(&self, parameter: &QueryParameter<'_>) -> Option<usize> {
+        let name = parameter.name()?;
+        self.sources
             .iter()
-            .position(|place| matches!(place, CredentialSource::Query(known) if **known == *name))
+            .position(|source| matches!(source, CredentialSource::Query(known) if **known == *name))
     }
 }
 
-/// Who is told what stands where.
-type Told<'t, 'h> = dyn FnMut(usize, Option<Cow<'h, [u8]>>) + 't;
-
-/// What follows the scheme; a host may join repeated fields with commas (RFC 9110, 5.3).
-fn keys_after<'v>(scheme: &str, value: &'v [u8], tell: &mut dyn FnMut(&'v [u8])) {
+/// Calls `visit` for each value after the scheme; a host may join repeated fields with commas (RFC 9110, 5.3).
+fn keys_after<'v>(scheme: &str, value: &'v [u8], visit: &mut dyn FnMut(&'v [u8])) {
     let mut rest = Some(value);
     while let Some(value) = rest {
         let comma = ascii::position(b',', value).unwrap_or(value.len());
         let (part, after) = value.split_at_checked(comma).unwrap_or((value, &[]));
         rest = after.get(1..);
-        tell(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
+        visit(after_scheme(part.trim_ascii(), scheme).unwrap_or_default());
     }
 }
 
-/// The header that a place is in.
-fn header(place: &CredentialSource) -> Option<&str> {
-    match place {
+/// The name of the header, unless the source is a query parameter.
+fn header(source: &CredentialSource) -> Option<&str> {
+    match source {
         CredentialSource::Header(header) | CredentialSource::Scheme { header, .. } => Some(header),
         CredentialSource::Query(_) => None,
     }
@@ -211,12 +214,6 @@ fn bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     }
-}
-
-/// A path and its query.
-fn with_query(path: &str) -> Option<(&str, &str)> {
-    let (plain, query) = path.split_at_checked(ascii::position(b'?', path.as_bytes())?)?;
-    Some((plain, query.get(1..)?))
 }
 
 fn after_scheme<'v>(value: &'v [u8], scheme: &str) -> Option<&'v [u8]> {
@@ -248,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_found_wherever_sdks_put_it() {
+    fn a_key_is_found_in_every_source_that_sdks_use() {
         assert_eq!(key(&[(b"authorization", b"Bearer abc")], "/"), sent("abc"));
         assert_eq!(key(&[(b"Authorization", b"bEARER  abc ")], "/"), sent("abc"));
         assert_eq!(key(&[(b"x-api-key", b"abc")], "/"), sent("abc"));
@@ -259,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn no_key_and_two_keys_and_what_cannot_be_a_key_are_told_apart() {
+    fn missing_ambiguous_and_invalid_keys_have_their_own_rejections() {
         assert_eq!(key(&[], "/"), Err(Rejection::MissingKey));
         assert_eq!(key(&[(b"authorization", b"Bearer ")], "/"), Err(Rejection::MissingKey));
         assert_eq!(key(&[(b"authorization", b"Basic abc")], "/"), Err(Rejection::MissingKey));
@@ -277,12 +274,12 @@ mod tests {
     }
 
     #[test]
-    fn a_key_may_be_as_long_as_a_long_jwt_and_no_longer() {
-        for length in [1_025, MOST] {
+    fn a_key_longer_than_the_maximum_is_invalid() {
+        for length in [1_025, MAX_KEY] {
             assert_eq!(key(&[(b"x-api-key", &vec![b'a'; length])], "/"), sent(&"a".repeat(length)));
         }
-        assert_eq!(key(&[(b"x-api-key", &[b'a'; MOST + 1])], "/"), Err(Rejection::InvalidKey));
-        let encoded = format!("/x?key={}", "%61".repeat(MOST + 1));
+        assert_eq!(key(&[(b"x-api-key", &[b'a'; MAX_KEY + 1])], "/"), Err(Rejection::InvalidKey));
+        let encoded = format!("/x?key={}", "%61".repeat(MAX_KEY + 1));
         assert_eq!(key(&[], &encoded), Err(Rejection::InvalidKey));
     }
 
@@ -306,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_a_key_is_left_for_the_upstream() {
+    fn every_source_with_the_key_is_removed() {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Bearer abc"), (b"api-key", b"abc")];
         let credentials = credentials();
         let path = "/x?key=abc&a=b&k%65y=%61bc&key";
@@ -320,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_no_use_to_us_is_cleared_too() {
+    fn a_source_with_another_scheme_is_removed_too() {
         let fields: &[(&[u8], &[u8])] = &[(b"authorization", b"Basic YTpi"), (b"x-api-key", b"abc")];
-        let mut places = vec![CredentialSource::Header("x-none".into()); 70];
-        places.push(CredentialSource::Header("x-api-key".into()));
-        places.push(CredentialSource::Scheme { header: "authorization".into(), scheme: "Bearer".into() });
-        let credentials = CredentialSources::new(places);
+        let mut sources = vec![CredentialSource::Header("x-none".into()); 70];
+        sources.push(CredentialSource::Header("x-api-key".into()));
+        sources.push(CredentialSource::Scheme { header: "authorization".into(), scheme: "Bearer".into() });
+        let credentials = CredentialSources::new(sources);
         let found = credentials.find(&Headers::new(fields), "/").unwrap();
         let mut edits = Vec::new();
         credentials.remove(found.sources, "/", &mut |edit| edits.push(format!("{edit:?}")));
@@ -335,14 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_places_of_our_own_keys_are_found_among_others() {
+    fn only_sources_with_keys_of_the_gateway_are_ours() {
         let fields: &[(&[u8], &[u8])] =
             &[(b"authorization", b"Bearer theirs"), (b"x-api-key", b"listed"), (b"api-key", b"sk-tg-x")];
         let credentials = credentials();
         let removed = |fields, path| {
-            let places = credentials.ours(&Headers::new(fields), path, |key| key == b"listed");
+            let sources = credentials.ours(&Headers::new(fields), path, |key| key == b"listed");
             let mut edits = Vec::new();
-            credentials.remove(places, path, &mut |edit| edits.push(format!("{edit:?}")));
+            credentials.remove(sources, path, &mut |edit| edits.push(format!("{edit:?}")));
             edits
         };
         assert_eq!(removed(fields, "/x?key=theirs"), [r#"Remove("x-api-key")"#, r#"Remove("api-key")"#]);

@@ -1,4 +1,4 @@
-//! Whose key it is, and what governs its requests.
+//! The identity behind a key, and the principals whose limits govern its requests.
 
 use crate::counters::RecordKeys;
 use crate::secret::api_key::Digest;
@@ -16,23 +16,23 @@ use crate::secret::api_key::KeyFormat;
 use crate::text::hash::fingerprint;
 use crate::time::Clock;
 
-/// A key and everybody behind it.
+/// A key, its owner, its team and its organization.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity<'p> {
     /// The key.
     pub key: &'p Key,
-    /// Its team.
+    /// The key's team.
     pub team: &'p Team,
     /// The team's organization.
     pub organization: &'p Organization,
-    /// The key's owner, when that is a person.
+    /// The key's owner, if that is a user.
     pub user: Option<&'p User>,
 }
 
-/// Whose key this is, and its digest.
+/// Finds the identity behind a key, and returns it with the key's digest.
 ///
 /// # Errors
-/// A refusal for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
+/// A rejection for a key that is unknown, mistyped, expired or blocked, or whose team, organization or
 /// service account is blocked.
 pub fn authenticate<'p>(
     policy: &'p Policy,
@@ -46,28 +46,28 @@ pub fn authenticate<'p>(
     Ok((digest, authenticate_digest(policy, &digest, now)?))
 }
 
-/// A function, so that those who are somebody do not drop it.
-fn nobody() -> Rejection {
+/// A function, so that the error is built on the failure path only.
+fn unknown_key() -> Rejection {
     Rejection::InvalidKey
 }
 
-/// The same for a key whose digest is known.
+/// Finds the identity behind the key with this digest.
 ///
 /// # Errors
-/// As [`identify`].
+/// Those of [`authenticate`].
 pub fn authenticate_digest<'p>(
     policy: &'p Policy,
     digest: &Digest,
     now: impl Clock,
 ) -> Result<Identity<'p>, Rejection> {
-    let (_, key) = policy.key_by_digest(digest, now).ok_or_else(nobody)?;
+    let (_, key) = policy.key_by_digest(digest, now).ok_or_else(unknown_key)?;
     check_key(policy, key, now)
 }
 
-/// The same for a key that is known.
+/// Checks a key of the policy, and returns the identity behind it.
 ///
 /// # Errors
-/// As [`identify`].
+/// Those of [`authenticate`].
 pub fn check_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Clock) -> Result<Identity<'p>, Rejection> {
     if key.state == State::Blocked {
         return Err(Rejection::InvalidKey);
@@ -75,13 +75,13 @@ pub fn check_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Clock) -> Resul
     if key.expires_at.is_some_and(|end| now.timestamp() >= end) {
         return Err(Rejection::ExpiredKey);
     }
-    // A loaded policy has every name resolved; a key whose team is gone is nobody's.
-    let team = policy.teams.get(key.team.0).ok_or_else(nobody)?;
-    let organization = policy.organizations.get(team.organization.0).ok_or_else(nobody)?;
+    // A loaded policy has every name resolved; a key whose team was deleted is unknown.
+    let team = policy.teams.get(key.team.0).ok_or_else(unknown_key)?;
+    let organization = policy.organizations.get(team.organization.0).ok_or_else(unknown_key)?;
     let user = match key.owner {
-        Owner::User(user) => Some(policy.users.get(user.0).ok_or_else(nobody)?),
+        Owner::User(user) => Some(policy.users.get(user.0).ok_or_else(unknown_key)?),
         Owner::ServiceAccount(account) => {
-            let account = policy.service_accounts.get(account.0).ok_or_else(nobody)?;
+            let account = policy.service_accounts.get(account.0).ok_or_else(unknown_key)?;
             if account.state == State::Blocked {
                 return Err(Rejection::Blocked("service_account_blocked"));
             }
@@ -99,12 +99,12 @@ pub fn check_key<'p>(policy: &'p Policy, key: &'p Key, now: impl Clock) -> Resul
 }
 
 impl<'p> Identity<'p> {
-    /// The levels whose access meets in its requests.
+    /// Returns the levels whose access rules apply together.
     pub fn levels(&self) -> AccessChain<'p> {
         AccessChain::new(self.organization, self.team, self.key, self.user)
     }
 
-    /// Everybody whose allowance a call of this target needs, narrow to wide.
+    /// Returns the principals that are charged for a call of this target, narrow to wide.
     pub fn principals(&self, names: &RecordKeys, target: Option<(TargetId, &Target)>) -> Vec<Principal> {
         let mut principals = Vec::with_capacity(5);
         let mut add = |level, allowance: Option<&Quota>, record: &dyn Fn(&CachedRecordKey) -> RecordKey| {
@@ -114,7 +114,7 @@ impl<'p> Identity<'p> {
                     let (_, limits) = allowance.target_limits.get(at)?;
                     (!limits.is_empty()).then(|| Box::new((fingerprint(target.name.as_bytes()), *limits)))
                 });
-                // It may limit other targets alone.
+                // The quota may limit other targets only.
                 let governs =
                     of_target.is_some() || allowance.budget.is_some() || !allowance.limits.is_empty();
                 if governs {
@@ -132,7 +132,7 @@ impl<'p> Identity<'p> {
         add(PrincipalKind::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
         if let Some(user) = user {
             let member = team.member_allowance.as_deref();
-            // Of these there is one for each team or organization.
+            // Members and users have one record per team or organization: it is not cached with them.
             add(PrincipalKind::Member, member, &|_| names.member(&team.id, &user.id));
             add(PrincipalKind::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
         }

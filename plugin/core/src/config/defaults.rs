@@ -1,4 +1,4 @@
-//! What a gateway does where its configuration is silent: LLM traffic at the providers' own paths.
+//! The default routes and key sources: LLM traffic at the providers' own paths.
 
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -10,7 +10,7 @@ use crate::auth::credential::CredentialSource;
 use crate::http::route::is_exact;
 use crate::http::route::{Route, Segment};
 
-/// Paths of the providers' API references. First match wins.
+/// The paths of the providers' API references; the first match wins.
 const ROUTES: &[(&str, &[&str], Api)] = &[
     ("/v1/chat/completions", &["POST"], Api::OpenAiChat),
     ("/v1/completions", &["POST"], Api::OpenAiCompletions),
@@ -38,7 +38,7 @@ const ROUTES: &[(&str, &[&str], Api)] = &[
     ("/v1/models/{model}:streamGenerateContent", &["POST"], Api::GeminiGenerate),
 ];
 
-/// The routes of a gateway that names none.
+/// Returns the routes of a configuration without `routes`.
 pub fn routes() -> Vec<Route> {
     let route = |(path, methods, api): &(&str, &[&str], Api)| {
         let path = template(path)?;
@@ -56,7 +56,7 @@ pub fn routes() -> Vec<Route> {
     ROUTES.iter().filter_map(route).collect()
 }
 
-/// Where keys are looked for unless the configuration says otherwise.
+/// Returns the sources of keys of a configuration without `credentials`.
 pub fn credentials() -> Vec<CredentialSource> {
     vec![
         CredentialSource::Scheme { header: "authorization".into(), scheme: "Bearer".into() },
@@ -67,7 +67,7 @@ pub fn credentials() -> Vec<CredentialSource> {
     ]
 }
 
-/// Reads a path template; `None` where it is not one.
+/// Reads a path template; `None` if it is invalid.
 pub fn template(text: &str) -> Option<Box<[Segment]>> {
     let mut models = 0;
     let inner = text.strip_prefix('/')?;
@@ -87,7 +87,7 @@ pub fn template(text: &str) -> Option<Box<[Segment]>> {
                 None if !other.contains(['{', '}', '*', '?', '#', '%'])
                     && other.bytes().all(|b| b.is_ascii_graphic()) =>
                 {
-                    // Literals in a row are matched as one.
+                    // Consecutive literals are matched as one.
                     if let Some(Segment::Literal(before)) = segments.last_mut() {
                         *before = (String::from(&**before) + "/" + other).into();
                         continue;
@@ -107,12 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_default_route_is_a_template() {
+    fn every_default_route_is_a_valid_template() {
         assert_eq!(routes().len(), ROUTES.len());
     }
 
     #[test]
-    fn templates_that_could_be_misread_are_none() {
+    fn ambiguous_templates_are_invalid() {
         for text in [
             "v1",
             "/a//b",

@@ -1,4 +1,4 @@
-//! Reads a gateway's configuration in pieces, with the policy inside it.
+//! A streaming loader of the configuration, with the policy inside it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -34,16 +34,16 @@ const FIELDS: &[&str] = &[
     "fleet",
 ];
 
-/// Largest request body unless the configuration says otherwise: 10 MiB.
+/// The default of `max_body` in bytes: 10 MiB.
 pub const MAX_BODY: u64 = 10 * 1024 * 1024;
 
-/// What the names of records begin with unless the configuration says otherwise.
+/// The default of `prefix`.
 pub const PREFIX: &str = "tollgate/1/";
 
-/// Reads a gateway's configuration that comes in pieces.
+/// Reads a gateway's configuration piece by piece.
 ///
 /// ```
-/// let mut loader = tollgate_core::gateway::Loader::default();
+/// let mut loader = tollgate_core::config::ConfigLoader::default();
 /// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
 /// let (gateway, _) = loader.finish().unwrap();
 /// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
@@ -60,15 +60,15 @@ impl Default for ConfigLoader {
 }
 
 impl ConfigLoader {
-    /// The next bytes.
+    /// Reads the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.reading.push(bytes);
     }
 
-    /// The gateway and the warnings.
+    /// Returns the configuration and the warnings.
     ///
     /// # Errors
-    /// Every finding, if one of them is an error.
+    /// All diagnostics, if one of them is an error.
     pub fn finish(self) -> Result<(GatewayConfig, Vec<Diagnostic>), Vec<Diagnostic>> {
         let (fields, mut report) = self.reading.finish()?;
         if fields.opened && !fields.has_policy {
@@ -82,7 +82,7 @@ impl ConfigLoader {
 
 #[derive(Debug, Default)]
 struct GatewayFields {
-    /// It is an object, so that it can have fields at all.
+    /// The document is an object.
     opened: bool,
     policy: PolicyFields,
     has_policy: bool,
@@ -96,7 +96,7 @@ struct GatewayFields {
     headers: HeaderStyle,
     max_body: Option<Count>,
     prefix: Option<Prefix>,
-    /// `Some(None)`: switched off.
+    /// `Some(None)`: turned off.
     manage: Option<Option<AdminConfig>>,
     fleet: Option<EtcdConfig>,
 }
@@ -164,7 +164,7 @@ impl GatewayFields {
         let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
             report.within(&position.to_string(), |report| {
                 let record = RouteRecord::read(item, report)?;
-                // One that could not be read might not need a target.
+                // An API that could not be read might not need a target.
                 let known_api = !matches!(record.api, Some(Present(None)));
                 let api = record.api.and_then(|api| api.0).unwrap_or_default();
                 let path = record.path?.0;

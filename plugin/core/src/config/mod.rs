@@ -1,4 +1,4 @@
-//! How one gateway uses the policy: its configuration, read and checked.
+//! The configuration of one gateway, which includes the policy.
 
 mod defaults;
 mod load;
@@ -21,42 +21,42 @@ use crate::policy::{Mode, PolicyHandle};
 /// providers' own paths.
 #[derive(Debug)]
 pub struct GatewayConfig {
-    /// The index; it changes under requests in flight.
+    /// The policy. It changes while requests are in flight.
     pub policy: PolicyHandle,
-    /// Where a key is looked for. Default: the headers and the query parameter that the providers' SDKs use.
+    /// The sources of keys. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: CredentialSources,
-    /// First match wins. Default: the providers' own paths.
+    /// The routes; the first match wins. Default: the providers' own paths.
     pub routes: Vec<Route>,
-    /// What happens to a request that no route names.
+    /// The treatment of a request that no route matches.
     pub unmatched: Unmatched,
-    /// What happens when the cells cannot be asked.
+    /// The treatment of a request while the counter store is unavailable.
     pub on_unavailable: FailureMode,
-    /// What happens when a swap was lost too often.
+    /// The treatment of a request after too many compare-and-swap conflicts.
     pub on_contention: FailureMode,
-    /// Shadow: refusals of every team are recorded only.
+    /// In shadow mode rejections are only logged, for every team.
     pub mode: Mode,
-    /// Keys made through the API may live in this process only.
+    /// Keys may be created although they are lost when the process ends.
     pub volatile_keys: bool,
-    /// Which rate-limit headers answers carry.
+    /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
-    /// Largest request body in bytes; above: 413. Default 10 MiB.
+    /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
     pub max_body: u64,
-    /// What the names of all records in shared data begin with. Default `tollgate/1/`.
+    /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
-    /// The names of principals' cells, below that prefix.
+    /// The names of principals' counter records, below that prefix.
     pub record_keys: RecordKeys,
-    /// The management API; `None`: switched off.
+    /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
-    /// Where documents live that outlast the process; `None`: they live as long as it does.
+    /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
 }
 
 /// The management API of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminConfig {
-    /// What its paths begin with. Default `/tollgate/v1`.
+    /// The prefix of its paths. Default `/tollgate/v1`.
     pub prefix: Box<str>,
-    /// Whose verified JWTs say who asks; `None`: user tokens only.
+    /// Verified JWTs that identify callers; `None`: only user tokens do.
     pub jwt: Option<JwtConfig>,
 }
 
@@ -66,42 +66,42 @@ impl Default for AdminConfig {
     }
 }
 
-/// Where Envoy's own jwt_authn filter leaves the payload of a token that it has verified.
+/// The metadata in which Envoy's jwt_authn filter leaves the payload of a verified token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JwtConfig {
-    /// Its `payload_in_metadata`.
+    /// The filter's `payload_in_metadata`.
     pub metadata: Box<str>,
-    /// The claim that is the user's id. Default `sub`.
+    /// The claim with the user's id. Default `sub`.
     pub claim: Box<str>,
 }
 
-/// The etcd that a fleet of gateways shares.
+/// The etcd cluster that a fleet of gateways shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdConfig {
-    /// The host's name for it: a cluster in Envoy.
+    /// The host's name for etcd: a cluster in Envoy.
     pub cluster: Box<str>,
-    /// What its keys begin with. Default `tollgate/1/`.
+    /// The prefix of the keys in etcd. Default `tollgate/1/`.
     pub prefix: Box<str>,
-    /// User and password, where etcd's authentication is on.
+    /// User and password, if etcd requires authentication.
     pub login: Option<(Box<str>, Box<str>)>,
 }
 
-/// Requests that no route names.
+/// The treatment of requests that no route matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unmatched {
-    /// 404 `unknown_route`.
+    /// They are rejected with 404 `unknown_route`.
     #[default]
     Deny,
-    /// They pass, without identity headers.
+    /// They are forwarded without identity headers.
     Pass,
 }
 
-/// When limits cannot be decided.
+/// The treatment of requests whose limits cannot be checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailureMode {
-    /// 503 `limits_unavailable`.
+    /// They are rejected with 503 `limits_unavailable`.
     #[default]
     Deny,
-    /// The request passes uncounted.
+    /// They are forwarded uncounted.
     Allow,
 }

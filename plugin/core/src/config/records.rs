@@ -1,4 +1,4 @@
-//! The records of a gateway's configuration, as they are written.
+//! The records of a gateway's configuration, as documents write them.
 
 #[cfg(feature = "schema")]
 use alloc::format;
@@ -27,7 +27,7 @@ choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, 
     "openai-images" => Api::OpenAiImages, "openai-audio" => Api::OpenAiAudio,
     "anthropic-messages" => Api::AnthropicMessages, "gemini-generate" => Api::GeminiGenerate, "models" => Api::Models);
 
-/// `unmetered` of a route: only `allow` can be said.
+/// The value of a route's `unmetered`; `allow` is the only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AllowUnmetered;
 choice!(AllowUnmetered, "`allow`", "allow" => AllowUnmetered);
@@ -56,7 +56,7 @@ impl FromNode for Template {
     }
 }
 
-/// What the names of records in shared data begin with.
+/// The prefix of the names of records in shared data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(pub alloc::boxed::Box<str>);
 
@@ -86,19 +86,19 @@ impl FromNode for Prefix {
 }
 
 record! {
-    /// One place where a key may stand.
+    /// One source of keys.
     CredentialRecord {
-        /// A header's name.
+        /// The name of a header that may hold a key.
         header: Present<HeaderName>,
         /// The scheme before the key in that header, such as `Bearer`.
         scheme: Present<Token>,
-        /// A parameter of the query string.
+        /// The name of a query parameter that may hold a key.
         query: Present<Token>,
     }
 }
 
 impl CredentialRecord {
-    /// The place, if the record names exactly one.
+    /// Returns the source, if the record names exactly one.
     pub fn place(self, report: &mut Diagnostics) -> Option<CredentialSource> {
         match (self.header, self.scheme, self.query) {
             (Some(header), None, None) => Some(CredentialSource::Header(header.0?.0)),
@@ -109,7 +109,7 @@ impl CredentialRecord {
             _ => {
                 report.error(DiagnosticKind::Expected {
                     expected: "either `header` (and perhaps `scheme`) or `query`",
-                    found: "another mixture".to_string(),
+                    found: "another combination".to_string(),
                 });
                 None
             }
@@ -118,26 +118,26 @@ impl CredentialRecord {
 }
 
 record! {
-    /// Which requests a route takes.
+    /// One route.
     RouteRecord {
-        /// Its path.
+        /// The template that the path of a request must match.
         path!required: Template,
-        /// Its methods; any, if left out.
+        /// The methods that the route matches; every method by default.
         methods: alloc::vec::Vec<Method>,
-        /// Headers that must have exactly this value.
+        /// Request headers that must be present with exactly these values.
         headers: Map<Token>,
-        /// The API spoken there; `plain` if left out.
+        /// The API that requests of the route use; `plain` by default.
         api: Present<Api>,
-        /// The target of every call there.
+        /// The target of every request of the route, in place of the one it names.
         target: Present<TargetName>,
-        /// No key is needed.
+        /// `true` forwards requests without a key; `false` by default.
         public: bool,
-        /// `allow`: upgrades pass although no token limit or budget can govern them.
+        /// `allow` forwards protocol upgrades also if a token limit or a budget applies, which cannot meter them.
         unmetered: AllowUnmetered,
     }
 }
 
-/// What the paths of the management API begin with.
+/// The prefix of the management API's paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPrefix(pub alloc::boxed::Box<str>);
 
@@ -167,11 +167,11 @@ impl FromNode for PathPrefix {
 }
 
 record! {
-    /// Where a verified JWT's payload lies.
+    /// The metadata with the payload of a verified JWT.
     JwtRecord {
-        /// `payload_in_metadata` of the proxy's JWT filter.
+        /// The value of `payload_in_metadata` in the proxy's JWT filter.
         metadata!required: Token,
-        /// The claim that is the user's id; `sub` if left out.
+        /// The claim with the user's id; `sub` by default.
         claim: Token,
     }
 }
@@ -179,17 +179,17 @@ record! {
 record! {
     /// The management API of this gateway.
     ManageRecord {
-        /// `false` switches it off.
+        /// `false` turns the management API off; `true` by default.
         enabled: bool,
-        /// What its paths begin with; `/tollgate/v1` if left out.
+        /// The prefix of the management API's paths; `/tollgate/v1` by default.
         prefix: PathPrefix,
-        /// Whose verified JWTs say who asks.
+        /// Verified JWTs that identify callers; without it only user tokens do.
         jwt: JwtRecord,
     }
 }
 
 impl ManageRecord {
-    /// The settings; `None` where it is switched off.
+    /// Returns the settings; `None` if the API is turned off.
     pub fn settings(self) -> Option<AdminConfig> {
         if self.enabled == Some(false) {
             return None;
@@ -206,21 +206,21 @@ impl ManageRecord {
 }
 
 record! {
-    /// The etcd that a fleet of gateways shares.
+    /// The etcd cluster that a fleet of gateways shares.
     FleetRecord {
-        /// The proxy's name for it: a cluster in Envoy.
+        /// The proxy's name for etcd: a cluster in Envoy.
         cluster!required: DisplayText,
-        /// What its keys begin with; `tollgate/1/` if left out.
+        /// The prefix of the keys in etcd; `tollgate/1/` by default.
         prefix: Prefix,
-        /// User name, where etcd's authentication is on.
+        /// The etcd user, if etcd requires authentication.
         user: DisplayText,
-        /// The password of that user.
+        /// The password of the etcd user.
         password: DisplayText,
     }
 }
 
 impl FleetRecord {
-    /// The settings, if the record is whole.
+    /// Returns the settings, if the record is complete.
     pub fn settings(self, report: &mut Diagnostics) -> Option<EtcdConfig> {
         let login = match (self.user, self.password) {
             (Some(user), Some(password)) => Some((user.0, password.0)),

@@ -8,7 +8,7 @@ use super::authorize::{
     Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
-use super::{Action, Exchange, ExchangeState, PendingBody, reads_body};
+use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::api::Api;
 use crate::auth::identity::Identity;
 use crate::config::{GatewayConfig, Unmatched};
@@ -16,11 +16,11 @@ use crate::exchange::models;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
-use crate::http::route;
+use crate::http::{query, route};
+use crate::llm::dialect::Dialect;
 use crate::llm::request::{BodyParser, LlmRequest, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
-use crate::text::percent::decode;
 use crate::time::Timestamp;
 
 impl Exchange {
@@ -69,9 +69,10 @@ impl Exchange {
             trace.step(|| super::Step::Shadow(shadow));
             self.shadow = Some(sanitized);
         }
-        self.partial_response = route.api == Api::GeminiGenerate && requests_partial_response(head, target);
+        self.partial_response =
+            Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
-        if leaves_http || !reads_body(route.api) {
+        if leaves_http || !Dialect::of(route.api).reads_body {
             let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
@@ -138,7 +139,7 @@ impl Exchange {
         };
         self.metered = true;
         self.unseen_output = request.unmetered_output;
-        if is_json && reports_usage_on_request(self.api) {
+        if is_json && Dialect::of(self.api).usage_on_request {
             self.request_usage(request, announced, edit);
         }
         let policy = config.policy.read();
@@ -222,10 +223,9 @@ fn requests_upgrade(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
 /// True if only some fields of the response are requested: Google's APIs take a field mask for all methods ("System
 /// parameters" in their documentation).
 fn requests_partial_response(head: &Headers<'_>, target: &str) -> bool {
-    let query = target.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').filter_map(|pair| decode(pair.split('=').next().unwrap_or(pair)));
-    names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
-        || head.first("x-goog-fieldmask").is_some()
+    let (_, query) = query::split(target);
+    let mut names = query::parameters(query.unwrap_or_default()).filter_map(|parameter| parameter.name());
+    names.any(|name| matches!(&*name, "fields" | "$fields")) || head.first("x-goog-fieldmask").is_some()
 }
 
 /// The one content-type. Servers differ in which of two they use.
@@ -251,19 +251,4 @@ fn content_encoding(head: &Headers<'_>) -> Result<Option<String>, Rejection> {
         all.push_str(text);
     }
     Ok(all)
-}
-
-/// True for the APIs whose streams report usage on request only.
-fn reports_usage_on_request(api: Api) -> bool {
-    match api {
-        Api::OpenAiChat | Api::OpenAiCompletions => true,
-        Api::Plain
-        | Api::OpenAiResponses
-        | Api::OpenAiEmbeddings
-        | Api::OpenAiImages
-        | Api::OpenAiAudio
-        | Api::AnthropicMessages
-        | Api::GeminiGenerate
-        | Api::Models => false,
-    }
 }

@@ -336,18 +336,3 @@ impl Exchange {
         self.rate_limit_status = rate_limit_status;
     }
 }
-
-/// True for the APIs whose requests name model and limits in their body.
-fn reads_body(api: Api) -> bool {
-    match api {
-        Api::Plain | Api::Models => false,
-        Api::OpenAiChat
-        | Api::OpenAiCompletions
-        | Api::OpenAiResponses
-        | Api::OpenAiEmbeddings
-        | Api::OpenAiImages
-        | Api::OpenAiAudio
-        | Api::AnthropicMessages
-        | Api::GeminiGenerate => true,
-    }
-}

@@ -2,6 +2,7 @@
 
 use crate::admission::Reservation;
 use crate::api::Api;
+use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
 use crate::money::{Pico, Price};
 use crate::policy::Target;
@@ -13,10 +14,11 @@ const DEFAULT_OUTPUT: u64 = 4_096;
 pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &LlmRequest) -> Reservation {
     let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
     let hidden = if ask.external_input { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
-    let prompts = if api == Api::OpenAiCompletions { ask.prompts.max(1) } else { 1 };
-    let each = match api {
-        Api::OpenAiEmbeddings => 0,
-        _ => ask
+    let dialect = Dialect::of(api);
+    let prompts = if dialect.answers_each_prompt { ask.prompts.max(1) } else { 1 };
+    let each = match dialect.has_output {
+        false => 0,
+        true => ask
             .max_output
             .of(api)
             .or_else(|| named.iter().map(|target| target.max_output_tokens.unwrap_or(DEFAULT_OUTPUT)).max())

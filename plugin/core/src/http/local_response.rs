@@ -1,4 +1,4 @@
-//! A response by the gateway itself.
+//! A response that the filter sends itself.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ pub const JSON: (&str, &str) = ("content-type", "application/json");
 /// A response without an upstream: a rejection, the model list, or a reply of the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// Header fields, with content-type if there is a body, and without content-length.
     pub fields: Vec<(&'static str, String)>,

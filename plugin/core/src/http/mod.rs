@@ -3,5 +3,6 @@
 pub mod framing;
 pub mod headers;
 pub mod local_response;
+pub(crate) mod query;
 pub mod rejection;
 pub mod route;

@@ -1,4 +1,4 @@
-//! Which route a request takes.
+//! Routes, and the matching of requests to them.
 
 use crate::api::Api;
 use crate::policy::TargetId;
@@ -8,33 +8,34 @@ use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
 use crate::http::headers::Headers;
+use crate::http::query;
 use crate::http::rejection::Rejection;
 use crate::text::ascii;
 
-/// Which requests a route takes, and how their target is found.
+/// The requests that a route matches, and the source of their target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its template, in segments.
+    /// The path template, in segments.
     pub path: Box<[Segment]>,
-    /// Whether a target may be compared with the path to the byte: what [`crate::http::route::is_exact`] says of it.
+    /// The path may be compared with a request target byte by byte: the result of [`is_exact`].
     pub exact: bool,
-    /// Empty: every method.
+    /// The methods it matches; empty: every method.
     pub methods: Box<[Box<str>]>,
-    /// Headers that must have exactly this value. Names in lower case.
+    /// Headers that must be present with exactly these values; names in lower case.
     pub headers: Box<[(Box<str>, Box<str>)]>,
-    /// The API spoken there: where target and usage stand, and the shape of refusals.
+    /// The API: it determines the places of the target and the usage, and the shape of rejections.
     pub api: Api,
-    /// The target of every call there.
+    /// The target of every request, in place of the one it names.
     pub target: Option<TargetId>,
-    /// No key is needed.
+    /// Requests are forwarded without a key.
     pub public: bool,
-    /// Upgrades pass although a token limit or a budget cannot govern them.
+    /// Upgrades are forwarded also if a token limit or a budget applies, which cannot meter them.
     pub unmetered: bool,
 }
 
 impl Route {
-    /// Whether it takes requests of this method.
-    pub fn takes(&self, method: &str) -> bool {
+    /// Returns true if the route matches requests with this method.
+    pub fn allows_method(&self, method: &str) -> bool {
         self.methods.is_empty() || self.methods.iter().any(|known| **known == *method)
     }
 }
@@ -44,40 +45,40 @@ impl Route {
 pub enum Segment {
     /// `v1/chat`: one segment, or several in a row.
     Literal(Box<str>),
-    /// `*`: any one segment.
+    /// `*`: one segment.
     Any,
-    /// `{model}` or `{model}:generateContent`: names the target.
+    /// `{model}` or `{model}:generateContent`: one segment with the target's name.
     Model {
-        /// What must follow the name within the segment; empty: nothing.
+        /// The end of the segment after the name; may be empty.
         suffix: Box<str>,
     },
-    /// `**`, last only: any rest, also none.
+    /// `**`, the last segment only: any number of segments.
     Rest,
 }
 
-/// A route, and what its path template found.
+/// A route that matches a request, and the parts of the path.
 #[derive(Debug)]
 pub struct RouteMatch<'r> {
     /// The first route that matches.
     pub route: &'r Route,
-    /// The request's path, without its query.
+    /// The request's path without the query.
     pub path: &'r str,
-    /// What `{model}` stood for, percent-decoded.
+    /// The value of `{model}`, percent-decoded.
     pub model: Option<String>,
 }
 
-/// Checks that everybody on the way reads this path alike, and returns it without its query.
+/// Checks that a request target is unambiguous, and returns its path without the query.
 ///
 /// # Errors
 /// [`Rejection::AmbiguousPath`] for empty, `.` and `..` segments, for backslashes, semicolons, number signs and control
-/// characters, however they are written, for encoded slashes, encoded characters that need no encoding, and what is no
-/// encoding: proxies and servers resolve them differently, so that what is checked here may not be what is served.
+/// characters, encoded or not, for encoded slashes, encoded characters that need no encoding, and invalid encoding:
+/// proxies and servers resolve them differently, so that the path that is served may differ from the checked one.
 pub fn plain_path(target: &str) -> Result<&str, Rejection> {
     let (front, rest) = target.split_at_checked(plain_front(target)).unwrap_or(("", target));
     if front.starts_with('/') && (rest.is_empty() || rest.starts_with('?')) {
         return Ok(front);
     }
-    let path = ascii::position(b'?', target.as_bytes()).and_then(|end| target.get(..end)).unwrap_or(target);
+    let (path, _) = query::split(target);
     let Some(inner) = path.strip_prefix('/') else {
         return Err(Rejection::AmbiguousPath);
     };
@@ -96,7 +97,7 @@ pub fn plain_path(target: &str) -> Result<&str, Rejection> {
     Ok(path)
 }
 
-/// Bytes at the front of a target of which nothing could be read in two ways, at first sight: mostly its whole path.
+/// Returns the length of the leading run of unambiguous characters; usually the whole path.
 fn plain_front(target: &str) -> usize {
     let mut before = 0;
     let odd = |byte: u8| {
@@ -107,7 +108,7 @@ fn plain_front(target: &str) -> usize {
     target.bytes().position(odd).unwrap_or(target.len())
 }
 
-/// Whether a byte stands for itself everywhere; a slash does, between segments.
+/// Returns true for a byte that is unambiguous everywhere; a slash is, between segments.
 fn is_plain(byte: u8) -> bool {
     PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain)
 }
@@ -122,8 +123,8 @@ static PLAIN: [bool; 256] = {
     plain
 };
 
-/// Whether a letter, a digit or one of `-._~` is percent-encoded. It never needs to be (RFC 3986, 2.3), and would
-/// be another spelling of a route's own path.
+/// Returns true if a letter, a digit or one of `-._~` is percent-encoded. It never needs to be (RFC 3986, 2.3), and
+/// would be another spelling of a route's own path.
 fn encodes_unreserved(segment: &str) -> bool {
     segment.split('%').skip(1).any(|after| {
         let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -131,15 +132,15 @@ fn encodes_unreserved(segment: &str) -> bool {
     })
 }
 
-/// Whether a template is a path of which nothing could be read in two ways: letters, digits and a few signs.
+/// Returns true if a template is one literal path of unambiguous characters.
 pub fn is_exact(template: &[Segment]) -> bool {
     matches!(template, [Segment::Literal(path)] if plain_front(path) == path.len())
 }
 
-/// The first route that takes a request of this target.
+/// Finds the first route that matches a request.
 ///
 /// # Errors
-/// [`Rejection::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling takes another route.
+/// [`Rejection::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling matches another route.
 #[inline]
 pub fn of_request<'r>(
     routes: &'r [Route],
@@ -147,56 +148,55 @@ pub fn of_request<'r>(
     target: &'r str,
     head: &Headers<'_>,
 ) -> Result<Option<RouteMatch<'r>>, Rejection> {
-    match at_first_sight(routes, method, target) {
+    match literal_match(routes, method, target) {
         Some(found) => Ok(Some(found)),
-        None => looked_for(routes, method, target, head),
+        None => full_match(routes, method, target, head),
     }
 }
 
-/// What [`looked_for`] finds, found sooner: most targets are just a route's path, to the byte. It is sought as far as the
-/// first route that is not a path of one literal.
+/// Fast path of [`full_match`]: an exact byte match against literal routes, up to the first route with a wildcard.
 #[inline(never)]
-fn at_first_sight<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<RouteMatch<'r>> {
+fn literal_match<'r>(routes: &'r [Route], method: &str, target: &'r str) -> Option<RouteMatch<'r>> {
     let path = target.strip_prefix('/')?;
     for route in routes {
         let [Segment::Literal(literal)] = &*route.path else {
             return None;
         };
-        if **literal == *path && route.takes(method) {
-            let surely = route.exact && route.headers.is_empty();
-            return surely.then_some(RouteMatch { route, path: target, model: None });
+        if **literal == *path && route.allows_method(method) {
+            let decided = route.exact && route.headers.is_empty();
+            return decided.then_some(RouteMatch { route, path: target, model: None });
         }
     }
     None
 }
 
 #[inline(never)]
-fn looked_for<'r>(
+fn full_match<'r>(
     routes: &'r [Route],
     method: &str,
     target: &'r str,
     head: &Headers<'_>,
 ) -> Result<Option<RouteMatch<'r>>, Rejection> {
-    // CONNECT names a host and a port; one that asks for another protocol (RFC 8441) has a path as all others.
+    // CONNECT has a host and a port as its target; extended CONNECT (RFC 8441) has a path.
     let names_host = method == "CONNECT" && !target.starts_with('/');
     let path = if names_host { target } else { plain_path(target)? };
     find(routes, method, path, |name| head.text(name).map(ToString::to_string))
 }
 
-/// Whether some route that needs a key takes this path to an upstream that does not tell `/V1/Chat` from `/v1/chat`. Where
-/// it would pass without one, it would avoid that route.
+/// Returns true if a route that needs a key matches this path case-insensitively: forwarding the request without a key
+/// would bypass that route at an upstream that treats `/V1/Chat` and `/v1/chat` alike.
 #[cold]
 pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Headers<'_>) -> bool {
-    let path = target.split('?').next().unwrap_or(target);
+    let (path, _) = query::split(target);
     let header = |name: &str| head.text(name).map(ToString::to_string);
     first(routes, method, path, false, &header).is_some_and(|found| !found.route.public)
 }
 
-/// The first route that takes the request; `header` finds the value of a request header.
+/// Finds the first route that matches the request; `header` returns the value of a request header.
 ///
 /// # Errors
-/// [`Rejection::AmbiguousPath`] for a path whose decoded spelling takes another route: `x%3AgenerateContent` is
-/// `x:generateContent` to some upstreams, and would avoid the route that governs it.
+/// [`Rejection::AmbiguousPath`] for a path whose decoded spelling matches another route: `x%3AgenerateContent` is
+/// `x:generateContent` to some upstreams, and would bypass the route that governs it.
 fn find<'r>(
     routes: &'r [Route],
     method: &str,
@@ -224,14 +224,14 @@ fn first<'r>(
     header: &dyn Fn(&str) -> Option<String>,
 ) -> Option<RouteMatch<'r>> {
     routes.iter().find_map(|route| {
-        let model = route.takes(method).then(|| matches(&route.path, path, case)).flatten()?;
+        let model = route.allows_method(method).then(|| matches(&route.path, path, case)).flatten()?;
         let headers_fit = route.headers.iter().all(|(name, value)| header(name).as_deref() == Some(&**value));
         headers_fit.then_some(RouteMatch { route, path, model })
     })
 }
 
-/// Whether a text begins with this one; without `case` letters are the same in both cases.
-fn behind<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]> {
+/// Removes a prefix; without `case` the comparison ignores case.
+fn strip_prefix<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]> {
     if case {
         return text.strip_prefix(start.as_bytes());
     }
@@ -239,10 +239,10 @@ fn behind<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]> {
     ascii::same_but_for_case(front, start.as_bytes()).then_some(rest)
 }
 
-/// `None`: no match; `Some(None)`: a match without `{model}`.
+/// Returns `None` without a match, `Some(None)` for a match without `{model}`.
 fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
     let mut model = None;
-    // The segments that are left; `None` after the last.
+    // The remaining segments; `None` after the last.
     let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());
     for expected in template {
         if *expected == Segment::Rest {
@@ -250,14 +250,14 @@ fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String
         }
         let left = rest?;
         let after = if let Segment::Literal(text) = expected {
-            // Nearly always it is plain at the first byte whether it is this one: no end is looked for.
-            behind(left, text, case)?
+            // The first byte nearly always decides: the segment's end is not needed.
+            strip_prefix(left, text, case)?
         } else {
             let end = ascii::position(b'/', left).unwrap_or(left.len());
             let (segment, after) = left.split_at_checked(end).filter(|(segment, _)| !segment.is_empty())?;
             if let Segment::Model { suffix } = expected {
                 let (name, end) = segment.split_at_checked(segment.len().checked_sub(suffix.len())?)?;
-                if name.is_empty() || behind(end, suffix, case).is_none() {
+                if name.is_empty() || strip_prefix(end, suffix, case).is_none() {
                     return None;
                 }
                 model = Some(decode(core::str::from_utf8(name).ok()?)?.into_owned());
@@ -270,7 +270,7 @@ fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String
             _ => return None,
         };
     }
-    // One slash at the end is the same resource to every server that speaks these APIs.
+    // Every server of these APIs takes one slash at the end for the same resource.
     matches!(rest, None | Some([])).then_some(model)
 }
 
@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_that_can_be_read_in_two_ways_are_refused() {
+    fn ambiguous_paths_are_rejected() {
         for path in [
             "//v1//chat",
             "/v1/../admin",
@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_found_at_first_sight_is_what_is_found_in_any_case() {
+    fn a_literal_match_equals_the_full_match() {
         let mut loader = crate::config::ConfigLoader::default();
         loader.push(
             br#"{"policy": {"version": 1}, "routes": [
@@ -334,7 +334,7 @@ mod tests {
         );
         let routes = loader.finish().unwrap().0.routes;
         let head = Headers::new(&[]);
-        let mut sooner = 0;
+        let mut literal_matches = 0;
         for method in ["POST", "GET", "CONNECT"] {
             for target in [
                 "/v1/chat",
@@ -355,18 +355,18 @@ mod tests {
                 "/v1/other",
                 "/after",
             ] {
-                let Some(found) = at_first_sight(&routes, method, target) else { continue };
-                let other = looked_for(&routes, method, target, &head).unwrap().unwrap();
+                let Some(found) = literal_match(&routes, method, target) else { continue };
+                let other = full_match(&routes, method, target, &head).unwrap().unwrap();
                 assert!(core::ptr::eq(found.route, other.route), "{method} {target}");
                 assert_eq!((found.path, found.model), (other.path, other.model), "{method} {target}");
-                sooner += 1;
+                literal_matches += 1;
             }
         }
-        assert_eq!(sooner, 2, "POST and CONNECT to /v1/chat; GET has a header to be looked at first");
+        assert_eq!(literal_matches, 2, "POST and CONNECT to /v1/chat; for GET a header is checked");
     }
 
     #[test]
-    fn letters_digits_and_a_few_signs_are_plain() {
+    fn letters_digits_hyphen_underscore_and_slash_are_plain() {
         for byte in 0..=u8::MAX {
             let plain = byte.is_ascii_alphanumeric() || b"-_/".contains(&byte);
             assert_eq!(is_plain(byte), plain, "{byte}");
@@ -396,7 +396,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_spelling_of_a_path_does_not_avoid_its_route() {
+    fn an_encoded_spelling_of_a_path_does_not_bypass_its_route() {
         let mut loader = crate::config::ConfigLoader::default();
         loader.push(
             br#"{"policy": {"version": 1}, "routes": [
@@ -419,7 +419,7 @@ mod tests {
         assert_eq!(found("POST", "/v1beta/models/x:generateContent", false), Ok((0, Some("x".into()))));
         assert_eq!(found("POST", "/reports/q3%3Arun", true), Err(Rejection::AmbiguousPath));
         assert_eq!(found("POST", "/reports/q3%3Arun", false), Ok((3, None)), "without its header");
-        // What SDKs encode in a model's name is no other spelling of anything.
+        // The characters that SDKs encode in a model's name match no other route.
         assert_eq!(found("POST", "/deployments/ft%3Amini/chat", true), Ok((2, Some("ft:mini".into()))));
         assert_eq!(found("POST", "/files/a%20b", true), Ok((3, None)));
     }

@@ -1,4 +1,5 @@
-//! The APIs of LLM providers: what a request asks for, and what an answer used.
+//! The APIs of LLM providers: the fields of a request, and the usage in a response.
 
+pub(crate) mod dialect;
 pub mod request;
 pub mod usage;

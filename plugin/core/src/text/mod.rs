@@ -5,4 +5,5 @@
 pub(crate) mod ascii;
 pub mod format;
 pub mod hash;
+pub(crate) mod media_type;
 pub(crate) mod percent;

@@ -1,56 +1,55 @@
-//! Refusals: what a caller is told, in the shape of the API it speaks.
+//! Rejections: the status, code, message and body of a response to a request that is not forwarded.
 
-use crate::money::dollars;
+mod envelope;
+mod message;
+
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 
-use crate::api::Api;
 use crate::llm::request::BodyError;
-use crate::money::{Period, Pico};
-use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope, Window, WindowSpan};
-use crate::secret::redact;
+use crate::quota::{QuotaExceeded, QuotaReason};
 use crate::time::SECOND;
 
-/// Why a request is not sent on.
+/// A reason not to forward a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Nothing that looks like a key is where keys are looked for.
+    /// No source of keys holds one.
     MissingKey,
-    /// Two places hold different keys.
+    /// Two sources hold different keys.
     AmbiguousKey,
-    /// Unknown, blocked or revoked; to a stranger all the same.
+    /// The key is unknown, blocked or revoked; the client cannot tell which.
     InvalidKey,
-    /// It begins like one of ours and its checksum is wrong.
+    /// The key has the prefix of Tollgate's own keys and a wrong checksum.
     MistypedKey,
-    /// The key's time is over. Only its holder can learn this.
+    /// The key has expired. Only a client that has the key sees this.
     ExpiredKey,
-    /// The team, the organization or the service account is blocked.
+    /// The team, the organization or the service account is blocked; holds the error code.
     Blocked(&'static str),
-    /// No route names the request.
+    /// No route matches the request.
     UnknownRoute,
-    /// Proxies and servers may read this path differently.
+    /// Proxies and servers may interpret the path differently.
     AmbiguousPath,
     /// The request names no target.
     ModelRequired,
-    /// Not granted, or unknown: the same to the caller.
+    /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
-        /// What was asked for.
+        /// The name in the request.
         target: Box<str>,
     },
-    /// The body cannot be read, or two readers could read it differently.
+    /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
-    /// A content-encoding that the filter cannot read.
+    /// The body has a content-encoding.
     UnsupportedEncoding,
-    /// The body is larger than the gateway takes.
+    /// The body is larger than the configured maximum.
     BodyTooLarge {
-        /// Bytes.
+        /// The maximum in bytes.
         max: u64,
     },
-    /// An upgrade where a token limit or a budget applies.
+    /// The request is a protocol upgrade, and a token limit or a budget applies.
     UpgradeNotMetered,
-    /// A part of the answer was asked for, perhaps without its usage, where a token limit or a budget applies.
+    /// The request selects fields of the response, perhaps without its usage, and a token limit or a budget applies.
     PartialAnswer,
     /// A budget applies and the target has no price.
     UnpricedTarget {
@@ -62,15 +61,15 @@ pub enum Rejection {
         /// The target.
         target: Box<str>,
     },
-    /// A limit or budget refuses.
+    /// A limit or a budget is exceeded.
     Denied(Box<QuotaExceeded>),
-    /// Unknown here, and the fleet's keys have never been read: it may be one of them.
+    /// The key is unknown here, and the fleet's keys have not been read yet: it may be one of them.
     KeysUnavailable,
-    /// Limits cannot be checked.
+    /// The counters are unavailable, so that limits cannot be checked.
     LimitsUnavailable,
-    /// The model list has no such model.
+    /// The model list does not contain the model.
     NoSuchModel {
-        /// What was asked for.
+        /// The name in the request.
         target: Box<str>,
     },
 }
@@ -84,10 +83,10 @@ impl From<BodyError> for Rejection {
     }
 }
 
-/// What a program reads of a refusal, where a person reads its message.
+/// The machine-readable part of a rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorCode {
-    /// HTTP status.
+    /// The HTTP status.
     pub status: u16,
     /// OpenAI's `type`.
     pub kind: &'static str,
@@ -102,7 +101,7 @@ const PERMISSION: &str = "permission_error";
 const INVALID: &str = "invalid_request_error";
 
 impl Rejection {
-    /// Status, type, code and param.
+    /// Returns the status, type, code and param.
     pub fn label(&self) -> ErrorCode {
         let label = |status, kind, code: &'static str| ErrorCode {
             status,
@@ -136,34 +135,7 @@ impl Rejection {
         }
     }
 
-    /// A sentence that says what was wrong and what to do next. Never a secret, never a body.
-    pub fn message(&self) -> String {
-        match self {
-            Rejection::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
-            Rejection::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
-            Rejection::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
-            Rejection::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
-            Rejection::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
-            Rejection::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
-            Rejection::UnknownRoute => "This gateway has no route for this method and path.".into(),
-            Rejection::AmbiguousPath => "This path can be read in two ways. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only what needs it: no slash, letter, digit or one of `-._~:`.".into(),
-            Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
-            Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists what is.", shown(target)),
-            Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
-            Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
-            Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes this gateway takes."),
-            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered.".into(),
-            Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
-            Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
-            Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or has the upstream run tools that fetch some, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
-            Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
-            Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
-            Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key.", shown(target)),
-            Rejection::Denied(exceeded) => denial_message(exceeded),
-        }
-    }
-
-    /// Whole seconds and milliseconds for `Retry-After` and `retry-after-ms`, rounded up; `None` where
+    /// Returns the seconds for `Retry-After` and the milliseconds for `retry-after-ms`, rounded up; `None` if
     /// waiting does not help.
     pub fn retry_after(&self) -> Option<(u64, u64)> {
         match self {
@@ -175,72 +147,13 @@ impl Rejection {
         }
     }
 
-    /// Whether a client should give up: the wait is over a minute, or the request can never pass.
+    /// Returns true if a client should give up: the wait is over a minute, or the request can never pass.
     pub fn should_not_retry(&self) -> bool {
         match self {
             Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),
             Rejection::LimitsUnavailable | Rejection::KeysUnavailable => false,
             _ => self.label().status < 500,
         }
-    }
-
-    /// The body, in the shape that the API's SDKs read.
-    pub fn body(&self, api: Api) -> String {
-        let ErrorCode { status, kind, code, param } = self.label();
-        let message = self.message();
-        let value = match api {
-            Api::AnthropicMessages => serde_json::json!({
-                "type": "error",
-                "error": { "type": anthropic_type(status), "message": message, "code": code, "param": param },
-            }),
-            Api::GeminiGenerate => serde_json::json!({
-                "error": {
-                    "code": status,
-                    "message": message,
-                    "status": google_status(status),
-                    "details": [{
-                        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                        "reason": code,
-                        "domain": "tollgate",
-                        "metadata": { "param": param },
-                    }],
-                },
-            }),
-            _ => serde_json::json!({
-                "error": { "message": message, "type": kind, "param": param, "code": code },
-            }),
-        };
-        crate::json::out_of_line::text(&value)
-    }
-}
-
-/// `service_account_blocked` in words.
-fn blocked(code: &str) -> String {
-    format!("the {} is blocked", code.strip_suffix("_blocked").unwrap_or(code).replace('_', " "))
-}
-
-/// Error types of Anthropic's API reference, "Errors".
-fn anthropic_type(status: u16) -> &'static str {
-    match status {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 => "overloaded_error",
-        _ => "invalid_request_error",
-    }
-}
-
-/// Canonical codes of google.rpc.Code.
-fn google_status(status: u16) -> &'static str {
-    match status {
-        401 => "UNAUTHENTICATED",
-        403 => "PERMISSION_DENIED",
-        404 => "NOT_FOUND",
-        429 => "RESOURCE_EXHAUSTED",
-        503 => "UNAVAILABLE",
-        _ => "INVALID_ARGUMENT",
     }
 }
 
@@ -277,87 +190,21 @@ fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
     }
 }
 
-fn denial_message(exceeded: &QuotaExceeded) -> String {
-    let whose = whose(exceeded.scope);
-    let wait = |text: &str| match exceeded.wait {
-        Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
-        None => format!("{text} Waiting does not help."),
-    };
-    match exceeded.reason {
-        QuotaReason::LimitReached { window, limit, used, requested } => {
-            let what = if window.counts_tokens() { "tokens" } else { "requests" };
-            let of = format!("{whose} limit of {limit} {what} per {}", per(window));
-            wait(&format!("The {of} is reached: {used} are counted and this request asks for {requested}."))
-        }
-        QuotaReason::InputAboveLimit { window, limit, input } => format!(
-            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send less.",
-            per(window)
-        ),
-        QuotaReason::BudgetSpent { max: Pico(0), .. } => {
-            format!("The {whose} budget is $0: nothing passes until somebody raises it.")
-        }
-        QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
-            "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
-            dollars(max),
-            period_name(period),
-            dollars(left),
-            dollars(cost)
-        )),
-        QuotaReason::CostAboveBudget { max, cost } => format!(
-            "This request could cost ${}, more than the {whose} whole budget of ${}. A lower `max_tokens` makes it cheaper.",
-            dollars(cost),
-            dollars(max)
-        ),
-    }
-}
-
-fn whose(scope: QuotaScope) -> &'static str {
-    match (scope.principal, scope.target) {
-        (PrincipalKind::Key, _) => "key's",
-        (PrincipalKind::Member, _) => "team member's",
-        (PrincipalKind::User, _) => "user's",
-        (PrincipalKind::Team, false) => "team's",
-        (PrincipalKind::Team, true) => "team's own (for this target)",
-        (PrincipalKind::Organization, false) => "organization's",
-        (PrincipalKind::Organization, true) => "organization's own (for this target)",
-    }
-}
-
-fn per(window: Window) -> &'static str {
-    match window.span() {
-        WindowSpan::Minute => "minute",
-        WindowSpan::Hour => "hour",
-        WindowSpan::Day => "day (UTC)",
-    }
-}
-
-fn period_name(period: Period) -> &'static str {
-    match period {
-        Period::Hour => "per hour",
-        Period::Day => "per day",
-        Period::Week => "per week",
-        Period::Month => "per month",
-        Period::Lifetime => "in all",
-    }
-}
-
-fn shown(text: &str) -> String {
-    redact::redact(text, 64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::money::{Pico, dollars};
+    use crate::quota::{PrincipalKind, QuotaScope, Window};
 
     #[test]
-    fn a_key_in_the_place_of_a_model_is_not_repeated() {
+    fn a_key_sent_as_a_model_is_redacted() {
         let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
         let message = Rejection::TargetNotAllowed { target }.message();
         assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
     }
 
     #[test]
-    fn a_refused_team_limit_names_itself_and_its_wait() {
+    fn a_reached_team_limit_names_itself_and_its_wait() {
         let rejection = Rejection::Denied(Box::new(QuotaExceeded {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 },
@@ -372,12 +219,12 @@ mod tests {
         assert!(!rejection.should_not_retry());
         assert_eq!(
             rejection.message(),
-            "The team's limit of 3 requests per minute is reached: 3 are counted and this request asks for 1. Try again in 12.001s."
+            "The team's limit of 3 requests per minute is reached: 3 are counted and this request needs 1. Try again in 12.001s."
         );
     }
 
     #[test]
-    fn a_callers_text_is_repeated_only_in_part_and_without_control_characters() {
+    fn text_of_the_client_is_shortened_and_has_no_control_characters() {
         let message =
             Rejection::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }
                 .message();
@@ -386,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_blocked_is_named_in_words() {
+    fn a_blocked_principal_is_named_in_words() {
         for (code, words) in
             [("team_blocked", "the team is"), ("service_account_blocked", "the service account is")]
         {
@@ -396,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn money_is_written_exactly() {
+    fn amounts_are_written_exactly() {
         assert_eq!(dollars(Pico(0)), "0.00");
         assert_eq!(dollars(Pico(12_500_000_000_000)), "12.50");
         assert_eq!(dollars(Pico(1)), "0.000000000001");

@@ -1,31 +1,32 @@
-//! Which reader a request's head asks for.
+//! The choice of a parser by the headers of a request.
 
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{BodyError, LlmRequest, MultipartScanner, RequestScanner};
+use crate::text::media_type::MediaType;
 
-/// How much of a header an error repeats, in characters.
-const SHOWN: usize = 64;
+/// The maximum number of characters of a header in an error.
+const MAX_QUOTED: usize = 64;
 
-/// Reads a body of either kind.
+/// A parser of a request's body.
 #[derive(Clone, Debug)]
 pub enum BodyParser {
-    /// `application/json`, and bodies that do not say what they are.
+    /// `application/json`, and bodies without a content-type.
     Json(Box<RequestScanner>),
     /// `multipart/form-data`
     Multipart(Box<MultipartScanner>),
 }
 
 impl BodyParser {
-    /// The reader for a body with this head.
+    /// The parser for a body with these headers.
     ///
     /// # Errors
-    /// [`BodyError::UnsupportedEncoding`], [`BodyError::UnsupportedType`] and [`BodyError::Boundary`]:
-    /// what we cannot read the upstream might.
+    /// [`BodyError::UnsupportedEncoding`], [`BodyError::UnsupportedType`] and [`BodyError::Boundary`]: the upstream
+    /// might read a body that the filter cannot.
     pub fn for_head(content_type: Option<&str>, content_encoding: Option<&str>) -> Result<Self, BodyError> {
-        // As nearly every client spells it.
+        // The fast path for the spelling of nearly every client.
         if content_type == Some("application/json") && content_encoding.is_none() {
             return Ok(Self::json());
         }
@@ -39,10 +40,9 @@ impl BodyParser {
             return Ok(Self::json());
         };
         let unsupported = || BodyError::UnsupportedType { found: start(whole) };
-        let (essence, rest) = whole.split_once(';').unwrap_or((whole, ""));
-        let essence = essence.trim();
-        if essence.eq_ignore_ascii_case("multipart/form-data") {
-            let parameters = parameters(rest).ok_or(BodyError::Boundary)?;
+        let media_type = MediaType::of(whole);
+        if media_type.is("multipart/form-data") {
+            let parameters = parameters(media_type.parameters).ok_or(BodyError::Boundary)?;
             let mut boundaries = parameters.iter().filter(|(name, _)| spells(name, "boundary"));
             return match (boundaries.next(), boundaries.next()) {
                 (Some((name, boundary)), None) if !name.contains('*') => {
@@ -51,10 +51,9 @@ impl BodyParser {
                 _ => Err(BodyError::Boundary),
             };
         }
-        let (kind, subtype) = essence.split_once('/').ok_or_else(unsupported)?;
-        let json = kind.eq_ignore_ascii_case("application")
-            && (subtype.eq_ignore_ascii_case("json") || subtype.to_ascii_lowercase().ends_with("+json"));
-        let utf8 = parameters(rest).is_some_and(|parameters| {
+        let kind = media_type.essence.split('/').next().unwrap_or_default();
+        let json = kind.eq_ignore_ascii_case("application") && media_type.is_json();
+        let utf8 = parameters(media_type.parameters).is_some_and(|parameters| {
             parameters.iter().all(|(name, value)| {
                 !spells(name, "charset")
                     || value.eq_ignore_ascii_case("utf-8")
@@ -71,7 +70,7 @@ impl BodyParser {
     /// Reads the next bytes of the body.
     ///
     /// # Errors
-    /// As soon as the body cannot be decided on; every further call fails too.
+    /// As soon as the body is invalid or ambiguous; every further call fails too.
     pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
         match self {
             Self::Json(scanner) => scanner.push(new_bytes),
@@ -79,7 +78,7 @@ impl BodyParser {
         }
     }
 
-    /// The body ends here.
+    /// Ends the body.
     ///
     /// # Errors
     /// If it is incomplete.
@@ -92,10 +91,10 @@ impl BodyParser {
 }
 
 fn start(value: &str) -> alloc::boxed::Box<str> {
-    value.chars().take(SHOWN).collect()
+    value.chars().take(MAX_QUOTED).collect()
 }
 
-/// The parameters after a `;` (RFC 9110, 5.6.6); `None` if they are not written as that says.
+/// Parses the parameters after a `;` (RFC 9110, 5.6.6); `None` if they are invalid.
 pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
     let mut found = Vec::new();
     let mut rest = text.trim();
@@ -115,8 +114,7 @@ pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
             let end = loop {
                 match characters.next()? {
                     (at, '"') => break at + 1,
-                    // A file's name in a form has `%22` for a quote (RFC 7578, 2): an escape is one that
-                    // servers read in different ways.
+                    // Servers read escapes differently; forms have `%22` for a quote (RFC 7578, 2).
                     (_, '\\') => return None,
                     (_, other) => text.push(other),
                 }
@@ -136,8 +134,8 @@ pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
     Some(found)
 }
 
-/// Whether a parameter is this one to some reader: `name*` and the pieces `name*0`, `name*1*` are `name` to those that
-/// know RFC 2231, which let them win over it, and are others to the rest.
+/// Returns true if some reader takes a parameter for this one: readers with RFC 2231 take `name*` and the pieces `name*0`
+/// and `name*1*` for `name`, and prefer them; others do not.
 pub(super) fn spells(parameter: &str, name: &str) -> bool {
     parameter.split('*').next().is_some_and(|start| start.eq_ignore_ascii_case(name))
 }

@@ -1,100 +1,119 @@
-//! Why a body is refused.
+//! The errors of reading a request's body.
 
 use alloc::boxed::Box;
-use core::fmt;
 
+use super::MAX_DEPTH;
 use crate::json::lexer;
 
-/// Why a body cannot be decided on. Offsets are bytes of the body up to where it was noticed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An error in a request's body or in the headers that describe it. An offset is the number of bytes of the body
+/// that were read when the error was found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BodyError {
     /// The body is compressed, or encoded otherwise (415).
+    #[error("the body has the content-encoding {found:?}; send it unencoded")]
     UnsupportedEncoding {
         /// The start of `content-encoding`.
         found: Box<str>,
     },
     /// The body is neither JSON nor a form.
+    #[error(
+        "the body has the content-type {found:?}; send application/json in UTF-8, or multipart/form-data"
+    )]
     UnsupportedType {
         /// The start of `content-type`.
         found: Box<str>,
     },
-    /// A form whose `content-type` has no usable `boundary`.
+    /// The `content-type` of a form has no valid `boundary`.
+    #[error(
+        "the content-type needs one boundary of 1 to 70 letters, digits or '()+_,-./:=? (RFC 2046, 5.1.1)"
+    )]
     Boundary,
-    /// It is not JSON.
+    /// The body is not JSON.
+    #[error("the body is not JSON at byte {offset}: expected {expected}")]
     Syntax {
-        /// Where.
+        /// The offset of the error.
         offset: u64,
-        /// What would be right there.
+        /// The syntax that is valid there.
         expected: &'static str,
     },
-    /// It is nested more deeply than [`super::MAX_DEPTH`].
+    /// The body is nested more deeply than [`MAX_DEPTH`].
+    #[error("the body is nested too deeply at byte {offset}; at most {MAX_DEPTH} levels are read")]
     TooDeep {
-        /// Where.
+        /// The offset of the error.
         offset: u64,
     },
-    /// It is not UTF-8.
+    /// The body is not UTF-8.
+    #[error("the body is not UTF-8 at byte {offset}")]
     Utf8 {
-        /// Where.
+        /// The offset of the error.
         offset: u64,
     },
-    /// It is JSON, but no object.
+    /// The body is JSON, but not an object.
+    #[error("the body is JSON but not an object; send one JSON object")]
     NotAnObject,
-    /// A field is there twice; servers differ in which one they take.
+    /// A field appears twice; servers differ in which one they use.
+    #[error("`{field}` appears a second time before byte {offset}; send it once")]
     Duplicate {
-        /// Its name.
+        /// The field's name.
         field: &'static str,
-        /// Where the second one is.
+        /// The offset of the second one.
         offset: u64,
     },
     /// A name that some servers take for a field's and others do not: another case, or a NUL.
+    #[error("a name before byte {offset} differs from `{field}` only in how it is written; write `{field}`")]
     Lookalike {
-        /// The field's right name.
+        /// The field's name.
         field: &'static str,
-        /// Where.
+        /// The offset of the error.
         offset: u64,
     },
     /// A field's name is written with escapes; not every reader resolves them in names.
+    #[error("the name of `{within}/{field}`, before byte {offset}, has escapes; write it without escapes")]
     Escaped {
-        /// The pointer of what it is a member of.
+        /// The pointer of the object with the field.
         within: &'static str,
-        /// Its name.
+        /// The field's name.
         field: &'static str,
-        /// Where.
+        /// The offset of the error.
         offset: u64,
     },
-    /// A field has a value of another kind.
+    /// A field has a value of another type.
+    #[error("`{field}` before byte {offset} should be {expected}")]
     WrongType {
-        /// Its name.
+        /// The field's name.
         field: &'static str,
-        /// Where.
+        /// The offset of the error.
         offset: u64,
-        /// What would be right.
+        /// The values that are valid.
         expected: &'static str,
     },
-    /// A text is too long.
+    /// A string is too long.
+    #[error("`{field}` before byte {offset} is too long; at most {max} bytes are read")]
     TooLong {
-        /// Its field.
+        /// The field's name.
         field: &'static str,
-        /// Where.
+        /// The offset of the error.
         offset: u64,
-        /// The most bytes it may have.
+        /// The maximum length in bytes.
         max: usize,
     },
-    /// A list has too many members.
+    /// A list has too many entries.
+    #[error("`{field}` before byte {offset} has too many entries; at most {max} are read")]
     TooMany {
-        /// Its field.
+        /// The field's name.
         field: &'static str,
-        /// Where.
+        /// The offset of the error.
         offset: u64,
-        /// The most members it may have.
+        /// The maximum number of entries.
         max: usize,
     },
-    /// It is not a form as RFC 7578 writes one.
+    /// The body is not a form as RFC 7578 defines it.
+    #[error("the form is invalid at byte {offset}: expected {expected}")]
     Form {
-        /// Where.
+        /// The offset of the error.
         offset: u64,
-        /// What would be right there.
+        /// The syntax that is valid there.
         expected: &'static str,
     },
 }
@@ -109,54 +128,3 @@ impl From<lexer::JsonError<BodyError>> for BodyError {
         }
     }
 }
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnsupportedEncoding { found } => {
-                write!(f, "the body has the content-encoding {found:?}; send it unencoded")
-            }
-            Self::UnsupportedType { found } => write!(
-                f,
-                "the body has the content-type {found:?}; send application/json in UTF-8, or multipart/form-data"
-            ),
-            Self::Boundary => f.write_str(
-                "the content-type needs one boundary of 1 to 70 letters, digits or '()+_,-./:=? (RFC 2046, 5.1.1)",
-            ),
-            Self::Syntax { offset, expected } => {
-                write!(f, "the body is not JSON at byte {offset}: expected {expected}")
-            }
-            Self::TooDeep { offset } => write!(
-                f,
-                "the body is nested too deeply at byte {offset}; at most {} levels are read",
-                super::MAX_DEPTH
-            ),
-            Self::Utf8 { offset } => write!(f, "the body is not UTF-8 at byte {offset}"),
-            Self::NotAnObject => f.write_str("the body is JSON but no object; send one JSON object"),
-            Self::Duplicate { field, offset } => {
-                write!(f, "`{field}` is there a second time before byte {offset}; send it once")
-            }
-            Self::Lookalike { field, offset } => write!(
-                f,
-                "a name before byte {offset} differs from `{field}` only in how it is written; write `{field}`"
-            ),
-            Self::Escaped { within, field, offset } => {
-                write!(f, "the name of `{within}/{field}`, before byte {offset}, has escapes; write it without escapes")
-            }
-            Self::WrongType { field, offset, expected } => {
-                write!(f, "`{field}` before byte {offset} should be {expected}")
-            }
-            Self::TooLong { field, offset, max } => {
-                write!(f, "`{field}` before byte {offset} is too long; at most {max} bytes are read")
-            }
-            Self::TooMany { field, offset, max } => {
-                write!(f, "`{field}` before byte {offset} has too many members; at most {max} are read")
-            }
-            Self::Form { offset, expected } => {
-                write!(f, "the form is not readable at byte {offset}: expected {expected}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for BodyError {}

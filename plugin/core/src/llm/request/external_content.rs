@@ -1,15 +1,16 @@
-//! What tells of content the body does not show, and of models that are asked beside its own.
+//! Members that refer to content outside of the body, or to other models.
 
 use crate::collections::name_filter::NameFilter;
 use crate::json::lexer::Container;
+use crate::llm::dialect::{REQUESTS, RequestFormat, joined};
 use crate::text::ascii;
 
-/// Long enough to tell every value here from the others.
+/// The longest value that is compared has fewer bytes.
 pub(super) const MARK_BYTES: usize = 24;
 
-/// A name that tells of such, or whose value may.
+/// The mark of a member that refers to external content or to another model, or whose value may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum ExternalMark {
+pub(in crate::llm) enum ExternalMark {
     #[default]
     None,
     /// `image_url`, `file_url`, …: a URL, or an object with one in `url`.
@@ -20,13 +21,13 @@ pub(super) enum ExternalMark {
     Source,
     /// `type`
     Type,
-    /// An id, or a list of ids, of what the upstream stores.
+    /// An id, or a list of ids, of content that the upstream stores.
     Stored,
-    /// `audio`: what the model said before, if it is an object with an `id`.
+    /// `audio`: an earlier output of the model, if it is an object with an `id`.
     Audio,
     /// `id`
     Id,
-    /// Azure's `data_sources`: a list of objects, each of which it searches.
+    /// Azure's `data_sources`: a list of objects that the upstream searches.
     DataSources,
     /// `type` of a tool.
     ToolType,
@@ -34,9 +35,9 @@ pub(super) enum ExternalMark {
     ItemType,
     /// `encrypted_content` of an item of the input.
     ItemContent,
-    /// `type` of a step by which the upstream manages the context.
+    /// `type` of a context management step.
     EditType,
-    /// `model` of a fallback or of a tool: another one that is asked.
+    /// `model` of a fallback or of a tool: another model that may be called.
     Model,
     /// `max_tokens` of a fallback, in any spelling.
     MaxTokens,
@@ -44,29 +45,14 @@ pub(super) enum ExternalMark {
     Choices,
 }
 
-const MARKS: &[(&str, ExternalMark)] = &[
-    ("id", ExternalMark::Id),
-    ("url", ExternalMark::Url),
-    ("type", ExternalMark::Type),
-    ("audio", ExternalMark::Audio),
-    ("source", ExternalMark::Source),
-    ("file_url", ExternalMark::Link),
-    ("image_url", ExternalMark::Link),
-    ("video_url", ExternalMark::Link),
-    ("audio_url", ExternalMark::Link),
-    ("file_id", ExternalMark::Stored),
-    ("fileUri", ExternalMark::Stored),
-    ("file_ids", ExternalMark::Stored),
-    ("file_uri", ExternalMark::Stored),
-    ("vector_store_ids", ExternalMark::Stored),
-];
+const MARKS: &[(&str, ExternalMark)] = joined!(marks: ExternalMark, ExternalMark::None);
 
-static SKETCH: NameFilter = NameFilter::listed(MARKS);
+static FILTER: NameFilter = NameFilter::listed(MARKS);
 
 impl ExternalMark {
-    /// Names that are alike but for case are one to some servers, and to tell too much of them is safe.
+    /// The mark of a member, in any case: some servers ignore case, and a mark too many is safe.
     pub(super) fn of(name: &str) -> Self {
-        if !SKETCH.may_contain(name.as_bytes()) {
+        if !FILTER.may_contain(name.as_bytes()) {
             return Self::None;
         }
         let known =
@@ -74,12 +60,12 @@ impl ExternalMark {
         known.map_or(Self::None, |(_, mark)| *mark)
     }
 
-    /// Of a member of the body itself.
+    /// The mark of a member of the body itself.
     pub(super) fn of_body(name: &str) -> Self {
         if name.eq_ignore_ascii_case("data_sources") { Self::DataSources } else { Self::of(name) }
     }
 
-    /// Of a tool's member.
+    /// The mark of a tool's member.
     pub(super) fn of_tool(name: &str) -> Self {
         match name {
             "type" => Self::ToolType,
@@ -88,7 +74,7 @@ impl ExternalMark {
         }
     }
 
-    /// Of a member of an entry of `fallbacks`.
+    /// The mark of a member of an entry of `fallbacks`.
     pub(super) fn of_fallback(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
@@ -101,18 +87,18 @@ impl ExternalMark {
         }
     }
 
-    /// Of a member of `context_management`.
+    /// The mark of a member of `context_management`.
     pub(super) fn of_edit(name: &str) -> Self {
         if name == "type" { Self::EditType } else { Self::None }
     }
 
-    /// Whether this text, which stands under the name, tells of hidden content; `around`: what the name around says.
-    pub(super) fn hides(self, around: ExternalMark, text: &str) -> bool {
+    /// Returns true if this value of the member refers to external content; `parent` is the mark of the enclosing member.
+    pub(super) fn is_external(self, parent: ExternalMark, text: &str) -> bool {
         let remote = || {
             let inline = text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:"));
             !text.is_empty() && !inline
         };
-        match (self, around) {
+        match (self, parent) {
             (ExternalMark::Link, _) | (ExternalMark::Url, ExternalMark::Link | ExternalMark::Source) => {
                 remote()
             }
@@ -120,114 +106,66 @@ impl ExternalMark {
             (ExternalMark::Type, ExternalMark::Source) => matches!(text, "url" | "file"),
             (ExternalMark::Stored, _) => true,
             (ExternalMark::ToolType, _) => {
-                !RUN_BY_CLIENT.iter().any(|start| text.starts_with(start)) || text.starts_with(TOOLSET)
+                !begins(text, |request| request.client_tools) || begins(text, |request| request.long_tools)
             }
-            (ExternalMark::ItemType, _) => STORED_ITEMS.contains(&text),
-            (ExternalMark::EditType, _) => text.starts_with(COMPACTION),
+            (ExternalMark::ItemType, _) => {
+                REQUESTS.iter().any(|request| request.stored_items.contains(&text))
+            }
+            (ExternalMark::EditType, _) => begins(text, |request| request.rereading_steps),
             _ => false,
         }
     }
 }
 
-/// What the types of tools begin with that the client runs: it sends what they give in a later request. What the
-/// upstream runs (`web_search`, `file_search`, `mcp`, `code_execution_20250825`, …) adds to the input as it goes, and
-/// there are new ones every few months: every other type is taken for one of those.
-const RUN_BY_CLIENT: &[&str] = &[
-    "function",
-    "custom",
-    "local_shell",
-    "apply_patch",
-    "computer",
-    "bash_",
-    "text_editor_",
-    "memory_",
-    // Finds tools that the request holds.
-    "tool_search",
-];
-
-/// A set of tools that the client runs, and that the upstream explains to the model at greater length than a reservation
-/// has room for: some 4,600 tokens.
-const TOOLSET: &str = "computer_toolset_";
-
-/// Items of the Responses API that stand for what the upstream stores.
-const STORED_ITEMS: &[&str] = &[
-    "item_reference",
-    "image_generation_call",
-    "web_search_call",
-    "file_search_call",
-    "code_interpreter_call",
-];
-
-/// What types of steps begin with that have the conversation read once more, to sum it up.
-const COMPACTION: &str = "compact";
-
-/// Whether a tool with a member of this name is one that Gemini runs itself. Its tools have no type.
-pub(super) fn is_run_by_gemini(member: &str) -> bool {
-    matches!(
-        member,
-        "googleSearch"
-            | "google_search"
-            | "googleSearchRetrieval"
-            | "google_search_retrieval"
-            | "googleMaps"
-            | "google_maps"
-            | "urlContext"
-            | "url_context"
-            | "codeExecution"
-            | "code_execution"
-            | "fileSearch"
-            | "file_search"
-            | "retrieval"
-            | "enterpriseWebSearch"
-            | "enterprise_web_search"
-            | "parallelAiSearch"
-            | "parallel_ai_search"
-            | "exaAiSearch"
-            | "exa_ai_search"
-            | "mcpServers"
-            | "mcp_servers"
-    )
+/// Returns true if a text has one of these prefixes of any API.
+fn begins(text: &str, prefixes: fn(&RequestFormat) -> &'static [&'static str]) -> bool {
+    REQUESTS.iter().flat_map(|request| prefixes(request)).any(|prefix| text.starts_with(prefix))
 }
 
-/// An item of the input. One with an id and nothing that says what it is refers to what the upstream stores, and so does
-/// reasoning that is not in it, encrypted.
+/// Returns true if a tool with a member of this name is one that the upstream runs.
+pub(super) fn is_upstream_tool(member: &str) -> bool {
+    REQUESTS.iter().any(|request| request.upstream_tools.contains(member.as_bytes()))
+}
+
+/// An item of the input. It refers to content that the upstream stores if it has an id and no type or role, or if it is
+/// reasoning without its encrypted content.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ContentItem {
     id: bool,
-    told: bool,
+    typed: bool,
     reasoning: bool,
-    shown: bool,
+    has_content: bool,
 }
 
 impl ContentItem {
-    /// What a member of this name is, and takes note of it.
+    /// Records a member, and returns its mark.
     pub(super) fn member(&mut self, name: &str) -> ExternalMark {
         match name {
             "type" => return ExternalMark::ItemType,
             "encrypted_content" => {
-                self.shown = false;
+                self.has_content = false;
                 return ExternalMark::ItemContent;
             }
             "id" => self.id = true,
-            "role" => self.told = true,
+            "role" => self.typed = true,
             _ => {}
         }
         ExternalMark::of(name)
     }
 
-    /// It has a type.
-    pub(super) fn typed(&mut self, kind: &str) {
-        self.told = true;
+    /// Records the item's type.
+    pub(super) fn set_type(&mut self, kind: &str) {
+        self.typed = true;
         self.reasoning = kind == "reasoning";
     }
 
-    /// Whether it holds what it stands for.
-    pub(super) fn shown(&mut self, shown: bool) {
-        self.shown = shown;
+    /// Records the item's encrypted content.
+    pub(super) fn set_content(&mut self, has_content: bool) {
+        self.has_content = has_content;
     }
 
-    /// The item ends here: whether it is a reference.
-    pub(super) fn refers(self, kind: Container) -> bool {
-        kind == Container::Object && self.id && (!self.told || self.reasoning && !self.shown)
+    /// Ends the item; returns true if it is a reference.
+    pub(super) fn is_reference(self, kind: Container) -> bool {
+        kind == Container::Object && self.id && (!self.typed || self.reasoning && !self.has_content)
     }
 }

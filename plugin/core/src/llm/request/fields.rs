@@ -1,12 +1,13 @@
-//! The fields a decision reads, and their names.
+//! The fields that decisions need, and the lookup of their names.
 
 use super::BodyError;
 use crate::collections::name_filter::NameFilter;
+use crate::llm::dialect::{gemini, joined, openai};
 
-/// A field that the decision reads.
+/// A field that decisions need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Field {
+pub(in crate::llm) enum Field {
     Model,
     Models,
     Fallbacks,
@@ -34,18 +35,18 @@ pub(super) enum Field {
     Background,
 }
 
-/// Fields by their names.
+/// The fields of one object by name.
 pub(super) struct FieldNames {
-    /// The pointer of what they are members of.
+    /// The JSON pointer of the object.
     pub(super) within: &'static str,
     list: &'static [(&'static str, Field)],
-    /// Of the list.
-    sketch: NameFilter,
+    /// A Bloom filter over the list: most names are not in it.
+    filter: NameFilter,
 }
 
 impl FieldNames {
     const fn of(list: &'static [(&'static str, Field)]) -> Self {
-        Self { within: "", list, sketch: NameFilter::listed(list) }
+        Self { within: "", list, filter: NameFilter::listed(list) }
     }
 
     const fn within(self, pointer: &'static str) -> Self {
@@ -53,46 +54,16 @@ impl FieldNames {
     }
 }
 
-/// Members of the body. Protobuf's JSON reads both spellings of a name as one field.
-pub(super) const BODY: &FieldNames = &FieldNames::of(&[
-    ("model", Field::Model),
-    ("models", Field::Models),
-    ("fallbacks", Field::Fallbacks),
-    ("stream", Field::Stream),
-    ("stream_options", Field::StreamOptions),
-    ("max_tokens", Field::MaxTokens),
-    ("max_completion_tokens", Field::MaxCompletionTokens),
-    ("max_output_tokens", Field::MaxOutputTokens),
-    ("max_tokens_to_sample", Field::MaxTokensToSample),
-    ("n", Field::N),
-    ("best_of", Field::BestOf),
-    ("generationConfig", Field::GenerationConfig),
-    ("generation_config", Field::GenerationConfig),
-    ("previous_response_id", Field::PreviousResponseId),
-    ("conversation", Field::Conversation),
-    ("cachedContent", Field::CachedContent),
-    ("cached_content", Field::CachedContent),
-    ("prompt", Field::Prompt),
-    ("input", Field::Input),
-    ("tools", Field::Tools),
-    ("mcp_servers", Field::McpServers),
-    ("web_search_options", Field::WebSearchOptions),
-    ("context_management", Field::ContextManagement),
-    ("background", Field::Background),
-]);
+/// Members of the body, of all APIs.
+pub(super) const BODY: &FieldNames = &FieldNames::of(joined!(body: Field, Field::Model));
 
 /// Members of `stream_options`.
 pub(super) const STREAM_OPTIONS: &FieldNames =
-    &FieldNames::of(&[("include_usage", Field::IncludeUsage)]).within("/stream_options");
+    &FieldNames::of(openai::STREAM_OPTIONS).within("/stream_options");
 
 /// Members of `generationConfig`.
-pub(super) const GENERATION_CONFIG: &FieldNames = &FieldNames::of(&[
-    ("maxOutputTokens", Field::GeminiMaxOutputTokens),
-    ("max_output_tokens", Field::GeminiMaxOutputTokens),
-    ("candidateCount", Field::GeminiCandidateCount),
-    ("candidate_count", Field::GeminiCandidateCount),
-])
-.within("/generationConfig");
+pub(super) const GENERATION_CONFIG: &FieldNames =
+    &FieldNames::of(gemini::GENERATION_CONFIG).within("/generationConfig");
 
 /// Parts of a form.
 pub(super) const FORM: &FieldNames = &FieldNames::of(&[
@@ -103,7 +74,7 @@ pub(super) const FORM: &FieldNames = &FieldNames::of(&[
 ]);
 
 impl Field {
-    /// Its name, as messages give it.
+    /// Returns the field's name for messages.
     pub(super) fn name(self) -> &'static str {
         let all = [BODY, STREAM_OPTIONS, GENERATION_CONFIG];
         all.into_iter()
@@ -112,15 +83,15 @@ impl Field {
             .map_or("", |(name, _)| name)
     }
 
-    /// The field of this name.
+    /// Finds the field with this name.
     ///
     /// # Errors
     /// [`BodyError::Lookalike`]: some servers match names without regard to case (Go's `encoding/json`,
     /// which also folds `ſ` and the Kelvin sign) or only up to a NUL.
     pub(super) fn find(names: &FieldNames, name: &str, offset: u64) -> Result<Option<Self>, BodyError> {
-        // Nearly all names are plain, and a plain one is like another only but for case.
+        // Nearly all names are plain ASCII; two of these are alike only if they differ in case.
         let plain = name.bytes().fold(true, |plain, byte| plain & (1..0x80).contains(&byte));
-        if plain && !names.sketch.may_contain(name.as_bytes()) {
+        if plain && !names.filter.may_contain(name.as_bytes()) {
             return Ok(None);
         }
         if let Some((_, field)) = names.list.iter().find(|(known, _)| *known == name) {
@@ -148,16 +119,16 @@ fn fold(character: char) -> char {
     }
 }
 
-/// Which fields were there.
+/// The set of fields that were seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SeenFields(u32);
 
 impl SeenFields {
-    /// Notes one more.
+    /// Adds a field.
     ///
     /// # Errors
-    /// [`BodyError::Duplicate`] for the second of its kind.
-    pub(super) fn note(&mut self, field: Field, offset: u64) -> Result<(), BodyError> {
+    /// [`BodyError::Duplicate`] if it was seen before.
+    pub(super) fn add(&mut self, field: Field, offset: u64) -> Result<(), BodyError> {
         let bit = 1 << field as u8;
         if self.0 & bit != 0 {
             return Err(BodyError::Duplicate { field: field.name(), offset });
@@ -167,13 +138,13 @@ impl SeenFields {
     }
 }
 
-/// A whole number in plain digits: what every reader takes for the same value.
+/// Parses a whole number in plain digits, which every reader takes for the same value.
 pub(super) fn whole_number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().ok()).flatten()
 }
 
-/// A target's name: not empty, nothing that one reader shows and another cuts at.
+/// Returns true for a valid target name: not empty, without control characters, at which some readers stop.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(char::is_control)
 }
@@ -187,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// A known name, with some of its characters written as others that are read like them, or not.
+    /// A known name with some characters replaced, by similar ones or by others.
     fn names() -> impl Strategy<Value = String> {
         let known: Vec<&str> = [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM]
             .into_iter()
@@ -209,7 +180,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn names_that_some_server_takes_for_a_known_one_are_refused(name in names()) {
+        fn look_alikes_of_known_names_are_rejected(name in names()) {
             let seen: String = name.split('\0').next().unwrap_or_default().chars().map(fold).collect();
             for names in [BODY, STREAM_OPTIONS, GENERATION_CONFIG, FORM] {
                 let alike = names.list.iter().find(|(known, _)| known.to_ascii_lowercase() == seen);

@@ -1,20 +1,20 @@
-//! Asking an OpenAI stream for its usage.
+//! The request for usage in an OpenAI stream.
 
 use core::ops::Range;
 
 use super::{LlmRequest, StreamOptions};
 
-/// Replaces a part of a body.
+/// A replacement of a part of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyPatch {
-    /// These bytes of the body go away; an empty range is a place between two bytes.
+    /// The bytes of the body that are replaced; an empty range is a position between two bytes.
     pub at: Range<u64>,
-    /// This comes in their place.
+    /// The bytes in their place.
     pub put: &'static str,
 }
 
 impl BodyPatch {
-    /// The length of a body of `bytes` after the change.
+    /// Returns the length of a body of `bytes` after the change.
     #[must_use]
     pub fn length_of(&self, bytes: u64) -> u64 {
         let dropped = self.at.end.saturating_sub(self.at.start);
@@ -22,17 +22,17 @@ impl BodyPatch {
     }
 }
 
-/// What makes `stream_options.include_usage` true, in a body that asks for a stream without usage. The
-/// member is written where it is or is missing: never a second one of the same name.
+/// Returns the patch that sets `stream_options.include_usage` to true, for a body that requests a stream without usage. An
+/// existing member is changed, never written a second time.
 #[must_use]
-pub fn include_usage(ask: &LlmRequest) -> Option<BodyPatch> {
-    if !ask.stream || ask.stream_options.includes_usage() {
+pub fn include_usage(request: &LlmRequest) -> Option<BodyPatch> {
+    if !request.stream || request.stream_options.includes_usage() {
         return None;
     }
-    Some(match &ask.stream_options {
-        // `stream` follows, so the comma is always right.
+    Some(match &request.stream_options {
+        // `stream` follows, so that the comma is always valid.
         StreamOptions::Absent => {
-            let inside = ask.opens.saturating_add(1);
+            let inside = request.opens.saturating_add(1);
             BodyPatch { at: inside..inside, put: r#""stream_options":{"include_usage":true},"# }
         }
         StreamOptions::Null { at } => BodyPatch { at: at.clone(), put: r#"{"include_usage":true}"# },

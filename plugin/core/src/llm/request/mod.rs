@@ -1,13 +1,13 @@
-//! What a request's body asks for.
+//! The fields of a request's body that decisions need.
 //!
-//! The host holds the body; a [`BodyParser`] is fed each callback's new bytes, keeps nothing of them but the
-//! fields that the decision reads, and answers with an [`LlmRequest`] once the body has ended. Whatever the
-//! upstream might read differently is refused, so that nothing is decided on one body and done with another.
+//! The host holds the body; a [`BodyParser`] reads the new bytes of each callback, keeps only the fields that
+//! decisions need, and returns an [`LlmRequest`] at the end of the body. A body that the upstream might read
+//! differently is rejected, so that the decision and the upstream agree on its fields.
 
 mod content_type;
 mod error;
-mod external_content;
-mod fields;
+pub(super) mod external_content;
+pub(super) mod fields;
 mod include_usage;
 mod multipart;
 mod scanner;
@@ -22,61 +22,62 @@ pub use include_usage::{BodyPatch, include_usage};
 pub use multipart::MultipartScanner;
 pub use scanner::RequestScanner;
 
+use super::dialect::{Dialect, MaxOutputField};
 use crate::api::Api;
 
-/// The longest name of a target, in bytes.
+/// The maximum length of a target's name in bytes.
 pub const MAX_NAME: usize = 256;
 
-/// The most names that a body may hold beside its `model`.
+/// The maximum number of names that a body may hold besides its `model`.
 pub const MAX_FALLBACKS: usize = 32;
 
-/// The deepest nesting of a JSON body. `serde_json` stops at the same depth, and no API asks for more.
+/// The deepest nesting of a JSON body. `serde_json` has the same limit, and no API needs more.
 pub const MAX_DEPTH: usize = 127;
 
-/// What a body asks for.
+/// The fields of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LlmRequest {
     /// `model`
     pub model: Option<Box<str>>,
-    /// What else may be asked, at most [`MAX_FALLBACKS`]: each name in `models` and in `fallbacks`, and the `model` of a
-    /// tool that asks one.
+    /// Other models that may be called, at most [`MAX_FALLBACKS`]: each name in `models` and in `fallbacks`, and the
+    /// `model` of a tool.
     pub fallbacks: Vec<Box<str>>,
-    /// `stream` is true.
+    /// True if `stream` is.
     pub stream: bool,
     /// `stream_options`
     pub stream_options: StreamOptions,
-    /// The most tokens one choice may have.
+    /// The maximum of tokens per choice.
     pub max_output: MaxOutput,
-    /// How many answers are generated: the largest of `n`, `best_of` and `candidateCount`, never 0;
-    /// `None` means one.
+    /// The number of choices: the largest of `n`, `best_of` and `candidateCount`, never 0; `None` means one.
     pub choices: Option<u64>,
-    /// How many prompts are in the list `prompt`, each of which legacy completions answer; 0 where it is no list.
+    /// The number of prompts in the list `prompt`, each of which legacy completions answer; 0 if it is not a list.
     pub prompts: u64,
-    /// The upstream reads more than the body shows: URLs, file ids, an earlier conversation, what its own tools find.
+    /// The upstream reads input that the body does not contain: URLs, file ids, an earlier conversation, results of its
+    /// own tools.
     pub external_input: bool,
-    /// What the answer shows of the output says little about its tokens, or is not all of it: sound, or a call that goes on
-    /// in the background when its client leaves.
+    /// The response does not show all output tokens: sound, or a call that continues in the background after its client
+    /// disconnects.
     pub unmetered_output: bool,
-    /// Where the object opens: white space may come before it.
+    /// The offset of the object's opening brace, which white space may precede.
     pub opens: u64,
-    /// The body's length.
+    /// The body's length in bytes.
     pub bytes: u64,
 }
 
-/// What a request may add to the text of its body: roles, separators, and what a provider says to the model about tools.
-/// Anthropic's own ones, which take a line to name, are the dearest: its API documentation has, for the newest models,
+/// Input tokens that are not in the text of the body: roles, separators, and a provider's own prompts for tools.
+/// Anthropic's tools, which take a line to name, are the most expensive: its API documentation has, for the newest models,
 /// 804 tokens for any tool at all, 499 for the use of a computer, and for the three tools 325 (bash), 700 (editor) and
 /// 735 (computer). Together that is 3,063.
 const ENVELOPE_TOKENS: u64 = 3_072;
 
 impl LlmRequest {
-    /// No input of these bytes has more tokens: one a byte, and a constant.
+    /// Returns an upper bound of the input tokens: one per byte, and a constant.
     #[must_use]
     pub fn most_input_tokens(&self) -> u64 {
         self.bytes.saturating_add(ENVELOPE_TOKENS)
     }
 
-    /// Tokens of the input as token limits estimate them: four bytes a token.
+    /// Returns the input tokens as token limits estimate them: one per four bytes.
     #[must_use]
     pub fn likely_input_tokens(&self) -> u64 {
         self.bytes.div_ceil(4)
@@ -87,7 +88,7 @@ impl LlmRequest {
     }
 }
 
-/// The most tokens one choice may have, by the member that says so.
+/// The maximum of tokens per choice, by the member that holds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MaxOutput {
     /// `max_tokens`
@@ -100,62 +101,67 @@ pub struct MaxOutput {
     pub tokens_to_sample: Option<u64>,
     /// `maxOutputTokens` in `generationConfig`
     pub generation: Option<u64>,
-    /// The largest maximum of an entry of `fallbacks`, in any spelling: it holds where that one answers.
+    /// The largest maximum of an entry of `fallbacks`, in any spelling: it applies if that model answers.
     pub of_fallbacks: u64,
 }
 
 impl MaxOutput {
-    /// What the API goes by: of two spellings the larger. Those of other APIs are passed over, as servers do that do not
-    /// refuse them. So is a 0, which some servers take for an absent one; in Anthropic's API it asks for no output.
+    /// Returns the maximum that applies in this API: of two spellings the larger. Spellings of other APIs are ignored, as
+    /// servers ignore them that do not reject them. So is a 0, which some servers take for an absent maximum; in
+    /// Anthropic's API it requests no output.
     #[must_use]
     pub fn of(&self, api: Api) -> Option<u64> {
-        let said = match api {
-            Api::OpenAiChat => self.tokens.max(self.completion_tokens),
-            Api::OpenAiCompletions => self.tokens,
-            Api::OpenAiResponses => self.output_tokens,
-            Api::AnthropicMessages => return self.tokens.max(self.tokens_to_sample),
-            Api::GeminiGenerate => self.generation,
-            Api::OpenAiEmbeddings | Api::OpenAiImages | Api::OpenAiAudio | Api::Models | Api::Plain => None,
-        };
-        said.filter(|tokens| *tokens > 0)
+        let dialect = Dialect::of(api);
+        let largest = dialect.max_output.iter().filter_map(|field| self.get(*field)).max();
+        largest.filter(|tokens| *tokens > 0 || dialect.zero_output)
+    }
+
+    fn get(&self, field: MaxOutputField) -> Option<u64> {
+        match field {
+            MaxOutputField::Tokens => self.tokens,
+            MaxOutputField::CompletionTokens => self.completion_tokens,
+            MaxOutputField::OutputTokens => self.output_tokens,
+            MaxOutputField::TokensToSample => self.tokens_to_sample,
+            MaxOutputField::Generation => self.generation,
+        }
     }
 }
 
-/// The member `stream_options`; ranges are bytes of the body.
+/// The member `stream_options`; ranges are offsets in the body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum StreamOptions {
-    /// There is none.
+    /// The member is absent.
     #[default]
     Absent,
-    /// It is `null`.
+    /// The member is `null`.
     Null {
-        /// Where the `null` is.
+        /// The range of the `null`.
         at: Range<u64>,
     },
-    /// It is an object.
+    /// The member is an object.
     Object {
-        /// Where the object is, braces included.
+        /// The range of the object, braces included.
         at: Range<u64>,
-        /// It has no members.
+        /// The object has no members.
         empty: bool,
-        /// Its member `include_usage`.
+        /// The object's member `include_usage`.
         include_usage: Option<Switch>,
     },
 }
 
 impl StreamOptions {
-    /// Whether the client asked for usage itself.
+    /// Returns true if the client itself requests usage.
     #[must_use]
     pub fn includes_usage(&self) -> bool {
         matches!(self, Self::Object { include_usage: Some(Switch { on: true, .. }), .. })
     }
 }
 
-/// A truth value and where it is written.
+/// A boolean and its range in the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
-    /// `true`; neither `false` nor `null`.
+    /// True for `true`; false for `false` and `null`.
     pub on: bool,
-    /// Where the value is.
+    /// The range of the value.
     pub at: Range<u64>,
 }

@@ -1,7 +1,7 @@
-//! A `multipart/form-data` body, read as it arrives (RFC 7578, RFC 2046).
+//! A parser of `multipart/form-data` bodies, fed as they arrive (RFC 7578, RFC 2046).
 //!
-//! Stricter than servers are: no preamble, no epilogue, every line ends with CRLF, no line begins with
-//! the boundary but the delimiters. Where servers agree, this reads what they read; elsewhere it refuses.
+//! It is stricter than servers: no preamble, no epilogue, CRLF at the end of every line, and the boundary only in
+//! delimiters. It accepts a body only if servers agree on its meaning.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,23 +10,23 @@ use super::content_type::{parameters, spells};
 use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
 
-/// The most bytes in the head of one part.
+/// The maximum number of bytes in the headers of one part.
 const MAX_HEAD: usize = 4096;
 
-/// The most characters in a boundary (RFC 2046, 5.1.1).
+/// The maximum number of characters in a boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
 const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MultipartState {
-    /// In a part's content; or before the first delimiter.
+    /// In a part's content, or before the first delimiter.
     Content,
-    /// After a delimiter, this byte before: CRLF comes, or `--`.
+    /// After a delimiter, before CRLF or `--`; holds the first byte of either.
     Delimited(Option<u8>),
-    /// In a part's head.
+    /// In a part's headers.
     Head,
-    /// After the last delimiter: at most one CRLF.
+    /// After the last delimiter; holds the number of bytes of the one CRLF that may follow.
     Closed(usize),
     Failed,
 }
@@ -34,7 +34,7 @@ enum MultipartState {
 /// Reads a form in fixed memory.
 ///
 /// ```
-/// use tollgate_core::body::MultipartScanner;
+/// use tollgate_core::llm::request::MultipartScanner;
 ///
 /// let mut form = MultipartScanner::new("b").unwrap();
 /// form.push(b"--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b--\r\n").unwrap();
@@ -42,11 +42,11 @@ enum MultipartState {
 /// ```
 #[derive(Clone, Debug)]
 pub struct MultipartScanner {
-    /// CRLF, two hyphens, the boundary.
+    /// CRLF, two hyphens and the boundary.
     delimiter: Vec<u8>,
-    /// How much of the delimiter was just read.
+    /// The number of bytes of the delimiter that were just read.
     matched: usize,
-    /// That begins at the content's own start, with a CRLF that belongs to what was before.
+    /// They begin at the start of the content, with the CRLF of the line before.
     at_start: bool,
     /// Before the first delimiter.
     opening: bool,
@@ -56,14 +56,14 @@ pub struct MultipartScanner {
     value: Vec<u8>,
     offset: u64,
     seen: SeenFields,
-    ask: LlmRequest,
+    request: LlmRequest,
 }
 
 impl MultipartScanner {
     /// A scanner for a form with this boundary.
     ///
     /// # Errors
-    /// [`BodyError::Boundary`] if RFC 2046 allows no such boundary.
+    /// [`BodyError::Boundary`] for a boundary that RFC 2046 does not allow.
     pub fn new(boundary: &str) -> Result<Self, BodyError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY || !boundary.bytes().all(allowed) {
@@ -80,20 +80,20 @@ impl MultipartScanner {
             value: Vec::new(),
             offset: 0,
             seen: SeenFields::default(),
-            ask: LlmRequest::default(),
+            request: LlmRequest::default(),
         })
     }
 
     /// Reads the next bytes of the body.
     ///
     /// # Errors
-    /// As soon as the form cannot be decided on; every further call fails too.
+    /// As soon as the form is invalid or ambiguous; every further call fails too.
     pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
         let mut rest = new_bytes;
         let end = self.offset + new_bytes.len() as u64;
         while let [byte, after @ ..] = rest {
             let plain = match self.state {
-                // Only a CR can begin a delimiter.
+                // A delimiter begins with CR.
                 MultipartState::Content if self.matched == 0 => {
                     memchr::memchr(b'\r', rest).unwrap_or(rest.len())
                 }
@@ -113,15 +113,15 @@ impl MultipartScanner {
         Ok(())
     }
 
-    /// The form ends here.
+    /// Ends the form.
     ///
     /// # Errors
-    /// If it is incomplete; nothing completes it from then on.
+    /// If it is incomplete; every further call fails too.
     pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         match self.state {
             MultipartState::Closed(0 | 2) => {
-                self.ask.bytes = self.offset;
-                Ok(&self.ask)
+                self.request.bytes = self.offset;
+                Ok(&self.request)
             }
             _ => {
                 self.state = MultipartState::Failed;
@@ -161,7 +161,7 @@ impl MultipartScanner {
                 Ok(())
             }
             (MultipartState::Closed(_), _) => Err(self.unreadable("nothing after the closing delimiter")),
-            (MultipartState::Failed, _) => Err(self.unreadable("nothing more: an error was reported before")),
+            (MultipartState::Failed, _) => Err(self.unreadable("nothing more after an error")),
         }
     }
 
@@ -182,7 +182,7 @@ impl MultipartScanner {
             return Ok(());
         }
         if self.opening {
-            return Err(self.unreadable("the boundary that the content-type names"));
+            return Err(self.unreadable("the boundary of the content-type"));
         }
         let from = if self.at_start { 2 } else { 0 };
         let matched = core::mem::take(&mut self.matched);
@@ -211,7 +211,7 @@ impl MultipartScanner {
 
     fn head_byte(&mut self, byte: u8) -> Result<(), BodyError> {
         if self.head.len() >= MAX_HEAD {
-            return Err(self.unreadable("a part's head of at most 4096 bytes"));
+            return Err(self.unreadable("headers of a part of at most 4096 bytes"));
         }
         if byte == b'\n' && self.head.last() != Some(&b'\r') {
             return Err(self.unreadable("CRLF at a line's end"));
@@ -233,11 +233,11 @@ impl MultipartScanner {
         Ok(())
     }
 
-    /// The field that a part with this head is.
+    /// Finds the field of a part with these headers.
     fn part_named(&mut self, head: &[u8]) -> Result<Option<Field>, BodyError> {
         let head = core::str::from_utf8(head).map_err(|_| BodyError::Utf8 { offset: self.offset })?;
         if head.contains('\0') {
-            return Err(self.unreadable("no NUL in a part's head"));
+            return Err(self.unreadable("no NUL in a part's headers"));
         }
         let mut disposition = None;
         for line in head.split("\r\n").filter(|line| !line.is_empty()) {
@@ -272,7 +272,7 @@ impl MultipartScanner {
         let plain = decoded.trim().trim_end_matches("[]");
         let field = Field::find(FORM, plain, self.offset)?;
         let Some(field) = field else { return Ok(None) };
-        // Some servers take `model[]` or `%6dodel` for `model`, others do not.
+        // Some servers take `model[]` or `%6dodel` for `model`; others do not.
         if plain != name && !(field == Field::Models && name == "models[]") {
             return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
         }
@@ -281,7 +281,7 @@ impl MultipartScanner {
             return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
         }
         if field != Field::Models {
-            self.seen.note(field, self.offset)?;
+            self.seen.add(field, self.offset)?;
         }
         Ok(Some(field))
     }
@@ -293,16 +293,16 @@ impl MultipartScanner {
         let text = core::str::from_utf8(&self.value).map_err(|_| BodyError::Utf8 { offset })?;
         let name = || is_name(text).then(|| text.into()).ok_or_else(|| wrong("a name"));
         match field {
-            Field::Model => self.ask.model = Some(name()?),
+            Field::Model => self.request.model = Some(name()?),
             Field::Models => {
                 let name = name()?;
-                if self.ask.fallbacks.len() >= MAX_FALLBACKS {
+                if self.request.fallbacks.len() >= MAX_FALLBACKS {
                     return Err(BodyError::TooMany { field: field.name(), offset, max: MAX_FALLBACKS });
                 }
-                self.ask.fallbacks.push(name);
+                self.request.fallbacks.push(name);
             }
             Field::Stream => {
-                self.ask.stream = match text {
+                self.request.stream = match text {
                     "true" | "True" | "1" => true,
                     "false" | "False" | "0" => false,
                     _ => return Err(wrong("true or false")),
@@ -310,7 +310,7 @@ impl MultipartScanner {
             }
             _ => {
                 let number = whole_number(text).filter(|number| *number > 0);
-                self.ask.choices_at_least(number.ok_or_else(|| wrong("a whole number, at least 1"))?);
+                self.request.choices_at_least(number.ok_or_else(|| wrong("a whole number, at least 1"))?);
             }
         }
         Ok(())

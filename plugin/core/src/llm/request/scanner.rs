@@ -1,30 +1,30 @@
-//! A JSON body, read as it arrives.
+//! A scanner of JSON bodies, fed as they arrive.
 
 use alloc::boxed::Box;
 
-use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_run_by_gemini};
+use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_upstream_tool};
 use super::fields::{self, Field, SeenFields, is_name, whole_number};
 use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
 
-/// Long enough for every known name in every look-alike spelling.
+/// The longest look-alike spelling of a known name has fewer bytes.
 const FIELD_NAME_BYTES: usize = 64;
-/// Long enough for every name that marks hidden content.
+/// The longest name that marks external content has fewer bytes.
 const MEMBER_NAME_BYTES: usize = 24;
-/// Long enough for a u64; what is longer is no count of tokens.
+/// The most digits of a `u64`; a longer number is not a count of tokens.
 const NUMBER_BYTES: usize = 20;
 
 /// Reads a JSON body in fixed memory.
 ///
 /// ```
-/// use tollgate_core::body::RequestScanner;
+/// use tollgate_core::llm::request::RequestScanner;
 ///
 /// let mut scanner = RequestScanner::new();
 /// scanner.push(br#"{"messages": [], "mod"#).unwrap();
 /// scanner.push(br#"el": "gpt-5-mini", "n": 2}"#).unwrap();
-/// let ask = scanner.finish().unwrap();
-/// assert_eq!(ask.model.as_deref(), Some("gpt-5-mini"));
-/// assert_eq!(ask.choices, Some(2));
+/// let request = scanner.finish().unwrap();
+/// assert_eq!(request.model.as_deref(), Some("gpt-5-mini"));
+/// assert_eq!(request.choices, Some(2));
 /// ```
 #[derive(Clone, Debug)]
 pub struct RequestScanner {
@@ -48,37 +48,37 @@ impl RequestScanner {
     /// Reads the next bytes of the body.
     ///
     /// # Errors
-    /// As soon as the body cannot be decided on; every further call fails too.
+    /// As soon as the body is invalid or ambiguous; every further call fails too.
     pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
         Ok(self.lexer.push(new_bytes, &mut self.found)?)
     }
 
-    /// The body ends here.
+    /// Ends the body.
     ///
     /// # Errors
-    /// If it is incomplete; nothing completes it from then on.
+    /// If it is incomplete; every further call fails too.
     pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         self.lexer.finish(&mut self.found)?;
-        self.found.ask.bytes = self.lexer.offset();
-        Ok(&self.found.ask)
+        self.found.request.bytes = self.lexer.offset();
+        Ok(&self.found.request)
     }
 }
 
 #[derive(Clone, Debug)]
 struct ScannedMember {
-    ask: LlmRequest,
+    request: LlmRequest,
     seen: SeenFields,
-    /// The member of the body that is being read, if it is a known one.
+    /// The current member of the body, if it is a known field.
     field: Option<Field>,
-    /// The same within `stream_options` and `generationConfig`.
+    /// The same in `stream_options` and `generationConfig`.
     inner: Option<Field>,
-    /// The item of `input` that is being read.
+    /// The current item of `input`.
     item: ContentItem,
-    /// How many names there were before the entry of `fallbacks` that is being read.
+    /// The number of names before the current entry of `fallbacks`.
     names_before: usize,
-    /// `prompt` is a list with numbers of its own: a prompt of tokens.
+    /// `prompt` is a list of numbers: one prompt of tokens.
     token_prompt: bool,
-    /// What the last name said, by depth; members of a list have their list's.
+    /// The mark of the last name, by depth; entries of a list have the mark of their list.
     marks: [ExternalMark; MAX_DEPTH + 2],
     reached: u64,
 }
@@ -86,7 +86,7 @@ struct ScannedMember {
 impl ScannedMember {
     fn new() -> Self {
         Self {
-            ask: LlmRequest::default(),
+            request: LlmRequest::default(),
             seen: SeenFields::default(),
             field: None,
             inner: None,
@@ -108,7 +108,7 @@ impl ScannedMember {
         }
     }
 
-    /// The known field whose value comes at this depth.
+    /// Returns the known field of the next value at this depth.
     fn field_at(&self, depth: usize) -> Option<Field> {
         match (depth, self.field) {
             (1, field) => field,
@@ -132,7 +132,7 @@ impl ScannedMember {
         }
     }
 
-    /// `None` for null, which every API takes for an absent field.
+    /// Reads a number; `None` for null, which every API takes for an absent field.
     fn count(&self, field: Field, value: Scalar<'_>, least: u64) -> Result<Option<u64>, BodyError> {
         let expected = if least == 0 { "a whole number" } else { "a whole number, at least 1" };
         match value {
@@ -157,36 +157,40 @@ impl ScannedMember {
 
     fn field_value(&mut self, field: Field, depth: usize, value: Scalar<'_>) -> Result<(), BodyError> {
         match field {
-            Field::Model => self.ask.model = Some(self.target(field, value)?),
+            Field::Model => self.request.model = Some(self.target(field, value)?),
             Field::Models | Field::Fallbacks if depth == 2 => self.fallback(field, value)?,
-            // `"default"` leaves the choice to the provider: there is a target of this name, or it is refused as all others.
+            // `"default"` leaves the choice to the provider; it is treated as a target's name like any other.
             Field::Fallbacks if matches!(value, Scalar::String(_)) => self.fallback(field, value)?,
             Field::Models | Field::Fallbacks if value != Scalar::Null => {
                 return Err(self.wrong(field, "a list of names"));
             }
-            Field::Stream => self.ask.stream = self.switch(field, value)?.on,
+            Field::Stream => self.request.stream = self.switch(field, value)?.on,
             Field::StreamOptions => {
                 if value != Scalar::Null {
                     return Err(self.wrong(field, "an object"));
                 }
-                self.ask.stream_options = StreamOptions::Null { at: self.switch(field, value)?.at };
+                self.request.stream_options = StreamOptions::Null { at: self.switch(field, value)?.at };
             }
             Field::IncludeUsage => {
                 let switch = self.switch(field, value)?;
-                if let StreamOptions::Object { include_usage, .. } = &mut self.ask.stream_options {
+                if let StreamOptions::Object { include_usage, .. } = &mut self.request.stream_options {
                     *include_usage = Some(switch);
                 }
             }
-            Field::MaxTokens => self.ask.max_output.tokens = self.count(field, value, 0)?,
+            Field::MaxTokens => self.request.max_output.tokens = self.count(field, value, 0)?,
             Field::MaxCompletionTokens => {
-                self.ask.max_output.completion_tokens = self.count(field, value, 0)?
+                self.request.max_output.completion_tokens = self.count(field, value, 0)?
             }
-            Field::MaxOutputTokens => self.ask.max_output.output_tokens = self.count(field, value, 0)?,
-            Field::MaxTokensToSample => self.ask.max_output.tokens_to_sample = self.count(field, value, 0)?,
-            Field::GeminiMaxOutputTokens => self.ask.max_output.generation = self.count(field, value, 0)?,
+            Field::MaxOutputTokens => self.request.max_output.output_tokens = self.count(field, value, 0)?,
+            Field::MaxTokensToSample => {
+                self.request.max_output.tokens_to_sample = self.count(field, value, 0)?
+            }
+            Field::GeminiMaxOutputTokens => {
+                self.request.max_output.generation = self.count(field, value, 0)?
+            }
             Field::N | Field::BestOf | Field::GeminiCandidateCount => {
                 if let Some(choices) = self.count(field, value, 1)? {
-                    self.ask.choices_at_least(choices);
+                    self.request.choices_at_least(choices);
                 }
             }
             Field::GenerationConfig if value != Scalar::Null => {
@@ -196,17 +200,17 @@ impl ScannedMember {
             | Field::Conversation
             | Field::CachedContent
             | Field::McpServers
-            | Field::WebSearchOptions => self.ask.external_input |= value != Scalar::Null,
+            | Field::WebSearchOptions => self.request.external_input |= value != Scalar::Null,
             Field::Prompt if depth == 2 => {
-                // Numbers are the tokens of one prompt.
-                let more = matches!(value, Scalar::Number(_));
-                if !(more && self.token_prompt) {
-                    self.ask.prompts += 1;
+                // All numbers together are the tokens of one prompt.
+                let token = matches!(value, Scalar::Number(_));
+                if !(token && self.token_prompt) {
+                    self.request.prompts += 1;
                 }
-                self.token_prompt |= more;
+                self.token_prompt |= token;
             }
-            // In the images API a colour.
-            Field::Background => self.ask.unmetered_output |= value == Scalar::Bool(true),
+            // In the images API this is a colour.
+            Field::Background => self.request.unmetered_output |= value == Scalar::Bool(true),
             Field::Models
             | Field::Fallbacks
             | Field::GenerationConfig
@@ -218,13 +222,13 @@ impl ScannedMember {
         Ok(())
     }
 
-    /// One more name of what may be asked.
+    /// Adds the name of another model that may be called.
     fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
         let name = self.target(field, value)?;
-        if self.ask.fallbacks.len() >= MAX_FALLBACKS {
+        if self.request.fallbacks.len() >= MAX_FALLBACKS {
             return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
         }
-        self.ask.fallbacks.push(name);
+        self.request.fallbacks.push(name);
         Ok(())
     }
 
@@ -235,15 +239,15 @@ impl ScannedMember {
             (Field::GenerationConfig, Container::Object) => {}
             (Field::StreamOptions, Container::Object) => {
                 let start = self.reached.saturating_sub(1);
-                self.ask.stream_options =
+                self.request.stream_options =
                     StreamOptions::Object { at: start..self.reached, empty: true, include_usage: None };
             }
-            (Field::Prompt, _) if depth == 2 => self.ask.prompts += 1,
-            // A stored prompt; a list is text or tokens.
+            (Field::Prompt, _) if depth == 2 => self.request.prompts += 1,
+            // An object is a stored prompt; a list is text or tokens.
             (
                 Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
                 Container::Object,
-            ) => self.ask.external_input = true,
+            ) => self.request.external_input = true,
             (
                 Field::Prompt
                 | Field::McpServers
@@ -268,23 +272,23 @@ impl ScannedMember {
     }
 
     fn content(&mut self, depth: usize, text: &str) {
-        let around = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
+        let parent = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
         let mark = self.mark(depth);
         match mark {
-            ExternalMark::ItemType => self.item.typed(text),
-            ExternalMark::ItemContent => self.item.shown(!text.is_empty()),
+            ExternalMark::ItemType => self.item.set_type(text),
+            ExternalMark::ItemContent => self.item.set_content(!text.is_empty()),
             _ => {}
         }
-        self.ask.external_input |= mark.hides(around, text);
+        self.request.external_input |= mark.is_external(parent, text);
     }
 
-    /// What a member of something in the body is marked with.
+    /// Returns the mark of a member at this depth.
     fn member(&mut self, depth: usize, name: &str) -> ExternalMark {
         match (depth, self.field) {
             (1, _) => ExternalMark::of_body(name),
-            // A list of one may be written as the one itself in Gemini's API.
+            // Gemini's API accepts one tool in place of a list.
             (2 | 3, Some(Field::Tools)) => {
-                self.ask.external_input |= is_run_by_gemini(name);
+                self.request.external_input |= is_upstream_tool(name);
                 ExternalMark::of_tool(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),
@@ -307,21 +311,21 @@ impl Visitor for ScannedMember {
             return Err(BodyError::NotAnObject);
         }
         if depth == 0 {
-            self.ask.opens = self.reached.saturating_sub(1);
+            self.request.opens = self.reached.saturating_sub(1);
         }
         if let Some(field) = self.field_at(depth) {
             self.field_container(field, depth, kind)?;
         }
         if depth == 2 {
             self.item = ContentItem::default();
-            self.names_before = self.ask.fallbacks.len();
+            self.names_before = self.request.fallbacks.len();
         }
         let mark = self.mark(depth);
         let within = match kind {
             Container::Array => mark,
             Container::Object => {
-                self.ask.external_input |= mark == ExternalMark::DataSources;
-                self.ask.unmetered_output |= depth == 1 && mark == ExternalMark::Audio;
+                self.request.external_input |= mark == ExternalMark::DataSources;
+                self.request.unmetered_output |= depth == 1 && mark == ExternalMark::Audio;
                 ExternalMark::None
             }
         };
@@ -331,16 +335,18 @@ impl Visitor for ScannedMember {
 
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
         if depth == 2 && self.field == Some(Field::Input) {
-            self.ask.external_input |= self.item.refers(kind);
+            self.request.external_input |= self.item.is_reference(kind);
         }
-        if depth == 2 && self.field == Some(Field::Fallbacks) && self.names_before == self.ask.fallbacks.len()
+        if depth == 2
+            && self.field == Some(Field::Fallbacks)
+            && self.names_before == self.request.fallbacks.len()
         {
             return Err(self.wrong(Field::Fallbacks, "a list of names, or of objects with a `model`"));
         }
         if depth == 1 {
             self.inner = None;
             if let (Some(Field::StreamOptions), StreamOptions::Object { at, .. }) =
-                (self.field, &mut self.ask.stream_options)
+                (self.field, &mut self.request.stream_options)
             {
                 at.end = self.reached;
             }
@@ -359,7 +365,7 @@ impl Visitor for ScannedMember {
         let names = match (depth, self.field) {
             (1, _) => fields::BODY,
             (2, Some(Field::StreamOptions)) => {
-                if let StreamOptions::Object { empty, .. } = &mut self.ask.stream_options {
+                if let StreamOptions::Object { empty, .. } = &mut self.request.stream_options {
                     *empty = false;
                 }
                 fields::STREAM_OPTIONS
@@ -367,14 +373,14 @@ impl Visitor for ScannedMember {
             (2, Some(Field::GenerationConfig)) => fields::GENERATION_CONFIG,
             _ => return Ok(()),
         };
-        // A name that was cut may still be a known one before a NUL.
+        // A truncated name may still be a known one before a NUL.
         let field = Field::find(names, name.text, self.reached)?;
         if let Some(field) = field {
             if name.escaped {
                 let (within, field, offset) = (names.within, field.name(), self.reached);
                 return Err(BodyError::Escaped { within, field, offset });
             }
-            self.seen.note(field, self.reached)?;
+            self.seen.add(field, self.reached)?;
         }
         *if depth == 1 { &mut self.field } else { &mut self.inner } = field;
         Ok(())
@@ -405,10 +411,10 @@ impl Visitor for ScannedMember {
             (ExternalMark::Model, _) => self.fallback(self.field.unwrap_or(Field::Model), value)?,
             (ExternalMark::MaxTokens, _) => {
                 let most = self.count(Field::MaxTokens, value, 0)?.unwrap_or(0);
-                self.ask.max_output.of_fallbacks = self.ask.max_output.of_fallbacks.max(most);
+                self.request.max_output.of_fallbacks = self.request.max_output.of_fallbacks.max(most);
             }
             (ExternalMark::Choices, _) => {
-                self.ask.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1))
+                self.request.choices_at_least(self.count(Field::N, value, 1)?.unwrap_or(1))
             }
             (_, Scalar::String(text)) => self.content(depth, text.text),
             _ => {}

@@ -1,18 +1,19 @@
-//! Where an answer's JSON holds its usage.
+//! The usage in the JSON of a response.
 
 use core::convert::Infallible;
 
-use super::dialect::{DetailFields, OutputFields, TokenField, TokenFields, UsageFormat, is_beside};
+use super::token_fields::TokenFields;
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::api::Api;
 use crate::json::lexer::{Container, JsonText, Scalar, Visitor};
+use crate::llm::dialect::{Dialect, NameSet, TokenField, TokenNames, UsageFormat, is_same};
 
-/// Long enough for every name and type that is looked for.
+/// The longest known name or type has fewer bytes.
 const NAME_BYTES: usize = 40;
-/// Long enough for a u64.
+/// The most digits of a `u64`.
 const NUMBER_BYTES: usize = 20;
 
-/// What the value that comes now is.
+/// The meaning of the next value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum UsageMember {
     #[default]
@@ -25,47 +26,73 @@ enum UsageMember {
     Output,
 }
 
-/// Collects what the documents of one answer say.
+/// An object or list within the usage object.
+#[derive(Clone, Copy, Debug)]
+enum Details {
+    /// Figures with these names.
+    Fields(&'static TokenNames),
+    /// A list of objects with figures of their own.
+    Passes,
+}
+
+impl UsageFormat {
+    fn details(&self, name: &str) -> Details {
+        if self.passes.as_ref().is_some_and(|passes| is_same(passes.member.as_bytes(), name.as_bytes())) {
+            return Details::Passes;
+        }
+        Details::Fields(self.details.get(name).unwrap_or(NO_FIELDS))
+    }
+}
+
+static NO_FIELDS: &TokenNames = &TokenNames::NONE;
+
+/// Collects the usage from the documents of one response.
 #[derive(Clone, Debug)]
 pub(super) struct UsageExtractor {
-    api: Api,
-    family: UsageFormat,
-    outputs: OutputFields,
+    dialect: &'static Dialect,
+    format: &'static UsageFormat,
+    outputs: &'static NameSet,
     figures: TokenFields,
-    /// What passes used that are not in the figures.
-    beside: Usage,
-    /// The pass that is being read, and whether it is such a one.
+    /// The usage of passes that the figures do not include.
+    not_included: Usage,
+    /// The pass that is being read, and true if the figures do not include it.
     pass: (TokenFields, bool),
     output_pieces: u64,
     output_bytes: u64,
     last: bool,
-    /// Depth of the answer's own members: 1, or 2 in Gemini's list of answers.
+    /// The depth of the response's own members: 1, or 2 in a list of responses.
     base: usize,
     member: UsageMember,
-    /// Within the member that may hold the usage.
+    /// The value is within a member that may hold the usage object.
     wrapped: bool,
-    /// Depth of the usage object's members, while within it.
+    /// The depth of the usage object's members, while within it.
     usage: Option<usize>,
-    /// The document had a usage object already, or begins with this one.
+    /// The document has had a usage object, this one included.
     seen_usage: bool,
-    /// Another one than this: its figures hold as soon as it has any.
+    /// The document had a usage object before this one, which replaces its figures with the first of its own.
     replaces: bool,
-    details: Option<DetailFields>,
-    named: Option<DetailFields>,
+    /// The object within the usage object that is being read.
+    details: Option<Details>,
+    /// The same, as the last name announces it.
+    named: Option<Details>,
     figure: Option<TokenField>,
     reached: u64,
-    /// Where the last name ended.
+    /// The offset of the end of the last name.
     name_end: u64,
 }
 
 impl UsageExtractor {
     pub(super) fn new(api: Api) -> Self {
+        Self::of(Dialect::of(api))
+    }
+
+    fn of(dialect: &'static Dialect) -> Self {
         Self {
-            api,
-            family: UsageFormat::of(api),
-            outputs: OutputFields::of(api, false),
+            dialect,
+            format: dialect.usage,
+            outputs: &dialect.output,
             figures: TokenFields::default(),
-            beside: Usage::default(),
+            not_included: Usage::default(),
             pass: (TokenFields::default(), false),
             output_pieces: 0,
             output_bytes: 0,
@@ -84,26 +111,26 @@ impl UsageExtractor {
         }
     }
 
-    /// One of the same API to which nothing was said yet.
+    /// Returns a new extractor of the same API.
     pub(super) fn anew(&self) -> Self {
-        Self::new(self.api)
+        Self::of(self.dialect)
     }
 
-    pub(super) fn family(&self) -> UsageFormat {
-        self.family
+    pub(super) fn format(&self) -> &'static UsageFormat {
+        self.format
     }
 
-    /// It comes as a stream of events.
-    pub(super) fn streams(&mut self) {
-        self.outputs = OutputFields::of(self.api, true);
+    /// Sets that the response is a stream of events.
+    pub(super) fn set_streamed(&mut self) {
+        self.outputs = &self.dialect.streamed_output;
     }
 
-    /// Whether the strings of this member are output.
+    /// Returns true if the strings of this member are output.
     pub(super) fn is_output(&self, name: &[u8]) -> bool {
-        self.outputs.are_in(name)
+        self.outputs.contains(name)
     }
 
-    /// Another document begins.
+    /// Begins another document.
     pub(super) fn restart(&mut self) {
         self.base = 1;
         self.member = UsageMember::Other;
@@ -117,13 +144,13 @@ impl UsageExtractor {
         self.name_end = 0;
     }
 
-    /// Output went by, of this many bytes as it is written.
+    /// Adds output: the number of its strings, and their bytes as they are written.
     pub(super) fn saw_output(&mut self, pieces: u64, bytes: u64) {
         self.output_pieces = self.output_pieces.saturating_add(pieces);
         self.output_bytes = self.output_bytes.saturating_add(bytes);
     }
 
-    /// The event was seen that ends a stream.
+    /// Records that the event that ends the stream was seen.
     pub(super) fn saw_last(&mut self) {
         self.last = true;
     }
@@ -133,21 +160,25 @@ impl UsageExtractor {
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {
-        Some(self.figures.usage(self.family)?.plus(self.beside))
+        Some(self.figures.usage(self.format)?.plus(self.not_included))
     }
 
     pub(super) fn output_seen_tokens(&self) -> u64 {
         self.output_pieces.max(self.output_bytes / BYTES_PER_TOKEN)
     }
 
-    /// Whether its output is, or may be, no text.
+    /// Returns true if the output may be sound or images.
     pub(super) fn may_be_no_text(&self) -> bool {
-        matches!(self.api, Api::OpenAiImages | Api::OpenAiAudio)
+        self.dialect.may_be_no_text
     }
 
-    /// Within the list of passes, at one of them.
-    fn in_passes(&self, depth: usize) -> bool {
-        self.details == Some(DetailFields::Passes) && self.usage.is_some_and(|usage| depth == usage + 1)
+    fn in_passes(&self) -> bool {
+        matches!(self.details, Some(Details::Passes))
+    }
+
+    /// Returns true at an entry of the list of passes.
+    fn is_pass(&self, depth: usize) -> bool {
+        self.in_passes() && self.usage.is_some_and(|usage| depth == usage + 1)
     }
 }
 
@@ -160,7 +191,7 @@ impl Visitor for UsageExtractor {
 
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
         let member = core::mem::take(&mut self.member);
-        if depth == 0 && kind == Container::Array && self.family == UsageFormat::Gemini {
+        if depth == 0 && kind == Container::Array && self.format.in_list {
             self.base = 2;
         }
         if kind == Container::Object {
@@ -174,11 +205,11 @@ impl Visitor for UsageExtractor {
             }
         }
         if self.usage == Some(depth) {
-            self.details = self.named.take().or(Some(DetailFields::Other));
-            if self.details == Some(DetailFields::Passes) {
-                self.beside = Usage::default();
+            self.details = self.named.take().or(Some(Details::Fields(NO_FIELDS)));
+            if self.in_passes() {
+                self.not_included = Usage::default();
             }
-        } else if self.in_passes(depth) {
+        } else if self.is_pass(depth) {
             self.pass = (TokenFields::default(), false);
         }
         self.figure = None;
@@ -186,9 +217,9 @@ impl Visitor for UsageExtractor {
     }
 
     fn end(&mut self, depth: usize, _: Container) -> Result<(), Infallible> {
-        if self.in_passes(depth) {
+        if self.is_pass(depth) {
             if let (figures, true) = &self.pass {
-                self.beside = self.beside.plus(figures.usage(self.family).unwrap_or_default());
+                self.not_included = self.not_included.plus(figures.usage(self.format).unwrap_or_default());
             }
         } else if self.usage == Some(depth + 1) {
             self.usage = None;
@@ -214,25 +245,29 @@ impl Visitor for UsageExtractor {
         if let Some(usage) = self.usage {
             self.figure = match self.details {
                 None if depth == usage => {
-                    let passes = self.family.lists_passes(text);
-                    self.named = Some(if passes { DetailFields::Passes } else { DetailFields::named(text) });
-                    self.family.figure(None, text)
+                    let field = self.format.fields.get(text);
+                    if field.is_none() {
+                        self.named = Some(self.format.details(text));
+                    }
+                    field
                 }
-                Some(DetailFields::Passes) if depth == usage + 2 => {
+                Some(Details::Passes) if depth == usage + 2 => {
                     if text == "type" {
                         self.member = UsageMember::PassType;
                     }
-                    self.family.figure(None, text)
+                    self.format.fields.get(text)
                 }
-                Some(details) if depth == usage + 1 => self.family.figure(Some(details), text),
+                Some(Details::Fields(fields)) if depth == usage + 1 => fields.get(text),
                 _ => None,
             };
             return Ok(());
         }
         let own = depth == self.base;
-        self.member = if (own || self.wrapped && depth == self.base + 1) && text == self.family.usage_name() {
+        self.member = if (own || self.wrapped && depth == self.base + 1)
+            && is_same(text.as_bytes(), self.format.member.name.as_bytes())
+        {
             UsageMember::Usage
-        } else if own && self.family.wraps_usage(text) {
+        } else if own && self.format.wrappers.contains(text.as_bytes()) {
             UsageMember::Wrapper
         } else if own && text == "type" {
             UsageMember::Type
@@ -256,7 +291,7 @@ impl Visitor for UsageExtractor {
         match (core::mem::take(&mut self.member), self.figure.take(), value) {
             (_, Some(figure), Scalar::Number(text)) if text.whole => {
                 if let Ok(value) = text.text.parse() {
-                    if self.details == Some(DetailFields::Passes) {
+                    if self.in_passes() {
                         self.pass.0.set(figure, value);
                         return Ok(());
                     }
@@ -267,12 +302,17 @@ impl Visitor for UsageExtractor {
                 }
             }
             (UsageMember::Type, _, Scalar::String(text)) => {
-                self.last |= text.whole && self.family.is_last(text.text.as_bytes())
+                self.last |= text.whole && self.format.last_events.contains(text.text.as_bytes())
             }
             (UsageMember::PassType, _, Scalar::String(text)) => {
-                self.pass.1 = text.whole && is_beside(text.text)
+                self.pass.1 = text.whole
+                    && self
+                        .format
+                        .passes
+                        .as_ref()
+                        .is_some_and(|passes| passes.not_included.contains(text.text.as_bytes()))
             }
-            // Between the name and the text: a colon and the quotes, in compact JSON.
+            // Three bytes between name and text are not output: a colon and two quotes, in compact JSON.
             (UsageMember::Output, _, Scalar::String(_)) => {
                 let bytes = self.reached.saturating_sub(self.name_end).saturating_sub(3);
                 self.saw_output(bytes.min(1), bytes);

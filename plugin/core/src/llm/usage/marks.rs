@@ -1,17 +1,18 @@
-//! The few bytes of an event that matter where it is not parsed.
+//! The few bytes of an event that matter if it is not parsed. An own SIMD scan: one pass finds all of them.
 
 use crate::json::simd::{STEP, SimdStep};
+use crate::llm::dialect::MemberName;
 
-/// Goes over a text's bytes once, from the third on, and stops at the last byte of each `":"`, `"u` and
-/// `\u`, and at each CR and LF. What is too short to be compared at once has no marks.
+/// Iterates over the positions, from the third byte on, of the last byte of each `":"`, `"u` and `\u`, and of each
+/// CR and LF. A text shorter than two bytes and one step has no marks.
 #[derive(Debug)]
 pub(super) struct QuoteMarks<'a> {
     text: &'a [u8],
-    /// Where the step begins that was looked at.
+    /// The start of the current step.
     start: usize,
-    /// Marks in it, the first byte's lowest.
+    /// The marks in it, one bit per byte, the first byte's lowest.
     found: u32,
-    /// Where the next one begins.
+    /// The start of the next step.
     next: usize,
 }
 
@@ -20,7 +21,7 @@ impl<'a> QuoteMarks<'a> {
         Self { text, start: 0, found: 0, next: 2 }
     }
 
-    /// Looks at the next step. The last one reaches back over bytes that were seen.
+    /// Scans the next step. The last one overlaps the step before it.
     fn step(&mut self) -> Option<()> {
         let seen = self.next;
         self.start = seen.min(self.text.len().checked_sub(STEP)?);
@@ -29,6 +30,8 @@ impl<'a> QuoteMarks<'a> {
             .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(SimdStep::of));
         let (two_before, one_before, here) = (two_before?, one_before?, here?);
         let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
+        // One comparison finds both, the escape and the first letter of a usage member.
+        const { assert!(MemberName::INITIAL == b'u') };
         let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
         let line = here.is(b'\n').or(here.is(b'\r'));
         self.found = value.or(usage).or(line).high_bits() & (u32::MAX << (seen - self.start));

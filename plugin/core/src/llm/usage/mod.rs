@@ -1,15 +1,15 @@
-//! What an answer used, read as it streams.
+//! The usage in a response, read as it streams.
 //!
-//! A [`UsageMeter`] is fed the answer's bytes, keeps none of them, and gives the usage that the provider
-//! reported: from a JSON document or from server-sent events, in the dialect of its API. Values are
-//! absolute: of each figure the last one that is not null holds, and of two usage objects in one document the later.
+//! A [`UsageMeter`] reads the bytes of a response, keeps none of them, and returns the usage that the provider
+//! reported: in a JSON document or in server-sent events, in the dialect of the API. Figures are absolute: the last
+//! one that is not null counts, and of two usage objects in one document the later.
 
-mod dialect;
 mod extract;
 mod marks;
 mod sse;
 mod strip;
 mod tail;
+mod token_fields;
 
 use extract::UsageExtractor;
 use sse::SseParser;
@@ -18,33 +18,31 @@ pub use strip::UsageChunkFilter;
 
 use crate::api::Api;
 use crate::json::lexer::Lexer;
+use crate::text::media_type::MediaType;
 
-/// The deepest nesting that is followed in an answer.
+/// The deepest nesting that is read in a response.
 const MAX_DEPTH: usize = 512;
 
-/// What the names of types end in that are JSON (RFC 6839).
-const JSON_SUFFIX: &[u8] = b"+json";
-
-/// Bytes of text for a token, as providers write it on average.
+/// The average number of bytes per token in the text of providers.
 const BYTES_PER_TOKEN: u64 = 4;
 
-/// Tokens that a provider reported.
+/// The tokens that a provider reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Everything that was read, cached or not.
+    /// All input, cached or not.
     pub input: u64,
-    /// Everything that was written, reasoning included.
+    /// All output, reasoning included.
     pub output: u64,
     /// The part of `input` that came from a cache.
     pub cached_input: u64,
     /// The part of `input` that was written to a cache.
     pub cache_write: u64,
-    /// The part of `output` that is reasoning, where the provider tells it apart.
+    /// The part of `output` that is reasoning, if the provider reports it.
     pub reasoning: u64,
 }
 
 impl Usage {
-    /// Both together.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(self, other: Usage) -> Usage {
         Usage {
@@ -57,44 +55,44 @@ impl Usage {
     }
 }
 
-/// What was found when an answer ended.
+/// The result of metering a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UsageReport {
-    /// What the provider reported; in an answer that broke off perhaps less than what was sent.
+    /// The usage that the provider reported; in an aborted response perhaps less than was sent.
     pub usage: Option<Usage>,
-    /// An estimate of the output that went by: a token for each piece of a stream, or for each four
-    /// bytes of its text, whichever is more.
+    /// An estimate of the output that was seen: one token per string of a stream, or per four bytes of text,
+    /// whichever is more.
     pub output_seen_tokens: u64,
-    /// Output went by that is no text, so that nothing tells how many tokens it is.
+    /// The response has output that is not text, so that its tokens cannot be estimated.
     pub uncounted: bool,
-    /// Nothing shows that more was to come.
+    /// Nothing shows that the response was cut short.
     pub complete: bool,
-    /// The answer itself shows that it is over: a whole document, or the event that is its API's last.
+    /// The response itself shows its end: a whole document, or the last event of its API.
     pub closed: bool,
 }
 
 #[derive(Clone, Debug)]
 enum MeteredBody {
-    /// Nothing came yet, and the head does not say what will.
+    /// No bytes so far, and no content-type.
     Unknown,
     Json {
         lexer: Lexer,
         broken: bool,
     },
-    /// A JSON document whose usage is known, and of which no more comes.
+    /// A JSON document that was read as a whole.
     Read,
     Events(SseParser),
-    /// Sound, images, text: no usage can be in it.
+    /// Sound, images or text, which hold no usage.
     Opaque,
 }
 
-/// Reads the usage of one answer in fixed memory.
+/// Reads the usage of one response in fixed memory.
 ///
 /// ```
-/// use tollgate_core::gateway::Api;
-/// use tollgate_core::meter::Meter;
+/// use tollgate_core::api::Api;
+/// use tollgate_core::llm::usage::UsageMeter;
 ///
-/// let mut meter = Meter::new(Api::OpenAiChat, Some("application/json"));
+/// let mut meter = UsageMeter::new(Api::OpenAiChat, Some("application/json"));
 /// meter.push(br#"{"usage": {"prompt_tokens": 12, "comple"#);
 /// meter.push(br#"tion_tokens": 30, "total_tokens": 42}}"#);
 /// let usage = meter.finish().usage.unwrap();
@@ -103,64 +101,62 @@ enum MeteredBody {
 #[derive(Clone, Debug)]
 pub struct UsageMeter {
     body: MeteredBody,
-    answer: UsageExtractor,
-    /// Some of it came.
+    extractor: UsageExtractor,
+    /// Bytes were read.
     began: bool,
 }
 
 impl UsageMeter {
-    /// A meter for an answer of this API, with this `content-type`.
+    /// A meter for a response of this API with this `content-type`.
     #[must_use]
     pub fn new(api: Api, content_type: Option<&str>) -> Self {
-        let value = content_type.unwrap_or_default().as_bytes();
-        let essence = value.split(|byte| *byte == b';').next().unwrap_or(value).trim_ascii();
-        let is = |name: &[u8]| essence.eq_ignore_ascii_case(name);
-        let suffix = essence.last_chunk::<{ JSON_SUFFIX.len() }>();
-        let body = if essence.is_empty() {
+        let media_type = MediaType::of(content_type.unwrap_or_default());
+        let body = if media_type.essence.is_empty() {
             MeteredBody::Unknown
-        } else if is(b"application/json") || suffix.is_some_and(|end| end.eq_ignore_ascii_case(JSON_SUFFIX)) {
+        } else if media_type.is_json() {
             MeteredBody::json()
-        } else if is(b"text/event-stream") {
+        } else if media_type.is("text/event-stream") {
             MeteredBody::events()
         } else {
             MeteredBody::Opaque
         };
-        let mut meter = Self { body: MeteredBody::Unknown, answer: UsageExtractor::new(api), began: false };
+        let mut meter =
+            Self { body: MeteredBody::Unknown, extractor: UsageExtractor::new(api), began: false };
         meter.begin(body);
         meter
     }
 
     fn begin(&mut self, body: MeteredBody) {
         if let MeteredBody::Events(_) = body {
-            self.answer.streams();
+            self.extractor.set_streamed();
         }
         self.body = body;
     }
 
-    /// Whether the answer comes, or may yet turn out to come, as server-sent events.
+    /// Returns true if the response consists of server-sent events, or may still turn out to.
     #[must_use]
     pub fn may_be_events(&self) -> bool {
         matches!(self.body, MeteredBody::Events(_) | MeteredBody::Unknown)
     }
 
-    /// Reads an answer that is there as a whole: as [`UsageMeter::push`] does, and at its end only where that is enough.
-    /// What output went by is then not known, and not asked for: the document says what it was.
+    /// Reads a whole response: like [`UsageMeter::push`], but reads only the end of a document if the usage is there.
+    /// `output_seen_tokens` is then 0; the document reports its output.
     pub fn push_whole(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
         if let MeteredBody::Json { broken: false, lexer } = &mut self.body
             && lexer.offset() == 0
         {
-            if tail::read(bytes, lexer, &mut self.answer).is_some() {
+            if tail::read(bytes, lexer, &mut self.extractor).is_some() {
                 self.body = MeteredBody::Read;
                 return;
             }
-            self.answer = self.answer.anew();
+            self.extractor = self.extractor.anew();
             self.body = MeteredBody::json();
         }
         self.push(bytes);
     }
 
-    /// Reads the answer's next bytes.
+    /// Reads the next bytes of the response.
     pub fn push(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
         if let MeteredBody::Unknown = self.body {
@@ -172,31 +168,31 @@ impl UsageMeter {
         }
         match &mut self.body {
             MeteredBody::Json { lexer, broken } => {
-                *broken = *broken || lexer.push(bytes, &mut self.answer).is_err();
+                *broken = *broken || lexer.push(bytes, &mut self.extractor).is_err();
             }
-            MeteredBody::Events(events) => events.push(bytes, &mut self.answer),
+            MeteredBody::Events(events) => events.push(bytes, &mut self.extractor),
             MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Opaque => {}
         }
     }
 
-    /// The answer ends here.
+    /// Ends the response.
     #[must_use]
     pub fn finish(mut self) -> UsageReport {
-        let no_text = matches!(self.body, MeteredBody::Opaque) || self.answer.may_be_no_text();
+        let no_text = matches!(self.body, MeteredBody::Opaque) || self.extractor.may_be_no_text();
         let (complete, closed) = match self.body {
-            // No JSON, or none that is followed so deep: nothing shows whether it is all.
+            // Invalid JSON, or nested too deeply: nothing shows whether it is complete.
             MeteredBody::Json { broken: true, .. } => (true, false),
             MeteredBody::Json { mut lexer, broken: false } => {
-                let whole = lexer.finish(&mut self.answer).is_ok();
+                let whole = lexer.finish(&mut self.extractor).is_ok();
                 (whole, whole)
             }
             MeteredBody::Read => (true, true),
-            MeteredBody::Events(events) => (events.finish(&mut self.answer), self.answer.is_last()),
+            MeteredBody::Events(events) => (events.finish(&mut self.extractor), self.extractor.is_last()),
             MeteredBody::Unknown | MeteredBody::Opaque => (true, false),
         };
-        let output_seen_tokens = self.answer.output_seen_tokens();
+        let output_seen_tokens = self.extractor.output_seen_tokens();
         UsageReport {
-            usage: self.answer.usage(),
+            usage: self.extractor.usage(),
             output_seen_tokens,
             uncounted: self.began && no_text && output_seen_tokens == 0,
             complete,

@@ -1,30 +1,30 @@
-//! Server-sent events (HTML standard, 9.2), as far as a meter needs them: their data.
+//! Server-sent events (HTML standard, 9.2), reduced to their data.
 //!
-//! An event that lies within one piece and speaks of no usage, or says that there is none yet, is only searched,
-//! not parsed: that is what nearly all events of a stream are.
+//! An event that lies within one piece and has no usage member, or a null as its value, is scanned but not parsed:
+//! this is true of nearly all events of a stream.
 
 use super::MAX_DEPTH;
-use super::dialect::UsageFormat;
 use super::extract::UsageExtractor;
 use super::marks::QuoteMarks;
 use crate::json::lexer::Lexer;
+use crate::llm::dialect::MemberName;
 
-/// What ends a stream of OpenAI's chat completions.
+/// The data of the last event of OpenAI's chat completions.
 const DONE: &[u8] = b"[DONE]";
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const DATA: &[u8] = b"data";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SseState {
-    /// At the stream's start: so much of a byte order mark was read.
+    /// At the stream's start; holds the number of bytes of a byte order mark that were read.
     Start(usize),
-    /// At a line's start; so much of `data` was read.
+    /// At a line's start; holds the number of bytes of `data` that were read.
     Field(usize),
-    /// After the colon: one space may come.
+    /// After the colon, before an optional space.
     Space,
     /// In the value of a `data` line.
     Data,
-    /// In a line that does not matter.
+    /// In a line with another field.
     Skip,
 }
 
@@ -34,9 +34,9 @@ pub(super) struct SseParser {
     lexer: Lexer,
     /// The last byte ended a line and was a CR.
     after_cr: bool,
-    /// Data of the event that is being read.
+    /// The length of the current event's data in bytes.
     length: u64,
-    /// How much of [`DONE`] the data is so far.
+    /// The number of bytes of [`DONE`] that the data consists of so far.
     done: Option<usize>,
     broken: bool,
 }
@@ -53,7 +53,7 @@ impl SseParser {
         }
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8], answer: &mut UsageExtractor) {
+    pub(super) fn push(&mut self, bytes: &[u8], extractor: &mut UsageExtractor) {
         let mut rest = bytes;
         while let Some(&byte) = rest.first() {
             if core::mem::take(&mut self.after_cr) && byte == b'\n' {
@@ -62,30 +62,30 @@ impl SseParser {
             }
             if self.state == SseState::Field(0)
                 && self.length == 0
-                && let Some(read) = pass_over(rest, answer)
+                && let Some(read) = skip_event(rest, extractor)
             {
                 rest = after(rest, read);
                 continue;
             }
-            rest = after(rest, self.step(byte, rest, answer));
+            rest = after(rest, self.step(byte, rest, extractor));
         }
     }
 
-    /// The stream ends here: whether it was complete.
-    pub(super) fn finish(mut self, answer: &mut UsageExtractor) -> bool {
-        // The standard drops an event without its blank line; what it says was sent nevertheless.
+    /// Ends the stream; returns true if it was complete.
+    pub(super) fn finish(mut self, extractor: &mut UsageExtractor) -> bool {
+        // The standard drops an event without its blank line; its output was sent nevertheless.
         let between = self.length == 0 && matches!(self.state, SseState::Start(_) | SseState::Field(0));
-        self.event_ends(answer);
-        answer.is_last() || answer.family() == UsageFormat::Gemini && between
+        self.end_event(extractor);
+        extractor.is_last() || extractor.format().ends_between_events && between
     }
 
-    /// Reads at least one byte, and says how many.
-    fn step(&mut self, byte: u8, rest: &[u8], answer: &mut UsageExtractor) -> usize {
+    /// Reads bytes, and returns their number; 0 only at the stream's start.
+    fn step(&mut self, byte: u8, rest: &[u8], extractor: &mut UsageExtractor) -> usize {
         if matches!(byte, b'\r' | b'\n') {
             self.after_cr = byte == b'\r';
             match core::mem::replace(&mut self.state, SseState::Field(0)) {
-                SseState::Field(0) => self.event_ends(answer),
-                SseState::Data | SseState::Space => self.data(b"\n", answer),
+                SseState::Field(0) => self.end_event(extractor),
+                SseState::Data | SseState::Space => self.data(b"\n", extractor),
                 _ => {}
             }
             return 1;
@@ -114,7 +114,7 @@ impl SseParser {
             }
             SseState::Data => {
                 let length = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
-                self.data(rest.get(..length).unwrap_or_default(), answer);
+                self.data(rest.get(..length).unwrap_or_default(), extractor);
                 length
             }
             SseState::Start(_) | SseState::Field(_) | SseState::Skip => {
@@ -124,10 +124,10 @@ impl SseParser {
         }
     }
 
-    fn data(&mut self, bytes: &[u8], answer: &mut UsageExtractor) {
+    fn data(&mut self, bytes: &[u8], extractor: &mut UsageExtractor) {
         if self.length == 0 {
             self.lexer.restart();
-            answer.restart();
+            extractor.restart();
         }
         for byte in bytes.iter().filter(|byte| **byte != b'\n') {
             match self.done {
@@ -139,12 +139,12 @@ impl SseParser {
             }
         }
         self.length = self.length.saturating_add(bytes.len() as u64);
-        self.broken = self.broken || self.lexer.push(bytes, answer).is_err();
+        self.broken = self.broken || self.lexer.push(bytes, extractor).is_err();
     }
 
-    fn event_ends(&mut self, answer: &mut UsageExtractor) {
+    fn end_event(&mut self, extractor: &mut UsageExtractor) {
         if self.done == Some(DONE.len()) {
-            answer.saw_last();
+            extractor.saw_last();
         }
         self.length = 0;
         self.done = Some(0);
@@ -156,27 +156,29 @@ fn after(bytes: &[u8], read: usize) -> &[u8] {
     bytes.get(read..).unwrap_or_default()
 }
 
-/// Passes over an event of one `data` line that lies whole in `bytes` and says nothing that takes a parser:
-/// counts its output, and gives its length.
-fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
+/// Skips an event of one `data` line that lies entirely in `bytes` and needs no parser: counts its output, and returns
+/// its length.
+fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
     let value = bytes.strip_prefix(b"data:")?;
     let data = value.strip_prefix(b" ").unwrap_or(value);
     let before = bytes.len() - data.len();
     if let Some(rest) = data.strip_prefix(DONE) {
         let blank = blank_line(rest)?;
-        answer.saw_last();
+        extractor.saw_last();
         return Some(before + DONE.len() + blank);
     }
     if !is_compact(data) {
         return None;
     }
+    let format = extractor.format();
+    let usage = format.member.name.as_bytes();
     let (mut pieces, mut length) = (0, 0);
     for at in QuoteMarks::of(data) {
         let (read, rest) = data.split_at_checked(at)?;
         match rest {
-            // All chunks but one have a null, where usage was asked for.
-            [b'u', ..] if rest.starts_with(b"usage") && !rest.starts_with(b"usage\":null") => return None,
-            // A name may be written with escapes. No other escape spells a character of one that is looked for.
+            // If usage was requested, all chunks but one have a null here.
+            [MemberName::INITIAL, ..] if has_value(rest, usage) => return None,
+            // A name may contain escapes; only these spell a character of a known name.
             [b'u', b'0', b'0', b'2'..=b'7', ..] if read.ends_with(b"\\") => return None,
             [b'u', ..] => {}
             [b'"', text @ ..] => {
@@ -184,12 +186,12 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
                 let (before, name) = read.split_at_checked(memchr::memrchr(b'"', read)?)?;
                 let name = after(name, 1);
                 if before.ends_with(b"\\") {
-                    // Not where the name begins: it holds a quote.
+                    // The name contains a quote and begins earlier.
                 } else if name == b"type" {
-                    if answer.family().is_last(text.get(..string_length(text))?) {
+                    if format.last_events.contains(text.get(..string_length(text))?) {
                         return None;
                     }
-                } else if answer.is_output(name) {
+                } else if extractor.is_output(name) {
                     let text = string_length(text) as u64;
                     pieces += text.min(1);
                     length += text;
@@ -197,7 +199,7 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
             }
             _ => {
                 let blank = blank_line(rest)?;
-                answer.saw_output(pieces, length);
+                extractor.saw_output(pieces, length);
                 return Some(before + at + blank);
             }
         }
@@ -205,7 +207,12 @@ fn pass_over(bytes: &[u8], answer: &mut UsageExtractor) -> Option<usize> {
     None
 }
 
-/// The bytes of the line end and the empty line that end an event.
+/// Returns true for a name that begins like this one, unless it is this one with a null behind it.
+fn has_value(text: &[u8], name: &[u8]) -> bool {
+    text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(b"\":null"))
+}
+
+/// The length of the line end and the empty line that end an event.
 fn blank_line(rest: &[u8]) -> Option<usize> {
     match rest {
         [b'\n', b'\n', ..] => Some(2),
@@ -214,13 +221,13 @@ fn blank_line(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// JSON without a space between a name and its value, as its first member shows.
+/// Returns true for JSON without a space between a name and its value, judged by the first member.
 fn is_compact(data: &[u8]) -> bool {
     let colon = memchr::memchr(b':', data).unwrap_or(data.len());
     data.starts_with(b"{\"") && !matches!(data.get(colon + 1), None | Some(b' ' | b'\t'))
 }
 
-/// Bytes before the quote that ends a string.
+/// Returns the number of bytes before the quote that ends a string.
 fn string_length(text: &[u8]) -> usize {
     let mut at = 0;
     loop {

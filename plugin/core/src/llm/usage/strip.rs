@@ -1,4 +1,4 @@
-//! Takes out of an OpenAI stream what our `include_usage` brought: the extra chunk, and the null in all others.
+//! Removes from an OpenAI stream what the added `include_usage` causes: the extra chunk, and the null in all others.
 
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
@@ -6,26 +6,32 @@ use core::convert::Infallible;
 use core::ops::Range;
 
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
+use crate::llm::dialect::MemberName;
+use crate::llm::dialect::openai::{self, CHUNK_CHOICES};
 
-/// The most bytes of one event that are held back. The chunk in question has some five hundred.
+/// The most bytes of one event that are held back. The extra chunk has about five hundred.
 const MAX_HELD: usize = 8192;
 
-/// Long enough for `choices` and `usage`.
-const NAME_BYTES: usize = 8;
+/// The member that holds the usage of a chunk.
+const USAGE: MemberName = openai::USAGE.member;
 
-/// The deepest nesting of the chunk; one that is deeper is none of ours.
+/// The most bytes of a name that matter: one more than the longer one has.
+const NAME_BYTES: usize =
+    1 + if CHUNK_CHOICES.len() > USAGE.name.len() { CHUNK_CHOICES.len() } else { USAGE.name.len() };
+
+/// The deepest nesting of a chunk that is read; one that is deeper is forwarded unchanged.
 const MAX_DEPTH: usize = 64;
 
-/// Lets a stream pass but for events whose `choices` are empty and whose `usage` is an object, and for the
-/// member `"usage": null` of others: OpenAI's API reference has both only where usage was asked for.
+/// Removes events whose `choices` are empty and whose `usage` is an object, and the member `"usage": null` of others:
+/// by OpenAI's API reference streams have both only if usage was requested.
 ///
-/// An event is held back until it is whole, so that it goes or stays as one; a client can do nothing
-/// with a part of an event. One of more than 8 KiB is none of ours and passes as it comes.
+/// An event is held back until it is complete: a client cannot use a part of an event. An event of more than 8 KiB
+/// cannot be the extra chunk and is forwarded as it arrives.
 ///
 /// ```
-/// use tollgate_core::meter::UsageStrip;
+/// use tollgate_core::llm::usage::UsageChunkFilter;
 ///
-/// let mut strip = UsageStrip::new();
+/// let mut strip = UsageChunkFilter::new();
 /// let stream = b"data: {\"choices\":[{}]}\n\ndata: {\"choices\":[],\"usage\":{}}\n\ndata: [DONE]\n\n";
 /// assert_eq!(&*strip.push(stream), b"data: {\"choices\":[{}]}\n\ndata: [DONE]\n\n");
 /// assert!(strip.finish().is_empty());
@@ -33,27 +39,27 @@ const MAX_DEPTH: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub struct UsageChunkFilter {
     held: Vec<u8>,
-    /// The event is too long to be ours.
+    /// The event is too long to be held back.
     passing: bool,
-    /// The line being read has bytes.
+    /// The current line is not empty.
     in_line: bool,
     after_cr: bool,
-    /// The last event went away; an LF that ends it goes too.
+    /// The last event was removed; an LF that belongs to its end is removed too.
     dropped: bool,
 }
 
 impl UsageChunkFilter {
-    /// At a stream's start.
+    /// A filter at the start of a stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What of the stream's next bytes goes on to the client now.
+    /// Filters the next bytes, and returns the bytes that are forwarded now.
     pub fn push<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let between = self.held.is_empty() && !self.passing && !self.in_line && !self.after_cr;
         if between && bytes.ends_with(b"\n\n") {
-            let Some(at) = memchr::memmem::find(bytes, b"\"usage") else {
+            let Some(at) = find_usage(bytes) else {
                 return Cow::Borrowed(bytes);
             };
             if bytes.len() <= MAX_HELD
@@ -74,36 +80,36 @@ impl UsageChunkFilter {
             let (piece, others) = rest.split_at_checked(line).unwrap_or((rest, &[]));
             rest = others;
             if core::mem::take(&mut self.after_cr) && byte == b'\n' {
-                // Half a line end: it belongs to whatever the CR ended.
+                // The second half of a line end belongs to the line that the CR ended.
                 if self.held.is_empty() && !self.passing {
                     if !self.dropped {
                         out.push(byte);
                     }
                 } else {
-                    self.take(piece, &mut out);
+                    self.append(piece, &mut out);
                 }
                 continue;
             }
-            self.take(piece, &mut out);
+            self.append(piece, &mut out);
             if !matches!(byte, b'\r' | b'\n') {
                 self.in_line = true;
                 continue;
             }
             self.after_cr = byte == b'\r';
             if !core::mem::take(&mut self.in_line) {
-                self.event_ends(&mut out);
+                self.end_event(&mut out);
             }
         }
         Cow::Owned(out)
     }
 
-    /// The stream ended: what was held back goes on.
+    /// Ends the stream, and returns the bytes that were held back.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.held
     }
 
-    fn take(&mut self, piece: &[u8], out: &mut Vec<u8>) {
+    fn append(&mut self, piece: &[u8], out: &mut Vec<u8>) {
         if !self.passing && self.held.len() + piece.len() > MAX_HELD {
             self.passing = true;
             out.append(&mut self.held);
@@ -111,12 +117,12 @@ impl UsageChunkFilter {
         if self.passing { out.extend_from_slice(piece) } else { self.held.extend_from_slice(piece) }
     }
 
-    fn event_ends(&mut self, out: &mut Vec<u8>) {
-        let verdict = if self.passing { Verdict::Stays } else { judge(&self.held) };
-        self.dropped = verdict == Verdict::Goes;
+    fn end_event(&mut self, out: &mut Vec<u8>) {
+        let verdict = if self.passing { Verdict::Keep } else { judge(&self.held) };
+        self.dropped = verdict == Verdict::Remove;
         match verdict {
-            Verdict::Goes => {}
-            Verdict::Stays => out.extend_from_slice(&self.held),
+            Verdict::Remove => {}
+            Verdict::Keep => out.extend_from_slice(&self.held),
             Verdict::Without(range) => {
                 without(&self.held, &range).iter().for_each(|part| out.extend_from_slice(part));
             }
@@ -126,24 +132,28 @@ impl UsageChunkFilter {
     }
 }
 
-/// What is before these bytes, and what is behind them.
+/// Returns the bytes before this range, and those after it.
 fn without<'a>(event: &'a [u8], range: &Range<usize>) -> [&'a [u8]; 2] {
     [event.get(..range.start).unwrap_or_default(), event.get(range.end..).unwrap_or_default()]
 }
 
-/// What becomes of an event.
+/// The treatment of an event.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
-    Stays,
-    /// It is the extra chunk.
-    Goes,
-    /// It stays without these bytes.
+    Keep,
+    /// The event is the extra chunk.
+    Remove,
+    /// The event is kept without these bytes.
     Without(Range<usize>),
 }
 
+fn find_usage(text: &[u8]) -> Option<usize> {
+    memchr::memmem::find(text, USAGE.quoted.as_bytes())
+}
+
 fn judge(event: &[u8]) -> Verdict {
-    let Some(at) = memchr::memmem::find(event, b"\"usage") else {
-        return Verdict::Stays;
+    let Some(at) = find_usage(event) else {
+        return Verdict::Keep;
     };
     match plain_null(event, at) {
         Some(null) => Verdict::Without(null),
@@ -151,13 +161,12 @@ fn judge(event: &[u8]) -> Verdict {
     }
 }
 
-/// The null that nearly all events have, with the comma before it, as far as it can be told without a
-/// parser: the event is one line of compact JSON, and `at` is the only place where it speaks of usage.
-/// Nothing but the document closes behind it, so that it is a member of that. (What is no JSON is none
-/// without it either.)
+/// Finds the null that nearly all events have, with the comma before it, without a parser: the event is one line of
+/// compact JSON, and the usage member at `at` is the only one. Only the document is closed after it, so that it is a
+/// member of the document. (Invalid JSON stays invalid without it.)
 fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
     let (before, rest) = event.split_at_checked(at)?;
-    let rest = rest.strip_prefix(b"\"usage\":null")?;
+    let rest = rest.strip_prefix(USAGE.quoted.as_bytes())?.strip_prefix(b"\":null")?;
     let line = memchr::memchr2(b'\r', b'\n', rest)?;
     let (members, line_ends) = rest.split_at_checked(line)?;
     let others = members.strip_suffix(b"}")?;
@@ -166,7 +175,7 @@ fn plain_null(event: &[u8], at: usize) -> Option<Range<usize>> {
         && memchr::memchr2(b'\r', b'\n', value).is_none()
         && line_ends.iter().all(|byte| matches!(byte, b'\r' | b'\n'))
         && !others.iter().any(|byte| matches!(byte, b'{' | b'}' | b'[' | b']'))
-        && memchr::memmem::find(others, b"\"usage").is_none();
+        && find_usage(others).is_none();
     plain.then(|| at - 1..event.len() - rest.len())
 }
 
@@ -178,25 +187,26 @@ fn judge_parsed(event: &[u8]) -> Verdict {
             data_at = start + line.len() - data.len();
             data_lines += 1;
             if lexer.push(data, &mut chunk).is_err() {
-                return Verdict::Stays;
+                return Verdict::Keep;
             }
         }
         start += line.len() + 1;
     }
     if lexer.finish(&mut chunk).is_err() {
-        return Verdict::Stays;
+        return Verdict::Keep;
     }
     match chunk.null {
         Some(null) if data_lines == 1 => {
             let data = event.get(data_at..).unwrap_or_default();
             Verdict::Without(null.start + data_at..null.end + comma_after(data, &null) + data_at)
         }
-        _ if chunk.no_choices && chunk.usage => Verdict::Goes,
-        _ => Verdict::Stays,
+        _ if chunk.no_choices && chunk.usage => Verdict::Remove,
+        _ => Verdict::Keep,
     }
 }
 
-/// The bytes up to and with the comma that a first member leaves behind; others took the one before along.
+/// Returns the length up to and including the comma after a removed first member; other members are removed with the
+/// comma before them.
 fn comma_after(data: &[u8], member: &Range<usize>) -> usize {
     let (own, rest) =
         (data.get(member.clone()).unwrap_or_default(), data.get(member.end..).unwrap_or_default());
@@ -213,16 +223,16 @@ enum ChunkMember {
     Usage,
 }
 
-/// What the members of a chunk are.
+/// The members of a chunk.
 #[derive(Debug, Default)]
 struct ChunkScan {
     member: ChunkMember,
     no_choices: bool,
     usage: bool,
-    /// `usage` is null: from where the member before it ends to where it ends itself.
+    /// The range of `usage`, if it is null: from the end of the member before it to its own end.
     null: Option<Range<usize>>,
     reached: usize,
-    /// Where the last member ended, or the object opened.
+    /// The offset of the end of the last member, or of the start of the object.
     before: usize,
 }
 
@@ -258,8 +268,8 @@ impl Visitor for ChunkScan {
     fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
         if depth == 1 {
             self.member = match name.text {
-                "choices" if name.whole => ChunkMember::Choices,
-                "usage" if name.whole => ChunkMember::Usage,
+                CHUNK_CHOICES if name.whole => ChunkMember::Choices,
+                text if name.whole && text == USAGE.name => ChunkMember::Usage,
                 _ => ChunkMember::Other,
             };
         }
@@ -290,7 +300,7 @@ mod tests {
 
     use super::*;
 
-    /// Members of a chunk, some of which look like the null or hold one.
+    /// Members of a chunk, some of which resemble the null or contain one.
     const MEMBERS: [&str; 15] = [
         r#""id":"c""#,
         r#""choices":[{"index":0,"delta":{"content":"a"}}]"#,
@@ -310,13 +320,13 @@ mod tests {
     ];
 
     fn at_usage(event: &[u8]) -> Option<Range<usize>> {
-        plain_null(event, memchr::memmem::find(event, b"\"usage")?)
+        plain_null(event, find_usage(event)?)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(5000))]
         #[test]
-        fn what_is_told_without_a_parser_is_what_a_parser_tells(
+        fn the_scan_and_the_parser_agree(
             members in proptest::collection::vec(proptest::sample::select(&MEMBERS[..]), 0..5),
             comma in proptest::sample::select(&[",", ",", ", ", " ,"][..]),
             around in proptest::sample::select(&[("{", "}"), ("[{", "}]"), ("{\"y\":{", "}}")][..]),

@@ -1,0 +1,111 @@
+//! The messages of rejections: the cause, and the next step for the client.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::Rejection;
+use crate::money::{Period, Pico, dollars};
+use crate::quota::{PrincipalKind, QuotaExceeded, QuotaReason, QuotaScope, Window, WindowSpan};
+use crate::secret::redact;
+
+impl Rejection {
+    /// Returns the cause and the next step for the client, without secrets and without text of a body.
+    pub fn message(&self) -> String {
+        match self {
+            Rejection::MissingKey => "No API key was sent. Send one as `Authorization: Bearer KEY` or in the header your API's SDK uses.".into(),
+            Rejection::AmbiguousKey => "Two different API keys were sent. Send one key, in one place.".into(),
+            Rejection::InvalidKey => "This API key is not valid here. Check that it is complete, or ask your team for a new one.".into(),
+            Rejection::MistypedKey => "This API key is mistyped: its checksum does not match. Copy it again.".into(),
+            Rejection::ExpiredKey => "This API key has expired. Make a new one, or ask your team for one.".into(),
+            Rejection::Blocked(code) => format!("Refused: {}. Ask an administrator of the organization.", blocked(code)),
+            Rejection::UnknownRoute => "This gateway has no route for this method and path. Check both against the documentation of your API.".into(),
+            Rejection::AmbiguousPath => "This path is ambiguous. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only characters that need it: no slash, letter, digit or one of `-._~:`.".into(),
+            Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
+            Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists those that are.", shown(target)),
+            Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
+            Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
+            Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
+            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`.".into(),
+            Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
+            Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
+            Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
+            Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
+            Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key. GET /v1/models lists those that are.", shown(target)),
+            Rejection::Denied(exceeded) => denial_message(exceeded),
+        }
+    }
+}
+
+/// Returns `service_account_blocked` in words.
+fn blocked(code: &str) -> String {
+    format!("the {} is blocked", code.strip_suffix("_blocked").unwrap_or(code).replace('_', " "))
+}
+
+fn denial_message(exceeded: &QuotaExceeded) -> String {
+    let whose = whose(exceeded.scope);
+    let wait = |text: &str| match exceeded.wait {
+        Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
+        None => format!("{text} Waiting does not help."),
+    };
+    match exceeded.reason {
+        QuotaReason::LimitReached { window, limit, used, requested } => {
+            let what = if window.counts_tokens() { "tokens" } else { "requests" };
+            let of = format!("{whose} limit of {limit} {what} per {}", per(window));
+            wait(&format!("The {of} is reached: {used} are counted and this request needs {requested}."))
+        }
+        QuotaReason::InputAboveLimit { window, limit, input } => format!(
+            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send a shorter input.",
+            per(window)
+        ),
+        QuotaReason::BudgetSpent { max: Pico(0), .. } => {
+            format!("The {whose} budget is $0: every request is refused until an administrator raises it.")
+        }
+        QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
+            "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
+            dollars(max),
+            period_name(period),
+            dollars(left),
+            dollars(cost)
+        )),
+        QuotaReason::CostAboveBudget { max, cost } => format!(
+            "This request could cost ${}, more than the {whose} whole budget of ${}. A lower `max_tokens` makes it cheaper.",
+            dollars(cost),
+            dollars(max)
+        ),
+    }
+}
+
+fn whose(scope: QuotaScope) -> &'static str {
+    match (scope.principal, scope.target) {
+        (PrincipalKind::Key, _) => "key's",
+        (PrincipalKind::Member, _) => "team member's",
+        (PrincipalKind::User, _) => "user's",
+        (PrincipalKind::Team, false) => "team's",
+        (PrincipalKind::Team, true) => "team's own (for this target)",
+        (PrincipalKind::Organization, false) => "organization's",
+        (PrincipalKind::Organization, true) => "organization's own (for this target)",
+    }
+}
+
+fn per(window: Window) -> &'static str {
+    match window.span() {
+        WindowSpan::Minute => "minute",
+        WindowSpan::Hour => "hour",
+        WindowSpan::Day => "day (UTC)",
+    }
+}
+
+fn period_name(period: Period) -> &'static str {
+    match period {
+        Period::Hour => "per hour",
+        Period::Day => "per day",
+        Period::Week => "per week",
+        Period::Month => "per month",
+        Period::Lifetime => "in all",
+    }
+}
+
+fn shown(text: &str) -> String {
+    redact::redact(text, 64)
+}

@@ -1,0 +1,87 @@
+//! Anthropic's Messages API.
+
+use serde_json::Value;
+
+use super::{
+    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
+    TokenField, UsageFormat,
+};
+use crate::llm::request::external_content::ExternalMark;
+use crate::llm::request::fields::Field;
+
+/// `/v1/messages`
+pub(super) static MESSAGES: Dialect = Dialect {
+    reads_body: true,
+    max_output: &[MaxOutputField::Tokens, MaxOutputField::TokensToSample],
+    zero_output: true,
+    has_output: true,
+    answers_each_prompt: false,
+    partial_responses: false,
+    usage_on_request: false,
+    may_be_no_text: false,
+    output: TEXT,
+    streamed_output: TEXT,
+    usage: &USAGE,
+    error_body,
+};
+
+const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
+
+static USAGE: UsageFormat = UsageFormat {
+    member: MemberName::behind_quote("\"usage"),
+    wrappers: NameSet::of(&["message"]),
+    fields: NameTable::of(&[
+        ("input_tokens", TokenField::Input),
+        ("output_tokens", TokenField::Output),
+        ("cache_read_input_tokens", TokenField::Cached),
+        ("cache_creation_input_tokens", TokenField::CacheWrite),
+    ]),
+    details: NameTable::NONE,
+    // The figures are those of the pass that answered. They do not include the summing up of the conversation, nor
+    // another model (documentation of compaction and of the advisor tool).
+    passes: Some(PassesFormat {
+        member: "iterations",
+        not_included: NameSet::of(&["compaction", "advisor_message"]),
+    }),
+    last_events: NameSet::of(&["message_stop"]),
+    ends_between_events: false,
+    in_list: false,
+    input_includes_cache: false,
+    output_includes_reasoning: true,
+};
+
+pub(super) const REQUEST: RequestFormat = RequestFormat {
+    body: &[
+        ("max_tokens_to_sample", Field::MaxTokensToSample),
+        ("mcp_servers", Field::McpServers),
+        ("context_management", Field::ContextManagement),
+    ],
+    marks: &[("source", ExternalMark::Source)],
+    // `tool_search` finds tools that the request holds.
+    client_tools: &["bash_", "text_editor_", "memory_", "tool_search"],
+    // Some 4,600 tokens.
+    long_tools: &["computer_toolset_"],
+    rereading_steps: &["compact"],
+    ..RequestFormat::NONE
+};
+
+fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { status, code, param, message, kind: _ } = error;
+    serde_json::json!({
+        "type": "error",
+        "error": { "type": error_type(status), "message": message, "code": code, "param": param },
+    })
+}
+
+/// Error types of the API reference, "Errors".
+fn error_type(status: u16) -> &'static str {
+    match status {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        _ => "invalid_request_error",
+    }
+}

@@ -1,0 +1,205 @@
+//! The facts in which the providers' APIs differ: one file per provider, one [`Dialect`] per API.
+//!
+//! A new API takes a file beside these, a variant of [`Api`] with its name in the configuration, an arm of
+//! [`Dialect::of`], and, if its requests have members of their own, an entry of [`REQUESTS`].
+
+#![deny(clippy::wildcard_enum_match_arm)]
+
+mod anthropic;
+pub(super) mod gemini;
+mod names;
+pub(super) mod openai;
+
+pub(super) use names::{MemberName, NameSet, NameTable, is_same, joined};
+
+use serde_json::Value;
+
+use super::request::external_content::ExternalMark;
+use super::request::fields::Field;
+use crate::api::Api;
+
+/// One API, as far as it differs from others.
+#[derive(Debug)]
+pub(crate) struct Dialect {
+    /// Requests have a body that is read.
+    pub(crate) reads_body: bool,
+    /// The members that hold the maximum of output tokens; of several the largest value counts.
+    pub(super) max_output: &'static [MaxOutputField],
+    /// A maximum of 0 requests no output; otherwise 0 is taken for an absent maximum.
+    pub(super) zero_output: bool,
+    /// Responses consist of output tokens; false for embeddings.
+    pub(crate) has_output: bool,
+    /// Each entry of the list `prompt` is answered.
+    pub(crate) answers_each_prompt: bool,
+    /// A client may select fields of the response.
+    pub(crate) partial_responses: bool,
+    /// Streams report usage only if `stream_options` of the request include it.
+    pub(crate) usage_on_request: bool,
+    /// The output may be sound or images.
+    pub(super) may_be_no_text: bool,
+    /// The members of a whole response whose strings are output.
+    pub(super) output: NameSet,
+    /// The same in the events of a stream; only members that repeat nothing.
+    pub(super) streamed_output: NameSet,
+    /// The usage in a response.
+    pub(super) usage: &'static UsageFormat,
+    /// The body of a rejection, in the shape that the API's SDKs read.
+    pub(crate) error_body: fn(ErrorParts<'_>) -> Value,
+}
+
+impl Dialect {
+    /// The dialect of an API.
+    pub(crate) const fn of(api: Api) -> &'static Self {
+        match api {
+            Api::Plain | Api::Models => &UNREAD,
+            Api::OpenAiChat => &openai::CHAT,
+            Api::OpenAiCompletions => &openai::COMPLETIONS,
+            Api::OpenAiResponses => &openai::RESPONSES,
+            Api::OpenAiEmbeddings => &openai::EMBEDDINGS,
+            Api::OpenAiImages => &openai::IMAGES,
+            Api::OpenAiAudio => &openai::AUDIO,
+            Api::AnthropicMessages => &anthropic::MESSAGES,
+            Api::GeminiGenerate => &gemini::GENERATE,
+        }
+    }
+}
+
+/// APIs whose bodies are not read; errors have OpenAI's shape.
+static UNREAD: Dialect =
+    Dialect { reads_body: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..openai::BASE };
+
+/// The request members of each provider. The scanner looks for all of them in every body, so that a member that
+/// several APIs have is listed once.
+pub(super) const REQUESTS: &[&RequestFormat] =
+    &[&SHARED, &openai::REQUEST, &anthropic::REQUEST, &gemini::REQUEST];
+
+/// Members of the requests of more than one provider.
+const SHARED: RequestFormat = RequestFormat {
+    body: &[
+        ("model", Field::Model),
+        ("models", Field::Models),
+        ("fallbacks", Field::Fallbacks),
+        ("stream", Field::Stream),
+        ("max_tokens", Field::MaxTokens),
+        ("tools", Field::Tools),
+    ],
+    marks: &[
+        ("id", ExternalMark::Id),
+        ("url", ExternalMark::Url),
+        ("type", ExternalMark::Type),
+        ("file_id", ExternalMark::Stored),
+    ],
+    client_tools: &["custom", "computer"],
+    ..RequestFormat::NONE
+};
+
+/// The members of one provider's requests.
+#[derive(Debug)]
+pub(super) struct RequestFormat {
+    /// Members of the body.
+    pub(super) body: &'static [(&'static str, Field)],
+    /// Members at any depth that refer to content outside of the body.
+    pub(super) marks: &'static [(&'static str, ExternalMark)],
+    /// Prefixes of the types of tools that the client runs: it sends their results in a later request.
+    pub(super) client_tools: &'static [&'static str],
+    /// Prefixes, among these, of tool sets that the upstream explains to the model at greater length than a
+    /// reservation has room for.
+    pub(super) long_tools: &'static [&'static str],
+    /// Members by which a tool without a type is one that the upstream runs.
+    pub(super) upstream_tools: NameSet,
+    /// Types of input items that stand for what the upstream stores.
+    pub(super) stored_items: &'static [&'static str],
+    /// Prefixes of the types of context management steps that have the conversation read once more.
+    pub(super) rereading_steps: &'static [&'static str],
+}
+
+impl RequestFormat {
+    const NONE: Self = Self {
+        body: &[],
+        marks: &[],
+        client_tools: &[],
+        long_tools: &[],
+        upstream_tools: NameSet::NONE,
+        stored_items: &[],
+        rereading_steps: &[],
+    };
+}
+
+/// A member that holds the maximum of output tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MaxOutputField {
+    /// `max_tokens`
+    Tokens,
+    /// `max_completion_tokens`
+    CompletionTokens,
+    /// `max_output_tokens`
+    OutputTokens,
+    /// `max_tokens_to_sample`
+    TokensToSample,
+    /// `maxOutputTokens` in `generationConfig`
+    Generation,
+}
+
+/// The place of the usage in a response, and the meaning of its figures.
+#[derive(Debug)]
+pub(super) struct UsageFormat {
+    /// The member that holds the usage object.
+    pub(super) member: MemberName,
+    /// Members of the response, or of an event, in which the usage object may be instead.
+    pub(super) wrappers: NameSet,
+    /// Figures in the usage object.
+    pub(super) fields: TokenNames,
+    /// Figures in objects within the usage object.
+    pub(super) details: NameTable<&'static TokenNames>,
+    /// A list in the usage object of the passes that a call took.
+    pub(super) passes: Option<PassesFormat>,
+    /// The types of the events that end a stream.
+    pub(super) last_events: NameSet,
+    /// Streams end without a last event of their own.
+    pub(super) ends_between_events: bool,
+    /// A response may be a list of responses.
+    pub(super) in_list: bool,
+    /// The input figure includes what was read from and written to a cache.
+    pub(super) input_includes_cache: bool,
+    /// The output figure includes reasoning.
+    pub(super) output_includes_reasoning: bool,
+}
+
+/// The names of figures.
+pub(super) type TokenNames = NameTable<TokenField>;
+
+/// A list of passes, each with figures of its own.
+#[derive(Debug)]
+pub(super) struct PassesFormat {
+    /// The member of the usage object.
+    pub(super) member: &'static str,
+    /// The types of passes that the figures of the usage object do not include.
+    pub(super) not_included: NameSet,
+}
+
+/// One figure of a usage object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenField {
+    Input,
+    Output,
+    Total,
+    Cached,
+    CacheWrite,
+    Reasoning,
+    ToolInput,
+}
+
+/// A rejection, ready to be put into an API's shape.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorParts<'a> {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The category of the error.
+    pub(crate) kind: &'a str,
+    /// The error code.
+    pub(crate) code: &'a str,
+    /// The parameter of the request that the error is about.
+    pub(crate) param: Option<&'a str>,
+    /// The sentence for people.
+    pub(crate) message: &'a str,
+}
