@@ -17,16 +17,32 @@ pub use sliding_window::{SLOTS, SlidingWindow, Span};
 
 use alloc::vec::Vec;
 
-/// How often a lost swap is tried again before the caller's `on_contention` decides. Each loss means
-/// that another VM made progress, so this is far beyond what any number of real workers needs.
+/// The number of attempts before [`StoreError::Contention`]. Each conflict means that another VM made progress, so this
+/// is far more than any number of real workers needs.
 pub const MAX_TRIES: u32 = 128;
+
+/// Retries `attempt` while it returns `None`, which stands for a compare-and-swap that found a conflict. The only retry
+/// loop over a store; [`CounterStore::update_bytes`] and [`CounterStore::update`] cover changes of one record.
+///
+/// # Errors
+/// Those of `attempt`, and [`StoreError::Contention`] after 128 conflicts in a row.
+pub fn retry_conflicts<R, E: From<StoreError>>(
+    mut attempt: impl FnMut() -> Result<Option<R>, E>,
+) -> Result<R, E> {
+    for _ in 0..MAX_TRIES {
+        if let Some(result) = attempt()? {
+            return Ok(result);
+        }
+    }
+    Err(StoreError::Contention.into())
+}
 
 /// Why a store could not do what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The host has no shared data, refused the call, or holds a record that is not ours.
     Unavailable(Unavailable),
-    /// [`MAX_TRIES`] swaps in a row were lost.
+    /// Every attempt of [`retry_conflicts`] found a conflict.
     Contention,
 }
 
@@ -61,34 +77,53 @@ pub trait CounterStore {
         bytes: &[u8],
     ) -> Result<Cas, StoreError>;
 
-    /// Applies a pure decision to the record, again after each lost swap. `decide` changes the cell in
-    /// place and answers with [`Update::Write`] to have it stored.
+    /// Reads a record of any format, lets `decide` change its bytes in place, and stores them if it returns
+    /// [`Update::Write`]; repeats all of it after a conflict. `decide` also receives the store, for other records that it
+    /// depends on.
+    ///
+    /// # Errors
+    /// Those of the store and of `decide`, and [`StoreError::Contention`].
+    fn update_bytes<R, E: From<StoreError>>(
+        &mut self,
+        name: &RecordKey,
+        mut decide: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<Update<R>, E>,
+    ) -> Result<R, E> {
+        retry_conflicts(|| {
+            let (mut bytes, version) = self.read(name)?;
+            let result = match decide(self, &mut bytes)? {
+                Update::Keep(result) => return Ok(Some(result)),
+                Update::Write(result) => result,
+            };
+            let stored = self.compare_and_swap(name, version, &bytes)? == Cas::Stored;
+            Ok(stored.then_some(result))
+        })
+    }
+
+    /// Reads a counter record, lets `decide` change it in place, and stores it if `decide` returns [`Update::Write`];
+    /// repeats all of it after a conflict.
+    ///
+    /// # Errors
+    /// Those of the store and of [`CounterRecord::open`], and [`StoreError::Contention`].
     fn update<R>(
         &mut self,
         name: &RecordKey,
         mut decide: impl FnMut(&mut CounterRecord) -> Update<R>,
     ) -> Result<R, StoreError> {
-        for _ in 0..MAX_TRIES {
-            let (bytes, version) = self.read(name)?;
-            let mut record = CounterRecord::open(bytes, name.fingerprint())?;
-            let outcome = match decide(&mut record) {
-                Update::Keep(outcome) => return Ok(outcome),
-                Update::Write(outcome) => outcome,
-            };
-            if self.compare_and_swap(name, version, record.as_bytes())? == Cas::Stored {
-                return Ok(outcome);
-            }
-        }
-        Err(StoreError::Contention)
+        self.update_bytes(name, |_, bytes| {
+            let mut record = CounterRecord::open(core::mem::take(bytes), name.fingerprint())?;
+            let update = decide(&mut record);
+            *bytes = record.into_bytes();
+            Ok(update)
+        })
     }
 }
 
-/// What a decision wants done with the cell it was shown.
+/// The result of a decision over a record, and the fate of the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update<R> {
     /// Leave the stored record as it is.
     Keep(R),
-    /// Store the changed cell.
+    /// Store the changed record.
     Write(R),
 }
 

@@ -175,6 +175,10 @@ impl CounterRecord {
         &self.bytes
     }
 
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     /// The counter of a window, moved to this moment. One that is not there yet begins with nothing. `None` never
     /// comes: a block of a window has room for its counter.
     // Inlined, with what it calls: each window of a request comes here.
