@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use super::JournalError;
 use super::record::{compare_and_swap, read, write_if_newer};
 use crate::admin::audit::{AuditQuery, KEPT};
-use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey, StoreError};
+use crate::counters::{Cas, CounterStore, RecordKey, retry_conflicts};
 
 /// Under which the platform's own entries are kept; no organization can have this id.
 const PLATFORM: &str = "_";
@@ -67,24 +67,21 @@ pub fn keep<C: CounterStore>(
     epoch: Option<u64>,
 ) -> Result<(), JournalError> {
     let name = counter(prefix, organization);
-    for _ in 0..MAX_TRIES {
-        let there = read(store, &name)?;
-        let last = newest(&there.body)?;
+    retry_conflicts(|| {
+        let current = read(store, &name)?;
+        let last = newest(&current.body)?;
         if epoch.is_some_and(|epoch| last.epoch >= epoch) {
-            return Ok(());
+            return Ok(Some(()));
         }
-        if there.number > 0 {
-            write_if_newer(store, &slot(prefix, organization, there.number), there.number, &last.entry)?;
+        if current.number > 0 {
+            write_if_newer(store, &slot(prefix, organization, current.number), current.number, &last.entry)?;
         }
         let mut body = epoch.unwrap_or(last.epoch).to_le_bytes().to_vec();
         body.extend_from_slice(entry.as_bytes());
-        if compare_and_swap(store, &name, there.version, there.number.saturating_add(1), &body)?
-            == Cas::Stored
-        {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Contention.into())
+        let stored =
+            compare_and_swap(store, &name, current.version, current.number.saturating_add(1), &body)?;
+        Ok((stored == Cas::Stored).then_some(()))
+    })
 }
 
 /// The entries that are asked for, newest first, and the name to go on with where there are more.

@@ -13,7 +13,7 @@ use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, RequestInputs, Response};
 use crate::config::{EtcdConfig, GatewayConfig};
-use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey};
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update, retry_conflicts};
 use crate::etcd;
 use crate::etcd::{
     BEHIND, Changes, EtcdClient, EtcdEffect, EtcdError, Freshness, PATIENCE, RequestId, entry_name,
@@ -87,14 +87,11 @@ impl EtcdStore {
     }
 
     fn note<C: CounterStore>(&self, store: &mut C, seen: Freshness) {
-        for _ in 0..MAX_TRIES {
-            let Ok((record, version)) = store.read(&self.seen) else { return };
-            let later = seen.later(Freshness::from_bytes(&record));
-            // Where it cannot be noted the policy seems older than it is, which is the safe side.
-            if !matches!(store.compare_and_swap(&self.seen, version, &later.to_bytes()), Ok(Cas::Conflict)) {
-                return;
-            }
-        }
+        // If this fails, the policy seems older than it is: the safe side.
+        let _ = store.update_bytes::<_, StoreError>(&self.seen, |_, record| {
+            *record = seen.later(Freshness::from_bytes(record)).to_bytes();
+            Ok(Update::Write(()))
+        });
     }
 }
 
@@ -353,14 +350,13 @@ impl PolicyStore {
         documents: &[Content],
         revision: u64,
     ) -> Result<(), Unpublished> {
-        for _ in 0..MAX_TRIES {
-            self.catch_up(store, gateway).map_err(Unpublished::Journal)?;
-            let Some(journal) = &mut self.journal else { return Ok(()) };
+        retry_conflicts(|| {
+            self.catch_up(store, gateway)?;
+            let Some(journal) = &mut self.journal else { return Ok(Some(())) };
             if journal.revision() >= revision {
-                return Ok(());
+                return Ok(Some(()));
             }
             let mut steps = steps(documents).peekable();
-            let mut lost = false;
             while let Some(step) = steps.next() {
                 let revision = steps.peek().is_none().then_some(revision);
                 let done = gateway.policy.change(|policy| {
@@ -370,18 +366,14 @@ impl PolicyStore {
                     })?;
                     let documents = step.iter().map(|(document, _)| document.clone()).collect();
                     let commit = Commit { change, documents, revision, entry: None };
-                    journal.commit(store, policy, commit).map_err(Unpublished::Journal)
+                    Ok(journal.commit(store, policy, commit)?)
                 });
                 if !done.unwrap_or(Err(Unpublished::Journal(HELD)))? {
-                    lost = true;
-                    break;
+                    return Ok(None);
                 }
             }
-            if !lost {
-                return Ok(());
-            }
-        }
-        Err(Unpublished::Journal(JournalError::Cells(crate::counters::StoreError::Contention)))
+            Ok(Some(()))
+        })
     }
 }
 
@@ -390,6 +382,18 @@ enum Unpublished {
     Journal(JournalError),
     /// The first finding.
     Unreadable(String),
+}
+
+impl From<JournalError> for Unpublished {
+    fn from(error: JournalError) -> Self {
+        Unpublished::Journal(error)
+    }
+}
+
+impl From<StoreError> for Unpublished {
+    fn from(error: StoreError) -> Self {
+        Unpublished::Journal(error.into())
+    }
 }
 
 impl core::fmt::Display for Unpublished {

@@ -19,7 +19,7 @@ use super::record::{self, VersionedRecord, compare_and_swap, read, write_if_newe
 use super::{JournalError, Replica, audit_log};
 use crate::admin::audit::AuditQuery;
 use crate::collections::sort::once;
-use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey, StoreError};
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, retry_conflicts};
 use crate::json::out_of_line::{object, text};
 use crate::policy::{Change, Document};
 
@@ -125,42 +125,27 @@ impl Journal {
         let prefix = format!("{prefix}doc/");
         let name = |part: &str| RecordKey::new(&prefix, &[part]);
         let (epoch_name, head_name) = (name("epoch"), name("head"));
-        for _ in 0..MAX_TRIES {
-            let there = read(store, &head_name)?;
-            let base = match JournalHead::read(&there.body) {
-                Some(head) if head.inline == inline => head.base,
-                _ => {
-                    // Epochs go on growing, so that no VM takes an old one for a new one.
-                    let newest = there.number.max(read(store, &epoch_name)?.number);
-                    let base = newest.saturating_add(1);
-                    let head = JournalHead {
-                        base,
-                        inline,
-                        revision: 0,
-                        documents: Vec::new(),
-                        change: Change::default(),
-                        entry: None,
-                    };
-                    let body = head.to_json();
-                    if compare_and_swap(store, &head_name, there.version, base, body.as_bytes())?
-                        == Cas::Conflict
-                    {
-                        continue;
-                    }
-                    base
-                }
-            };
-            return Ok(Journal {
-                prefix,
-                epoch_name,
-                head_name,
+        let base = retry_conflicts::<_, JournalError>(|| {
+            let current = read(store, &head_name)?;
+            if let Some(head) = JournalHead::read(&current.body).filter(|head| head.inline == inline) {
+                return Ok(Some(head.base));
+            }
+            // Epochs only grow, so that no VM mistakes an old one for a new one.
+            let newest = current.number.max(read(store, &epoch_name)?.number);
+            let base = newest.saturating_add(1);
+            let head = JournalHead {
                 base,
-                epoch: base,
+                inline,
                 revision: 0,
-                superseded: false,
-            });
-        }
-        Err(StoreError::Contention.into())
+                documents: Vec::new(),
+                change: Change::default(),
+                entry: None,
+            };
+            let body = head.to_json();
+            let stored = compare_and_swap(store, &head_name, current.version, base, body.as_bytes())?;
+            Ok((stored == Cas::Stored).then_some(base))
+        })?;
+        Ok(Journal { prefix, epoch_name, head_name, base, epoch: base, revision: 0, superseded: false })
     }
 
     /// The epoch of the replica. It changes whenever the replica does.
@@ -311,25 +296,23 @@ impl Journal {
         documents: &[Document],
     ) -> Result<(), JournalError> {
         let name = self.index_name();
-        for _ in 0..MAX_TRIES {
-            let there = read(store, &name)?;
-            if there.number >= epoch {
-                return Ok(());
+        retry_conflicts(|| {
+            let current = read(store, &name)?;
+            if current.number >= epoch {
+                return Ok(Some(()));
             }
-            let mut names = self.listed(&there)?;
+            let mut names = self.listed(&current)?;
             let before = names.len();
             names.extend_from_slice(documents);
             once(&mut names);
-            if names.len() == before && there.number > self.base {
-                return Ok(());
+            if names.len() == before && current.number > self.base {
+                return Ok(Some(()));
             }
             let names: Vec<String> = names.iter().map(Document::to_string).collect();
             let body = text(&json!(names));
-            if compare_and_swap(store, &name, there.version, epoch, body.as_bytes())? == Cas::Stored {
-                return Ok(());
-            }
-        }
-        Err(StoreError::Contention.into())
+            let stored = compare_and_swap(store, &name, current.version, epoch, body.as_bytes())?;
+            Ok((stored == Cas::Stored).then_some(()))
+        })
     }
 
     /// The names in an index record; none where it belongs to an earlier base.

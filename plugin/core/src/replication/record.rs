@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::JournalError;
-use crate::counters::{Cas, CounterStore, DOCUMENT_MAGIC, MAX_TRIES, RecordKey, StoreError};
+use crate::counters::{Cas, CounterStore, DOCUMENT_MAGIC, RecordKey, retry_conflicts};
 
 const HEADER: usize = 24;
 
@@ -72,13 +72,10 @@ pub(super) fn write_if_newer<C: CounterStore>(
     number: u64,
     body: &[u8],
 ) -> Result<(), JournalError> {
-    for _ in 0..MAX_TRIES {
-        let there = read(store, name)?;
-        if there.number >= number
-            || compare_and_swap(store, name, there.version, number, body)? == Cas::Stored
-        {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Contention.into())
+    retry_conflicts(|| {
+        let current = read(store, name)?;
+        let done = current.number >= number
+            || compare_and_swap(store, name, current.version, number, body)? == Cas::Stored;
+        Ok(done.then_some(()))
+    })
 }

@@ -15,7 +15,7 @@ use crate::admin::audit::{AuditEntry, AuditQuery};
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide};
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, MAX_TRIES, StoreError};
+use crate::counters::{CounterStore, StoreError, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId};
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
@@ -151,27 +151,35 @@ impl PolicyStore {
         asked: &RequestInputs,
     ) -> (Response, Option<AuditEntry>) {
         let mut overtaken = None;
-        for _ in 0..MAX_TRIES {
+        let answered = retry_conflicts::<_, StoreError>(|| {
             let (decided, state) = self.decide(store, gateway, request, asked);
             let Decided { outcome, entry } = decided;
             let write = match outcome {
-                AdminDecision::Answer(response) => return self.attempted(store, response, entry),
-                AdminDecision::Audit(query) => return (self.page(store, &query), None),
+                AdminDecision::Answer(response) => return Ok(Some(self.attempted(store, response, entry))),
+                AdminDecision::Audit(query) => return Ok(Some((self.page(store, &query), None))),
                 AdminDecision::Write(write) => write,
             };
             let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
-                let why = state.err();
-                return self.not_kept(store, why, entry);
+                return Ok(Some(self.refuse(store, &problem(state.err()), entry)));
             };
             let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
             let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
-            match gateway.policy.change(|policy| journal.commit(store, policy, commit)).unwrap_or(Err(HELD)) {
-                Ok(true) => return (write.response, entry),
-                Ok(false) => overtaken = entry,
-                Err(why) => return self.not_kept(store, Some(why), entry),
-            }
-        }
-        self.refuse(store, &Problem::contended(), overtaken)
+            Ok(
+                match gateway
+                    .policy
+                    .change(|policy| journal.commit(store, policy, commit))
+                    .unwrap_or(Err(HELD))
+                {
+                    Ok(true) => Some((write.response, entry)),
+                    Ok(false) => {
+                        overtaken = entry;
+                        None
+                    }
+                    Err(error) => Some(self.refuse(store, &problem(Some(error)), entry)),
+                },
+            )
+        });
+        answered.unwrap_or_else(|_| self.refuse(store, &Problem::contended(), overtaken))
     }
 
     /// Decides on the newest policy; the second says whether it is that.
@@ -203,15 +211,6 @@ impl PolicyStore {
             let _ = journal.keep_attempt(store, entry.organization.as_deref(), &text(&entry.to_json()));
         }
         (response, entry)
-    }
-
-    fn not_kept<C: CounterStore>(
-        &self,
-        store: &mut C,
-        why: Option<JournalError>,
-        entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
-        self.refuse(store, &problem(why), entry)
     }
 
     /// A write that does not come about, and is kept as an attempt.
