@@ -27,7 +27,7 @@ pub const MOST_GRACE: u32 = 7 * 86_400;
 record! {
     /// How a key is rotated.
     RotationBody {
-        /// Seconds for which the old secret lives on; 0 if left out.
+        /// Seconds for which the old secret stays valid; 0 if left out.
         grace_seconds: Small,
     }
 }

@@ -25,18 +25,18 @@ use crate::record;
 record! {
     /// A person's place in an organization.
     OrganizationMemberBody {
-        /// What they may do there.
+        /// The member's role.
         role!required: OrganizationRole,
-        /// For people; only where the person is new here. The id if left out.
+        /// Display name of a new user; the id if left out.
         name: DisplayText,
     }
 }
 record! {
     /// A person's place in a team.
     TeamMemberBody {
-        /// What they may do there.
+        /// The member's role.
         role!required: TeamRole,
-        /// For people; only where the person is new here. The id if left out.
+        /// Display name of a new user; the id if left out.
         name: DisplayText,
     }
 }

@@ -28,9 +28,9 @@ pub fn document() -> Value {
         "info": {
             "title": "Tollgate management API",
             "version": "1",
-            "description": "Organizations, teams, members, access and keys. Every write is checked against all that \
-                it touches, as `tollgate check` would; rejections are problem details (RFC 9457) with JSON Pointers. \
-                Bodies are read strictly: unknown fields and repeated names are refused.",
+            "description": "Organizations, teams, members, access and keys. Every write is validated against \
+                the whole policy, as by `tollgate check`. Errors are problem details (RFC 9457) with JSON Pointers. \
+                Bodies are parsed strictly: unknown fields and duplicate names are rejected.",
         },
         "servers": [{ "url": "/tollgate/v1" }],
         "security": [{ "token": [] }],
@@ -40,7 +40,7 @@ pub fn document() -> Value {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A user token, or a JWT that the proxy in front has verified.",
+                    "description": "A user token, or a JWT that the host proxy has verified.",
                 },
             },
             "responses": rejections(),
@@ -92,87 +92,95 @@ const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u
 fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
     match (place, method) {
-        (Endpoint::Me, _) => read("getMe", "Who am I, and in which roles", "Me"),
-        (Endpoint::Targets, _) => read("listTargets", "What may I call, and through what", "CallableTargets"),
+        (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
+        (Endpoint::Targets, _) => read(
+            "listTargets",
+            "List the targets that the current user may call, and the grants",
+            "CallableTargets",
+        ),
         (Endpoint::Organizations, Post) => write(
             "createOrganization",
-            "Create an organization (platform administrators)",
+            "Create an organization (platform administrators only)",
             "NewOrganization",
             "Organization",
             &[409],
         ),
-        (Endpoint::Organizations, _) => {
-            read("listOrganizations", "The organizations I can read", "Organizations")
-        }
+        (Endpoint::Organizations, _) => read(
+            "listOrganizations",
+            "List the organizations that the current user may read",
+            "Organizations",
+        ),
         (Endpoint::Organization, Patch) => write(
             "updateOrganization",
-            "Change an organization; what it grants and its limits: platform administrators",
+            "Update an organization; access, limits and budget: platform administrators only",
             "OrganizationPatch",
             "Organization",
             &[409],
         ),
         (Endpoint::Organization, Delete) => {
-            remove("deleteOrganization", "Delete an organization without teams", &[409])
+            remove("deleteOrganization", "Delete an organization that has no teams", &[409])
         }
-        (Endpoint::Organization, _) => read("getOrganization", "One organization", "Organization"),
+        (Endpoint::Organization, _) => read("getOrganization", "Get an organization", "Organization"),
         (Endpoint::OrganizationUsage, _) => {
-            read("getOrganizationUsage", "What an organization used, and what is left", "Usage")
+            read("getOrganizationUsage", "Get the usage of an organization, and what remains", "Usage")
         }
         (Endpoint::OrganizationMembers, _) => {
-            read("listOrganizationMembers", "People of an organization", "OrganizationMembers")
+            read("listOrganizationMembers", "List the members of an organization", "OrganizationMembers")
         }
         (Endpoint::OrganizationMember, Put) => write(
             "putOrganizationMember",
-            "Give somebody a role in an organization; an unknown user comes to be",
+            "Set a user's role in an organization; creates the user if it does not exist",
             "OrganizationMemberBody",
             "OrganizationMember",
             &[409],
         ),
         (Endpoint::OrganizationMember, Delete) => remove(
             "removeOrganizationMember",
-            "Take somebody out of an organization and its teams, and revoke their keys there",
+            "Remove a user from an organization and its teams, and revoke the user's keys there",
             &[409],
         ),
         (Endpoint::OrganizationMember, _) => {
-            read("getOrganizationMember", "One person of an organization", "OrganizationMember")
+            read("getOrganizationMember", "Get a member of an organization", "OrganizationMember")
         }
         (Endpoint::OrganizationTeams, Post) => write(
             "createTeam",
-            "Create a team; self-service is on unless the body says otherwise",
+            "Create a team; self-service is enabled unless the body disables it",
             "NewTeam",
             "Team",
             &[409],
         ),
-        (Endpoint::OrganizationTeams, _) => read("listTeams", "Teams of an organization", "Teams"),
-        (Endpoint::Team, Patch) => write("updateTeam", "Change a team", "TeamPatch", "Team", &[409]),
-        (Endpoint::Team, Delete) => remove("deleteTeam", "Delete a team without keys", &[409]),
-        (Endpoint::Team, _) => read("getTeam", "One team", "Team"),
+        (Endpoint::OrganizationTeams, _) => read("listTeams", "List the teams of an organization", "Teams"),
+        (Endpoint::Team, Patch) => write("updateTeam", "Update a team", "TeamPatch", "Team", &[409]),
+        (Endpoint::Team, Delete) => remove("deleteTeam", "Delete a team that has no keys", &[409]),
+        (Endpoint::Team, _) => read("getTeam", "Get a team", "Team"),
         (Endpoint::TeamAccess, Put) => {
-            write("putTeamAccess", "Choose what a team may call", "Access", "AccessPreview", &[409])
+            write("putTeamAccess", "Set the access selection of a team", "Access", "AccessPreview", &[409])
         }
-        (Endpoint::TeamAccess, _) => {
-            read("getTeamAccess", "What a team may call: each target, and why or why not", "AccessPreview")
-        }
+        (Endpoint::TeamAccess, _) => read(
+            "getTeamAccess",
+            "Get the access selection of a team, with the decision and its reason for each target",
+            "AccessPreview",
+        ),
         (Endpoint::TeamSelfService, Put) => write(
             "putTeamSelfService",
-            "Say what a team's developers may do without asking",
+            "Set the self-service policy of a team",
             "SelfService",
             "SelfService",
             &[],
         ),
         (Endpoint::TeamSelfService, _) => {
-            read("getTeamSelfService", "What a team's developers may do without asking", "SelfService")
+            read("getTeamSelfService", "Get the self-service policy of a team", "SelfService")
         }
-        (Endpoint::TeamMembers, _) => read("listTeamMembers", "People of a team", "TeamMembers"),
+        (Endpoint::TeamMembers, _) => read("listTeamMembers", "List the members of a team", "TeamMembers"),
         (Endpoint::TeamMember, Put) => {
-            write("putTeamMember", "Give somebody a role in a team", "TeamMemberBody", "TeamMember", &[409])
+            write("putTeamMember", "Set a user's role in a team", "TeamMemberBody", "TeamMember", &[409])
         }
         (Endpoint::TeamMember, Delete) => {
-            remove("removeTeamMember", "Take somebody out of a team, and revoke their keys there", &[409])
+            remove("removeTeamMember", "Remove a user from a team, and revoke the user's keys there", &[409])
         }
-        (Endpoint::TeamMember, _) => read("getTeamMember", "One person of a team", "TeamMember"),
+        (Endpoint::TeamMember, _) => read("getTeamMember", "Get a member of a team", "TeamMember"),
         (Endpoint::ServiceAccounts, _) => {
-            read("listServiceAccounts", "Service accounts of a team", "ServiceAccounts")
+            read("listServiceAccounts", "List the service accounts of a team", "ServiceAccounts")
         }
         (Endpoint::ServiceAccount, Put) => write(
             "putServiceAccount",
@@ -182,28 +190,32 @@ fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
             &[409],
         ),
         (Endpoint::ServiceAccount, Delete) => {
-            remove("deleteServiceAccount", "Delete a service account, and revoke its keys", &[409])
+            remove("deleteServiceAccount", "Delete a service account and revoke its keys", &[409])
         }
-        (Endpoint::ServiceAccount, _) => read("getServiceAccount", "One service account", "ServiceAccount"),
+        (Endpoint::ServiceAccount, _) => read("getServiceAccount", "Get a service account", "ServiceAccount"),
         (Endpoint::TeamKeys, Post) => write(
             "createKey",
-            "Create a key: through self-service, or as an admin of the team for anybody in it",
+            "Create a key: through self-service, or as a team admin for any member",
             "NewKey",
             "KeyWithSecret",
             &[409],
         ),
-        (Endpoint::TeamKeys, _) => read("listKeys", "Keys of a team; a developer sees their own", "Keys"),
-        (Endpoint::TeamUsage, _) => read("getTeamUsage", "What a team used, and what is left", "Usage"),
-        (Endpoint::Key, Patch) => write("updateKey", "Change a key", "KeyPatch", "Key", &[409]),
+        (Endpoint::TeamKeys, _) => {
+            read("listKeys", "List the keys of a team; a developer sees only their own", "Keys")
+        }
+        (Endpoint::TeamUsage, _) => {
+            read("getTeamUsage", "Get the usage of a team, and what remains", "Usage")
+        }
+        (Endpoint::Key, Patch) => write("updateKey", "Update a key", "KeyPatch", "Key", &[409]),
         (Endpoint::Key, Delete) => remove("revokeKey", "Revoke a key", &[]),
-        (Endpoint::Key, _) => read("getKey", "One key", "Key"),
+        (Endpoint::Key, _) => read("getKey", "Get a key", "Key"),
         (Endpoint::KeyRotation, _) => OperationSpec {
             body_optional: true,
-            ..write("rotateKey", "Give a key a new secret", "RotationBody", "KeyWithSecret", &[])
+            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[])
         },
-        (Endpoint::KeyUsage, _) => read("getKeyUsage", "What a key used, and what is left", "Usage"),
+        (Endpoint::KeyUsage, _) => read("getKeyUsage", "Get the usage of a key, and what remains", "Usage"),
         (Endpoint::Audit, _) => {
-            read("listAudit", "Attempts to change something, newest first", "AuditEntries")
+            read("listAudit", "List the audit log of write attempts, newest first", "AuditEntries")
         }
     }
 }
@@ -224,7 +236,7 @@ fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
         parameters.push(json!({
             "name": "If-Match",
             "in": "header",
-            "description": "Go on only if what is there has one of these entity tags.",
+            "description": "Proceed only if the resource has one of these entity tags.",
             "schema": { "type": "string" },
         }));
     }
@@ -232,7 +244,7 @@ fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
         parameters.push(json!({
             "name": "If-None-Match",
             "in": "header",
-            "description": "Go on only if what is there has none of these entity tags; `*`: only if there is nothing.",
+            "description": "Proceed only if the resource has none of these entity tags; `*`: only if it does not exist.",
             "schema": { "type": "string" },
         }));
     }
@@ -272,7 +284,7 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     let header = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let mut headers = Map::new();
     if tagged {
-        headers.insert("ETag".into(), header("The version that is shown."));
+        headers.insert("ETag".into(), header("Entity tag of the returned representation."));
     }
     let status = match (operation.answer, method) {
         (None, _) => "204",
@@ -280,7 +292,7 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
         (Some(_), _) => "200",
     };
     if creates(operation, method) {
-        headers.insert("Location".into(), header("Where it stands."));
+        headers.insert("Location".into(), header("Path of the new resource."));
     }
     let mut success = json!({ "description": operation.summary, "headers": headers });
     if let (Some(fields), Some(answer)) = (success.as_object_mut(), operation.answer) {
@@ -310,15 +322,15 @@ fn rejections() -> Value {
 
 fn rejection(status: u16) -> &'static str {
     match status {
-        400 => "Something in the request is wrong; `errors` says where.",
-        401 => "Nobody is signed in.",
-        403 => "The roles of the signed-in, or the team's self-service policy, do not allow it.",
-        404 => "There is no such thing.",
-        409 => "Other records do not allow it.",
-        412 => "It was changed since it was read, or is there although it is not to be.",
-        413 => "The body is too large.",
-        415 => "The body is not JSON.",
-        _ => "It cannot be kept, or read, right now. Nothing was changed.",
+        400 => "The request is invalid; `errors` lists each location.",
+        401 => "Authentication is missing or invalid.",
+        403 => "Not permitted by the user's roles or by the team's self-service policy.",
+        404 => "The resource does not exist.",
+        409 => "The request conflicts with other records.",
+        412 => "A precondition failed: the resource has changed, or already exists.",
+        413 => "The request body is too large.",
+        415 => "The request body is not JSON.",
+        _ => "The store is temporarily unavailable. Nothing was changed.",
     }
 }
 
@@ -337,13 +349,13 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
     let limit = json!({
         "name": "limit",
         "in": "query",
-        "description": "How many items at most.",
+        "description": "Maximum number of items.",
         "schema": { "type": "integer", "minimum": 1, "maximum": page::MOST, "default": page::USUAL },
     });
     let after = json!({
         "name": "after",
         "in": "query",
-        "description": "`next` of the page before.",
+        "description": "`next` of the previous page.",
         "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
     });
     match query {
@@ -355,8 +367,8 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
             json!({
                 "name": "organization",
                 "in": "query",
-                "description": "Whose; the platform's own, or that of the one organization that can be meant, if \
-                    left out.",
+                "description": "Id of the organization. If left out: the platform's own log for platform \
+                    administrators, otherwise that of the only organization whose log the user may read.",
                 "schema": { "type": "string" },
             }),
         ]),

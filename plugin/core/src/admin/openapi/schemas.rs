@@ -118,7 +118,7 @@ fn list(item: &Value) -> Value {
             "items": { "type": "array", "items": item },
             "next": {
                 "type": ["string", "null"],
-                "description": "What `after` must be for the next page; null: this is the last.",
+                "description": "Value of `after` for the next page; null on the last page.",
             },
         },
         "required": ["items", "next"],
@@ -141,18 +141,18 @@ fn problem() -> Value {
             "type": { "const": "about:blank" },
             "title": text,
             "status": { "type": "integer" },
-            "code": { "type": "string", "description": "What a program can rely on." },
-            "detail": { "type": "string", "description": "For people: what to do next." },
+            "code": { "type": "string", "description": "Stable error code for programs." },
+            "detail": { "type": "string", "description": "Explanation for humans, with the next step." },
             "errors": {
                 "type": "array",
                 "items": {
                     "type": "object",
                     "properties": {
                         "pointer": { "type": "string", "description": "JSON Pointer into the request's body." },
-                        "parameter": { "type": "string", "description": "A parameter of the query." },
+                        "parameter": { "type": "string", "description": "Name of a query parameter." },
                         "policy_pointer": {
                             "type": "string",
-                            "description": "JSON Pointer into the policy: a record that does not allow it.",
+                            "description": "JSON Pointer into the policy, to the record in conflict.",
                         },
                         "detail": text,
                     },
@@ -183,7 +183,7 @@ fn through() -> Value {
     json!({
         "type": "string",
         "pattern": "^(everything|name|inherit|group:.+)$",
-        "description": "`everything`, `name`, `group:NAME`; `inherit` where a team selects nothing of its own",
+        "description": "`everything`, `name` or `group:NAME`; `inherit` if the team has no selection of its own",
     })
 }
 
@@ -220,7 +220,7 @@ fn shown_key(key: &Value, more: &[&str]) -> Value {
     let previous = closed(json!({ "until": moment }));
     properties.insert("previous".into(), previous);
     for name in more {
-        let description = "Shown this once.";
+        let description = "The secret of the key; returned only in this response.";
         properties.insert((*name).into(), json!({ "type": "string", "description": description }));
     }
     required(&with_id(&object(properties, required_of(key))), more)
