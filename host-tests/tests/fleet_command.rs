@@ -180,5 +180,5 @@ fn an_etcd_that_is_not_there_is_named() {
     site.write("policy.json", &policy(&["search"]));
     site.etcd.kill();
     let (code, _, error) = site.tollgate("push", "policy.json", &["--yes"]);
-    assert_eq!((code, error.as_str()), (1, "tollgate: etcd does not answer\n"));
+    assert_eq!((code, error.as_str()), (1, "tollgate: etcd does not respond\n"));
 }

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 const TICK_MILLIS: u32 = 1_000;
 
 /// The same where etcd is to be looked at: several times within the second in which a change is to be everywhere.
-const FLEET_TICK_MILLIS: u32 = (tollgate_core::etcd::TICK / 1_000_000) as u32;
+const FLEET_TICK_MILLIS: u32 = (tollgate_core::etcd::POLL_INTERVAL / 1_000_000) as u32;
 
 /// Asks for ticks, and says what the host has not.
 pub fn announce(kind: SharedDataKind, gateway: &GatewayConfig, metrics: &Metrics) {

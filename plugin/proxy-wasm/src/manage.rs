@@ -88,7 +88,7 @@ impl Plugin {
     pub fn awaits_fleet(&self) -> bool {
         let Some(documents) = &self.documents else { return false };
         if !documents.read.get() {
-            documents.read.set(!documents.keeper.borrow().awaits_fleet(&mut self.cells()));
+            documents.read.set(!documents.keeper.borrow().awaits_etcd(&mut self.cells()));
         }
         !documents.read.get()
     }
@@ -126,8 +126,12 @@ impl Plugin {
     }
 
     fn answered(&self, documents: &Documents, context: u32, call: (u32, u16, &[u8])) {
-        let acts =
-            documents.keeper.borrow_mut().called(&mut self.cells(), &self.gateway, call, &self.asked());
+        let acts = documents.keeper.borrow_mut().complete_call(
+            &mut self.cells(),
+            &self.gateway,
+            call,
+            &self.asked(),
+        );
         self.carry_out(documents, context, acts);
     }
 
@@ -175,7 +179,7 @@ impl Plugin {
     }
 
     fn asked(&self) -> RequestInputs {
-        PolicyStore::asked(&self.gateway, self.moment(host::wall()), host::random())
+        PolicyStore::request_inputs(&self.gateway, self.moment(host::wall()), host::random())
     }
 
     /// Who asks, by a JWT that the host has verified.

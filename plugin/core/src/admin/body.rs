@@ -1,4 +1,4 @@
-//! Bodies: read strictly, by the same forms that read a policy document.
+//! Request bodies, parsed strictly with the record types of the policy document.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,24 +10,24 @@ use super::AdminRequest;
 use super::body_buffer::MAX_BODY;
 use super::problem::Problem;
 use crate::json::node::Node;
-use crate::policy::diagnostic::{DiagnosticKind as Wrong, Diagnostics, pointer};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics, pointer};
 use crate::policy::load::record::advice;
 use crate::policy::load::value::{FromNode, report_duplicates};
 use crate::policy::load::{DocumentFields, DocumentReader};
 
-/// The members of an object, in the order of the text, no name twice.
+/// The members of a JSON object in source order, without duplicates.
 pub type Members = Vec<(String, Node)>;
 
-/// The code of what is wrong with a body where nothing says it better.
+/// Error code of an invalid body without a more specific one.
 pub const INVALID: &str = "invalid_request";
 
-/// The body's object.
+/// Parses the body as a JSON object.
 ///
 /// # Errors
-/// 413, 415, or 400 where it is not one JSON object without repeated names.
+/// 413, 415, or 400 if it is not a single JSON object without duplicate names.
 pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.len() > MAX_BODY {
-        let detail = format!("The body is larger than the {MAX_BODY} bytes that are read here.");
+        let detail = format!("The body is larger than the maximum of {MAX_BODY} bytes.");
         return Err(Problem::new(413, "body_too_large", detail));
     }
     content_type(request)?;
@@ -42,13 +42,13 @@ pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
         Some(Node::Object(members)) if !report.has_errors() => Ok(members),
         Some(Node::Object(_)) | None => Err(Problem::in_body(INVALID, report.finish())),
         Some(other) => {
-            report.error(Wrong::Expected { expected: "an object", found: other.describe() });
+            report.error(DiagnosticKind::Expected { expected: "an object", found: other.describe() });
             Err(Problem::in_body(INVALID, report.finish()))
         }
     }
 }
 
-/// The same where nothing at all means an empty object.
+/// Like [`object`], but an empty body is an empty object.
 ///
 /// # Errors
 /// As [`object`].
@@ -59,15 +59,15 @@ pub fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
 /// Reads a record.
 ///
 /// # Errors
-/// 400 with everything that is wrong with it.
+/// 400 with every fault.
 pub fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
     read_at("", Node::Object(members), code)
 }
 
-/// Reads what stands in a field of the body.
+/// Reads the value of a field of the body.
 ///
 /// # Errors
-/// 400 with everything that is wrong with it.
+/// 400 with every fault.
 pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
     let mut report = Diagnostics::default();
     let read = match field {
@@ -80,17 +80,17 @@ pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Resu
     }
 }
 
-/// Takes a field out.
+/// Removes a field and returns its value.
 #[inline(never)]
 pub fn take(members: &mut Members, name: &str) -> Option<Node> {
     let at = members.iter().position(|(known, _)| known == name)?;
     Some(members.remove(at).1)
 }
 
-/// Takes out what an answer shows and a request cannot change: it may be sent back as it is.
+/// Removes read-only fields, which a request may repeat but not change.
 ///
 /// # Errors
-/// 400 where it says something else.
+/// 400 if a value differs.
 pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), Problem> {
     for (name, value) in fixed {
         if let Some(node) = take(members, name)
@@ -102,25 +102,27 @@ pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), P
     Ok(())
 }
 
-/// Refuses fields that are not among the known ones.
+/// Rejects unknown fields.
 ///
 /// # Errors
 /// 400 with each of them.
 pub fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
     let mut report = Diagnostics::default();
     for (name, _) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-        report.within(name, |report| report.error(Wrong::UnknownField { advice: advice(name, known) }));
+        report.within(name, |report| {
+            report.error(DiagnosticKind::UnknownField { advice: advice(name, known) })
+        });
     }
     if report.has_errors() { Err(Problem::in_body(INVALID, report.finish())) } else { Ok(()) }
 }
 
-/// JSON Merge Patch (RFC 7396, 2).
+/// Applies a JSON Merge Patch (RFC 7396, 2).
 pub fn merge(target: Node, patch: Members) -> Node {
     let mut members = match target {
         Node::Object(members) => members,
         _ => Members::new(),
     };
-    // Beside the others: each name is in the patch once, and is not to be looked for among those before it.
+    // Kept apart from `members`: names are unique within the patch, so earlier ones need no lookup.
     let mut set = Members::new();
     for (name, value) in patch {
         let old = take(&mut members, &name);
@@ -135,7 +137,7 @@ pub fn merge(target: Node, patch: Members) -> Node {
     Node::Object(members)
 }
 
-/// A tree as JSON. For trees that were read as a record: all their numbers are whole.
+/// Converts a tree that was read as a record to JSON; all of its numbers are integers.
 pub fn to_json(node: &Node) -> Json {
     match node {
         Node::Null => Json::Null,
@@ -147,7 +149,7 @@ pub fn to_json(node: &Node) -> Json {
     }
 }
 
-/// The same for an object's members.
+/// Converts the members of an object to JSON.
 #[inline(never)]
 pub fn object_json(members: &Members) -> Json {
     let mut object = Map::new();
@@ -161,21 +163,21 @@ fn content_type(request: &AdminRequest) -> Result<(), Problem> {
     let Some(field) = &request.content_type else { return Ok(()) };
     let media = field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let is_patch = request.method == "PATCH";
-    let (fits, right) = match is_patch {
+    let (accepted, expected) = match is_patch {
         true => (
             matches!(media.as_str(), "application/json" | "application/merge-patch+json"),
             "application/merge-patch+json",
         ),
         false => (media == "application/json", "application/json"),
     };
-    if fits {
+    if accepted {
         return Ok(());
     }
-    let problem = Problem::new(415, "unsupported_media_type", format!("Send the body as `{right}`."));
-    Err(if is_patch { problem.with("accept-patch", right) } else { problem })
+    let problem = Problem::new(415, "unsupported_media_type", format!("Send the body as `{expected}`."));
+    Err(if is_patch { problem.with("accept-patch", expected) } else { problem })
 }
 
-/// The whole document as one value.
+/// A document reader that returns the document as one value.
 #[derive(Debug, Default)]
 struct Whole(Option<Node>);
 
@@ -195,7 +197,7 @@ impl DocumentFields for Whole {
     }
 }
 
-/// Reports repeated names wherever they stand: what is merged must not depend on which of two is meant.
+/// Reports duplicate names at every depth; the result of a merge would depend on which one is used.
 fn duplicates(node: &Node, report: &mut Diagnostics) {
     match node {
         Node::Object(members) => {
@@ -205,8 +207,8 @@ fn duplicates(node: &Node, report: &mut Diagnostics) {
             }
         }
         Node::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                report.within(&place.to_string(), |report| duplicates(item, report));
+            for (index, item) in items.iter().enumerate() {
+                report.within(&index.to_string(), |report| duplicates(item, report));
             }
         }
         _ => {}
@@ -252,7 +254,7 @@ mod tests {
             let request = AdminRequest { body: body.into(), ..AdminRequest::default() };
             let problem = object(&request).unwrap_err();
             assert_eq!(problem.status, 400, "{body}");
-            problem.faults.into_iter().map(|fault| fault.place).collect::<Vec<_>>()
+            problem.faults.into_iter().map(|fault| fault.location).collect::<Vec<_>>()
         };
         let at = |pointer: &str| Vec::from([super::super::problem::FaultLocation::Body(pointer.to_string())]);
         for body in ["", "{", "{} {}", "{\"a\": 1,}", "\u{feff}{}", "[]", "1", "null"] {

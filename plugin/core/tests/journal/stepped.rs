@@ -95,7 +95,7 @@ fn writer() -> Stepped<Result<(), JournalError>> {
 /// once.
 fn assert_settled(map: &Map, written: u64, context: &str) {
     let mut vm = vm(map);
-    vm.help().unwrap();
+    vm.recover().unwrap();
     let number = vm.number("search");
     assert_eq!(number, written, "{context}");
     let expected: Vec<_> = (1..=number).rev().map(|number| format!("search={number}")).collect();
@@ -136,7 +136,7 @@ fn a_tick_of_another_vm_finishes_what_a_writer_left() {
             break;
         }
         drop(trapping);
-        ticking.help().unwrap();
+        ticking.recover().unwrap();
         old.refresh().unwrap();
         assert_eq!(old.teams, ticking.teams, "after {calls} calls");
         assert_eq!(vm(&map).teams, ticking.teams);

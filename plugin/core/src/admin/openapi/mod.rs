@@ -1,4 +1,4 @@
-//! The OpenAPI document of the management API, from the same tables and records that serve it.
+//! The OpenAPI document of the management API, generated from the tables and records that the API itself uses.
 
 mod schemas;
 
@@ -11,14 +11,14 @@ use serde_json::{Map, Value, json};
 use super::page;
 use super::route::{ENDPOINTS, Endpoint, HttpMethod};
 
-/// The document (OpenAPI 3.1.0). Paths are below the prefix, which is the server.
+/// Returns the document (OpenAPI 3.1.0). Paths are relative to the server URL, which contains the prefix.
 pub fn document() -> Value {
     let mut paths = Map::new();
     for endpoint in ENDPOINTS {
         let mut item = Map::new();
         item.insert("parameters".into(), path_parameters(endpoint.template).into());
         for method in endpoint.methods {
-            let operation = operation(endpoint.place, *method);
+            let operation = operation(endpoint.endpoint, *method);
             item.insert(method.name().to_ascii_lowercase(), describe(&operation, *method));
         }
         paths.insert(endpoint.template.into(), Value::Object(item));
@@ -49,17 +49,17 @@ pub fn document() -> Value {
     })
 }
 
-/// One operation, as far as it is its own.
+/// The parts of an operation that differ between operations.
 struct OperationSpec {
     id: &'static str,
     summary: &'static str,
     /// Name of the body's schema.
     body: Option<&'static str>,
-    /// Nothing at all is a body too.
+    /// True if the body may be empty.
     body_optional: bool,
-    /// Name of the answer's schema; `None`: 204.
-    answer: Option<&'static str>,
-    /// What can go wrong besides what always can.
+    /// Name of the response schema; `None` for 204.
+    response: Option<&'static str>,
+    /// Error statuses besides those of every operation.
     rejections: &'static [u16],
 }
 
@@ -70,28 +70,35 @@ enum QuerySpec {
     Audit,
 }
 
-const fn read(id: &'static str, summary: &'static str, answer: &'static str) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: Some(answer), rejections: &[] }
+const fn read(id: &'static str, summary: &'static str, response: &'static str) -> OperationSpec {
+    OperationSpec { id, summary, body: None, body_optional: false, response: Some(response), rejections: &[] }
 }
 
 const fn write(
     id: &'static str,
     summary: &'static str,
     body: &'static str,
-    answer: &'static str,
+    response: &'static str,
     rejections: &'static [u16],
 ) -> OperationSpec {
-    OperationSpec { id, summary, body: Some(body), body_optional: false, answer: Some(answer), rejections }
+    OperationSpec {
+        id,
+        summary,
+        body: Some(body),
+        body_optional: false,
+        response: Some(response),
+        rejections,
+    }
 }
 
 const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u16]) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: None, rejections }
+    OperationSpec { id, summary, body: None, body_optional: false, response: None, rejections }
 }
 
-/// What each endpoint does with each of its methods.
-fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
+/// Returns the operation of an endpoint and method.
+fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
-    match (place, method) {
+    match (endpoint, method) {
         (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
         (Endpoint::Targets, _) => read(
             "listTargets",
@@ -231,7 +238,7 @@ fn query(operation: &OperationSpec) -> QuerySpec {
 fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     let mut parameters = query_parameters(&query(operation));
     let tagged = is_tagged(operation);
-    // On a list there is nothing that it could match.
+    // A list has no entity tag to match.
     if !creates(operation, method) && (tagged || method != HttpMethod::Get) {
         parameters.push(json!({
             "name": "If-Match",
@@ -268,15 +275,15 @@ fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     described
 }
 
-/// Whether it makes something new, below a list.
+/// Returns true if the operation creates a resource below a list.
 fn creates(operation: &OperationSpec, method: HttpMethod) -> bool {
     method == HttpMethod::Post && operation.id != "rotateKey"
 }
 
-/// Whether its answer carries an entity tag.
+/// Returns true if the response has an entity tag.
 fn is_tagged(operation: &OperationSpec) -> bool {
     let untagged = ["getMe", "getKeyUsage", "getTeamUsage", "getOrganizationUsage", "rotateKey", "createKey"];
-    operation.answer.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
+    operation.response.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
 }
 
 fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Value {
@@ -286,7 +293,7 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     if tagged {
         headers.insert("ETag".into(), header("Entity tag of the returned representation."));
     }
-    let status = match (operation.answer, method) {
+    let status = match (operation.response, method) {
         (None, _) => "204",
         (Some(_), HttpMethod::Post) => "201",
         (Some(_), _) => "200",
@@ -295,8 +302,8 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
         headers.insert("Location".into(), header("Path of the new resource."));
     }
     let mut success = json!({ "description": operation.summary, "headers": headers });
-    if let (Some(fields), Some(answer)) = (success.as_object_mut(), operation.answer) {
-        fields.insert("content".into(), json!({ "application/json": { "schema": reference(answer) } }));
+    if let (Some(fields), Some(response)) = (success.as_object_mut(), operation.response) {
+        fields.insert("content".into(), json!({ "application/json": { "schema": reference(response) } }));
     }
     responses.insert(status.into(), success);
 
@@ -312,7 +319,7 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     Value::Object(responses)
 }
 
-/// The refusals, each with its status as its name.
+/// Returns the error responses, named by their status.
 fn rejections() -> Value {
     let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
     let named = [400, 401, 403, 404, 409, 412, 413, 415, 503]
@@ -350,7 +357,7 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
         "name": "limit",
         "in": "query",
         "description": "Maximum number of items.",
-        "schema": { "type": "integer", "minimum": 1, "maximum": page::MOST, "default": page::USUAL },
+        "schema": { "type": "integer", "minimum": 1, "maximum": page::MAX_LIMIT, "default": page::DEFAULT_LIMIT },
     });
     let after = json!({
         "name": "after",

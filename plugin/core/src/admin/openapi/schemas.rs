@@ -1,17 +1,17 @@
-//! The schemas of bodies and answers, made from those of the policy's records.
+//! The schemas of request and response bodies, derived from those of the policy's records.
 
 use alloc::vec::Vec;
 
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::admin::keys::{MOST_GRACE, RotationBody, WRITABLE_FIELDS};
+use crate::admin::keys::{MAX_GRACE_SECONDS, RotationBody, WRITABLE_FIELDS};
 use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode as _, Id};
 use crate::policy::{OrganizationRole, TeamRole};
 
-/// All of them by name.
+/// Returns all schemas by name.
 pub(super) fn all() -> Value {
     let organization = OrganizationRecord::schema();
     let team = TeamRecord::schema();
@@ -100,7 +100,7 @@ fn with_id(schema: &Value) -> Value {
     required(&object(properties, required_of(schema)), &["id"])
 }
 
-/// What may stand in a merge patch (RFC 7396): every field by itself, and `null` to remove it.
+/// Derives the schema of a merge patch (RFC 7396): every field is optional, and `null` removes it.
 fn mergeable(schema: &Value) -> Value {
     let nullable = |schema: &Value| {
         let is_object = schema.get("properties").is_some();
@@ -178,7 +178,7 @@ fn me() -> Value {
     }))
 }
 
-/// How a selection has a target.
+/// The grant by which a selection contains a target.
 fn through() -> Value {
     json!({
         "type": "string",
@@ -229,7 +229,7 @@ fn shown_key(key: &Value, more: &[&str]) -> Value {
 fn rotation() -> Value {
     let mut schema = RotationBody::schema();
     if let Some(grace) = schema.pointer_mut("/properties/grace_seconds").and_then(Value::as_object_mut) {
-        grace.insert("maximum".into(), MOST_GRACE.into());
+        grace.insert("maximum".into(), MAX_GRACE_SECONDS.into());
     }
     schema
 }

@@ -53,7 +53,7 @@ fn gateway(more: Value) -> GatewayConfig {
 /// A key is asked for: the status and the code of the answer, and the attempt as the log has it.
 fn create(keeper: &mut PolicyStore, cells: &mut Busy, gateway: &GatewayConfig) -> (u16, String, Value) {
     let now = Now { wall: START, monotonic: SECOND };
-    let asked = RequestInputs { now, random: [u8::from(cells.busy); 48], keeps: Durability::Durable };
+    let asked = RequestInputs { now, random: [u8::from(cells.busy); 48], durability: Durability::Durable };
     let request = request("developer", "POST", "/teams/search/keys", &json!({ "name": "x" }));
     let (mut answers, mut logged) = (Vec::new(), Vec::new());
     for act in keeper.manage(cells, gateway, (1, request), &asked) {

@@ -315,12 +315,12 @@ fn each_row_has_a_message_of_its_own() {
 #[test]
 fn a_gateway_that_cannot_keep_a_key_says_so() {
     let mut world = World::new();
-    world.keeps = tollgate_core::admin::Durability::No;
+    world.durability = tollgate_core::admin::Durability::No;
     refused(&create(&mut world, json!({ "name": "Laptop" })), 503, "keys_not_kept", &[]);
     let rotation = world.send("developer", "POST", "/keys/developers/rotate", json!({}));
     refused(&rotation, 503, "keys_not_kept", &[]);
     // Everything else works, for as long as the process does.
     assert_eq!(world.send("developer", "DELETE", "/keys/developers", Value::Null).status, 204);
-    world.keeps = tollgate_core::admin::Durability::Durable;
+    world.durability = tollgate_core::admin::Durability::Durable;
     assert_eq!(create(&mut world, json!({ "name": "Laptop" })).status, 201);
 }

@@ -134,7 +134,7 @@ fn an_entry_reads_as_it_was_written_and_its_log_line_is_shorter() {
     world.send("viewer", "DELETE", "/teams/search", Value::Null);
     for entry in &world.audit {
         assert_eq!(AuditEntry::from_json(&entry.to_json()).as_ref(), Some(entry));
-        let line = entry.line();
+        let line = entry.log_fields();
         assert_eq!(line["action"], entry.action.as_str());
         assert!(line.get("before").is_none() && line.get("after").is_none());
     }

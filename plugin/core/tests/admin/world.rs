@@ -107,7 +107,7 @@ pub struct World {
     pub policy: PolicyHandle,
     pub cells: SharedDataStore<Map>,
     pub now: Now,
-    pub keeps: Durability,
+    pub durability: Durability,
     /// What the audit kept.
     pub audit: Vec<AuditEntry>,
     draws: u64,
@@ -156,7 +156,7 @@ impl World {
             policy: PolicyHandle::new(policy),
             cells: SharedDataStore::new(map, kind),
             now: Now { wall: START, monotonic: SECOND },
-            keeps: Durability::Volatile,
+            durability: Durability::Volatile,
             audit: Vec::new(),
             draws: 0,
         }
@@ -171,7 +171,7 @@ impl World {
                 &(self.draws * 1_000 + block).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
             );
         }
-        let asked = RequestInputs { now: self.now, random, keeps: self.keeps };
+        let asked = RequestInputs { now: self.now, random, durability: self.durability };
         let (gateway, cells) = (&self.gateway, &mut self.cells);
         let decided = self.policy.change(|policy| {
             let before = policy.fingerprint();
