@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use tollgate_core::admin::Response;
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::{self, Exchange};
@@ -127,7 +126,7 @@ impl Carrier {
         self.send(answer.status, &fields, &answer.body);
     }
 
-    fn respond(&mut self, response: &Response) {
+    fn respond(&mut self, response: &LocalResponse) {
         let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.send(response.status, &fields, &response.body);
     }

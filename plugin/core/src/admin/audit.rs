@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::AdminDecision;
 use super::caller::{Permission, Resource};
 use super::context::{RequestContext, not_allowed};
+use super::json_response;
 use super::page::{self, parameters};
 use super::problem::Problem;
-use super::{Response, json_response};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::object;
 use crate::policy::OrganizationId;
 use crate::time::{Timestamp, parse_rfc3339, rfc3339};
@@ -93,7 +94,7 @@ impl AuditEntry {
 
 /// Builds a page of entries, newest first, each with its name in the store. `next` is the `after` of the next page,
 /// if there is one.
-pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> Response {
+pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> LocalResponse {
     let items = entries.iter().map(|(name, entry)| {
         let mut item = entry.to_json();
         if let Some(fields) = item.as_object_mut() {

@@ -16,16 +16,16 @@ use crate::policy::load::value::{FromNode, report_duplicates};
 use crate::policy::load::{DocumentFields, DocumentReader};
 
 /// The members of a JSON object in source order, without duplicates.
-pub type Members = Vec<(String, Node)>;
+pub(super) type Members = Vec<(String, Node)>;
 
 /// Error code of an invalid body without a more specific one.
-pub const INVALID: &str = "invalid_request";
+pub(super) const INVALID: &str = "invalid_request";
 
 /// Parses the body as a JSON object.
 ///
 /// # Errors
 /// 413, 415, or 400 if it is not a single JSON object without duplicate names.
-pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
+pub(super) fn object(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.len() > MAX_BODY {
         let detail = format!("The body is larger than the maximum of {MAX_BODY} bytes.");
         return Err(Problem::new(413, "body_too_large", detail));
@@ -52,7 +52,7 @@ pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
 ///
 /// # Errors
 /// As [`object`].
-pub fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
+pub(super) fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.is_empty() { Ok(Members::new()) } else { object(request) }
 }
 
@@ -60,7 +60,7 @@ pub fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
 ///
 /// # Errors
 /// 400 with every fault.
-pub fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
+pub(super) fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
     read_at("", Node::Object(members), code)
 }
 
@@ -68,7 +68,7 @@ pub fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Prob
 ///
 /// # Errors
 /// 400 with every fault.
-pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
+pub(super) fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
     let mut report = Diagnostics::default();
     let read = match field {
         "" => T::read(node, &mut report),
@@ -82,7 +82,7 @@ pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Resu
 
 /// Removes a field and returns its value.
 #[inline(never)]
-pub fn take(members: &mut Members, name: &str) -> Option<Node> {
+pub(super) fn take(members: &mut Members, name: &str) -> Option<Node> {
     let at = members.iter().position(|(known, _)| known == name)?;
     Some(members.remove(at).1)
 }
@@ -91,7 +91,7 @@ pub fn take(members: &mut Members, name: &str) -> Option<Node> {
 ///
 /// # Errors
 /// 400 if a value differs.
-pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), Problem> {
+pub(super) fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), Problem> {
     for (name, value) in fixed {
         if let Some(node) = take(members, name)
             && node != Node::String((*value).to_string())
@@ -106,7 +106,7 @@ pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), P
 ///
 /// # Errors
 /// 400 with each of them.
-pub fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
+pub(super) fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
     let mut report = Diagnostics::default();
     for (name, _) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
         report.within(name, |report| {
@@ -117,7 +117,7 @@ pub fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
 }
 
 /// Applies a JSON Merge Patch (RFC 7396, 2).
-pub fn merge(target: Node, patch: Members) -> Node {
+pub(super) fn merge(target: Node, patch: Members) -> Node {
     let mut members = match target {
         Node::Object(members) => members,
         _ => Members::new(),
@@ -138,7 +138,7 @@ pub fn merge(target: Node, patch: Members) -> Node {
 }
 
 /// Converts a tree that was read as a record to JSON; all of its numbers are integers.
-pub fn to_json(node: &Node) -> Json {
+pub(super) fn to_json(node: &Node) -> Json {
     match node {
         Node::Null => Json::Null,
         Node::Bool(value) => Json::Bool(*value),
@@ -151,7 +151,7 @@ pub fn to_json(node: &Node) -> Json {
 
 /// Converts the members of an object to JSON.
 #[inline(never)]
-pub fn object_json(members: &Members) -> Json {
+pub(super) fn object_json(members: &Members) -> Json {
     let mut object = Map::new();
     for (name, value) in members {
         object.insert(name.clone(), to_json(value));

@@ -9,15 +9,15 @@ use crate::policy::Policy;
 use crate::secret::api_key;
 
 /// Maximum size of a request body in bytes.
-pub const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 
 /// Error for a body larger than [`MAX_BODY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge;
+pub(crate) struct TooLarge;
 
 /// A management request whose body is incomplete.
 #[derive(Clone, Debug)]
-pub struct BodyBuffer {
+pub(crate) struct BodyBuffer {
     request: AdminRequest,
 }
 
@@ -27,7 +27,11 @@ impl BodyBuffer {
     ///
     /// # Errors
     /// [`TooLarge`] if `content-length` exceeds [`MAX_BODY`].
-    pub fn begin(prefix: &str, head: &Headers<'_>, target: &str) -> Result<Option<BodyBuffer>, TooLarge> {
+    pub(crate) fn begin(
+        prefix: &str,
+        head: &Headers<'_>,
+        target: &str,
+    ) -> Result<Option<BodyBuffer>, TooLarge> {
         let Some(below) =
             target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
         else {
@@ -55,13 +59,13 @@ impl BodyBuffer {
     }
 
     /// Returns true if the policy contains the token.
-    pub fn has_known_token(&self, policy: &Policy) -> bool {
+    pub(crate) fn has_known_token(&self, policy: &Policy) -> bool {
         let token = self.request.token.as_deref();
         token.is_some_and(|token| policy.user_by_token(&api_key::digest(token.as_bytes())).is_some())
     }
 
     /// Marks the request as decided without its body.
-    pub fn skip_body(&mut self) {
+    pub(crate) fn skip_body(&mut self) {
         self.request.unread = true;
     }
 
@@ -69,7 +73,7 @@ impl BodyBuffer {
     ///
     /// # Errors
     /// [`TooLarge`] if the body exceeds [`MAX_BODY`].
-    pub fn append(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         if self.request.body.len().saturating_add(bytes.len()) > MAX_BODY {
             return Err(TooLarge);
         }
@@ -78,7 +82,7 @@ impl BodyBuffer {
     }
 
     /// Returns the complete request.
-    pub fn finish(self) -> AdminRequest {
+    pub(crate) fn finish(self) -> AdminRequest {
         self.request
     }
 }

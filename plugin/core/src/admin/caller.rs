@@ -10,7 +10,7 @@ use crate::secret::api_key::KeyFormat;
 
 /// The authenticated user of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Position of the user in the policy.
     pub user: UserId,
     /// Id of the user.
@@ -21,7 +21,7 @@ pub struct Caller {
 
 /// A permission that roles grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Permission {
+pub(super) enum Permission {
     /// Read an organization and its teams.
     Read,
     /// Read a team's self-service policy.
@@ -46,7 +46,7 @@ pub enum Permission {
 
 /// The resource that a permission applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resource {
+pub(super) enum Resource {
     /// The platform: all organizations.
     Platform,
     /// One organization.
@@ -86,7 +86,7 @@ impl Caller {
     ///
     /// # Errors
     /// 401 if both are missing or unknown, or if they name different users.
-    pub fn sign_in(policy: &Policy, request: &AdminRequest) -> Result<Caller, Problem> {
+    pub(super) fn sign_in(policy: &Policy, request: &AdminRequest) -> Result<Caller, Problem> {
         let by_token = request.token.as_deref().and_then(|token| {
             let (user, _) = policy.user_by_token(&api_key::digest(token.as_bytes()))?;
             Some(user)
@@ -113,7 +113,7 @@ impl Caller {
 
     /// Returns true if the caller's roles grant the permission on the resource. A role in one team grants nothing in
     /// another.
-    pub fn may(&self, policy: &Policy, permission: Permission, resource: Resource) -> bool {
+    pub(super) fn may(&self, policy: &Policy, permission: Permission, resource: Resource) -> bool {
         if self.platform_admin {
             return permission != Permission::OwnKeys;
         }
@@ -133,18 +133,18 @@ impl Caller {
     }
 
     /// Returns the caller's role in an organization.
-    pub fn organization_role(&self, policy: &Policy, ix: OrganizationId) -> Option<OrganizationRole> {
+    pub(super) fn organization_role(&self, policy: &Policy, ix: OrganizationId) -> Option<OrganizationRole> {
         role_of(&policy.organizations.get(ix.0)?.members, self.user)
     }
 
     /// Returns the caller's role in a team.
-    pub fn team_role(&self, policy: &Policy, ix: TeamId) -> Option<TeamRole> {
+    pub(super) fn team_role(&self, policy: &Policy, ix: TeamId) -> Option<TeamRole> {
         role_of(&policy.teams.get(ix.0)?.members, self.user)
     }
 }
 
 /// Returns the role of a user among members sorted by user.
-pub fn role_of<R: Copy>(members: &[(UserId, R)], user: UserId) -> Option<R> {
+pub(super) fn role_of<R: Copy>(members: &[(UserId, R)], user: UserId) -> Option<R> {
     let at = members.binary_search_by_key(&user, |(member, _)| *member).ok()?;
     members.get(at).map(|(_, role)| *role)
 }

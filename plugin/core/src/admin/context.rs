@@ -12,7 +12,8 @@ use super::caller::{Caller, Permission, Resource};
 use super::etag::{etag, require_match, require_no_match};
 use super::problem::Problem;
 use super::route::Endpoint;
-use super::{AdminRequest, RequestInputs, Response, Write, is_read, json_response};
+use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
@@ -48,20 +49,20 @@ pub(super) struct Representation {
 
 impl Representation {
     /// Creates a representation whose entity tag depends on its body only.
-    pub fn new(body: Value) -> Self {
+    pub(super) fn new(body: Value) -> Self {
         let etag = etag([text(&body).as_str()]);
         Representation { body, etag }
     }
 
     /// Creates a representation that omits parts of its record; the entity tag depends on both.
-    pub fn of_record(body: Value, record: &Value) -> Self {
+    pub(super) fn of_record(body: Value, record: &Value) -> Self {
         let etag = etag([text(&body).as_str(), text(record).as_str()]);
         Representation { body, etag }
     }
 
     /// Builds the response with this body and entity tag.
     #[inline(never)]
-    pub fn response(&self, status: u16) -> Response {
+    pub(super) fn response(&self, status: u16) -> LocalResponse {
         let mut response = json_response(status, &self.body);
         response.fields.push(("etag", self.etag.clone()));
         response
@@ -71,7 +72,7 @@ impl Representation {
 impl RequestContext<'_> {
     /// Finds the organization whose audit log records the attempt, from the path alone. Also covers requests that are
     /// rejected before the endpoint looks up its record.
-    pub fn set_organization(&mut self, endpoint: Endpoint, id: &str) {
+    pub(super) fn set_organization(&mut self, endpoint: Endpoint, id: &str) {
         // A missing record leaves the attempt in the platform's log.
         match endpoint.section() {
             Some(Section::Organizations) => drop(self.organization(id)),
@@ -82,7 +83,7 @@ impl RequestContext<'_> {
     }
 
     /// Finds an organization by id.
-    pub fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
+    pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let ix = known.filter(|ix| self.policy.organizations.get(ix.0).is_some());
         let ix = ix.ok_or_else(|| Problem::not_found("organization", id))?;
@@ -91,7 +92,7 @@ impl RequestContext<'_> {
     }
 
     /// Finds a team by id, with its organization.
-    pub fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
+    pub(super) fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
         let known = self.policy.teams.find(id).map(TeamId);
         let found = known.and_then(|ix| Some((ix, self.policy.teams.get(ix.0)?.organization)));
         let (ix, organization) = found.ok_or_else(|| Problem::not_found("team", id))?;
@@ -100,7 +101,7 @@ impl RequestContext<'_> {
     }
 
     /// Finds a key by id, with its team.
-    pub fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
+    pub(super) fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
         let known = self.policy.keys.find(id).map(KeyId);
         let found = known.and_then(|ix| Some((ix, self.policy.keys.get(ix.0)?.team)));
         let (ix, team) = found.ok_or_else(|| Problem::not_found("key", id))?;
@@ -111,18 +112,18 @@ impl RequestContext<'_> {
     }
 
     /// Returns true if the caller has the permission.
-    pub fn may(&self, permission: Permission, resource: Resource) -> bool {
+    pub(super) fn may(&self, permission: Permission, resource: Resource) -> bool {
         self.caller.may(self.policy, permission, resource)
     }
 
     /// Fails with 403 if the caller lacks the permission.
     #[inline(never)]
-    pub fn require(&self, permission: Permission, resource: Resource) -> Result<(), Problem> {
+    pub(super) fn require(&self, permission: Permission, resource: Resource) -> Result<(), Problem> {
         if self.may(permission, resource) { Ok(()) } else { Err(not_allowed(permission)) }
     }
 
     /// Checks `If-Match` and, for writes, `If-None-Match` against the current representation.
-    pub fn require_match(&self, current: Option<&Representation>) -> Result<(), Problem> {
+    pub(super) fn require_match(&self, current: Option<&Representation>) -> Result<(), Problem> {
         let current = current.map(|current| current.etag.as_str());
         require_match(self.request.if_match.as_deref(), current)?;
         match is_read(self.request) {
@@ -136,12 +137,12 @@ impl RequestContext<'_> {
     ///
     /// `own` is the path in the policy that the body describes. `subject` returns the resource for the audit log,
     /// before and after the change; `show` builds the response from the changed policy.
-    pub fn change(
+    pub(super) fn change(
         &mut self,
         change: &Change,
         own: &[&str],
         subject: &dyn Fn(&Policy) -> Option<Value>,
-        show: &dyn Fn(&Policy, &Caller) -> Response,
+        show: &dyn Fn(&Policy, &Caller) -> LocalResponse,
     ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
         self.policy
@@ -185,8 +186,8 @@ fn current_records(policy: &Policy, change: &Change) -> Change {
 }
 
 /// Builds the 204 response to a deletion.
-pub(super) fn removed() -> Response {
-    Response {
+pub(super) fn removed() -> LocalResponse {
+    LocalResponse {
         status: 204,
         fields: alloc::vec![("cache-control", "no-store".to_string())],
         body: String::new(),

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::problem::Problem;
 
 /// Returns the strong entity tag of a representation: a digest of all its parts.
-pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
+pub(super) fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.as_bytes());
@@ -26,7 +26,7 @@ pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
 ///
 /// # Errors
 /// 412 if it does not match, 400 if it is malformed.
-pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+pub(super) fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
     let Some(field) = if_match else { return Ok(()) };
     if matches(field, current, Comparison::Strong)? {
         return Ok(());
@@ -42,7 +42,7 @@ pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<()
 ///
 /// # Errors
 /// 412 if it matches, 400 if it is malformed.
-pub fn require_no_match(if_none_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+pub(super) fn require_no_match(if_none_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
     let Some(field) = if_none_match else { return Ok(()) };
     if !matches(field, current, Comparison::Weak)? {
         return Ok(());

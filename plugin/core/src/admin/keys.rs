@@ -12,6 +12,7 @@ use super::context::{RequestContext, not_allowed, removed};
 use super::page::{PageQuery, no_parameters};
 use super::problem::Problem;
 use super::{Durability, RequestInputs, secret, self_service, view};
+use crate::http::local_response::LocalResponse;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
 use crate::policy::load::records::KeyRecord;
@@ -22,7 +23,7 @@ use crate::secret::api_key;
 use crate::time::{Timestamp, rfc3339};
 
 /// Maximum grace period of a rotated secret in seconds: one week.
-pub const MAX_GRACE_SECONDS: u32 = 7 * 86_400;
+pub(super) const MAX_GRACE_SECONDS: u32 = 7 * 86_400;
 
 record! {
     /// Options of a rotation.
@@ -276,7 +277,7 @@ impl NewSecret {
     }
 }
 
-fn with_secret(mut body: Value, new: &NewSecret) -> super::Response {
+fn with_secret(mut body: Value, new: &NewSecret) -> LocalResponse {
     if let Some(fields) = body.as_object_mut() {
         fields.insert("secret".into(), json!(new.secret));
     }

@@ -11,7 +11,7 @@
 mod accounts;
 pub mod audit;
 mod body;
-pub mod body_buffer;
+pub(crate) mod body_buffer;
 mod caller;
 mod context;
 mod etag;
@@ -23,7 +23,7 @@ pub mod openapi;
 mod organizations;
 mod page;
 mod preview;
-pub mod problem;
+pub(crate) mod problem;
 mod route;
 mod secret;
 mod self_service;
@@ -44,6 +44,7 @@ use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
@@ -73,22 +74,11 @@ pub struct AdminRequest {
     pub unread: bool,
 }
 
-/// A response of the management API.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    /// HTTP status.
-    pub status: u16,
-    /// Header fields, without `content-length`. Includes `content-type` if there is a body.
-    pub fields: Vec<(&'static str, String)>,
-    /// JSON, or empty.
-    pub body: String,
-}
-
 /// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminDecision {
     /// Send this response.
-    Answer(Response),
+    Answer(LocalResponse),
     /// Commit this change, and send its response once it is stored.
     Write(Write),
     /// Send this page of the audit log ([`audit::page`]).
@@ -101,7 +91,7 @@ pub struct Write {
     /// The change. Validated: the policy has no errors after it.
     pub change: Change,
     /// The response once the change is stored.
-    pub response: Response,
+    pub response: LocalResponse,
 }
 
 /// The outcome of a request, with its audit entry.
@@ -253,7 +243,7 @@ fn is_read(request: &AdminRequest) -> bool {
 }
 
 /// Drops the body of a response to `HEAD`.
-fn finish(request: &AdminRequest, mut response: Response) -> Response {
+fn finish(request: &AdminRequest, mut response: LocalResponse) -> LocalResponse {
     if request.method == "HEAD" {
         response.body.clear();
     }
@@ -261,10 +251,10 @@ fn finish(request: &AdminRequest, mut response: Response) -> Response {
 }
 
 /// Builds a response with a JSON body that caches must not store.
-fn json_response(status: u16, body: &Value) -> Response {
+fn json_response(status: u16, body: &Value) -> LocalResponse {
     let fields = Vec::from([
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),
     ]);
-    Response { status, fields, body: text(body) }
+    LocalResponse { status, fields, body: text(body) }
 }

@@ -7,21 +7,22 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::problem::{Fault, FaultLocation, Problem, redacted};
-use super::{AdminRequest, Response, json_response};
+use super::{AdminRequest, json_response};
 use crate::collections::sort::sort;
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::object;
 use crate::policy::load::value::is_target_name;
 use crate::text::percent::decode;
 
 /// Default number of items in a page.
-pub const DEFAULT_LIMIT: usize = 50;
+pub(super) const DEFAULT_LIMIT: usize = 50;
 
 /// Maximum number of items in a page.
-pub const MAX_LIMIT: usize = 200;
+pub(super) const MAX_LIMIT: usize = 200;
 
 /// The page of a list that a request selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageQuery {
+pub(super) struct PageQuery {
     /// Maximum number of items.
     pub limit: usize,
     /// Return only items after this one.
@@ -32,7 +33,7 @@ pub struct PageQuery {
 ///
 /// # Errors
 /// 400 for a parameter that is unknown, repeated or not percent-encoded UTF-8.
-pub fn parameters<const N: usize>(
+pub(super) fn parameters<const N: usize>(
     request: &AdminRequest,
     known: [&'static str; N],
 ) -> Result<[Option<String>; N], Problem> {
@@ -64,7 +65,7 @@ pub fn parameters<const N: usize>(
 ///
 /// # Errors
 /// 400 for any parameter.
-pub fn no_parameters(request: &AdminRequest) -> Result<(), Problem> {
+pub(super) fn no_parameters(request: &AdminRequest) -> Result<(), Problem> {
     parameters(request, []).map(|[]| ())
 }
 
@@ -73,13 +74,13 @@ impl PageQuery {
     ///
     /// # Errors
     /// 400 for other parameters and for invalid values.
-    pub fn from_request(request: &AdminRequest) -> Result<PageQuery, Problem> {
+    pub(super) fn from_request(request: &AdminRequest) -> Result<PageQuery, Problem> {
         let [limit, after] = parameters(request, ["limit", "after"])?;
         Ok(PageQuery { limit: parse_limit(limit)?, after: parse_after(after)? })
     }
 
     /// Builds the page from the ids of all items, in any order.
-    pub fn of(&self, mut ids: Vec<&str>, show: &dyn Fn(&str) -> Value) -> Response {
+    pub(super) fn of(&self, mut ids: Vec<&str>, show: &dyn Fn(&str) -> Value) -> LocalResponse {
         sort(&mut ids);
         let mut rest =
             ids.into_iter().filter(|id| self.after.as_deref().is_none_or(|after| *id > after)).peekable();
@@ -94,7 +95,7 @@ impl PageQuery {
 ///
 /// # Errors
 /// 400 if it is not an integer from 1 to [`MAX_LIMIT`].
-pub fn parse_limit(limit: Option<String>) -> Result<usize, Problem> {
+pub(super) fn parse_limit(limit: Option<String>) -> Result<usize, Problem> {
     match limit {
         None => Ok(DEFAULT_LIMIT),
         Some(text) => match text.parse() {
@@ -110,7 +111,7 @@ pub fn parse_limit(limit: Option<String>) -> Result<usize, Problem> {
 ///
 /// # Errors
 /// 400 if no item can have this name.
-pub fn parse_after(after: Option<String>) -> Result<Option<String>, Problem> {
+pub(super) fn parse_after(after: Option<String>) -> Result<Option<String>, Problem> {
     match after {
         Some(text) if !is_target_name(&text) => {
             Err(invalid_parameter("after", "`after` must be the `next` of the previous page.".into()))
@@ -121,7 +122,7 @@ pub fn parse_after(after: Option<String>) -> Result<Option<String>, Problem> {
 
 /// Builds the 400 for an invalid parameter.
 #[inline(never)]
-pub fn invalid_parameter(name: &str, detail: String) -> Problem {
+pub(super) fn invalid_parameter(name: &str, detail: String) -> Problem {
     let fault = Fault { location: FaultLocation::Parameter(redacted(name)), detail: detail.clone() };
     Problem { faults: Vec::from([fault]), ..Problem::new(400, "invalid_parameter", detail) }
 }

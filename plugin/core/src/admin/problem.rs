@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::Response;
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Diagnostic;
 use crate::policy::diagnostic::Severity;
@@ -15,7 +15,7 @@ use crate::secret::redact::without_secrets;
 
 /// The location of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultLocation {
+pub(crate) enum FaultLocation {
     /// JSON Pointer into the request's body.
     Body(String),
     /// A parameter of the query.
@@ -26,7 +26,7 @@ pub enum FaultLocation {
 
 /// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Location of the fault.
     pub location: FaultLocation,
     /// Description, with the expected value.
@@ -35,7 +35,7 @@ pub struct Fault {
 
 /// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// HTTP status.
     pub status: u16,
     /// Stable error code for programs.
@@ -50,29 +50,29 @@ pub struct Problem {
 
 impl Problem {
     /// Creates a problem without faults.
-    pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, code, detail: detail.into(), faults: Vec::new(), fields: Vec::new() }
     }
 
     /// Creates a 401 with `www-authenticate`.
     #[inline(never)]
-    pub fn unauthorized(code: &'static str, detail: &str) -> Self {
+    pub(crate) fn unauthorized(code: &'static str, detail: &str) -> Self {
         Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
     }
 
     /// Creates the 503 for repeated conflicts with concurrent changes.
-    pub fn contended() -> Self {
+    pub(crate) fn contended() -> Self {
         Problem::new(503, "contended", "Too many concurrent changes. Try again.").with("retry-after", "1")
     }
 
     /// Creates a 404.
     #[inline(never)]
-    pub fn not_found(kind: &str, id: &str) -> Self {
+    pub(crate) fn not_found(kind: &str, id: &str) -> Self {
         Problem::new(404, "not_found", format!("There is no {kind} `{}`.", redacted(id)))
     }
 
     /// Creates a 400 with one fault in the body.
-    pub fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+    pub(crate) fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let detail = detail.into();
         let fault = Fault { location: FaultLocation::Body(pointer.into()), detail: detail.clone() };
         let mut problem = Problem::new(400, code, detail);
@@ -82,14 +82,14 @@ impl Problem {
 
     /// Creates a 400 from the diagnostics of a body.
     #[inline(never)]
-    pub fn in_body(code: &'static str, diagnostics: Vec<Diagnostic>) -> Self {
+    pub(crate) fn in_body(code: &'static str, diagnostics: Vec<Diagnostic>) -> Self {
         Problem::from_diagnostics(code, diagnostics, "")
     }
 
     /// Creates a problem from the diagnostics of a changed policy. `own` is the path of the record in the body: faults
     /// there are a 400. Faults in other records only are a 409.
     #[inline(never)]
-    pub fn from_diagnostics(code: &'static str, diagnostics: Vec<Diagnostic>, own: &str) -> Self {
+    pub(crate) fn from_diagnostics(code: &'static str, diagnostics: Vec<Diagnostic>, own: &str) -> Self {
         let errors = diagnostics.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
         let faults: Vec<Fault> = errors
             .map(|diagnostic| {
@@ -115,13 +115,13 @@ impl Problem {
     /// Adds a header field.
     #[must_use]
     #[inline(never)]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
     /// Builds the response.
-    pub fn response(&self) -> Response {
+    pub(crate) fn response(&self) -> LocalResponse {
         let errors = self.faults.iter().map(|fault| match &fault.location {
             FaultLocation::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
             FaultLocation::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
@@ -145,7 +145,7 @@ impl Problem {
         fields.extend(self.fields.iter().cloned());
         // A duplicate member name may be a key.
         let body = without_secrets(&text(&body)).into_owned();
-        Response { status: self.status, fields, body }
+        LocalResponse { status: self.status, fields, body }
     }
 }
 
@@ -176,7 +176,7 @@ fn title(status: u16) -> &'static str {
 }
 
 /// Redacts and shortens text from the request for a message; callers sometimes send a key instead of its id.
-pub fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     redact::redact(text, 64)
 }
 

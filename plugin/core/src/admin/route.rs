@@ -10,7 +10,7 @@ use crate::text::percent::decode;
 
 /// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMethod {
+pub(super) enum HttpMethod {
     /// `GET` or `HEAD`
     Get,
     /// `POST`
@@ -25,7 +25,7 @@ pub enum HttpMethod {
 
 impl HttpMethod {
     /// Returns the name of the method.
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             HttpMethod::Get => "GET",
             HttpMethod::Post => "POST",
@@ -49,7 +49,7 @@ impl HttpMethod {
 
 /// An endpoint of the management API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
+pub(super) enum Endpoint {
     /// The current user.
     Me,
     /// The targets that the current user may call.
@@ -96,7 +96,7 @@ pub enum Endpoint {
 
 impl Endpoint {
     /// Returns the section of the policy that the first id in the path belongs to.
-    pub fn section(self) -> Option<Section> {
+    pub(super) fn section(self) -> Option<Section> {
         match self {
             Endpoint::Me | Endpoint::Targets | Endpoint::Organizations | Endpoint::Audit => None,
             Endpoint::Organization
@@ -120,7 +120,7 @@ impl Endpoint {
 
 /// An endpoint with its path and methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndpointRoute {
+pub(super) struct EndpointRoute {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// Path below the prefix; names in braces stand for ids.
@@ -136,7 +136,7 @@ const fn route(endpoint: Endpoint, template: &'static str, methods: &'static [Ht
 use HttpMethod::{Delete, Get, Patch, Post, Put};
 
 /// All endpoints. A path matches at most one.
-pub const ENDPOINTS: &[EndpointRoute] = &[
+pub(super) const ENDPOINTS: &[EndpointRoute] = &[
     route(Endpoint::Me, "/me", &[Get]),
     route(Endpoint::Targets, "/targets", &[Get]),
     route(Endpoint::Organizations, "/organizations", &[Get, Post]),
@@ -162,7 +162,7 @@ pub const ENDPOINTS: &[EndpointRoute] = &[
 
 /// The endpoint of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointMatch {
+pub(super) struct EndpointMatch {
     /// The endpoint.
     pub endpoint: Endpoint,
     /// The method.
@@ -175,7 +175,7 @@ pub struct EndpointMatch {
 ///
 /// # Errors
 /// 404 for an unknown path, 405 with `Allow` for an unsupported method.
-pub fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
+pub(super) fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
     let found = ENDPOINTS.iter().find_map(|route| Some((route, ids(route.template, path)?)));
     let Some((route, ids)) = found else {
         return Err(Problem::new(404, "not_found", "The management API has no endpoint at this path."));

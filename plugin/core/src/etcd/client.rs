@@ -24,7 +24,7 @@ use crate::time::{Now, SECOND};
 /// Timeout of a write from submission to response (ns): below the documented two seconds.
 pub const WRITE_TIMEOUT: u64 = SECOND * 18 / 10;
 /// Maximum number of decisions of one write. [`WRITE_TIMEOUT`] normally ends it earlier.
-pub const MAX_TRIES: u32 = 64;
+const MAX_TRIES: u32 = 64;
 /// Timeout of a poll and of other background requests (ns).
 const BACKGROUND_TIMEOUT: u64 = 2 * SECOND;
 /// Maximum number of [`Append`] operations in flight; further entries are only in the log.

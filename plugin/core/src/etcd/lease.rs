@@ -8,16 +8,16 @@ use crate::time::{Now, SECOND};
 pub const POLL_INTERVAL: u64 = SECOND / 4;
 /// Duration of the lease unless renewed (ns): longer than a late tick, and short enough that another VM takes over
 /// within a second of a trap.
-pub const LEASE: u64 = SECOND * 6 / 10;
+pub(crate) const LEASE: u64 = SECOND * 6 / 10;
 /// Age from which a policy is reported as stale (ns).
-pub const STALE_AFTER: u64 = 2 * SECOND;
+pub(crate) const STALE_AFTER: u64 = 2 * SECOND;
 
 const FORMAT: u8 = 1;
 
 /// Returns the record to store to take or renew the lease; `None` if another VM holds it.
 ///
 /// If two VMs take it at once, both poll, which costs one extra call.
-pub fn take_lease(record: &[u8], vm: u64, now: Now) -> Option<Vec<u8>> {
+pub(crate) fn take_lease(record: &[u8], vm: u64, now: Now) -> Option<Vec<u8>> {
     let held = numbers(record).is_some_and(|[holder, until]| {
         // A lease that ends too late is from another clock, such as before a reboot.
         holder != vm && until > now.monotonic && until <= now.monotonic.saturating_add(LEASE)
@@ -27,7 +27,7 @@ pub fn take_lease(record: &[u8], vm: u64, now: Now) -> Option<Vec<u8>> {
 
 /// The time of the last read from etcd, and the revision read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
+pub(crate) struct Freshness {
     /// Start of the read on the monotonic clock (ns).
     pub at: u64,
     /// Revision of the last write.
@@ -36,17 +36,17 @@ pub struct Freshness {
 
 impl Freshness {
     /// Returns the record's bytes.
-    pub fn to_bytes(self) -> Vec<u8> {
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
         bytes([self.at, self.revision])
     }
 
     /// Reads a record; `None` if etcd was never read in this process.
-    pub fn from_bytes(record: &[u8]) -> Option<Self> {
+    pub(crate) fn from_bytes(record: &[u8]) -> Option<Self> {
         numbers(record).map(|[at, revision]| Freshness { at, revision })
     }
 
     /// Returns the maximum of both, so that a delayed VM cannot set the record back.
-    pub fn later(self, other: Option<Freshness>) -> Freshness {
+    pub(crate) fn later(self, other: Option<Freshness>) -> Freshness {
         match other {
             Some(other) => {
                 Freshness { at: self.at.max(other.at), revision: self.revision.max(other.revision) }
@@ -56,7 +56,7 @@ impl Freshness {
     }
 
     /// Returns the age of the read data (ns).
-    pub fn age(self, now: Now) -> u64 {
+    pub(crate) fn age(self, now: Now) -> u64 {
         now.monotonic.saturating_sub(self.at)
     }
 }

@@ -23,11 +23,12 @@ mod poll;
 mod session;
 
 pub use audit::{Append, AuditPage, Trim, entry_name};
-pub use client::{EtcdClient, EtcdEffect, MAX_TRIES, NamedEntry, RequestId, WRITE_TIMEOUT};
+pub use client::{EtcdClient, EtcdEffect, NamedEntry, RequestId, WRITE_TIMEOUT};
 pub use commit::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
 pub use error::EtcdError;
 pub use kv::EtcdReply;
-pub use lease::{Freshness, LEASE, POLL_INTERVAL, STALE_AFTER, take_lease};
+pub use lease::POLL_INTERVAL;
+pub(crate) use lease::{Freshness, STALE_AFTER, take_lease};
 pub use overlay::{complete, overlay};
 pub use poll::{Changes, PAGE, Poll};
 pub use session::{Credentials, Operation, Progress, Session};

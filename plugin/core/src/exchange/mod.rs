@@ -61,7 +61,7 @@ pub enum Action {
     /// Give it to [`crate::replication::PolicyStore::manage`], answer it, and report to [`Exchange::managed`].
     Manage(Box<admin::AdminRequest>),
     /// Answer it here as the management API does.
-    Respond(admin::Response),
+    Respond(LocalResponse),
 }
 
 /// One request and its answer.

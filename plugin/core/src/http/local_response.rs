@@ -3,13 +3,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// An answer by the gateway itself.
-#[derive(Debug, PartialEq, Eq)]
+/// A response by the gateway itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
     /// HTTP status.
     pub status: u16,
-    /// Fields besides content-type and content-length.
+    /// Header fields, without `content-length`. A body without `content-type` is `application/json`.
     pub fields: Vec<(&'static str, String)>,
-    /// JSON.
+    /// JSON, or empty.
     pub body: String,
 }

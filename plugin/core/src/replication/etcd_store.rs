@@ -13,13 +13,14 @@ use super::{JournalCommit, JournalError};
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, RequestInputs, Response};
+use crate::admin::{AdminDecision, AdminRequest, RequestInputs};
 use crate::config::{EtcdConfig, GatewayConfig};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update, retry_conflicts};
 use crate::etcd::{
     Changes, EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
     take_lease,
 };
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
@@ -54,7 +55,7 @@ struct Waiting {
 #[derive(Debug)]
 struct PendingCommit {
     documents: Vec<Content>,
-    response: Response,
+    response: LocalResponse,
     entry: Option<AuditEntry>,
 }
 
@@ -446,11 +447,11 @@ fn never_read() -> Problem {
 
 /// Adds the age of the policy to the response of a read (RFC 9111, 5.1).
 fn with_age(
-    mut response: Response,
+    mut response: LocalResponse,
     request: &AdminRequest,
     freshness: Option<Freshness>,
     now: Now,
-) -> Response {
+) -> LocalResponse {
     if request.method != "GET" {
         return response;
     }

@@ -27,7 +27,7 @@ use crate::policy::{Change, Document};
 pub const DELTA_SLOTS: u64 = 64;
 
 /// Maximum size of a record in bytes; hosts copy a record at every read.
-pub const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MAX_RECORD_BYTES: usize = 4 * 1024 * 1024;
 
 /// Maximum number of attempts to read all documents while others write.
 const MAX_READS: u32 = 8;

@@ -7,13 +7,15 @@
 //! A VM can trap between any two host calls. The records behind a commit are therefore written by an idempotent step
 //! that every VM can run: the next writer and each tick complete an unfinished commit.
 
-pub mod audit_log;
+mod audit_log;
 mod etcd_store;
 mod journal;
 mod record;
 mod store;
 
-pub use journal::{DELTA_SLOTS, Journal, JournalCommit, MAX_RECORD_BYTES};
+pub use audit_log::StoredEntry;
+use journal::MAX_RECORD_BYTES;
+pub use journal::{DELTA_SLOTS, Journal, JournalCommit};
 pub use store::{AdminReply, Effect, PolicyStore};
 
 use alloc::vec::Vec;

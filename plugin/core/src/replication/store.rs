@@ -13,10 +13,11 @@ use super::{Journal, JournalCommit, JournalError};
 use crate::admin::audit;
 use crate::admin::audit::{AuditEntry, AuditQuery};
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide};
+use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
 use crate::config::GatewayConfig;
 use crate::counters::{CounterStore, StoreError, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
 use crate::text::hash::fingerprint;
@@ -49,7 +50,7 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminReply {
     /// The response.
-    pub response: Response,
+    pub response: LocalResponse,
     /// Error code, if the request was rejected.
     pub reason: Option<String>,
 }
@@ -150,7 +151,7 @@ impl PolicyStore {
         config: &GatewayConfig,
         request: &AdminRequest,
         inputs: &RequestInputs,
-    ) -> (Response, Option<AuditEntry>) {
+    ) -> (LocalResponse, Option<AuditEntry>) {
         let mut lost_entry = None;
         let result = retry_conflicts::<_, StoreError>(|| {
             let (decided, state) = self.decide(store, config, request, inputs);
@@ -207,9 +208,9 @@ impl PolicyStore {
     fn append_audit<C: CounterStore>(
         &self,
         store: &mut C,
-        response: Response,
+        response: LocalResponse,
         entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
+    ) -> (LocalResponse, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
             let _ = journal.append_audit(store, entry.organization.as_deref(), &text(&entry.to_json()));
         }
@@ -222,12 +223,12 @@ impl PolicyStore {
         store: &mut C,
         problem: &Problem,
         entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
+    ) -> (LocalResponse, Option<AuditEntry>) {
         let entry = entry.map(|entry| rejected_entry(entry, problem));
         self.append_audit(store, problem.response(), entry)
     }
 
-    fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> Response {
+    fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> LocalResponse {
         let Some(journal) = &self.journal else { return write_problem(None).response() };
         match journal.audit_page(store, query) {
             Ok((stored, next)) => {
@@ -265,7 +266,7 @@ impl PolicyStore {
     }
 }
 
-pub(super) fn admin_reply(response: Response, entry: Option<&AuditEntry>) -> AdminReply {
+pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -> AdminReply {
     let reason = match entry.and_then(|entry| entry.reason.clone()) {
         Some(reason) => Some(reason),
         None if response.status >= 400 => Some("refused".to_string()),

@@ -2,12 +2,11 @@
 
 use serde_json::{Map as Object, Value, json};
 use tollgate_core::admin::audit::AuditEntry;
-use tollgate_core::admin::{
-    AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide,
-};
+use tollgate_core::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataStore;
+use tollgate_core::http::local_response::LocalResponse;
 use tollgate_core::policy::{PolicyHandle, PolicyLoader};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
@@ -265,7 +264,7 @@ pub fn request(person: &str, method: &str, path: &str, body: &Value) -> AdminReq
     }
 }
 
-pub fn read(response: Response) -> Answer {
+pub fn read(response: LocalResponse) -> Answer {
     let body = match response.body.as_str() {
         "" => Value::Null,
         text => serde_json::from_str(text).unwrap(),
