@@ -134,7 +134,7 @@ fn vm(map: &Map) -> Vm<Map> {
 }
 
 #[test]
-fn a_change_holds_in_every_vm_from_its_next_request_on() {
+fn a_change_applies_in_every_vm_from_its_next_request_on() {
     let map = Map::new();
     let mut vms = [vm(&map), vm(&map), vm(&map)];
     for round in 1..=5 {
@@ -155,7 +155,7 @@ fn a_change_holds_in_every_vm_from_its_next_request_on() {
 }
 
 #[test]
-fn what_was_decided_on_something_older_is_not_committed() {
+fn a_decision_on_an_old_replica_is_not_committed() {
     let map = Map::new();
     let (mut one, mut two) = (vm(&map), vm(&map));
     assert_eq!(one.commit(put("search", 1), None), Ok(true));
@@ -166,7 +166,7 @@ fn what_was_decided_on_something_older_is_not_committed() {
 }
 
 #[test]
-fn a_vm_that_nothing_changed_for_reads_one_short_record() {
+fn a_refresh_without_changes_reads_one_short_record() {
     let map = Map::new();
     let mut writer = vm(&map);
     writer.add_one("search").unwrap();
@@ -197,7 +197,7 @@ impl SharedData for Counted {
 }
 
 #[test]
-fn a_vm_catches_up_from_however_far_behind() {
+fn a_vm_catches_up_from_any_epoch() {
     for behind in [1, 2, DELTA_SLOTS - 1, DELTA_SLOTS, DELTA_SLOTS + 1, 3 * DELTA_SLOTS] {
         let map = Map::new();
         let (mut writer, mut reader) = (vm(&map), vm(&map));
@@ -214,7 +214,7 @@ fn a_vm_catches_up_from_however_far_behind() {
 }
 
 #[test]
-fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
+fn another_inline_policy_drops_the_changes_and_supersedes_the_old_configuration() {
     let map = Map::new();
     let mut old = vm(&map);
     old.add_one("search").unwrap();
@@ -231,7 +231,7 @@ fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
 }
 
 #[test]
-fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
+fn a_lower_revision_never_replaces_a_higher_one() {
     let map = Map::new();
     let (mut one, mut two) = (vm(&map), vm(&map));
     let publish = |vm: &mut Vm<Map>, number, revision| {
@@ -251,7 +251,7 @@ fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
 }
 
 #[test]
-fn documents_that_are_published_without_a_difference_are_known_to_later_vms() {
+fn documents_committed_without_a_change_are_read_by_later_vms() {
     let map = Map::new();
     let mut one = vm(&map);
     one.teams.0.insert("inline".to_owned(), json!(3));
@@ -262,7 +262,7 @@ fn documents_that_are_published_without_a_difference_are_known_to_later_vms() {
 }
 
 #[test]
-fn the_last_thousand_attempts_are_kept_newest_first() {
+fn the_last_thousand_audit_entries_are_stored_newest_first() {
     let map = Map::new();
     let mut vm = vm(&map);
     assert!(vm.attempts(10).is_empty());
