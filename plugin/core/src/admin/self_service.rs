@@ -89,7 +89,7 @@ fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Pro
             None => Ok(()),
             Some(ceiling) => {
                 let detail =
-                    format!("`budget` is missing: this team requires one of at max ${}.", dollars(ceiling));
+                    format!("`budget` is missing: this team requires one of at most ${}.", dollars(ceiling));
                 Err(Problem::at(BUDGET, "/budget", detail))
             }
         };

@@ -84,7 +84,7 @@ pub(super) fn append<C: CounterStore>(
     })
 }
 
-/// Returns the entries of a query, newest first, and the name to continue from if counter are more.
+/// Returns the entries of a query, newest first, and the name to continue from if there are more.
 ///
 /// # Errors
 /// Errors of shared data.
