@@ -4,32 +4,23 @@ use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Value;
-
+use super::publish::{Content, contents};
 use super::store::{
     Effect, POLICY_IN_USE, PolicyStore, admin_reply, log_line, parse_entry, rejected_entry, write_problem,
 };
-use super::{JournalCommit, JournalError};
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, RequestInputs};
 use crate::config::{EtcdConfig, GatewayConfig};
-use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update, retry_conflicts};
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
-    Changes, EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
+    EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
     take_lease,
 };
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
-use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
-
-/// Maximum size of the documents in one journal commit in bytes; a larger document is committed alone.
-const BATCH_BYTES: usize = 512 * 1024;
-
-/// A document with its content; `None` removes it.
-type Content = (Document, Option<Value>);
 
 /// The etcd client of one VM, with the requests that wait for it.
 #[derive(Debug)]
@@ -88,7 +79,7 @@ impl EtcdStore {
         Freshness::from_bytes(&record)
     }
 
-    fn set_freshness<C: CounterStore>(&self, store: &mut C, freshness: Freshness) {
+    pub(super) fn set_freshness<C: CounterStore>(&self, store: &mut C, freshness: Freshness) {
         // If this fails, the policy seems older than it is: the safe side.
         let _ = store.update_bytes::<_, StoreError>(&self.freshness, |_, record| {
             *record = freshness.later(Freshness::from_bytes(record)).to_bytes();
@@ -325,119 +316,6 @@ impl PolicyStore {
         effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
         effects.push(Effect::Answer(id, admin_reply(problem.response(), entry.as_ref())));
     }
-
-    /// Publishes changes read from etcd at the time `at`.
-    fn load<C: CounterStore>(
-        &mut self,
-        store: &mut C,
-        config: &GatewayConfig,
-        changes: Changes,
-        at: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let revision = changes.revision;
-        if !changes.documents.is_empty() {
-            let present = config.policy.read().documents();
-            let documents = crate::etcd::overlay(&present, changes);
-            if let Err(error) = self.publish(store, config, &documents, revision) {
-                effects.push(Effect::Warn(error.to_string()));
-                return;
-            }
-        }
-        if let Some(etcd) = &self.etcd {
-            etcd.set_freshness(store, Freshness { at, revision });
-        }
-    }
-
-    /// Commits documents of a revision of etcd to the journal, unless it has a later one.
-    fn publish<C: CounterStore>(
-        &mut self,
-        store: &mut C,
-        config: &GatewayConfig,
-        documents: &[Content],
-        revision: u64,
-    ) -> Result<(), PublishError> {
-        retry_conflicts(|| {
-            self.catch_up(store, config)?;
-            let Some(journal) = &mut self.journal else { return Ok(Some(())) };
-            if journal.revision() >= revision {
-                return Ok(Some(()));
-            }
-            let mut batches = batches(documents).peekable();
-            while let Some(batch) = batches.next() {
-                let revision = batches.peek().is_none().then_some(revision);
-                let committed = config.policy.change(|policy| {
-                    let change = policy.difference(batch).map_err(|diagnostics| {
-                        let first = diagnostics.first().map(ToString::to_string);
-                        PublishError::Invalid(first.unwrap_or_default())
-                    })?;
-                    let documents = batch.iter().map(|(document, _)| document.clone()).collect();
-                    let commit = JournalCommit { change, documents, revision, entry: None };
-                    Ok(journal.commit(store, policy, commit)?)
-                });
-                if !committed.unwrap_or(Err(PublishError::Journal(POLICY_IN_USE)))? {
-                    return Ok(None);
-                }
-            }
-            Ok(Some(()))
-        })
-    }
-}
-
-/// The error of publishing documents of etcd.
-#[derive(Debug, thiserror::Error)]
-enum PublishError {
-    #[error("the documents of etcd cannot be published: {0}")]
-    Journal(#[from] JournalError),
-    /// The first diagnostic.
-    #[error("the documents of etcd are invalid: {0}")]
-    Invalid(String),
-}
-
-impl From<StoreError> for PublishError {
-    fn from(error: StoreError) -> Self {
-        PublishError::Journal(error.into())
-    }
-}
-
-/// Splits documents into batches of about [`BATCH_BYTES`]; at least one batch.
-fn batches(documents: &[Content]) -> impl Iterator<Item = &[Content]> {
-    let mut rest = Some(documents);
-    core::iter::from_fn(move || {
-        let documents = rest.take()?;
-        let mut bytes = 0_usize;
-        let fitting = documents.iter().take_while(|(_, content)| {
-            let before = bytes;
-            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| text(content).len()));
-            before == 0 || bytes <= BATCH_BYTES
-        });
-        let (batch, left) = documents.split_at(fitting.count().max(1).min(documents.len()));
-        rest = (!left.is_empty()).then_some(left);
-        Some(batch)
-    })
-}
-
-/// Returns the documents that a change affects, with their content after the change. The policy is unchanged afterwards.
-fn contents(policy: &mut Policy, change: &Change) -> Vec<Content> {
-    let mut undo = Change { unpriced: change.unpriced.map(|_| policy.unpriced), ..Change::default() };
-    for edit in &change.edits {
-        match policy.record(edit.section, &edit.id) {
-            Some(record) => undo.put(edit.section, &edit.id, record),
-            None => undo.remove(edit.section, &edit.id),
-        }
-    }
-    let touched = policy.touched(change);
-    // Cannot fail: the change was validated, and the undo restores the present records.
-    let _ = Policy::apply(policy, change);
-    let contents = touched
-        .into_iter()
-        .map(|document| {
-            let content = Policy::document(policy, &document);
-            (document, content)
-        })
-        .collect();
-    let _ = Policy::apply(policy, &undo);
-    contents
 }
 
 fn never_read() -> Problem {

@@ -10,6 +10,7 @@
 mod audit_log;
 mod etcd_store;
 mod journal;
+mod publish;
 mod record;
 mod store;
 
