@@ -13,14 +13,15 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::head::{JournalHead, VersionedHead, documents};
 use super::record::{self, VersionedRecord, compare_and_swap, read, write_if_newer};
 use super::{JournalError, Replica, audit_log};
 use crate::admin::audit::AuditQuery;
 use crate::collections::sort::once;
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, retry_conflicts};
-use crate::json::out_of_line::{object, text};
+use crate::json::out_of_line::text;
 use crate::policy::{Change, Document};
 
 /// Number of stored changes: a VM that lacks more reads all documents.
@@ -57,62 +58,6 @@ pub struct JournalCommit {
     pub entry: Option<(Option<String>, String)>,
     /// Revision of etcd that the documents came from; never decreases.
     pub revision: Option<u64>,
-}
-
-/// The head record.
-struct JournalHead {
-    base: u64,
-    /// Fingerprint of the inline policy below the documents.
-    inline: u64,
-    revision: u64,
-    documents: Vec<Document>,
-    change: Change,
-    entry: Option<(Option<String>, String)>,
-}
-
-impl JournalHead {
-    fn to_json(&self) -> String {
-        let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
-        let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
-        text(&object!({
-            "base": self.base,
-            "inline": self.inline,
-            "revision": self.revision,
-            "documents": names,
-            "change": self.change.to_json(),
-            "entry": entry,
-        }))
-    }
-
-    fn read(body: &[u8]) -> Option<JournalHead> {
-        let json = record::json(body).ok()?;
-        let number = |name: &str| json.get(name)?.as_u64();
-        let entry = match json.get("entry")?.as_array().map(Vec::as_slice) {
-            Some([organization, text]) => {
-                Some((organization.as_str().map(ToString::to_string), text.as_str()?.to_string()))
-            }
-            _ => None,
-        };
-        Some(JournalHead {
-            base: number("base")?,
-            inline: number("inline")?,
-            revision: number("revision")?,
-            documents: documents(json.get("documents")?)?,
-            change: Change::from_json(json.get("change")?)?,
-            entry,
-        })
-    }
-}
-
-fn documents(names: &Value) -> Option<Vec<Document>> {
-    names.as_array()?.iter().map(|name| Document::named(name.as_str()?)).collect()
-}
-
-/// The head record with its epoch and version.
-struct VersionedHead<V> {
-    epoch: u64,
-    head: JournalHead,
-    version: V,
 }
 
 impl Journal {

@@ -9,6 +9,7 @@
 
 mod audit_log;
 mod etcd_store;
+mod head;
 mod journal;
 mod publish;
 mod record;
