@@ -49,7 +49,7 @@ pub enum EtcdEffect {
     Loaded {
         /// The changes.
         changes: Changes,
-        /// Start of the read, for [`super::Freshness`].
+        /// Start of the read, for `Freshness`.
         at: u64,
     },
     /// Decide this write, then call [`EtcdClient::commit`] or [`EtcdClient::finish`].

@@ -1,7 +1,7 @@
 //! Replication of policy changes to all VMs of a process, and to etcd.
 //!
 //! All state is in the host's shared data. A [`Journal`] numbers the changes (their *epoch*) and commits each with
-//! one compare-and-swap. VMs read the epoch once per request and apply the changes that they lack. [`audit_log`] stores
+//! one compare-and-swap. VMs read the epoch once per request and apply the changes that they lack. `audit_log` stores
 //! the last attempts of each organization.
 //!
 //! A VM can trap between any two host calls. The records behind a commit are therefore written by an idempotent step
@@ -56,7 +56,7 @@ pub enum JournalError {
     /// A record is missing or unreadable: the host evicted it, or another version wrote it.
     #[error("The host has lost a part of the documents. No change is possible until the gateway restarts.")]
     Damaged,
-    /// The change would make a record of this many bytes, more than [`MAX_RECORD_BYTES`].
+    /// The change would make a record of this many bytes, more than `MAX_RECORD_BYTES`.
     #[error("The change has {0} bytes; the maximum is {MAX_RECORD_BYTES}.")]
     TooLarge(usize),
 }
