@@ -21,9 +21,9 @@ pub type Record = (String, usize);
 pub fn guest() -> &'static Module {
     static GUEST: OnceLock<Module> = OnceLock::new();
     GUEST.get_or_init(|| {
-        let path = module::build_package("tollgate-bench-guest", "bench-guest", &[])
-            .unwrap_or_else(|error| panic!("{error}"));
-        Module::load(path).unwrap_or_else(|error| panic!("{error}"))
+        module::build_package("tollgate-bench-guest", "bench-guest", &[])
+            .and_then(|path| module::load_built(&path))
+            .unwrap_or_else(|error| panic!("{error}"))
     })
 }
 

@@ -140,10 +140,7 @@ impl Call {
 /// If it cannot be built.
 pub fn filter() -> &'static Module {
     static FILTER: OnceLock<Module> = OnceLock::new();
-    FILTER.get_or_init(|| {
-        let path = module::build(&[]).unwrap_or_else(|error| panic!("{error}"));
-        Module::load(path).unwrap_or_else(|error| panic!("{error}"))
-    })
+    FILTER.get_or_init(|| module::load(&[]).unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// A process that runs a module with this configuration.

@@ -95,7 +95,7 @@ fn requests_that_share_a_connection_arrive_byte_for_byte() {
     }
 }
 
-/// What came over the connection is these messages, and not one byte more.
+/// Asserts that the connection carried exactly these messages.
 fn assert_only_these_on_the_wire(wire: &[u8], bodies: &[Vec<u8>]) {
     let mut reader = Reader::new(wire);
     for body in bodies {

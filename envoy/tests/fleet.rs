@@ -94,12 +94,12 @@ fn a_key_that_was_acknowledged_outlasts_a_kill_of_envoy_and_of_etcd() {
     one.crash();
     until("the key works again", || call(&one, &secret) == 200);
     until("and at the other gateway", || call(&other, &secret) == 200);
-    // A key that nobody knows is refused as such, now that etcd was read.
+    // An unknown key is rejected as unknown once etcd was read.
     assert_eq!(call(&one, "sk-foreign"), 401);
 }
 
 #[test]
-fn while_etcd_is_away_keys_work_reads_say_how_old_they_are_and_nothing_is_minted() {
+fn without_etcd_keys_work_reads_state_their_age_and_no_key_is_created() {
     let Some((mut etcd, one, _other)) = fleet() else { return };
     let (_, secret) = minted(&mint(&one, "bob"));
     for away in ["frozen", "killed"] {
@@ -140,7 +140,7 @@ fn a_gateway_that_starts_without_etcd_serves_its_own_policy_and_mints_nothing() 
     let Some(one) = Member::start(&configuration, etcd.address()) else { return };
     assert_eq!(call(&one, own), 200);
     // It may be one that etcd knows.
-    let unknown = one.request(&chat().bearer("sk-of-somebody-else"));
+    let unknown = one.request(&chat().bearer("sk-of-another-owner"));
     assert_eq!(unknown.status, 503, "{unknown:?}");
     assert!(unknown.headers.get("retry-after").is_some(), "{unknown:?}");
     assert_eq!(mint(&one, "bob").status, 503);
@@ -149,7 +149,7 @@ fn a_gateway_that_starts_without_etcd_serves_its_own_policy_and_mints_nothing() 
     until("it says so", || one.envoy.log().contains("etcd"));
 
     etcd.restart();
-    until("it has caught up", || call(&one, "sk-of-somebody-else") == 401);
+    until("it has caught up", || call(&one, "sk-of-another-owner") == 401);
     minted(&mint(&one, "bob"));
 }
 
@@ -213,7 +213,7 @@ fn a_hundred_conditional_edits_at_once_lose_none() {
     const EDITS: usize = 100;
     let Some((_etcd, one, other)) = fleet() else { return };
     let (one, other) = (&one, &other);
-    // Each adds one to a number; whoever reads it first and writes it back unconditionally would lose others'.
+    // Each adds one to a number; an unconditional write would lose the updates of others.
     let edit = |member: &Member| {
         let start = Instant::now();
         let mut connection = member.connect();
@@ -243,7 +243,7 @@ fn a_hundred_conditional_edits_at_once_lose_none() {
 }
 
 #[test]
-fn a_secret_is_in_one_answer_and_nowhere_else() {
+fn a_secret_appears_in_one_response_and_nowhere_else() {
     let Some((etcd, mut one, _other)) = fleet() else { return };
     let (id, secret) = minted(&mint(&one, "bob"));
     assert_eq!(call(&one, &secret), 200);

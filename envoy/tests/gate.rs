@@ -1,4 +1,4 @@
-//! The gate in real Envoy: who passes, who is refused, and what everybody learns of it.
+//! Access in real Envoy: accepted and rejected requests, and the responses to both.
 
 use serde_json::json;
 use tollgate_envoy::client::Request;
@@ -7,7 +7,7 @@ use tollgate_envoy::shipped::UPSTREAM_SECRETS;
 use tollgate_envoy::world::{chat, chat_with, configuration, digest, key_of, secret};
 
 #[test]
-fn a_request_passes_or_learns_why_not() {
+fn a_request_passes_or_is_rejected_with_the_reason() {
     let teams = json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 2}}});
     let Some(mut gateway) =
         Gateway::start(&configuration(&teams, &json!({"laptop": key_of("ml", "laptop")})))
@@ -37,7 +37,7 @@ fn a_request_passes_or_learns_why_not() {
         refused
     };
     refusal(&chat(), 401, "authentication_error", "missing_api_key");
-    refusal(&chat().bearer("sk-nobody"), 401, "authentication_error", "invalid_api_key");
+    refusal(&chat().bearer("sk-unknown"), 401, "authentication_error", "invalid_api_key");
     refusal(&chat_with("gpt-5").bearer(&key), 403, "permission_error", "target_not_allowed");
     refusal(&chat_with("unheard-of").bearer(&key), 403, "permission_error", "target_not_allowed");
     refusal(&Request::new("GET", "/nowhere").bearer(&key), 404, "invalid_request_error", "unknown_route");
@@ -103,7 +103,7 @@ fn a_request_passes_or_learns_why_not() {
 }
 
 #[test]
-fn what_shadow_mode_lets_pass_is_counted_by_reason_and_not_as_denied() {
+fn shadow_mode_counts_would_be_rejections_by_reason_and_not_as_denied() {
     let configuration = configuration(
         &json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 1}, "mode": "shadow"}}),
         &json!({"laptop": key_of("ml", "laptop")}),
@@ -125,7 +125,7 @@ fn what_shadow_mode_lets_pass_is_counted_by_reason_and_not_as_denied() {
 }
 
 #[test]
-fn two_keys_share_their_teams_limit_and_move_nothing_else_by_a_refusal() {
+fn two_keys_share_their_teams_limit_and_a_rejection_charges_nothing() {
     let limits = json!({"rpm": 3});
     let mut configuration = configuration(
         &json!({"ml": {"organization": "acme", "name": "ML", "limits": limits}}),
@@ -173,7 +173,7 @@ fn two_keys_share_their_teams_limit_and_move_nothing_else_by_a_refusal() {
 }
 
 #[test]
-fn a_key_is_nowhere_but_in_the_request_that_brings_it() {
+fn a_key_appears_only_in_the_request_that_carries_it() {
     let teams = json!({"ml": {"organization": "acme", "name": "ML", "limits": {"rpm": 4}}});
     let Some(mut gateway) =
         Gateway::start(&configuration(&teams, &json!({"laptop": key_of("ml", "laptop")})))

@@ -31,7 +31,7 @@ fn start() -> Option<Gateway> {
 type Case = (&'static str, Request, (u16, &'static str));
 
 #[test]
-fn hostile_heads_are_refused_clearly_or_answered_rightly() {
+fn hostile_request_headers_are_rejected_clearly_or_answered_correctly() {
     let Some(gateway) = start() else { return };
     let (mine, theirs) = (secret("mine"), secret("theirs"));
     let long = |bytes: usize| format!("sk-{}", "a".repeat(bytes));
@@ -123,7 +123,7 @@ fn hostile_heads_are_refused_clearly_or_answered_rightly() {
 }
 
 #[test]
-fn nobody_is_who_he_says_he_is_in_a_header() {
+fn identity_headers_of_a_client_are_ignored() {
     let Some(gateway) = start() else { return };
     let mine = secret("mine");
     let facts = ["organization", "team", "user", "key", "target"];
@@ -149,7 +149,7 @@ fn nobody_is_who_he_says_he_is_in_a_header() {
         assert_eq!(
             arrived[1].header(&format!("x-tollgate-{fact}")),
             [b""; 0],
-            "nobody is known on a public route"
+            "a public route identifies no caller"
         );
     }
     for connection in 0..gateway.upstream.recording().connections() {
@@ -159,7 +159,7 @@ fn nobody_is_who_he_says_he_is_in_a_header() {
 }
 
 #[test]
-fn what_is_no_http_is_refused_by_envoy_before_the_filter() {
+fn envoy_rejects_malformed_http_before_the_filter() {
     let Some(gateway) = start() else { return };
     let head = format!("host: gateway.test\r\nauthorization: Bearer {}\r\n", secret("mine"));
     for (name, bytes) in [

@@ -1,4 +1,4 @@
-//! Who asks at the management API, by a JWT that Envoy has verified.
+//! Sign-in at the management API by a JWT that Envoy has verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -78,7 +78,7 @@ fn a_jwt_that_envoy_has_verified_signs_in_and_nothing_else_does() {
         ("forged", forged),
         ("expired", expired),
         ("of another issuer", login.sign(&foreign)),
-        ("of somebody unknown", login.jwt("mallory")),
+        ("of an unknown user", login.jwt("mallory")),
     ] {
         assert_eq!(ask("GET", "/me", &jwt).status, 401, "{what}");
     }

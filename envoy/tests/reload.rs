@@ -1,4 +1,4 @@
-//! What an operator does to a gateway under load: a new policy, a bad one, a filter that traps.
+//! Operations under load: a new policy, a bad policy, a filter that traps.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ fn limits_and_keys_change_from_one_request_to_the_next_and_counters_stay() {
     let left: Vec<_> = second.iter().map(remaining).collect();
     assert_eq!(left, (0..count).map(|n| 200_000 - count - 1 - n).collect::<Vec<_>>());
 
-    // A limit below what was counted: nobody passes any more, in any worker.
+    // A limit below the count: no request passes in any worker.
     assert_eq!(gateway.envoy.reload(&with_limit(count, &["key1", "key2"]).to_string()), Reload::Taken);
     let third = all("key1");
     assert!(third.iter().all(|response| response.status == 429), "{third:?}");

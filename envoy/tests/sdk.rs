@@ -6,14 +6,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tollgate_envoy::gateway::{Gateway, filter};
+use tollgate_envoy::gateway::Gateway;
 use tollgate_envoy::shipped;
 use tollgate_envoy::world::{key_of, secret};
-use tollgate_host::host::{Module, Process};
-use tollgate_host::provision;
+use tollgate_host::host::Process;
 use tollgate_host::serve::lines::Lines;
 use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
 use tollgate_host::upstream::Upstream;
+use tollgate_host::{module, provision};
 
 fn configuration() -> Value {
     let price = json!({"input": "1.00", "output": "10.00"});
@@ -80,7 +80,7 @@ fn the_sdks_find_what_they_expect_behind_envoy() {
 fn the_sdks_find_what_they_expect_behind_the_command() {
     let Some(python) = provision::require(provision::python_sdks()) else { return };
     let upstream = Upstream::start().unwrap();
-    let module = Module::load(filter(&[])).unwrap();
+    let module = module::load(&[]).unwrap();
     let server = Server::start(Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         workers: 2,

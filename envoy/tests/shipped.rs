@@ -71,7 +71,7 @@ fn merge(into: &mut Value, patch: &Value) {
 fn envoy_refuses_a_policy_with_an_error_where_it_is_inline() {
     let Some(envoy) = provision::require(provision::envoy()) else { return };
     let site = site(Some(
-        r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "nobody", "name": "ML"}}}}"#,
+        r#"{"policy": {"version": 1, "teams": {"ml": {"organization": "unknown", "name": "ML"}}}}"#,
     ));
     let (accepted, said) = validate(&envoy, &site, &shipped::inline(&site));
     assert!(!accepted, "{said}");
@@ -97,7 +97,7 @@ fn istio_runs_the_filter_between_its_own_authentication_and_authorization() {
 
 /// The names of a finished request's facts, and those that Envoy logs and that `tollgate serve` writes.
 #[test]
-fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
+fn both_access_logs_contain_every_field_of_a_request() {
     let known = AccessLogEntry {
         time: Some(Timestamp(0)),
         reason: Some("team_rpm_exceeded".into()),
@@ -132,7 +132,7 @@ fn both_access_logs_have_all_that_the_filter_knows_of_a_request() {
 }
 
 #[test]
-fn a_body_that_the_filter_takes_fits_into_envoys_buffer() {
+fn envoys_buffer_holds_the_largest_body_that_the_filter_accepts() {
     for (file, pointer) in [
         ("envoy.yaml", "/static_resources/listeners/0/per_connection_buffer_limit_bytes"),
         ("istio-envoyfilter.yaml", "/spec/configPatches/2/patch/value/per_connection_buffer_limit_bytes"),

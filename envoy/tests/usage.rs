@@ -1,4 +1,4 @@
-//! What calls have used, as operators see it: in the access log, in the limits' headers, in what a budget has left.
+//! Usage of calls as operators see it: in the access log, in rate-limit headers, in what a budget has left.
 
 use std::sync::Barrier;
 
@@ -51,14 +51,14 @@ fn pico(decimal: &str) -> Option<u128> {
     Some(whole.parse::<u128>().ok()? * DOLLAR + format!("{fraction:0<12}").parse::<u128>().ok()?)
 }
 
-/// What a call like this one is charged in advance, as the refusal to somebody who cannot pay for it says.
+/// The reservation of such a call, read from the rejection of a key whose budget is too small.
 fn reservation(gateway: &Gateway, request: &Request) -> u128 {
     let refused = gateway.request(&request.clone().bearer(&secret("poor")));
     assert_eq!(refused.json()["error"]["code"], "request_too_large_for_budget", "{refused:?}");
     dollars(&refused, ", more than")
 }
 
-/// What the budget has left, as a refusal says: the call must cost more than that, and no more than the budget.
+/// The rest of the budget, read from a rejection: the call must cost more than that and at most the budget.
 fn left(gateway: &Gateway, budget: u128) -> u128 {
     let bare = reservation(gateway, &chat(1, false));
     let tokens = u64::try_from((budget - bare) / OUTPUT).unwrap_or_default();
@@ -204,7 +204,7 @@ fn every_api_reports_its_tokens_and_its_cost() {
 }
 
 #[test]
-fn an_answer_that_does_not_say_is_settled_by_the_estimate_and_marked() {
+fn an_answer_without_usage_is_settled_by_the_estimate_and_marked() {
     let Some(mut gateway) = Gateway::start(&configuration(DOLLAR)) else { return };
     let calls = [
         ("no-usage", false, 200),

@@ -18,14 +18,19 @@ const SCRIPT: &str = "plugin/worker/script";
 ///
 /// The policy is only put there where there is none yet: it belongs to who changed it, as the storage does.
 pub fn build() -> Result<PathBuf, BuildError> {
-    let root = module::workspace()?;
     let folder = module::output()?.join("worker");
+    module::once(&folder, || fill(&folder))?;
+    Ok(folder)
+}
+
+fn fill(folder: &Path) -> Result<(), BuildError> {
+    let root = module::workspace()?;
     for inside in ["", "storage", "policy"] {
         let folder = folder.join(inside);
         fs::create_dir_all(&folder).map_err(|error| file(&folder, error))?;
     }
     let compiled = module::compile(PACKAGE, TARGET, &[])?;
-    bind(&compiled.path, &folder)?;
+    bind(&compiled.path, folder)?;
 
     let script = root.join(SCRIPT);
     for entry in fs::read_dir(&script).map_err(|error| file(&script, error))?.flatten() {
@@ -38,7 +43,7 @@ pub fn build() -> Result<PathBuf, BuildError> {
         let demo = fs::read_to_string(&demo).map_err(|error| file(&demo, error))?;
         module::replace(&policy, format!("{{\"policy\": {demo}}}\n").as_bytes())?;
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Gives the module its JavaScript and its types, as wasm-bindgen's own tool does.

@@ -1,4 +1,4 @@
-//! `tollgate explain` says what a call would come to.
+//! The outcome that `tollgate explain` prints.
 
 mod command;
 
@@ -11,7 +11,7 @@ use tollgate_core::secret::api_key::{digest, format_digest};
 
 const KEY: &str = "a-key-of-another-gateway";
 
-/// A policy with one team, of which a test changes what it is about.
+/// A policy with one team, which each test adapts.
 fn policy() -> Value {
     json!({
         "version": 1,
@@ -26,7 +26,7 @@ fn policy() -> Value {
     })
 }
 
-/// Whether it succeeds, and the line of the decision.
+/// The success of the command, and the line of the decision.
 fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, String) {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("explain-{name}.json"));
     fs::write(&path, document.to_string()).unwrap();
@@ -38,12 +38,12 @@ fn decision(name: &str, document: &Value, key: &str, target: &str) -> (bool, Str
 }
 
 #[test]
-fn what_has_something_left_is_allowed() {
+fn a_call_within_its_quotas_is_allowed() {
     assert_eq!(decision("allowed", &policy(), KEY, "small"), (true, "allowed".to_owned()));
 }
 
 #[test]
-fn a_budget_that_no_call_fits_into_refuses() {
+fn a_budget_below_the_price_of_a_call_rejects() {
     let mut nothing = policy();
     nothing["organizations"]["acme"]["budget"] = json!({"max": "0", "period": "month"});
     let (passes, line) = decision("nothing", &nothing, KEY, "small");
@@ -58,7 +58,7 @@ fn a_budget_that_no_call_fits_into_refuses() {
 }
 
 #[test]
-fn shadow_mode_lets_pass_what_it_is_for_and_says_whose_it_is() {
+fn shadow_mode_passes_the_call_and_names_its_level() {
     let mut policy = policy();
     let gateway = json!({"mode": "shadow", "policy": policy});
     let (passes, line) = decision("gateway", &gateway, KEY, "small");
@@ -68,7 +68,7 @@ fn shadow_mode_lets_pass_what_it_is_for_and_says_whose_it_is() {
         passes && line.contains("the gateway is in shadow mode; else refused: 403 target_not_allowed"),
         "{line}"
     );
-    // A key that nobody knows has no mode.
+    // An unknown key has no team, so no mode applies.
     let (passes, line) = decision("gateway", &gateway, "another-key", "small");
     assert!(!passes && line.starts_with("refused: 401 invalid_api_key"), "{line}");
 

@@ -107,7 +107,7 @@ async fn a_client_that_waits_as_long_as_it_is_told_is_admitted_and_not_a_millise
 }
 
 #[tokio::test]
-async fn a_key_is_nowhere_but_in_the_request_that_brings_it() {
+async fn a_key_appears_only_in_the_request_that_carries_it() {
     let serving = Serving::new(&modules::filter(), &configuration(&json!({"rpm": 6}), &["laptop"]));
     let mut client = Client::http1(serving.addr()).await;
     let key = secret("laptop");
@@ -210,7 +210,7 @@ async fn limits_and_keys_change_from_one_request_to_the_next_under_load() {
 }
 
 #[tokio::test]
-async fn hostile_heads_are_refused_clearly_or_answered_rightly() {
+async fn hostile_request_headers_are_rejected_clearly_or_answered_correctly() {
     let serving =
         Serving::new(&modules::filter(), &configuration(&json!({"rpm": 1_000}), &["mine", "theirs"]));
     let (mine, theirs) = (secret("mine"), secret("theirs"));

@@ -9,14 +9,14 @@ use tollgate_host::host::{
 use tollgate_host::module;
 
 const NO_DATA: &str = "no shared data: limits and budgets cannot be checked, `on_unavailable` applies";
-const NO_TICKS: &str = "no ticks: without shared data nothing waits for one";
-const NO_METRICS: &str = "no metrics: what is decided can be read in the access log only";
+const NO_TICKS: &str = "no ticks: not needed without shared data";
+const NO_METRICS: &str = "no metrics: decisions are in the access log only";
 
 static FILTER: LazyLock<Module> = LazyLock::new(|| load(&[]));
 static BARE: LazyLock<Module> = LazyLock::new(|| load(&["bare"]));
 
 fn load(features: &[&str]) -> Module {
-    Module::load(module::build(features).expect("the filter builds")).expect("the filter loads")
+    module::load(features).expect("the filter builds and loads")
 }
 
 fn configuration(more: &Value) -> Vec<u8> {
@@ -72,11 +72,11 @@ fn what_it_means_depends_on_what_there_is() {
     let lacks = |more: Value, call| said(&start(&FILTER, Dialect::Envoy, &more, &[call]), LogLevel::Warn);
     assert_eq!(
         lacks(json!({}), HostCall::SetTickPeriodMilliseconds),
-        ["no ticks: a correction of counters that lost to other workers is not tried again"]
+        ["no ticks: counter corrections that fail are not retried"]
     );
     assert_eq!(
         lacks(json!({"fleet": {"cluster": "etcd"}}), HostCall::SetTickPeriodMilliseconds),
-        ["no ticks: the fleet's etcd is never looked at, and its changes do not come"]
+        ["no ticks: etcd is never polled, its policy is not loaded"]
     );
     assert_eq!(lacks(json!({}), HostCall::DefineMetric), [NO_METRICS]);
 }
@@ -97,7 +97,7 @@ fn missing_callouts_are_said_with_the_first_that_a_fleet_makes_and_once() {
             vm.tick().unwrap();
         }
         assert!(process.faults().hits() > 1, "it goes on trying");
-        let words = "the fleet's etcd cannot be asked, its policy does not come and no change is taken";
+        let words = "etcd cannot be reached, its policy is not loaded and every change is rejected";
         let words = format!("{why}: {words}");
         let said = said(&log, LogLevel::Warn);
         assert_eq!(said.iter().filter(|line| **line == words).count(), 1, "{:?}", log.lines());

@@ -19,10 +19,7 @@ const CALLBACK: Duration = Duration::from_millis(1);
 
 fn filter() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let path = tollgate_host::module::build(&["bare"]).expect("the filter builds");
-        Module::load(path).expect("the filter loads")
-    })
+    MODULE.get_or_init(|| tollgate_host::module::load(&["bare"]).expect("the filter builds and loads"))
 }
 
 fn key(number: usize) -> String {

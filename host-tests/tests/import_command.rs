@@ -115,7 +115,7 @@ fn all_that_is_wrong_is_said_with_its_line_and_nothing_is_written() {
     let (code, said) = folder.import(&keys, &["--yes"]);
     assert_eq!(code, Some(1));
     for line in [
-        "line 2: error /keys/k1/limits/rpm: rpm of 61 is above the 60",
+        "line 2: error /keys/k1/limits/rpm: rpm of 61 exceeds the 60",
         "line 3: error /keys/k2/team: there is no team `lab`",
         "line 4: error /keys/k3/owner: there is no user `eve`",
         "line 4: error /keys/k3/colour: unknown field",

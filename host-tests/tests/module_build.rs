@@ -1,10 +1,10 @@
 //! The filter as the command builds it.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tollgate_host::host::Module;
-use tollgate_host::module::{self, has_simd};
+use tollgate_host::module::{self, has_simd, load_built};
 
 #[test]
 fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
@@ -27,7 +27,7 @@ fn the_command_builds_the_filter_with_simd_whatever_the_environment_says() {
     assert!(worker.ends_with("target/tollgate/worker") && worker.join("config.capnp").is_file());
     let bytes = std::fs::read(path).unwrap();
     assert!(has_simd(&bytes).unwrap());
-    Module::from_bytes(&bytes).unwrap();
+    load_built(path).unwrap();
 }
 
 #[test]
@@ -40,6 +40,33 @@ fn a_switch_for_tests_is_in_a_file_of_its_own() {
     let trapping = module::build(&["inject-trap"]).unwrap();
     assert!(trapping.ends_with("target/tollgate/tollgate-inject-trap.wasm"));
     assert!(contains(&trapping) && !contains(&shipped));
+}
+
+#[test]
+fn stored_machine_code_is_used_for_the_module_that_it_was_compiled_from() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (path, stored) = (folder.join("stored.wasm"), folder.join("stored.cwasm"));
+    let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
+    let recorder = wat::parse_str(include_str!("modules/recorder.wat")).unwrap();
+    let written = || fs::metadata(&stored).unwrap().modified().unwrap();
+
+    fs::write(&path, &refuses).unwrap();
+    assert_eq!(load_built(&path).unwrap().size(), refuses.len());
+    let (code, first) = (fs::read(&stored).unwrap(), written());
+    load_built(&path).unwrap();
+    assert_eq!(written(), first, "the code is compiled once");
+
+    fs::write(&path, &recorder).unwrap();
+    assert_eq!(load_built(&path).unwrap().size(), recorder.len());
+    assert!(fs::read(&stored).unwrap() != code, "another module has other code");
+
+    // A file that is not machine code is replaced.
+    fs::write(&path, &refuses).unwrap();
+    for broken in [&[][..], &code[..16], &code[..32], &code[..64]] {
+        fs::write(&stored, broken).unwrap();
+        load_built(&path).unwrap();
+        assert!(fs::read(&stored).unwrap() == code);
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::LazyLock;
 
+use tollgate_host::host::Module;
 use tollgate_host::module;
-use wasmtime::{Engine, Linker, Memory, Module, Store, TypedFunc};
+use wasmtime::{Linker, Memory, Store, TypedFunc};
 
 /// Longer than any block, head or record has to be copied in one of the ways.
 const MOST: usize = 200;
@@ -19,12 +20,12 @@ struct Pieces {
 
 impl Pieces {
     fn new(function: &str) -> Pieces {
-        static MODULE: LazyLock<Module> =
-            LazyLock::new(|| Module::from_file(&Engine::default(), module::build(&[]).unwrap()).unwrap());
-        let mut linker = Linker::new(MODULE.engine());
-        linker.define_unknown_imports_as_traps(&MODULE).unwrap();
-        let mut store = Store::new(MODULE.engine(), ());
-        let instance = linker.instantiate(&mut store, &MODULE).unwrap();
+        static MODULE: LazyLock<Module> = LazyLock::new(|| module::load(&[]).unwrap());
+        let module = MODULE.compiled();
+        let mut linker = Linker::new(module.engine());
+        linker.define_unknown_imports_as_traps(module).unwrap();
+        let mut store = Store::new(module.engine(), ());
+        let instance = linker.instantiate(&mut store, module).unwrap();
         let memory = instance.get_memory(&mut store, "memory").unwrap();
         let allocate = instance.get_typed_func::<u32, u32>(&mut store, "proxy_on_memory_allocate").unwrap();
         let at = [(); 2].map(|()| allocate.call(&mut store, 4 * MOST as u32).unwrap() as usize);

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tollgate_host::host::{Dialect, Log, Module, Process};
+use tollgate_host::host::{Dialect, Log, Process};
+use tollgate_host::module;
 use tollgate_host::serve::lines::Lines;
 use tollgate_host::serve::{BUFFER_LIMIT, Options, Server, Target};
 use tollgate_host::upstream::Upstream;
 
 use super::{Host, configuration};
-use crate::gateway::{Gateway, filter};
+use crate::gateway::Gateway;
 use crate::workerd::Workerd;
 
 struct InEnvoy(Gateway);
@@ -51,7 +52,7 @@ struct InWasmtime {
 impl InWasmtime {
     fn run(&mut self) {
         self.server = None;
-        let module = Module::load(filter(&[])).unwrap_or_else(|error| panic!("{error}"));
+        let module = module::load(&[]).unwrap_or_else(|error| panic!("{error}"));
         let process =
             Process::builder(&module).dialect(self.dialect).log(Log::discard()).buffer_limit(BUFFER_LIMIT);
         let options = Options {

@@ -88,7 +88,7 @@ fn the_usage_of_an_encoded_answer_is_read() {
 }
 
 #[test]
-fn what_nobody_reads_streams_through_both_ways() {
+fn unmetered_bodies_stream_through_in_both_directions() {
     let mut configuration = configuration(&json!({}));
     configuration["routes"] = json!([{"path": "/files", "target": "gpt-5-mini"}]);
     let Some(workerd) = Workerd::start(&configuration) else { return };

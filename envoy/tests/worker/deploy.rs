@@ -1,4 +1,4 @@
-//! What wrangler would upload, as far as that can be seen without an account.
+//! The bundle that wrangler would upload, checked without an account.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use tollgate_host::worker;
 use crate::{ask, comes_to, fresh, metered, stream};
 
 #[test]
-fn what_wrangler_would_upload_runs() {
+fn the_wrangler_bundle_runs() {
     let setting = Setting { bundled: true, ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let fresh = fresh(&workerd);
@@ -24,7 +24,7 @@ fn quoted<'t>(text: &'t str, words: &str) -> &'t str {
 }
 
 #[test]
-fn wrangler_and_workerd_run_it_by_the_same_rules() {
+fn wrangler_and_workerd_use_the_same_compatibility_settings() {
     let folder = worker::build().unwrap();
     let read = |name| fs::read_to_string(folder.join(name)).unwrap();
     let (wrangler, workerd) = (read("wrangler.toml"), read("config.capnp"));

@@ -34,7 +34,7 @@ fn settled_as_logged(workerd: &Workerd, fresh: u64) -> Value {
 }
 
 #[test]
-fn a_stream_that_its_upstream_cuts_is_settled_once_to_what_was_seen() {
+fn a_stream_cut_by_its_upstream_is_settled_once_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -65,7 +65,7 @@ fn an_answer_of_known_length_that_its_upstream_cuts_is_cut_for_the_client() {
 }
 
 #[test]
-fn a_client_that_leaves_a_stream_has_it_settled_once_to_what_was_seen() {
+fn a_stream_whose_client_leaves_is_settled_once_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = Connection::open(workerd.address());
@@ -107,7 +107,7 @@ fn a_client_that_breaks_off_before_the_answer_begins_ends_the_call_and_is_charge
 }
 
 #[test]
-fn a_client_that_closes_before_the_answer_begins_has_it_settled_to_what_was_seen() {
+fn a_call_whose_client_closes_before_the_response_is_settled_to_the_usage_seen() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let mut connection = waiting(&workerd);
@@ -135,9 +135,9 @@ fn a_client_that_leaves_in_its_body_is_charged_nothing() {
 fn a_call_whose_upstream_does_not_answer_is_charged_no_tokens() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let before = left(&ask(&workerd, free()));
-    // Whoever listened there does not any more.
-    let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
-    workerd.restart_before(Some(nobody));
+    // The listener is dropped, so that the address refuses connections.
+    let closed = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+    workerd.restart_before(Some(closed));
     assert_eq!(ask(&workerd, stream("")).status, 502);
     workerd.wait_for_log(r#""status":502"#);
     workerd.restart_before(None);

@@ -75,7 +75,7 @@ fn comes_to(workerd: &Workerd, expected: impl Fn(u64) -> bool) {
     }
 }
 
-/// What a chat that uses nothing sees left, once the one before it is settled.
+/// The remaining tokens that a chat without usage is shown once the previous one is settled.
 fn fresh(workerd: &Workerd) -> u64 {
     let (_, tokens) = left(&ask(workerd, free()));
     comes_to(workerd, |left| left == tokens);

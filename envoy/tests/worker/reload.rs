@@ -94,7 +94,7 @@ fn a_configuration_with_errors_changes_nothing_and_the_log_says_what_is_wrong() 
 }
 
 #[test]
-fn a_fleet_is_not_passed_over_in_silence() {
+fn a_configured_fleet_that_the_worker_ignores_is_logged() {
     let mut fleet = limited(1_000);
     fleet["fleet"] = json!({"cluster": "etcd"});
     let Some(workerd) = Workerd::start(&fleet) else { return };

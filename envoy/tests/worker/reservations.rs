@@ -12,7 +12,7 @@ use crate::{DAY, LONG, ask, code, comes_to, configuration, free, fresh, left, me
 /// For what has no promised time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the object's alarm says; it needs no request to come.
+/// Lines that the object's alarm logs without a request.
 const ONE_STANDS: &str = "1 reservations were never settled and stand as their estimates";
 
 fn begin(workerd: &Workerd, simulate: &str) -> Connection {
@@ -74,7 +74,7 @@ const LOSES_THE_SECOND_ANSWER: &str = r#"
     }"#;
 
 #[test]
-fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_else_is_counted() {
+fn an_unacknowledged_admission_is_released_even_if_nothing_else_is_counted() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let requests = configuration(&json!({"limits": {"rpd": DAY}}));
     let Some(workerd) = Workerd::with(&requests, setting) else { return };
@@ -99,7 +99,7 @@ fn a_request_of_which_the_worker_does_not_hear_is_taken_back_also_where_nothing_
 }
 
 #[test]
-fn what_was_charged_without_the_worker_hearing_of_it_is_taken_back() {
+fn an_unacknowledged_reservation_is_released() {
     let setting = Setting { object: Some(LOSES_THE_SECOND_ANSWER), ..Setting::default() };
     let Some(workerd) = Workerd::with(&metered(), setting) else { return };
     let before = left(&ask(&workerd, free()));

@@ -26,7 +26,7 @@ fn damage(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
 }
 
 #[test]
-fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_configured() {
+fn storage_failure_of_the_object_follows_the_configured_failure_mode() {
     let Some(mut workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     workerd.halt();
@@ -36,7 +36,7 @@ fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_conf
     let refused = ask(&workerd, chat());
     assert_eq!((refused.status, code(&refused)), (503, json!("limits_unavailable")), "{refused:?}");
     assert!(workerd.log().contains("limits cannot be checked: "), "{}", workerd.log());
-    // Where nothing is to be counted nobody asks the object.
+    // Without limits the object is not called.
     assert_eq!(ask(&workerd, tollgate_envoy::client::Request::new("GET", "/v1/models")).status, 200);
 
     let mut allows = metered();
@@ -58,7 +58,7 @@ fn where_the_object_cannot_read_its_storage_requests_are_refused_or_pass_as_conf
 }
 
 #[test]
-fn an_object_that_is_late_is_not_waited_for_and_then_charges_nothing() {
+fn a_late_object_times_out_and_charges_nothing() {
     const IS_LATE_AT_FIRST: &str = r#"
         import { Organization as Sound } from "./sound.js";
         let admissions = 0;

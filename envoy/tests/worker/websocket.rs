@@ -36,7 +36,7 @@ fn with_realtime(limits: &Value) -> Value {
     configuration
 }
 
-/// What a server answers to the client's key (RFC 6455, 4.2.2).
+/// The server's answer to the client's key (RFC 6455, 4.2.2).
 fn accept(key: &str) -> String {
     let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
     STANDARD.encode(ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
@@ -64,7 +64,7 @@ fn echo(mut stream: TcpStream, opened: &mpsc::Sender<RequestHead>) {
          sec-websocket-protocol: realtime\r\nsec-websocket-accept: {}\r\n\r\n",
         accept(head.headers.get("sec-websocket-key").unwrap())
     );
-    // Whether anybody still listens is the test's affair.
+    // A failed send means that the test no longer listens.
     let _ = opened.send(head);
     stream.write_all(answer.as_bytes()).unwrap();
     let text = frame(&mut stream);

@@ -1,26 +1,24 @@
-//! `tollgate explain`: the decision about a key and a target, with each step that leads there.
+//! `tollgate explain`: the decision about a key and a target, with the steps that lead to it.
+//!
+//! The decision is the core's ([`evaluate`]); this file prints its steps.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use tollgate_core::admission::{AdmissionError, AdmissionRequest, NotAdmitted, Reservation, acquire};
-use tollgate_core::auth::identity::{Identity, authenticate};
+use tollgate_core::admission::{AdmissionError, NotAdmitted, Principal, acquire};
+use tollgate_core::auth::identity::Identity;
 use tollgate_core::config::PREFIX;
-use tollgate_core::counters::RecordKeys;
-use tollgate_core::counters::{Cas, CounterStore, RecordKey, StoreError};
+use tollgate_core::counters::{Cas, CounterStore, RecordKey, RecordKeys, StoreError};
+use tollgate_core::exchange::authorize::{Call, ShadowMode, Step, Trace, evaluate};
 use tollgate_core::http::rejection::Rejection;
-use tollgate_core::money::dollars;
-use tollgate_core::money::{Budget, Period};
+use tollgate_core::money::{Budget, Period, Pico, dollars};
 use tollgate_core::policy::access::{AccessDecision, GrantedBy, Restriction};
-use tollgate_core::policy::{
-    AccessScope, Mode, Owner, Policy, Quota, State, Target, TargetId, TargetSet, Unpriced,
-};
-use tollgate_core::quota::{Limits, Window};
-use tollgate_core::secret::api_key;
+use tollgate_core::policy::{AccessScope, Key, Mode, Owner, Policy, State, Target, TargetId, TargetSet};
+use tollgate_core::quota::{Limits, PrincipalKind};
 use tollgate_core::secret::api_key::KeyFormat;
-use tollgate_core::time::{Now, Timestamp};
+use tollgate_core::time::{Now, rfc3339};
 
 use super::document::Document;
 use super::{Failure, say};
@@ -39,7 +37,8 @@ pub struct Arguments {
     target: String,
 }
 
-/// Exit code 0: it passes, as far as limits and budgets have something left; 1: refused.
+/// Runs the command. Exit code 0: the call passes, as far as limits and budgets have something left; 1: it is
+/// rejected.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (document, _) = Document::load(&arguments.policy)?;
     let key = match arguments.key.as_str() {
@@ -48,144 +47,57 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         key => key.to_owned(),
     };
-    let verdict = explain(&document, &key, &arguments.target, now());
-    let (refused, shadow) = match verdict {
-        Ok(Verdict { refused, shadow }) => (refused, shadow),
-        // Whose key it is decides which mode there is.
-        Err(refusal) => (Some(refusal), None),
+    let policy = &*document.policy();
+    let mode = match &document {
+        Document::Gateway(config) => config.mode,
+        Document::Policy(_) => Mode::Enforce,
     };
-    let why = refused.map(|refusal| {
-        let label = refusal.label();
-        format!("refused: {} {}: {}", label.status, label.code, refusal.message())
+    let mut printer = Printer { policy, shadow: None };
+    let outcome = explain(policy, mode, &key, &arguments.target, now(), &mut printer);
+    let rejected = outcome.err().map(|rejection| {
+        let code = rejection.label();
+        format!("refused: {} {}: {}", code.status, code.code, rejection.message())
     });
-    let (decision, code) = match (why, shadow) {
+    let shadow = printer.shadow.map(|shadow| match shadow {
+        ShadowMode::Gateway => "the gateway",
+        ShadowMode::Team => "the team",
+    });
+    let (decision, code) = match (rejected, shadow) {
         (None, None) => ("allowed".to_owned(), ExitCode::SUCCESS),
-        (None, Some(whose)) => {
-            (format!("allowed ({whose} is in shadow mode: nothing is refused)"), ExitCode::SUCCESS)
+        (None, Some(shadow)) => {
+            (format!("allowed ({shadow} is in shadow mode: nothing is refused)"), ExitCode::SUCCESS)
         }
-        (Some(why), None) => (why, ExitCode::FAILURE),
-        (Some(why), Some(whose)) => {
-            (format!("passes, because {whose} is in shadow mode; else {why}"), ExitCode::SUCCESS)
+        (Some(rejected), None) => (rejected, ExitCode::FAILURE),
+        (Some(rejected), Some(shadow)) => {
+            (format!("passes, because {shadow} is in shadow mode; else {rejected}"), ExitCode::SUCCESS)
         }
     };
-    step("decision", &decision);
+    print("decision", &decision);
     Ok(code)
 }
 
-/// What comes of a request whose key is known.
-struct Verdict {
-    refused: Option<Rejection>,
-    /// Who is in shadow mode, so that the refusal is recorded only.
-    shadow: Option<&'static str>,
-}
-
-/// Prints each step.
-fn explain(document: &Document, key: &str, target: &str, now: Now) -> Result<Verdict, Rejection> {
-    let policy = &*document.policy();
-    step(
-        "key",
-        match api_key::key_format(key) {
-            KeyFormat::Native => "one of Tollgate's own, its checksum fits",
-            KeyFormat::BadChecksum => "begins like one of Tollgate's own, its checksum does not fit",
-            KeyFormat::Foreign => "of another spelling: its digest is looked up",
-        },
-    );
-    let (_, identity) =
-        authenticate(policy, key, now.timestamp()).inspect_err(|_| whose(policy, key, now.timestamp()))?;
-    let shadow = match document {
-        Document::Gateway(gateway) if gateway.mode == Mode::Shadow => Some("the gateway"),
-        _ => (identity.team.mode == Mode::Shadow).then_some("the team"),
-    };
-    Ok(Verdict { refused: decide(policy, &identity, target, now).err(), shadow })
-}
-
-/// What a known key may call, and what it has to call it with.
-fn decide(policy: &Policy, identity: &Identity<'_>, target: &str, now: Now) -> Result<(), Rejection> {
-    let Identity { key, team, organization, user } = *identity;
-    let owner = match key.owner {
-        Owner::User(_) => user.map_or("nobody".to_owned(), |user| format!("user `{}`", user.id)),
-        Owner::ServiceAccount(account) => format!(
-            "service account `{}`",
-            policy.service_accounts.get(account.0).map_or("?", |account| &account.id)
-        ),
-        Owner::None => "the team".to_owned(),
-    };
-    step(
-        "identity",
-        &format!(
-            "key `{}` of team `{}` in organization `{}`, owned by {owner}",
-            key.id, team.id, organization.id
-        ),
-    );
-
-    let refused = || Rejection::TargetNotAllowed { target: target.into() };
-    let Some((ix, found)) = policy.target(target) else {
-        step("target", "not in the catalogue");
-        return Err(refused());
-    };
-    let carried = found.groups.iter().map(|group| format!("`{}`", policy.groups.name(group.0)));
-    step("target", &format!("carries {}", list(carried.collect(), "no group")));
-    let has = |selection: &TargetSet| match selection.has(ix, found) {
-        Some(through) => how(policy, through),
-        None => "does not have it".to_owned(),
-    };
-    step("access", &format!("organization `{}` {}", organization.id, has(&organization.access)));
-    let scopes = [
-        (format!("team `{}`", team.id), Some(&team.access)),
-        (format!("key `{}`", key.id), Some(key.access())),
-        (user.map_or(String::new(), |user| format!("user `{}`", user.id)), user.map(|user| &user.access)),
-    ];
-    for (name, scope) in scopes.iter().filter_map(|(name, scope)| Some((name, (*scope)?))) {
-        match scope {
-            AccessScope::Inherit => step("", &format!("{name} inherits")),
-            AccessScope::Restrict(selection) => {
-                step("", &format!("{name} restricts, and {}", has(selection)))
-            }
-        }
-    }
-    match identity.levels().reach(ix, found) {
-        AccessDecision::Granted(_) => {}
-        AccessDecision::NotGranted => {
-            step("", "the organization does not grant it");
-            return Err(refused());
-        }
-        AccessDecision::RefusedBy(level) => {
-            let level = match level {
-                Restriction::Team => "team",
-                Restriction::Key => "key",
-                Restriction::User => "user",
-            };
-            step("", &format!("the {level} takes it away"));
-            return Err(refused());
-        }
-    }
-    let budgeted = allowances(identity, ix);
-    if budgeted && found.price.is_none() && policy.unpriced == Unpriced::Deny {
-        step("price", "none, and a budget applies");
-        return Err(Rejection::UnpricedTarget { target: target.into() });
-    }
-    price(found);
-    allowance(identity, ix, found, now)
-}
-
-/// Whether the least that a call can take fits while nothing is used: what never does is no question of the hour.
-fn allowance(identity: &Identity<'_>, ix: TargetId, target: &Target, now: Now) -> Result<(), Rejection> {
-    let cost = target.price.map_or_else(Default::default, |price| price.request);
-    let charges = AdmissionRequest {
-        principals: identity.principals(&RecordKeys::new(PREFIX), Some((ix, target))),
-        reservation: Reservation { cost, ..Reservation::default() },
-    };
-    match acquire(&mut Unused, charges, now) {
-        Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) => Err(Rejection::Denied(denial)),
-        Err(NotAdmitted { error: AdmissionError::Cells(_), .. }) => Err(Rejection::LimitsUnavailable),
+/// Decides about a call that uses as little as a call can, against empty counters.
+fn explain(
+    policy: &Policy,
+    mode: Mode,
+    key: &str,
+    target: &str,
+    now: Now,
+    trace: &mut impl Trace,
+) -> Result<(), Rejection> {
+    let record_keys = RecordKeys::new(PREFIX);
+    let grant = evaluate(policy, &record_keys, mode, key, target, &Call::BARE, now.timestamp(), trace)?;
+    match acquire(&mut EmptyStore, grant.admission, now) {
         Ok(_) => Ok(()),
+        Err(NotAdmitted { error: AdmissionError::Denied(exceeded), .. }) => Err(Rejection::Denied(exceeded)),
+        Err(NotAdmitted { error: AdmissionError::Cells(_), .. }) => Err(Rejection::LimitsUnavailable),
     }
 }
 
-/// Counters of which nothing is used.
-struct Unused;
+/// A store in which every counter is empty.
+struct EmptyStore;
 
-impl CounterStore for Unused {
+impl CounterStore for EmptyStore {
     type Version = ();
 
     fn read(&mut self, _: &RecordKey) -> Result<(Vec<u8>, ()), StoreError> {
@@ -197,71 +109,142 @@ impl CounterStore for Unused {
     }
 }
 
-/// Tells the operator what the caller is not told.
-fn whose(policy: &Policy, key: &str, now: Timestamp) {
-    let Some((_, key)) = policy.key_by_digest(&api_key::digest(key.as_bytes()), now) else {
-        return step("identity", "no key of this policy has its digest");
-    };
-    let team = policy.teams.get(key.team.0);
-    let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
-    let mut state = Vec::new();
-    if key.state == State::Blocked {
-        state.push("the key is blocked");
-    }
-    if key.expires_at.is_some_and(|end| now >= end) {
-        state.push("the key has expired");
-    }
-    if team.is_some_and(|team| team.state == State::Blocked) {
-        state.push("its team is blocked");
-    }
-    if organization.is_some_and(|organization| organization.state == State::Blocked) {
-        state.push("its organization is blocked");
-    }
-    let team = team.map_or("?", |team| &team.id);
-    step("identity", &format!("key `{}` of team `{team}`: {}", key.id, list(state, "its owner is blocked")));
+/// Prints the steps of a decision as they are taken.
+struct Printer<'p> {
+    policy: &'p Policy,
+    shadow: Option<ShadowMode>,
 }
 
-/// Prints every limit and budget that binds, narrow to wide; answers whether a budget does.
-fn allowances(identity: &Identity<'_>, target: TargetId) -> bool {
-    let Identity { key, team, organization, user } = identity;
-    let user_id = user.map_or("", |user| &user.id);
-    let levels: [(String, Option<&Quota>); 5] = [
-        (format!("key `{}`", key.id), key.allowance()),
-        (format!("member `{user_id}` of the team"), user.and(team.member_allowance.as_deref())),
-        (format!("user `{user_id}`"), user.and_then(|user| user.allowance.as_deref())),
-        (format!("team `{}`", team.id), team.allowance.as_deref()),
-        (format!("organization `{}`", organization.id), organization.allowance.as_deref()),
-    ];
-    let mut budgeted = false;
-    let mut title = "limits";
-    for (name, allowance) in levels.iter().filter_map(|(name, allowance)| Some((name, (*allowance)?))) {
-        let mut parts = windows(&allowance.limits);
-        let own = allowance.target_limits.iter().find(|(ix, _)| *ix == target);
-        parts.extend(
-            own.iter()
-                .flat_map(|(_, limits)| windows(limits))
-                .map(|limit| format!("{limit} for this target")),
-        );
-        parts.extend(allowance.budget.as_ref().map(budget));
-        budgeted |= allowance.budget.is_some();
-        if !parts.is_empty() {
-            step(std::mem::take(&mut title), &format!("{name}: {}", parts.join(", ")));
+impl Trace for Printer<'_> {
+    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
+        match step() {
+            Step::KeyFormat(format) => print("key", key_format(format)),
+            Step::Key(None) => print("", "no key of this policy has its digest"),
+            Step::Key(Some(key)) => self.key(key),
+            Step::Identity(identity) => self.identity(&identity),
+            Step::Shadow(shadow) => self.shadow = Some(shadow),
+            Step::Target { found: None, .. } => print("target", "not in the catalogue"),
+            Step::Target { name, found: Some((_, target)) } => {
+                let groups =
+                    target.groups.iter().map(|group| format!("`{}`", self.policy.groups.name(group.0)));
+                print("target", &format!("`{name}`, in {}", list(groups.collect(), "no access group")));
+            }
+            Step::Access { identity, id, target, decision } => self.access(&identity, id, target, decision),
+            Step::Quotas { identity, principals } => quotas(&identity, principals),
+            Step::Price { target, budgeted } => price(target, budgeted),
         }
     }
-    if !title.is_empty() {
-        step("limits", "none");
+}
+
+impl Printer<'_> {
+    fn key(&self, key: &Key) {
+        let team = self.policy.teams.get(key.team.0).map_or("?", |team| &team.id);
+        let state = match key.state {
+            State::Active => "active",
+            State::Blocked => "blocked",
+        };
+        let expiry = match key.expires_at {
+            Some(end) => format!("expires at {}", rfc3339(end)),
+            None => "does not expire".to_owned(),
+        };
+        print("", &format!("`{}` of team `{team}`, {state}, {expiry}", key.id));
     }
-    budgeted
+
+    fn identity(&self, identity: &Identity<'_>) {
+        let Identity { key, team, organization, user } = *identity;
+        let owner = match key.owner {
+            Owner::User(_) => format!("user `{}`", user.map_or("?", |user| &user.id)),
+            Owner::ServiceAccount(account) => {
+                let account = self.policy.service_accounts.get(account.0);
+                format!("service account `{}`", account.map_or("?", |account| &account.id))
+            }
+            Owner::None => "no owner".to_owned(),
+        };
+        let above = format!("team `{}`, organization `{}`", team.id, organization.id);
+        print("identity", &format!("{owner}, {above}: none is blocked"));
+    }
+
+    /// Prints each level down to the one that decides.
+    fn access(&self, identity: &Identity<'_>, id: TargetId, target: &Target, decision: AccessDecision) {
+        let Identity { key, team, organization, user } = *identity;
+        let binding = |set: &TargetSet| set.has(id, target).map_or(String::new(), |by| self.binding(by));
+        let granted = match decision {
+            AccessDecision::NotGranted => "does not grant it".to_owned(),
+            AccessDecision::Granted(by) => format!("grants it {}", self.binding(by)),
+            AccessDecision::RefusedBy(_) => format!("grants it {}", binding(&organization.access)),
+        };
+        print("access", &format!("organization `{}` {granted}", organization.id));
+        if decision == AccessDecision::NotGranted {
+            return;
+        }
+        let levels = [
+            (Restriction::Team, format!("team `{}`", team.id), Some(&team.access)),
+            (Restriction::Key, format!("key `{}`", key.id), Some(key.access())),
+            (
+                Restriction::User,
+                format!("user `{}`", user.map_or("", |user| &user.id)),
+                user.map(|user| &user.access),
+            ),
+        ];
+        for (level, name, scope) in levels {
+            match scope {
+                None => {}
+                Some(AccessScope::Inherit) => print("", &format!("{name} inherits")),
+                Some(AccessScope::Restrict(_)) if decision == AccessDecision::RefusedBy(level) => {
+                    return print("", &format!("{name} restricts, and does not select it"));
+                }
+                Some(AccessScope::Restrict(set)) => {
+                    print("", &format!("{name} restricts, and selects it {}", binding(set)));
+                }
+            }
+        }
+    }
+
+    fn binding(&self, by: GrantedBy) -> String {
+        match by {
+            GrantedBy::Everything => "by `*`".to_owned(),
+            GrantedBy::Name => "by name".to_owned(),
+            GrantedBy::Group(group) => format!("by access group `{}`", self.policy.groups.name(group.0)),
+        }
+    }
+}
+
+fn key_format(format: KeyFormat) -> &'static str {
+    match format {
+        KeyFormat::Native => "a key of Tollgate's format, with a correct checksum",
+        KeyFormat::BadChecksum => "a key of Tollgate's format, with a wrong checksum",
+        KeyFormat::Foreign => "a key of another format, found by its digest only",
+    }
+}
+
+/// Prints the limits and the budget of each principal, narrow to wide.
+fn quotas(identity: &Identity<'_>, principals: &[Principal]) {
+    let user = identity.user.map_or("", |user| &user.id);
+    let mut title = "limits";
+    for Principal { scope, limits, target_limits, budget, .. } in principals {
+        let name = match scope.principal {
+            PrincipalKind::Key => format!("key `{}`", identity.key.id),
+            PrincipalKind::Member => format!("member `{user}` of the team"),
+            PrincipalKind::User => format!("user `{user}`"),
+            PrincipalKind::Team => format!("team `{}`", identity.team.id),
+            PrincipalKind::Organization => format!("organization `{}`", identity.organization.id),
+        };
+        let mut parts = windows(limits);
+        let own = target_limits.iter().flat_map(|of_target| windows(&of_target.1));
+        parts.extend(own.map(|limit| format!("{limit} for this target")));
+        parts.extend(budget.as_ref().map(budget_text));
+        print(std::mem::take(&mut title), &format!("{name}: {}", parts.join(", ")));
+    }
+    if principals.is_empty() {
+        print(title, "none");
+    }
 }
 
 fn windows(limits: &Limits) -> Vec<String> {
-    Window::ALL
-        .into_iter()
-        .filter_map(|window| Some(format!("{} {}", window.name(), limits.get(window)?)))
-        .collect()
+    limits.iter().map(|(window, limit)| format!("{} {limit}", window.name())).collect()
 }
 
-fn budget(budget: &Budget) -> String {
+fn budget_text(budget: &Budget) -> String {
     let period = match budget.period {
         Period::Hour => "an hour",
         Period::Day => "a day",
@@ -273,14 +256,12 @@ fn budget(budget: &Budget) -> String {
     format!("${} {period}{soft}", dollars(budget.max))
 }
 
-fn price(target: &Target) {
+fn price(target: &Target, budgeted: bool) {
     let Some(price) = &target.price else {
-        return step("price", "none");
+        return print("price", if budgeted { "none, and a budget applies" } else { "none" });
     };
-    let million = |each: tollgate_core::money::Pico| {
-        dollars(tollgate_core::money::Pico(each.0.saturating_mul(1_000_000)))
-    };
-    step(
+    let million = |each: Pico| dollars(Pico(each.0.saturating_mul(1_000_000)));
+    print(
         "price",
         &format!(
             "a million tokens: input ${} (cached ${}), output ${}; each call ${}",
@@ -292,22 +273,11 @@ fn price(target: &Target) {
     );
 }
 
-fn how(policy: &Policy, through: GrantedBy) -> String {
-    match through {
-        GrantedBy::Everything => "has everything (`*`)".to_owned(),
-        GrantedBy::Name => "has it by name".to_owned(),
-        GrantedBy::Group(group) => format!("has it through group `{}`", policy.groups.name(group.0)),
-    }
+fn list(parts: Vec<String>, none: &str) -> String {
+    if parts.is_empty() { none.to_owned() } else { parts.join(", ") }
 }
 
-fn list<T: AsRef<str>>(parts: Vec<T>, none: &str) -> String {
-    if parts.is_empty() {
-        return none.to_owned();
-    }
-    parts.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ")
-}
-
-fn step(title: &str, text: &str) {
+fn print(title: &str, text: &str) {
     say!("{title:<9} {text}");
 }
 

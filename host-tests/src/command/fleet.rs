@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use tollgate_core::etcd::{Changes, EtcdError, Poll, overlay};
-use tollgate_core::policy::change::Edit;
-use tollgate_core::policy::{Change, Diagnostic, Document, Policy, PolicyLoader};
+use tollgate_core::policy::{Change, Diagnostic, Document, Edit, Policy, PolicyLoader};
 use tollgate_host::etcd::{Etcd, EtcdSetupError};
 
 use super::document::LoadError;

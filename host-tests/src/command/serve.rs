@@ -93,11 +93,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (mut source, demo) = source(arguments, clusters.first().map(|(name, _)| name.clone()))?;
     let configuration = read(&mut source)?;
     let (target, simulated) = upstream(arguments)?;
-    let path = match &arguments.module {
-        Some(path) => path.clone(),
-        None => module::build(&[])?,
+    let module = match &arguments.module {
+        Some(path) => Module::load(path).map_err(|error| Error::Module { path: path.clone(), error })?,
+        None => module::load(&[])?,
     };
-    let module = Module::load(&path).map_err(|error| Error::Module { path, error })?;
     let process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
     let workers =
         arguments.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use wasmtime::{Config, Engine, ExternType, Instance, Store, TypedFunc, WasmParams, WasmResults};
 
 use super::state::VmState;
@@ -38,12 +39,43 @@ impl Module {
     /// Where the bytes are not a proxy-wasm module for ABI 0.2.1 (or 0.2.0).
     pub fn from_bytes(bytes: &[u8]) -> Result<Module, ModuleError> {
         check_magic(bytes)?;
-        let engine =
-            Engine::new(&Config::new()).map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
-        let module = wasmtime::Module::from_binary(&engine, bytes)
-            .map_err(|error| ModuleError::Invalid(format!("{error:#}")))?;
+        let module = wasmtime::Module::from_binary(&engine()?, bytes).map_err(invalid)?;
+        Module::checked(module, bytes.len())
+    }
+
+    /// Loads the module `bytes` from machine code that [`Module::machine_code`] returned for it.
+    ///
+    /// Returns `None` if the machine code belongs to another module, or was made by another version of wasmtime or for
+    /// another processor.
+    ///
+    /// # Errors
+    /// As [`Module::from_bytes`].
+    ///
+    /// # Safety
+    /// The machine code is executed unchecked, outside of the sandbox. It must come from [`Module::machine_code`], and must
+    /// have been stored where only trusted programs can write.
+    pub unsafe fn from_machine_code(bytes: &[u8], code: &[u8]) -> Result<Option<Module>, ModuleError> {
+        let Some(code) = code.strip_prefix(Sha256::digest(bytes).as_slice()) else { return Ok(None) };
+        // SAFETY: the caller guarantees the origin of the code. Version and processor are checked by wasmtime.
+        match unsafe { wasmtime::Module::deserialize(&engine()?, code) } {
+            Ok(module) => Module::checked(module, bytes.len()).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The machine code of this module, which was compiled from `bytes`: their digest, then the serialized code.
+    ///
+    /// # Errors
+    /// If wasmtime cannot serialize the module.
+    pub fn machine_code(&self, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
+        let mut code = Sha256::digest(bytes).to_vec();
+        code.extend(self.inner.module.serialize().map_err(invalid)?);
+        Ok(code)
+    }
+
+    fn checked(module: wasmtime::Module, size: usize) -> Result<Module, ModuleError> {
         check_exports(&module)?;
-        let module = Module { inner: Arc::new(Compiled { module, size: bytes.len() }) };
+        let module = Module { inner: Arc::new(Compiled { module, size }) };
         // Envoy's imports are all there are; another dialect is checked when a process starts.
         calls::link(&module)?;
         Ok(module)
@@ -54,7 +86,8 @@ impl Module {
         self.inner.size
     }
 
-    pub(crate) fn compiled(&self) -> &wasmtime::Module {
+    /// The underlying wasmtime module, for tests that call its exports without a proxy-wasm host.
+    pub fn compiled(&self) -> &wasmtime::Module {
         &self.inner.module
     }
 }
@@ -63,6 +96,14 @@ impl fmt::Debug for Module {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Module({} bytes)", self.inner.size)
     }
+}
+
+fn engine() -> Result<Engine, ModuleError> {
+    Engine::new(&Config::new()).map_err(invalid)
+}
+
+fn invalid(error: wasmtime::Error) -> ModuleError {
+    ModuleError::Invalid(format!("{error:#}"))
 }
 
 fn check_magic(bytes: &[u8]) -> Result<(), ModuleError> {

@@ -25,10 +25,7 @@ pub const ENVELOPE: usize = 3_072;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
-    MODULE.get_or_init(|| {
-        let path = tollgate_host::module::build(&[]).expect("the filter builds");
-        Module::load(path).expect("the filter loads")
-    })
+    MODULE.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads"))
 }
 
 /// One team, one key, one priced model that it may call, and one that it may not.

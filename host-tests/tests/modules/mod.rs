@@ -21,8 +21,7 @@ pub fn cells() -> Module {
 /// The filter itself, built and compiled once.
 pub fn filter() -> Module {
     static FILTER: OnceLock<Module> = OnceLock::new();
-    let load = || Module::load(tollgate_host::module::build(&[]).expect("the filter builds"));
-    FILTER.get_or_init(|| load().expect("the filter loads")).clone()
+    FILTER.get_or_init(|| tollgate_host::module::load(&[]).expect("the filter builds and loads")).clone()
 }
 
 pub fn from_wat(text: &str) -> Module {

@@ -1,24 +1,51 @@
-//! Every decision of Tollgate: no host, no I/O, no panic, and time only as an argument.
+//! The decisions of Tollgate, an API gateway filter: identity, access, rate limits and budgets of each request, and the
+//! management API. The crate has no host, no I/O, no clock and no panics; time is an argument, and stores are traits.
+//! Adapters (`plugin/proxy-wasm`, `plugin/worker`) feed it headers and bytes, and carry out the actions it returns.
+//! `README.md` beside this crate has the glossary.
 //!
-//! A request travels through these modules in this order, which is also the order of rejections:
+//! # The path of a request
+//!
+//! [`exchange::Exchange`] is the state machine of one request. The checks run in this order, and the first that fails
+//! rejects the request:
+//!
+//! | step | code | rejection |
+//! |---|---|---|
+//! | find the route | [`http::route`] | 404, 400 |
+//! | read the credential | [`auth::credential`] | 401 |
+//! | identify key, team, organization and user | [`exchange::authorize`], [`auth::identity`] | 401, 403 |
+//! | remove the credential and forged identity headers | `exchange/sanitize.rs` | |
+//! | read the body | [`llm::request`] | 400, 413, 415 |
+//! | find the target and check access to it | [`exchange::authorize`], [`policy::access`] | 403 |
+//! | reserve tokens and cost | `exchange/reserve.rs` | 400, 403 |
+//! | admit against every limit and budget | [`admission::acquire`], [`counters`] | 429, 400, 503 |
+//! | forward | [`exchange::Forward`] | |
+//! | read the usage in the response | [`llm::usage`] | |
+//! | settle | `exchange/settle.rs`, [`admission::settle`] | |
+//!
+//! # Where to find
+//!
+//! | question | answer |
+//! |---|---|
+//! | a status and its error code | [`http::rejection::Rejection::label`] |
+//! | a 403 for a model | `granted` in `exchange/authorize.rs`, by [`policy::access::AccessChain::reach`] |
+//! | `Retry-After`: the header | `refuse_always` in `exchange/forward.rs`, by [`http::rejection::Rejection::retry_after`] |
+//! | `Retry-After`: the duration | `wait` of the windows in [`counters`], collected by [`admission::acquire`] as [`quota::QuotaExceeded::wait`] |
+//! | the rate-limit headers | [`admission::headers`], from [`admission::status`] |
+//! | a key rotation: the decision | `rotate` in `admin/keys.rs`, as an [`admin::Write`] with a [`policy::Change`] |
+//! | a key rotation: the storage | [`replication::PolicyStore::manage`]: `commit` in `replication/journal.rs`; in a fleet `etcd/commit.rs` |
+//! | a key rotation: the old secret | [`policy::KeyDetails::previous`], found by [`policy::Policy::key_by_digest`] |
+//! | the endpoints of the management API | `ENDPOINTS` in `admin/route.rs` |
+//! | the fields of a policy document | `policy/load/records.rs` |
+//! | the steps that `tollgate explain` prints | [`exchange::Step`] |
+//!
+//! # Layers
+//!
+//! A module uses only modules to the left of it. The test `layers` checks this.
 //!
 //! ```text
-//! headers -> route -> credential -> identity -> body ---------> target, access -------> admission -> upstream
-//!            http::   auth::        auth::      llm::request    exchange::authorize      admission
-//!            route    credential    identity                    policy::access           counters
-//!
-//! client <- headers <----------- settlement <- usage
-//!           admission::headers   exchange::    llm::usage
-//!                                settle
-//!
-//! /tollgate/v1 -> decide what is asked -> write it in this process -> write it for the fleet
-//!                 admin                   replication                 etcd
+//! collections money time text | secret json api | quota counters admission | policy | llm http auth config
+//!     | admin | exchange | etcd replication
 //! ```
-//!
-//! [`exchange`] is the state machine of one request: an adapter feeds it headers, bytes and the time,
-//! and carries out the actions it returns. [`replication::PolicyStore`] is the one that changes a policy.
-//!
-//! Modules form layers; each uses only those above it in this list. The test `layers` holds that.
 
 #![no_std]
 

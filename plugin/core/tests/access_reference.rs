@@ -1,4 +1,4 @@
-//! Effective access against a model that builds the sets as the definition says.
+//! Effective access, compared with a reference model that builds the sets of the definition.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -14,7 +14,7 @@ use tollgate_core::policy::{Owner, Policy, PolicyLoader, UserId};
 fn load(document: &Value) -> Policy {
     let mut loader = PolicyLoader::default();
     loader.push(document.to_string().as_bytes());
-    loader.finish().unwrap_or_else(|findings| panic!("{document}: {findings:?}")).0
+    loader.finish().unwrap_or_else(|diagnostics| panic!("{document}: {diagnostics:?}")).0
 }
 
 fn effective(policy: &Policy) -> [Names; 2] {
@@ -33,20 +33,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn effective_access_is_what_the_definition_says(world in worlds()) {
+    fn effective_access_equals_the_reference_model(world in worlds()) {
         let [_, team, key] = world.effective();
         prop_assert_eq!(effective(&load(&world.document())), [team, key]);
     }
 
     #[test]
-    fn it_only_shrinks_on_the_way_down(world in worlds()) {
+    fn access_never_grows_from_level_to_level(world in worlds()) {
         let [team, key] = effective(&load(&world.document()));
         let [organization, ..] = world.effective();
         prop_assert!(key.is_subset(&team) && team.is_subset(&organization));
     }
 
     #[test]
-    fn a_group_taken_from_the_organization_is_gone_below(mut world in worlds(), taken in group()) {
+    fn a_group_removed_from_the_organization_is_removed_below(mut world in worlds(), taken in group()) {
         world.everything = false;
         world.organization.groups.remove(&taken);
         let [team, key] = effective(&load(&world.document()));
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn restrict_with_nothing_selected_is_nothing(mut world in worlds(), level in 0..3) {
+    fn restrict_without_a_selection_allows_nothing(mut world in worlds(), level in 0..3) {
         let nothing = Some(Choice { targets: Names::new(), groups: Names::new() });
         match level {
             0 => world.team = nothing,

@@ -1,4 +1,4 @@
-//! A policy that is changed in place against one that is read anew from the whole document.
+//! A policy changed in place, compared with one loaded from the whole changed document.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -17,20 +17,23 @@ use tollgate_core::policy::{
 };
 use tollgate_core::time::Timestamp;
 
-fn lines(findings: &[Diagnostic], severity: Severity) -> Vec<String> {
-    let mut lines: Vec<String> =
-        findings.iter().filter(|finding| finding.severity == severity).map(ToString::to_string).collect();
+fn lines(diagnostics: &[Diagnostic], severity: Severity) -> Vec<String> {
+    let mut lines: Vec<String> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity == severity)
+        .map(ToString::to_string)
+        .collect();
     lines.sort();
     lines
 }
 
-/// Errors and warnings of a document, sorted.
-fn found(plain: &Plain) -> [Vec<String>; 2] {
-    let findings = plain.load().map_or_else(|findings| findings, |(_, warnings)| warnings);
-    [lines(&findings, Severity::Error), lines(&findings, Severity::Warning)]
+/// Returns the errors and the warnings of a document, sorted.
+fn diagnostics_of(plain: &Plain) -> [Vec<String>; 2] {
+    let diagnostics = plain.load().map_or_else(|diagnostics| diagnostics, |(_, warnings)| warnings);
+    [lines(&diagnostics, Severity::Error), lines(&diagnostics, Severity::Warning)]
 }
 
-/// Whether the loader makes nothing of a record, so that all that names it is wrong too.
+/// Returns true if a record of the change cannot be read at all, so that records which name it are invalid too.
 fn is_unreadable(change: &Change) -> bool {
     let needs = |section: Section| match section {
         Section::Teams => &["organization"][..],
@@ -44,7 +47,8 @@ fn is_unreadable(change: &Change) -> bool {
     })
 }
 
-/// What can be asked of a policy, in names: whose digest, whose token, who hangs on what, who may call what.
+/// Returns the observable behavior of a policy, by names: owners of digests and tokens, members of teams and
+/// organizations, and the access of each key.
 fn behaviour(policy: &Policy) -> Vec<String> {
     let mut seen = Vec::new();
     for n in 0..DIGESTS {
@@ -79,10 +83,10 @@ fn behaviour(policy: &Policy) -> Vec<String> {
     seen
 }
 
-/// Walks a tape of changes: each is tried, and made where it is right. Calls back before each one is made.
+/// Draws changes from a tape and applies the valid ones. Calls `each` before each change.
 fn walk(bytes: &[u8], mut each: impl FnMut(&Plain, &mut Policy, &Change)) -> (Plain, Policy) {
     let mut tape = Tape(bytes);
-    let mut plain = Plain::sound();
+    let mut plain = Plain::valid();
     let mut policy = plain.load().unwrap().0;
     while !tape.is_over() {
         let change = plain.draw(&mut tape);
@@ -99,7 +103,7 @@ fn tapes(length: usize) -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..length)
 }
 
-/// Documents of one policy as another should have them: those that are gone come last.
+/// Returns the documents that turn the policy `from` into `to`, the removed ones last.
 fn all_documents(from: &Policy, to: &Policy) -> Vec<(Document, Option<Value>)> {
     let mut documents: Vec<(Document, Option<Value>)> =
         to.documents().into_iter().map(|document| (document.clone(), to.document(&document))).collect();
@@ -112,24 +116,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
-    fn a_change_is_found_right_or_wrong_as_the_whole_document_would_be(tape in tapes(600)) {
+    fn a_change_has_the_diagnostics_of_the_whole_document(tape in tapes(600)) {
         walk(&tape, |plain, policy, change| {
-            let [_, warned_before] = found(plain);
-            let (before, acted) = (written(policy), behaviour(policy));
+            let [_, warned_before] = diagnostics_of(plain);
+            let (before, behaved) = (written(policy), behaviour(policy));
             let tried = policy.try_change(change);
-            assert_eq!(written(policy), before, "it is as it was");
-            assert_eq!(behaviour(policy), acted, "it acts as it did");
+            assert_eq!(written(policy), before, "the policy is unchanged");
+            assert_eq!(behaviour(policy), behaved, "the behavior is unchanged");
             let mut changed = plain.clone();
             changed.apply(change);
-            let [errors, warnings] = found(&changed);
-            let (Ok(found) | Err(found)) = &tried;
+            let [errors, warnings] = diagnostics_of(&changed);
+            let (Ok(diagnostics) | Err(diagnostics)) = &tried;
             if is_unreadable(change) {
                 assert!(tried.is_err());
-                assert!(lines(found, Severity::Error).iter().all(|line| errors.contains(line)));
+                assert!(lines(diagnostics, Severity::Error).iter().all(|line| errors.contains(line)));
                 return;
             }
-            assert_eq!(lines(found, Severity::Error), errors, "{change:?}\nof {}", plain.document());
-            let reported = lines(found, Severity::Warning);
+            assert_eq!(lines(diagnostics, Severity::Error), errors, "{change:?}\nof {}", plain.document());
+            let reported = lines(diagnostics, Severity::Warning);
             assert!(reported.iter().all(|line| warnings.contains(line)), "{reported:?} of {warnings:?}");
             let new = warnings.iter().filter(|line| !warned_before.contains(line));
             new.for_each(|line| assert!(reported.contains(line), "{line} is new: {change:?}"));
@@ -137,16 +141,16 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_policy_acts_like_one_read_anew(tape in tapes(600)) {
+    fn a_changed_policy_behaves_like_one_loaded_from_its_document(tape in tapes(600)) {
         let (plain, policy) = walk(&tape, |_, _, _| ());
-        let (anew, _) = plain.load().unwrap();
-        prop_assert_eq!(behaviour(&policy), behaviour(&anew));
-        prop_assert_eq!(written(&anew), plain, "records are written as they are read");
-        prop_assert_eq!(policy.fingerprint(), anew.fingerprint());
+        let (reloaded, _) = plain.load().unwrap();
+        prop_assert_eq!(behaviour(&policy), behaviour(&reloaded));
+        prop_assert_eq!(written(&reloaded), plain, "records are written as they were read");
+        prop_assert_eq!(policy.fingerprint(), reloaded.fingerprint());
     }
 
     #[test]
-    fn a_record_reads_as_it_was_written(tape in tapes(300)) {
+    fn a_written_record_reads_back_unchanged(tape in tapes(300)) {
         walk(&tape, |plain, _, change| {
             let mut changed = plain.clone();
             changed.apply(change);
@@ -159,9 +163,9 @@ proptest! {
     }
 
     #[test]
-    fn what_is_replayed_without_a_check_holds_the_same_records(tape in tapes(400)) {
+    fn a_replayed_change_gives_the_same_records(tape in tapes(400)) {
         let mut tape = Tape(&tape);
-        let mut plain = Plain::sound();
+        let mut plain = Plain::valid();
         let mut policy = plain.load().unwrap().0;
         while !tape.is_over() {
             let change = plain.draw(&mut tape);
@@ -171,19 +175,19 @@ proptest! {
             let read_back = Change::from_json(&change.to_json()).unwrap();
             prop_assert_eq!(copy.apply(&read_back).is_ok(), policy.apply(&change).is_ok());
             prop_assert_eq!(written(&copy), written(&policy));
-            let [errors, _] = found(&plain);
-            if let Err(findings) = policy.try_change(&Change { edits: Vec::new(), unpriced: change.unpriced }) {
-                prop_assert!(false, "nothing changes, so nothing new is wrong: {findings:?} of {errors:?}");
+            let [errors, _] = diagnostics_of(&plain);
+            if let Err(diagnostics) = policy.try_change(&Change { edits: Vec::new(), unpriced: change.unpriced }) {
+                prop_assert!(false, "an empty change has no errors: {diagnostics:?} of {errors:?}");
             }
             plain = written(&policy);
-            if let Ok((anew, _)) = plain.load() {
-                prop_assert_eq!(behaviour(&policy), behaviour(&anew));
+            if let Ok((reloaded, _)) = plain.load() {
+                prop_assert_eq!(behaviour(&policy), behaviour(&reloaded));
             }
         }
     }
 
     #[test]
-    fn documents_carry_a_policy_over_into_another(one in tapes(300), two in tapes(300), split in any::<u64>()) {
+    fn the_difference_of_documents_turns_one_policy_into_another(one in tapes(300), two in tapes(300), split in any::<u64>()) {
         let (_, from) = walk(&one, |_, _, _| ());
         let (_, to) = walk(&two, |_, _, _| ());
         let documents = all_documents(&from, &to);
@@ -193,7 +197,7 @@ proptest! {
         prop_assert_eq!(behaviour(&at_once), behaviour(&to));
         prop_assert!(at_once.difference(&documents).unwrap().is_empty());
         prop_assert_eq!(at_once.documents(), to.documents());
-        // In two calls, in whatever order: what moves from one document to another arrives.
+        // In two calls and in any order: a record that moves between documents is not lost.
         let mut in_two = from.clone();
         for half in [0, 1] {
             let mut numbered = documents.iter().enumerate();
@@ -205,7 +209,7 @@ proptest! {
     }
 
     #[test]
-    fn a_change_touches_every_document_that_differs_afterwards(tape in tapes(400)) {
+    fn touched_documents_include_every_changed_document(tape in tapes(400)) {
         walk(&tape, |_, policy, change| {
             let mut changed = policy.clone();
             if changed.apply(change).is_err() {
@@ -236,13 +240,13 @@ proptest! {
     }
 }
 
-fn sound() -> Policy {
-    Plain::sound().load().unwrap().0
+fn valid_policy() -> Policy {
+    Plain::valid().load().unwrap().0
 }
 
 #[test]
-fn of_two_edits_of_a_record_the_later_one_holds() {
-    let mut policy = sound();
+fn the_later_of_two_edits_of_a_record_applies() {
+    let mut policy = valid_policy();
     let key = |n| json!({"team": "search", "digest": digest(n)});
     let mut change = Change::default();
     change.put(Section::Keys, "k9", key(5));
@@ -260,8 +264,8 @@ fn of_two_edits_of_a_record_the_later_one_holds() {
 }
 
 #[test]
-fn two_keys_may_swap_their_digests_in_one_change() {
-    let mut policy = sound();
+fn two_keys_can_swap_digests_in_one_change() {
+    let mut policy = valid_policy();
     let mut change = Change::default();
     change.put(Section::Keys, "k1", json!({"team": "search", "digest": digest(2)}));
     change.put(Section::Keys, "k2", json!({"team": "search", "digest": digest(1)}));
@@ -272,8 +276,8 @@ fn two_keys_may_swap_their_digests_in_one_change() {
 }
 
 #[test]
-fn a_malformed_record_leaves_the_whole_change_out() {
-    let mut policy = sound();
+fn a_malformed_record_rejects_the_whole_change() {
+    let mut policy = valid_policy();
     let mut change = Change::default();
     change.remove(Section::Keys, "k1");
     change.put(
@@ -282,18 +286,18 @@ fn a_malformed_record_leaves_the_whole_change_out() {
         json!({"organization": "acme", "name": "Search", "limits": {"rpm": 0}}),
     );
     change.put(Section::Keys, "not an id", json!({"team": "search", "digest": digest(5)}));
-    let findings = policy.apply(&change).unwrap_err();
-    let places: Vec<&str> = findings.iter().map(|finding| finding.pointer.as_str()).collect();
+    let diagnostics = policy.apply(&change).unwrap_err();
+    let places: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.pointer.as_str()).collect();
     assert_eq!(places, ["/teams/search/limits/rpm", "/keys/not an id"]);
-    assert_eq!(written(&policy), written(&sound()));
+    assert_eq!(written(&policy), written(&valid_policy()));
 }
 
 #[test]
-fn keys_of_what_was_removed_are_refused_and_live_again_with_it() {
+fn keys_are_rejected_while_their_team_organization_or_user_is_removed() {
     for (section, id) in
         [(Section::Teams, "search"), (Section::Organizations, "acme"), (Section::Users, "bob")]
     {
-        let mut policy = sound();
+        let mut policy = valid_policy();
         let record = policy.record(section, id).unwrap();
         let now = Timestamp(0);
         let works =
@@ -312,14 +316,14 @@ fn keys_of_what_was_removed_are_refused_and_live_again_with_it() {
 }
 
 #[test]
-fn pointers_follow_the_order_in_which_the_change_lists_things() {
-    let mut policy = sound();
+fn pointers_use_the_list_order_of_the_change() {
+    let mut policy = valid_policy();
     let mut change = Change::default();
     let access = json!({"mode": "restrict", "targets": ["b", "gone", "a"], "access_groups": ["z", "g1"]});
     let team = json!({"organization": "acme", "name": "Search", "access": access, "members": {"bob": "team_viewer"}});
     change.put(Section::Teams, "search", team);
-    let places = |findings: Vec<Diagnostic>| -> Vec<String> {
-        findings.into_iter().map(|finding| finding.pointer).collect()
+    let places = |diagnostics: Vec<Diagnostic>| -> Vec<String> {
+        diagnostics.into_iter().map(|diagnostic| diagnostic.pointer).collect()
     };
     assert_eq!(
         places(policy.try_change(&change).unwrap_err()),
@@ -332,8 +336,8 @@ fn pointers_follow_the_order_in_which_the_change_lists_things() {
 }
 
 #[test]
-fn an_old_mistake_does_not_stand_in_the_way_of_another_change() {
-    let mut policy = sound();
+fn an_existing_error_does_not_block_another_change() {
+    let mut policy = valid_policy();
     let mut broken = Change::default();
     broken.remove(Section::Users, "alice");
     policy.apply(&broken).unwrap();
@@ -345,20 +349,20 @@ fn an_old_mistake_does_not_stand_in_the_way_of_another_change() {
     });
     policy.try_change(&other).unwrap();
     other.edits[0].record.as_mut().unwrap()["limits"] = json!({"rpm": 9});
-    let findings = policy.try_change(&other).unwrap_err();
-    assert_eq!(lines(&findings, Severity::Error).len(), 1, "{findings:?}");
-    assert_eq!(findings[0].pointer, "/teams/search/limits/rpm");
+    let diagnostics = policy.try_change(&other).unwrap_err();
+    assert_eq!(lines(&diagnostics, Severity::Error).len(), 1, "{diagnostics:?}");
+    assert_eq!(diagnostics[0].pointer, "/teams/search/limits/rpm");
 }
 
 #[test]
-fn a_document_holds_its_own_records_only() {
-    let policy = sound();
+fn a_document_with_records_of_another_is_rejected() {
+    let policy = valid_policy();
     let places = |documents: &[(&str, Value)]| -> Vec<String> {
         let documents: Vec<_> = documents
             .iter()
             .map(|(name, content)| (Document::named(name).unwrap(), Some(content.clone())))
             .collect();
-        policy.difference(&documents).unwrap_err().into_iter().map(|finding| finding.pointer).collect()
+        policy.difference(&documents).unwrap_err().into_iter().map(|diagnostic| diagnostic.pointer).collect()
     };
     let key = json!({"team": "search", "digest": digest(1)});
     assert_eq!(places(&[("team/lab", json!({"keys": {"k1": key}}))]), ["/keys/k1"]);
@@ -375,8 +379,8 @@ fn a_document_holds_its_own_records_only() {
 }
 
 #[test]
-fn a_lowered_limit_is_held_against_all_that_lies_below() {
-    let mut policy = sound();
+fn a_lowered_limit_is_checked_against_every_level_below() {
+    let mut policy = valid_policy();
     let mut change = Change::default();
     let key =
         json!({"team": "search", "owner": "user/bob", "digest": digest(1), "limits": {"rph": 7, "tpd": 70}});
@@ -393,8 +397,8 @@ fn a_lowered_limit_is_held_against_all_that_lies_below() {
         record[field] = most;
         let mut change = Change::default();
         change.put(section, id, record);
-        let findings = policy.try_change(&change).unwrap_err();
-        let places: Vec<&str> = findings.iter().map(|finding| finding.pointer.as_str()).collect();
+        let diagnostics = policy.try_change(&change).unwrap_err();
+        let places: Vec<&str> = diagnostics.iter().map(|diagnostic| diagnostic.pointer.as_str()).collect();
         assert_eq!(places, [place], "{id} {field}");
     }
 }

@@ -1,4 +1,4 @@
-//! A policy is the same in whatever pieces it comes, and no text makes the reader stumble.
+//! A policy does not depend on the pieces in which it arrives, and every mutated document loads or is rejected.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@ use tollgate_core::policy::PolicyLoader;
 
 const DEMO: &str = include_str!("../../../policies/demo.json");
 
-/// A small generator with a fixed seed (xorshift64*): the same inputs in every run.
+/// A random number generator with a fixed seed (xorshift64*): the same inputs in every run.
 struct Random(u64);
 
 impl Random {
@@ -33,12 +33,12 @@ fn load<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
             let organizations: Vec<_> = policy.organizations.iter().collect();
             format!("{targets:?}{organizations:?}{teams:?}{users:?}{keys:?}{warnings:?}")
         }
-        Err(findings) => format!("{findings:?}"),
+        Err(diagnostics) => format!("{diagnostics:?}"),
     }
 }
 
 #[test]
-fn pieces_of_any_size_load_as_the_whole() {
+fn a_policy_in_pieces_loads_like_the_whole() {
     let text = DEMO.as_bytes();
     let whole = load([text]);
     assert!(whole.contains("demo"), "{whole}");
@@ -54,7 +54,7 @@ fn pieces_of_any_size_load_as_the_whole() {
 }
 
 #[test]
-fn a_hundred_thousand_changed_documents_are_read_or_refused() {
+fn a_hundred_thousand_mutated_documents_load_or_are_rejected() {
     let sample = br#"{"version":1,"targets":{"a":{"access_groups":["g"],"price":{"input":"1","output":"2.5"}}},
         "organizations":{"o":{"name":"O","access":{"targets":["*"]},"limits":{"rpm":9},"members":{"u":"org_owner"}}},
         "teams":{"t":{"organization":"o","name":"T","access":{"mode":"restrict","targets":["a"]},"members":{"u":"team_admin"}}},
@@ -63,7 +63,7 @@ fn a_hundred_thousand_changed_documents_are_read_or_refused() {
     assert!(!load([&sample[..]]).contains("Error"));
     const STRANGE: &[u8] = b"{}[]\",:0-9.eE\\u \x00\xff";
     let mut random = Random(2);
-    let (mut loaded, mut refused) = (0, 0);
+    let (mut loaded, mut rejected) = (0, 0);
     let mut text = Vec::new();
     for round in 0..100_000 {
         text.clear();
@@ -87,17 +87,17 @@ fn a_hundred_thousand_changed_documents_are_read_or_refused() {
         loader.push(right);
         match loader.finish() {
             Ok(_) => loaded += 1,
-            Err(findings) => {
-                refused += 1;
-                assert!(!findings.is_empty(), "round {round}: refused without a reason");
+            Err(diagnostics) => {
+                rejected += 1;
+                assert!(!diagnostics.is_empty(), "round {round}: rejected without a reason");
             }
         }
     }
-    assert!(loaded > 100 && refused > 50_000, "{loaded} loaded, {refused} refused");
+    assert!(loaded > 100 && rejected > 50_000, "{loaded} loaded, {rejected} rejected");
 }
 
 #[test]
-fn a_policy_within_a_gateway_reports_its_own_place() {
+fn pointers_in_a_gateway_start_at_the_document_root() {
     let mut loader = config::ConfigLoader::default();
     loader.push(br#"{"policy": {"version": 1, "targets": {"a": {"price": {}}}}, "polcy": 1}"#);
     let places: Vec<String> = loader.finish().unwrap_err().into_iter().map(|f| f.pointer).collect();

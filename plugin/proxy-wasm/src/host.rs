@@ -1,42 +1,26 @@
-//! The host calls that are needed, on bytes, with every status as a value.
+//! Host calls on bytes, with every status as a value. Hand-written where `proxy_wasm::hostcalls` (0.2.5) panics, which
+//! cuts every stream of a worker. Of the host calls that are made here it reports these statuses, and panics at others:
 //!
-//! The SDK's own wrappers panic on a status they do not expect and on a header that is not UTF-8; a panic
-//! cuts every stream of the worker.
+//! | host call | reported besides `Ok` |
+//! |---|---|
+//! | log, current time, tick period | none |
+//! | set buffer, replace or remove a header, set a property, local response, define a metric | none |
+//! | header map | none; panics also if a name is not UTF-8, or the map is cut short |
+//! | buffer, shared data | `NotFound` |
+//! | property | `NotFound`, `SerializationFailure`, `InternalFailure` |
+//! | set shared data | `CasMismatch` |
+//! | HTTP call | `BadArgument`, `InternalFailure`; its dispatcher panics at the response to a call that was not made with it |
+//! | effective context | `BadArgument` |
+//! | increment a metric | `NotFound`, `BadArgument`: all that a host returns that defined it, so `metrics` uses the SDK's |
+//!
+//! Hosts that lack a call return `UNIMPLEMENTED` (12), which is no value of the SDK's `Status`.
 
+use proxy_wasm::types::{BufferType, LogLevel, MapType, MetricType, Status};
 use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedDataKind, SharedValue};
 
-const OK: u32 = 0;
-const NOT_FOUND: u32 = 1;
-const CAS_MISMATCH: u32 = 8;
-
-/// Header maps (ABI 0.2.1, `proxy_map_type_t`).
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Map {
-    Request = 0,
-    RequestTrailers = 1,
-    Response = 2,
-    Callout = 6,
-}
-
-/// Buffers (`proxy_buffer_type_t`).
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Buffer {
-    RequestBody = 0,
-    ResponseBody = 1,
-    CalloutBody = 4,
-    Configuration = 7,
-}
-
-/// Log levels (`proxy_log_level_t`).
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub enum Level {
-    Info = 2,
-    Warning = 3,
-    Error = 4,
-}
+const OK: u32 = Status::Ok as u32;
+const NOT_FOUND: u32 = Status::NotFound as u32;
+const CAS_MISMATCH: u32 = Status::CasMismatch as u32;
 
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
@@ -100,7 +84,6 @@ unsafe extern "C" {
         token: *mut u32,
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
-    fn proxy_increment_metric(id: u32, by: i64) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -109,12 +92,12 @@ unsafe extern "C" {
     fn random_get(bytes: *mut u8, size: usize) -> u32;
 }
 
-/// Takes over what the host put into memory that it asked this module for.
+/// Takes over data that the host wrote into memory of this module.
 ///
 /// # Safety
-/// `data` and `size` come from one successful host call, which got the memory from
-/// `proxy_on_memory_allocate` with just that capacity.
-unsafe fn taken(data: *mut u8, size: usize) -> Vec<u8> {
+/// `data` and `size` come from one successful host call, which got the memory from `proxy_on_memory_allocate` with
+/// exactly that capacity.
+unsafe fn owned(data: *mut u8, size: usize) -> Vec<u8> {
     if data.is_null() {
         return Vec::new();
     }
@@ -127,18 +110,18 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     let mut size = 0;
     match call(&mut data, &mut size) {
         // SAFETY: the call has just succeeded.
-        OK => Ok(unsafe { taken(data, size) }),
+        OK => Ok(unsafe { owned(data, size) }),
         status => Err(HostStatus(status)),
     }
 }
 
 /// Writes a line to the host's log.
-pub fn log(level: Level, text: &str) {
+pub fn log(level: LogLevel, text: &str) {
     // SAFETY: the host reads `text` during the call only.
     unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }
 
-/// Nanoseconds since the Unix epoch.
+/// The wall clock, in nanoseconds since the Unix epoch.
 pub fn wall() -> u64 {
     let mut wall = 0;
     // SAFETY: the call writes one u64.
@@ -146,38 +129,38 @@ pub fn wall() -> u64 {
     wall
 }
 
-/// Nanoseconds of the clock by which windows go: the monotonic one of hosts of Envoy's kind, which alone are known to
+/// The clock that windows follow, in nanoseconds: the monotonic one of Envoy and its kin, the only hosts known to
 /// share it between VMs.
 pub fn monotonic(kind: SharedDataKind) -> Option<u64> {
     const MONOTONIC: u32 = 1;
     let mut monotonic = 0;
     // SAFETY: the call writes one u64.
-    let has_one = kind == SharedDataKind::CompareAndSwap
+    let shared = kind == SharedDataKind::CompareAndSwap
         && unsafe { clock_time_get(MONOTONIC, 1, &mut monotonic) == OK };
-    has_one.then_some(monotonic)
+    shared.then_some(monotonic)
 }
 
-/// Bytes that nobody can guess; `None`: the host has none.
+/// Random bytes for secrets. `None` if the host has none.
 pub fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the host writes `N` bytes.
     (unsafe { random_get(bytes.as_mut_ptr(), N) } == OK).then_some(bytes)
 }
 
-/// Lets the calls that follow be for another context. Envoy goes back to the callback's own at its end.
+/// Directs the following host calls to another context, until the end of the callback at the latest.
 pub fn set_effective_context(id: u32) -> Result<(), HostStatus> {
     // SAFETY: no memory is involved.
     status(unsafe { proxy_set_effective_context(id) })
 }
 
-/// A property of the stream, by the parts of its path.
+/// Returns a property of the stream.
 pub fn property(path: &[&str]) -> Result<Vec<u8>, HostStatus> {
     let path = path.join("\0");
     // SAFETY: the out-pointers are valid, and the path is read, during the call only.
     returned(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) })
 }
 
-/// Sends a POST to a cluster; the token is in its answer. Its head has these fields besides the pseudo-headers.
+/// Sends a POST to a cluster, with these headers besides the pseudo-headers. Returns the token of its response.
 pub fn post(
     cluster: &str,
     path: &str,
@@ -187,7 +170,7 @@ pub fn post(
 ) -> Result<u32, HostStatus> {
     let mut head = vec![(":method", "POST"), (":path", path), (":authority", cluster), (":scheme", "http")];
     head.extend_from_slice(fields);
-    let map = serialized(&head);
+    let map = serialize(&head);
     let mut token = 0;
     // SAFETY: everything is read, and one u32 written, during the call only.
     status(unsafe {
@@ -207,38 +190,38 @@ pub fn post(
     .map(|()| token)
 }
 
-/// Asks for ticks; a host without them says no, and there are none.
+/// Sets the tick period. An error means that there are no ticks.
 pub fn set_tick_period(millis: u32) -> Result<(), HostStatus> {
     // SAFETY: no memory is involved.
     status(unsafe { proxy_set_tick_period_milliseconds(millis) })
 }
 
-/// Up to `most` bytes of a buffer from `start` on; fewer at its end.
-pub fn buffer(kind: Buffer, start: usize, most: usize) -> Result<Vec<u8>, HostStatus> {
+/// Returns up to `most` bytes of a buffer from `start` on; fewer at its end.
+pub fn buffer(kind: BufferType, start: usize, most: usize) -> Result<Vec<u8>, HostStatus> {
     // SAFETY: the two out-pointers are valid for the call.
     returned(|data, size| unsafe { proxy_get_buffer_bytes(kind as u32, start, most, data, size) })
 }
 
-/// Lets these bytes take the place of a buffer's first `dropped` ones.
-pub fn replace_front(kind: Buffer, dropped: usize, bytes: &[u8]) -> Result<(), HostStatus> {
+/// Replaces the first `dropped` bytes of a buffer.
+pub fn replace_front(kind: BufferType, dropped: usize, bytes: &[u8]) -> Result<(), HostStatus> {
     // SAFETY: the bytes are read during the call only.
     status(unsafe { proxy_set_buffer_bytes(kind as u32, 0, dropped, bytes.as_ptr(), bytes.len()) })
 }
 
-/// Adds bytes at a buffer's end.
-pub fn append(kind: Buffer, bytes: &[u8]) -> Result<(), HostStatus> {
+/// Appends bytes to a buffer.
+pub fn append(kind: BufferType, bytes: &[u8]) -> Result<(), HostStatus> {
     // SAFETY: the bytes are read during the call only.
     status(unsafe { proxy_set_buffer_bytes(kind as u32, u32::MAX as usize, 0, bytes.as_ptr(), bytes.len()) })
 }
 
-/// A header map as the host serializes it; [`fields`] reads it.
-pub fn head(map: Map) -> Result<Vec<u8>, HostStatus> {
+/// Returns a header map in the ABI's serialization, which [`fields`] reads.
+pub fn header_map(map: MapType) -> Result<Vec<u8>, HostStatus> {
     // SAFETY: as above.
     returned(|data, size| unsafe { proxy_get_header_map_pairs(map as u32, data, size) })
 }
 
-/// The fields of a serialized map: a count, then the sizes of each name and value, then each with a zero
-/// byte after it; all numbers u32, little-endian. What does not read so ends the list.
+/// Reads a serialized map: the number of fields, the sizes of each name and value, then each with a zero byte after it;
+/// numbers are u32, little-endian. The list ends where the map is malformed.
 pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
     let number = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes) as usize;
     let Some((count, rest)) = map.split_first_chunk::<4>() else {
@@ -250,7 +233,7 @@ pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
     };
     let (words, _) = sizes.as_chunks::<4>();
     let (pairs, _) = words.as_chunks::<2>();
-    // No more than the map has room for.
+    // At most what the map has room for.
     let mut fields = Vec::with_capacity(pairs.len());
     for [name, value] in pairs {
         let Some((name, [_, rest @ ..])) = texts.split_at_checked(number(name)) else { break };
@@ -261,7 +244,8 @@ pub fn fields(map: &[u8]) -> Vec<(&[u8], &[u8])> {
     fields
 }
 
-fn serialized(fields: &[(&str, &str)]) -> Vec<u8> {
+/// Serializes a header map.
+fn serialize(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut map = Vec::new();
     let word = |map: &mut Vec<u8>, number: usize| map.extend_from_slice(&(number as u32).to_le_bytes());
     word(&mut map, fields.len());
@@ -276,31 +260,31 @@ fn serialized(fields: &[(&str, &str)]) -> Vec<u8> {
     map
 }
 
-/// Takes every value of a header out.
-pub fn remove_header(map: Map, name: &str) -> Result<(), HostStatus> {
+/// Removes all values of a header.
+pub fn remove_header(map: MapType, name: &str) -> Result<(), HostStatus> {
     // SAFETY: the name is read during the call only.
     status(unsafe { proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
-/// Lets a header have this value alone.
-pub fn replace_header(map: Map, name: &str, value: &str) -> Result<(), HostStatus> {
+/// Replaces all values of a header with one.
+pub fn replace_header(map: MapType, name: &str, value: &str) -> Result<(), HostStatus> {
     // SAFETY: both texts are read during the call only.
     status(unsafe {
         proxy_replace_header_map_value(map as u32, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 
-/// Sets a property of one part, for the access log.
+/// Sets a property whose path has one part, for the access log.
 pub fn set_property(name: &str, value: &str) -> Result<(), HostStatus> {
     // SAFETY: both texts are read during the call only.
     status(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
-/// Answers the stream here.
-pub fn reply(code: u16, fields: &[(&str, &str)], body: &str) -> Result<(), HostStatus> {
+/// Sends a local response.
+pub fn send_local_response(code: u16, fields: &[(&str, &str)], body: &str) -> Result<(), HostStatus> {
     const DETAILS: &str = "tollgate";
     const NOT_GRPC: i32 = -1;
-    let map = serialized(fields);
+    let map = serialize(fields);
     // SAFETY: everything is read during the call only.
     status(unsafe {
         proxy_send_local_response(
@@ -320,13 +304,8 @@ pub fn reply(code: u16, fields: &[(&str, &str)], body: &str) -> Result<(), HostS
 pub fn define_counter(name: &str) -> Result<u32, HostStatus> {
     let mut id = 0;
     // SAFETY: the name is read, and one u32 written, during the call only.
-    status(unsafe { proxy_define_metric(0, name.as_ptr(), name.len(), &mut id) }).map(|()| id)
-}
-
-/// Adds to a counter.
-pub fn count(id: u32, by: i64) -> Result<(), HostStatus> {
-    // SAFETY: no memory is involved.
-    status(unsafe { proxy_increment_metric(id, by) })
+    status(unsafe { proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &mut id) })
+        .map(|()| id)
 }
 
 fn status(status: u32) -> Result<(), HostStatus> {

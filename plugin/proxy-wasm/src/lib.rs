@@ -1,28 +1,23 @@
-//! Tollgate as a proxy-wasm filter: callbacks in, decisions out.
+//! Tollgate as a proxy-wasm filter. Nothing is decided here: each callback is passed to the core's
+//! [`Exchange`](tollgate_core::exchange::Exchange), and the action it returns is carried out.
 //!
-//! `dispatch` exports the callbacks, `host` wraps the host calls that are needed, `abilities` says which of
-//! them a host lacks, `root` holds a configuration, `corrections` and `answers` what outlives one, `stream` carries one request
-//! through the core's [`Exchange`](tollgate_core::exchange::Exchange), `memory` hands out what it needs. Nothing is
-//! decided here.
+//! Traits and types are those of the crate `proxy-wasm`, the Rust SDK. Its dispatcher and most of its host calls panic,
+//! which cuts every stream of a worker; [`dispatch`] and [`host`] replace them and list what panics.
 
 #![cfg(target_arch = "wasm32")]
 
-mod abilities;
-mod answers;
-mod copy;
-mod corrections;
+mod capabilities;
 mod dispatch;
-#[cfg_attr(feature = "bare", allow(dead_code, reason = "the calls of management"))]
+#[cfg_attr(feature = "bare", allow(dead_code, reason = "host calls of the management API"))]
 mod host;
+mod http_context;
 #[cfg(not(feature = "bare"))]
-mod manage;
+mod management;
 #[cfg(feature = "bare")]
-#[path = "unmanaged.rs"]
-mod manage;
-mod memory;
+#[path = "management_stub.rs"]
+mod management;
 mod metrics;
-mod root;
-mod stream;
-
-#[global_allocator]
-static MEMORY: memory::Memory = memory::Memory::new();
+mod pending_responses;
+mod root_context;
+mod rt;
+mod settlement_queue;

@@ -1,62 +1,65 @@
-//! Counters of the host. Their names come from a bounded set: decisions, refusal codes, troubles.
+//! Counters of the host, whose names are a bounded set: decisions, error codes, failures.
 
 use std::cell::{Cell, RefCell};
 
+use proxy_wasm::hostcalls::increment_metric;
+
 use crate::host;
 
-/// Counters by name, defined when first needed.
+/// The host's counters by name, defined when first used.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// In the order of their names: a few dozen at most.
+    /// Sorted by name; a few dozen at most. `None`: the host did not define it.
     ids: RefCell<Vec<(String, Option<u32>)>>,
-    /// Ids of what nearly every request adds to, beside the others.
+    /// Ids of the two counters that nearly every request increments.
     reserved: Cell<Option<u32>>,
     settled: Cell<Option<u32>>,
 }
 
 impl Metrics {
-    /// Whether the host has metrics, as far as it says so: the counter that every gateway has is defined.
-    pub fn work(&self) -> bool {
+    /// Defines a counter, and returns true if the host did so.
+    pub fn available(&self) -> bool {
         self.define("allowed").is_some()
     }
 
-    /// An admission. Those that are never settled, since the module trapped, are what this counts more.
+    /// Counts an admission. `reserved - settled` is the number of requests lost to a trap.
     pub fn reserved(&self) {
         self.count_at(&self.reserved, "reserved");
     }
 
-    /// A settlement.
+    /// Counts a settlement.
     pub fn settled(&self) {
         self.count_at(&self.settled, "settled");
     }
 
-    fn count_at(&self, place: &Cell<Option<u32>>, name: &str) {
-        if place.get().is_none() {
-            place.set(self.define(name));
+    fn count_at(&self, id: &Cell<Option<u32>>, name: &str) {
+        if id.get().is_none() {
+            id.set(self.define(name));
         }
-        if let Some(id) = place.get() {
-            let _ = host::count(id, 1);
+        if let Some(id) = id.get() {
+            let _ = increment_metric(id, 1);
         }
     }
 
-    /// Adds one to `tollgate.<name>`; nothing on a host without metrics.
+    /// Adds one to `tollgate.<name>`. Does nothing on a host without metrics.
     pub fn count(&self, name: &str) {
         self.add(name, 1);
     }
 
-    /// Adds to `tollgate.<name>`; nothing on a host without metrics.
+    /// Adds `by` to `tollgate.<name>`. Does nothing on a host without metrics.
     #[inline(never)]
     pub fn add(&self, name: &str, by: u128) {
-        // Hosts refuse a step of 0, and take none that is larger.
+        // Hosts reject an increment of 0, and the ABI has none above `i64::MAX`.
         let by = i64::try_from(by).unwrap_or(i64::MAX);
         if by == 0 {
             return;
         }
         if let Some(id) = self.define(name) {
-            let _ = host::count(id, by);
+            let _ = increment_metric(id, by);
         }
     }
 
+    /// Returns the id of `tollgate.<name>`, and defines it the first time.
     fn define(&self, name: &str) -> Option<u32> {
         let mut ids = self.ids.try_borrow_mut().ok()?;
         match ids.binary_search_by(|(known, _)| known.as_str().cmp(name)) {

@@ -94,7 +94,6 @@ export class Passage {
   refuse({ status, fields, body }) {
     this.status = status;
     const headers = new Headers(fields);
-    headers.set("content-type", "application/json");
     // Whatever of the body is still to come is not wanted.
     this.request.body?.cancel().catch(() => {});
     this.end(true);

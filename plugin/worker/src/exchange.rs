@@ -45,7 +45,7 @@ pub enum Step {
     Answer {
         /// HTTP status.
         status: u16,
-        /// Fields of the head besides content-type and content-length.
+        /// Fields of the head, without content-length.
         fields: Vec<(String, String)>,
         /// JSON.
         body: String,
@@ -112,14 +112,15 @@ impl Exchange {
                 let organization = self.exchange.log().organization.as_deref().unwrap_or_default();
                 Step::Admit { organization: organization.to_owned(), charges: wire::encode(&charges)? }
             }
-            core::Action::Forward(edit) => {
-                Step::Forward { edits: std::mem::take(&mut self.edits), splice: edit.map(Splice::from) }
-            }
+            core::Action::Forward(forward) => Step::Forward {
+                edits: std::mem::take(&mut self.edits),
+                splice: forward.body_patch().map(Splice::from),
+            },
             core::Action::Answer(LocalAnswer { status, fields, body }) => {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
-            core::Action::Manage(_) | core::Action::Respond(_) => {
+            core::Action::Manage(_) => {
                 return Err(JsError::new("a worker does not serve the management API"));
             }
         };
@@ -233,8 +234,8 @@ impl Exchange {
     }
 }
 
-impl From<BodyPatch> for Splice {
-    fn from(edit: BodyPatch) -> Self {
+impl From<&BodyPatch> for Splice {
+    fn from(edit: &BodyPatch) -> Self {
         Splice { start: edit.at.start as u32, end: edit.at.end as u32, put: edit.put.to_owned() }
     }
 }

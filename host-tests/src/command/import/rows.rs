@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 use tollgate_core::json::node::Node;
-use tollgate_core::policy::PolicyLoader;
-use tollgate_core::policy::diagnostic::{DiagnosticKind, Diagnostics};
-use tollgate_core::policy::load::value::FromNode as _;
+use tollgate_core::policy::load::FromNode as _;
+use tollgate_core::policy::{DiagnosticKind, Diagnostics, PolicyLoader};
 use tollgate_core::secret::api_key::Digest;
 
 /// One key of a file.
@@ -126,7 +125,7 @@ fn has_repeats(record: &[u8]) -> bool {
     [&br#"{"version": 1, "keys": {"k": "#[..], record, b"}}"].iter().for_each(|piece| loader.push(piece));
     loader
         .finish()
-        .is_err_and(|findings| findings.iter().any(|finding| finding.problem == DiagnosticKind::Duplicate))
+        .is_err_and(|findings| findings.iter().any(|finding| finding.kind == DiagnosticKind::Duplicate))
 }
 
 impl Row {

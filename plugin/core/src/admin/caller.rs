@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 
 use super::AdminRequest;
 use super::problem::Problem;
+use crate::policy::access::role_of;
 use crate::policy::{OrganizationId, OrganizationRole, Policy, TeamId, TeamRole, UserId};
 use crate::secret::api_key;
 use crate::secret::api_key::KeyFormat;
@@ -141,12 +142,6 @@ impl Caller {
     pub(super) fn team_role(&self, policy: &Policy, ix: TeamId) -> Option<TeamRole> {
         role_of(&policy.teams.get(ix.0)?.members, self.user)
     }
-}
-
-/// Returns the role of a user among members sorted by user.
-pub(super) fn role_of<R: Copy>(members: &[(UserId, R)], user: UserId) -> Option<R> {
-    let at = members.binary_search_by_key(&user, |(member, _)| *member).ok()?;
-    members.get(at).map(|(_, role)| *role)
 }
 
 fn unauthenticated(token: Option<&str>) -> Problem {

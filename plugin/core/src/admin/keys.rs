@@ -15,10 +15,10 @@ use super::{Durability, RequestInputs, secret, self_service, view};
 use crate::http::local_response::LocalResponse;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
+use crate::policy::load::record::record;
 use crate::policy::load::records::KeyRecord;
 use crate::policy::load::value::{DateTime, DisplayText, Small};
 use crate::policy::{Change, KeyId, Owner, Section, TeamId};
-use crate::record;
 use crate::secret::api_key;
 use crate::time::{Timestamp, rfc3339};
 

@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::AdminDecision;
-use super::caller::role_of;
 use super::context::RequestContext;
 use super::json_response;
 use super::page::{PageQuery, no_parameters};
 use super::preview::grant_text;
 use super::problem::Problem;
 use crate::json::out_of_line::object;
+use crate::policy::access::role_of;
 use crate::policy::access::{AccessChain, AccessDecision};
 use crate::policy::{OrganizationId, Target, TargetId};
 

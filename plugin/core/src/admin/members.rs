@@ -8,19 +8,20 @@ use serde_json::{Value, json};
 
 use super::AdminDecision;
 use super::body::{self, INVALID, take_fixed};
-use super::caller::{Permission, Resource, role_of};
+use super::caller::{Permission, Resource};
 use super::context::{Representation, RequestContext, removed};
 use super::page::{PageQuery, no_parameters};
 use super::problem::{Problem, redacted};
 use super::view;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
+use crate::policy::access::role_of;
 use crate::policy::diagnostic::Diagnostics;
+use crate::policy::load::record::record;
 use crate::policy::load::value::{DisplayText, FromNode as _, Id};
 use crate::policy::{
     Change, OrganizationId, OrganizationRole, Owner, Policy, Section, TeamId, TeamRole, UserId,
 };
-use crate::record;
 
 record! {
     /// Membership in an organization.
@@ -268,7 +269,7 @@ fn create_user(change: &mut Change, user: &str, name: Option<DisplayText>) -> Re
     let mut report = Diagnostics::default();
     if Id::read(Node::String(user.to_string()), &mut report).is_none() {
         let detail =
-            report.finish().first().map_or_else(String::new, |diagnostic| diagnostic.problem.to_string());
+            report.finish().first().map_or_else(String::new, |diagnostic| diagnostic.kind.to_string());
         return Err(Problem::new(400, INVALID, format!("The user id in the path is invalid: {detail}.")));
     }
     let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());

@@ -83,21 +83,13 @@ pub(super) fn require_available(
         let group = policy.groups.find(&name).map(GroupId);
         let was_selected =
             group.is_some_and(|group| previous.is_some_and(|previous| previous.groups.contains(&group)));
-        if !was_selected && !group.is_some_and(|group| offers_group(policy, organization, group)) {
+        if !was_selected && !group.is_some_and(|group| organization.grants_group(policy, group)) {
             refuse("access_groups", index, "group", &name);
         }
     }
     let Some(first) = faults.first() else { return Ok(()) };
     let detail = first.detail.clone();
     Err(Problem { faults, ..Problem::new(400, "not_available", detail) })
-}
-
-/// Returns true if the organization grants the group or at least one of its targets.
-fn offers_group(policy: &Policy, organization: &Organization, group: GroupId) -> bool {
-    organization.access.groups.contains(&group)
-        || policy.targets.iter().any(|(position, _, target)| {
-            target.groups.contains(&group) && organization.access.has(TargetId(position), target).is_some()
-        })
 }
 
 /// Formats a grant for the field `through`.
@@ -141,7 +133,7 @@ fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> V
         policy.targets.get(ix.0).is_some_and(|target| organization.access.has(*ix, target).is_some())
     };
     let targets = selection.targets.iter().filter(|ix| !offers(ix)).map(|ix| policy.targets.name(ix.0));
-    let groups = selection.groups.iter().filter(|group| !offers_group(policy, organization, **group));
+    let groups = selection.groups.iter().filter(|group| !organization.grants_group(policy, **group));
     let mut targets: Vec<&str> = targets.collect();
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
     sort(&mut targets);

@@ -98,7 +98,7 @@ impl Problem {
                     Some(rest) => FaultLocation::Body(rest.to_string()),
                     None => FaultLocation::Policy(diagnostic.pointer),
                 };
-                Fault { location, detail: diagnostic.problem.to_string() }
+                Fault { location, detail: diagnostic.kind.to_string() }
             })
             .collect();
         let is_own = |fault: &&Fault| matches!(fault.location, FaultLocation::Body(_));

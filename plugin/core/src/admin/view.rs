@@ -4,9 +4,10 @@ use alloc::string::ToString;
 
 use serde_json::{Map, Value};
 
-use super::caller::{Caller, Permission, Resource, role_of};
+use super::caller::{Caller, Permission, Resource};
 use super::context::Representation;
 use crate::json::out_of_line::object;
+use crate::policy::access::role_of;
 use crate::policy::{Policy, Section, TeamId, UserId};
 
 /// Removes digests, which are never shown.

@@ -187,7 +187,7 @@ impl GatewayFields {
                         .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
                         .collect(),
                     api,
-                    target: target.map(|name| self.policy.assembly.mention_target(&name.0, pointer)),
+                    target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
                     public,
                     unmetered: record.unmetered.is_some(),
                 })
@@ -197,7 +197,7 @@ impl GatewayFields {
     }
 
     fn gateway(self, report: &mut Diagnostics) -> GatewayConfig {
-        let policy = PolicyHandle::new(self.policy.assembly.finish("/policy", report));
+        let policy = PolicyHandle::new(self.policy.builder.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
         GatewayConfig {
             policy,

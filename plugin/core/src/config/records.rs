@@ -12,10 +12,10 @@ use crate::auth::credential::CredentialSource;
 use crate::http::route::Segment;
 use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::{
     DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
 };
-use crate::{choice, record};
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);

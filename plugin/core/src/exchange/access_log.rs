@@ -1,4 +1,4 @@
-//! What is known about a request, for access logs and metrics. Never a key, a digest or a body.
+//! The fields of a request for access logs and metrics. Never a key, a digest or a body.
 
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
@@ -14,26 +14,26 @@ use crate::quota::QuotaScope;
 use crate::text::format::number;
 use crate::time::Timestamp;
 
-/// How a request was decided.
+/// The decision about a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decision {
-    /// Not yet.
+    /// No decision yet.
     #[default]
     Undecided,
-    /// Sent on.
+    /// Forwarded.
     Allowed,
-    /// Refused here.
+    /// Rejected.
     Denied,
-    /// Would have been refused, and was sent on.
+    /// Rejected in shadow mode, and forwarded.
     Shadowed,
-    /// Sent on without a key: a public or unmatched route.
+    /// Forwarded without a key: a public or unmatched route.
     Public,
     /// Answered by the gateway itself.
     Answered,
 }
 
 impl Decision {
-    /// As logs and metrics name it.
+    /// The name in logs and metrics.
     pub fn name(self) -> &'static str {
         match self {
             Decision::Undecided => "undecided",
@@ -46,18 +46,18 @@ impl Decision {
     }
 }
 
-/// What is known about a request.
+/// The fields of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessLogEntry {
-    /// When it was decided; undecided: when something of its body came last, if any did.
+    /// The time of the decision; while undecided, of the last bytes of its body.
     pub time: Option<Timestamp>,
-    /// How.
+    /// The decision.
     pub decision: Decision,
-    /// The code of the refusal.
+    /// The code of the rejection.
     pub reason: Option<Cow<'static, str>>,
-    /// HTTP status of the answer; 0: none came.
+    /// The HTTP status of the response; 0 without one.
     pub status: u16,
-    /// Ids of those behind the key.
+    /// The organization's id.
     pub organization: Option<Rc<str>>,
     /// The team's id.
     pub team: Option<Rc<str>>,
@@ -65,22 +65,22 @@ pub struct AccessLogEntry {
     pub user: Option<Rc<str>>,
     /// The key's public id.
     pub key: Option<Rc<str>>,
-    /// What was called.
+    /// The name of the target.
     pub target: Option<Rc<str>>,
-    /// The tokens of it, reported or (where `estimated`) seen.
+    /// The tokens, reported or (if `estimated`) counted.
     pub usage: Option<Usage>,
-    /// What it cost.
+    /// The cost.
     pub cost: Pico,
-    /// Whether the cost rests on an estimate.
+    /// The usage is an estimate.
     pub estimated: bool,
-    /// Whose budget is above its soft mark, with this request.
+    /// The scope of a budget that is above its soft mark with this request.
     pub over_soft_budget: Option<QuotaScope>,
-    /// It passed although its limits could not be checked.
+    /// Forwarded although its limits could not be checked.
     pub uncounted: bool,
 }
 
 impl AccessLogEntry {
-    /// Takes note of who asks.
+    /// Records the caller.
     pub fn take_identity(&mut self, identity: &Identity<'_>) {
         self.organization = Some(Rc::clone(&identity.organization.id));
         self.team = Some(Rc::clone(&identity.team.id));
@@ -88,12 +88,12 @@ impl AccessLogEntry {
         self.key = Some(Rc::clone(&identity.key.id));
     }
 
-    /// Organization, team, user, key: what the upstream is told.
+    /// The ids of organization, team, user and key, for the identity headers.
     pub fn identity(&self) -> [Option<&str>; 4] {
         [&self.organization, &self.team, &self.user, &self.key].map(Option::as_deref)
     }
 
-    /// Name and value of each field of the access log.
+    /// The name and value of each field.
     pub fn fields(&self) -> Vec<(&'static str, SmolStr)> {
         let mut fields = Vec::with_capacity(13);
         if let Some(Timestamp(ms)) = self.time {

@@ -1,18 +1,16 @@
-//! Whether a request is sent on: who asks, for what, and what that is to be charged.
+//! The decision about a request: its credential, target and charge, from the headers or once the body is read.
 
-use crate::text::percent::decode;
 use alloc::borrow::Cow;
 use alloc::rc::Rc;
-use alloc::string::String;
-use alloc::string::ToString;
-use alloc::vec::Vec;
+use alloc::string::{String, ToString};
 
-use super::reserve::{bare_call, dearest, reserve};
+use super::authorize::{
+    Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
+};
+use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody, reads_body};
-use crate::admission::AdmissionRequest;
 use crate::api::Api;
-use crate::auth::credential::Credential;
-use crate::auth::identity::{Identity, authenticate, authenticate_digest};
+use crate::auth::identity::Identity;
 use crate::config::{GatewayConfig, Unmatched};
 use crate::exchange::models;
 use crate::http::framing::offers_http;
@@ -20,91 +18,83 @@ use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::route;
 use crate::llm::request::{BodyParser, LlmRequest, include_usage};
-use crate::policy::{Mode, Policy, Target, TargetId, Unpriced};
+use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
+use crate::text::percent::decode;
 use crate::time::Timestamp;
-
-/// What is known of a request when its target is.
-enum KnownTarget<'a> {
-    /// Its body was read.
-    Body(&'a LlmRequest),
-    /// Nobody reads its bodies.
-    Bare,
-    /// It leaves HTTP; whether it may although it cannot be metered.
-    Upgrade { unmetered: bool },
-}
 
 impl Exchange {
     pub(super) fn decide_headers(
         &mut self,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         head: &Headers<'_>,
         end_of_stream: bool,
         now: &dyn Fn() -> Timestamp,
         edit: &mut HeaderMutator<'_>,
+        trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
         let method = head.text(":method").unwrap_or_default();
         let Some(target) = head.text(":path") else {
             return Err(Rejection::AmbiguousPath);
         };
-        if let Some(step) = self.manages(gateway, head, target, end_of_stream) {
-            return Ok(step);
+        if let Some(action) = self.manages(config, head, target, end_of_stream) {
+            return Ok(action);
         }
-        let found = route::of_request(&gateway.routes, method, target, head)?;
-        let leaves_http = asks_to_leave(head, edit) || method == "CONNECT";
+        let found = route::of_request(&config.routes, method, target, head)?;
+        let leaves_http = requests_upgrade(head, edit) || method == "CONNECT";
         let Some(route::RouteMatch { route, path, model }) = found else {
-            return match gateway.unmatched {
-                Unmatched::Pass => self.pass(gateway, head, (method, target), edit),
+            return match config.unmatched {
+                Unmatched::Pass => self.pass(config, head, (method, target), edit),
                 Unmatched::Deny => Err(Rejection::UnknownRoute),
             };
         };
         self.api = route.api;
         if route.public {
-            return self.pass(gateway, head, (method, target), edit);
+            return self.pass(config, head, (method, target), edit);
         }
 
-        let Credential { key, sources: places } = gateway.credentials.find(head, target)?;
-        let policy = gateway.policy.read();
-        let (digest, identity) =
-            authenticate(&policy, &key, now).map_err(|rejection| self.map_unknown_key(rejection))?;
+        let credential = config.credentials.find(head, target)?;
+        let policy = config.policy.read();
+        let (digest, identity) = identify(&policy, &credential.key, now, trace)
+            .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
-        self.shadow = gateway.mode == Mode::Shadow || identity.team.mode == Mode::Shadow;
         if route.api == Api::Models {
             return Ok(match models::answer(&policy, &identity, head, path) {
-                Ok(answer) => self.answer(answer),
+                Ok(response) => self.answer(response),
                 Err(rejection) => self.refuse_always(&rejection),
             });
         }
-        self.partial_answer = route.api == Api::GeminiGenerate && asks_for_a_part(head, target);
-        gateway.credentials.remove(places, target, edit);
-        self.set_identity_headers(head, edit);
+        let sanitized = sanitize(config, &credential, head, target, &self.log, edit);
+        if let Some(shadow) = ShadowMode::of(config.mode, &identity) {
+            trace.step(|| super::Step::Shadow(shadow));
+            self.shadow = Some(sanitized);
+        }
+        self.partial_response = route.api == Api::GeminiGenerate && requests_partial_response(head, target);
 
         if leaves_http || !reads_body(route.api) {
-            let (ix, target) = named_target(&policy, route.target, model.as_deref(), None)?;
-            let known = if leaves_http {
-                KnownTarget::Upgrade { unmetered: route.unmetered }
-            } else {
-                KnownTarget::Bare
-            };
-            let governed = self.authorize(gateway, &policy, &identity, ix, target, known);
+            let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
+            let form =
+                if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
+            let decided = self.authorize(sanitized, config, &policy, &identity, target, form, trace);
             self.tell_target(edit);
-            return governed;
+            return decided;
         }
         if end_of_stream {
             return Err(Rejection::InvalidBody(Cow::Borrowed("there is none, and this API needs one")));
         }
         let length = head.first("content-length");
         let bytes = length.and_then(|length| ascii::text(length)?.parse::<u64>().ok());
-        if bytes.is_some_and(|bytes| bytes > gateway.max_body) {
-            return Err(Rejection::BodyTooLarge { max: gateway.max_body });
+        if bytes.is_some_and(|bytes| bytes > config.max_body) {
+            return Err(Rejection::BodyTooLarge { max: config.max_body });
         }
         let encoding = content_encoding(head)?;
         let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // An encoded answer hides its usage.
+        // The usage in an encoded response cannot be read.
         if head.first("accept-encoding").is_some() {
             edit(HeaderMutation::Remove("accept-encoding"));
         }
         self.state = ExchangeState::Body(PendingBody {
+            sanitized,
             key: digest,
             model,
             target: route.target,
@@ -115,47 +105,53 @@ impl Exchange {
         Ok(Action::Hold)
     }
 
-    /// No key is needed.
+    /// Forwards a request that needs no key.
     fn pass(
         &mut self,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         head: &Headers<'_>,
         (method, target): (&str, &str),
         edit: &mut HeaderMutator<'_>,
     ) -> Result<Action, Rejection> {
-        if route::is_governed_in_other_case(&gateway.routes, method, target, head) {
+        if route::is_governed_in_other_case(&config.routes, method, target, head) {
             return Err(Rejection::AmbiguousPath);
         }
-        Ok(self.forward_ungoverned(gateway, head, target, edit))
+        let sanitized = sanitize_public(config, head, target, edit);
+        Ok(self.forward_public(sanitized))
     }
 
-    pub(super) fn decide_body(&mut self, now: Timestamp, edit: &mut HeaderMutator<'_>) -> Action {
-        let ExchangeState::Body(pending) = core::mem::replace(&mut self.state, ExchangeState::Admitting)
-        else {
+    pub(super) fn decide_body(
+        &mut self,
+        now: Timestamp,
+        edit: &mut HeaderMutator<'_>,
+        trace: &mut impl Trace,
+    ) -> Action {
+        let ExchangeState::Body(pending) = core::mem::replace(&mut self.state, ExchangeState::Over) else {
             return Action::Hold;
         };
-        let gateway = Rc::clone(&self.config);
-        let PendingBody { key, model, target, mut reader, announced, .. } = pending;
+        let config = Rc::clone(&self.config);
+        let PendingBody { sanitized, key, model, target, mut reader, announced, .. } = pending;
         let is_json = matches!(reader, BodyParser::Json(_));
-        let ask = match reader.finish() {
-            Ok(ask) => ask,
+        let request = match reader.finish() {
+            Ok(request) => request,
             Err(error) => return self.refuse_always(&error.into()),
         };
         self.metered = true;
-        self.unseen_output = ask.unmetered_output;
-        if is_json && matches!(self.api, Api::OpenAiChat | Api::OpenAiCompletions) {
-            self.ask_for_usage(ask, announced, edit);
+        self.unseen_output = request.unmetered_output;
+        if is_json && reports_usage_on_request(self.api) {
+            self.request_usage(request, announced, edit);
         }
-        let policy = gateway.policy.read();
-        // Who may was decided for the head; it may have changed since.
+        let policy = config.policy.read();
+        // The policy may have changed since the headers were decided.
         let found =
-            authenticate_digest(&policy, &key, now).map_err(|rejection| self.map_unknown_key(rejection));
+            identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            let (ix, target) = named_target(&policy, target, model.as_deref(), ask.model.as_deref())?;
-            self.authorize(&gateway, &policy, &identity, ix, target, KnownTarget::Body(ask))
+            let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
+            let form = CallForm::Body(request);
+            self.authorize(sanitized, &config, &policy, &identity, target, form, trace)
         });
         self.tell_target(edit);
-        decided.unwrap_or_else(|rejection| self.refuse(rejection))
+        decided.unwrap_or_else(|rejection| self.refuse(&rejection))
     }
 
     fn map_unknown_key(&self, rejection: Rejection) -> Rejection {
@@ -166,85 +162,51 @@ impl Exchange {
         }
     }
 
-    /// Streams of these APIs report usage on request only.
-    fn ask_for_usage(&mut self, ask: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
-        let Some(put) = include_usage(ask) else { return };
+    /// Patches the body so that the stream ends with a usage chunk.
+    fn request_usage(&mut self, request: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
+        let Some(patch) = include_usage(request) else { return };
         if announced {
-            edit(HeaderMutation::Replace("content-length", &put.length_of(ask.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &patch.length_of(request.bytes).to_string()));
         }
         self.usage_added = true;
-        self.body_edit = Some(put);
+        self.body_patch = Some(patch);
     }
 
-    /// Access, then what the call is to be charged.
+    /// Decides access and charge, and starts the admission if a quota applies.
+    #[allow(clippy::too_many_arguments, reason = "the inputs of one decision")]
     fn authorize<'p>(
         &mut self,
-        gateway: &GatewayConfig,
+        sanitized: Sanitized,
+        config: &GatewayConfig,
         policy: &'p Policy,
         identity: &Identity<'p>,
-        ix: TargetId,
-        target: &'p Target,
-        known: KnownTarget<'_>,
+        target: (TargetId, &'p Target),
+        form: CallForm<'_>,
+        trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
-        // Also of a refusal it is said what was called, where it is the catalogue's and no stranger's text.
-        self.log.target = Some(Rc::clone(&target.name));
-        let levels = identity.levels();
-        let granted = |found: Option<(TargetId, &'p Target)>, name: &str| {
-            found
-                .filter(|(ix, target)| levels.reach(*ix, target).is_granted())
-                .map(|(_, target)| target)
-                .ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
-        };
-        let fallbacks = match &known {
-            KnownTarget::Body(ask) => ask.fallbacks.as_slice(),
-            KnownTarget::Bare | KnownTarget::Upgrade { .. } => &[],
-        };
-        let first = [granted(Some((ix, target)), &target.name)?];
-        let mut all = Vec::new();
-        if !fallbacks.is_empty() {
-            all.extend(first);
-            for fallback in fallbacks {
-                all.push(granted(policy.target(fallback), fallback)?);
-            }
+        // A rejection is logged with its target too, if the catalogue has it.
+        self.log.target = Some(Rc::clone(&target.1.name));
+        let call = Call { api: self.api, form, partial_response: self.partial_response };
+        let Grant { price, admission } =
+            authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
+        self.price = price;
+        self.reservation = admission.reservation;
+        if admission.principals.is_empty() {
+            return Ok(self.forward(sanitized, None));
         }
-        let named = if all.is_empty() { &first[..] } else { &all };
-        let principals = identity.principals(&gateway.record_keys, Some((ix, target)));
-        self.budget = principals.iter().find(|principal| principal.budget.is_some()).map(|it| it.scope);
-        let budgeted = self.budget.is_some();
-        let metered = budgeted || principals.iter().any(|principal| principal.counts_tokens());
-        if metered && matches!(known, KnownTarget::Upgrade { unmetered: false }) {
-            return Err(Rejection::UpgradeNotMetered);
+        self.state = ExchangeState::Admitting(sanitized);
+        Ok(Action::Admit(admission))
+    }
+
+    fn tell_target(&self, edit: &mut HeaderMutator<'_>) {
+        if let Some(target) = &self.log.target {
+            set_target_header(target, edit);
         }
-        if metered && self.partial_answer {
-            return Err(Rejection::PartialAnswer);
-        }
-        if budgeted {
-            let hidden = matches!(&known, KnownTarget::Body(ask) if ask.external_input);
-            for target in named {
-                if target.price.is_none() && policy.unpriced == Unpriced::Deny {
-                    return Err(Rejection::UnpricedTarget { target: (&*target.name).into() });
-                }
-                if hidden && target.max_input_tokens.is_none() {
-                    return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
-                }
-            }
-        }
-        // Which of them answers is the upstream's choice.
-        self.price = dearest(named);
-        self.reservation = match known {
-            KnownTarget::Body(ask) => reserve(self.api, named, self.price, ask),
-            KnownTarget::Bare | KnownTarget::Upgrade { .. } => bare_call(self.price),
-        };
-        if principals.is_empty() {
-            return Ok(self.forward(None));
-        }
-        self.state = ExchangeState::Admitting;
-        Ok(Action::Admit(AdmissionRequest { principals, reservation: self.reservation }))
     }
 }
 
-/// Whether the request asks for another protocol than HTTP.
-fn asks_to_leave(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
+/// True if the request upgrades to another protocol than HTTP. An upgrade to HTTP/2 is removed instead.
+fn requests_upgrade(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
     let mut fields = head.all("upgrade").peekable();
     if fields.peek().is_none() {
         return false;
@@ -257,16 +219,16 @@ fn asks_to_leave(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) -> bool {
     !stays
 }
 
-/// Whether only some fields of the answer are asked for: Google's APIs take a mask for all methods ("System parameters" in
-/// their documentation).
-fn asks_for_a_part(head: &Headers<'_>, target: &str) -> bool {
+/// True if only some fields of the response are requested: Google's APIs take a field mask for all methods ("System
+/// parameters" in their documentation).
+fn requests_partial_response(head: &Headers<'_>, target: &str) -> bool {
     let query = target.split_once('?').map_or("", |(_, query)| query);
     let names = query.split('&').filter_map(|pair| decode(pair.split('=').next().unwrap_or(pair)));
     names.into_iter().any(|name| matches!(&*name, "fields" | "$fields"))
         || head.first("x-goog-fieldmask").is_some()
 }
 
-/// What the body is. Of two types servers differ in which one they take.
+/// The one content-type. Servers differ in which of two they use.
 fn content_type<'h>(head: &Headers<'h>) -> Result<Option<&'h str>, Rejection> {
     let mut all = head.all("content-type");
     let first = all.next();
@@ -277,7 +239,7 @@ fn content_type<'h>(head: &Headers<'h>) -> Result<Option<&'h str>, Rejection> {
     first.map(|value| ascii::text(value).ok_or_else(unclear)).transpose()
 }
 
-/// All of a request's content-encodings; a second field goes on where the first one ends (RFC 9110, 5.3).
+/// The content-encodings of all fields, joined as one list (RFC 9110, 5.3).
 fn content_encoding(head: &Headers<'_>) -> Result<Option<String>, Rejection> {
     let mut all = None;
     for value in head.all("content-encoding") {
@@ -291,24 +253,17 @@ fn content_encoding(head: &Headers<'_>) -> Result<Option<String>, Rejection> {
     Ok(all)
 }
 
-/// The one target that route, path and body name.
-fn named_target<'p>(
-    policy: &'p Policy,
-    of_route: Option<TargetId>,
-    of_path: Option<&str>,
-    of_body: Option<&str>,
-) -> Result<(TargetId, &'p Target), Rejection> {
-    if let Some(ix) = of_route {
-        // It was there when the route was read, and may be gone since.
-        let gone = || Rejection::TargetNotAllowed { target: policy.targets.name(ix.0).into() };
-        return Ok((ix, policy.targets.get(ix.0).ok_or_else(gone)?));
+/// True for the APIs whose streams report usage on request only.
+fn reports_usage_on_request(api: Api) -> bool {
+    match api {
+        Api::OpenAiChat | Api::OpenAiCompletions => true,
+        Api::Plain
+        | Api::OpenAiResponses
+        | Api::OpenAiEmbeddings
+        | Api::OpenAiImages
+        | Api::OpenAiAudio
+        | Api::AnthropicMessages
+        | Api::GeminiGenerate
+        | Api::Models => false,
     }
-    let name = match (of_path, of_body) {
-        (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
-            return Err(Rejection::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
-        }
-        (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Err(Rejection::ModelRequired),
-    };
-    policy.target(name).ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
 }

@@ -1,93 +1,88 @@
-//! Sending on, and answering instead.
+//! The two ends of a decision: the request is forwarded, or rejected with a response of the gateway's own.
 
-use crate::http::local_response::LocalResponse;
 use alloc::borrow::ToOwned;
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use super::sanitize::{Sanitized, remove_identity};
 use super::{Action, Exchange, ExchangeState};
 use crate::admission::Receipt;
-use crate::collections::name_filter::NameFilter;
-use crate::config::GatewayConfig;
 use crate::exchange::access_log::Decision;
-use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::headers::{HeaderMutator, Headers};
+use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
-use crate::secret::api_key;
+use crate::llm::request::BodyPatch;
 
-/// Headers the upstream may trust, in the order of [`crate::exchange::access_log::AccessLogEntry::identity`].
-const IDENTITY: [&str; 5] =
-    ["x-tollgate-organization", "x-tollgate-team", "x-tollgate-user", "x-tollgate-key", "x-tollgate-target"];
+/// Permission to forward a request: its credential and forged identity headers were removed through the
+/// [`HeaderMutator`]. Only an [`Exchange`] makes one.
+///
+/// ```compile_fail
+/// tollgate_core::exchange::Action::Forward(tollgate_core::exchange::Forward { patch: None });
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct Forward {
+    patch: Option<BodyPatch>,
+    _sanitized: Sanitized,
+}
+
+impl Forward {
+    pub(super) fn new(sanitized: Sanitized, patch: Option<BodyPatch>) -> Self {
+        Forward { patch, _sanitized: sanitized }
+    }
+
+    /// The change to the body, all of which is held at that moment. If the headers announced the body's length, the
+    /// mutator received the new one.
+    pub fn body_patch(&self) -> Option<&BodyPatch> {
+        self.patch.as_ref()
+    }
+}
 
 impl Exchange {
-    pub(super) fn forward(&mut self, receipt: Option<Receipt>) -> Action {
-        self.state = ExchangeState::Running(receipt);
+    /// Forwards a request with a key.
+    pub(super) fn forward(&mut self, sanitized: Sanitized, receipt: Option<Receipt>) -> Action {
+        self.state = ExchangeState::Running(sanitized, receipt);
         if self.log.decision == Decision::Undecided {
             self.log.decision = Decision::Allowed;
         }
-        Action::Forward(self.body_edit.take())
+        Action::Forward(Forward::new(sanitized, self.body_patch.take()))
     }
 
-    /// Sends on what no key is needed for; a client's word about who it is does not pass, and no key of ours. Another
-    /// credential may be what that upstream asks for.
-    pub(super) fn forward_ungoverned(
-        &mut self,
-        gateway: &GatewayConfig,
-        head: &Headers<'_>,
-        target: &str,
-        edit: &mut HeaderMutator<'_>,
-    ) -> Action {
-        let knows = |key: &[u8]| gateway.policy.read().knows(&api_key::digest(key));
-        gateway.credentials.remove(gateway.credentials.ours(head, target, knows), target, edit);
-        self.set_identity_headers(head, edit);
-        self.state = ExchangeState::Over;
+    /// Forwards a request that needs no key.
+    pub(super) fn forward_public(&mut self, sanitized: Sanitized) -> Action {
+        self.state = ExchangeState::Forwarded(sanitized);
         self.log.decision = Decision::Public;
-        Action::Forward(None)
+        Action::Forward(Forward::new(sanitized, None))
     }
 
-    /// The request's trailers: some servers take them for more of its head, and what a client says there about who it is does
-    /// not pass either.
+    /// Removes identity headers from the request's trailers, which some servers merge into its headers.
     pub fn trailers(&self, fields: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
         remove_identity(fields, edit);
     }
 
-    /// Replaces the identity headers, and removes every other spelling of ours that a client sent.
-    pub(super) fn set_identity_headers(&self, head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
-        remove_identity(head, edit);
-        for (name, value) in IDENTITY.into_iter().zip(self.log.identity()) {
-            if let Some(value) = value {
-                edit(HeaderMutation::Replace(name, value));
-            }
-        }
-    }
-
-    /// Tells the upstream which target was decided on.
-    pub(super) fn tell_target(&self, edit: &mut HeaderMutator<'_>) {
-        if let Some(target) = &self.log.target {
-            edit(HeaderMutation::Replace("x-tollgate-target", target));
-        }
-    }
-
-    pub(super) fn answer(&mut self, answer: LocalResponse) -> Action {
+    pub(super) fn answer(&mut self, response: LocalResponse) -> Action {
         self.state = ExchangeState::Over;
         self.log.decision = Decision::Answered;
-        self.log.status = answer.status;
-        Action::Answer(answer)
+        self.log.status = response.status;
+        Action::Answer(response)
     }
 
-    /// A refusal by the policy: in shadow mode it is recorded, and the request passes.
-    pub(super) fn refuse(&mut self, rejection: Rejection) -> Action {
-        if self.shadow && !is_unreadable(&rejection) {
-            self.log.decision = Decision::Shadowed;
-            self.log.reason = Some(rejection.label().code);
-            return self.forward(None);
+    /// Rejects a request by the policy; in shadow mode the rejection is recorded and the request is forwarded.
+    pub(super) fn refuse(&mut self, rejection: &Rejection) -> Action {
+        match self.shadow {
+            Some(sanitized) if !is_unreadable(rejection) => {
+                self.log.decision = Decision::Shadowed;
+                self.log.reason = Some(rejection.label().code);
+                self.forward(sanitized, None)
+            }
+            _ => self.refuse_always(rejection),
         }
-        self.refuse_always(&rejection)
     }
 
+    /// Rejects a request in every mode.
     pub(super) fn refuse_always(&mut self, rejection: &Rejection) -> Action {
         self.state = ExchangeState::Over;
         let label = rejection.label();
-        let mut fields = Vec::new();
+        let mut fields = Vec::from([(JSON.0, JSON.1.to_owned())]);
         self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });
@@ -109,22 +104,7 @@ impl Exchange {
     }
 }
 
-fn remove_identity(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
-    for name in head.like(NameFilter::of(IDENTITY.into_iter())) {
-        let ours = |known: &str| {
-            known.len() == name.len()
-                && known
-                    .bytes()
-                    .zip(name)
-                    .all(|(a, b)| a == b.to_ascii_lowercase() || (a == b'-' && *b == b'_'))
-        };
-        if IDENTITY.iter().any(|known| ours(known)) {
-            edit(HeaderMutation::Remove(&String::from_utf8_lossy(name)));
-        }
-    }
-}
-
-/// Nothing can be decided about it, in whatever mode.
+/// True for a request that cannot be read unambiguously, so that no mode forwards it.
 fn is_unreadable(rejection: &Rejection) -> bool {
     matches!(
         rejection,

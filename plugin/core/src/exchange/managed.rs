@@ -14,7 +14,7 @@ use crate::http::rejection::Rejection;
 use crate::http::route;
 
 impl Exchange {
-    /// What to do with a request below the management API's prefix; `None`: it is not.
+    /// The action for a request below the management API's prefix; `None` for another path.
     pub(super) fn manages(
         &mut self,
         gateway: &GatewayConfig,
@@ -45,7 +45,7 @@ impl Exchange {
         })
     }
 
-    /// The body is whole.
+    /// Finishes the body.
     pub(super) fn take_in(&mut self) -> Action {
         match core::mem::replace(&mut self.state, ExchangeState::Managing) {
             ExchangeState::BufferingBody(intake) => Action::Manage(Box::new(intake.finish())),
@@ -60,10 +60,10 @@ impl Exchange {
 
     fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Action {
         self.managed(status, Some(Cow::Borrowed(code)));
-        Action::Respond(Problem::new(status, code, detail).response())
+        Action::Answer(Problem::new(status, code, detail).response())
     }
 
-    /// A management request was answered with this status; `reason`: the code of its refusal.
+    /// Records the reply to a management request. `reason`: the code of its rejection.
     pub fn managed(&mut self, status: u16, reason: Option<Cow<'static, str>>) {
         self.state = ExchangeState::Over;
         self.log.decision = if reason.is_some() { Decision::Denied } else { Decision::Answered };

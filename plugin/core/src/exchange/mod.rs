@@ -1,30 +1,48 @@
-//! One request and its answer: the state machine an adapter drives.
+//! The state machine of one request and its response, driven by an adapter.
 //!
 //! ```text
-//! head() -> Hold | Admit | Forward | Answer        body() -> the same
-//! head(), body() -> Respond, or Manage: the adapter has it decided and says so with managed()
-//! Admit: the adapter runs the admission on its cells and calls admitted() -> Forward | Answer
-//! answer_head()                                    answer_body() -> what of it the client sees
-//! end() -> the settlement, once
+//! request_headers(), request_body() -> Hold | Admit | Forward | Answer | Manage
+//! Admit:  the adapter runs admission::acquire on its counter store and calls admitted() -> Forward | Answer
+//! Manage: the adapter runs replication::PolicyStore::manage, sends the reply and calls managed()
+//! response_headers(), response_body() -> the bytes for the client
+//! finish() -> the settlement, once
 //! ```
 //!
-//! Changes to a head are told to an [`HeaderMutator`] as they become known; those of a request that is then answered here
-//! were for nothing.
+//! | module | content |
+//! |---|---|
+//! | `decide` | the order of the checks on headers and body |
+//! | [`authorize`] | identity, access and charge; shared with `tollgate explain` |
+//! | `sanitize` | removal of credentials and forged identity headers |
+//! | `forward` | forwarding and rejection, shadow mode, `Retry-After` |
+//! | `reserve` | upper bounds of tokens and cost |
+//! | `response` | usage in the response |
+//! | `settle` | the actual usage and its cost |
+//! | `models` | the model list |
+//! | `managed` | requests of the management API |
+//! | [`access_log`] | the fields for logs and metrics |
+//!
+//! Header mutations are passed to a [`HeaderMutator`] as they become known. If the request is then answered here, they
+//! have no effect.
 
 pub mod access_log;
+pub mod authorize;
 mod decide;
 mod forward;
 mod managed;
 mod models;
 mod reserve;
 mod response;
+mod sanitize;
 mod settle;
 
-use crate::http::local_response::LocalResponse;
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
 use alloc::vec::Vec;
+
+pub use authorize::{Step, Trace};
+pub use forward::Forward;
+use sanitize::Sanitized;
 
 use crate::admin;
 use crate::admin::body_buffer::{BodyBuffer, TooLarge};
@@ -37,6 +55,7 @@ use crate::config::{FailureMode, GatewayConfig};
 use crate::counters::StoreError;
 use crate::exchange::access_log::AccessLogEntry;
 use crate::http::headers::{HeaderMutator, Headers};
+use crate::http::local_response::LocalResponse;
 use crate::http::rejection::Rejection;
 use crate::llm::request::{BodyParser, BodyPatch};
 use crate::llm::usage::{UsageChunkFilter, UsageMeter};
@@ -46,25 +65,22 @@ use crate::quota::QuotaScope;
 use crate::secret::api_key::Digest;
 use crate::time::{Clock, Timestamp};
 
-/// What is to be done next.
+/// The adapter's next action.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
     /// Hold everything back: the decision needs more of the body.
     Hold,
-    /// Run [`crate::admission::admit`] on these and report to [`Exchange::admitted`].
+    /// Run [`crate::admission::acquire`] and pass its result to [`Exchange::admitted`].
     Admit(AdmissionRequest),
-    /// Send it on, with this change to the body, all of which is held at that moment. Where its length was announced,
-    /// the editor was told the new one.
-    Forward(Option<BodyPatch>),
-    /// Answer it here.
+    /// Forward the request, with [`Forward::body_patch`] applied.
+    Forward(Forward),
+    /// Respond without an upstream.
     Answer(LocalResponse),
-    /// Give it to [`crate::replication::PolicyStore::manage`], answer it, and report to [`Exchange::managed`].
+    /// Run [`crate::replication::PolicyStore::manage`], send its reply, and call [`Exchange::managed`].
     Manage(Box<admin::AdminRequest>),
-    /// Answer it here as the management API does.
-    Respond(LocalResponse),
 }
 
-/// One request and its answer.
+/// One request and its response.
 #[derive(Debug)]
 pub struct Exchange {
     config: Rc<GatewayConfig>,
@@ -72,87 +88,91 @@ pub struct Exchange {
     log: AccessLogEntry,
     rate_limit_status: RateLimitStatus,
     api: Api,
-    /// Refusals are recorded only.
-    shadow: bool,
-    /// A key that is not known may be one of the fleet's, which was never read.
+    /// Present in shadow mode: the request is forwarded although it is rejected.
+    shadow: Option<Sanitized>,
+    /// The fleet's keys were never read, so an unknown key may be one of them.
     awaits_keys: bool,
-    /// What will be changed when the request is sent on.
-    body_edit: Option<BodyPatch>,
+    /// The change to the body of the forwarded request.
+    body_patch: Option<BodyPatch>,
     reservation: Reservation,
-    /// Whose budget governs it: the narrowest one's.
+    /// The scope of the narrowest budget that applies.
     budget: Option<QuotaScope>,
     price: Option<Price>,
-    /// The request had a body that was read, so its answer holds usage.
+    /// The request's body was read, so its response holds usage.
     metered: bool,
-    /// A part of the answer was asked for, perhaps without its usage.
-    partial_answer: bool,
-    /// The answer may not show what it costs; see [`crate::llm::request::LlmRequest::unseen_output`].
+    /// Only some fields of the response were requested, perhaps without the usage.
+    partial_response: bool,
+    /// The response may not show its cost; see [`crate::llm::request::LlmRequest::unmetered_output`].
     unseen_output: bool,
-    /// The answer holds a chunk that the client did not ask for.
+    /// The response holds a usage chunk that the client did not request.
     usage_added: bool,
     meter: Option<UsageMeter>,
-    /// How long the answer says that it is.
+    /// The content-length of the response.
     announced: Option<u64>,
     usage_filter: Option<UsageChunkFilter>,
-    /// Of the answer; 0: none came.
+    /// The response's HTTP status; 0 before it arrives.
     status: u16,
 }
 
 #[derive(Debug)]
 enum ExchangeState {
-    /// The head has not come.
+    /// Before the request's headers.
     Fresh,
-    /// The body decides; held back.
+    /// Held back until the body is read.
     Body(PendingBody),
-    /// A management request whose body is still coming.
+    /// A management request whose body is incomplete.
     BufferingBody(Box<BodyBuffer>),
-    /// It is being decided, or kept.
+    /// A management request that is being decided or stored.
     Managing,
-    /// The cells are being asked.
-    Admitting,
-    /// Sent on; the receipt, if it was charged.
-    Running(Option<Receipt>),
-    /// Answered here, or settled.
+    /// Held back until the admission.
+    Admitting(Sanitized),
+    /// Forwarded with a key, and not settled; the receipt if it was charged.
+    Running(Sanitized, Option<Receipt>),
+    /// Forwarded, with nothing to settle.
+    Forwarded(Sanitized),
+    /// Answered here, or given up.
     Over,
 }
 
-/// What is known before the body is.
+/// The part of a decision that is known before the body is.
 #[derive(Debug)]
 struct PendingBody {
+    sanitized: Sanitized,
     key: Digest,
-    /// From the path, where it names one.
+    /// The model in the path.
     model: Option<String>,
+    /// The target of the route.
     target: Option<TargetId>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,
-    /// The head says how long the body is.
+    /// The headers announce the body's length.
     announced: bool,
 }
 
 impl Exchange {
-    /// Says before the head comes that the fleet's keys were never read: then a key that is not known here is no
-    /// reason for a 401, which clients take to be final.
+    /// Marks the fleet's keys as never read: an unknown key is then rejected with 503 instead of 401, which clients
+    /// take to be final. To be called before the headers.
     pub fn policy_not_loaded(&mut self) {
         self.awaits_keys = true;
     }
 
     /// A stream that has just begun.
-    pub fn new(gateway: Rc<GatewayConfig>) -> Self {
+    pub fn new(config: Rc<GatewayConfig>) -> Self {
         Exchange {
-            config: gateway,
+            config,
             state: ExchangeState::Fresh,
             log: AccessLogEntry::default(),
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
-            shadow: false,
+            shadow: None,
             awaits_keys: false,
-            body_edit: None,
+            body_patch: None,
             reservation: Reservation::default(),
             budget: None,
             price: None,
             metered: false,
-            partial_answer: false,
+            partial_response: false,
             unseen_output: false,
             usage_added: false,
             meter: None,
@@ -162,23 +182,27 @@ impl Exchange {
         }
     }
 
-    /// Whether the request is still undecided: every callback of its stream is to pause.
+    /// True while the request is undecided: every callback of its stream has to pause.
     pub fn is_held(&self) -> bool {
-        matches!(
-            self.state,
+        match self.state {
             ExchangeState::Body(_)
-                | ExchangeState::Admitting
-                | ExchangeState::BufferingBody(_)
-                | ExchangeState::Managing
-        )
+            | ExchangeState::Admitting(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing => true,
+            ExchangeState::Fresh
+            | ExchangeState::Running(..)
+            | ExchangeState::Forwarded(_)
+            | ExchangeState::Over => false,
+        }
     }
 
-    /// What is known about the request, for logs and metrics.
+    /// The request's fields for logs and metrics.
     pub fn log(&self) -> &AccessLogEntry {
         &self.log
     }
 
-    /// The request's head. The moment is asked for where it is decided now, or may be too late.
+    /// Decides on the request's headers. The clock is read only if the request is decided now or its key may have
+    /// expired.
     pub fn request_headers(
         &mut self,
         head: &Headers<'_>,
@@ -186,20 +210,32 @@ impl Exchange {
         now: impl Clock,
         edit: &mut HeaderMutator<'_>,
     ) -> Action {
-        if !matches!(self.state, ExchangeState::Fresh) {
-            return Action::Forward(None);
-        }
-        let gateway = Rc::clone(&self.config);
-        let step = self
-            .decide_headers(&gateway, head, end_of_stream, &|| now.timestamp(), edit)
-            .unwrap_or_else(|rejection| self.refuse(rejection));
-        if !matches!(step, Action::Hold) {
-            self.log.time = Some(now.timestamp());
-        }
-        step
+        self.request_headers_traced(head, end_of_stream, now, edit, &mut ())
     }
 
-    /// The next bytes of the request's body, and whether they are the last: trailers say so too, with none.
+    /// [`Exchange::request_headers`], reporting each step of the decision.
+    pub fn request_headers_traced(
+        &mut self,
+        head: &Headers<'_>,
+        end_of_stream: bool,
+        now: impl Clock,
+        edit: &mut HeaderMutator<'_>,
+        trace: &mut impl Trace,
+    ) -> Action {
+        if !matches!(self.state, ExchangeState::Fresh) {
+            return self.repeat();
+        }
+        let config = Rc::clone(&self.config);
+        let action = self
+            .decide_headers(&config, head, end_of_stream, &|| now.timestamp(), edit, trace)
+            .unwrap_or_else(|rejection| self.refuse(&rejection));
+        if !matches!(action, Action::Hold) {
+            self.log.time = Some(now.timestamp());
+        }
+        action
+    }
+
+    /// Takes the next bytes of the request's body. `end_of_stream`: they are the last; trailers imply it, with no bytes.
     pub fn request_body(
         &mut self,
         bytes: &[u8],
@@ -207,8 +243,20 @@ impl Exchange {
         now: Timestamp,
         edit: &mut HeaderMutator<'_>,
     ) -> Action {
+        self.request_body_traced(bytes, end_of_stream, now, edit, &mut ())
+    }
+
+    /// [`Exchange::request_body`], reporting each step of the decision.
+    pub fn request_body_traced(
+        &mut self,
+        bytes: &[u8],
+        end_of_stream: bool,
+        now: Timestamp,
+        edit: &mut HeaderMutator<'_>,
+        trace: &mut impl Trace,
+    ) -> Action {
         if self.is_held() {
-            // Until it is decided the latest moment is the decision's.
+            // The last moment before the decision is the decision's.
             self.log.time = Some(now);
         }
         if let ExchangeState::BufferingBody(intake) = &mut self.state {
@@ -219,7 +267,7 @@ impl Exchange {
             };
         }
         let ExchangeState::Body(pending) = &mut self.state else {
-            return if self.is_held() { Action::Hold } else { Action::Forward(None) };
+            return self.repeat();
         };
         pending.received = pending.received.saturating_add(bytes.len() as u64);
         let max = self.config.max_body;
@@ -230,36 +278,55 @@ impl Exchange {
         };
         match read {
             Err(rejection) => self.refuse_always(&rejection),
-            Ok(()) if end_of_stream => self.decide_body(now, edit),
+            Ok(()) if end_of_stream => self.decide_body(now, edit, trace),
             Ok(()) => Action::Hold,
         }
     }
 
-    /// The outcome of [`Step::Admit`]: what to do next, and roll-backs that are to be tried again later.
-    pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
-        match outcome {
-            Ok(Admitted { receipt, status: rate_limit_status }) => {
-                self.take_rate_limit_status(rate_limit_status);
-                (self.forward(Some(receipt)), Vec::new())
+    /// The action for more of a request that needs no decision: what was forwarded goes on, and nothing else does.
+    fn repeat(&self) -> Action {
+        match self.state {
+            ExchangeState::Running(sanitized, _) | ExchangeState::Forwarded(sanitized) => {
+                Action::Forward(Forward::new(sanitized, None))
             }
-            Err(NotAdmitted { error: why, status: rate_limit_status, unsettled }) => {
-                self.take_rate_limit_status(rate_limit_status);
-                let trouble = match &why {
-                    AdmissionError::Cells(StoreError::Contention) => self.config.on_contention,
-                    AdmissionError::Cells(StoreError::Unavailable(_)) => self.config.on_unavailable,
-                    AdmissionError::Denied(_) => FailureMode::Deny,
-                };
-                let step = match (why, trouble) {
-                    (AdmissionError::Denied(exceeded), _) => self.refuse(Rejection::Denied(exceeded)),
-                    (AdmissionError::Cells(_), FailureMode::Deny) => {
-                        self.refuse(Rejection::LimitsUnavailable)
+            ExchangeState::Fresh
+            | ExchangeState::Body(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Over => Action::Hold,
+        }
+    }
+
+    /// Takes the result of [`Action::Admit`]. Returns the next action, and the roll-backs that have to be retried later.
+    pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
+        let ExchangeState::Admitting(sanitized) = self.state else {
+            return (self.repeat(), outcome.err().map(|refused| refused.unsettled).unwrap_or_default());
+        };
+        match outcome {
+            Ok(Admitted { receipt, status }) => {
+                self.take_rate_limit_status(status);
+                (self.forward(sanitized, Some(receipt)), Vec::new())
+            }
+            Err(NotAdmitted { error, status, unsettled }) => {
+                self.take_rate_limit_status(status);
+                let action = match error {
+                    AdmissionError::Denied(exceeded) => self.refuse(&Rejection::Denied(exceeded)),
+                    AdmissionError::Cells(error) => {
+                        let mode = match error {
+                            StoreError::Contention => self.config.on_contention,
+                            StoreError::Unavailable(_) => self.config.on_unavailable,
+                        };
+                        match mode {
+                            FailureMode::Deny => self.refuse(&Rejection::LimitsUnavailable),
+                            FailureMode::Allow => {
+                                self.log.uncounted = true;
+                                self.forward(sanitized, None)
+                            }
+                        }
                     }
-                    (AdmissionError::Cells(_), FailureMode::Allow) => {
-                        self.log.uncounted = true;
-                        self.forward(None)
-                    }
                 };
-                (step, unsettled)
+                (action, unsettled)
             }
         }
     }
@@ -270,7 +337,17 @@ impl Exchange {
     }
 }
 
-/// Whether the API's requests say in their body what they ask for.
+/// True for the APIs whose requests name model and limits in their body.
 fn reads_body(api: Api) -> bool {
-    !matches!(api, Api::Plain | Api::Models)
+    match api {
+        Api::Plain | Api::Models => false,
+        Api::OpenAiChat
+        | Api::OpenAiCompletions
+        | Api::OpenAiResponses
+        | Api::OpenAiEmbeddings
+        | Api::OpenAiImages
+        | Api::OpenAiAudio
+        | Api::AnthropicMessages
+        | Api::GeminiGenerate => true,
+    }
 }

@@ -1,4 +1,4 @@
-//! The model list, answered from effective access.
+//! The model list, from effective access.
 
 use alloc::vec::Vec;
 
@@ -6,16 +6,16 @@ use serde_json::Value;
 
 use crate::auth::identity::Identity;
 use crate::http::headers::Headers;
-use crate::http::local_response::LocalResponse;
+use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
 use crate::text::percent::decode;
 
-/// `GET /v1/models` and `/v1/models/{id}`, in Anthropic's shape for a client that speaks its API.
+/// The response to `GET /v1/models` and `/v1/models/{id}`, in Anthropic's format for its clients.
 ///
 /// # Errors
-/// [`Rejection::NoSuchModel`]: unknown and forbidden look the same.
+/// [`Rejection::NoSuchModel`] for a model that is unknown or forbidden.
 pub fn answer(
     policy: &Policy,
     identity: &Identity<'_>,
@@ -30,10 +30,10 @@ pub fn answer(
             object!({ "id": name, "object": "model", "created": 0, "owned_by": "tollgate" })
         }
     };
-    let asked =
+    let requested =
         path.trim_end_matches('/').split_once("/models/").map(|(_, id)| id).filter(|id| !id.is_empty());
     let mut names = identity.levels().targets(policy).map(|(_, target)| &*target.name);
-    let body = match asked.map(|id| decode(id).unwrap_or_default()) {
+    let body = match requested.map(|id| decode(id).unwrap_or_default()) {
         Some(id) if names.any(|name| *name == *id) => one(&id),
         Some(id) => return Err(Rejection::NoSuchModel { target: (*id).into() }),
         None => {
@@ -48,5 +48,5 @@ pub fn answer(
             }
         }
     };
-    Ok(LocalResponse { status: 200, fields: Vec::new(), body: text(&body) })
+    Ok(LocalResponse { status: 200, fields: Vec::from([(JSON.0, JSON.1.into())]), body: text(&body) })
 }

@@ -1,4 +1,4 @@
-//! What a call is charged before it runs: an upper bound.
+//! The charge before a call runs: an upper bound of its tokens and cost.
 
 use crate::admission::Reservation;
 use crate::api::Api;
@@ -6,10 +6,10 @@ use crate::llm::request::LlmRequest;
 use crate::money::{Pico, Price};
 use crate::policy::Target;
 
-/// Output tokens reserved where neither the request nor the target says.
+/// Output tokens reserved if neither the request nor the target has a maximum.
 const DEFAULT_OUTPUT: u64 = 4_096;
 
-/// The most that a call can use which one of these targets answers, at this price.
+/// The reservation of a call that any of these targets may answer, at this price.
 pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &LlmRequest) -> Reservation {
     let most = |of: fn(&Target) -> Option<u64>| named.iter().filter_map(|target| of(target)).max();
     let hidden = if ask.external_input { most(|target| target.max_input_tokens).unwrap_or(0) } else { 0 };
@@ -36,14 +36,14 @@ pub(super) fn reserve(api: Api, named: &[&Target], price: Option<Price>, ask: &L
     Reservation { input_tokens, tokens: input_tokens.saturating_add(output), cost }
 }
 
-/// A call whose bodies are nobody's business costs its price per call.
+/// The reservation of a call whose bodies are not read: the price per call.
 pub(super) fn bare_call(price: Option<Price>) -> Reservation {
     let cost = price.map_or(Pico(0), |price| price.request);
     Reservation { input_tokens: 0, tokens: 0, cost }
 }
 
-/// Of each kind of token the highest price; `None` if none of the targets has one.
-pub(super) fn dearest(named: &[&Target]) -> Option<Price> {
+/// The highest price for each kind of token; `None` if no target has a price.
+pub(super) fn highest_price(named: &[&Target]) -> Option<Price> {
     named.iter().filter_map(|target| target.price).reduce(|one, other| Price {
         input: one.input.max(other.input),
         output: one.output.max(other.output),

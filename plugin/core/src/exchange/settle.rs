@@ -1,4 +1,4 @@
-//! What a request turned out to have used.
+//! The actual usage of a request, and its cost.
 
 use super::{Exchange, ExchangeState};
 use crate::admission::{ActualUsage, Receipt, Reservation};
@@ -6,12 +6,23 @@ use crate::llm::usage::{Usage, UsageMeter, UsageReport};
 use crate::money::Pico;
 
 impl Exchange {
-    /// The end of the stream, however it came; `complete`: the upstream ended its answer. Gives what is to
-    /// be settled with [`crate::admission::settle`]. Only the first call has anything.
+    /// Takes the end of the stream, and returns the arguments of [`crate::admission::settle`]; `None` from the second
+    /// call on. `complete`: the upstream ended its response.
     pub fn finish(&mut self, complete: bool) -> Option<(Receipt, ActualUsage)> {
-        let ExchangeState::Running(receipt) = core::mem::replace(&mut self.state, ExchangeState::Over) else {
-            return None;
+        let (sanitized, receipt) = match core::mem::replace(&mut self.state, ExchangeState::Over) {
+            ExchangeState::Running(sanitized, receipt) => (sanitized, receipt),
+            ExchangeState::Forwarded(sanitized) => {
+                self.state = ExchangeState::Forwarded(sanitized);
+                return None;
+            }
+            ExchangeState::Fresh
+            | ExchangeState::Body(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Over => return None,
         };
+        self.state = ExchangeState::Forwarded(sanitized);
         self.log.status = self.status;
         let metered = self.meter.take().map(UsageMeter::finish);
         let (actual, usage) = self.actual(metered, complete);
@@ -21,20 +32,20 @@ impl Exchange {
         receipt.map(|receipt| (receipt, actual))
     }
 
-    /// No answer of the upstream comes, unless its head has: the proxy answers with an error of its own in its place.
+    /// Records that the proxy responds with an error of its own. No effect once the upstream's headers have arrived.
     pub fn upstream_failed(&mut self) {
         if self.status == 0 {
             self.status = 500;
         }
     }
 
-    /// As reported; without a report: nothing if there was no answer or it is no success, the estimate for a
-    /// complete one and where the output cannot be seen, the input's estimate and the output seen for one that broke off.
-    /// What goes on unseen goes on although nobody waited for its answer.
+    /// The reported usage. Without a report: nothing for a response that is missing or no success; the reservation for
+    /// a complete one, or if the output cannot be counted; the estimated input and the counted output for an incomplete
+    /// one. A call in the background goes on although its client has left.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
         let Reservation { input_tokens, tokens, cost } = self.reservation;
         if !self.metered {
-            // Known before it ran, and known exactly.
+            // Its charge was exact.
             let ran = (100..400).contains(&self.status);
             return (
                 if ran { ActualUsage { tokens, cost, estimated: false } } else { ActualUsage::default() },
@@ -43,7 +54,7 @@ impl Exchange {
         }
         let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
         let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
-        // An encoded answer is not metered at all.
+        // The usage in an encoded response cannot be read.
         let unseen = self.unseen_output || metered.is_none_or(|metered| metered.uncounted);
         let goes_on = self.status == 0 && self.unseen_output;
         let failed = !goes_on && !(200..300).contains(&self.status);

@@ -3,12 +3,15 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// A response by the gateway itself.
+/// The content-type of a body in JSON.
+pub const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// A response without an upstream: a rejection, the model list, or a reply of the management API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LocalResponse {
     /// HTTP status.
     pub status: u16,
-    /// Header fields, without `content-length`. A body without `content-type` is `application/json`.
+    /// Header fields, with content-type if there is a body, and without content-length.
     pub fields: Vec<(&'static str, String)>,
     /// JSON, or empty.
     pub body: String,

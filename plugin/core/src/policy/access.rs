@@ -1,4 +1,4 @@
-//! Effective access: one function, used by the call, by the model list and by every preview.
+//! Effective access. The same function decides calls, model lists and previews.
 //!
 //! ```text
 //! E = organization's direct targets + members of its groups
@@ -8,14 +8,14 @@
 use crate::policy::index::Policy;
 use crate::policy::model::*;
 
-/// The levels whose access meets in one request.
+/// The access of the levels that apply to a request.
 #[derive(Clone, Copy, Debug)]
 pub struct AccessChain<'p> {
     organization: &'p TargetSet,
-    narrower: [(Restriction, &'p AccessScope); 3],
+    restrictions: [(Restriction, &'p AccessScope); 3],
 }
 
-/// A level that may restrict.
+/// A level that can restrict access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restriction {
     /// The key's team.
@@ -26,30 +26,30 @@ pub enum Restriction {
     User,
 }
 
-/// How a selection has a target.
+/// The reason that a selection contains a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantedBy {
-    /// `"*"`.
+    /// `"*"` is selected.
     Everything,
-    /// By its name.
+    /// The name of the target is selected.
     Name,
-    /// By a group it carries.
+    /// A group that the target belongs to is selected.
     Group(GroupId),
 }
 
-/// Whether a target can be called, and why.
+/// The decision about a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessDecision {
-    /// The organization grants it, and nothing below takes it away.
+    /// The organization grants the target, and no level below excludes it.
     Granted(GrantedBy),
-    /// The organization does not grant it.
+    /// The organization does not grant the target.
     NotGranted,
-    /// Granted, and not in what this level selected.
+    /// The organization grants the target, and the selection of this level does not contain it.
     RefusedBy(Restriction),
 }
 
 impl AccessDecision {
-    /// Whether it can be called.
+    /// Returns true if the target can be called.
     pub fn is_granted(self) -> bool {
         matches!(self, AccessDecision::Granted(_))
     }
@@ -58,12 +58,12 @@ impl AccessDecision {
 static INHERIT: AccessScope = AccessScope::Inherit;
 
 impl<'p> AccessChain<'p> {
-    /// The levels of a key's request.
+    /// Returns the levels of a request with a key.
     pub fn new(organization: &'p Organization, team: &'p Team, key: &'p Key, user: Option<&'p User>) -> Self {
         let user = user.map_or(&INHERIT, |user| &user.access);
         AccessChain {
             organization: &organization.access,
-            narrower: [
+            restrictions: [
                 (Restriction::Team, &team.access),
                 (Restriction::Key, key.access()),
                 (Restriction::User, user),
@@ -71,11 +71,11 @@ impl<'p> AccessChain<'p> {
         }
     }
 
-    /// What a team as such may call.
+    /// Returns the levels of a team without a key.
     pub fn of_team(organization: &'p Organization, team: &'p Team) -> Self {
         AccessChain {
             organization: &organization.access,
-            narrower: [
+            restrictions: [
                 (Restriction::Team, &team.access),
                 (Restriction::Key, &INHERIT),
                 (Restriction::User, &INHERIT),
@@ -83,11 +83,11 @@ impl<'p> AccessChain<'p> {
         }
     }
 
-    /// What a member of a team may call through it.
+    /// Returns the levels of a member of a team, without a key.
     pub fn of_member(organization: &'p Organization, team: &'p Team, user: &'p User) -> Self {
         AccessChain {
             organization: &organization.access,
-            narrower: [
+            restrictions: [
                 (Restriction::Team, &team.access),
                 (Restriction::Key, &INHERIT),
                 (Restriction::User, &user.access),
@@ -95,36 +95,36 @@ impl<'p> AccessChain<'p> {
         }
     }
 
-    /// Whether a target can be called, and why.
-    pub fn reach(&self, ix: TargetId, target: &Target) -> AccessDecision {
-        let Some(through) = self.organization.has(ix, target) else {
+    /// Decides about a target.
+    pub fn reach(&self, id: TargetId, target: &Target) -> AccessDecision {
+        let Some(granted_by) = self.organization.has(id, target) else {
             return AccessDecision::NotGranted;
         };
-        for (level, scope) in self.narrower {
+        for (level, scope) in self.restrictions {
             if let AccessScope::Restrict(selection) = scope
-                && selection.has(ix, target).is_none()
+                && selection.has(id, target).is_none()
             {
                 return AccessDecision::RefusedBy(level);
             }
         }
-        AccessDecision::Granted(through)
+        AccessDecision::Granted(granted_by)
     }
 
-    /// Everything that can be called, in the catalogue's order.
+    /// Returns all targets that can be called, in the order of the catalog.
     pub fn targets(self, policy: &'p Policy) -> impl Iterator<Item = (TargetId, &'p Target)> {
-        let levels = self;
+        let chain = self;
         policy
             .targets
             .iter()
             .map(|(position, _, target)| (TargetId(position), target))
-            .filter(move |(ix, target)| levels.reach(*ix, target).is_granted())
+            .filter(move |(id, target)| chain.reach(*id, target).is_granted())
     }
 }
 
 impl TargetSet {
-    /// How this selection has a target, if it does.
-    pub fn has(&self, ix: TargetId, target: &Target) -> Option<GrantedBy> {
-        if self.targets.binary_search(&ix).is_ok() {
+    /// Returns the reason that the selection contains a target. `None` if it does not.
+    pub fn has(&self, id: TargetId, target: &Target) -> Option<GrantedBy> {
+        if self.targets.binary_search(&id).is_ok() {
             return Some(GrantedBy::Name);
         }
         if let Some(group) = target.groups.iter().find(|group| self.groups.binary_search(group).is_ok()) {
@@ -132,4 +132,20 @@ impl TargetSet {
         }
         self.all.then_some(GrantedBy::Everything)
     }
+}
+
+impl Organization {
+    /// Returns true if the organization grants a group, or at least one target of it.
+    pub(crate) fn grants_group(&self, policy: &Policy, group: GroupId) -> bool {
+        self.access.groups.contains(&group)
+            || policy.targets.iter().any(|(position, _, target)| {
+                target.groups.contains(&group) && self.access.has(TargetId(position), target).is_some()
+            })
+    }
+}
+
+/// Returns the role of a user among members.
+pub(crate) fn role_of<R: Copy>(members: &[(UserId, R)], user: UserId) -> Option<R> {
+    let at = members.binary_search_by_key(&user, |(member, _)| *member).ok()?;
+    members.get(at).map(|(_, role)| *role)
 }

@@ -1,43 +1,17 @@
-//! Tables by name: a name has its position before its record is read.
+//! Records by name and by position. A name gets its position before its record is read.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::hash::{BuildHasher, BuildHasherDefault, Hasher};
 use hashbrown::HashTable;
 
-/// Eight bytes a step, and none of what it says is stored. Names come from the operator's own document.
-#[derive(Default)]
-struct NameHasher(u64);
+use crate::text::hash::fast_hash;
 
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut last = [0; 8];
-        for (place, byte) in last.iter_mut().zip(rest) {
-            *place = *byte;
-        }
-        // A step loses nothing of either of its sides: names that differ in one word differ to the end.
-        self.0 = words.iter().chain([&last]).fold(self.0 ^ bytes.len() as u64, |hash, word| {
-            let mixed = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            mixed ^ mixed >> 32
-        });
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-fn hash(name: &str) -> u64 {
-    BuildHasherDefault::<NameHasher>::default().hash_one(name)
-}
-
-/// Names by position, and positions by name. Apart from the records: those are of many types, and this is one.
+/// Names by position, and positions by name. Separate from the records, so that it is compiled for one type only.
 #[derive(Clone, Debug, Default)]
 struct Names {
     names: Vec<Box<str>>,
     positions: HashTable<u32>,
-    /// Positions whose name is forgotten, to be used again.
+    /// Released positions, for reuse.
     free: Vec<u32>,
 }
 
@@ -59,19 +33,20 @@ impl Names {
             }
         };
         let names = &self.names;
-        let hash_of = |position: &u32| names.get(*position as usize).map_or(0, |name| hash(name));
-        self.positions.insert_unique(hash(name), position, hash_of);
+        let hash_of =
+            |position: &u32| names.get(*position as usize).map_or(0, |name| fast_hash(name.as_bytes()));
+        self.positions.insert_unique(fast_hash(name.as_bytes()), position, hash_of);
         position
     }
 
     fn find(&self, name: &str) -> Option<u32> {
         let same = |position: &u32| self.names.get(*position as usize).is_some_and(|known| **known == *name);
-        self.positions.find(hash(name), same).copied()
+        self.positions.find(fast_hash(name.as_bytes()), same).copied()
     }
 
     fn release(&mut self, position: u32) {
         let Some(name) = self.names.get_mut(position as usize).map(core::mem::take) else { return };
-        if let Ok(entry) = self.positions.find_entry(hash(&name), |known| *known == position) {
+        if let Ok(entry) = self.positions.find_entry(fast_hash(name.as_bytes()), |known| *known == position) {
             entry.remove();
             self.free.push(position);
         }
@@ -80,7 +55,9 @@ impl Names {
     fn truncate(&mut self, length: usize) {
         let from = length.min(self.names.len());
         for (position, name) in (from..).zip(self.names.drain(from..)) {
-            if let Ok(entry) = self.positions.find_entry(hash(&name), |known| *known as usize == position) {
+            if let Ok(entry) =
+                self.positions.find_entry(fast_hash(name.as_bytes()), |known| *known as usize == position)
+            {
                 entry.remove();
             }
         }
@@ -89,86 +66,85 @@ impl Names {
     fn shrink(&mut self) {
         self.names.shrink_to_fit();
         let names = &self.names;
-        self.positions.shrink_to_fit(|position| names.get(*position as usize).map_or(0, |name| hash(name)));
+        self.positions.shrink_to_fit(|position| {
+            names.get(*position as usize).map_or(0, |name| fast_hash(name.as_bytes()))
+        });
     }
 }
 
-/// Rows found by name or by position.
+/// Records that are found by name or by position.
 #[derive(Clone, Debug)]
 pub struct Arena<T> {
     names: Names,
-    rows: Vec<Option<T>>,
+    records: Vec<Option<T>>,
 }
 
 impl<T> Default for Arena<T> {
     fn default() -> Self {
-        Arena { names: Names::default(), rows: Vec::new() }
+        Arena { names: Names::default(), records: Vec::new() }
     }
 }
 
 impl<T> Arena<T> {
-    /// The position of a name, also of one that has no record (yet).
-    pub fn reserve(&mut self, name: &str) -> u32 {
+    /// Returns the position of a name, which is new or can be without a record.
+    pub(crate) fn reserve(&mut self, name: &str) -> u32 {
         let position = self.names.reserve(name);
-        if self.rows.len() < self.names.names.len() {
-            self.rows.push(None);
+        if self.records.len() < self.names.names.len() {
+            self.records.push(None);
         }
         position
     }
 
-    /// The position of a name, if it was ever mentioned.
+    /// Returns the position of a name, if it has one.
     pub fn find(&self, name: &str) -> Option<u32> {
         self.names.find(name)
     }
 
-    /// Puts a record in its place, or takes it away; the one that was there. The name keeps its position.
-    pub fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
-        core::mem::replace(self.rows.get_mut(position as usize)?, record)
+    /// Replaces or removes the record at a position. Returns the previous one. The name keeps its position.
+    pub(crate) fn replace(&mut self, position: u32, record: Option<T>) -> Option<T> {
+        core::mem::replace(self.records.get_mut(position as usize)?, record)
     }
 
-    /// Forgets a name that has no record: its position may come to mean another. Only where nothing that
-    /// lives on refers to positions of this table.
+    /// Removes a name without a record, so that its position can be reused. Only for arenas whose positions are not
+    /// stored anywhere else.
     pub(super) fn release(&mut self, position: u32) {
-        if let Some(None) = self.rows.get(position as usize) {
+        if let Some(None) = self.records.get(position as usize) {
             self.names.release(position);
         }
     }
 
-    /// How many positions there are.
+    /// Returns the number of positions.
     pub(super) fn len(&self) -> usize {
-        self.rows.len()
+        self.records.len()
     }
 
-    /// Forgets the names from this position on, and their records.
+    /// Removes the names from this position on, with their records.
     pub(super) fn truncate(&mut self, length: usize) {
         self.names.truncate(length);
-        self.rows.truncate(length);
+        self.records.truncate(length);
     }
 
-    /// The record at a position.
+    /// Returns the record at a position.
     pub fn get(&self, position: u32) -> Option<&T> {
-        self.rows.get(position as usize)?.as_ref()
+        self.records.get(position as usize)?.as_ref()
     }
 
-    /// The record at a position.
-    pub fn get_mut(&mut self, position: u32) -> Option<&mut T> {
-        self.rows.get_mut(position as usize)?.as_mut()
-    }
-
-    /// The name at a position.
+    /// Returns the name at a position.
     pub fn name(&self, position: u32) -> &str {
         self.names.names.get(position as usize).map_or("", |name| name)
     }
 
-    /// All records, with position and name.
+    /// Returns all records with their positions and names.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str, &T)> {
-        let rows = self.names.names.iter().zip(&self.rows);
-        (0..).zip(rows).filter_map(|(position, (name, row))| Some((position, &**name, row.as_ref()?)))
+        let records = self.names.names.iter().zip(&self.records);
+        (0..)
+            .zip(records)
+            .filter_map(|(position, (name, record))| Some((position, &**name, record.as_ref()?)))
     }
 
-    /// Gives back what growing left over.
-    pub fn shrink(&mut self) {
+    /// Frees unused capacity.
+    pub(crate) fn shrink(&mut self) {
         self.names.shrink();
-        self.rows.shrink_to_fit();
+        self.records.shrink_to_fit();
     }
 }

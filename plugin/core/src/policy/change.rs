@@ -1,4 +1,4 @@
-//! A change of a policy: records put and removed, as one unit.
+//! A change of a policy: records put and removed as one unit.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use crate::collections::sort::sort_by_key;
 use crate::policy::model::Unpriced;
 
-/// A section of a policy document that holds records by name.
+/// A section of a policy document: an object of records by id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Section {
     /// `targets`
@@ -27,7 +27,7 @@ pub enum Section {
 }
 
 impl Section {
-    /// All of them, in the order in which a record may name those before it.
+    /// All sections. Records name only records of the same or an earlier section.
     pub const ALL: [Section; 6] = [
         Section::Targets,
         Section::Users,
@@ -37,7 +37,7 @@ impl Section {
         Section::Keys,
     ];
 
-    /// Its name in a document.
+    /// Returns the name in a document.
     pub fn name(self) -> &'static str {
         match self {
             Section::Targets => "targets",
@@ -49,7 +49,7 @@ impl Section {
         }
     }
 
-    /// One of its records, for people.
+    /// Returns the name of one of its records, for messages.
     pub fn singular(self) -> &'static str {
         match self {
             Section::Targets => "target",
@@ -61,37 +61,37 @@ impl Section {
         }
     }
 
-    /// The section of this name.
+    /// Returns the section with this name.
     pub fn named(name: &str) -> Option<Section> {
         Section::ALL.into_iter().find(|section| section.name() == name)
     }
 }
 
-/// One record put or removed.
+/// A record that is put or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edit {
-    /// Where it stands.
+    /// Section of the record.
     pub section: Section,
-    /// Its name there.
+    /// Id of the record.
     pub id: String,
-    /// The whole record as a document writes it; `None`: it is removed.
+    /// The whole record in the form of a document. `None`: the record is removed.
     pub record: Option<Value>,
 }
 
-/// Records put and removed together: all of them or none.
+/// An atomic change of several records.
 ///
-/// Its text is the fragment of a policy document that changes, with `null` for what is removed:
-/// `{"teams": {"search": {…}}, "keys": {"k1": null}}`; `unpriced` stands in it as in a document.
+/// Its JSON form is a fragment of a policy document with `null` for each removed record:
+/// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// In the order they were made. Of two with the same section and id the later one holds.
+    /// Edits in order. Of two edits of one record the later one applies.
     pub edits: Vec<Edit>,
-    /// What becomes of the policy's `unpriced`; `None`: it stays.
+    /// The new value of `unpriced`. `None`: unchanged.
     pub unpriced: Option<Unpriced>,
 }
 
 impl Change {
-    /// Puts a record, new or in the place of one.
+    /// Adds or replaces a record.
     #[inline(never)]
     pub fn put(&mut self, section: Section, id: &str, record: Value) {
         self.edits.push(Edit { section, id: id.to_string(), record: Some(record) });
@@ -103,17 +103,17 @@ impl Change {
         self.edits.push(Edit { section, id: id.to_string(), record: None });
     }
 
-    /// Whether nothing changes.
+    /// Returns true if nothing changes.
     pub fn is_empty(&self) -> bool {
         self.edits.is_empty() && self.unpriced.is_none()
     }
 
-    /// Brings the sections into the order in which a record may name those before it.
+    /// Sorts the edits into the order of [`Section::ALL`].
     pub(super) fn sort(&mut self) {
         sort_by_key(&mut self.edits, |edit| Section::ALL.iter().position(|section| *section == edit.section));
     }
 
-    /// The change as JSON.
+    /// Returns the JSON form.
     pub fn to_json(&self) -> Value {
         let mut sections = Map::new();
         for Edit { section, id, record } in &self.edits {
@@ -128,7 +128,7 @@ impl Change {
         Value::Object(sections)
     }
 
-    /// Reads what [`Change::to_json`] wrote; `None` where it is something else.
+    /// Reads the JSON form. `None` if it is not a change.
     pub fn from_json(json: &Value) -> Option<Change> {
         let mut change = Change::default();
         for (name, records) in json.as_object()? {
@@ -147,21 +147,21 @@ impl Change {
     }
 }
 
-/// A part of the policy that is stored as one record: small enough to be swapped whole.
+/// A part of the policy that is stored and replaced as a unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Document {
-    /// The targets.
+    /// All targets, and `unpriced`.
     Catalog,
-    /// One organization.
+    /// An organization.
     Organization(String),
-    /// One person.
+    /// A user.
     User(String),
-    /// One team with its service accounts and keys.
+    /// A team with its service accounts and keys.
     Team(String),
 }
 
 impl Document {
-    /// The document of this name (`catalog`, `organization/acme`, `user/bob`, `team/search`).
+    /// Returns the document with this name (`catalog`, `organization/acme`, `user/bob`, `team/search`).
     pub fn named(name: &str) -> Option<Document> {
         if name == "catalog" {
             return Some(Document::Catalog);
@@ -192,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_reads_as_it_was_written() {
+    fn a_change_round_trips_through_json() {
         let mut change = Change::default();
         change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
         change.remove(Section::Keys, "k1");
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_are_known_by_their_names() {
+    fn a_document_round_trips_through_its_name() {
         for name in ["catalog", "organization/acme", "user/bob", "team/search"] {
             assert_eq!(Document::named(name).map(|document| document.to_string()).as_deref(), Some(name));
         }

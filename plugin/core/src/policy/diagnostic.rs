@@ -1,4 +1,4 @@
-//! What is wrong with a document: all of it at once, each with its place.
+//! Diagnostics of a document: everything that is wrong with it, each with its JSON Pointer.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -8,137 +8,107 @@ use core::fmt;
 use crate::collections::sort::sort_by_key;
 use crate::secret::redact::without_secrets;
 
-/// What a finding does to the document.
+/// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The document never loads, and never replaces one that works.
+    /// The document is rejected, and does not replace the one in use.
     Error,
-    /// It loads.
+    /// The document is accepted.
     Warning,
 }
 
-/// Something wrong at one place.
+/// An error or a warning about one value of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// Whether the document loads all the same.
+    /// Error or warning.
     pub severity: Severity,
-    /// Where: a JSON Pointer (RFC 6901).
+    /// The JSON Pointer (RFC 6901) of the value.
     pub pointer: String,
-    /// What was found, and what would be right.
-    pub problem: DiagnosticKind,
+    /// The kind, with the values of its message.
+    pub kind: DiagnosticKind,
 }
 
-/// What was found, and what would be right.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The kinds of diagnostics. Each message says what is wrong and how to correct it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DiagnosticKind {
     /// The text is not JSON.
+    #[error("{0}")]
     NotJson(String),
-    /// A value of another form.
+    /// A value of the wrong type or format.
+    #[error("expected {expected}, found {found}")]
     Expected {
-        /// What would be right.
+        /// The description of a valid value.
         expected: &'static str,
-        /// What was found; never a secret.
+        /// The value; never a secret.
         found: String,
     },
-    /// A field this document does not have.
+    /// A field that is not part of the format.
+    #[error("unknown field: {}", advice.as_deref().unwrap_or("remove it"))]
     UnknownField {
-        /// The known one that looks most like it, or a word of advice.
+        /// A hint, such as the field with the most similar name.
         advice: Option<String>,
     },
-    /// A field that must be there.
+    /// A required field is missing.
+    #[error("`{0}` is missing")]
     Missing(&'static str),
-    /// The name stands there twice.
+    /// A name that occurs twice in an object, or a record that is in two documents.
+    #[error("duplicate key: remove one of them")]
     Duplicate,
     /// Another key has the same digest.
+    #[error("another key has the same digest: each key needs its own")]
     DuplicateDigest,
     /// Another token has the same digest.
+    #[error("another token has the same digest: each token needs its own")]
     DuplicateToken,
-    /// A record of another document than this one, such as `team/search`.
+    /// A record that is not part of this document, such as `team/search`.
+    #[error("not part of document `{0}`: move it to the document that it belongs to")]
     OtherDocument(String),
-    /// Nothing of this name is in the document.
+    /// A reference to a record that does not exist.
+    #[error("there is no {kind} `{id}` in this document")]
     Unknown {
-        /// What was looked for.
+        /// The kind of record, such as `team`.
         kind: &'static str,
-        /// Its name.
+        /// The id.
         id: String,
     },
-    /// A number above the one it must lie within.
+    /// A limit or a budget above that of a level above.
+    #[error("{what} of {found} exceeds the {maximum} of {holder}: lower this limit, or raise that one")]
     Above {
-        /// What is limited, such as `rpm`.
+        /// The limit, such as `rpm`.
         what: &'static str,
-        /// The number here.
+        /// The value.
         found: String,
-        /// The number there.
-        most: String,
-        /// Whose it is, such as `organization acme`.
-        whose: String,
+        /// The value of the level above.
+        maximum: String,
+        /// The level above, such as ``organization `acme` ``.
+        holder: String,
     },
-    /// A person who is not a member of what it takes.
+    /// A user that is not a member of a required organization or team.
+    #[error("user `{user}` is not a member of {of}: add the user to its `members`")]
     NotMember {
-        /// Who.
+        /// The id of the user.
         user: String,
-        /// Of what, such as `organization acme`.
+        /// The organization or team, such as ``team `search` ``.
         of: String,
     },
-    /// A service account of another team.
+    /// An owner that is a service account of another team.
+    #[error("service account `{0}` belongs to another team: name one of the key's team")]
     OtherTeam(String),
-    /// Targets or groups selected together with `inherit`.
+    /// Selected targets or groups with the access mode `inherit`.
+    #[error("`inherit` does not take targets or groups: use `\"mode\": \"restrict\"`, or remove them")]
     SelectionWithInherit,
-    /// Selected, and not available through the organization: it grants nothing.
+    /// A selected target or group that the organization does not grant: it has no effect.
+    #[error("organization `{organization}` does not grant this: it has no effect until it does")]
     Inert {
-        /// The organization.
+        /// The id of the organization.
         organization: String,
     },
-    /// A group that no target carries yet.
+    /// A group without targets.
+    #[error("no target is in this access group: it has no effect until one is")]
     EmptyGroup,
-    /// More findings than are listed.
+    /// The number of diagnostics that are not listed.
+    #[error("{0} more errors or warnings are not listed")]
     More(usize),
-}
-
-impl fmt::Display for DiagnosticKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DiagnosticKind::NotJson(what) => write!(f, "{what}"),
-            DiagnosticKind::Expected { expected, found } => write!(f, "expected {expected}, found {found}"),
-            DiagnosticKind::UnknownField { advice: Some(advice) } => write!(f, "unknown field: {advice}"),
-            DiagnosticKind::UnknownField { advice: None } => write!(f, "unknown field: remove it"),
-            DiagnosticKind::Missing(field) => write!(f, "`{field}` is missing"),
-            DiagnosticKind::Duplicate => write!(f, "stands here twice: keep one"),
-            DiagnosticKind::DuplicateDigest => {
-                write!(f, "another key has the same digest: each key needs its own")
-            }
-            DiagnosticKind::DuplicateToken => {
-                write!(f, "another token has the same digest: each token needs its own")
-            }
-            DiagnosticKind::OtherDocument(document) => {
-                write!(f, "does not belong into document `{document}`")
-            }
-            DiagnosticKind::Unknown { kind, id } => write!(f, "there is no {kind} `{id}` in this document"),
-            DiagnosticKind::Above { what, found, most, whose } => {
-                write!(f, "{what} of {found} is above the {most} of its {whose}: lower it, or raise that")
-            }
-            DiagnosticKind::NotMember { user, of } => {
-                write!(f, "user `{user}` is not a member of {of}: add it there first")
-            }
-            DiagnosticKind::OtherTeam(id) => write!(f, "service account `{id}` belongs to another team"),
-            DiagnosticKind::SelectionWithInherit => {
-                write!(
-                    f,
-                    "targets and groups are selected together with `inherit`: use `\"mode\": \"restrict\"`, or select nothing"
-                )
-            }
-            DiagnosticKind::Inert { organization } => {
-                write!(
-                    f,
-                    "not available through organization `{organization}`: it grants nothing until it is"
-                )
-            }
-            DiagnosticKind::EmptyGroup => {
-                write!(f, "no target carries this group yet: it grants nothing until one does")
-            }
-            DiagnosticKind::More(count) => write!(f, "and {count} more findings"),
-        }
-    }
 }
 
 impl fmt::Display for Diagnostic {
@@ -148,62 +118,62 @@ impl fmt::Display for Diagnostic {
             Severity::Warning => "warning",
         };
         let pointer = if self.pointer.is_empty() { "(document)" } else { &self.pointer };
-        // A key may stand in the place of a name that is repeated.
-        f.write_str(&without_secrets(&format!("{severity} {pointer}: {}", self.problem)))
+        // A name in a pointer or a message can be a key that was put in the wrong place.
+        f.write_str(&without_secrets(&format!("{severity} {pointer}: {}", self.kind)))
     }
 }
 
-/// Most findings that are kept; the rest is counted.
-const MOST: usize = 1_000;
+/// Maximum number of diagnostics that are kept. The others are counted.
+const MAX_DIAGNOSTICS: usize = 1_000;
 
-/// Collects findings while a document is walked, and knows the place it is at.
+/// Collects diagnostics while a document is read, with the JSON Pointer of the value being read.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     diagnostics: Vec<Diagnostic>,
     dropped: usize,
     errors: usize,
-    place: String,
+    pointer: String,
 }
 
 impl Diagnostics {
-    /// Does something one step further down.
+    /// Calls `inner` with the current pointer extended by one step.
     pub fn within<R>(&mut self, step: &str, inner: impl FnOnce(&mut Diagnostics) -> R) -> R {
-        let length = self.place.len();
-        push_step(&mut self.place, step);
+        let length = self.pointer.len();
+        push_step(&mut self.pointer, step);
         let outcome = inner(self);
-        self.place.truncate(length);
+        self.pointer.truncate(length);
         outcome
     }
 
-    /// The JSON Pointer of where it is.
+    /// Returns the current JSON Pointer.
     pub fn place(&self) -> &str {
-        &self.place
+        &self.pointer
     }
 
-    /// An error here.
+    /// Reports an error at the current pointer.
     #[inline(never)]
-    pub fn error(&mut self, problem: DiagnosticKind) {
+    pub fn error(&mut self, kind: DiagnosticKind) {
         self.errors = self.errors.saturating_add(1);
-        self.add(Severity::Error, self.place.clone(), problem);
+        self.add(Severity::Error, self.pointer.clone(), kind);
     }
 
-    /// An error elsewhere.
-    pub fn error_at(&mut self, pointer: String, problem: DiagnosticKind) {
+    /// Reports an error at another pointer.
+    pub fn error_at(&mut self, pointer: String, kind: DiagnosticKind) {
         self.errors = self.errors.saturating_add(1);
-        self.add(Severity::Error, pointer, problem);
+        self.add(Severity::Error, pointer, kind);
     }
 
-    /// A warning elsewhere.
-    pub fn warning_at(&mut self, pointer: String, problem: DiagnosticKind) {
-        self.add(Severity::Warning, pointer, problem);
+    /// Reports a warning at another pointer.
+    pub fn warning_at(&mut self, pointer: String, kind: DiagnosticKind) {
+        self.add(Severity::Warning, pointer, kind);
     }
 
-    /// Whether the document must not load.
+    /// Returns true if an error was reported.
     pub fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
-    /// All findings: errors first, each severity in the order of the document's walk.
+    /// Returns all diagnostics, errors first, and each severity in the order of the reports.
     #[inline(never)]
     pub fn finish(mut self) -> Vec<Diagnostic> {
         sort_by_key(&mut self.diagnostics, |diagnostic| diagnostic.severity);
@@ -212,23 +182,23 @@ impl Diagnostics {
             self.diagnostics.push(Diagnostic {
                 severity,
                 pointer: String::new(),
-                problem: DiagnosticKind::More(self.dropped),
+                kind: DiagnosticKind::More(self.dropped),
             });
         }
         self.diagnostics
     }
 
     #[inline(never)]
-    fn add(&mut self, severity: Severity, pointer: String, problem: DiagnosticKind) {
-        if self.diagnostics.len() < MOST {
-            self.diagnostics.push(Diagnostic { severity, pointer, problem });
+    fn add(&mut self, severity: Severity, pointer: String, kind: DiagnosticKind) {
+        if self.diagnostics.len() < MAX_DIAGNOSTICS {
+            self.diagnostics.push(Diagnostic { severity, pointer, kind });
         } else {
             self.dropped = self.dropped.saturating_add(1);
         }
     }
 }
 
-/// Appends a reference token to a JSON Pointer, escaped as RFC 6901 says.
+/// Appends a reference token to a JSON Pointer, escaped as in RFC 6901.
 pub fn push_step(pointer: &mut String, step: &str) {
     pointer.push('/');
     for character in step.chars() {
@@ -240,7 +210,7 @@ pub fn push_step(pointer: &mut String, step: &str) {
     }
 }
 
-/// A pointer from its steps.
+/// Returns `base` extended by steps.
 #[inline(never)]
 pub fn pointer(base: &str, steps: &[&str]) -> String {
     let mut text = base.to_string();

@@ -1,4 +1,4 @@
-//! The policy cut into documents: parts that are stored and swapped one by one.
+//! The documents of a policy, and the change between two versions of them.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
@@ -12,15 +12,15 @@ use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::index::Policy;
 use crate::policy::model::{TeamId, Unpriced};
 
-/// A record's name in the whole policy.
+/// The section and the id of a record.
 type RecordName = (Section, String);
 
 impl Policy {
-    /// What a document holds, as the fragment of a policy document that it is: `{"teams": {…}, "keys": {…}}`.
-    /// `None`: there is none.
+    /// Returns the content of a document, a fragment of a policy document: `{"teams": {…}, "keys": {…}}`. `None` if
+    /// it does not exist.
     pub fn document(&self, document: &Document) -> Option<Value> {
         let mut sections = Map::new();
-        for (section, position) in self.rows_of(document) {
+        for (section, position) in self.positions_of(document) {
             if let Some(record) = self.record_at(section, position)
                 && let Value::Object(records) =
                     sections.entry(section.name()).or_insert_with(|| Value::Object(Map::new()))
@@ -34,7 +34,7 @@ impl Policy {
         (!sections.is_empty()).then_some(Value::Object(sections))
     }
 
-    /// All documents there are.
+    /// Returns all documents of the policy, sorted.
     pub fn documents(&self) -> Vec<Document> {
         let mut all = Vec::new();
         if self.targets.iter().next().is_some() || self.unpriced != Unpriced::default() {
@@ -43,7 +43,7 @@ impl Policy {
         all.extend(self.organizations.iter().map(|(_, id, _)| Document::Organization(id.to_string())));
         all.extend(self.users.iter().map(|(_, id, _)| Document::User(id.to_string())));
         let teams = self.teams.iter().map(|(position, ..)| TeamId(position));
-        // A team that is gone still has a document while something is left of it.
+        // A removed team has a document as long as it has service accounts or keys.
         let of_accounts = self.service_accounts.iter().map(|(_, _, account)| account.team);
         let of_keys = self.keys.iter().map(|(_, _, key)| key.team);
         let mut teams: Vec<TeamId> = teams.chain(of_accounts).chain(of_keys).collect();
@@ -53,8 +53,8 @@ impl Policy {
         all
     }
 
-    /// The document that a record stands in: this record, or else the one that the policy has. `None`: there is no
-    /// such record, or it does not say.
+    /// Returns the document that a record belongs to: the given record, or else the one in the policy. `None` if there
+    /// is no such record, or if it names no team.
     pub fn document_of(&self, section: Section, id: &str, record: Option<&Value>) -> Option<Document> {
         match section {
             Section::Targets => Some(Document::Catalog),
@@ -77,7 +77,7 @@ impl Policy {
         }
     }
 
-    /// The documents that a change touches: those its records stand in now, and those they will stand in.
+    /// Returns the documents that a change modifies: those that its records belong to before and after it.
     pub fn touched(&self, change: &Change) -> Vec<Document> {
         let mut touched = Vec::new();
         for Edit { section, id, record } in &change.edits {
@@ -91,13 +91,12 @@ impl Policy {
         touched
     }
 
-    /// What turns the present content of these documents into the given one (`None`: the document is gone). A
-    /// record that leaves one of them and stands in another moves. `complete` in the catalog is not policy, and
-    /// passed over.
+    /// Returns the change from the present content of these documents to the given one; `None` removes a document. A
+    /// record can move from one of them to another. The field `complete` of the catalog is ignored.
     ///
     /// # Errors
-    /// What is not a document, with pointers into the whole policy document: another document's record, a record
-    /// that two of them have, another field. The records themselves are read by [`Policy::apply`].
+    /// Diagnostics with pointers into the whole policy document: unknown fields, records of other documents, and
+    /// records that are in two documents. The content of records is validated by [`Policy::apply`].
     pub fn difference(&self, documents: &[(Document, Option<Value>)]) -> Result<Change, Vec<Diagnostic>> {
         let mut report = Diagnostics::default();
         let mut change = Change::default();
@@ -108,7 +107,7 @@ impl Policy {
                 change.unpriced = Some(unpriced).filter(|unpriced| *unpriced != self.unpriced);
             }
             if let Some(content) = content {
-                self.take(document, content, &mut given, &mut report);
+                self.collect(document, content, &mut given, &mut report);
             }
         }
         if report.has_errors() {
@@ -116,7 +115,7 @@ impl Policy {
         }
         let mut gone: Vec<RecordName> = documents
             .iter()
-            .flat_map(|(document, _)| self.rows_of(document))
+            .flat_map(|(document, _)| self.positions_of(document))
             .map(|(section, position)| (section, self.name(section, position).to_string()))
             .filter(|name| !given.contains_key(name))
             .collect();
@@ -141,8 +140,8 @@ impl Policy {
         })
     }
 
-    /// Takes the records of one document's content.
-    fn take<'v>(
+    /// Collects the records of a document.
+    fn collect<'v>(
         &self,
         document: &Document,
         content: &'v Value,
@@ -172,11 +171,11 @@ impl Policy {
         }
     }
 
-    /// Where the records of a document are.
-    fn rows_of(&self, document: &Document) -> Vec<(Section, u32)> {
+    /// Returns the positions of the records of a document.
+    fn positions_of(&self, document: &Document) -> Vec<(Section, u32)> {
         let one = |section, id: &str| {
-            let row = self.position(section, id).filter(|position| self.has(section, *position));
-            row.map(|position| (section, position)).into_iter().collect()
+            let position = self.position(section, id).filter(|position| self.has(section, *position));
+            position.map(|position| (section, position)).into_iter().collect()
         };
         match document {
             Document::Catalog => {
@@ -185,18 +184,18 @@ impl Policy {
             Document::Organization(id) => one(Section::Organizations, id),
             Document::User(id) => one(Section::Users, id),
             Document::Team(id) => {
-                let mut rows: Vec<(Section, u32)> = one(Section::Teams, id);
+                let mut records: Vec<(Section, u32)> = one(Section::Teams, id);
                 if let Some(team) = self.teams.find(id).map(TeamId) {
                     let accounts = self.service_accounts_of(team);
-                    rows.extend(accounts.map(|(account, _)| (Section::ServiceAccounts, account.0)));
-                    rows.extend(self.keys_of(team).map(|(key, _)| (Section::Keys, key.0)));
+                    records.extend(accounts.map(|(account, _)| (Section::ServiceAccounts, account.0)));
+                    records.extend(self.keys_of(team).map(|(key, _)| (Section::Keys, key.0)));
                 }
-                rows
+                records
             }
         }
     }
 }
 
 fn expected(expected: &'static str, report: &mut Diagnostics) {
-    report.error(DiagnosticKind::Expected { expected, found: "something else".to_string() });
+    report.error(DiagnosticKind::Expected { expected, found: "another value".to_string() });
 }

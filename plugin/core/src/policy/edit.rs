@@ -1,4 +1,4 @@
-//! The policy as something that changes: in place, so that a change of one key costs one key.
+//! Changes of a policy, in place: the cost of a change depends on the change, not on the size of the policy.
 
 use alloc::vec::Vec;
 
@@ -11,50 +11,57 @@ use crate::policy::validate::affected::AffectedRecords;
 use crate::policy::validate::references::Validator;
 use crate::policy::validate::source_map::SourceMap;
 
-/// What is to stand at a position.
+/// A position and the entity for it; `None` removes the one there.
 type PlacedEntity = (Section, u32, Option<Entity>);
 
-/// How far the tables reach whose positions others hold.
+/// The lengths of the arenas whose positions other records refer to.
 #[derive(Clone, Copy, Debug)]
-struct Extent([usize; 6]);
+struct ArenaLengths {
+    targets: usize,
+    groups: usize,
+    organizations: usize,
+    teams: usize,
+    users: usize,
+    service_accounts: usize,
+}
 
 impl Policy {
-    /// Puts and removes records, in place. Records are not held against one another: this is for a change that
-    /// was checked where it was made, and it works in whatever order the records come. A name that others still
-    /// use may be gone afterwards; keys that hang on it are refused ([`crate::auth::identity::identify`]).
+    /// Puts and removes records in place, in any order. References between records are not validated: this is for a
+    /// change that [`Policy::try_change`] accepted where it was made. A record that others still name can be gone
+    /// afterwards; keys that depend on it are rejected then ([`crate::auth::identity::check_key`]).
     ///
-    /// Positions of names keep their meaning, those of keys aside.
+    /// Positions stay valid, except those of keys.
     ///
     /// # Errors
-    /// What is malformed, with pointers into the whole policy document; nothing is changed then.
+    /// The malformed records, with pointers into the whole policy document. The policy is unchanged then.
     pub fn apply(&mut self, change: &Change) -> Result<(), Vec<Diagnostic>> {
-        let before = self.extent();
+        let before = self.arena_lengths();
         let mut report = Diagnostics::default();
-        let (rows, _) = self.read_edits(change, &mut report);
-        let keys = keys_among(&rows);
+        let (entities, _) = self.read_edits(change, &mut report);
+        let keys = keys_among(&entities);
         let failed = report.has_errors();
         if failed {
-            self.cut(before);
+            self.truncate(before);
         } else {
-            self.put_all(rows);
+            self.replace_all(entities);
             self.unpriced = change.unpriced.unwrap_or(self.unpriced);
         }
         self.release_keys(&keys);
         if failed { Err(report.finish()) } else { Ok(()) }
     }
 
-    /// What a check of the whole would find if the change were made, as far as the change can reach. The policy
-    /// is as before afterwards. Pointers are those of the whole policy document, lists that the change itself
-    /// does not write as [`Policy::record`] writes them. What was wrong before and stays so is not held against
-    /// the change, so that one broken team does not lock another's admin out.
+    /// Validates a change: returns the warnings that a check of the whole changed document would report about the
+    /// records that the change affects. The policy is the same afterwards. Pointers are into the whole policy
+    /// document; indexes in lists that the change does not contain are those of [`Policy::record`]. Errors that the
+    /// policy has already are left out, so that one broken team does not block the administrators of others.
     ///
     /// # Errors
-    /// Every finding, if one of them is an error.
+    /// All diagnostics, if one of them is an error.
     pub fn try_change(&mut self, change: &Change) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.try_change_with(change, |_| ()).map(|((), warnings)| warnings)
     }
 
-    /// The same, with a look at the policy as it would be. A change that is malformed is not shown.
+    /// Validates a change and calls `look` with the changed policy, unless the change is malformed.
     ///
     /// # Errors
     /// As [`Policy::try_change`].
@@ -63,29 +70,29 @@ impl Policy {
         change: &Change,
         look: impl FnOnce(&Policy) -> R,
     ) -> Result<(R, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let before = self.extent();
+        let before = self.arena_lengths();
         let mut report = Diagnostics::default();
-        let (rows, order) = self.read_edits(change, &mut report);
-        let keys = keys_among(&rows);
+        let (entities, source_map) = self.read_edits(change, &mut report);
+        let keys = keys_among(&entities);
         let malformed = report.has_errors();
         let unpriced = self.unpriced;
-        let mut reach = AffectedRecords::default();
-        rows.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
-        let undo = self.put_all(rows);
+        let mut affected = AffectedRecords::default();
+        entities.iter().for_each(|(section, position, _)| affected.add(self, *section, *position));
+        let undo = self.replace_all(entities);
         self.unpriced = change.unpriced.unwrap_or(unpriced);
-        undo.iter().for_each(|(section, position, _)| reach.add(self, *section, *position));
-        reach.settle();
-        Validator::new(self, &order, "", &mut report).reach(&reach);
+        undo.iter().for_each(|(section, position, _)| affected.add(self, *section, *position));
+        affected.deduplicate();
+        Validator::new(self, &source_map, "", &mut report).check_affected(&affected);
         let seen = (!malformed).then(|| look(self));
-        self.put_all(undo.into_iter().rev());
+        self.replace_all(undo.into_iter().rev());
         self.unpriced = unpriced;
         let has_errors = report.has_errors();
         let mut diagnostics = report.finish();
         if has_errors && !malformed {
-            let old = self.errors_in(&reach);
+            let old = self.errors_in(&affected);
             diagnostics.retain(|diagnostic| !old.contains(diagnostic));
         }
-        self.cut(before);
+        self.truncate(before);
         self.release_keys(&keys);
         match seen {
             Some(seen) if diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Warning) => {
@@ -95,58 +102,59 @@ impl Policy {
         }
     }
 
-    /// Puts each in its place, one after another; what was there, in the same order.
-    fn put_all(&mut self, rows: impl IntoIterator<Item = PlacedEntity>) -> Vec<PlacedEntity> {
-        rows.into_iter()
-            .map(|(section, position, row)| (section, position, self.replace(section, position, row)))
+    /// Replaces entities one after another. Returns the previous ones in the same order.
+    fn replace_all(&mut self, entities: impl IntoIterator<Item = PlacedEntity>) -> Vec<PlacedEntity> {
+        entities
+            .into_iter()
+            .map(|(section, position, entity)| (section, position, self.replace(section, position, entity)))
             .collect()
     }
 
-    fn errors_in(&self, reach: &AffectedRecords) -> Vec<Diagnostic> {
-        let (mut report, order) = (Diagnostics::default(), SourceMap::default());
-        Validator::new(self, &order, "", &mut report).reach(reach);
+    fn errors_in(&self, affected: &AffectedRecords) -> Vec<Diagnostic> {
+        let (mut report, source_map) = (Diagnostics::default(), SourceMap::default());
+        Validator::new(self, &source_map, "", &mut report).check_affected(affected);
         let mut diagnostics = report.finish();
         diagnostics.retain(|diagnostic| diagnostic.severity == Severity::Error);
         diagnostics
     }
 
-    /// Reads the records of a change; what cannot be used is left out and reported.
+    /// Reads the records of a change. Malformed ones are reported and left out.
     fn read_edits(&mut self, change: &Change, report: &mut Diagnostics) -> (Vec<PlacedEntity>, SourceMap) {
-        let mut rows = Vec::with_capacity(change.edits.len());
-        let mut order = SourceMap::default();
+        let mut entities = Vec::with_capacity(change.edits.len());
+        let mut source_map = SourceMap::default();
         for Edit { section, id, record } in &change.edits {
             match record {
                 None => {
-                    rows.extend(self.position(*section, id).map(|position| (*section, position, None)));
+                    entities.extend(self.position(*section, id).map(|position| (*section, position, None)));
                 }
                 Some(record) => {
                     let read = report.within(section.name(), |report| {
                         report.within(id, |report| self.read(*section, id, Node::from(record), report))
                     });
                     if let Some(read) = read {
-                        order.keep(self, *section, read.position, read.listing, read.all);
-                        rows.push((*section, read.position, Some(read.row)));
+                        source_map.keep(self, *section, read.position, read.source, read.all);
+                        entities.push((*section, read.position, Some(read.entity)));
                     }
                 }
             }
         }
-        (rows, order)
+        (entities, source_map)
     }
 
-    fn extent(&self) -> Extent {
-        Extent([
-            self.targets.len(),
-            self.groups.len(),
-            self.organizations.len(),
-            self.teams.len(),
-            self.users.len(),
-            self.service_accounts.len(),
-        ])
+    fn arena_lengths(&self) -> ArenaLengths {
+        ArenaLengths {
+            targets: self.targets.len(),
+            groups: self.groups.len(),
+            organizations: self.organizations.len(),
+            teams: self.teams.len(),
+            users: self.users.len(),
+            service_accounts: self.service_accounts.len(),
+        }
     }
 
-    /// Forgets the names that came after.
-    fn cut(&mut self, extent: Extent) {
-        let Extent([targets, groups, organizations, teams, users, service_accounts]) = extent;
+    /// Removes the names added since then.
+    fn truncate(&mut self, lengths: ArenaLengths) {
+        let ArenaLengths { targets, groups, organizations, teams, users, service_accounts } = lengths;
         self.targets.truncate(targets);
         self.groups.truncate(groups);
         self.organizations.truncate(organizations);
@@ -155,7 +163,7 @@ impl Policy {
         self.service_accounts.truncate(service_accounts);
     }
 
-    /// Forgets the names among these that no key has: keys come and go for years.
+    /// Frees the positions among these that have no key, so that years of created and deleted keys do not add up.
     fn release_keys(&mut self, keys: &[u32]) {
         for position in keys {
             self.keys.release(*position);
@@ -163,6 +171,10 @@ impl Policy {
     }
 }
 
-fn keys_among(rows: &[PlacedEntity]) -> Vec<u32> {
-    rows.iter().filter(|(section, ..)| *section == Section::Keys).map(|(_, position, _)| *position).collect()
+fn keys_among(entities: &[PlacedEntity]) -> Vec<u32> {
+    entities
+        .iter()
+        .filter(|(section, ..)| *section == Section::Keys)
+        .map(|(_, position, _)| *position)
+        .collect()
 }

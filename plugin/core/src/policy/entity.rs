@@ -1,10 +1,10 @@
-//! A record of any section, and its place in the index.
+//! A record of any section, and its position in the index.
 
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
 use crate::policy::model::*;
 
-/// One record, its names resolved.
+/// A record with its names resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Entity {
     Target(Target),
@@ -16,7 +16,7 @@ pub(super) enum Entity {
 }
 
 impl Policy {
-    /// The position of a name, also of one that has no record (yet).
+    /// Returns the position of an id, which is new or can be without a record.
     pub(super) fn reserve(&mut self, section: Section, id: &str) -> u32 {
         match section {
             Section::Targets => self.targets.reserve(id),
@@ -28,7 +28,7 @@ impl Policy {
         }
     }
 
-    /// The position of a name, if it was ever mentioned.
+    /// Returns the position of an id, if it has one.
     pub(super) fn position(&self, section: Section, id: &str) -> Option<u32> {
         match section {
             Section::Targets => self.targets.find(id),
@@ -40,7 +40,7 @@ impl Policy {
         }
     }
 
-    /// The name at a position.
+    /// Returns the id at a position.
     pub(super) fn name(&self, section: Section, position: u32) -> &str {
         match section {
             Section::Targets => self.targets.name(position),
@@ -52,8 +52,8 @@ impl Policy {
         }
     }
 
-    /// How many positions a section has.
-    pub(super) fn rows(&self, section: Section) -> usize {
+    /// Returns the number of positions of a section.
+    pub(super) fn position_count(&self, section: Section) -> usize {
         match section {
             Section::Targets => self.targets.len(),
             Section::Organizations => self.organizations.len(),
@@ -64,7 +64,7 @@ impl Policy {
         }
     }
 
-    /// Whether there is a record at a position.
+    /// Returns true if there is a record at a position.
     pub(super) fn has(&self, section: Section, position: u32) -> bool {
         match section {
             Section::Targets => self.targets.get(position).is_some(),
@@ -76,9 +76,14 @@ impl Policy {
         }
     }
 
-    /// Puts a record in its place, or takes away the one that is there. Answers with what was there.
-    pub(super) fn replace(&mut self, section: Section, position: u32, row: Option<Entity>) -> Option<Entity> {
-        match row {
+    /// Replaces or removes the record at a position. Returns the previous one.
+    pub(super) fn replace(
+        &mut self,
+        section: Section,
+        position: u32,
+        entity: Option<Entity>,
+    ) -> Option<Entity> {
+        match entity {
             Some(Entity::Target(target)) => self.targets.replace(position, Some(target)).map(Entity::Target),
             Some(Entity::Organization(organization)) => {
                 self.organizations.replace(position, Some(organization)).map(Entity::Organization)

@@ -1,4 +1,4 @@
-//! One number for what a policy holds.
+//! A fingerprint of a policy's content.
 
 use alloc::vec::Vec;
 
@@ -9,29 +9,33 @@ use crate::policy::model::{Key, KeyDetails, Owner};
 use crate::text::hash::fingerprint;
 
 impl Policy {
-    /// A number for the policy's whole content, whatever the order it came in: equal for equal content, in every VM
-    /// and on every machine. Not a defence: who writes policies may make two with the same.
+    /// Returns a hash of the policy's whole content. It does not depend on the order of records, and is the same in
+    /// every VM and on every machine. It is not collision-resistant against the author of a policy.
     pub fn fingerprint(&self) -> u64 {
         let mut sum = fingerprint(self.unpriced.name().as_bytes());
         let mut bytes = Vec::new();
         for section in Section::ALL {
-            for position in 0..u32::try_from(self.rows(section)).unwrap_or(u32::MAX) {
+            for position in 0..u32::try_from(self.position_count(section)).unwrap_or(u32::MAX) {
                 bytes.clear();
                 if self.feed(section, position, &mut bytes).is_some() {
-                    sum = sum.wrapping_add(mixed(fingerprint(&bytes)));
+                    sum = sum.wrapping_add(mix(fingerprint(&bytes)));
                 }
             }
         }
         sum
     }
 
-    /// Appends a record, section and name included. `None`: there is none.
+    /// Appends a record with its section and name. `None` if the position has no record.
     fn feed(&self, section: Section, position: u32, bytes: &mut Vec<u8>) -> Option<()> {
         part(bytes, section.name());
         match section {
-            // There may be a hundred thousand of them: the text that `record` makes is spared.
+            // A policy can have a hundred thousand keys: fed field by field, without the text of the record.
             Section::Keys => self.feed_key(self.keys.get(position)?, bytes),
-            _ => {
+            Section::Targets
+            | Section::Organizations
+            | Section::Teams
+            | Section::Users
+            | Section::ServiceAccounts => {
                 part(bytes, self.name(section, position));
                 part(bytes, &text(&self.record_at(section, position)?));
             }
@@ -59,7 +63,7 @@ impl Policy {
         let expires_at = expires_at.map_or(u64::MAX, |moment| moment.0);
         bytes.extend_from_slice(&expires_at.to_le_bytes());
         let Some(more) = more else { return };
-        let KeyDetails { name, hint, previous, access: _, allowance: _ } = &**more;
+        let KeyDetails { name, hint, previous, access, allowance } = &**more;
         for text in [name, hint] {
             bytes.push(text.is_some().into());
             part(bytes, text.as_deref().unwrap_or_default());
@@ -68,20 +72,20 @@ impl Policy {
             bytes.extend_from_slice(digest);
             bytes.extend_from_slice(&until.0.to_le_bytes());
         }
-        if let Some(narrower) = self.written_narrower(more) {
-            part(bytes, &text(&narrower));
+        if let Some(restrictions) = self.key_restrictions(access, allowance.as_deref()) {
+            part(bytes, &text(&restrictions));
         }
     }
 }
 
-/// A text and its end: no name and no text of a policy holds a zero.
+/// Appends a text and a terminating zero: no name and no text of a policy contains one.
 fn part(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(text.as_bytes());
     bytes.push(0);
 }
 
-/// Spreads a fingerprint over all bits, so that sums of them do not cancel out (the last step of MurmurHash3).
-fn mixed(mut hash: u64) -> u64 {
+/// Mixes a fingerprint over all bits, so that sums of them do not cancel out (the finalizer of MurmurHash3).
+fn mix(mut hash: u64) -> u64 {
     hash ^= hash >> 33;
     hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash ^= hash >> 33;

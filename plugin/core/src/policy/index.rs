@@ -1,8 +1,9 @@
-//! The index: everything a request needs, found without allocating.
+//! The policy as an index: every lookup of a request is answered without an allocation.
 
 use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 use hashbrown::HashTable;
 
 use crate::collections::sort::once;
@@ -13,85 +14,87 @@ use crate::time::{Clock, Timestamp};
 /// A policy, every name resolved.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// The catalogue.
+    /// The catalog.
     pub targets: Arena<Target>,
-    /// Every group that is carried or granted anywhere.
+    /// Every access group that a target belongs to or a record names.
     pub groups: Arena<()>,
-    /// Tenants.
+    /// Organizations by id.
     pub organizations: Arena<Organization>,
-    /// Working units.
+    /// Teams by id.
     pub teams: Arena<Team>,
-    /// People.
+    /// Users by id.
     pub users: Arena<User>,
-    /// Owners that are no people.
+    /// Service accounts by id.
     pub service_accounts: Arena<ServiceAccount>,
     /// Keys by id.
     pub keys: Arena<Key>,
-    /// What a budget does about a target without a price.
+    /// The decision about calls that count against a budget and whose target has no price.
     pub unpriced: Unpriced,
-    /// Keys by digest. Where several have the same, which only a policy with errors does, all are in it.
+    /// Keys by digest. Contains every key of a shared digest, which only an invalid policy has.
     digests: HashTable<u32>,
-    /// Keys by the digest from before their last rotation.
+    /// Keys by the digest before their last rotation.
     previous: HashTable<u32>,
-    /// Users by token: the position among the user's own comes second.
+    /// Users by token digest, each with the index of the token in the user's list.
     tokens: HashTable<(u32, u32)>,
+    /// Keys by team.
     team_keys: BTreeSet<(TeamId, KeyId)>,
 }
 
-/// A digest is its own hash.
+/// Returns the first bytes of a digest as its hash.
 fn hash(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
-fn forget(rows: &mut HashTable<u32>, digest: &Digest, row: u32) {
-    if let Ok(entry) = rows.find_entry(hash(digest), |entry| *entry == row) {
+fn remove(table: &mut HashTable<u32>, digest: &Digest, position: u32) {
+    if let Ok(entry) = table.find_entry(hash(digest), |entry| *entry == position) {
         entry.remove();
     }
 }
 
 impl Policy {
-    /// Whose key this is. A rotated secret counts while its grace period lasts.
+    /// Returns the key with this digest. The previous digest of a rotated key is valid until its grace period ends.
     pub fn key_by_digest(&self, digest: &Digest, now: impl Clock) -> Option<(KeyId, &Key)> {
         let hash = hash(digest);
-        let current =
-            self.digests.find(hash, |row| self.keys.get(*row).is_some_and(|key| key.digest == *digest));
-        let row = current.or_else(|| {
-            self.previous.find(hash, |row| {
+        let current = self
+            .digests
+            .find(hash, |position| self.keys.get(*position).is_some_and(|key| key.digest == *digest));
+        let position = current.or_else(|| {
+            self.previous.find(hash, |position| {
                 self.keys
-                    .get(*row)
+                    .get(*position)
                     .and_then(Key::previous)
                     .is_some_and(|(previous, until)| *previous == *digest && now.timestamp() < until)
             })
         });
-        let row = *row?;
-        Some((KeyId(row), self.keys.get(row)?))
+        let position = *position?;
+        Some((KeyId(position), self.keys.get(position)?))
     }
 
-    /// A target by its public name.
+    /// Returns the target with this public name.
     pub fn target(&self, name: &str) -> Option<(TargetId, &Target)> {
         let position = self.targets.find(name)?;
         Some((TargetId(position), self.targets.get(position)?))
     }
 
-    /// Whose token this is, at the management API.
+    /// Returns the user with this token for the management API.
     pub fn user_by_token(&self, digest: &Digest) -> Option<(UserId, &User)> {
-        let holds = |(row, at): &(u32, u32)| self.token(*row, *at) == Some(digest);
-        let (row, _) = *self.tokens.find(hash(digest), holds)?;
-        Some((UserId(row), self.users.get(row)?))
+        let holds = |(position, index): &(u32, u32)| self.token(*position, *index) == Some(digest);
+        let (position, _) = *self.tokens.find(hash(digest), holds)?;
+        Some((UserId(position), self.users.get(position)?))
     }
 
-    /// Whether this is of a secret of ours: a key's, also from before its last rotation, or a user's token.
-    pub fn knows(&self, digest: &Digest) -> bool {
+    /// Returns true for the digest of a secret in this policy: a current or previous key, or a token.
+    pub fn contains_secret(&self, digest: &Digest) -> bool {
         self.holders(digest).next().is_some() || self.user_by_token(digest).is_some()
     }
 
-    /// The keys of a team.
+    /// Returns the keys of a team.
     pub fn keys_of(&self, team: TeamId) -> impl Iterator<Item = (KeyId, &Key)> {
-        let rows = self.team_keys.range((team, KeyId(0))..=(team, KeyId(u32::MAX)));
-        rows.filter_map(|(_, ix)| Some((*ix, self.keys.get(ix.0)?)))
+        let ids = self.team_keys.range((team, KeyId(0))..=(team, KeyId(u32::MAX)));
+        ids.filter_map(|(_, id)| Some((*id, self.keys.get(id.0)?)))
     }
 
-    /// The service accounts of a team.
+    /// Returns the service accounts of a team.
     pub fn service_accounts_of(
         &self,
         team: TeamId,
@@ -100,114 +103,110 @@ impl Policy {
         accounts.map(|(position, _, account)| (ServiceAccountId(position), account))
     }
 
-    /// The teams of an organization.
+    /// Returns the teams of an organization.
     pub fn teams_of(&self, organization: OrganizationId) -> impl Iterator<Item = (TeamId, &Team)> {
         let teams = self.teams.iter().filter(move |(_, _, team)| team.organization == organization);
         teams.map(|(position, _, team)| (TeamId(position), team))
     }
 
-    /// Every key that has a digest, now (`false`) or from before its last rotation (`true`).
+    /// Returns every key with a digest: as its current one (`false`) or its previous one (`true`).
     pub(super) fn holders(&self, digest: &Digest) -> impl Iterator<Item = (KeyId, bool)> {
-        let key = |row: &u32| self.keys.get(*row);
+        let key = |position: &u32| self.keys.get(*position);
         let now = self.digests.iter_hash(hash(digest));
-        let now = now.filter(move |row| key(row).is_some_and(|key| key.digest == *digest));
+        let now = now.filter(move |position| key(position).is_some_and(|key| key.digest == *digest));
         let before = self.previous.iter_hash(hash(digest));
-        let before = before.filter(move |row| {
-            key(row).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
+        let before = before.filter(move |position| {
+            key(position).and_then(Key::previous).is_some_and(|(previous, _)| previous == digest)
         });
-        now.map(|row| (KeyId(*row), false)).chain(before.map(|row| (KeyId(*row), true)))
+        now.map(|position| (KeyId(*position), false)).chain(before.map(|position| (KeyId(*position), true)))
     }
 
-    /// Every user that has a token, and which of its tokens it is.
+    /// Returns every user with a token, and the index of the token.
     pub(super) fn token_holders(&self, digest: &Digest) -> impl Iterator<Item = (UserId, u32)> {
         let same = self.tokens.iter_hash(hash(digest));
-        same.filter(move |(row, at)| self.token(*row, *at) == Some(digest))
-            .map(|(row, at)| (UserId(*row), *at))
+        same.filter(move |(position, index)| self.token(*position, *index) == Some(digest))
+            .map(|(position, index)| (UserId(*position), *index))
     }
 
-    fn token(&self, row: u32, at: u32) -> Option<&Digest> {
-        self.users.get(row)?.tokens.get(at as usize)
+    fn token(&self, position: u32, index: u32) -> Option<&Digest> {
+        self.users.get(position)?.tokens.get(index as usize)
     }
 
-    /// Puts a key in its place, or takes it away; the one that was there.
-    pub(super) fn replace_key(&mut self, row: u32, key: Option<Key>) -> Option<Key> {
-        if let Some(old) = self.keys.get(row) {
-            self.team_keys.remove(&(old.team, KeyId(row)));
-            forget(&mut self.digests, &old.digest, row);
+    /// Replaces or removes the key at a position. Returns the previous one.
+    pub(super) fn replace_key(&mut self, position: u32, key: Option<Key>) -> Option<Key> {
+        if let Some(old) = self.keys.get(position) {
+            self.team_keys.remove(&(old.team, KeyId(position)));
+            remove(&mut self.digests, &old.digest, position);
             if let Some((digest, _)) = old.previous() {
-                forget(&mut self.previous, digest, row);
+                remove(&mut self.previous, digest, position);
             }
         }
-        let old = self.keys.replace(row, key);
+        let old = self.keys.replace(position, key);
         let keys = &self.keys;
-        if let Some(key) = keys.get(row) {
-            self.team_keys.insert((key.team, KeyId(row)));
+        if let Some(key) = keys.get(position) {
+            self.team_keys.insert((key.team, KeyId(position)));
             let hash_of = |other: &u32| keys.get(*other).map_or(0, |key| hash(&key.digest));
-            self.digests.insert_unique(hash(&key.digest), row, hash_of);
+            self.digests.insert_unique(hash(&key.digest), position, hash_of);
             if let Some((digest, _)) = key.previous() {
                 let hash_of = |other: &u32| {
                     keys.get(*other).and_then(Key::previous).map_or(0, |(digest, _)| hash(digest))
                 };
-                self.previous.insert_unique(hash(digest), row, hash_of);
+                self.previous.insert_unique(hash(digest), position, hash_of);
             }
         }
         old
     }
 
-    /// Puts a user in its place, or takes it away; the one that was there.
-    pub(super) fn replace_user(&mut self, row: u32, user: Option<User>) -> Option<User> {
-        if let Some(old) = self.users.get(row) {
-            for (at, token) in (0_u32..).zip(&old.tokens) {
-                if let Ok(entry) = self.tokens.find_entry(hash(token), |entry| *entry == (row, at)) {
+    /// Replaces or removes the user at a position. Returns the previous one.
+    pub(super) fn replace_user(&mut self, position: u32, user: Option<User>) -> Option<User> {
+        if let Some(old) = self.users.get(position) {
+            for (index, token) in (0_u32..).zip(&old.tokens) {
+                if let Ok(entry) = self.tokens.find_entry(hash(token), |entry| *entry == (position, index)) {
                     entry.remove();
                 }
             }
         }
-        let old = self.users.replace(row, user);
+        let old = self.users.replace(position, user);
         let users = &self.users;
-        if let Some(user) = users.get(row) {
-            let token = |row: u32, at: u32| users.get(row)?.tokens.get(at as usize);
-            for (at, digest) in (0_u32..).zip(&user.tokens) {
-                let hash_of = |(row, at): &(u32, u32)| token(*row, *at).map_or(0, hash);
-                self.tokens.insert_unique(hash(digest), (row, at), hash_of);
+        if let Some(user) = users.get(position) {
+            let token = |position: u32, index: u32| users.get(position)?.tokens.get(index as usize);
+            for (index, digest) in (0_u32..).zip(&user.tokens) {
+                let hash_of = |(position, index): &(u32, u32)| token(*position, *index).map_or(0, hash);
+                self.tokens.insert_unique(hash(digest), (position, index), hash_of);
             }
         }
         old
     }
 
-    /// Gives back what growing left over.
+    /// Frees unused capacity.
     pub(super) fn shrink(&mut self) {
         self.keys.shrink();
         let keys = &self.keys;
-        self.digests.shrink_to_fit(|row| keys.get(*row).map_or(0, |key| hash(&key.digest)));
+        self.digests.shrink_to_fit(|position| keys.get(*position).map_or(0, |key| hash(&key.digest)));
     }
 }
 
 impl Key {
-    /// The rotated secret's digest, and when it stops working.
+    /// Returns the digest of the previous secret and the end of its grace period.
     pub fn previous(&self) -> Option<(&Digest, Timestamp)> {
         self.more.as_ref()?.previous.as_ref().map(|(digest, until)| (digest, *until))
     }
 
-    /// Which part of the team's access it has.
+    /// Returns the access of the key within that of its team.
     pub fn access(&self) -> &AccessScope {
         static INHERIT: AccessScope = AccessScope::Inherit;
         self.more.as_ref().map_or(&INHERIT, |more| &more.access)
     }
 
-    /// Its limits and budget.
+    /// Returns the limits and the budget of the key.
     pub fn allowance(&self) -> Option<&Quota> {
         self.more.as_ref()?.allowance.as_deref()
     }
 }
 
 impl TargetSet {
-    /// From what was read; sorted, without repetition.
-    pub(super) fn new(
-        all: bool,
-        mut targets: alloc::vec::Vec<TargetId>,
-        mut groups: alloc::vec::Vec<GroupId>,
-    ) -> Self {
+    /// Returns a selection, sorted and without duplicates.
+    pub(super) fn new(all: bool, mut targets: Vec<TargetId>, mut groups: Vec<GroupId>) -> Self {
         once(&mut targets);
         once(&mut groups);
         TargetSet { all, targets: targets.into(), groups: groups.into() }
@@ -215,7 +214,7 @@ impl TargetSet {
 }
 
 impl Quota {
-    /// `None` where nothing is limited.
+    /// Returns the quota, or `None` if nothing is limited.
     pub(super) fn boxed(self) -> Option<Box<Quota>> {
         let empty = self.limits.is_empty() && self.target_limits.is_empty() && self.budget.is_none();
         (!empty).then(|| Box::new(self))

@@ -1,16 +1,19 @@
-//! The policy: who is who, who may call what, and how much.
+//! The policy: principals, access, limits and budgets.
 //!
-//! A document is read in pieces ([`Loader`]) into an index ([`Policy`]): `load` walks the text, `record`
-//! and `records` say what each record looks like, `read` turns names into positions, `assemble` puts the whole
-//! together, `check` and `within` hold records against one another. [`access`] decides what can be called.
+//! [`load`] reads a document in pieces: `load::document` streams it, `load::records` defines the fields of each record,
+//! `load::resolve` turns names into positions, and `load::builder` assembles the [`Policy`], the index that requests
+//! are decided on. `validate` checks records against each other. [`access`] decides which targets can be called.
 //!
-//! It changes in place: `edit` applies a [`Change`], and tries one on what it can reach (`reach`); `write` turns the
-//! index into records again, `documents` cuts it into the parts that are stored, `fingerprint` is one number for it. A gateway has it in [`Live`].
+//! A policy changes in place: `edit` validates and applies a [`Change`]. `serialize` turns the index into records
+//! again, `diff` splits it into the documents that are stored, and `fingerprint` is a hash of its content. A gateway
+//! holds its policy in a [`PolicyHandle`].
+
+#![deny(clippy::wildcard_enum_match_arm)]
 
 pub mod access;
-pub mod arena;
-pub mod change;
-pub mod diagnostic;
+mod arena;
+pub(crate) mod change;
+pub(crate) mod diagnostic;
 mod diff;
 mod edit;
 mod entity;
@@ -18,12 +21,13 @@ mod fingerprint;
 mod handle;
 mod index;
 pub mod load;
-pub mod model;
+mod model;
 mod serialize;
 mod validate;
 
-pub use change::{Change, Document, Section};
-pub use diagnostic::{Diagnostic, DiagnosticKind, Severity};
+pub use arena::Arena;
+pub use change::{Change, Document, Edit, Section};
+pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
 pub use handle::PolicyHandle;
 pub use index::Policy;
 pub use load::PolicyLoader;

@@ -1,4 +1,4 @@
-//! The index a VM holds: every name resolved, nothing kept of the text.
+//! The entities of a policy, every name resolved to a position.
 
 use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
@@ -22,58 +22,58 @@ macro_rules! index_types {
 index_types! {
     /// Position of a target in [`Policy::targets`](super::Policy::targets).
     TargetId
-    /// An access group; its name is in [`Policy::groups`](super::Policy::groups).
+    /// Position of an access group in [`Policy::groups`](super::Policy::groups).
     GroupId
-    /// Position of an organization.
+    /// Position of an organization in [`Policy::organizations`](super::Policy::organizations).
     OrganizationId
-    /// Position of a team.
+    /// Position of a team in [`Policy::teams`](super::Policy::teams).
     TeamId
-    /// Position of a user.
+    /// Position of a user in [`Policy::users`](super::Policy::users).
     UserId
-    /// Position of a service account.
+    /// Position of a service account in [`Policy::service_accounts`](super::Policy::service_accounts).
     ServiceAccountId
-    /// Position of a key.
+    /// Position of a key in [`Policy::keys`](super::Policy::keys).
     KeyId
 }
 
-/// Whether a principal may be used at all.
+/// The state of a principal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// In use.
     #[default]
     Active,
-    /// Refused at once.
+    /// Requests are rejected.
     Blocked,
 }
 
-/// What a refusal does to the request.
+/// The effect of a violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// It is refused.
+    /// The request is rejected.
     #[default]
     Enforce,
-    /// It is recorded and passes.
+    /// The violation is recorded, and the request passes.
     Shadow,
 }
 
-/// Targets and groups somebody selected. Both lists are sorted.
+/// A selection of targets and groups. Both lists are sorted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TargetSet {
-    /// `"*"`: the whole catalogue, also what joins it later (organizations only).
+    /// `"*"`: the whole catalog, including targets added later. Organizations only.
     pub all: bool,
-    /// Targets named one by one.
+    /// Targets selected by name.
     pub targets: Box<[TargetId]>,
-    /// Groups: all their members, present and future.
+    /// Groups: all their targets, including those added later.
     pub groups: Box<[GroupId]>,
 }
 
 /// The access mode of a team, a user or a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessScope {
-    /// Whatever the level above has.
+    /// Everything that the level above allows.
     #[default]
     Inherit,
-    /// Of what the level above has, only this.
+    /// Only this part of what the level above allows.
     Restrict(Box<TargetSet>),
 }
 
@@ -84,23 +84,23 @@ pub struct Quota {
     pub limits: Limits,
     /// Limits of single targets, counted within this principal. Sorted by target.
     pub target_limits: Box<[(TargetId, Limits)]>,
-    /// Its budget.
+    /// Budget of the principal.
     pub budget: Option<Budget>,
-    /// Where it is counted, if that is one place.
+    /// Key of the counter record, if there is only one.
     pub record: CachedRecordKey,
 }
 
-/// The name of a cell, made when it is first asked for and kept with the record, since every request needs it. A record
-/// that is replaced begins without; no two differ by it.
+/// The key of a counter record, computed on first use and cached, because every request needs it. All values compare
+/// equal.
 #[derive(Clone, Debug, Default)]
 pub struct CachedRecordKey(OnceCell<(u64, RecordKey)>);
 
 impl CachedRecordKey {
-    /// The name of this id below `level`.
+    /// Returns the key of this id below `level`.
     pub fn name(&self, level: &RecordKey, id: &str) -> RecordKey {
         let make = || level.below(&[id]);
         let (of, name) = self.0.get_or_init(|| (level.fingerprint(), make()));
-        // Of a gateway with another prefix it is another one.
+        // A gateway with another prefix has another key.
         if *of == level.fingerprint() { name.clone() } else { make() }
     }
 }
@@ -141,160 +141,160 @@ pub enum TeamRole {
     Viewer,
 }
 
-/// Something that can be called: a model, or a route an operator names.
+/// A callable target: a model, or a route named by the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// The public name a caller asks for.
+    /// Public name.
     pub name: Rc<str>,
-    /// The groups that carry it, sorted.
+    /// Groups that the target belongs to, sorted.
     pub groups: Box<[GroupId]>,
-    /// Upper bound of the input where the body does not show it (tokens).
+    /// Upper bound of the input in tokens, for input that is not in the body.
     pub max_input_tokens: Option<u64>,
-    /// Output bound where the request does not set one (tokens).
+    /// Upper bound of the output in tokens, for requests that set none.
     pub max_output_tokens: Option<u64>,
-    /// What it costs.
+    /// Price, if there is one.
     pub price: Option<Price>,
 }
 
-/// The tenant; its access is a ceiling.
+/// A tenant. Its access bounds that of everything below it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Organization {
-    /// Its id, the policy's key for it.
+    /// Id.
     pub id: Rc<str>,
-    /// For people.
+    /// Display name.
     pub name: Box<str>,
-    /// What it grants.
+    /// Access granted to everything below.
     pub access: TargetSet,
-    /// `None`: nothing is limited, there is no cell.
+    /// Limits and budget. `None`: nothing is limited, and there is no counter record.
     pub allowance: Option<Box<Quota>>,
-    /// Sorted by user.
+    /// Members, sorted by user.
     pub members: Vec<(UserId, OrganizationRole)>,
-    /// Blocked organizations refuse all their keys.
+    /// Blocked: every key of the organization is rejected.
     pub state: State,
 }
 
-/// The working unit.
+/// A team of an organization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Team {
-    /// Its id, the policy's key for it.
+    /// Id.
     pub id: Rc<str>,
-    /// The one it belongs to.
+    /// Organization that the team belongs to.
     pub organization: OrganizationId,
-    /// For people.
+    /// Display name.
     pub name: Box<str>,
-    /// Which part of the organization's access it has.
+    /// Access within that of the organization.
     pub access: AccessScope,
-    /// `None`: nothing is limited, there is no cell.
+    /// Limits and budget. `None`: nothing is limited, and there is no counter record.
     pub allowance: Option<Box<Quota>>,
-    /// The allowance of each single member.
+    /// Limits and budget of each member.
     pub member_allowance: Option<Box<Quota>>,
-    /// `None`: off.
+    /// Self-service policy. `None`: disabled.
     pub self_service: Option<Box<SelfService>>,
-    /// Sorted by user.
+    /// Members, sorted by user.
     pub members: Vec<(UserId, TeamRole)>,
-    /// Blocked teams refuse all their keys.
+    /// Blocked: every key of the team is rejected.
     pub state: State,
-    /// Shadow: refusals are recorded only.
+    /// Effect of violations.
     pub mode: Mode,
 }
 
-/// What a team's developers may do without asking.
+/// The self-service policy of a team: which keys members may create themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SelfService {
-    /// Whether members may create keys at all.
+    /// True if members may create keys.
     pub enabled: bool,
-    /// Active keys a member may own in this team.
+    /// Maximum number of active keys of a member in this team.
     pub max_keys_per_user: Option<u32>,
-    /// The largest budget of such a key.
+    /// Maximum budget of such a key.
     pub budget_ceiling: Option<crate::money::Pico>,
-    /// Whether such a key must expire.
+    /// True if such a key must have an expiry date.
     pub require_expiry: bool,
-    /// How far away the expiry may lie, in days.
+    /// Maximum time until such a key expires, in days.
     pub max_expiry_days: Option<u32>,
 }
 
 /// A person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// Its id, the policy's key for it.
+    /// Id.
     pub id: Rc<str>,
-    /// For people.
+    /// Display name.
     pub name: Box<str>,
-    /// A user may be restricted too.
+    /// Access within that of the team of a key.
     pub access: AccessScope,
-    /// Counted for each organization apart.
+    /// Limits and budget, counted for each organization separately.
     pub allowance: Option<Box<Quota>>,
-    /// Digests of the tokens that sign it in at the management API.
+    /// Digests of the tokens for the management API.
     pub tokens: Box<[Digest]>,
-    /// Role `platform_admin`.
+    /// True for the role `platform_admin`.
     pub platform_admin: bool,
 }
 
 /// An owner of keys that is not a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceAccount {
-    /// Its id, the policy's key for it.
+    /// Id.
     pub id: Rc<str>,
-    /// The team it works for.
+    /// Team that the service account belongs to.
     pub team: TeamId,
-    /// For people.
+    /// Display name.
     pub name: Box<str>,
-    /// Blocked accounts refuse all their keys.
+    /// Blocked: every key of the service account is rejected.
     pub state: State,
 }
 
-/// Who owns a key.
+/// The owner of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The team as such.
+    /// The team itself.
     None,
-    /// A person.
+    /// A user.
     User(UserId),
     /// A service account.
     ServiceAccount(ServiceAccountId),
 }
 
-/// An API key; the secret itself is nowhere.
+/// An API key. Only the digest of its secret is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// Its public id. Cells and logs name it; a rotation keeps it.
+    /// Public id, for counters and logs. A rotation does not change it.
     pub id: Rc<str>,
-    /// The team that owns it.
+    /// Team that the key belongs to.
     pub team: TeamId,
-    /// Whose key it is.
+    /// Owner.
     pub owner: Owner,
     /// Digest of the secret.
     pub digest: Digest,
-    /// `None` in nearly all keys, so that a hundred thousand of them stay small.
+    /// Less common fields. `None` for nearly all keys, to keep a hundred thousand of them small.
     pub more: Option<Box<KeyDetails>>,
-    /// From this moment on it is refused.
+    /// Time from which the key is rejected.
     pub expires_at: Option<Timestamp>,
-    /// Blocked keys are refused.
+    /// Blocked: the key is rejected.
     pub state: State,
 }
 
-/// The rarer facts of a key.
+/// The less common fields of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyDetails {
-    /// For people.
+    /// Display name.
     pub name: Option<Box<str>>,
-    /// The last characters of the secret, for people.
+    /// Last characters of the secret, to recognize the key by.
     pub hint: Option<Box<str>>,
-    /// The rotated secret, and when it stops working.
+    /// Digest of the previous secret of a rotated key, and the end of its grace period.
     pub previous: Option<(Digest, Timestamp)>,
-    /// Which part of the team's access it has.
+    /// Access within that of the team.
     pub access: AccessScope,
-    /// `None`: nothing is limited, there is no cell.
+    /// Limits and budget. `None`: nothing is limited, and there is no counter record.
     pub allowance: Option<Box<Quota>>,
 }
 
-/// What happens to a call that a budget governs and that has no price.
+/// The decision about a call that counts against a budget and whose target has no price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unpriced {
-    /// 403 `unpriced_target`.
+    /// Rejected: 403 `unpriced_target`.
     #[default]
     Deny,
-    /// It costs nothing.
+    /// Admitted, at no cost.
     Allow,
 }
 
@@ -303,7 +303,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kept_name_is_not_taken_for_that_of_another_gateway() {
+    fn a_cached_record_key_is_not_used_for_another_prefix() {
         let known = CachedRecordKey::default();
         for prefix in ["one/1/", "two/1/", "one/1/"] {
             let name = known.name(&RecordKey::new(prefix, &["team"]), "search");

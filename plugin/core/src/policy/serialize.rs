@@ -1,11 +1,13 @@
-//! Records as a document writes them, from the index: one way for each, so that equal records are equal texts.
+//! Records in the form of a policy document, in one canonical text: equal records are equal texts.
 //!
-//! Lists are sorted by name, what says nothing is left out (`"state": "active"`, an access that inherits, a cached
-//! price that is the input price), amounts and moments are written in their shortest form.
+//! Lists are sorted by name, defaults are left out (`"state": "active"`, access that inherits, a cached price equal
+//! to the input price), and amounts have no more decimals than they need, but at least two. Every function destructures what it
+//! writes without `..`, so that a new field fails to compile until it is written.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use serde_json::{Map, Value, json};
 
@@ -15,19 +17,20 @@ use crate::money::dollars;
 use crate::money::{Budget, Pico, Price};
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
+use crate::policy::load::records::{AccessMode, PlatformAdmin};
 use crate::policy::model::*;
 use crate::quota::{Limits, Window};
-use crate::secret::api_key::format_digest;
-use crate::time::rfc3339;
+use crate::secret::api_key::{Digest, format_digest};
+use crate::time::{Timestamp, rfc3339};
 
 impl Policy {
-    /// A record as a document writes it, digests included. Reading it gives the same record.
+    /// Returns a record in the form of a document, digests included. Reading it back gives the same record.
     pub fn record(&self, section: Section, id: &str) -> Option<Value> {
         let position = self.position(section, id)?;
         self.record_at(section, position)
     }
 
-    /// The record at a position.
+    /// Returns the record at a position.
     pub(super) fn record_at(&self, section: Section, position: u32) -> Option<Value> {
         let mut record = Object::default();
         match section {
@@ -38,10 +41,7 @@ impl Policy {
             Section::Teams => self.write_team(self.teams.get(position)?, &mut record),
             Section::Users => self.write_user(self.users.get(position)?, &mut record),
             Section::ServiceAccounts => {
-                let account = self.service_accounts.get(position)?;
-                record.put("team", self.teams.name(account.team.0));
-                record.put("name", &*account.name);
-                record.state(account.state);
+                self.write_service_account(self.service_accounts.get(position)?, &mut record);
             }
             Section::Keys => self.write_key(self.keys.get(position)?, &mut record),
         }
@@ -49,56 +49,81 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        if !target.groups.is_empty() {
-            record.put("access_groups", self.group_names(&target.groups));
+        let Target { name: _, groups, max_input_tokens, max_output_tokens, price } = target;
+        if !groups.is_empty() {
+            record.put("access_groups", self.group_names(groups));
         }
-        record.maybe("max_input_tokens", target.max_input_tokens);
-        record.maybe("max_output_tokens", target.max_output_tokens);
-        record.maybe("price", target.price.as_ref().map(price));
+        record.put_some("max_input_tokens", *max_input_tokens);
+        record.put_some("max_output_tokens", *max_output_tokens);
+        record.put_some("price", price.as_ref().map(write_price));
     }
 
     fn write_organization(&self, organization: &Organization, record: &mut Object) {
-        record.put("name", &*organization.name);
-        let mut access = Object::default();
-        self.write_selection(&organization.access, &mut access);
-        record.put("access", access.0);
-        self.write_allowance(organization.allowance.as_deref(), record);
-        self.write_members(&organization.members, OrganizationRole::name, record);
-        record.state(organization.state);
+        let Organization { id: _, name, access, allowance, members, state } = organization;
+        record.put("name", &**name);
+        let mut grant = Object::default();
+        self.write_target_set(access, &mut grant);
+        record.put("access", grant.0);
+        self.write_quota(allowance.as_deref(), record);
+        self.write_members(members, OrganizationRole::name, record);
+        record.put_state(*state);
     }
 
     fn write_team(&self, team: &Team, record: &mut Object) {
-        record.put("organization", self.organizations.name(team.organization.0));
-        record.put("name", &*team.name);
-        self.write_scope(&team.access, record);
-        self.write_allowance(team.allowance.as_deref(), record);
-        if let Some(allowance) = &team.member_allowance {
-            record.maybe("member_limits", limits(&allowance.limits));
-            record.maybe("member_budget", allowance.budget.as_ref().map(budget));
+        let Team {
+            id: _,
+            organization,
+            name,
+            access,
+            allowance,
+            member_allowance,
+            self_service,
+            members,
+            state,
+            mode,
+        } = team;
+        record.put("organization", self.organizations.name(organization.0));
+        record.put("name", &**name);
+        self.write_scope(access, record);
+        self.write_quota(allowance.as_deref(), record);
+        if let Some(member) = member_allowance {
+            // No record of a team has target limits for each member.
+            let Quota { limits, target_limits: _, budget, record: _ } = &**member;
+            record.put_some("member_limits", write_limits(limits));
+            record.put_some("member_budget", budget.as_ref().map(write_budget));
         }
-        record.maybe("self_service", team.self_service.as_deref().map(self_service));
-        self.write_members(&team.members, TeamRole::name, record);
-        record.state(team.state);
-        if team.mode != Mode::default() {
-            record.put("mode", team.mode.name());
+        record.put_some("self_service", self_service.as_deref().map(write_self_service));
+        self.write_members(members, TeamRole::name, record);
+        record.put_state(*state);
+        if *mode != Mode::default() {
+            record.put("mode", mode.name());
         }
     }
 
     fn write_user(&self, user: &User, record: &mut Object) {
-        record.put("name", &*user.name);
-        self.write_scope(&user.access, record);
-        self.write_allowance(user.allowance.as_deref(), record);
-        if !user.tokens.is_empty() {
-            record.put("tokens", user.tokens.iter().map(format_digest).collect::<Vec<String>>());
+        let User { id: _, name, access, allowance, tokens, platform_admin } = user;
+        record.put("name", &**name);
+        self.write_scope(access, record);
+        self.write_quota(allowance.as_deref(), record);
+        if !tokens.is_empty() {
+            record.put("tokens", tokens.iter().map(format_digest).collect::<Vec<String>>());
         }
-        if user.platform_admin {
-            record.put("role", crate::policy::load::records::PlatformAdmin.name());
+        if *platform_admin {
+            record.put("role", PlatformAdmin.name());
         }
     }
 
+    fn write_service_account(&self, account: &ServiceAccount, record: &mut Object) {
+        let ServiceAccount { id: _, team, name, state } = account;
+        record.put("team", self.teams.name(team.0));
+        record.put("name", &**name);
+        record.put_state(*state);
+    }
+
     fn write_key(&self, key: &Key, record: &mut Object) {
-        record.put("team", self.teams.name(key.team.0));
-        match key.owner {
+        let Key { id: _, team, owner, digest, more, expires_at, state } = key;
+        record.put("team", self.teams.name(team.0));
+        match owner {
             Owner::None => {}
             Owner::User(user) => record.put("owner", format!("user/{}", self.users.name(user.0))),
             Owner::ServiceAccount(account) => {
@@ -106,64 +131,63 @@ impl Policy {
                 record.put("owner", format!("service_account/{name}"));
             }
         }
-        record.put("digest", format_digest(&key.digest));
-        if let Some(more) = &key.more {
-            record.maybe("name", more.name.as_deref());
-            record.maybe("hint", more.hint.as_deref());
-            let previous = more.previous.as_ref();
-            record.maybe(
-                "previous",
-                previous.map(
-                    |(digest, until)| object!({ "digest": format_digest(digest), "until": rfc3339(*until) }),
-                ),
-            );
-            self.write_scope(&more.access, record);
-            self.write_allowance(more.allowance.as_deref(), record);
+        record.put("digest", format_digest(digest));
+        if let Some(more) = more {
+            let KeyDetails { name, hint, previous, access, allowance } = &**more;
+            record.put_some("name", name.as_deref());
+            record.put_some("hint", hint.as_deref());
+            let write_previous = |(digest, until): &(Digest, Timestamp)| object!({ "digest": format_digest(digest), "until": rfc3339(*until) });
+            record.put_some("previous", previous.as_ref().map(write_previous));
+            self.write_scope(access, record);
+            self.write_quota(allowance.as_deref(), record);
         }
-        record.maybe("expires_at", key.expires_at.map(rfc3339));
-        record.state(key.state);
+        record.put_some("expires_at", expires_at.map(rfc3339));
+        record.put_state(*state);
     }
 
-    /// What a key may call and spend, if that is less than its team may.
-    pub(super) fn written_narrower(&self, more: &KeyDetails) -> Option<Value> {
+    /// Returns the access and quota of a key, if it has any of its own.
+    pub(super) fn key_restrictions(&self, access: &AccessScope, quota: Option<&Quota>) -> Option<Value> {
         let mut record = Object::default();
-        self.write_scope(&more.access, &mut record);
-        self.write_allowance(more.allowance.as_deref(), &mut record);
+        self.write_scope(access, &mut record);
+        self.write_quota(quota, &mut record);
         (!record.0.is_empty()).then_some(Value::Object(record.0))
     }
 
     fn write_scope(&self, scope: &AccessScope, record: &mut Object) {
-        if let AccessScope::Restrict(selection) = scope {
-            let mut access = Object::default();
-            access.put("mode", crate::policy::load::records::AccessMode::Restrict.name());
-            self.write_selection(selection, &mut access);
-            record.put("access", access.0);
+        match scope {
+            AccessScope::Inherit => {}
+            AccessScope::Restrict(selection) => {
+                let mut access = Object::default();
+                access.put("mode", AccessMode::Restrict.name());
+                self.write_target_set(selection, &mut access);
+                record.put("access", access.0);
+            }
         }
     }
 
-    fn write_selection(&self, selection: &TargetSet, access: &mut Object) {
-        let mut targets: Vec<&str> =
-            selection.targets.iter().map(|target| self.targets.name(target.0)).collect();
-        sort(&mut targets);
-        if selection.all {
-            targets.insert(0, "*");
+    fn write_target_set(&self, selection: &TargetSet, access: &mut Object) {
+        let TargetSet { all, targets, groups } = selection;
+        let mut names: Vec<&str> = targets.iter().map(|target| self.targets.name(target.0)).collect();
+        sort(&mut names);
+        if *all {
+            names.insert(0, "*");
         }
-        if !targets.is_empty() {
-            access.put("targets", targets);
+        if !names.is_empty() {
+            access.put("targets", names);
         }
-        if !selection.groups.is_empty() {
-            access.put("access_groups", self.group_names(&selection.groups));
+        if !groups.is_empty() {
+            access.put("access_groups", self.group_names(groups));
         }
     }
 
-    fn write_allowance(&self, allowance: Option<&Quota>, record: &mut Object) {
-        let Some(allowance) = allowance else { return };
-        record.maybe("limits", limits(&allowance.limits));
-        record.maybe("budget", allowance.budget.as_ref().map(budget));
-        if !allowance.target_limits.is_empty() {
+    fn write_quota(&self, quota: Option<&Quota>, record: &mut Object) {
+        let Some(Quota { limits, target_limits, budget, record: _ }) = quota else { return };
+        record.put_some("limits", write_limits(limits));
+        record.put_some("budget", budget.as_ref().map(write_budget));
+        if !target_limits.is_empty() {
             let mut by_name = Object::default();
-            for (target, of_target) in &allowance.target_limits {
-                by_name.put(self.targets.name(target.0), limits(of_target).unwrap_or_else(|| json!({})));
+            for (target, limits) in target_limits {
+                by_name.put(self.targets.name(target.0), write_limits(limits).unwrap_or_else(|| json!({})));
             }
             record.put("target_limits", by_name.0);
         }
@@ -195,59 +219,62 @@ impl Object {
         self.put_value(name, value.into());
     }
 
-    // Not wherever something is put: a map's insertion is long.
+    // Not inlined at each call: a map's insertion is long.
     #[inline(never)]
     fn put_value(&mut self, name: &str, value: Value) {
         self.0.insert(name.to_string(), value);
     }
 
-    fn maybe(&mut self, name: &str, value: Option<impl Into<Value>>) {
+    fn put_some(&mut self, name: &str, value: Option<impl Into<Value>>) {
         if let Some(value) = value {
             self.put(name, value);
         }
     }
 
-    fn state(&mut self, state: State) {
+    fn put_state(&mut self, state: State) {
         if state != State::default() {
             self.put("state", state.name());
         }
     }
 }
 
-fn limits(limits: &Limits) -> Option<Value> {
+fn write_limits(limits: &Limits) -> Option<Value> {
     let mut record = Object::default();
     for window in Window::ALL {
-        record.maybe(window.name(), limits.get(window).map(core::num::NonZeroU64::get));
+        record.put_some(window.name(), limits.get(window).map(NonZeroU64::get));
     }
     (!record.0.is_empty()).then_some(Value::Object(record.0))
 }
 
-fn budget(budget: &Budget) -> Value {
+fn write_budget(budget: &Budget) -> Value {
+    let Budget { max, soft, period } = budget;
     let mut record = Object::default();
-    record.put("max", dollars(budget.max));
-    record.maybe("soft", budget.soft.map(dollars));
-    record.put("period", budget.period.name());
+    record.put("max", dollars(*max));
+    record.put_some("soft", soft.map(dollars));
+    record.put("period", period.name());
     Value::Object(record.0)
 }
 
-fn price(price: &Price) -> Value {
-    let per_million = |each: Pico| dollars(Pico(each.0.saturating_mul(1_000_000)));
+fn write_price(price: &Price) -> Value {
+    let Price { input, output, cached_input, cache_write, request } = price;
+    let per_million = |amount: &Pico| dollars(Pico(amount.0.saturating_mul(1_000_000)));
+    let if_not_input = |amount: &Pico| (amount != input).then(|| per_million(amount));
     let mut record = Object::default();
-    record.put("input", per_million(price.input));
-    record.put("output", per_million(price.output));
-    let beside = |each: Pico| (each != price.input).then(|| per_million(each));
-    record.maybe("cached_input", beside(price.cached_input));
-    record.maybe("cache_write", beside(price.cache_write));
-    record.maybe("request", (price.request != Pico::default()).then(|| dollars(price.request)));
+    record.put("input", per_million(input));
+    record.put("output", per_million(output));
+    record.put_some("cached_input", if_not_input(cached_input));
+    record.put_some("cache_write", if_not_input(cache_write));
+    record.put_some("request", (*request != Pico::default()).then(|| dollars(*request)));
     Value::Object(record.0)
 }
 
-fn self_service(policy: &SelfService) -> Value {
+fn write_self_service(policy: &SelfService) -> Value {
+    let SelfService { enabled, max_keys_per_user, budget_ceiling, require_expiry, max_expiry_days } = policy;
     let mut record = Object::default();
-    record.put("enabled", policy.enabled);
-    record.maybe("max_keys_per_user", policy.max_keys_per_user);
-    record.maybe("budget_ceiling", policy.budget_ceiling.map(dollars));
-    record.maybe("require_expiry", policy.require_expiry.then_some(true));
-    record.maybe("max_expiry_days", policy.max_expiry_days);
+    record.put("enabled", *enabled);
+    record.put_some("max_keys_per_user", *max_keys_per_user);
+    record.put_some("budget_ceiling", budget_ceiling.map(dollars));
+    record.put_some("require_expiry", require_expiry.then_some(true));
+    record.put_some("max_expiry_days", *max_expiry_days);
     Value::Object(record.0)
 }

@@ -156,7 +156,7 @@ fn an_ambiguous_path_is_rejected_with_problem_details() {
         let mut exchange = Exchange::new(Rc::new(World::new().gateway));
         let now = World::new().now;
         match exchange.request_headers(&Headers::new(&fields), true, now.timestamp(), &mut |_| ()) {
-            Action::Respond(response) if ours => {
+            Action::Answer(response) if ours => {
                 let answer = read(response);
                 assert_eq!((answer.status, answer.code()), (400, "ambiguous_path"), "{path}");
             }

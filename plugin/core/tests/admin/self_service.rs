@@ -223,7 +223,8 @@ fn row_8_member_limits_take_precedence_over_team_limits() {
     policy["teams"]["search"]["member_limits"] = json!({ "rpm": 10 });
     let answer = create(&mut World::of(policy), json!({ "name": "Laptop", "limits": { "rpm": 11 } }));
     refused(&answer, 400, "invalid_limits", &["/limits/rpm"]);
-    let says = "rpm of 11 is above the 10 of its team `search` for each member: lower it, or raise that";
+    let says =
+        "rpm of 11 exceeds the 10 of team `search` for each member: lower this limit, or raise that one";
     assert_eq!(answer.body["detail"], says);
 }
 

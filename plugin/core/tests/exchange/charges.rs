@@ -1,4 +1,4 @@
-//! What a request is charged, and what is known about it afterwards.
+//! Reservations, and the log entries of decided requests.
 
 use serde_json::json;
 use tollgate_core::admission::status::RateLimitStatus;
@@ -41,7 +41,7 @@ fn legacy_completions_are_reserved_for_every_prompt_and_no_other_api_is() {
 }
 
 #[test]
-fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
+fn a_rejection_logs_its_target_if_the_catalogue_has_it() {
     let ask = |model: &str| Some(format!(r#"{{"model":"{model}"}}"#));
     let routes = json!([
         { "path": CHAT, "api": "openai-chat" },
@@ -61,14 +61,14 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
             "{:?}",
             refused.step
         );
-        let facts = refused.exchange.log();
-        assert_eq!(facts.target.as_deref(), target, "{path} {body:?}");
-        assert_eq!(facts.reason.as_deref(), Some("target_not_allowed"));
+        let log = refused.exchange.log();
+        assert_eq!(log.target.as_deref(), target, "{path} {body:?}");
+        assert_eq!(log.reason.as_deref(), Some("target_not_allowed"));
 
         let shadowed = with_key(&shadowing, path, body.as_deref());
         assert!(matches!(shadowed.step, Action::Forward(_)), "{:?}", shadowed.step);
-        let facts = shadowed.exchange.log();
-        assert_eq!((facts.decision, facts.target.as_deref()), (Decision::Shadowed, target));
+        let log = shadowed.exchange.log();
+        assert_eq!((log.decision, log.target.as_deref()), (Decision::Shadowed, target));
         assert_eq!(shadowed.edited("x-tollgate-target").flatten(), target, "{path} {body:?}");
     }
     // To the client a forbidden target is none.
@@ -80,7 +80,7 @@ fn a_refusal_says_which_target_it_was_about_if_the_catalogue_has_it() {
 }
 
 #[test]
-fn a_body_that_spells_a_field_with_escapes_is_told_which() {
+fn an_escaped_member_name_is_named_in_the_rejection() {
     let body = Some(r#"{"mod\u0065l":"small"}"#);
     match with_key(&gateway(&json!({})), CHAT, body).step {
         Action::Answer(answer) => {
@@ -96,7 +96,7 @@ fn a_body_that_spells_a_field_with_escapes_is_told_which() {
 }
 
 #[test]
-fn a_tool_that_the_upstream_runs_has_no_bound_under_a_budget_but_the_targets_own() {
+fn a_server_side_tool_needs_max_input_tokens_under_a_budget() {
     let body = Some(r#"{"model":"small","max_tokens":1,"tools":[{"type":"web_search_20250305"}]}"#);
     match with_key(&gateway(&json!({})), "/v1/messages", body).step {
         Action::Answer(answer) => assert!(answer.body.contains("unbounded_cost"), "{}", answer.body),
@@ -145,7 +145,7 @@ fn a_maximum_of_another_api_lowers_no_reservation() {
 }
 
 #[test]
-fn a_part_of_an_answer_is_not_asked_for_where_its_usage_counts() {
+fn partial_responses_are_rejected_if_usage_counts() {
     let path = "/v1beta/models/small:generateContent";
     let mut free = policy();
     free["teams"]["blue"].as_object_mut().unwrap().remove("budget");
@@ -165,7 +165,7 @@ fn a_part_of_an_answer_is_not_asked_for_where_its_usage_counts() {
 }
 
 #[test]
-fn a_form_is_not_asked_for_usage_as_json_is() {
+fn a_form_is_forwarded_without_a_usage_request() {
     let part = |name: &str, value: &str| {
         format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
     };
@@ -180,5 +180,5 @@ fn a_form_is_not_asked_for_usage_as_json_is() {
     decided.charges();
     assert_eq!(decided.edited("content-length"), None);
     let outcome = Ok(Admitted { receipt: Receipt::default(), status: RateLimitStatus::default() });
-    assert_eq!(decided.exchange.admitted(outcome).0, Action::Forward(None), "the form goes on as it came");
+    assert!(is_unpatched(&decided.exchange.admitted(outcome).0), "the form is forwarded unchanged");
 }

@@ -1,9 +1,13 @@
-//! One request up to its decision: in `charges` what it is charged, in `heads` what its head lets through.
+//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod charges;
 mod heads;
+#[path = "../support/policies.rs"]
+#[allow(dead_code, reason = "the policies alone are used")]
+mod policies;
+mod steps;
 
 use std::rc::Rc;
 
@@ -26,7 +30,7 @@ fn digest(secret: &str) -> String {
     api_key::format_digest(&api_key::digest(secret.as_bytes()))
 }
 
-/// One team with a budget, whose key may call `small` and not `large`.
+/// A policy with one team under a budget; its key may call `small` and not `large`.
 fn policy() -> Value {
     json!({
         "version": 1,
@@ -45,7 +49,7 @@ fn policy() -> Value {
     })
 }
 
-/// A gateway with that policy, unless the settings have another.
+/// A configuration with that policy, unless `settings` have another.
 fn gateway(settings: &Value) -> Rc<GatewayConfig> {
     let mut document = json!({ "policy": policy() });
     document.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
@@ -54,7 +58,7 @@ fn gateway(settings: &Value) -> Rc<GatewayConfig> {
     Rc::new(loader.finish().expect("it is right").0)
 }
 
-/// A request up to its decision: that, what is known about it, and what was changed in its head.
+/// A decided request, and the mutations of its headers.
 struct Decided {
     step: Action,
     exchange: Exchange,
@@ -69,7 +73,7 @@ impl Decided {
         }
     }
 
-    /// What was last done to a field: a value it got, or that it was removed.
+    /// The last mutation of a field: its new value, or its removal.
     fn edited(&self, name: &str) -> Option<Option<&str>> {
         let edit = self.edits.iter().rfind(|(known, _)| known == name)?;
         Some(edit.1.as_deref())
@@ -114,4 +118,9 @@ fn refusal(decided: &Decided) -> &str {
         Action::Answer(answer) => &answer.body,
         other => panic!("it is let through: {other:?}"),
     }
+}
+
+/// True if the request is forwarded with its body unchanged.
+fn is_unpatched(action: &Action) -> bool {
+    matches!(action, Action::Forward(forward) if forward.body_patch().is_none())
 }

@@ -1,4 +1,4 @@
-//! Access as its definition says it: sets, built level by level. And random worlds to hold it against.
+//! A reference model of access: sets, built level by level. With a generator of random policies.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 pub type Names = BTreeSet<String>;
 
-/// What somebody selects: targets and groups.
+/// A selection of targets and groups.
 #[derive(Clone, Debug)]
 pub struct Choice {
     pub targets: Names,
@@ -33,7 +33,7 @@ impl World {
         self.catalogue.iter().filter(chosen).map(|(name, _)| name.clone()).collect()
     }
 
-    /// The definition, level by level: the organization's, the team's, then the user's and the key's.
+    /// Returns the effective access of the organization, of the team, and of the key with its user.
     pub fn effective(&self) -> [Names; 3] {
         let all = self.catalogue.keys().cloned().collect();
         let organization = if self.everything { all } else { self.members(&self.organization) };
@@ -56,7 +56,7 @@ impl World {
         let granted = if self.everything { json!(["*"]) } else { json!(self.organization.targets) };
         json!({
             "version": 1,
-            // Keys before all that they name.
+            // Keys come before the records that they name.
             "keys": {"k": {"team": "t", "owner": "user/u", "access": scope(&self.key),
                            "digest": format!("sha256:{}", "ab".repeat(32))}},
             "teams": {"t": {"organization": "o", "name": "T", "access": scope(&self.team),

@@ -1,4 +1,4 @@
-//! Stores that the core's tests run on.
+//! Counter stores for tests.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedValue};
 
-/// Every value by name, with its version.
+/// All values by key, each with its version.
 pub type Rows = BTreeMap<String, (Vec<u8>, u32)>;
 
 #[derive(Debug)]
@@ -21,12 +21,13 @@ struct Inner {
 pub struct Map(Rc<RefCell<Inner>>);
 
 impl Map {
-    /// With compare-and-swap as in Envoy: a missing name takes any version, version 0 overwrites.
+    /// Returns shared data with the compare-and-swap of Envoy: a missing key accepts any version, and version 0
+    /// overwrites.
     pub fn new() -> Self {
         Self::of(false)
     }
 
-    /// With the rules of ngx_wasm_module: version 0 inserts a missing name and never overwrites.
+    /// Returns shared data with the rules of ngx_wasm_module: version 0 inserts a missing key and never overwrites.
     #[allow(dead_code, reason = "only the probe is tested on it")]
     pub fn insert_if_absent() -> Self {
         Self::of(true)
@@ -36,7 +37,7 @@ impl Map {
         Map(Rc::new(RefCell::new(Inner { insert_if_absent, rows: Rows::new(), next: 1 })))
     }
 
-    /// A copy that no longer shares anything with this one.
+    /// Returns an independent copy.
     #[allow(dead_code, reason = "not every test binary explores")]
     pub fn fork(&self) -> Self {
         let inner = self.0.borrow();
@@ -45,13 +46,13 @@ impl Map {
         Map(Rc::new(RefCell::new(copy)))
     }
 
-    /// Every value by name.
+    /// Returns all values by key.
     #[allow(dead_code, reason = "not every test binary looks inside")]
     pub fn rows(&self) -> BTreeMap<String, Vec<u8>> {
         self.0.borrow().rows.iter().map(|(name, (bytes, _))| (name.clone(), bytes.clone())).collect()
     }
 
-    /// The same with versions.
+    /// Returns all values with their versions.
     #[allow(dead_code, reason = "not every test binary explores")]
     pub fn versions(&self) -> Rows {
         self.0.borrow().rows.clone()

@@ -1,15 +1,15 @@
-//! Policies and changes of them, drawn from a tape of bytes, and the documents that say the same.
+//! Policies and changes drawn from a tape of bytes, and the documents equal to them.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use tollgate_core::policy::{Change, Diagnostic, Policy, PolicyLoader, Section};
 
-/// Bytes that decide what is drawn; zeros once it is used up.
+/// Bytes that determine what is drawn; zeros at the end.
 pub struct Tape<'t>(pub &'t [u8]);
 
 impl Tape<'_> {
-    /// A number below `n`.
+    /// Draws a number below `n`.
     pub fn below(&mut self, n: usize) -> usize {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
@@ -37,7 +37,7 @@ const USERS: &[&str] = &["bob", "alice", "carol"];
 const ACCOUNTS: &[&str] = &["ci", "bot"];
 const KEYS: &[&str] = &["k3", "k1", "k2", "k5", "k4"];
 
-/// The digests that keys and tokens have.
+/// The number of digests that keys and tokens are drawn from.
 pub const DIGESTS: u8 = 7;
 
 pub fn digest(n: u8) -> String {
@@ -55,7 +55,7 @@ fn names(section: Section) -> &'static [&'static str] {
     }
 }
 
-/// A policy as plain JSON: what a document says.
+/// A policy as the JSON of its document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plain {
     pub sections: BTreeMap<Section, BTreeMap<String, Value>>,
@@ -63,8 +63,8 @@ pub struct Plain {
 }
 
 impl Plain {
-    /// A small policy without a mistake.
-    pub fn sound() -> Plain {
+    /// Returns a small valid policy.
+    pub fn valid() -> Plain {
         let document = json!({
             "targets": {"a": {"access_groups": ["g1"]}, "b": {"price": {"input": "0.25", "output": "2.00"}}},
             "organizations": {"acme": {
@@ -106,7 +106,7 @@ impl Plain {
         loader.finish()
     }
 
-    /// The same change of the plain records.
+    /// Applies a change to the JSON records.
     pub fn apply(&mut self, change: &Change) {
         for edit in &change.edits {
             let records = self.sections.entry(edit.section).or_default();
@@ -120,7 +120,7 @@ impl Plain {
         }
     }
 
-    /// One to three records of different names: made, changed in a field, or removed.
+    /// Draws a change of one to three records: added, changed in a field, or removed.
     pub fn draw(&self, tape: &mut Tape<'_>) -> Change {
         let mut change = Change::default();
         for _ in 0..=tape.below(3) {
@@ -153,7 +153,7 @@ impl Plain {
     }
 }
 
-/// A record with only what it must have.
+/// Returns a record with its required fields only.
 fn new(section: Section, tape: &mut Tape<'_>) -> Value {
     match section {
         Section::Targets => json!({}),
@@ -165,7 +165,7 @@ fn new(section: Section, tape: &mut Tape<'_>) -> Value {
     }
 }
 
-/// Gives a field another value, or takes it away.
+/// Changes or removes a field.
 fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
     let fields: &[&str] = match section {
         Section::Targets => &["access_groups", "price", "max_input_tokens", "max_output_tokens"],
@@ -303,7 +303,7 @@ fn access(tape: &mut Tape<'_>, ceiling: bool) -> Value {
     }
 }
 
-/// Everything a policy holds, written by it.
+/// Returns all records of a policy, as the policy writes them.
 pub fn written(policy: &Policy) -> Plain {
     let records = |section: Section| {
         let ids: Vec<String> = match section {

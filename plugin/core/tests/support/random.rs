@@ -1,4 +1,4 @@
-//! Damaged samples, the same in every run.
+//! Mutated samples, the same in every run.
 
 #![allow(dead_code, reason = "not every test binary cuts")]
 
@@ -22,7 +22,7 @@ impl Random {
         &of[self.below(of.len())]
     }
 
-    /// A sample with one to four damages.
+    /// Returns a sample with one to four mutations.
     pub fn mutated<W: AsRef<[u8]>>(&mut self, samples: &[Vec<u8>], words: &[W]) -> Vec<u8> {
         let mut bytes = self.pick(samples).clone();
         for _ in 0..=self.below(4) {

@@ -1,12 +1,15 @@
-//! Reading a policy document: its text in pieces, its records, and the index they become.
+//! Reading a policy document: its text in pieces, its records, and the index built from them.
 
-mod read;
-mod reading;
-pub mod record;
+mod builder;
+mod document;
+pub(crate) mod record;
 pub(crate) mod records;
 mod resolve;
 #[cfg(feature = "schema")]
 pub mod schema;
-pub mod value;
+pub(crate) mod value;
 
-pub use reading::{DocumentFields, DocumentReader, PolicyFields, PolicyLoader};
+pub use document::PolicyLoader;
+pub use value::FromNode;
+
+pub(crate) use document::{DocumentFields, DocumentReader, PolicyFields};

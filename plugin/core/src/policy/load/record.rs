@@ -1,4 +1,4 @@
-//! Records by one definition: the struct, its reader and its JSON Schema cannot drift apart.
+//! Macros that derive the struct, the reader and the JSON Schema of a record from one definition.
 
 use alloc::format;
 use alloc::string::String;
@@ -7,8 +7,7 @@ use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{FromNode, report_duplicates};
 
-/// Defines a record: `name: Form,` for an optional field, `name!: Form,` for one that must be there.
-#[macro_export]
+/// Defines a record: `name: Type,` for an optional field, `name!required: Type,` for a required one.
 macro_rules! record {
     (
         $(#[$doc:meta])*
@@ -64,20 +63,19 @@ macro_rules! record {
     (@keep $required:tt $($kept:tt)*) => { $($kept)* };
 }
 
-/// Defines a choice of names.
-#[macro_export]
+/// Defines the names of an enumeration.
 macro_rules! choice {
     ($target:ty, $words:literal, $($name:literal => $value:path),* $(,)?) => {
         impl $target {
-            /// As a document writes it.
-            #[allow(dead_code, reason = "not every choice is written")]
+            /// Returns the name in a document.
+            #[allow(dead_code, reason = "not every enumeration is written")]
             pub fn name(&self) -> &'static str {
                 match self {
                     $($value => $name,)*
                 }
             }
 
-            /// What a document writes so.
+            /// Returns the value with this name.
             pub fn named(name: &str) -> Option<Self> {
                 match name {
                     $($name => Some($value),)*
@@ -106,7 +104,9 @@ macro_rules! choice {
     };
 }
 
-/// Checks an object's names, and hands out its members.
+pub(crate) use {choice, record};
+
+/// Checks the names of an object and returns its members.
 pub fn open(
     node: Node,
     fields: &[&'static str],
@@ -133,39 +133,36 @@ pub fn open(
     Some(members)
 }
 
-/// Reads a field. Once for each form, not once more in each record that has it.
+/// Reads a field. Not inlined: one copy for each type, instead of one for each field.
 #[inline(never)]
 pub fn field<T: FromNode>(name: &str, value: Node, report: &mut Diagnostics) -> Option<T> {
     report.within(name, |report| T::read(value, report))
 }
 
-/// A word about a field that does not exist.
+/// Returns a hint for an unknown field, if there is one.
 pub fn advice(name: &str, fields: &[&'static str]) -> Option<String> {
     if name == "models" && fields.contains(&"access") {
-        return Some(
-            "there is no model list here; say it in `access`: {\"mode\": \"restrict\", \"targets\": [...]}"
-                .into(),
-        );
+        return Some("models are selected in `access`: {\"mode\": \"restrict\", \"targets\": [...]}".into());
     }
     let near = fields.iter().map(|field| (distance(name, field), field)).min()?;
     (near.0 <= 2).then(|| format!("did you mean `{}`?", near.1))
 }
 
-/// Levenshtein's distance.
+/// Returns the Levenshtein distance of two names.
 fn distance(one: &str, two: &str) -> usize {
-    let mut row: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
+    let mut distances: alloc::vec::Vec<usize> = (0..=two.chars().count()).collect();
     for (i, a) in one.chars().take(64).enumerate() {
         let mut diagonal = i;
         let mut left = i.saturating_add(1);
-        if let Some(first) = row.first_mut() {
+        if let Some(first) = distances.first_mut() {
             *first = left;
         }
-        for (b, record) in two.chars().zip(row.iter_mut().skip(1)) {
+        for (b, above) in two.chars().zip(distances.iter_mut().skip(1)) {
             let substituted = diagonal.saturating_add(usize::from(a != b));
-            diagonal = *record;
-            left = substituted.min(left.saturating_add(1)).min(record.saturating_add(1));
-            *record = left;
+            diagonal = *above;
+            left = substituted.min(left.saturating_add(1)).min(above.saturating_add(1));
+            *above = left;
         }
     }
-    row.last().copied().unwrap_or(usize::MAX)
+    distances.last().copied().unwrap_or(usize::MAX)
 }

@@ -1,10 +1,10 @@
-//! The records of a policy document, as they are written.
+//! The records of a policy document. The field comments are the descriptions in the published JSON Schema and OpenAPI.
 
 use crate::money::Period;
+use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
 use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced};
 use crate::secret::api_key::Digest;
-use crate::{choice, record};
 #[cfg(feature = "schema")]
 use alloc::format;
 
@@ -21,98 +21,98 @@ choice!(OrganizationRole, "`org_owner`, `org_admin`, `org_billing`, `org_auditor
 choice!(TeamRole, "`team_admin`, `team_developer` or `team_viewer`",
     "team_admin" => TeamRole::Admin, "team_developer" => TeamRole::Developer, "team_viewer" => TeamRole::Viewer);
 
-/// Whether a level narrows what it inherits.
+/// The access mode of a team, a user or a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AccessMode {
-    /// It takes what the level above has.
+    /// Everything that the level above allows.
     #[default]
     Inherit,
-    /// It takes only what it selects.
+    /// Only the selected part of what the level above allows.
     Restrict,
 }
 choice!(AccessMode, "`inherit` or `restrict`", "inherit" => AccessMode::Inherit, "restrict" => AccessMode::Restrict);
 
-/// The one role a user record may carry.
+/// The only role that a user record can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlatformAdmin;
 choice!(PlatformAdmin, "`platform_admin`", "platform_admin" => PlatformAdmin);
 
 record! {
-    /// What a target costs.
+    /// The price of a target.
     PriceRecord {
         /// Price of input tokens.
         input!required: PerMillion,
-        /// Price of output tokens, reasoning included.
+        /// Price of output tokens, including reasoning tokens.
         output!required: PerMillion,
-        /// Price of input tokens served from a cache; the input price if left out.
+        /// Price of input tokens read from a cache. Default: the input price.
         cached_input: PerMillion,
-        /// Price of input tokens written to a cache; the input price if left out.
+        /// Price of input tokens written to a cache. Default: the input price.
         cache_write: PerMillion,
-        /// Price of each call.
+        /// Price of each call, in addition to its tokens. Default: 0.
         request: PerCall,
     }
 }
 record! {
-    /// A target of the catalogue.
+    /// A target of the catalog.
     TargetRecord {
-        /// The groups it carries.
+        /// Access groups that the target belongs to.
         access_groups: Indexed<GroupName>,
-        /// Most input tokens of a call whose body does not show its content.
+        /// Input tokens reserved for a call whose input is not entirely in its body.
         max_input_tokens: Count,
-        /// Output tokens assumed where the request sets no maximum.
+        /// Output tokens reserved for a request that sets no maximum itself.
         max_output_tokens: Count,
-        /// What it costs.
+        /// Price of the target. Without a price, `unpriced` decides about calls that count against a budget.
         price: PriceRecord,
     }
 }
 record! {
-    /// What an organization grants.
+    /// The access that an organization grants.
     GrantRecord {
-        /// Targets by name; `*` is the whole catalogue.
+        /// Targets by name; `*` grants the whole catalog.
         targets: Indexed<TargetName>,
-        /// Groups: all targets that carry one, also future ones.
+        /// Access groups: every target in one of them, including targets added later.
         access_groups: Indexed<GroupName>,
     }
 }
 record! {
-    /// What a team, a user or a key may call.
+    /// The access of a team, a user or a key.
     AccessRecord {
-        /// Whether it narrows what it inherits.
+        /// `inherit`: everything that the level above allows. `restrict`: only the targets and groups selected here.
         mode!required: AccessMode,
-        /// Targets by name, with `restrict`.
+        /// Targets by name. Only with `restrict`.
         targets: Indexed<TargetName>,
-        /// Groups, with `restrict`.
+        /// Access groups. Only with `restrict`.
         access_groups: Indexed<GroupName>,
     }
 }
 record! {
-    /// Limits; one that is left out is not enforced.
+    /// Rate limits. A limit that is left out is not enforced.
     LimitsRecord {
-        /// Requests in any 60 seconds.
+        /// Requests per minute, in any 60 seconds.
         rpm: SlidingLimit,
-        /// Tokens in any 60 seconds.
+        /// Tokens per minute, in any 60 seconds.
         tpm: SlidingLimit,
-        /// Requests in any 3600 seconds.
+        /// Requests per hour, in any 3600 seconds.
         rph: SlidingLimit,
-        /// Requests in a UTC day.
+        /// Requests per UTC day.
         rpd: DailyLimit,
-        /// Tokens in a UTC day.
+        /// Tokens per UTC day.
         tpd: DailyLimit,
     }
 }
 record! {
     /// A budget.
     BudgetRecord {
-        /// Never more than this in a period; 0 blocks.
+        /// Maximum spend in a period. `"0"` rejects every call.
         max!required: Dollars,
-        /// A warning above this; it never blocks.
+        /// Spend above which responses carry a warning. It never rejects a call.
         soft: Dollars,
-        /// When it starts over, on the UTC calendar (weeks on Monday); `lifetime` if left out.
+        /// Period after which the budget starts over, on the UTC calendar (weeks start on Monday). Default: `lifetime`.
         period: Present<Period>,
     }
 }
 impl BudgetRecord {
-    /// The period, also where it is left out; `None`: it is wrong.
+    /// Returns the period, `lifetime` by default. `None` if the document has an invalid one.
     pub fn period(&self) -> Option<Period> {
         self.period.as_ref().map_or(Some(Period::default()), |given| given.0)
     }
@@ -121,127 +121,127 @@ impl BudgetRecord {
 record! {
     /// An organization.
     OrganizationRecord {
-        /// For people.
+        /// Display name.
         name!required: DisplayText,
-        /// What it grants; nothing below it can exceed it.
+        /// Access that the organization grants. Teams, users and keys cannot exceed it.
         access!required: GrantRecord,
-        /// Its limits.
+        /// Limits of the organization as a whole.
         limits: LimitsRecord,
-        /// Its budget.
+        /// Budget of the organization as a whole.
         budget: BudgetRecord,
-        /// Limits of single targets within it.
+        /// Limits of single targets, by target name.
         target_limits: Map<LimitsRecord>,
-        /// User to role.
+        /// Role of each member, by user id.
         members: Map<Present<OrganizationRole>>,
-        /// Blocked refuses all its keys.
+        /// `blocked`: every key of the organization is rejected. Default: `active`.
         state: State,
     }
 }
 record! {
-    /// What a team's developers may do without asking.
+    /// The self-service policy of a team.
     SelfServiceRecord {
-        /// Whether members may create keys.
+        /// `true`: members may create keys for themselves.
         enabled!required: bool,
-        /// Active keys of one member in this team.
+        /// Maximum number of active keys of one member in this team.
         max_keys_per_user: Small,
-        /// Largest budget of such a key.
+        /// Maximum budget of a self-service key.
         budget_ceiling: Dollars,
-        /// Whether such a key must expire.
+        /// `true`: a self-service key must have an expiry date.
         require_expiry: bool,
-        /// How far away its expiry may lie.
+        /// Maximum number of days until a self-service key expires.
         max_expiry_days: Small,
     }
 }
 record! {
     /// A team.
     TeamRecord {
-        /// The organization it belongs to.
+        /// Organization that the team belongs to.
         organization!required: Id,
-        /// For people.
+        /// Display name.
         name!required: DisplayText,
-        /// What it may call, of what its organization grants.
+        /// Access within what the organization grants. Default: inherit.
         access: AccessRecord,
-        /// Its limits, within its organization's.
+        /// Limits of the team as a whole, within those of its organization.
         limits: LimitsRecord,
-        /// Its budget.
+        /// Budget of the team as a whole.
         budget: BudgetRecord,
-        /// Limits of single targets within it.
+        /// Limits of single targets, by target name.
         target_limits: Map<LimitsRecord>,
-        /// Limits of each single member.
+        /// Limits of each member.
         member_limits: LimitsRecord,
-        /// Budget of each single member.
+        /// Budget of each member.
         member_budget: BudgetRecord,
-        /// Keys without asking.
+        /// Self-service policy: which keys members may create themselves. Default: disabled.
         self_service: SelfServiceRecord,
-        /// User to role.
+        /// Role of each member, by user id.
         members: Map<Present<TeamRole>>,
-        /// Blocked refuses all its keys.
+        /// `blocked`: every key of the team is rejected. Default: `active`.
         state: State,
-        /// Shadow records refusals and lets pass.
+        /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.
         mode: Mode,
     }
 }
 record! {
     /// A person.
     UserRecord {
-        /// For people.
+        /// Display name.
         name!required: DisplayText,
-        /// What this person's keys may call.
+        /// Access of this user's keys within what their teams allow. Default: inherit.
         access: AccessRecord,
-        /// Limits, in each organization apart.
+        /// Limits of all keys of the user together, counted for each organization separately.
         limits: LimitsRecord,
-        /// Budget, in each organization apart.
+        /// Budget of all keys of the user together, counted for each organization separately.
         budget: BudgetRecord,
-        /// Digests of the tokens that sign in at the management API.
+        /// Digests of the bearer tokens that sign the user in at the management API.
         tokens: alloc::vec::Vec<Digest>,
-        /// Role on the whole platform.
+        /// Platform-wide role. Roles in organizations and teams are in their `members`.
         role: PlatformAdmin,
     }
 }
 record! {
     /// An owner of keys that is not a person.
     ServiceAccountRecord {
-        /// The team it works for.
+        /// Team that the service account belongs to.
         team!required: Id,
-        /// For people.
+        /// Display name.
         name!required: DisplayText,
-        /// Blocked refuses all its keys.
+        /// `blocked`: every key of the service account is rejected. Default: `active`.
         state: State,
     }
 }
 record! {
-    /// The secret before the last rotation.
+    /// The previous secret of a rotated key.
     PreviousRecord {
-        /// Its digest.
+        /// Digest of the previous secret.
         digest!required: Digest,
-        /// When it stops working.
+        /// End of the grace period, in which the previous secret still works.
         until!required: DateTime,
     }
 }
 record! {
-    /// An API key; the secret itself is nowhere.
+    /// An API key. Only the digest of its secret is stored.
     KeyRecord {
-        /// The team that owns it.
+        /// Team that the key belongs to.
         team!required: Id,
-        /// Whose key it is.
+        /// User or service account that owns the key. Default: the team itself.
         owner: OwnerName,
-        /// For people.
+        /// Display name.
         name: DisplayText,
-        /// Digest of the secret.
+        /// Digest of the key as the client sends it.
         digest!required: Digest,
-        /// The rotated secret.
+        /// Previous secret of a rotated key.
         previous: PreviousRecord,
-        /// The last characters of the secret, for people.
+        /// Last characters of the secret, to recognize the key by.
         hint: DisplayText,
-        /// What it may call, of what its team may.
+        /// Access within what the team allows. Default: inherit.
         access: AccessRecord,
-        /// Its limits.
+        /// Limits of the key.
         limits: LimitsRecord,
-        /// Its budget.
+        /// Budget of the key.
         budget: BudgetRecord,
-        /// From this moment on it is refused.
+        /// Time from which the key is rejected. Default: it does not expire.
         expires_at: DateTime,
-        /// Blocked is refused.
+        /// `blocked`: the key is rejected. Default: `active`.
         state: State,
     }
 }

@@ -1,68 +1,356 @@
-//! A policy put together from a document, entry by entry.
+//! Turns records into entities of the index: names become positions, whatever the order of the records.
+//!
+//! Every function destructures its record without `..`, so that a new field fails to compile until it is used.
 
-use alloc::string::{String, ToString};
+use crate::secret::redact::redact_quoted;
+use alloc::boxed::Box;
+use alloc::string::ToString;
 use alloc::vec::Vec;
 
+use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
+use crate::money::{Budget, Pico, Price};
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
+use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
+use crate::policy::load::records::*;
+use crate::policy::load::value::{
+    FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
+};
 use crate::policy::model::*;
-use crate::policy::validate::references::Validator;
-use crate::policy::validate::source_map::SourceMap;
+use crate::policy::validate::source_map::SourceList;
+use crate::quota::Limits;
 
-/// The sections and fields of a policy document.
-pub const FIELDS: &[&str] =
-    &["version", "targets", "organizations", "teams", "users", "service_accounts", "keys", "unpriced"];
-
-/// Puts a policy together.
-#[derive(Debug, Default)]
-pub struct Resolver {
-    policy: Policy,
-    order: SourceMap,
-    /// Targets that routes name, and where.
-    routes: Vec<(TargetId, String)>,
+/// A record after reading.
+pub(in crate::policy) struct ReadRecord {
+    /// The position of its name.
+    pub position: u32,
+    /// The entity for that position.
+    pub entity: Entity,
+    /// The indexes in the document of what it selects.
+    pub source: SourceList,
+    /// True if it selects `*`.
+    pub all: bool,
 }
 
-impl Resolver {
-    /// Takes one record of a section; the report stands at its place.
-    pub fn entry(&mut self, section: Section, id: &str, node: Node, report: &mut Diagnostics) {
-        let Some(read) = self.policy.read(section, id, node, report) else {
-            let position = self.policy.reserve(section, id);
-            return self.order.keep_unread(section, position);
+impl Policy {
+    /// Reads a record and resolves its names. The policy changes only by new names that get a position. Diagnostics
+    /// are reported relative to the current pointer of `report`. `None` if a field is missing without which there
+    /// is no entity.
+    pub(in crate::policy) fn read(
+        &mut self,
+        section: Section,
+        id: &str,
+        node: Node,
+        report: &mut Diagnostics,
+    ) -> Option<ReadRecord> {
+        let is_valid = match section {
+            Section::Targets => is_target_name(id) && id != "*",
+            Section::Organizations
+            | Section::Teams
+            | Section::Users
+            | Section::ServiceAccounts
+            | Section::Keys => Id::read(Node::String(id.to_string()), &mut Diagnostics::default()).is_some(),
         };
-        if self.policy.has(section, read.position) {
-            report.error(DiagnosticKind::Duplicate);
-            return;
+        if !is_valid {
+            let expected = match section {
+                Section::Targets => "a target name: 1 to 128 visible ASCII characters, not `*`",
+                Section::Organizations
+                | Section::Teams
+                | Section::Users
+                | Section::ServiceAccounts
+                | Section::Keys => {
+                    "an id: a letter or digit, then up to 63 of letters, digits, `.`, `_`, `@`, `+`, `-`"
+                }
+            };
+            report.error(DiagnosticKind::Expected { expected, found: redact_quoted(id) });
+            return None;
         }
-        self.order.keep(&self.policy, section, read.position, read.listing, read.all);
-        self.policy.replace(section, read.position, Some(read.row));
+        let mut source = SourceList::default();
+        let listed = &mut source;
+        let entity = match section {
+            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
+            Section::Organizations => Entity::Organization(self.read_organization(
+                id,
+                OrganizationRecord::read(node, report)?,
+                listed,
+            )),
+            Section::Teams => {
+                let record = TeamRecord::read(node, report)?;
+                Entity::Team(self.read_team(id, record, listed, report)?)
+            }
+            Section::Users => {
+                let record = UserRecord::read(node, report)?;
+                Entity::User(self.read_user(id, record, listed, report))
+            }
+            Section::ServiceAccounts => Entity::ServiceAccount(
+                self.read_service_account(id, ServiceAccountRecord::read(node, report)?)?,
+            ),
+            Section::Keys => {
+                let record = KeyRecord::read(node, report)?;
+                Entity::Key(self.read_key(id, record, listed, report)?)
+            }
+        };
+        let all = matches!(&entity, Entity::Organization(organization) if organization.access.all);
+        Some(ReadRecord { position: self.reserve(section, id), entity, source, all })
     }
 
-    /// `unpriced`.
-    pub fn unpriced(&mut self, unpriced: Unpriced) {
-        self.policy.unpriced = unpriced;
+    fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
+        let TargetRecord { access_groups, max_input_tokens, max_output_tokens, price } = record;
+        let groups = access_groups.unwrap_or_default().0;
+        let mut groups: Vec<GroupId> = groups.iter().map(|(_, name)| self.group(&name.0)).collect();
+        once(&mut groups);
+        Target {
+            name: id.into(),
+            groups: groups.into(),
+            max_input_tokens: max_input_tokens.map(|count| count.0),
+            max_output_tokens: max_output_tokens.map(|count| count.0),
+            price: price.map(read_price),
+        }
     }
 
-    /// Reserves a target's position for a route.
-    pub fn mention_target(&mut self, name: &str, pointer: String) -> TargetId {
-        let target = TargetId(self.policy.targets.reserve(name));
-        self.routes.push((target, pointer));
-        target
+    fn read_organization(
+        &mut self,
+        id: &str,
+        record: OrganizationRecord,
+        source: &mut SourceList,
+    ) -> Organization {
+        let OrganizationRecord { name, access, limits, budget, target_limits, members, state } = record;
+        let GrantRecord { targets, access_groups } = access.unwrap_or_default();
+        let targets = targets.unwrap_or_default();
+        let all = targets.0.iter().any(|(_, name)| &*name.0 == "*");
+        let named = Indexed(targets.0.into_iter().filter(|(_, name)| &*name.0 != "*").collect());
+        let access = self.target_set(all, named, access_groups.unwrap_or_default(), source);
+        Organization {
+            id: id.into(),
+            name: name.map_or_else(|| id.into(), |name| name.0),
+            access,
+            allowance: self.quota(limits, target_limits, budget),
+            members: self.members(members),
+            state: state.unwrap_or_default(),
+        }
     }
 
-    /// The index, after all that spans several records is checked. `base` is where the policy stands in
-    /// its document.
-    pub fn finish(mut self, base: &str, report: &mut Diagnostics) -> Policy {
-        let targets = &self.policy.targets;
-        for (target, pointer) in self.routes {
-            if targets.get(target.0).is_none() && !self.order.is_unread(Section::Targets, target.0) {
-                let id = targets.name(target.0).to_string();
-                report.error_at(pointer, DiagnosticKind::Unknown { kind: "target", id });
+    fn read_team(
+        &mut self,
+        id: &str,
+        record: TeamRecord,
+        source: &mut SourceList,
+        report: &mut Diagnostics,
+    ) -> Option<Team> {
+        let TeamRecord {
+            organization,
+            name,
+            access,
+            limits,
+            budget,
+            target_limits,
+            member_limits,
+            member_budget,
+            self_service,
+            members,
+            state,
+            mode,
+        } = record;
+        let organization = OrganizationId(self.organizations.reserve(&organization?.0));
+        Some(Team {
+            id: id.into(),
+            organization,
+            name: name.map_or_else(|| id.into(), |name| name.0),
+            access: self.scope(access, source, report),
+            allowance: self.quota(limits, target_limits, budget),
+            member_allowance: self.quota(member_limits, None, member_budget),
+            self_service: self_service.map(|record| Box::new(read_self_service(record))),
+            members: self.members(members),
+            state: state.unwrap_or_default(),
+            mode: mode.unwrap_or_default(),
+        })
+    }
+
+    fn read_user(
+        &mut self,
+        id: &str,
+        record: UserRecord,
+        source: &mut SourceList,
+        report: &mut Diagnostics,
+    ) -> User {
+        let UserRecord { name, access, limits, budget, tokens, role } = record;
+        User {
+            id: id.into(),
+            name: name.map_or_else(|| id.into(), |name| name.0),
+            access: self.scope(access, source, report),
+            allowance: self.quota(limits, None, budget),
+            tokens: tokens.unwrap_or_default().into(),
+            platform_admin: role.is_some_and(|PlatformAdmin| true),
+        }
+    }
+
+    fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> Option<ServiceAccount> {
+        let ServiceAccountRecord { team, name, state } = record;
+        Some(ServiceAccount {
+            id: id.into(),
+            team: TeamId(self.teams.reserve(&team?.0)),
+            name: name.map_or_else(|| id.into(), |name| name.0),
+            state: state.unwrap_or_default(),
+        })
+    }
+
+    fn read_key(
+        &mut self,
+        id: &str,
+        record: KeyRecord,
+        source: &mut SourceList,
+        report: &mut Diagnostics,
+    ) -> Option<Key> {
+        let KeyRecord {
+            team,
+            owner,
+            name,
+            digest,
+            previous,
+            hint,
+            access,
+            limits,
+            budget,
+            expires_at,
+            state,
+        } = record;
+        let (team, digest) = (team?, digest?);
+        let owner = match owner.as_ref().and_then(|owner| owner.0.split_once('/')) {
+            Some(("user", user)) => Owner::User(UserId(self.users.reserve(user))),
+            Some((_, account)) => {
+                Owner::ServiceAccount(ServiceAccountId(self.service_accounts.reserve(account)))
+            }
+            None => Owner::None,
+        };
+        let more = KeyDetails {
+            name: name.map(|name| name.0),
+            hint: hint.map(|hint| hint.0),
+            previous: previous.and_then(|PreviousRecord { digest, until }| Some((digest?, until?.0))),
+            access: self.scope(access, source, report),
+            allowance: self.quota(limits, None, budget),
+        };
+        Some(Key {
+            id: id.into(),
+            team: TeamId(self.teams.reserve(&team.0)),
+            owner,
+            digest,
+            more: (more != KeyDetails::default()).then(|| Box::new(more)),
+            expires_at: expires_at.map(|time| time.0),
+            state: state.unwrap_or_default(),
+        })
+    }
+
+    fn group(&mut self, name: &str) -> GroupId {
+        GroupId(self.groups.reserve(&group_name(name).unwrap_or_default()))
+    }
+
+    fn target_set(
+        &mut self,
+        all: bool,
+        targets: Indexed<TargetName>,
+        groups: Indexed<GroupName>,
+        source: &mut SourceList,
+    ) -> TargetSet {
+        source.targets =
+            targets.0.iter().map(|(index, name)| (TargetId(self.targets.reserve(&name.0)), *index)).collect();
+        source.groups = groups.0.iter().map(|(index, name)| (self.group(&name.0), *index)).collect();
+        let targets = source.targets.iter().map(|(target, _)| *target).collect();
+        let groups = source.groups.iter().map(|(group, _)| *group).collect();
+        TargetSet::new(all, targets, groups)
+    }
+
+    fn scope(
+        &mut self,
+        access: Option<AccessRecord>,
+        source: &mut SourceList,
+        report: &mut Diagnostics,
+    ) -> AccessScope {
+        let Some(AccessRecord { mode, targets, access_groups }) = access else { return AccessScope::Inherit };
+        let targets = targets.unwrap_or_default();
+        let groups = access_groups.unwrap_or_default();
+        // A missing or invalid mode was reported; with `restrict` the selection adds no diagnostics.
+        match mode.unwrap_or(AccessMode::Restrict) {
+            AccessMode::Inherit => {
+                if !targets.0.is_empty() || !groups.0.is_empty() {
+                    report.within("access", |report| report.error(DiagnosticKind::SelectionWithInherit));
+                }
+                AccessScope::Inherit
+            }
+            AccessMode::Restrict => {
+                AccessScope::Restrict(Box::new(self.target_set(false, targets, groups, source)))
             }
         }
-        Validator::new(&self.policy, &self.order, base, report).whole();
-        self.policy.shrink();
-        self.policy
+    }
+
+    fn quota(
+        &mut self,
+        limits: Option<LimitsRecord>,
+        target_limits: Option<Map<LimitsRecord>>,
+        budget: Option<BudgetRecord>,
+    ) -> Option<Box<Quota>> {
+        let mut by_target: Vec<(TargetId, Limits)> = target_limits
+            .unwrap_or_default()
+            .0
+            .into_iter()
+            .map(|(name, limits)| (TargetId(self.targets.reserve(&name)), read_limits(&limits)))
+            .collect();
+        sort_by_key(&mut by_target, |(target, _)| *target);
+        let limits = limits.map_or(Limits::default(), |limits| read_limits(&limits));
+        let budget = budget.and_then(read_budget);
+        Quota { limits, target_limits: by_target.into(), budget, record: CachedRecordKey::default() }.boxed()
+    }
+
+    /// Reads members. A member with an invalid role is a member, so that its keys are not reported as well.
+    fn members<R: Copy + Default>(&mut self, members: Option<Map<Present<R>>>) -> Vec<(UserId, R)> {
+        let members = members.map_or(Vec::new(), |members| members.0).into_iter();
+        let mut list: Vec<(UserId, R)> = members
+            .map(|(user, role)| (UserId(self.users.reserve(&user)), role.0.unwrap_or_default()))
+            .collect();
+        sort_by_key(&mut list, |(user, _)| *user);
+        list
+    }
+}
+
+fn read_price(record: PriceRecord) -> Price {
+    let PriceRecord { input, output, cached_input, cache_write, request } = record;
+    let input = input.map_or(Pico::default(), |price| price.0);
+    Price {
+        input,
+        output: output.map_or(Pico::default(), |price| price.0),
+        cached_input: cached_input.map_or(input, |price| price.0),
+        cache_write: cache_write.map_or(input, |price| price.0),
+        request: request.map_or(Pico::default(), |price| price.0),
+    }
+}
+
+fn read_self_service(record: SelfServiceRecord) -> SelfService {
+    let SelfServiceRecord { enabled, max_keys_per_user, budget_ceiling, require_expiry, max_expiry_days } =
+        record;
+    SelfService {
+        enabled: enabled.unwrap_or_default(),
+        max_keys_per_user: max_keys_per_user.map(|count| count.0),
+        budget_ceiling: budget_ceiling.map(|amount| amount.0),
+        require_expiry: require_expiry.unwrap_or_default(),
+        max_expiry_days: max_expiry_days.map(|count| count.0),
+    }
+}
+
+/// Reads a budget. `None` if its period is invalid: there is no other budget to compare it with.
+fn read_budget(record: BudgetRecord) -> Option<Budget> {
+    let valid_period = record.period();
+    let BudgetRecord { max, soft, period: _ } = record;
+    Some(Budget { max: max?.0, soft: soft.map(|soft| soft.0), period: valid_period? })
+}
+
+fn read_limits(record: &LimitsRecord) -> Limits {
+    let LimitsRecord { rpm, tpm, rph, rpd, tpd } = record;
+    Limits {
+        rpm: rpm.map(|limit| limit.0),
+        tpm: tpm.map(|limit| limit.0),
+        rph: rph.map(|limit| limit.0),
+        rpd: rpd.map(|limit| limit.0),
+        tpd: tpd.map(|limit| limit.0),
     }
 }

@@ -1,12 +1,13 @@
-//! The JSON Schema of a policy document, from the same definitions that read it.
+//! The JSON Schema of a policy document, derived from the definitions that read it.
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::policy::change::Section;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
 
-/// The schema of a policy document (draft 2020-12).
+/// Returns the schema of a policy document (draft 2020-12).
 pub fn policy() -> Json {
     let mut schema = policy_fields();
     if let Some(schema) = schema.as_object_mut() {
@@ -16,20 +17,21 @@ pub fn policy() -> Json {
     schema
 }
 
-/// The same as a part of another schema.
+/// Returns the schema of a policy as a part of another document.
 pub fn policy_fields() -> Json {
     let mut properties = Map::new();
     properties.insert("version".into(), Version::schema());
-    let sections: [(&str, Json); 6] = [
-        ("targets", TargetRecord::schema()),
-        ("organizations", OrganizationRecord::schema()),
-        ("teams", TeamRecord::schema()),
-        ("users", UserRecord::schema()),
-        ("service_accounts", ServiceAccountRecord::schema()),
-        ("keys", KeyRecord::schema()),
-    ];
-    for (name, record) in sections {
-        properties.insert(name.into(), json!({ "type": "object", "additionalProperties": record }));
+    for section in Section::ALL {
+        let record = match section {
+            Section::Targets => TargetRecord::schema(),
+            Section::Organizations => OrganizationRecord::schema(),
+            Section::Teams => TeamRecord::schema(),
+            Section::Users => UserRecord::schema(),
+            Section::ServiceAccounts => ServiceAccountRecord::schema(),
+            Section::Keys => KeyRecord::schema(),
+        };
+        let records = json!({ "type": "object", "additionalProperties": record });
+        properties.insert(section.name().into(), records);
     }
     properties.insert("unpriced".into(), Unpriced::schema());
     json!({

@@ -1,4 +1,6 @@
-//! The forms that a document's values have: how each is read, and what a schema says of it.
+//! The types of values in a document: the reader and the JSON Schema of each.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "the types of JSON values are fixed")]
 
 use crate::secret::api_key::Digest;
 use alloc::boxed::Box;
@@ -13,12 +15,12 @@ use crate::money::{DOLLAR, Pico};
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::time::{Timestamp, parse_rfc3339};
 
-/// A form of value.
+/// A type that is read from a JSON value.
 pub trait FromNode: Sized {
-    /// Reads it; reports all that is wrong and answers `None` if nothing usable is left.
+    /// Reads a value and reports everything that is wrong with it. `None` if nothing usable is left.
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self>;
 
-    /// Its JSON Schema (draft 2020-12).
+    /// Returns the JSON Schema of the type (draft 2020-12).
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value;
 }
@@ -28,7 +30,7 @@ fn expected<T>(report: &mut Diagnostics, expected: &'static str, node: &Node) ->
     None
 }
 
-/// Defines a string form by its check, its pattern and its words.
+/// Defines a string type by its check, its schema pattern and its description.
 macro_rules! text_form {
     ($(#[$doc:meta])* $name:ident, $words:literal, $pattern:literal, $check:expr) => {
         $(#[$doc])*
@@ -62,17 +64,17 @@ text_form! {
     |text| is_id(text).then(|| text.to_string())
 }
 text_form! {
-    /// The public name of a target.
-    TargetName, "a target's name: 1 to 128 visible ASCII characters", "^[!-~]{1,128}$",
+    /// The public name of a target, or `*` for the whole catalog where a list may have it.
+    TargetName, "a target name: 1 to 128 visible ASCII characters", "^[!-~]{1,128}$",
     |text| is_target_name(text).then(|| text.to_string())
 }
 text_form! {
-    /// A target's name, or `*` for the whole catalogue.
+    /// The name of an access group; compared trimmed and in lower case.
     GroupName, "an access group: `^[a-z0-9][a-z0-9._-]{0,63}$` once trimmed and lower-cased",
     "^\\s*[A-Za-z0-9][A-Za-z0-9._-]{0,63}\\s*$", group_name
 }
 text_form! {
-    /// Words for people.
+    /// A text for display.
     DisplayText, "a text of 1 to 200 characters without control characters", "^[^\\u0000-\\u001f\\u007f]{1,200}$",
     |text| (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(|c| c < ' ' || c == '\u{7f}')).then(|| text.to_string())
 }
@@ -82,19 +84,19 @@ text_form! {
     |text| text.split_once('/').is_some_and(|(kind, id)| matches!(kind, "user" | "service_account") && is_id(id)).then(|| text.to_string())
 }
 text_form! {
-    /// An HTTP field name (RFC 9110, 5.1), lower case.
+    /// An HTTP field name (RFC 9110, section 5.1) in lower case.
     HeaderName, "a header name: lower-case letters, digits and `-`", "^[a-z0-9][a-z0-9_-]{0,63}$",
     |text| (!text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b))).then(|| text.to_string())
 }
 text_form! {
-    /// A method. They are compared with case (RFC 9110, 9.1), and every registered one is in capitals: `get` would
-    /// match nothing.
+    /// An HTTP method. Methods are case-sensitive (RFC 9110, section 9.1) and every registered one is in capitals:
+    /// `get` would never match.
     Method, "a method in capitals, such as GET", "^[A-Z][A-Z0-9-]{0,31}$",
     |text| (text.len() <= 32 && text.starts_with(|c: char| c.is_ascii_uppercase()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'-')).then(|| text.to_string())
 }
 
 text_form! {
-    /// A visible ASCII text such as a header's value or a query parameter's name.
+    /// A visible ASCII text, such as the value of a header or the name of a query parameter.
     Token, "1 to 200 visible ASCII characters", "^[!-~]{1,200}$",
     |text| (!text.is_empty() && text.len() <= 200 && text.bytes().all(|b| b.is_ascii_graphic())).then(|| text.to_string())
 }
@@ -106,12 +108,12 @@ fn is_id(text: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || b"._@+-".contains(&byte))
 }
 
-/// Whether the text can be a target's name.
+/// Returns true if the text is a valid target name.
 pub fn is_target_name(text: &str) -> bool {
     (1..=128).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A group's name as it is stored, if it is one.
+/// Returns the normalized name of an access group: trimmed and in lower case. `None` if it is not valid.
 pub fn group_name(text: &str) -> Option<String> {
     let name = text.trim().to_ascii_lowercase();
     let mut bytes = name.bytes();
@@ -135,7 +137,7 @@ impl FromNode for bool {
     }
 }
 
-/// Largest number that every JSON reader holds exactly (RFC 8259, 6).
+/// The largest integer that every JSON reader represents exactly (RFC 8259, section 6).
 const MOST_EXACT: u64 = 9_007_199_254_740_991;
 
 #[inline(never)]
@@ -146,7 +148,7 @@ fn whole(node: &Node, most: u64) -> Option<u64> {
     }
 }
 
-/// Defines a form of whole number.
+/// Defines an integer type.
 macro_rules! number_form {
     ($(#[$doc:meta])* $name:ident($inner:ty), $words:literal, $least:literal, $most:expr, $make:expr) => {
         $(#[$doc])*
@@ -154,7 +156,7 @@ macro_rules! number_form {
         pub struct $name(pub $inner);
 
         impl $name {
-            /// The smallest number of this form.
+            /// The minimum.
             pub const LEAST: u64 = $least;
         }
 
@@ -176,12 +178,12 @@ macro_rules! number_form {
 }
 
 number_form! {
-    /// A limit over a sliding window.
+    /// A limit of a sliding window.
     SlidingLimit(NonZeroU64), "a whole number from 1 to 4294967295 (leave the field out for no limit)",
     1, 4_294_967_295_u64, NonZeroU64::new
 }
 number_form! {
-    /// A limit over a day.
+    /// A limit of a UTC day.
     DailyLimit(NonZeroU64), "a whole number from 1 to 9007199254740991 (leave the field out for no limit)",
     1, MOST_EXACT, NonZeroU64::new
 }
@@ -194,11 +196,11 @@ number_form! {
     Small(u32), "a whole number from 0 to 1000000", 0, 1_000_000_u64, |number| u32::try_from(number).ok()
 }
 number_form! {
-    /// The version of this document's form.
-    Version(u64), "1, the version of this form", 1, 1_u64, Some
+    /// The version of the document format.
+    Version(u64), "1, the version of the document format", 1, 1_u64, Some
 }
 
-/// A decimal number as a string, with at most `digits` decimals, times 10^`digits`.
+/// Parses a decimal number with at most `digits` decimals. Returns it multiplied by 10^`digits`.
 fn decimal(text: &str, digits: usize) -> Option<u128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let plain = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -209,7 +211,7 @@ fn decimal(text: &str, digits: usize) -> Option<u128> {
     format!("{whole}{fraction:0<digits$}").parse().ok()
 }
 
-/// Defines a form of money.
+/// Defines a money type.
 macro_rules! money_form {
     ($(#[$doc:meta])* $name:ident, $digits:literal, $scale:expr, $words:literal, $pattern:literal) => {
         $(#[$doc])*
@@ -242,7 +244,7 @@ money_form! {
     "^[0-9]{1,15}(\\.[0-9]{1,12})?$"
 }
 money_form! {
-    /// A price per million tokens, kept as pico-dollars a token.
+    /// A price per million tokens, stored in pico-dollars per token.
     PerMillion, 6, 1, "US dollars per million tokens as a decimal string such as \"0.25\", at most 6 decimals",
     "^[0-9]{1,15}(\\.[0-9]{1,6})?$"
 }
@@ -252,26 +254,26 @@ money_form! {
     "^[0-9]{1,15}(\\.[0-9]{1,6})?$"
 }
 
-/// A moment.
+/// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DateTime(pub Timestamp);
 
-const MOMENT: &str = "a moment by RFC 3339 such as \"2027-01-31T00:00:00Z\"";
+const DATE_TIME: &str = "an RFC 3339 date-time such as \"2027-01-31T00:00:00Z\"";
 
 impl FromNode for DateTime {
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text) => match parse_rfc3339(text) {
                 Some(moment) => Some(DateTime(moment)),
-                None => expected(report, MOMENT, &node),
+                None => expected(report, DATE_TIME, &node),
             },
-            _ => expected(report, MOMENT, &node),
+            _ => expected(report, DATE_TIME, &node),
         }
     }
 
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value {
-        serde_json::json!({ "type": "string", "format": "date-time", "description": MOMENT })
+        serde_json::json!({ "type": "string", "format": "date-time", "description": DATE_TIME })
     }
 }
 
@@ -284,8 +286,8 @@ impl FromNode for Digest {
             _ => None,
         };
         if digest.is_none() {
-            // Whatever stands here may be a secret put in the wrong place.
-            report.error(DiagnosticKind::Expected { expected: DIGEST, found: "something else".to_string() });
+            // The value is not repeated: it may be a secret in the wrong place.
+            report.error(DiagnosticKind::Expected { expected: DIGEST, found: "another value".to_string() });
         }
         digest
     }
@@ -331,7 +333,7 @@ impl<T: FromNode> FromNode for Vec<T> {
     }
 }
 
-/// A list whose items keep their place in it, so that later findings can point at them.
+/// A list whose items keep their index, so that later diagnostics can point at them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Indexed<T>(pub Vec<(u32, T)>);
 
@@ -361,7 +363,7 @@ impl<T: FromNode> FromNode for Indexed<T> {
     }
 }
 
-/// A value that stands there, though it may be wrong: that was said, and nothing else is to be said because of it.
+/// A value that is present. `None` if it is invalid: that was reported, and must not be reported as missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present<T>(pub Option<T>);
 
@@ -376,7 +378,7 @@ impl<T: FromNode> FromNode for Present<T> {
     }
 }
 
-/// An object used as a map, its entries in the order of the text.
+/// An object used as a map. Entries are in the order of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map<T>(pub Vec<(Box<str>, T)>);
 
@@ -407,7 +409,7 @@ impl<T: FromNode> FromNode for Map<T> {
     }
 }
 
-/// Reports names that stand twice in one object.
+/// Reports names that occur more than once in an object.
 pub fn report_duplicates(members: &[(String, Node)], report: &mut Diagnostics) {
     let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_str()).collect();
     sort(&mut names);

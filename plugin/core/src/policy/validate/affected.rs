@@ -1,19 +1,20 @@
-//! Which records a change can make right or wrong.
+//! The records whose validity a change can affect.
 
 use alloc::vec::Vec;
 
 use crate::collections::sort::once;
+use crate::policy::access::role_of;
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
 use crate::policy::model::*;
 
-/// Records to be checked, by kind.
+/// The records to be validated, by kind.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct AffectedRecords {
-    /// The catalogue changes, and anything may name a part of it.
+    /// True if the catalog changes: any record may name a target or a group.
     pub everything: bool,
     pub organizations: Vec<OrganizationId>,
-    /// People within an organization.
+    /// Users as members of an organization.
     pub members: Vec<(OrganizationId, UserId)>,
     pub teams: Vec<TeamId>,
     pub users: Vec<UserId>,
@@ -22,8 +23,8 @@ pub(in crate::policy) struct AffectedRecords {
 }
 
 impl AffectedRecords {
-    /// Adds what stands or falls with a record, as the policy is now: itself, what names it, what lies below it,
-    /// and what it contends with for a digest.
+    /// Adds the records that depend on a record in the present state of the policy: the record itself, those that
+    /// name it, those below it, and those that share a digest with it.
     pub fn add(&mut self, policy: &Policy, section: Section, position: u32) {
         match section {
             Section::Targets => self.everything = true,
@@ -35,8 +36,8 @@ impl AffectedRecords {
         }
     }
 
-    /// Each record once.
-    pub fn settle(&mut self) {
+    /// Removes duplicates.
+    pub fn deduplicate(&mut self) {
         once(&mut self.organizations);
         once(&mut self.members);
         once(&mut self.teams);
@@ -45,48 +46,46 @@ impl AffectedRecords {
         once(&mut self.keys);
     }
 
-    fn add_organization(&mut self, policy: &Policy, ix: OrganizationId) {
-        self.organizations.push(ix);
-        if let Some(organization) = policy.organizations.get(ix.0) {
-            self.members.extend(organization.members.iter().map(|(user, _)| (ix, *user)));
+    fn add_organization(&mut self, policy: &Policy, id: OrganizationId) {
+        self.organizations.push(id);
+        if let Some(organization) = policy.organizations.get(id.0) {
+            self.members.extend(organization.members.iter().map(|(user, _)| (id, *user)));
         }
-        for (team, _) in policy.teams_of(ix) {
+        for (team, _) in policy.teams_of(id) {
             self.teams.push(team);
             self.keys.extend(policy.keys_of(team).map(|(key, _)| key));
         }
     }
 
-    fn add_team(&mut self, policy: &Policy, ix: TeamId) {
-        self.teams.push(ix);
-        self.service_accounts.extend(policy.service_accounts_of(ix).map(|(account, _)| account));
-        self.keys.extend(policy.keys_of(ix).map(|(key, _)| key));
+    fn add_team(&mut self, policy: &Policy, id: TeamId) {
+        self.teams.push(id);
+        self.service_accounts.extend(policy.service_accounts_of(id).map(|(account, _)| account));
+        self.keys.extend(policy.keys_of(id).map(|(key, _)| key));
     }
 
-    fn add_user(&mut self, policy: &Policy, ix: UserId) {
-        fn has<R>(members: &[(UserId, R)], user: UserId) -> bool {
-            members.binary_search_by_key(&user, |(member, _)| *member).is_ok()
-        }
-        self.users.push(ix);
-        for token in policy.users.get(ix.0).into_iter().flat_map(|user| &user.tokens) {
+    fn add_user(&mut self, policy: &Policy, id: UserId) {
+        self.users.push(id);
+        for token in policy.users.get(id.0).into_iter().flat_map(|user| &user.tokens) {
             self.users.extend(policy.token_holders(token).map(|(user, _)| user));
         }
         for (position, _, organization) in policy.organizations.iter() {
-            if has(&organization.members, ix) {
+            if role_of(&organization.members, id).is_some() {
                 self.organizations.push(OrganizationId(position));
-                self.members.push((OrganizationId(position), ix));
+                self.members.push((OrganizationId(position), id));
             }
         }
-        // The owner of a key is a member of its team: else the policy was wrong before.
-        for (position, ..) in policy.teams.iter().filter(|(_, _, team)| has(&team.members, ix)) {
+        // The owner of a key is a member of its team, or else the policy is invalid already.
+        for (position, ..) in policy.teams.iter().filter(|(_, _, team)| role_of(&team.members, id).is_some())
+        {
             self.teams.push(TeamId(position));
-            self.add_owned(policy, TeamId(position), Owner::User(ix));
+            self.add_owned(policy, TeamId(position), Owner::User(id));
         }
     }
 
-    fn add_service_account(&mut self, policy: &Policy, ix: ServiceAccountId) {
-        self.service_accounts.push(ix);
-        if let Some(account) = policy.service_accounts.get(ix.0) {
-            self.add_owned(policy, account.team, Owner::ServiceAccount(ix));
+    fn add_service_account(&mut self, policy: &Policy, id: ServiceAccountId) {
+        self.service_accounts.push(id);
+        if let Some(account) = policy.service_accounts.get(id.0) {
+            self.add_owned(policy, account.team, Owner::ServiceAccount(id));
         }
     }
 
@@ -94,9 +93,9 @@ impl AffectedRecords {
         self.keys.extend(policy.keys_of(team).filter(|(_, key)| key.owner == owner).map(|(key, _)| key));
     }
 
-    fn add_key(&mut self, policy: &Policy, ix: KeyId) {
-        self.keys.push(ix);
-        let Some(key) = policy.keys.get(ix.0) else { return };
+    fn add_key(&mut self, policy: &Policy, id: KeyId) {
+        self.keys.push(id);
+        let Some(key) = policy.keys.get(id.0) else { return };
         let previous = key.previous().map(|(digest, _)| digest);
         for digest in previous.into_iter().chain([&key.digest]) {
             self.keys.extend(policy.holders(digest).map(|(other, _)| other));

@@ -1,4 +1,4 @@
-//! Limits and budgets within those of the level above.
+//! Limits and budgets must not exceed those of the levels above.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -12,13 +12,13 @@ use crate::policy::model::*;
 use crate::policy::validate::references::RecordPath;
 use crate::quota::{Limits, Window};
 
-/// Whose limits they are, as a message says it.
+/// The holder of a limit, for messages.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::policy) enum Holder<'p> {
     Organization(&'p str),
     Team(&'p str),
     User(&'p str),
-    /// Of each member of a team.
+    /// Each member of a team.
     MembersOf(&'p str),
 }
 
@@ -33,82 +33,79 @@ impl fmt::Display for Holder<'_> {
     }
 }
 
-/// A level that what lies below must fit into.
+/// A level whose limits bound those below.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::policy) struct Ceiling<'p> {
-    pub whose: Holder<'p>,
-    pub allowance: Option<&'p Quota>,
+    pub holder: Holder<'p>,
+    pub quota: Option<&'p Quota>,
 }
 
 impl<'p> Ceiling<'p> {
     pub fn organization(organization: &'p Organization) -> Self {
-        Ceiling {
-            whose: Holder::Organization(&organization.id),
-            allowance: organization.allowance.as_deref(),
-        }
+        Ceiling { holder: Holder::Organization(&organization.id), quota: organization.allowance.as_deref() }
     }
 
     pub fn user(user: &'p User) -> Self {
-        Ceiling { whose: Holder::User(&user.id), allowance: user.allowance.as_deref() }
+        Ceiling { holder: Holder::User(&user.id), quota: user.allowance.as_deref() }
     }
 
     pub fn team(team: &'p Team) -> Self {
-        Ceiling { whose: Holder::Team(&team.id), allowance: team.allowance.as_deref() }
+        Ceiling { holder: Holder::Team(&team.id), quota: team.allowance.as_deref() }
     }
 
-    /// What each member of a team has.
+    /// Returns the ceiling of each member of a team.
     pub fn member_of(team: &'p Team) -> Self {
-        Ceiling { whose: Holder::MembersOf(&team.id), allowance: team.member_allowance.as_deref() }
+        Ceiling { holder: Holder::MembersOf(&team.id), quota: team.member_allowance.as_deref() }
     }
 }
 
-/// Each limit lies within the nearest level above that sets the same one.
-pub(in crate::policy) fn limits_within<'p>(
+/// Reports each limit above that of the nearest level which limits the same window.
+pub(in crate::policy) fn check_limits<'p>(
     own: &Limits,
     above: impl Iterator<Item = (&'p Limits, Holder<'p>)> + Clone,
-    place: RecordPath<'_>,
+    path: RecordPath<'_>,
     steps: &[&str],
     report: &mut Diagnostics,
 ) {
     for window in Window::ALL {
         let Some(found) = own.get(window) else { continue };
-        let nearest = above.clone().find_map(|(limits, whose)| Some((limits.get(window)?, whose)));
-        if let Some((most, whose)) = nearest
-            && found > most
+        let nearest = above.clone().find_map(|(limits, holder)| Some((limits.get(window)?, holder)));
+        if let Some((maximum, holder)) = nearest
+            && found > maximum
         {
             let steps: Vec<&str> = steps.iter().copied().chain([window.name()]).collect();
-            let problem = DiagnosticKind::Above {
+            let kind = DiagnosticKind::Above {
                 what: window.name(),
                 found: found.to_string(),
-                most: most.to_string(),
-                whose: whose.to_string(),
+                maximum: maximum.to_string(),
+                holder: holder.to_string(),
             };
-            report.error_at(place.at(&steps), problem);
+            report.error_at(path.at(&steps), kind);
         }
     }
 }
 
-/// A budget lies within the nearest one above over the same period.
-pub(in crate::policy) fn budget_within(
+/// Reports a budget above that of the nearest level with a budget over the same period.
+pub(in crate::policy) fn check_budget(
     own: Budget,
     above: &[Ceiling<'_>],
-    place: RecordPath<'_>,
+    path: RecordPath<'_>,
     field: &str,
     report: &mut Diagnostics,
 ) {
     let nearest = above.iter().find_map(|above| {
-        let budget = above.allowance?.budget.filter(|budget| budget.period == own.period)?;
-        Some((budget.max, above.whose))
+        let budget = above.quota?.budget.filter(|budget| budget.period == own.period)?;
+        Some((budget.max, above.holder))
     });
-    if let Some((most, whose)) = nearest
-        && own.max > most
+    if let Some((maximum, holder)) = nearest
+        && own.max > maximum
     {
-        let problem = DiagnosticKind::Above {
+        let kind = DiagnosticKind::Above {
             what: "budget",
             found: format!("${}", dollars(own.max)),
-            most: format!("${}", dollars(most)),
-            whose: whose.to_string(),
+            maximum: format!("${}", dollars(maximum)),
+            holder: holder.to_string(),
         };
-        report.error_at(place.at(&[field, "max"]), problem);
+        report.error_at(path.at(&[field, "max"]), kind);
     }
 }

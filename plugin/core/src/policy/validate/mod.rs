@@ -1,4 +1,4 @@
-//! Holding the records of a policy against one another.
+//! Validation across the records of a policy.
 
 pub(super) mod affected;
 pub(super) mod ceilings;

@@ -1,30 +1,31 @@
-//! What must hold between records: names that exist, limits within the level above, members, what a team
-//! selected, digests that are one key's.
+//! Validation across records: names that exist, limits within those of the levels above, membership, selections that
+//! the organization grants, unique digests.
 
 use crate::secret::api_key::Digest;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::policy::access::role_of;
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics, pointer};
 use crate::policy::index::Policy;
 use crate::policy::model::*;
 use crate::policy::validate::affected::AffectedRecords;
-use crate::policy::validate::ceilings::{Ceiling, Holder, budget_within, limits_within};
+use crate::policy::validate::ceilings::{Ceiling, Holder, check_budget, check_limits};
 use crate::policy::validate::source_map::{Selected, SourceMap};
 
-/// Checks what spans records, of a whole policy or of a part of it.
+/// Validates a policy, or the part of it that a change affects.
 pub(in crate::policy) struct Validator<'a> {
     policy: &'a Policy,
-    order: &'a SourceMap,
-    /// Where the policy stands in its document.
+    source_map: &'a SourceMap,
+    /// The JSON Pointer of the policy in its document.
     base: &'a str,
-    /// By group: whether a target carries it.
-    carried: Vec<bool>,
+    /// For each group, true if a target belongs to it.
+    has_targets: Vec<bool>,
     report: &'a mut Diagnostics,
 }
 
-/// A record's place in the document, spelt out only for a finding.
+/// The path of a record in the document. A pointer is built only for a diagnostic.
 #[derive(Clone, Copy)]
 pub(in crate::policy) struct RecordPath<'a> {
     base: &'a str,
@@ -33,7 +34,7 @@ pub(in crate::policy) struct RecordPath<'a> {
 }
 
 impl RecordPath<'_> {
-    /// The pointer of something in the record.
+    /// Returns the JSON Pointer of a value in the record.
     pub fn at(&self, steps: &[&str]) -> String {
         let mut whole = Vec::from([self.section.name(), self.id]);
         whole.extend_from_slice(steps);
@@ -42,25 +43,30 @@ impl RecordPath<'_> {
 }
 
 impl<'a> Validator<'a> {
-    /// Of this policy, with the order in which the text lists what records select.
-    pub fn new(policy: &'a Policy, order: &'a SourceMap, base: &'a str, report: &'a mut Diagnostics) -> Self {
-        let mut carried = Vec::new();
+    /// Returns a validator of a policy; `source_map` has the indexes of what its records select.
+    pub fn new(
+        policy: &'a Policy,
+        source_map: &'a SourceMap,
+        base: &'a str,
+        report: &'a mut Diagnostics,
+    ) -> Self {
+        let mut has_targets = Vec::new();
         for (_, _, target) in policy.targets.iter() {
             for group in &target.groups {
                 let at = group.0 as usize;
-                if at >= carried.len() {
-                    carried.resize(at.saturating_add(1), false);
+                if at >= has_targets.len() {
+                    has_targets.resize(at.saturating_add(1), false);
                 }
-                if let Some(carried) = carried.get_mut(at) {
-                    *carried = true;
+                if let Some(has_target) = has_targets.get_mut(at) {
+                    *has_target = true;
                 }
             }
         }
-        Validator { policy, order, base, carried, report }
+        Validator { policy, source_map, base, has_targets, report }
     }
 
-    /// Everything.
-    pub fn whole(&mut self) {
+    /// Validates the whole policy.
+    pub fn check_all(&mut self) {
         let policy = self.policy;
         for (position, _, organization) in policy.organizations.iter() {
             self.organization(OrganizationId(position));
@@ -75,109 +81,109 @@ impl<'a> Validator<'a> {
         policy.keys.iter().for_each(|(position, ..)| self.key(KeyId(position)));
     }
 
-    /// What a change reaches.
-    pub fn reach(&mut self, reach: &AffectedRecords) {
-        if reach.everything {
-            return self.whole();
+    /// Validates the records that a change affects.
+    pub fn check_affected(&mut self, affected: &AffectedRecords) {
+        if affected.everything {
+            return self.check_all();
         }
-        reach.organizations.iter().for_each(|ix| self.organization(*ix));
-        reach.members.iter().for_each(|(organization, user)| self.member(*organization, *user));
-        reach.teams.iter().for_each(|ix| self.team(*ix));
-        reach.users.iter().for_each(|ix| self.user(*ix));
-        reach.service_accounts.iter().for_each(|ix| self.service_account(*ix));
-        reach.keys.iter().for_each(|ix| self.key(*ix));
+        affected.organizations.iter().for_each(|id| self.organization(*id));
+        affected.members.iter().for_each(|(organization, user)| self.member(*organization, *user));
+        affected.teams.iter().for_each(|id| self.team(*id));
+        affected.users.iter().for_each(|id| self.user(*id));
+        affected.service_accounts.iter().for_each(|id| self.service_account(*id));
+        affected.keys.iter().for_each(|id| self.key(*id));
     }
 
-    fn organization(&mut self, ix: OrganizationId) {
-        let Some(organization) = self.policy.organizations.get(ix.0) else { return };
-        let place = self.place(Section::Organizations, &organization.id);
-        self.selection(ix.0, place, &organization.access, None);
-        self.allowance(place, organization.allowance.as_deref());
-        self.members(place, &organization.members);
+    fn organization(&mut self, id: OrganizationId) {
+        let Some(organization) = self.policy.organizations.get(id.0) else { return };
+        let path = self.path(Section::Organizations, &organization.id);
+        self.selection(id.0, path, &organization.access, None);
+        self.target_limits(path, organization.allowance.as_deref());
+        self.members(path, &organization.members);
     }
 
-    fn team(&mut self, ix: TeamId) {
+    fn team(&mut self, id: TeamId) {
         let policy = self.policy;
-        let Some(team) = policy.teams.get(ix.0) else { return };
-        let place = self.place(Section::Teams, &team.id);
+        let Some(team) = policy.teams.get(id.0) else { return };
+        let path = self.path(Section::Teams, &team.id);
         let organization = policy.organizations.get(team.organization.0);
-        self.scope(ix.0, place, &team.access, organization);
-        self.allowance(place, team.allowance.as_deref());
-        self.members(place, &team.members);
+        self.scope(id.0, path, &team.access, organization);
+        self.target_limits(path, team.allowance.as_deref());
+        self.members(path, &team.members);
         let Some(organization) = organization else {
-            return self.unknown(place.at(&["organization"]), Section::Organizations, team.organization.0);
+            return self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
         };
         let ceiling = Ceiling::organization(organization);
-        self.within(team.allowance.as_deref(), &[ceiling], place, ["limits", "budget"]);
+        self.check_quota(team.allowance.as_deref(), &[ceiling], path, ["limits", "budget"]);
         let above = [Ceiling::team(team), ceiling];
-        self.within(team.member_allowance.as_deref(), &above, place, ["member_limits", "member_budget"]);
-        self.target_limits_within(team, organization, place);
+        self.check_quota(team.member_allowance.as_deref(), &above, path, ["member_limits", "member_budget"]);
+        self.check_target_limits(team, organization, path);
         for (user, _) in &team.members {
             // A user that does not exist is reported as such.
-            if policy.users.get(user.0).is_some() && !is_member(&organization.members, *user) {
+            if policy.users.get(user.0).is_some() && role_of(&organization.members, *user).is_none() {
                 let user = policy.users.name(user.0);
                 let of = Holder::Organization(&organization.id).to_string();
-                let problem = DiagnosticKind::NotMember { user: user.to_string(), of };
-                self.report.error_at(place.at(&["members", user]), problem);
+                let kind = DiagnosticKind::NotMember { user: user.to_string(), of };
+                self.report.error_at(path.at(&["members", user]), kind);
             }
         }
     }
 
-    /// A person within an organization.
+    /// Validates a user as a member of an organization.
     fn member(&mut self, organization: OrganizationId, user: UserId) {
         let policy = self.policy;
         let Some(organization) = policy.organizations.get(organization.0) else { return };
         let Some(record) = policy.users.get(user.0) else { return };
-        if is_member(&organization.members, user) {
+        if role_of(&organization.members, user).is_some() {
             let above = [Ceiling::organization(organization)];
-            let place = self.place(Section::Users, &record.id);
-            self.within(record.allowance.as_deref(), &above, place, ["limits", "budget"]);
+            let path = self.path(Section::Users, &record.id);
+            self.check_quota(record.allowance.as_deref(), &above, path, ["limits", "budget"]);
         }
     }
 
-    fn user(&mut self, ix: UserId) {
+    fn user(&mut self, id: UserId) {
         let policy = self.policy;
-        let Some(user) = policy.users.get(ix.0) else { return };
-        let place = self.place(Section::Users, &user.id);
-        self.scope(ix.0, place, &user.access, None);
+        let Some(user) = policy.users.get(id.0) else { return };
+        let path = self.path(Section::Users, &user.id);
+        self.scope(id.0, path, &user.access, None);
         for (at, token) in (0_u32..).zip(&user.tokens) {
-            let named = |(other, at): (UserId, u32)| (policy.users.name(other.0), at);
-            if policy.token_holders(token).map(named).any(|other| other < (&*user.id, at)) {
-                self.report.error_at(place.at(&["tokens", &at.to_string()]), DiagnosticKind::DuplicateToken);
+            let by_name = |(other, at): (UserId, u32)| (policy.users.name(other.0), at);
+            if policy.token_holders(token).map(by_name).any(|other| other < (&*user.id, at)) {
+                self.report.error_at(path.at(&["tokens", &at.to_string()]), DiagnosticKind::DuplicateToken);
             }
         }
     }
 
-    fn service_account(&mut self, ix: ServiceAccountId) {
+    fn service_account(&mut self, id: ServiceAccountId) {
         let policy = self.policy;
-        let Some(account) = policy.service_accounts.get(ix.0) else { return };
+        let Some(account) = policy.service_accounts.get(id.0) else { return };
         if policy.teams.get(account.team.0).is_none() {
-            let place = self.place(Section::ServiceAccounts, &account.id);
-            self.unknown(place.at(&["team"]), Section::Teams, account.team.0);
+            let path = self.path(Section::ServiceAccounts, &account.id);
+            self.unknown(path.at(&["team"]), Section::Teams, account.team.0);
         }
     }
 
-    fn key(&mut self, ix: KeyId) {
+    fn key(&mut self, id: KeyId) {
         let policy = self.policy;
-        let Some(key) = policy.keys.get(ix.0) else { return };
-        let place = self.place(Section::Keys, &key.id);
-        self.scope(ix.0, place, key.access(), None);
-        self.digests(key, place);
+        let Some(key) = policy.keys.get(id.0) else { return };
+        let path = self.path(Section::Keys, &key.id);
+        self.scope(id.0, path, key.access(), None);
+        self.digests(key, path);
         let owner = match key.owner {
             Owner::None => None,
             Owner::User(user) => {
                 let owner = policy.users.get(user.0);
                 if owner.is_none() {
-                    self.unknown(place.at(&["owner"]), Section::Users, user.0);
+                    self.unknown(path.at(&["owner"]), Section::Users, user.0);
                 }
                 owner
             }
             Owner::ServiceAccount(account) => {
                 match policy.service_accounts.get(account.0) {
-                    None => self.unknown(place.at(&["owner"]), Section::ServiceAccounts, account.0),
+                    None => self.unknown(path.at(&["owner"]), Section::ServiceAccounts, account.0),
                     Some(account) if account.team != key.team => {
-                        let problem = DiagnosticKind::OtherTeam(account.id.to_string());
-                        self.report.error_at(place.at(&["owner"]), problem);
+                        let kind = DiagnosticKind::OtherTeam(account.id.to_string());
+                        self.report.error_at(path.at(&["owner"]), kind);
                     }
                     Some(_) => {}
                 }
@@ -185,33 +191,34 @@ impl<'a> Validator<'a> {
             }
         };
         let Some(team) = policy.teams.get(key.team.0) else {
-            return self.unknown(place.at(&["team"]), Section::Teams, key.team.0);
+            return self.unknown(path.at(&["team"]), Section::Teams, key.team.0);
         };
         if let Owner::User(user) = key.owner
             && owner.is_some()
-            && !is_member(&team.members, user)
+            && role_of(&team.members, user).is_none()
         {
             let (user, of) = (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
-            self.report.error_at(place.at(&["owner"]), DiagnosticKind::NotMember { user, of });
+            self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
         }
         let Some(organization) = policy.organizations.get(team.organization.0) else { return };
         let (whole, ceiling) = (Ceiling::team(team), Ceiling::organization(organization));
         match owner {
             Some(owner) => {
                 let above = [Ceiling::member_of(team), Ceiling::user(owner), whole, ceiling];
-                self.within(key.allowance(), &above, place, ["limits", "budget"]);
+                self.check_quota(key.allowance(), &above, path, ["limits", "budget"]);
             }
-            None => self.within(key.allowance(), &[whole, ceiling], place, ["limits", "budget"]),
+            None => self.check_quota(key.allowance(), &[whole, ceiling], path, ["limits", "budget"]),
         }
     }
 
-    /// Of all that have a digest, the first by name has it rightly: its present one before an earlier one.
-    fn digests(&mut self, key: &Key, place: RecordPath<'_>) {
+    /// Reports the digests of a key that another key has too. Of several keys with one digest the first by id owns it
+    /// and is not reported; a current digest comes before a previous one.
+    fn digests(&mut self, key: &Key, path: RecordPath<'_>) {
         let policy = self.policy;
         let mut check = |digest: &Digest, previous: bool, steps: &[&str]| {
-            let named = |(other, previous): (KeyId, bool)| (policy.keys.name(other.0), previous);
-            if policy.holders(digest).map(named).any(|other| other < (&*key.id, previous)) {
-                self.report.error_at(place.at(steps), DiagnosticKind::DuplicateDigest);
+            let by_name = |(other, previous): (KeyId, bool)| (policy.keys.name(other.0), previous);
+            if policy.holders(digest).map(by_name).any(|other| other < (&*key.id, previous)) {
+                self.report.error_at(path.at(steps), DiagnosticKind::DuplicateDigest);
             }
         };
         check(&key.digest, false, &["digest"]);
@@ -220,93 +227,88 @@ impl<'a> Validator<'a> {
         }
     }
 
-    fn scope(
-        &mut self,
-        position: u32,
-        place: RecordPath<'_>,
-        scope: &AccessScope,
-        of: Option<&Organization>,
-    ) {
+    fn scope(&mut self, position: u32, path: RecordPath<'_>, scope: &AccessScope, of: Option<&Organization>) {
         if let AccessScope::Restrict(selection) = scope {
-            self.selection(position, place, selection, of);
+            self.selection(position, path, selection, of);
         }
     }
 
-    /// What is selected exists; what a team selects is available through its organization, if it is given.
+    /// Reports selected targets that do not exist and groups without targets. With an `organization`, also what that
+    /// does not grant.
     fn selection(
         &mut self,
         position: u32,
-        place: RecordPath<'_>,
+        path: RecordPath<'_>,
         selection: &TargetSet,
         organization: Option<&Organization>,
     ) {
         let policy = self.policy;
-        let order = self.order;
-        let places = |choice| order.places(policy, place.section, position, selection, choice);
-        let at = |list: &str, index: u32| place.at(&["access", list, &index.to_string()]);
+        let source_map = self.source_map;
+        let indexes = |selected| source_map.indexes(policy, path.section, position, selection, selected);
+        let at = |list: &str, index: u32| path.at(&["access", list, &index.to_string()]);
         let inert =
             |organization: &Organization| DiagnosticKind::Inert { organization: organization.id.to_string() };
         for target in &selection.targets {
-            let choice = Selected::Target(*target);
+            let selected = Selected::Target(*target);
             if policy.targets.get(target.0).is_none() {
-                for index in places(choice) {
+                for index in indexes(selected) {
                     self.unknown(at("targets", index), Section::Targets, target.0);
                 }
-            } else if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
-                for index in places(choice) {
+            } else if let Some(organization) = organization.filter(|of| !selected.is_granted(policy, of)) {
+                for index in indexes(selected) {
                     self.report.warning_at(at("targets", index), inert(organization));
                 }
             }
         }
         for group in &selection.groups {
-            let choice = Selected::Group(*group);
-            if let Some(organization) = organization.filter(|of| !is_available(policy, of, choice)) {
-                for index in places(choice) {
+            let selected = Selected::Group(*group);
+            if let Some(organization) = organization.filter(|of| !selected.is_granted(policy, of)) {
+                for index in indexes(selected) {
                     self.report.warning_at(at("access_groups", index), inert(organization));
                 }
             }
-            if self.carried.get(group.0 as usize) != Some(&true) {
-                for index in places(choice) {
+            if self.has_targets.get(group.0 as usize) != Some(&true) {
+                for index in indexes(selected) {
                     self.report.warning_at(at("access_groups", index), DiagnosticKind::EmptyGroup);
                 }
             }
         }
     }
 
-    fn allowance(&mut self, place: RecordPath<'_>, allowance: Option<&Quota>) {
-        for (target, _) in allowance.into_iter().flat_map(|allowance| &allowance.target_limits) {
+    fn target_limits(&mut self, path: RecordPath<'_>, quota: Option<&Quota>) {
+        for (target, _) in quota.into_iter().flat_map(|quota| &quota.target_limits) {
             if self.policy.targets.get(target.0).is_none() {
                 let id = self.policy.targets.name(target.0);
-                self.unknown(place.at(&["target_limits", id]), Section::Targets, target.0);
+                self.unknown(path.at(&["target_limits", id]), Section::Targets, target.0);
             }
         }
     }
 
-    fn members<R>(&mut self, place: RecordPath<'_>, members: &[(UserId, R)]) {
+    fn members<R>(&mut self, path: RecordPath<'_>, members: &[(UserId, R)]) {
         for (user, _) in members {
             if self.policy.users.get(user.0).is_none() {
                 let id = self.policy.users.name(user.0);
-                self.unknown(place.at(&["members", id]), Section::Users, user.0);
+                self.unknown(path.at(&["members", id]), Section::Users, user.0);
             }
         }
     }
 
-    fn within(
+    fn check_quota(
         &mut self,
         own: Option<&Quota>,
         above: &[Ceiling<'_>],
-        place: RecordPath<'_>,
+        path: RecordPath<'_>,
         [limits, budget]: [&str; 2],
     ) {
         let Some(own) = own else { return };
-        let levels = above.iter().filter_map(|above| Some((&above.allowance?.limits, above.whose)));
-        limits_within(&own.limits, levels, place, &[limits], self.report);
+        let levels = above.iter().filter_map(|above| Some((&above.quota?.limits, above.holder)));
+        check_limits(&own.limits, levels, path, &[limits], self.report);
         if let Some(own) = own.budget {
-            budget_within(own, above, place, budget, self.report);
+            check_budget(own, above, path, budget, self.report);
         }
     }
 
-    fn target_limits_within(&mut self, team: &Team, organization: &Organization, place: RecordPath<'_>) {
+    fn check_target_limits(&mut self, team: &Team, organization: &Organization, path: RecordPath<'_>) {
         let (Some(own), Some(above)) = (team.allowance.as_deref(), organization.allowance.as_deref()) else {
             return;
         };
@@ -314,41 +316,20 @@ impl<'a> Validator<'a> {
             let most = above.target_limits.iter().filter(|(other, _)| other == target);
             let most = most.map(|(_, limits)| (limits, Holder::Organization(&organization.id)));
             let steps = ["target_limits", self.policy.targets.name(target.0)];
-            limits_within(limits, most, place, &steps, self.report);
+            check_limits(limits, most, path, &steps, self.report);
         }
     }
 
-    fn place(&self, section: Section, id: &'a str) -> RecordPath<'a> {
+    fn path(&self, section: Section, id: &'a str) -> RecordPath<'a> {
         RecordPath { base: self.base, section, id }
     }
 
-    /// Reports a name without a record; not where one stands that could not be read, which was said there.
+    /// Reports a name without a record, unless the record is there and could not be read: that was reported.
     #[inline(never)]
     fn unknown(&mut self, pointer: String, section: Section, position: u32) {
-        if !self.order.is_unread(section, position) {
+        if !self.source_map.is_unread(section, position) {
             let (kind, id) = (section.singular(), self.policy.name(section, position).to_string());
             self.report.error_at(pointer, DiagnosticKind::Unknown { kind, id });
         }
     }
-}
-
-/// Whether an organization offers what a team selected: a target in its set; a group that is granted, or
-/// of which at least one member is.
-fn is_available(policy: &Policy, organization: &Organization, what: Selected) -> bool {
-    match what {
-        Selected::Target(ix) => {
-            policy.targets.get(ix.0).is_none_or(|target| organization.access.has(ix, target).is_some())
-        }
-        Selected::Group(group) => {
-            organization.access.groups.contains(&group)
-                || policy.targets.iter().any(|(position, _, target)| {
-                    target.groups.contains(&group)
-                        && organization.access.has(TargetId(position), target).is_some()
-                })
-        }
-    }
-}
-
-fn is_member<R>(members: &[(UserId, R)], user: UserId) -> bool {
-    members.binary_search_by_key(&user, |(member, _)| *member).is_ok()
 }

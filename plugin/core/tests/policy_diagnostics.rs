@@ -1,4 +1,4 @@
-//! Everything that is wrong with a policy is said at once, each with its place.
+//! Diagnostics: everything that is wrong with a policy is reported at once, each with its JSON Pointer.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -12,19 +12,19 @@ fn load(document: &Value) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> 
     loader.finish()
 }
 
-fn places(findings: &[Diagnostic], severity: Severity) -> Vec<&str> {
-    let mut places: Vec<&str> =
-        findings.iter().filter(|f| f.severity == severity).map(|f| f.pointer.as_str()).collect();
-    places.sort_unstable();
-    places
+fn pointers(diagnostics: &[Diagnostic], severity: Severity) -> Vec<&str> {
+    let mut pointers: Vec<&str> =
+        diagnostics.iter().filter(|f| f.severity == severity).map(|f| f.pointer.as_str()).collect();
+    pointers.sort_unstable();
+    pointers
 }
 
 fn digest(n: u8) -> String {
     format!("sha256:{}", format!("{n:02x}").repeat(32))
 }
 
-/// A policy without a mistake.
-fn sound() -> Value {
+/// Returns a valid policy.
+fn valid_policy() -> Value {
     json!({
         "version": 1,
         "targets": {"small": {"access_groups": ["basic"]}, "large": {"access_groups": ["premium"]}},
@@ -47,14 +47,14 @@ fn sound() -> Value {
 }
 
 #[test]
-fn a_sound_policy_has_no_findings() {
-    let (_, warnings) = load(&sound()).unwrap();
+fn a_valid_policy_has_no_diagnostics() {
+    let (_, warnings) = load(&valid_policy()).unwrap();
     assert_eq!(warnings, []);
 }
 
 #[test]
-fn ten_mistakes_are_ten_findings_at_ten_places() {
-    let mut policy = sound();
+fn all_errors_are_reported_at_once_with_their_pointers() {
+    let mut policy = valid_policy();
     policy["teams"]["search"]["limits"]["rpm"] = json!(500);
     policy["teams"]["search"]["access"] = json!({"mode": "restrict", "targets": ["large", "gone"]});
     policy["teams"]["search"]["models"] = json!(["small"]);
@@ -64,9 +64,9 @@ fn ten_mistakes_are_ten_findings_at_ten_places() {
     policy["keys"]["one"]["expires_at"] = json!("tomorrow");
     policy["keys"]["one"]["owner"] = json!("user/alice");
     policy["keys"]["two"]["digest"] = json!(digest(1));
-    let findings = load(&policy).unwrap_err();
+    let diagnostics = load(&policy).unwrap_err();
     assert_eq!(
-        places(&findings, Severity::Error),
+        pointers(&diagnostics, Severity::Error),
         [
             "/keys/one/expires_at",
             "/keys/one/owner",
@@ -78,20 +78,24 @@ fn ten_mistakes_are_ten_findings_at_ten_places() {
             "/teams/search/models",
             "/users/bob/tokens/0",
         ],
-        "{findings:#?}"
+        "{diagnostics:#?}"
     );
-    assert_eq!(places(&findings, Severity::Warning), ["/teams/search/access/targets/0"]);
-    let words = |place: &str| findings.iter().find(|finding| finding.pointer == place).unwrap().to_string();
+    assert_eq!(pointers(&diagnostics, Severity::Warning), ["/teams/search/access/targets/0"]);
+    let message =
+        |place: &str| diagnostics.iter().find(|diagnostic| diagnostic.pointer == place).unwrap().to_string();
     assert_eq!(
-        words("/teams/search/limits/rpm"),
-        "error /teams/search/limits/rpm: rpm of 500 is above the 100 of its organization `acme`: lower it, or raise that"
+        message("/teams/search/limits/rpm"),
+        "error /teams/search/limits/rpm: rpm of 500 exceeds the 100 of organization `acme`: lower this limit, or raise that one"
     );
-    assert!(words("/teams/search/models").contains("`access`"), "it says where a model list belongs");
+    assert!(
+        message("/teams/search/models").contains("`access`"),
+        "the hint names the field for a list of models"
+    );
 }
 
-/// One mistake in a sound policy: where it is put, what, and where it is found.
+/// One error in a valid policy: the pointer at which it is put, the value, and the pointer of the diagnostic.
 #[test]
-fn each_mistake_is_found_where_it_stands() {
+fn each_error_is_reported_at_its_pointer() {
     let cases = [
         ("/version", json!(2), "/version"),
         ("/teams/search/organization", json!("nobody"), "/teams/search/organization"),
@@ -118,54 +122,54 @@ fn each_mistake_is_found_where_it_stands() {
         ("/organizations/acme/members/alice", json!("boss"), "/organizations/acme/members/alice"),
         ("/targets/small/access_groups", json!(["not a group"]), "/targets/small/access_groups/0"),
     ];
-    for (at, mistake, found) in cases {
-        let mut policy = sound();
+    for (at, error, found) in cases {
+        let mut policy = valid_policy();
         let (object, name) = at.rsplit_once('/').unwrap();
-        policy.pointer_mut(object).unwrap()[name] = mistake.clone();
-        let findings = load(&policy).expect_err(&format!("{at}: {mistake}"));
-        assert_eq!(places(&findings, Severity::Error), [found], "{at}: {mistake}: {findings:#?}");
+        policy.pointer_mut(object).unwrap()[name] = error.clone();
+        let diagnostics = load(&policy).expect_err(&format!("{at}: {error}"));
+        assert_eq!(pointers(&diagnostics, Severity::Error), [found], "{at}: {error}: {diagnostics:#?}");
     }
 }
 
 #[test]
 fn a_budget_over_another_period_is_not_compared() {
-    let mut policy = sound();
+    let mut policy = valid_policy();
     policy["teams"]["search"]["budget"] = json!({"max": "1000", "period": "lifetime"});
     assert!(load(&policy).is_ok());
 }
 
 #[test]
-fn a_group_that_no_target_carries_is_a_warning() {
-    let mut policy = sound();
+fn a_group_without_targets_is_a_warning() {
+    let mut policy = valid_policy();
     policy["organizations"]["acme"]["access"]["access_groups"] = json!(["basic", "future"]);
     let (_, warnings) = load(&policy).unwrap();
-    assert_eq!(places(&warnings, Severity::Warning), ["/organizations/acme/access/access_groups/1"]);
+    assert_eq!(pointers(&warnings, Severity::Warning), ["/organizations/acme/access/access_groups/1"]);
 }
 
 #[test]
-fn a_malformed_digest_does_not_get_into_a_message() {
-    let mut policy = sound();
+fn a_malformed_digest_is_not_repeated_in_a_message() {
+    let mut policy = valid_policy();
     policy["keys"]["one"]["digest"] = json!("sk-tg-demo-verysecret");
-    let findings = load(&policy).unwrap_err();
-    assert_eq!(places(&findings, Severity::Error), ["/keys/one/digest"]);
-    let text = findings.iter().map(ToString::to_string).collect::<String>();
+    let diagnostics = load(&policy).unwrap_err();
+    assert_eq!(pointers(&diagnostics, Severity::Error), ["/keys/one/digest"]);
+    let text = diagnostics.iter().map(ToString::to_string).collect::<String>();
     assert!(!text.contains("verysecret"), "{text}");
 }
 
 #[test]
-fn a_key_in_the_place_of_a_name_is_not_repeated() {
+fn a_key_in_place_of_a_name_is_redacted_in_messages() {
     let key = "sk-tg-demo-verysecret";
-    let mut policy = sound();
+    let mut policy = valid_policy();
     policy["organizations"]["acme"]["access"]["targets"] = json!([key]);
     policy["teams"][key] = json!({});
-    let findings = load(&policy).unwrap_err();
-    let text = findings.iter().map(ToString::to_string).collect::<String>();
+    let diagnostics = load(&policy).unwrap_err();
+    let text = diagnostics.iter().map(ToString::to_string).collect::<String>();
     assert!(text.contains("no target `sk-tg-demo-…`") && text.contains("/teams/sk-tg-demo-…"), "{text}");
     assert!(!text.contains("verysecret"), "{text}");
 }
 
 #[test]
-fn a_name_given_twice_is_an_error_at_every_level() {
+fn a_duplicate_key_is_an_error_at_every_level() {
     for (text, place) in [
         (r#"{"version": 1, "version": 1}"#, "/version"),
         (r#"{"version": 1, "targets": {}, "targets": {}}"#, "/targets"),
@@ -182,8 +186,8 @@ fn a_name_given_twice_is_an_error_at_every_level() {
     ] {
         let mut loader = PolicyLoader::default();
         loader.push(text.as_bytes());
-        let findings = loader.finish().expect_err(text);
-        assert_eq!(places(&findings, Severity::Error), [place], "{text}");
+        let diagnostics = loader.finish().expect_err(text);
+        assert_eq!(pointers(&diagnostics, Severity::Error), [place], "{text}");
     }
 }
 
@@ -192,18 +196,18 @@ fn a_route_to_a_target_that_does_not_exist_is_an_error() {
     let mut loader = config::ConfigLoader::default();
     loader
         .push(br#"{"routes": [{"path": "/a", "target": "gone"}, {"path": "b"}], "policy": {"version": 1}}"#);
-    let findings = loader.finish().unwrap_err();
-    assert_eq!(places(&findings, Severity::Error), ["/routes/0/target", "/routes/1/path"]);
+    let diagnostics = loader.finish().unwrap_err();
+    assert_eq!(pointers(&diagnostics, Severity::Error), ["/routes/0/target", "/routes/1/path"]);
 }
 
-/// The errors of a text, each with its place and its words.
+/// Returns the errors of a policy document as text.
 fn errors(text: &str) -> Vec<String> {
     let mut loader = PolicyLoader::default();
     loader.push(text.as_bytes());
     loader.finish().expect_err(text).iter().map(ToString::to_string).collect()
 }
 
-/// The same of a gateway's configuration.
+/// Returns the errors of a gateway configuration as text.
 fn gateway_errors(text: &str) -> Vec<String> {
     let mut loader = config::ConfigLoader::default();
     loader.push(text.as_bytes());
@@ -211,7 +215,7 @@ fn gateway_errors(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_credential_or_an_api_that_cannot_be_read_is_said_once_and_not_again_by_what_rests_on_it() {
+fn an_invalid_credential_or_api_is_reported_once() {
     let pointers = |field: &str| {
         let text = format!(r#"{{"policy": {{"version": 1}}, {field}}}"#);
         let found = gateway_errors(&text).into_iter();
@@ -222,7 +226,7 @@ fn a_credential_or_an_api_that_cannot_be_read_is_said_once_and_not_again_by_what
     assert_eq!(pointers(r#""credentials": [{"scheme": "Bearer"}]"#), ["error /credentials/0"]);
     assert_eq!(pointers(r#""routes": [{"path": "/x", "api": "chat"}]"#), ["error /routes/0/api"]);
     assert_eq!(pointers(r#""routes": [{"path": "/x", "target": "*"}]"#), ["error /routes/0/target"]);
-    // Compared with case, it would match nothing.
+    // Methods are case-sensitive: this one would never match.
     assert_eq!(
         pointers(r#""routes": [{"path": "/x", "public": true, "methods": ["GET", "post", ""]}]"#),
         ["error /routes/0/methods/1", "error /routes/0/methods/2"]
@@ -231,22 +235,22 @@ fn a_credential_or_an_api_that_cannot_be_read_is_said_once_and_not_again_by_what
 }
 
 #[test]
-fn a_missing_version_is_said_beside_other_errors_and_only_where_it_is_missing() {
+fn a_missing_version_is_reported_beside_other_errors() {
     let missing = "error (document): `version` is missing";
     let wrong = "error /unpriced: expected `deny` or `allow`, found \"perhaps\"";
     assert_eq!(errors(r#"{"unpriced": "perhaps"}"#), [wrong, missing]);
     assert_eq!(errors("{}"), [missing]);
-    // One that is wrong is not missing, and what is no object has none.
+    // An invalid version is not missing, and a value that is not an object has no fields.
     assert_eq!(errors(r#"{"version": 2}"#).len(), 1);
     assert_eq!(errors("[]").len(), 1);
-    // What a text lacks that breaks off may have been meant to come.
+    // The missing rest of a truncated document is not reported.
     let cut = errors(r#"{"keys": {"k": {"team": "later", "digest": 1}}, "teams": {"#);
     assert_eq!(cut.len(), 2, "{cut:#?}");
     assert!(cut[0].contains("/keys/k/digest") && !cut.concat().contains("missing"), "{cut:#?}");
 }
 
 #[test]
-fn a_gateway_says_what_is_missing_beside_other_errors() {
+fn missing_fields_of_a_gateway_are_reported_beside_other_errors() {
     let mode = "error /mode: expected `enforce` or `shadow`, found \"loose\"";
     let version = "error /policy: `version` is missing";
     assert_eq!(gateway_errors(r#"{"mode": "loose"}"#), [mode, "error (document): `policy` is missing"]);
@@ -257,17 +261,17 @@ fn a_gateway_says_what_is_missing_beside_other_errors() {
 }
 
 #[test]
-fn a_record_that_cannot_be_read_is_not_said_to_be_missing() {
-    let mut policy = sound();
+fn an_unreadable_record_is_not_reported_as_missing() {
+    let mut policy = valid_policy();
     policy["teams"]["search"]["organization"] = json!("no id");
     policy["service_accounts"]["ci"]["team"] = json!(5);
     policy["targets"]["large"] = json!("dear");
     policy["users"]["alice"] = json!([]);
     policy["organizations"]["acme"]["access"]["targets"] = json!(["large", "gone"]);
     policy["organizations"]["acme"]["target_limits"] = json!({"large": {"rpm": 1}});
-    let findings = load(&policy).unwrap_err();
+    let diagnostics = load(&policy).unwrap_err();
     assert_eq!(
-        places(&findings, Severity::Error),
+        pointers(&diagnostics, Severity::Error),
         [
             "/organizations/acme/access/targets/1",
             "/service_accounts/ci/team",
@@ -275,7 +279,7 @@ fn a_record_that_cannot_be_read_is_not_said_to_be_missing() {
             "/teams/search/organization",
             "/users/alice",
         ],
-        "{findings:#?}"
+        "{diagnostics:#?}"
     );
     let configuration = json!({
         "routes": [{"path": "/a", "target": "large"}],
@@ -285,21 +289,21 @@ fn a_record_that_cannot_be_read_is_not_said_to_be_missing() {
     assert!(errors.len() == 1 && errors[0].starts_with("error /policy/targets/large: "), "{errors:#?}");
 }
 
-/// One mistake each, on which something else in the policy rests.
+/// One error each, in a value that others depend on.
 #[test]
-fn a_mistake_is_not_said_again_where_something_rests_on_it() {
-    for (at, mistake, found) in [
+fn an_error_is_not_repeated_for_values_that_depend_on_it() {
+    for (at, error, found) in [
         ("/organizations/acme/members/bob", json!("boss"), "/organizations/acme/members/bob"),
         ("/teams/search/members/bob", json!("boss"), "/teams/search/members/bob"),
         ("/teams/search/access", json!({"mode": "some", "targets": ["small"]}), "/teams/search/access/mode"),
         ("/teams/search/access", json!({"targets": ["small"]}), "/teams/search/access"),
         ("/teams/search/budget", json!({"max": "500", "period": "fortnight"}), "/teams/search/budget/period"),
     ] {
-        let mut policy = sound();
+        let mut policy = valid_policy();
         policy["organizations"]["acme"]["budget"] = json!({"max": "100"});
         let (object, name) = at.rsplit_once('/').unwrap();
-        policy.pointer_mut(object).unwrap()[name] = mistake;
-        let findings = load(&policy).unwrap_err();
-        assert_eq!(places(&findings, Severity::Error), [found], "{findings:#?}");
+        policy.pointer_mut(object).unwrap()[name] = error;
+        let diagnostics = load(&policy).unwrap_err();
+        assert_eq!(pointers(&diagnostics, Severity::Error), [found], "{diagnostics:#?}");
     }
 }

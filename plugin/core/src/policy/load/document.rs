@@ -1,4 +1,4 @@
-//! Reads a document in pieces: what is kept is the index and the one record being read.
+//! Reads a document in pieces. Only the index and the record being read are kept in memory.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -8,21 +8,21 @@ use crate::json::node::{Builder, Node};
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::index::Policy;
+use crate::policy::load::builder::{FIELDS, PolicyBuilder};
 use crate::policy::load::record::advice;
-use crate::policy::load::resolve::{FIELDS, Resolver};
 use crate::policy::load::value::{FromNode, Version};
 use crate::policy::model::Unpriced;
 
-/// Longest name or text of a document that is kept; a longer one fails its form.
-const MOST_TEXT: usize = 4_096;
+/// Maximum length in bytes of a name or a string that is kept; longer ones fail validation.
+const MAX_TEXT: usize = 4_096;
 
-/// Deepest nesting that a document of ours can have, with room to report what is wrong.
-const MOST_DEPTH: usize = 32;
+/// Maximum nesting of a document: more than any valid document has, so that invalid ones are reported.
+const MAX_DEPTH: usize = 32;
 
-/// Reads a policy document that comes in pieces.
+/// Reads a policy document that arrives in pieces.
 ///
 /// ```
-/// let mut loader = tollgate_core::policy::Loader::default();
+/// let mut loader = tollgate_core::policy::PolicyLoader::default();
 /// loader.push(br#"{"version": 1, "targets": {"gpt-5"#);
 /// loader.push(br#"-mini": {}}}"#);
 /// let (policy, warnings) = loader.finish().unwrap();
@@ -31,63 +31,63 @@ const MOST_DEPTH: usize = 32;
 /// ```
 #[derive(Debug)]
 pub struct PolicyLoader {
-    reading: DocumentReader<PolicyFields>,
+    reader: DocumentReader<PolicyFields>,
 }
 
 impl Default for PolicyLoader {
     fn default() -> Self {
-        PolicyLoader { reading: DocumentReader::new(PolicyFields::default()) }
+        PolicyLoader { reader: DocumentReader::new(PolicyFields::default()) }
     }
 }
 
 impl PolicyLoader {
-    /// The next bytes.
+    /// Reads the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        self.reading.push(bytes);
+        self.reader.push(bytes);
     }
 
-    /// The index and the warnings.
+    /// Returns the policy and the warnings.
     ///
     /// # Errors
-    /// Every finding, if one of them is an error.
+    /// All diagnostics, if one of them is an error.
     pub fn finish(self) -> Result<(Policy, Vec<Diagnostic>), Vec<Diagnostic>> {
-        let (fields, mut report) = self.reading.finish()?;
+        let (fields, mut report) = self.reader.finish()?;
         fields.require_version(&mut report);
-        let policy = fields.assembly.finish("", &mut report);
+        let policy = fields.builder.finish("", &mut report);
         if report.has_errors() { Err(report.finish()) } else { Ok((policy, report.finish())) }
     }
 }
 
-/// A document's fields: which are walked into, and what happens to each value.
-pub trait DocumentFields {
-    /// Whether the object at these names is walked into instead of being read as one value.
+/// The fields of a document: which objects are entered, and what happens to each value.
+pub(crate) trait DocumentFields {
+    /// Returns true if the object at this path is entered instead of being read as one value.
     fn opens(&self, names: &[String]) -> bool;
 
-    /// The names an object that is walked into may have; `None`: any.
+    /// Returns the field names allowed in an object that is entered; `None` allows any.
     fn known(&self, names: &[String]) -> Option<&'static [&'static str]>;
 
-    /// The object at these names is there, and is walked into.
+    /// Called when the object at this path is entered.
     fn opened(&mut self, names: &[String]);
 
-    /// A whole value; the report stands at its place.
+    /// Called with each complete value. The current pointer of `report` is that of the value.
     fn value(&mut self, names: &[String], node: Node, report: &mut Diagnostics);
 }
 
-/// The fields of a policy, wherever it stands.
+/// The fields of a policy, as a document of its own or as a part of another one.
 #[derive(Debug, Default)]
-pub struct PolicyFields {
-    /// What was read so far.
-    pub assembly: Resolver,
-    /// It is an object, so that it can have fields at all.
+pub(crate) struct PolicyFields {
+    /// The policy read so far.
+    pub builder: PolicyBuilder,
+    /// True if the policy is an object.
     opened: bool,
-    /// It says a version, right or wrong.
-    says_version: bool,
+    /// True if there is a `version`, valid or not.
+    has_version: bool,
 }
 
 impl PolicyFields {
-    /// Reports where the version is missing.
+    /// Reports a missing version.
     pub fn require_version(&self, report: &mut Diagnostics) {
-        if self.opened && !self.says_version {
+        if self.opened && !self.has_version {
             report.error(DiagnosticKind::Missing("version"));
         }
     }
@@ -113,15 +113,15 @@ impl DocumentFields for PolicyFields {
     fn value(&mut self, names: &[String], node: Node, report: &mut Diagnostics) {
         match names {
             [section, id] if let Some(section) = Section::named(section) => {
-                self.assembly.entry(section, id, node, report);
+                self.builder.entry(section, id, node, report);
             }
             [field] if field == "version" => {
-                self.says_version = true;
+                self.has_version = true;
                 Version::read(node, report);
             }
             [field] if field == "unpriced" => {
                 if let Some(unpriced) = Unpriced::read(node, report) {
-                    self.assembly.unpriced(unpriced);
+                    self.builder.unpriced(unpriced);
                 }
             }
             _ => report.error(DiagnosticKind::Expected { expected: "an object", found: node.describe() }),
@@ -129,9 +129,9 @@ impl DocumentFields for PolicyFields {
     }
 }
 
-/// A walk through a document.
+/// A streaming reader of a document.
 #[derive(Debug)]
-pub struct DocumentReader<F> {
+pub(crate) struct DocumentReader<F> {
     lexer: Lexer,
     walk: Walk<F>,
     broken: bool,
@@ -141,15 +141,15 @@ pub struct DocumentReader<F> {
 struct Walk<F> {
     fields: F,
     report: Diagnostics,
-    /// Names from the document's root to the value being read.
+    /// The path from the root of the document to the value being read.
     names: Vec<String>,
-    /// Names seen so far in each object that is walked into, sections aside.
+    /// The names seen so far in each entered object that is not a section.
     seen: Vec<Vec<String>>,
     record: Option<Builder>,
 }
 
 impl<F: DocumentFields> DocumentReader<F> {
-    /// Begins with nothing read.
+    /// Returns a reader at the beginning of a document.
     pub fn new(fields: F) -> Self {
         let walk = Walk {
             fields,
@@ -158,10 +158,10 @@ impl<F: DocumentFields> DocumentReader<F> {
             seen: Vec::new(),
             record: None,
         };
-        DocumentReader { lexer: Lexer::new(MOST_DEPTH), walk, broken: false }
+        DocumentReader { lexer: Lexer::new(MAX_DEPTH), walk, broken: false }
     }
 
-    /// The next bytes; ignored once the text is known to be no JSON.
+    /// Reads the next bytes. Ignored after a syntax error.
     pub fn push(&mut self, bytes: &[u8]) {
         if !self.broken
             && let Err(error) = self.lexer.push(bytes, &mut self.walk)
@@ -170,10 +170,10 @@ impl<F: DocumentFields> DocumentReader<F> {
         }
     }
 
-    /// The fields and what was found.
+    /// Returns the fields and the diagnostics.
     ///
     /// # Errors
-    /// What was found, where the text is no JSON: what it lacks may have been meant to come.
+    /// The diagnostics, if the text is not JSON. Missing fields are not reported then.
     pub fn finish(mut self) -> Result<(F, Diagnostics), Vec<Diagnostic>> {
         if !self.broken
             && let Err(error) = self.lexer.finish(&mut self.walk)
@@ -203,12 +203,12 @@ impl<F: DocumentFields> Walk<F> {
         });
     }
 
-    fn walks(&self, depth: usize) -> bool {
+    fn opens_at(&self, depth: usize) -> bool {
         self.record.is_none() && self.names.len() == depth && self.fields.opens(&self.names)
     }
 }
 
-/// Sets the report to a place for the length of a call.
+/// Calls `inner` with the pointer of `report` set to a path.
 fn at(report: &mut Diagnostics, names: &[String], inner: impl FnOnce(&mut Diagnostics)) {
     match names.split_first() {
         Some((name, rest)) => report.within(name, |report| at(report, rest, inner)),
@@ -220,7 +220,7 @@ impl<F: DocumentFields> Visitor for Walk<F> {
     type Stop = core::convert::Infallible;
 
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Self::Stop> {
-        if kind == Container::Object && self.walks(depth) {
+        if kind == Container::Object && self.opens_at(depth) {
             self.fields.opened(&self.names);
             self.seen.push(Vec::new());
         } else {
@@ -246,14 +246,14 @@ impl<F: DocumentFields> Visitor for Walk<F> {
     }
 
     fn name_bytes(&self, _: usize) -> usize {
-        MOST_TEXT
+        MAX_TEXT
     }
 
     fn name(&mut self, _: usize, name: JsonText<'_>) -> Result<(), Self::Stop> {
         match &mut self.record {
             Some(record) => record.name(name.text),
             None => {
-                // Records by name are told apart by their tables; here it is the few fixed fields.
+                // Repeated record names are found by the arenas; only fixed field names are checked here.
                 let fixed = self.fields.known(&self.names).is_some();
                 let repeated =
                     fixed && self.seen.last().is_some_and(|seen| seen.iter().any(|old| old == name.text));
@@ -269,7 +269,7 @@ impl<F: DocumentFields> Visitor for Walk<F> {
     }
 
     fn scalar_bytes(&self, _: usize) -> usize {
-        MOST_TEXT
+        MAX_TEXT
     }
 
     fn scalar(&mut self, _: usize, value: Scalar<'_>) -> Result<(), Self::Stop> {

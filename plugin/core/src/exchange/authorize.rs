@@ -1,0 +1,315 @@
+//! The decision about a key and a target: identity, access, price, and the quotas that have to admit the call.
+//!
+//! The request path runs the parts `identify`, `named_target` and `authorize` as headers and body arrive.
+//! [`evaluate`] runs the same parts in one call, for `tollgate explain`. Each part reports its steps to a [`Trace`];
+//! the request path passes `()`, which discards them without building them.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+
+use super::reserve::{bare_call, highest_price, reserve};
+use crate::admission::{AdmissionRequest, Principal};
+use crate::api::Api;
+use crate::auth::identity::{Identity, check_key};
+use crate::counters::RecordKeys;
+use crate::http::rejection::Rejection;
+use crate::llm::request::LlmRequest;
+use crate::money::Price;
+use crate::policy::access::AccessDecision;
+use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced};
+use crate::quota::QuotaScope;
+use crate::secret::api_key::{self, Digest, KeyFormat};
+use crate::time::Clock;
+
+/// A step of a decision, in the order in which they are taken. A rejection is the outcome of the step after the last
+/// one reported.
+#[derive(Clone, Debug)]
+pub enum Step<'s> {
+    /// The format of the key's text.
+    KeyFormat(KeyFormat),
+    /// The key with this digest, current or within the grace period of a rotation; `None`: there is none.
+    Key(Option<&'s Key>),
+    /// The key and its team, organization and owner: all resolved and active, and the key has not expired.
+    Identity(Identity<'s>),
+    /// Rejections of this caller are recorded only.
+    Shadow(ShadowMode),
+    /// The target of this name in the catalogue; `None`: it has none.
+    Target {
+        /// The name that the request gave.
+        name: &'s str,
+        /// The target and its position.
+        found: Option<(TargetId, &'s Target)>,
+    },
+    /// The access to a target.
+    Access {
+        /// The caller.
+        identity: Identity<'s>,
+        /// The target's position.
+        id: TargetId,
+        /// The target.
+        target: &'s Target,
+        /// The level that decided, and the binding that grants it.
+        decision: AccessDecision,
+    },
+    /// The principals whose limits and budgets have to admit the call, narrow to wide.
+    Quotas {
+        /// The caller.
+        identity: Identity<'s>,
+        /// The principals, with the limits for this target.
+        principals: &'s [Principal],
+    },
+    /// The price of a target.
+    Price {
+        /// The target.
+        target: &'s Target,
+        /// True if a budget applies, so that the price counts.
+        budgeted: bool,
+    },
+}
+
+/// A receiver of the steps of a decision.
+pub trait Trace {
+    /// Receives a step; `step` builds it.
+    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>);
+}
+
+/// Discards every step. The compiler removes the calls.
+impl Trace for () {
+    #[inline(always)]
+    fn step<'s>(&mut self, _: impl FnOnce() -> Step<'s>) {}
+}
+
+/// The setting that turns rejections into records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShadowMode {
+    /// The gateway's.
+    Gateway,
+    /// The team's.
+    Team,
+}
+
+impl ShadowMode {
+    /// The setting that applies to a caller, given the gateway's mode.
+    pub fn of(gateway: Mode, identity: &Identity<'_>) -> Option<Self> {
+        match (gateway, identity.team.mode) {
+            (Mode::Shadow, _) => Some(ShadowMode::Gateway),
+            (Mode::Enforce, Mode::Shadow) => Some(ShadowMode::Team),
+            (Mode::Enforce, Mode::Enforce) => None,
+        }
+    }
+}
+
+/// The properties of a call that the decision depends on, besides its caller and target.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// The API of its route.
+    pub api: Api,
+    /// The form of the request.
+    pub form: CallForm<'a>,
+    /// Only some fields of the response were requested, perhaps without the usage.
+    pub partial_response: bool,
+}
+
+/// The form of a call.
+#[derive(Clone, Copy, Debug)]
+pub enum CallForm<'a> {
+    /// A request whose body was read.
+    Body(&'a LlmRequest),
+    /// A request whose body is not read.
+    Bare,
+    /// A protocol upgrade.
+    Upgrade {
+        /// The route permits it although it cannot be metered.
+        unmetered: bool,
+    },
+}
+
+impl Call<'_> {
+    /// A call of which nothing but the target is known.
+    pub const BARE: Call<'static> = Call { api: Api::Plain, form: CallForm::Bare, partial_response: false };
+}
+
+/// A call that is permitted if its quotas admit it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The price that the settlement uses.
+    pub price: Option<Price>,
+    /// The charge before the call runs; without principals nothing limits it.
+    pub admission: AdmissionRequest,
+}
+
+/// Decides about a call of one target with a key, as a request does, without the admission itself.
+///
+/// # Errors
+/// The rejection that the request would get.
+#[allow(clippy::too_many_arguments, reason = "the inputs of one decision")]
+pub fn evaluate(
+    policy: &Policy,
+    record_keys: &RecordKeys,
+    mode: Mode,
+    key: &str,
+    target: &str,
+    call: &Call<'_>,
+    now: impl Clock,
+    trace: &mut impl Trace,
+) -> Result<Grant, Rejection> {
+    let (_, identity) = identify(policy, key, now, trace)?;
+    if let Some(shadow) = ShadowMode::of(mode, &identity) {
+        trace.step(|| Step::Shadow(shadow));
+    }
+    let target = named_target(policy, None, Some(target), None, trace)?;
+    authorize(policy, record_keys, &identity, target, call, &mut None, trace)
+}
+
+/// The identity behind a key's text, and the key's digest.
+///
+/// # Errors
+/// [`Rejection::MistypedKey`], and the errors of [`identify_digest`].
+pub(super) fn identify<'p>(
+    policy: &'p Policy,
+    key: &str,
+    now: impl Clock,
+    trace: &mut impl Trace,
+) -> Result<(Digest, Identity<'p>), Rejection> {
+    let format = api_key::key_format(key);
+    trace.step(|| Step::KeyFormat(format));
+    match format {
+        KeyFormat::BadChecksum => return Err(Rejection::MistypedKey),
+        KeyFormat::Native | KeyFormat::Foreign => {}
+    }
+    let digest = api_key::digest(key.as_bytes());
+    Ok((digest, identify_digest(policy, &digest, now, trace)?))
+}
+
+/// The identity behind a key's digest.
+///
+/// # Errors
+/// A rejection for a key that is unknown, expired or blocked, or whose team, organization or service account is
+/// blocked.
+pub(super) fn identify_digest<'p>(
+    policy: &'p Policy,
+    digest: &Digest,
+    now: impl Clock,
+    trace: &mut impl Trace,
+) -> Result<Identity<'p>, Rejection> {
+    let found = policy.key_by_digest(digest, now).map(|(_, key)| key);
+    trace.step(|| Step::Key(found));
+    let Some(key) = found else {
+        return Err(Rejection::InvalidKey);
+    };
+    let identity = check_key(policy, key, now)?;
+    trace.step(|| Step::Identity(identity));
+    Ok(identity)
+}
+
+/// The one target that route, path and body name.
+///
+/// # Errors
+/// [`Rejection::TargetNotAllowed`] for a name that is not in the catalogue, [`Rejection::ModelRequired`] without any,
+/// [`Rejection::InvalidBody`] if path and body differ.
+pub(super) fn named_target<'p>(
+    policy: &'p Policy,
+    of_route: Option<TargetId>,
+    of_path: Option<&str>,
+    of_body: Option<&str>,
+    trace: &mut impl Trace,
+) -> Result<(TargetId, &'p Target), Rejection> {
+    if let Some(id) = of_route {
+        // The target may have been removed since the route was read.
+        let found = policy.targets.get(id.0).map(|target| (id, target));
+        let name = || policy.targets.name(id.0);
+        trace.step(|| Step::Target { name: name(), found });
+        return found.ok_or_else(|| Rejection::TargetNotAllowed { target: name().into() });
+    }
+    let name = match (of_path, of_body) {
+        (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
+            return Err(Rejection::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
+        }
+        (Some(name), _) | (None, Some(name)) => name,
+        (None, None) => return Err(Rejection::ModelRequired),
+    };
+    catalogued(policy, name, trace)
+}
+
+fn catalogued<'p>(
+    policy: &'p Policy,
+    name: &str,
+    trace: &mut impl Trace,
+) -> Result<(TargetId, &'p Target), Rejection> {
+    let found = policy.target(name);
+    trace.step(|| Step::Target { name, found });
+    found.ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
+}
+
+fn granted<'p>(
+    identity: &Identity<'p>,
+    (id, target): (TargetId, &'p Target),
+    trace: &mut impl Trace,
+) -> Result<&'p Target, Rejection> {
+    let decision = identity.levels().reach(id, target);
+    trace.step(|| Step::Access { identity: *identity, id, target, decision });
+    match decision {
+        AccessDecision::Granted(_) => Ok(target),
+        AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => {
+            Err(Rejection::TargetNotAllowed { target: (&*target.name).into() })
+        }
+    }
+}
+
+/// Access to a target, and the charge of the call. `budget` receives the scope of the narrowest budget that applies;
+/// the headers of a rejection name it too.
+///
+/// # Errors
+/// The rejection.
+pub(super) fn authorize<'p>(
+    policy: &'p Policy,
+    record_keys: &RecordKeys,
+    identity: &Identity<'p>,
+    (id, target): (TargetId, &'p Target),
+    call: &Call<'_>,
+    budget: &mut Option<QuotaScope>,
+    trace: &mut impl Trace,
+) -> Result<Grant, Rejection> {
+    let fallbacks = match call.form {
+        CallForm::Body(request) => request.fallbacks.as_slice(),
+        CallForm::Bare | CallForm::Upgrade { .. } => &[],
+    };
+    let first = [granted(identity, (id, target), trace)?];
+    let mut all = Vec::new();
+    if !fallbacks.is_empty() {
+        all.extend(first);
+        for fallback in fallbacks {
+            let found = catalogued(policy, fallback, trace)?;
+            all.push(granted(identity, found, trace)?);
+        }
+    }
+    // The upstream chooses which of them answers.
+    let candidates = if all.is_empty() { &first[..] } else { &all };
+    let principals = identity.principals(record_keys, Some((id, target)));
+    trace.step(|| Step::Quotas { identity: *identity, principals: &principals });
+    *budget = principals.iter().find(|principal| principal.budget.is_some()).map(|principal| principal.scope);
+    let budgeted = budget.is_some();
+    let metered = budgeted || principals.iter().any(Principal::counts_tokens);
+    if metered && matches!(call.form, CallForm::Upgrade { unmetered: false }) {
+        return Err(Rejection::UpgradeNotMetered);
+    }
+    if metered && call.partial_response {
+        return Err(Rejection::PartialAnswer);
+    }
+    let external_input = matches!(call.form, CallForm::Body(request) if request.external_input);
+    for target in candidates {
+        trace.step(|| Step::Price { target, budgeted });
+        if budgeted && target.price.is_none() && policy.unpriced == Unpriced::Deny {
+            return Err(Rejection::UnpricedTarget { target: (&*target.name).into() });
+        }
+        if budgeted && external_input && target.max_input_tokens.is_none() {
+            return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
+        }
+    }
+    let price = highest_price(candidates);
+    let reservation = match call.form {
+        CallForm::Body(request) => reserve(call.api, candidates, price, request),
+        CallForm::Bare | CallForm::Upgrade { .. } => bare_call(price),
+    };
+    Ok(Grant { price, admission: AdmissionRequest { principals, reservation } })
+}

@@ -1,0 +1,153 @@
+//! The root context: a configuration, read in pieces and shared by the streams that begin under it.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, RootContext};
+use proxy_wasm::types::{BufferType, LogLevel};
+use tollgate_core::admission::Correction;
+use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::{SharedDataKind, SharedDataStore};
+use tollgate_core::time::Now;
+
+use crate::capabilities;
+use crate::host::{self, Shared};
+use crate::http_context::HttpFilter;
+use crate::management::Management;
+use crate::metrics::Metrics;
+use crate::pending_responses::PendingResponses;
+use crate::settlement_queue::SettlementQueue;
+
+/// The number of bytes of the configuration that are in memory at once.
+const PIECE: usize = 64 * 1024;
+
+/// The error for a host whose shared data is [`SharedDataKind::InsertIfAbsent`].
+const UNSUPPORTED: &str = "the configuration is refused: version 0 does not overwrite in this host's shared data, as in \
+                           nginx with WasmX (ngx_wasm_module), which is not supported: a request held for its body hangs \
+                           for ever, and removed headers are still sent upstream";
+
+/// A configuration in force, shared by its streams.
+pub struct Plugin {
+    /// The configuration.
+    pub gateway: Rc<GatewayConfig>,
+    /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
+    pub shared_data: SharedDataKind,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Changes of the policy. `None`: it does not change.
+    #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
+    pub management: Option<Management>,
+    settlements: Rc<SettlementQueue>,
+    /// Responses for streams that wait.
+    #[cfg_attr(feature = "bare", allow(dead_code, reason = "no stream waits"))]
+    pub responses: Rc<PendingResponses>,
+}
+
+impl Plugin {
+    /// The counters in the host's shared data.
+    pub fn counters(&self) -> SharedDataStore<Shared> {
+        SharedDataStore::new(Shared, self.shared_data)
+    }
+
+    /// The present moment, of which the wall clock was read before. Windows follow the wall clock on a host whose VMs
+    /// share no monotonic one.
+    pub fn moment(&self, wall: u64) -> Now {
+        Now { wall, monotonic: host::monotonic(self.shared_data).unwrap_or(wall) }
+    }
+
+    /// Queues corrections for the next tick.
+    pub fn queue(&self, corrections: Vec<Correction>) {
+        if !corrections.is_empty() {
+            self.metrics.count("corrections_kept");
+            self.settlements.extend(self.shared_data, corrections);
+        }
+    }
+}
+
+/// The root context of a configuration.
+pub struct RootFilter {
+    id: u32,
+    plugin: Option<Rc<Plugin>>,
+    settlements: Rc<SettlementQueue>,
+    responses: Rc<PendingResponses>,
+}
+
+impl RootFilter {
+    /// Returns a root context without a configuration.
+    pub fn new(id: u32, settlements: Rc<SettlementQueue>, responses: Rc<PendingResponses>) -> Self {
+        RootFilter { id, plugin: None, settlements, responses }
+    }
+
+    /// Returns the context of a stream that begins under this configuration.
+    pub fn http_filter(&self, id: u32) -> HttpFilter {
+        HttpFilter::new(id, self.plugin.clone())
+    }
+
+    /// Reads the configuration. Errors are logged.
+    fn load() -> Result<GatewayConfig, ()> {
+        let mut loader = ConfigLoader::default();
+        let mut start = 0;
+        loop {
+            let piece = host::buffer(BufferType::PluginConfiguration, start, PIECE).unwrap_or_default();
+            loader.push(&piece);
+            start += piece.len();
+            if piece.len() < PIECE {
+                break;
+            }
+        }
+        let (gateway, warnings) = loader.finish().map_err(|errors| {
+            for error in &errors {
+                host::log(LogLevel::Error, &error.to_string());
+            }
+        })?;
+        for warning in &warnings {
+            host::log(LogLevel::Warn, &warning.to_string());
+        }
+        Ok(gateway)
+    }
+}
+
+impl Context for RootFilter {
+    fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
+        if let Some(plugin) = &self.plugin {
+            plugin.on_callout_response(token, body_size);
+        }
+    }
+}
+
+impl RootContext for RootFilter {
+    /// Loads the configuration. Returns false if it has an error or the host is not supported; the one in force
+    /// then stays.
+    fn on_configure(&mut self, _: usize) -> bool {
+        let loaded =
+            Self::load().and_then(|mut gateway| Management::restrict(&mut gateway).map(|()| gateway));
+        let Ok(gateway) = loaded else {
+            host::log(LogLevel::Error, "the configuration is not loaded: see the errors above");
+            return false;
+        };
+        let kind = SharedDataStore::<Shared>::probe(&mut Shared, &gateway.prefix);
+        if kind == SharedDataKind::InsertIfAbsent {
+            host::log(LogLevel::Error, UNSUPPORTED);
+            return false;
+        }
+        let metrics = Metrics::default();
+        capabilities::announce(kind, &gateway, &metrics);
+        let management = Management::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
+        self.plugin = Some(Rc::new(Plugin {
+            gateway: Rc::new(gateway),
+            shared_data: kind,
+            metrics,
+            management,
+            settlements: Rc::clone(&self.settlements),
+            responses: Rc::clone(&self.responses),
+        }));
+        true
+    }
+
+    /// Runs once every tick period, in every VM.
+    fn on_tick(&mut self) {
+        if let Some(plugin) = &self.plugin {
+            plugin.metrics.add("retries", self.settlements.retry().into());
+            plugin.tick();
+        }
+    }
+}
