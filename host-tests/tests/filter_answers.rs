@@ -82,7 +82,10 @@ fn a_zero_budget_is_rejected_without_retry_after() {
     assert_eq!(refused.headers.text("x-tollgate-scope"), Some("team_budget"));
     let body: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!(body["error"]["code"], "team_budget_exceeded");
-    assert_eq!(body["error"]["message"], "The team's budget is $0: every request is refused until an administrator raises it.");
+    assert_eq!(
+        body["error"]["message"],
+        "The team's budget is $0: every request is refused until an administrator raises it."
+    );
 }
 
 #[test]

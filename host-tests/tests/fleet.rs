@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{AuditQuery, KEPT};
+use tollgate_core::admin::audit::{AuditQuery, MAX_ENTRIES};
 use tollgate_core::config::EtcdConfig;
 use tollgate_core::etcd::{
     Append, AuditPage, Changes, CommitOperation, Committed, EtcdClient, EtcdEffect, EtcdError, KeySpace,
@@ -40,8 +40,8 @@ fn write(client: &mut Client, base: u64, n: u64, document: Document, content: Op
 
 fn revision(committed: Committed) -> u64 {
     match committed {
-        Committed::Done { revision } => revision,
-        Committed::Lost => panic!("lost"),
+        Committed::Stored { revision } => revision,
+        Committed::Conflict => panic!("lost"),
     }
 }
 
@@ -63,9 +63,9 @@ fn a_commit_is_read_from_its_revision_on_and_a_late_writer_conflicts() {
     assert_eq!(poll(client, 0).unwrap(), Changes { revision: 0, all: false, documents: vec![] });
 
     let first = revision(write(client, 0, 1, team("search"), Some(json!({"teams": {"search": 1}}))));
-    assert_eq!(write(client, 0, 2, team("ads"), Some(json!(2))), Committed::Lost, "decided on nothing");
+    assert_eq!(write(client, 0, 2, team("ads"), Some(json!(2))), Committed::Conflict, "decided on nothing");
     let second = revision(write(client, first, 3, team("ads"), Some(json!({"teams": {"ads": 2}}))));
-    assert_eq!(write(client, first, 4, team("ads"), Some(json!(4))), Committed::Lost);
+    assert_eq!(write(client, first, 4, team("ads"), Some(json!(4))), Committed::Conflict);
 
     let all = poll(client, 0).unwrap();
     assert_eq!((all.revision, all.all), (second, true));
@@ -128,8 +128,8 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
 fn an_emptied_etcd_does_not_remove_the_policy() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
-    assert_eq!(poll(client, 7), Err(EtcdError::Backwards { known: 7, found: 0 }));
-    assert_eq!(write(client, 7, 1, team("search"), None), Committed::Lost);
+    assert_eq!(poll(client, 7), Err(EtcdError::RevisionRegressed { known: 7, found: 0 }));
+    assert_eq!(write(client, 7, 1, team("search"), None), Committed::Conflict);
 }
 
 #[test]
@@ -175,14 +175,14 @@ fn an_oversized_transaction_is_rejected_before_it_is_sent() {
     let most: Vec<_> =
         (0..120).map(|n| (team(&n.to_string()), Some(Value::String("x".repeat(11_000))))).collect();
     let commit = CommitOperation::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
-    assert!(matches!(client.run(commit), Ok(Committed::Done { .. })));
+    assert!(matches!(client.run(commit), Ok(Committed::Stored { .. })));
 }
 
 #[test]
 fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
-    let count = KEPT as u64 + 3;
+    let count = MAX_ENTRIES as u64 + 3;
     for n in 1..=count {
         let append = Append::new(client.keys(), Some("acme"), &name(n), &format!("{{\"n\":{n}}}"));
         client.run(append).unwrap();
@@ -198,13 +198,13 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
 
     let trim = Trim::new(client.keys(), Some("acme"));
     client.run(trim).unwrap();
-    let (page, more) = audit(client, None, KEPT);
-    assert_eq!((page.len(), more), (KEPT, false));
+    let (page, more) = audit(client, None, MAX_ENTRIES);
+    assert_eq!((page.len(), more), (MAX_ENTRIES, false));
     assert_eq!(page.last().unwrap().0, name(4));
     let foreign =
-        AuditQuery { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: KEPT };
+        AuditQuery { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: MAX_ENTRIES };
     let page = AuditPage::new(client.keys(), &foreign);
-    assert_eq!(client.run(page).unwrap().0.len(), KEPT, "of this organization alone");
+    assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
 }
 
 #[test]
@@ -228,9 +228,9 @@ fn a_gateway_signs_in_again_after_its_token_is_lost() {
     std::fs::remove_file(&file).unwrap();
 
     let base = revision(write(&mut good, 0, 1, team("search"), Some(json!(1))));
-    assert!(matches!(poll(&mut bad, 0), Err(EtcdError::Refused { status: 400, .. })));
+    assert!(matches!(poll(&mut bad, 0), Err(EtcdError::Rejected { status: 400, .. })));
     let mut stranger = client(&etcd);
-    assert!(matches!(poll(&mut stranger, 0), Err(EtcdError::Refused { .. })));
+    assert!(matches!(poll(&mut stranger, 0), Err(EtcdError::Rejected { .. })));
 
     // Simple tokens do not outlast the process.
     etcd.restart();
@@ -245,7 +245,7 @@ fn an_acknowledged_write_survives_a_kill() {
     for n in 1..=5 {
         base = revision(write(client, base, n, team("search"), Some(json!({"n": n}))));
         etcd.kill();
-        assert_eq!(poll(client, 0), Err(EtcdError::Away { status: 0 }));
+        assert_eq!(poll(client, 0), Err(EtcdError::Unavailable { status: 0 }));
         etcd.restart();
         let loaded = poll(client, 0).unwrap();
         assert_eq!(loaded.documents, [(team("search"), Some(json!({"n": n})))]);
@@ -302,9 +302,9 @@ impl Vm {
                         now,
                     ));
                 }
-                EtcdEffect::Loaded { loaded, .. } if loaded.revision > self.revision => {
-                    self.revision = loaded.revision;
-                    for (_, content) in loaded.documents {
+                EtcdEffect::Loaded { changes, .. } if changes.revision > self.revision => {
+                    self.revision = changes.revision;
+                    for (_, content) in changes.documents {
                         self.counter = content.unwrap()["n"].as_u64().unwrap();
                     }
                 }
@@ -313,7 +313,7 @@ impl Vm {
                     (self.revision, self.counter) = (revision, self.counter + 1);
                     ends.push(effect);
                 }
-                EtcdEffect::Page { .. } | EtcdEffect::Failed { .. } | EtcdEffect::Trouble(_) => {
+                EtcdEffect::Page { .. } | EtcdEffect::Failed { .. } | EtcdEffect::BackgroundError(_) => {
                     ends.push(effect)
                 }
             }
@@ -352,7 +352,7 @@ fn concurrent_writers_on_several_gateways_lose_nothing() {
     let effects = last.desk.poll(0, now);
     assert_eq!(last.run(effects, 0), []);
     assert_eq!(last.counter, kept as u64, "one for each that was acknowledged");
-    assert_eq!(audit(&mut last.client, None, KEPT).0.len(), kept, "and one entry for each");
+    assert_eq!(audit(&mut last.client, None, MAX_ENTRIES).0.len(), kept, "and one entry for each");
     assert!(kept > 0);
 }
 
@@ -368,12 +368,12 @@ fn writes_are_queued_within_their_time_limit() {
     let [EtcdEffect::Call { slot, timeout: 1_800, .. }] = effects[..] else { panic!("{effects:?}") };
     // etcd hangs: the host ends the call at its timeout.
     let effects = desk.answer(slot, 0, b"", at(1_800));
-    assert_eq!(effects[0], EtcdEffect::Failed { ticket: 1, trouble: EtcdError::Late });
+    assert_eq!(effects[0], EtcdEffect::Failed { id: 1, error: EtcdError::TimedOut });
     assert_eq!(effects[1], EtcdEffect::Decide(2), "it has 100 ms left");
     let effects = desk.commit(2, 0, &[], (None, "n", "{}"), at(1_801));
     let [EtcdEffect::Call { slot, timeout: 99, .. }] = effects[..] else { panic!("{effects:?}") };
     let effects = desk.answer(slot, 0, b"", at(1_900));
-    assert_eq!(effects, [EtcdEffect::Failed { ticket: 2, trouble: EtcdError::Late }, EtcdEffect::Decide(3)]);
+    assert_eq!(effects, [EtcdEffect::Failed { id: 2, error: EtcdError::TimedOut }, EtcdEffect::Decide(3)]);
     assert_eq!(desk.finish(3, at(1_900)), []);
     assert_eq!(desk.answer(slot, 200, b"{}", at(1_950)), [], "a response without a waiting call");
     assert_eq!(desk.submit(4, at(2_000)), [EtcdEffect::Decide(4)]);
@@ -387,8 +387,8 @@ fn a_hanging_etcd_does_not_block_the_next_poll() {
     let effects = desk.poll(0, at(0));
     let [EtcdEffect::Call { slot, .. }] = effects[..] else { panic!("{effects:?}") };
     assert_eq!(desk.poll(0, at(250)), [], "one at a time");
-    let away = EtcdEffect::Trouble(EtcdError::Away { status: 504 });
+    let away = EtcdEffect::BackgroundError(EtcdError::Unavailable { status: 504 });
     assert_eq!(desk.answer(slot, 504, b"upstream request timeout", at(2_000)), [away]);
     assert!(matches!(desk.poll(0, at(2_250))[..], [EtcdEffect::Call { .. }]));
-    assert!(Duration::from_nanos(tollgate_core::etcd::PATIENCE) < Duration::from_secs(2));
+    assert!(Duration::from_nanos(tollgate_core::etcd::WRITE_TIMEOUT) < Duration::from_secs(2));
 }

@@ -180,5 +180,5 @@ fn an_unreachable_etcd_is_reported_by_name() {
     site.write("policy.json", &policy(&["search"]));
     site.etcd.kill();
     let (code, _, error) = site.tollgate("push", "policy.json", &["--yes"]);
-    assert_eq!((code, error.as_str()), (1, "tollgate: etcd does not answer\n"));
+    assert_eq!((code, error.as_str()), (1, "tollgate: etcd does not respond\n"));
 }

@@ -112,8 +112,8 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             (None, &name, &entry.to_json().to_string()),
         )?;
         match etcd.run(commit)? {
-            Committed::Done { revision: new } => revision = new,
-            Committed::Lost => return Err(Error::Overtaken(written)),
+            Committed::Stored { revision: new } => revision = new,
+            Committed::Conflict => return Err(Error::Overtaken(written)),
         }
         written += portion.len();
     }

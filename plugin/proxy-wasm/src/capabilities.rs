@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 const TICK_MILLIS: u32 = 1_000;
 
 /// The tick period with etcd, which is polled several times within the second in which a change must be in force.
-const ETCD_TICK_MILLIS: u32 = (tollgate_core::etcd::TICK / 1_000_000) as u32;
+const ETCD_TICK_MILLIS: u32 = (tollgate_core::etcd::POLL_INTERVAL / 1_000_000) as u32;
 
 /// Sets the tick period, and logs what the host lacks.
 pub fn announce(kind: SharedDataKind, gateway: &GatewayConfig, metrics: &Metrics) {

@@ -91,7 +91,7 @@ impl Plugin {
     pub fn awaits_policy(&self) -> bool {
         let Some(management) = &self.management else { return false };
         if !management.read.get() {
-            management.read.set(!management.store.borrow().awaits_fleet(&mut self.counters()));
+            management.read.set(!management.store.borrow().awaits_etcd(&mut self.counters()));
         }
         !management.read.get()
     }
@@ -129,8 +129,12 @@ impl Plugin {
     }
 
     fn call_ended(&self, management: &Management, context: u32, call: (u32, u16, &[u8])) {
-        let effects =
-            management.store.borrow_mut().called(&mut self.counters(), &self.gateway, call, &self.inputs());
+        let effects = management.store.borrow_mut().complete_call(
+            &mut self.counters(),
+            &self.gateway,
+            call,
+            &self.inputs(),
+        );
         self.carry_out(management, context, effects);
     }
 
@@ -178,7 +182,7 @@ impl Plugin {
     }
 
     fn inputs(&self) -> RequestInputs {
-        PolicyStore::asked(&self.gateway, self.moment(host::wall()), host::random())
+        PolicyStore::request_inputs(&self.gateway, self.moment(host::wall()), host::random())
     }
 
     /// The caller's claim from a JWT that the host has verified.

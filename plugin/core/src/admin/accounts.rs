@@ -1,4 +1,4 @@
-//! `/teams/{id}/service-accounts`: owners of keys that are no people.
+//! `/teams/{id}/service-accounts`: key owners that are not users.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::body::{self, INVALID, take_fixed};
 use super::caller::{Permission, Resource};
 use super::context::{Representation, RequestContext, removed};
 use super::page::{PageQuery, no_parameters};
-use super::problem::{Problem, shown};
+use super::problem::{Problem, redacted};
 use super::view;
 use crate::json::node::Node;
 use crate::policy::diagnostic::Diagnostics;
@@ -19,9 +19,9 @@ use crate::policy::{Change, Owner, Policy, Section, ServiceAccountId, TeamId};
 
 /// `GET /teams/{id}/service-accounts`
 pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::inputs(context.request)?;
+    let page = PageQuery::from_request(context.request)?;
     let (ix, _) = context.team(team)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
+    context.require(Permission::Read, Resource::Team(ix))?;
     let policy = &*context.policy;
     let ids = policy.service_accounts_of(ix).map(|(_, account)| &*account.id).collect();
     Ok(AdminDecision::Answer(page.of(ids, &|id| view::record(policy, Section::ServiceAccounts, id).body)))
@@ -31,7 +31,7 @@ pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<Admin
 pub(super) fn show(context: &mut RequestContext<'_>, team: &str, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(team)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
+    context.require(Permission::Read, Resource::Team(ix))?;
     let account = of_team(context.policy, ix, id).ok_or_else(|| Problem::not_found("service account", id))?;
     context.require_match(Some(&account))?;
     Ok(AdminDecision::Answer(account.response(200)))
@@ -41,15 +41,15 @@ pub(super) fn show(context: &mut RequestContext<'_>, team: &str, id: &str) -> Re
 pub(super) fn put(context: &mut RequestContext<'_>, team: &str, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(team)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     let before = of_team(context.policy, ix, id);
     if before.is_none() && context.policy.record(Section::ServiceAccounts, id).is_some() {
-        let detail = "Another team has a service account of this id: choose another.";
+        let detail = "A service account with this id exists in another team. Choose another id.";
         return Err(Problem::new(409, "already_exists", detail));
     }
     context.require_match(before.as_ref())?;
     if Id::read(Node::String(id.to_string()), &mut Diagnostics::default()).is_none() {
-        let detail = alloc::format!("`{}` cannot be an id.", shown(id));
+        let detail = alloc::format!("`{}` is not a valid id.", redacted(id));
         return Err(Problem::new(400, INVALID, detail));
     }
     let mut body = body::object(context.request)?;
@@ -58,12 +58,12 @@ pub(super) fn put(context: &mut RequestContext<'_>, team: &str, id: &str) -> Res
     body::read::<ServiceAccountRecord>(body.clone(), INVALID)?;
     let mut change = Change::default();
     change.put(Section::ServiceAccounts, id, body::object_json(&body));
-    context.change(&change, &["service_accounts", id], &|policy| kept(policy, id), &|policy, _| {
+    context.change(&change, &["service_accounts", id], &|policy| audited(policy, id), &|policy, _| {
         view::record(policy, Section::ServiceAccounts, id).response(200)
     })
 }
 
-/// `DELETE /teams/{id}/service-accounts/{account}`: its keys are revoked.
+/// `DELETE /teams/{id}/service-accounts/{account}`: also revokes its keys.
 pub(super) fn remove(
     context: &mut RequestContext<'_>,
     team: &str,
@@ -71,7 +71,7 @@ pub(super) fn remove(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(team)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     let account = of_team(context.policy, ix, id).ok_or_else(|| Problem::not_found("service account", id))?;
     context.require_match(Some(&account))?;
     let mut change = Change::default();
@@ -81,11 +81,11 @@ pub(super) fn remove(
         change.remove(Section::Keys, &key.id);
     }
     change.remove(Section::ServiceAccounts, id);
-    context.change(&change, &["service_accounts", id], &|policy| kept(policy, id), &|_, _| removed())
+    context.change(&change, &["service_accounts", id], &|policy| audited(policy, id), &|_, _| removed())
 }
 
-fn kept(policy: &Policy, id: &str) -> Option<Value> {
-    view::kept(policy, Section::ServiceAccounts, id)
+fn audited(policy: &Policy, id: &str) -> Option<Value> {
+    view::audited(policy, Section::ServiceAccounts, id)
 }
 
 fn of_team(policy: &Policy, team: TeamId, id: &str) -> Option<Representation> {

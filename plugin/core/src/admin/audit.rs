@@ -1,4 +1,4 @@
-//! The audit: who attempted what, and what became of it.
+//! The audit log: every write attempt of an authenticated user, with its result.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,52 +9,53 @@ use serde_json::{Value, json};
 use super::AdminDecision;
 use super::caller::{Permission, Resource};
 use super::context::{RequestContext, not_allowed};
+use super::json_response;
 use super::page::{self, parameters};
 use super::problem::Problem;
-use super::{Response, answer};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::object;
 use crate::policy::OrganizationId;
 use crate::time::{Timestamp, parse_rfc3339, rfc3339};
 
-/// Entries that are kept for each organization.
-pub const KEPT: usize = 1_000;
+/// The number of entries stored for each organization.
+pub const MAX_ENTRIES: usize = 1_000;
 
-/// One attempt of somebody signed in.
+/// One write attempt of an authenticated user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditEntry {
-    /// When.
+    /// Time of the attempt.
     pub time: Timestamp,
-    /// The organization it concerned; `None`: the platform as a whole.
+    /// Id of the organization; `None` for the platform as a whole.
     pub organization: Option<String>,
-    /// The user who asked.
+    /// Id of the user.
     pub actor: String,
-    /// What was attempted: method and path, such as `PATCH /teams/search`.
+    /// Method and path, such as `PATCH /teams/search`.
     pub action: String,
-    /// HTTP status of the answer.
+    /// HTTP status of the response.
     pub status: u16,
-    /// The code of the refusal, where it was one.
+    /// Error code, if the attempt was rejected.
     pub reason: Option<String>,
-    /// The resource before; never a digest.
+    /// The resource before the change, without digests.
     pub before: Option<Value>,
-    /// The resource after; never a digest, never a secret.
+    /// The resource after the change, without digests and secrets.
     pub after: Option<Value>,
 }
 
-/// Which entries are asked for, newest first.
+/// A query for entries, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Whose; `None`: the platform's own.
+    /// Id of the organization; `None` for the platform's own log.
     pub organization: Option<String>,
-    /// Only entries older than the one of this name, which an earlier page gave as `next`.
+    /// Return only entries older than the one with this name, the `next` of the previous page.
     pub after: Option<String>,
-    /// How many at most.
+    /// Maximum number of entries.
     pub limit: usize,
 }
 
 impl AuditEntry {
-    /// As it is kept and shown.
+    /// Returns the JSON that is stored and shown.
     pub fn to_json(&self) -> Value {
-        let mut entry = self.line();
+        let mut entry = self.log_fields();
         if let Some(fields) = entry.as_object_mut() {
             fields.insert("before".into(), self.before.clone().unwrap_or_default());
             fields.insert("after".into(), self.after.clone().unwrap_or_default());
@@ -62,8 +63,8 @@ impl AuditEntry {
         entry
     }
 
-    /// As a log has it: without before and after.
-    pub fn line(&self) -> Value {
+    /// Returns the JSON for the log: without `before` and `after`.
+    pub fn log_fields(&self) -> Value {
         object!({
             "time": rfc3339(self.time),
             "organization": self.organization,
@@ -74,10 +75,10 @@ impl AuditEntry {
         })
     }
 
-    /// Reads what [`Entry::to_json`] wrote; `None` where it is something else.
+    /// Reads the output of [`AuditEntry::to_json`]; `None` if malformed.
     pub fn from_json(json: &Value) -> Option<AuditEntry> {
         let text = |field: &str| json.get(field)?.as_str().map(ToString::to_string);
-        let some = |field: &str| json.get(field).filter(|value| !value.is_null()).cloned();
+        let non_null = |field: &str| json.get(field).filter(|value| !value.is_null()).cloned();
         Some(AuditEntry {
             time: parse_rfc3339(&text("time")?)?,
             organization: text("organization"),
@@ -85,15 +86,15 @@ impl AuditEntry {
             action: text("action")?,
             status: u16::try_from(json.get("status")?.as_u64()?).ok()?,
             reason: text("reason"),
-            before: some("before"),
-            after: some("after"),
+            before: non_null("before"),
+            after: non_null("after"),
         })
     }
 }
 
-/// The answer with these entries, newest first, each with its name in the store. `next`: what an `after` must be
-/// for the page behind them, if there is one.
-pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> Response {
+/// Builds a page of entries, newest first, each with its name in the store. `next` is the `after` of the next page,
+/// if there is one.
+pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> LocalResponse {
     let items = entries.iter().map(|(name, entry)| {
         let mut item = entry.to_json();
         if let Some(fields) = item.as_object_mut() {
@@ -101,18 +102,19 @@ pub fn page(entries: &[(String, AuditEntry)], next: Option<&str>) -> Response {
         }
         item
     });
-    answer(200, &object!({ "items": items.collect::<Vec<Value>>(), "next": next }))
+    json_response(200, &object!({ "items": items.collect::<Vec<Value>>(), "next": next }))
 }
 
-/// `GET /audit`: of the organization the query names, or of the only one that can be meant.
+/// `GET /audit`. Without `organization` in the query: the platform's log for platform administrators, otherwise that
+/// of the only organization whose log the caller may read.
 pub(super) fn show(context: &mut RequestContext<'_>) -> Result<AdminDecision, Problem> {
     let [organization, limit, after] = parameters(context.request, ["organization", "limit", "after"])?;
-    let limit = page::size(limit)?;
-    let after = page::name(after)?;
+    let limit = page::parse_limit(limit)?;
+    let after = page::parse_after(after)?;
     let organization = match organization {
         Some(id) => {
             let ix = context.organization(&id)?;
-            context.need(Permission::ReadAudit, Resource::Organization(ix))?;
+            context.require(Permission::ReadAudit, Resource::Organization(ix))?;
             Some(id)
         }
         None if context.caller.platform_admin => None,
@@ -130,8 +132,11 @@ fn only_organization(context: &RequestContext<'_>) -> Result<String, Problem> {
         (Some((_, id, _)), None) => Ok(id.to_string()),
         (None, _) => Err(not_allowed(Permission::ReadAudit)),
         (Some(_), Some(_)) => {
-            let detail = format!("You can read several: name one as `{}`.", "?organization=ID");
-            Err(page::wrong("organization", detail))
+            let detail = format!(
+                "You can read the audit logs of several organizations. Select one with `{}`.",
+                "?organization=ID"
+            );
+            Err(page::invalid_parameter("organization", detail))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Bodies: read strictly, by the same forms that read a policy document.
+//! Request bodies, parsed strictly with the record types of the policy document.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -10,25 +10,25 @@ use super::AdminRequest;
 use super::body_buffer::MAX_BODY;
 use super::problem::Problem;
 use crate::json::node::Node;
-use crate::policy::diagnostic::{DiagnosticKind as Wrong, Diagnostics, pointer};
+use crate::policy::diagnostic::{DiagnosticKind, Diagnostics, pointer};
 use crate::policy::load::record::advice;
 use crate::policy::load::value::{FromNode, report_duplicates};
 use crate::policy::load::{DocumentFields, DocumentReader};
 use crate::text::media_type::MediaType;
 
-/// The members of an object, in the order of the text, no name twice.
-pub type Members = Vec<(String, Node)>;
+/// The members of a JSON object in source order, without duplicates.
+pub(super) type Members = Vec<(String, Node)>;
 
-/// The code of what is wrong with a body where nothing says it better.
-pub const INVALID: &str = "invalid_request";
+/// Error code of an invalid body without a more specific one.
+pub(super) const INVALID: &str = "invalid_request";
 
-/// The body's object.
+/// Parses the body as a JSON object.
 ///
 /// # Errors
-/// 413, 415, or 400 where it is not one JSON object without repeated names.
-pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
+/// 413, 415, or 400 if it is not a single JSON object without duplicate names.
+pub(super) fn object(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.len() > MAX_BODY {
-        let detail = format!("The body is larger than the {MAX_BODY} bytes that are read here.");
+        let detail = format!("The body is larger than the maximum of {MAX_BODY} bytes.");
         return Err(Problem::new(413, "body_too_large", detail));
     }
     content_type(request)?;
@@ -43,33 +43,33 @@ pub fn object(request: &AdminRequest) -> Result<Members, Problem> {
         Some(Node::Object(members)) if !report.has_errors() => Ok(members),
         Some(Node::Object(_)) | None => Err(Problem::in_body(INVALID, report.finish())),
         Some(other) => {
-            report.error(Wrong::Expected { expected: "an object", found: other.describe() });
+            report.error(DiagnosticKind::Expected { expected: "an object", found: other.describe() });
             Err(Problem::in_body(INVALID, report.finish()))
         }
     }
 }
 
-/// The same where nothing at all means an empty object.
+/// Like [`object`], but an empty body is an empty object.
 ///
 /// # Errors
 /// As [`object`].
-pub fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
+pub(super) fn object_or_nothing(request: &AdminRequest) -> Result<Members, Problem> {
     if request.body.is_empty() { Ok(Members::new()) } else { object(request) }
 }
 
 /// Reads a record.
 ///
 /// # Errors
-/// 400 with everything that is wrong with it.
-pub fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
+/// 400 with every fault.
+pub(super) fn read<T: FromNode>(members: Members, code: &'static str) -> Result<T, Problem> {
     read_at("", Node::Object(members), code)
 }
 
-/// Reads what stands in a field of the body.
+/// Reads the value of a field of the body.
 ///
 /// # Errors
-/// 400 with everything that is wrong with it.
-pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
+/// 400 with every fault.
+pub(super) fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Result<T, Problem> {
     let mut report = Diagnostics::default();
     let read = match field {
         "" => T::read(node, &mut report),
@@ -81,18 +81,18 @@ pub fn read_at<T: FromNode>(field: &str, node: Node, code: &'static str) -> Resu
     }
 }
 
-/// Takes a field out.
+/// Removes a field and returns its value.
 #[inline(never)]
-pub fn take(members: &mut Members, name: &str) -> Option<Node> {
+pub(super) fn take(members: &mut Members, name: &str) -> Option<Node> {
     let at = members.iter().position(|(known, _)| known == name)?;
     Some(members.remove(at).1)
 }
 
-/// Takes out what an answer shows and a request cannot change: it may be sent back as it is.
+/// Removes read-only fields, which a request may repeat but not change.
 ///
 /// # Errors
-/// 400 where it says something else.
-pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), Problem> {
+/// 400 if a value differs.
+pub(super) fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), Problem> {
     for (name, value) in fixed {
         if let Some(node) = take(members, name)
             && node != Node::String((*value).to_string())
@@ -103,25 +103,27 @@ pub fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Result<(), P
     Ok(())
 }
 
-/// Refuses fields that are not among the known ones.
+/// Rejects unknown fields.
 ///
 /// # Errors
 /// 400 with each of them.
-pub fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
+pub(super) fn only(members: &Members, known: &[&'static str]) -> Result<(), Problem> {
     let mut report = Diagnostics::default();
     for (name, _) in members.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-        report.within(name, |report| report.error(Wrong::UnknownField { advice: advice(name, known) }));
+        report.within(name, |report| {
+            report.error(DiagnosticKind::UnknownField { advice: advice(name, known) })
+        });
     }
     if report.has_errors() { Err(Problem::in_body(INVALID, report.finish())) } else { Ok(()) }
 }
 
-/// JSON Merge Patch (RFC 7396, 2).
-pub fn merge(target: Node, patch: Members) -> Node {
+/// Applies a JSON Merge Patch (RFC 7396, 2).
+pub(super) fn merge(target: Node, patch: Members) -> Node {
     let mut members = match target {
         Node::Object(members) => members,
         _ => Members::new(),
     };
-    // Beside the others: each name is in the patch once, and is not to be looked for among those before it.
+    // Kept apart from `members`: names are unique within the patch, so earlier ones need no lookup.
     let mut set = Members::new();
     for (name, value) in patch {
         let old = take(&mut members, &name);
@@ -136,8 +138,8 @@ pub fn merge(target: Node, patch: Members) -> Node {
     Node::Object(members)
 }
 
-/// A tree as JSON. For trees that were read as a record: all their numbers are whole.
-pub fn to_json(node: &Node) -> Json {
+/// Converts a tree that was read as a record to JSON; all of its numbers are integers.
+pub(super) fn to_json(node: &Node) -> Json {
     match node {
         Node::Null => Json::Null,
         Node::Bool(value) => Json::Bool(*value),
@@ -148,9 +150,9 @@ pub fn to_json(node: &Node) -> Json {
     }
 }
 
-/// The same for an object's members.
+/// Converts the members of an object to JSON.
 #[inline(never)]
-pub fn object_json(members: &Members) -> Json {
+pub(super) fn object_json(members: &Members) -> Json {
     let mut object = Map::new();
     for (name, value) in members {
         object.insert(name.clone(), to_json(value));
@@ -162,21 +164,21 @@ fn content_type(request: &AdminRequest) -> Result<(), Problem> {
     let Some(field) = &request.content_type else { return Ok(()) };
     let media = MediaType::of(field).essence.to_ascii_lowercase();
     let is_patch = request.method == "PATCH";
-    let (fits, right) = match is_patch {
+    let (accepted, expected) = match is_patch {
         true => (
             matches!(media.as_str(), "application/json" | "application/merge-patch+json"),
             "application/merge-patch+json",
         ),
         false => (media == "application/json", "application/json"),
     };
-    if fits {
+    if accepted {
         return Ok(());
     }
-    let problem = Problem::new(415, "unsupported_media_type", format!("Send the body as `{right}`."));
-    Err(if is_patch { problem.with("accept-patch", right) } else { problem })
+    let problem = Problem::new(415, "unsupported_media_type", format!("Send the body as `{expected}`."));
+    Err(if is_patch { problem.with("accept-patch", expected) } else { problem })
 }
 
-/// The whole document as one value.
+/// A document reader that returns the document as one value.
 #[derive(Debug, Default)]
 struct Whole(Option<Node>);
 
@@ -196,7 +198,7 @@ impl DocumentFields for Whole {
     }
 }
 
-/// Reports repeated names wherever they stand: what is merged must not depend on which of two is meant.
+/// Reports duplicate names at every depth; the result of a merge would depend on which one is used.
 fn duplicates(node: &Node, report: &mut Diagnostics) {
     match node {
         Node::Object(members) => {
@@ -206,8 +208,8 @@ fn duplicates(node: &Node, report: &mut Diagnostics) {
             }
         }
         Node::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                report.within(&place.to_string(), |report| duplicates(item, report));
+            for (index, item) in items.iter().enumerate() {
+                report.within(&index.to_string(), |report| duplicates(item, report));
             }
         }
         _ => {}
@@ -253,7 +255,7 @@ mod tests {
             let request = AdminRequest { body: body.into(), ..AdminRequest::default() };
             let problem = object(&request).unwrap_err();
             assert_eq!(problem.status, 400, "{body}");
-            problem.faults.into_iter().map(|fault| fault.place).collect::<Vec<_>>()
+            problem.faults.into_iter().map(|fault| fault.location).collect::<Vec<_>>()
         };
         let at = |pointer: &str| Vec::from([super::super::problem::FaultLocation::Body(pointer.to_string())]);
         for body in ["", "{", "{} {}", "{\"a\": 1,}", "\u{feff}{}", "[]", "1", "null"] {

@@ -1,4 +1,4 @@
-//! A management request while it comes in.
+//! Buffering of a management request until its body is complete.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,25 +9,30 @@ use crate::http::query;
 use crate::policy::Policy;
 use crate::secret::api_key;
 
-/// Largest body of a management request in bytes.
-pub const MAX_BODY: usize = 256 * 1024;
+/// Maximum size of a request body in bytes.
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 
-/// Its body is larger than [`MAX_BODY`].
+/// Error for a body larger than [`MAX_BODY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge;
+pub(crate) struct TooLarge;
 
-/// A request below the prefix; its body is still to come.
+/// A management request whose body is incomplete.
 #[derive(Clone, Debug)]
-pub struct BodyBuffer {
+pub(crate) struct BodyBuffer {
     request: AdminRequest,
 }
 
 impl BodyBuffer {
-    /// `None`: the path is not below the prefix. `target` is the request's whole target, with its query.
+    /// Starts buffering; `None` if the path is not below the prefix. `target` is the complete request target, with its
+    /// query.
     ///
     /// # Errors
-    /// Where the head already says that the body is too large.
-    pub fn begin(prefix: &str, head: &Headers<'_>, target: &str) -> Result<Option<BodyBuffer>, TooLarge> {
+    /// [`TooLarge`] if `content-length` exceeds [`MAX_BODY`].
+    pub(crate) fn begin(
+        prefix: &str,
+        head: &Headers<'_>,
+        target: &str,
+    ) -> Result<Option<BodyBuffer>, TooLarge> {
         let Some(below) =
             target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
         else {
@@ -55,22 +60,22 @@ impl BodyBuffer {
         Ok(Some(BodyBuffer { request }))
     }
 
-    /// Whether its token is one of the policy's.
-    pub fn is_signed(&self, policy: &Policy) -> bool {
+    /// Returns true if the policy contains the token.
+    pub(crate) fn has_known_token(&self, policy: &Policy) -> bool {
         let token = self.request.token.as_deref();
         token.is_some_and(|token| policy.user_by_token(&api_key::digest(token.as_bytes())).is_some())
     }
 
-    /// Its body is not waited for.
-    pub fn leave_unread(&mut self) {
+    /// Marks the request as decided without its body.
+    pub(crate) fn skip_body(&mut self) {
         self.request.unread = true;
     }
 
-    /// The next bytes of the body.
+    /// Appends bytes of the body.
     ///
     /// # Errors
-    /// Where they are too many.
-    pub fn body(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    /// [`TooLarge`] if the body exceeds [`MAX_BODY`].
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         if self.request.body.len().saturating_add(bytes.len()) > MAX_BODY {
             return Err(TooLarge);
         }
@@ -78,19 +83,20 @@ impl BodyBuffer {
         Ok(())
     }
 
-    /// The request, its body whole.
-    pub fn finish(self) -> AdminRequest {
+    /// Returns the complete request.
+    pub(crate) fn finish(self) -> AdminRequest {
         self.request
     }
 }
 
-/// A field that is a list: its lines are one (RFC 9110, 5.3). What is no text is kept as what no list has.
+/// Joins the lines of a list field (RFC 9110, 5.3). Bytes that are not UTF-8 become U+FFFD, which no list contains.
 fn list(head: &Headers<'_>, name: &str) -> Option<String> {
     let lines: Vec<_> = head.all(name).map(String::from_utf8_lossy).collect();
     (!lines.is_empty()).then(|| lines.join(", "))
 }
 
-/// The token, if there is just one field that holds one. The scheme's name has no case (RFC 9110, 11.1).
+/// Returns the bearer token if there is exactly one `authorization` field. The scheme is case-insensitive (RFC 9110,
+/// 11.1).
 fn bearer(head: &Headers<'_>) -> Option<String> {
     let mut fields = head.all("authorization");
     let (first, None) = (fields.next()?, fields.next()) else { return None };
@@ -143,9 +149,9 @@ mod tests {
     #[test]
     fn a_body_that_is_too_large_is_refused_when_it_is_announced_and_when_it_comes() {
         assert_eq!(begin(&[(b"content-length", b"262145")], "/tollgate/v1/me"), Err(TooLarge));
-        let mut intake =
+        let mut buffer =
             BodyBuffer::begin("/tollgate/v1", &Headers::new(&[]), "/tollgate/v1/me").unwrap().unwrap();
-        assert_eq!(intake.body(&alloc::vec![b' '; MAX_BODY]), Ok(()));
-        assert_eq!(intake.body(b" "), Err(TooLarge));
+        assert_eq!(buffer.append(&alloc::vec![b' '; MAX_BODY]), Ok(()));
+        assert_eq!(buffer.append(b" "), Err(TooLarge));
     }
 }

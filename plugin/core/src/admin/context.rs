@@ -1,4 +1,4 @@
-//! What all endpoints work with: the policy, who asks, and how a change comes to be.
+//! The context shared by all endpoints: policy, caller, preconditions and validation of changes.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -12,68 +12,69 @@ use super::caller::{Caller, Permission, Resource};
 use super::etag::{etag, require_match, require_no_match};
 use super::problem::Problem;
 use super::route::Endpoint;
-use super::{AdminRequest, RequestInputs, Response, Write, answer, is_read};
+use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
 use crate::policy::{Change, KeyId, OrganizationId, Policy, Section, TeamId};
 
-/// What a request is decided with.
+/// The inputs of a decision, and the audit data collected on the way.
 pub(super) struct RequestContext<'a> {
-    /// As it is now.
+    /// The current policy.
     pub policy: &'a mut Policy,
     /// The request.
     pub request: &'a AdminRequest,
-    /// Its circumstances.
+    /// Time, randomness and durability.
     pub inputs: &'a RequestInputs,
-    /// Who asks.
+    /// The authenticated caller.
     pub caller: Caller,
-    /// What the API's paths begin with.
-    pub paths: &'a str,
-    /// The organization it concerns, once that is known: whose audit keeps it.
+    /// Path prefix of the API.
+    pub path_prefix: &'a str,
+    /// Id of the organization whose audit log records the attempt, once known.
     pub organization: Option<Box<str>>,
-    /// The thing before the change, for the audit.
+    /// The resource before the change, for the audit log.
     pub before: Option<Value>,
-    /// And after it.
+    /// The resource after the change, for the audit log.
     pub after: Option<Value>,
 }
 
 /// A representation with its entity tag.
 pub(super) struct Representation {
-    /// What is shown.
+    /// The JSON body.
     pub body: Value,
-    /// Its tag.
+    /// The entity tag.
     pub etag: String,
 }
 
 impl Representation {
-    /// Something shown that says all there is to know about its version.
-    pub fn new(body: Value) -> Self {
+    /// Creates a representation whose entity tag depends on its body only.
+    pub(super) fn new(body: Value) -> Self {
         let etag = etag([text(&body).as_str()]);
         Representation { body, etag }
     }
 
-    /// Something shown that leaves out parts of the record it rests on.
-    pub fn of_record(body: Value, record: &Value) -> Self {
+    /// Creates a representation that omits parts of its record; the entity tag depends on both.
+    pub(super) fn of_record(body: Value, record: &Value) -> Self {
         let etag = etag([text(&body).as_str(), text(record).as_str()]);
         Representation { body, etag }
     }
 
-    /// The answer that shows it.
+    /// Builds the response with this body and entity tag.
     #[inline(never)]
-    pub fn response(&self, status: u16) -> Response {
-        let mut response = answer(status, &self.body);
+    pub(super) fn response(&self, status: u16) -> LocalResponse {
+        let mut response = json_response(status, &self.body);
         response.fields.push(("etag", self.etag.clone()));
         response
     }
 }
 
 impl RequestContext<'_> {
-    /// Notes whose audit keeps the attempt, as far as the path says: what is refused before its record is looked up
-    /// is kept there, too.
-    pub fn note(&mut self, place: Endpoint, id: &str) {
-        // One that is not there has no audit.
-        match place.section() {
+    /// Finds the organization whose audit log records the attempt, from the path alone. Also covers requests that are
+    /// rejected before the endpoint looks up its record.
+    pub(super) fn set_organization(&mut self, endpoint: Endpoint, id: &str) {
+        // A missing record leaves the attempt in the platform's log.
+        match endpoint.section() {
             Some(Section::Organizations) => drop(self.organization(id)),
             Some(Section::Teams) => drop(self.team(id)),
             Some(Section::Keys) => drop(self.key(id)),
@@ -81,8 +82,8 @@ impl RequestContext<'_> {
         }
     }
 
-    /// An organization by its id.
-    pub fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
+    /// Finds an organization by id.
+    pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let ix = known.filter(|ix| self.policy.organizations.get(ix.0).is_some());
         let ix = ix.ok_or_else(|| Problem::not_found("organization", id))?;
@@ -90,8 +91,8 @@ impl RequestContext<'_> {
         Ok(ix)
     }
 
-    /// A team by its id, and its organization.
-    pub fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
+    /// Finds a team by id, with its organization.
+    pub(super) fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
         let known = self.policy.teams.find(id).map(TeamId);
         let found = known.and_then(|ix| Some((ix, self.policy.teams.get(ix.0)?.organization)));
         let (ix, organization) = found.ok_or_else(|| Problem::not_found("team", id))?;
@@ -99,8 +100,8 @@ impl RequestContext<'_> {
         Ok((ix, organization))
     }
 
-    /// A key by its id, and its team.
-    pub fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
+    /// Finds a key by id, with its team.
+    pub(super) fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
         let known = self.policy.keys.find(id).map(KeyId);
         let found = known.and_then(|ix| Some((ix, self.policy.keys.get(ix.0)?.team)));
         let (ix, team) = found.ok_or_else(|| Problem::not_found("key", id))?;
@@ -110,48 +111,49 @@ impl RequestContext<'_> {
         Ok((ix, team))
     }
 
-    /// Whether the signed-in have a right.
-    pub fn may(&self, right: Permission, over: Resource) -> bool {
-        self.caller.may(self.policy, right, over)
+    /// Returns true if the caller has the permission.
+    pub(super) fn may(&self, permission: Permission, resource: Resource) -> bool {
+        self.caller.may(self.policy, permission, resource)
     }
 
-    /// Goes on if they have it.
+    /// Fails with 403 if the caller lacks the permission.
     #[inline(never)]
-    pub fn need(&self, right: Permission, over: Resource) -> Result<(), Problem> {
-        if self.may(right, over) { Ok(()) } else { Err(not_allowed(right)) }
+    pub(super) fn require(&self, permission: Permission, resource: Resource) -> Result<(), Problem> {
+        if self.may(permission, resource) { Ok(()) } else { Err(not_allowed(permission)) }
     }
 
-    /// Goes on if `If-Match` and, before something is written, `If-None-Match` allow it. `current`: what stands at the
-    /// path now.
-    pub fn require_match(&self, current: Option<&Representation>) -> Result<(), Problem> {
-        let current = current.map(|shown| shown.etag.as_str());
+    /// Checks `If-Match` and, for writes, `If-None-Match` against the current representation.
+    pub(super) fn require_match(&self, current: Option<&Representation>) -> Result<(), Problem> {
+        let current = current.map(|current| current.etag.as_str());
         require_match(self.request.if_match.as_deref(), current)?;
         match is_read(self.request) {
-            // Nobody keeps what is read (`no-store`), so there is nothing to be spared.
+            // Responses are `no-store`, so no client revalidates a cached copy.
             true => Ok(()),
             false => require_no_match(self.request.if_none_match.as_deref(), current),
         }
     }
 
-    /// Decides a change: the policy holds it up against all it touches and is left as it was.
+    /// Validates a change against the policy and leaves the policy unchanged.
     ///
-    /// `own` is the place in the policy that the body describes. `subject` shows what the audit keeps, before and
-    /// after; `show` makes the answer. Both see the policy as it will be.
-    pub fn change(
+    /// `own` is the path in the policy that the body describes. `subject` returns the resource for the audit log,
+    /// before and after the change; `show` builds the response from the changed policy.
+    pub(super) fn change(
         &mut self,
         change: &Change,
         own: &[&str],
         subject: &dyn Fn(&Policy) -> Option<Value>,
-        show: &dyn Fn(&Policy, &Caller) -> Response,
+        show: &dyn Fn(&Policy, &Caller) -> LocalResponse,
     ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
         self.policy
             .try_change(change)
-            .map_err(|diagnostics| Problem::of_findings(INVALID, diagnostics, &own))?;
-        let undo = as_it_stands(self.policy, change);
+            .map_err(|diagnostics| Problem::from_diagnostics(INVALID, diagnostics, &own))?;
+        let undo = current_records(self.policy, change);
         let before = subject(self.policy);
-        self.policy.apply(change).map_err(|diagnostics| Problem::of_findings(INVALID, diagnostics, &own))?;
-        let kept = as_it_stands(self.policy, change);
+        self.policy
+            .apply(change)
+            .map_err(|diagnostics| Problem::from_diagnostics(INVALID, diagnostics, &own))?;
+        let normalized = current_records(self.policy, change);
         self.before = before;
         self.after = subject(self.policy);
         let response = show(self.policy, &self.caller);
@@ -159,47 +161,47 @@ impl RequestContext<'_> {
             return Err(Problem::new(
                 500,
                 "internal",
-                "The change could not be tried out. Nothing was changed.",
+                "The change could not be validated. Nothing was changed.",
             ));
         }
-        // What changes nothing is not written: it holds already.
-        Ok(if kept == undo {
+        // A change without effect is not written.
+        Ok(if normalized == undo {
             AdminDecision::Answer(response)
         } else {
-            AdminDecision::Write(Write { change: kept, response })
+            AdminDecision::Write(Write { change: normalized, response })
         })
     }
 }
 
-/// The records that a change names, as they are.
-fn as_it_stands(policy: &Policy, change: &Change) -> Change {
-    let mut now = Change::default();
+/// Returns a change that sets the records named by `change` to their current content.
+fn current_records(policy: &Policy, change: &Change) -> Change {
+    let mut current = Change::default();
     for edit in &change.edits {
         match policy.record(edit.section, &edit.id) {
-            Some(record) => now.put(edit.section, &edit.id, record),
-            None => now.remove(edit.section, &edit.id),
+            Some(record) => current.put(edit.section, &edit.id, record),
+            None => current.remove(edit.section, &edit.id),
         }
     }
-    now
+    current
 }
 
-/// 204, as a removal is answered.
-pub(super) fn removed() -> Response {
-    Response {
+/// Builds the 204 response to a deletion.
+pub(super) fn removed() -> LocalResponse {
+    LocalResponse {
         status: 204,
         fields: alloc::vec![("cache-control", "no-store".to_string())],
         body: String::new(),
     }
 }
 
-/// The id that something new is to have.
+/// Takes the id of a new resource from the body.
 pub(super) fn new_id(body: &mut super::body::Members) -> Result<Box<str>, Problem> {
-    let missing = || Problem::at(INVALID, "/id", "`id` is missing: choose the id it is to have.");
+    let missing = || Problem::at(INVALID, "/id", "`id` is missing: choose an id.");
     let node = super::body::take(body, "id").ok_or_else(missing)?;
     Ok(super::body::read_at::<Id>("id", node, INVALID)?.0)
 }
 
-/// Goes on if an id is free.
+/// Fails with 409 if the id is taken.
 pub(super) fn require_free(policy: &Policy, section: Section, kind: &str, id: &str) -> Result<(), Problem> {
     match policy.record(section, id) {
         None => Ok(()),
@@ -212,19 +214,19 @@ pub(super) fn require_free(policy: &Policy, section: Section, kind: &str, id: &s
     }
 }
 
-/// 403: the role is missing.
-pub(super) fn not_allowed(right: Permission) -> Problem {
-    let what = match right {
+/// Builds the 403 for a missing permission.
+pub(super) fn not_allowed(permission: Permission) -> Problem {
+    let action = match permission {
         Permission::Read => "read this",
         Permission::ReadSelfService => "read this team's self-service policy",
         Permission::ReadKeys => "read this team's keys",
-        Permission::ReadUsage => "read what was used here",
-        Permission::ReadAudit => "read this audit",
+        Permission::ReadUsage => "read this usage",
+        Permission::ReadAudit => "read this audit log",
         Permission::OwnKeys => "create keys in this team",
         Permission::ManageTeam => "change this team",
         Permission::ManageOrganization => "change this organization's members and teams",
-        Permission::ManageOwners => "give or take the role of an owner of this organization",
+        Permission::ManageOwners => "grant or revoke the owner role of this organization",
         Permission::SetCeiling => "change organizations or what they grant",
     };
-    Problem::new(403, "not_allowed", format!("Your roles do not let you {what}."))
+    Problem::new(403, "not_allowed", format!("Your roles do not allow you to {action}."))
 }

@@ -1,4 +1,4 @@
-//! Optimistic concurrency: strong entity tags, `If-Match` and `If-None-Match` (RFC 9110, 8.8.3, 13.1.1 and 13.1.2).
+//! Optimistic concurrency with strong entity tags, `If-Match` and `If-None-Match` (RFC 9110, 8.8.3, 13.1.1 and 13.1.2).
 
 use alloc::format;
 use alloc::string::String;
@@ -9,12 +9,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::problem::Problem;
 
-/// The strong entity tag of a representation: a digest of all that it rests on.
-pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
+/// Returns the strong entity tag of a representation: a digest of all its parts.
+pub(super) fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     let mut digest = Sha256::new();
     for part in parts {
         digest.update(part.as_bytes());
-        // A byte that no text contains: parts cannot run into one another.
+        // A byte that UTF-8 never contains separates the parts.
         digest.update([0xff]);
     }
     let digest = digest.finalize();
@@ -22,37 +22,37 @@ pub fn etag<'t>(parts: impl IntoIterator<Item = &'t str>) -> String {
     format!("\"{}\"", URL_SAFE_NO_PAD.encode(half))
 }
 
-/// Goes on if `If-Match` allows it. `current` is the tag of what there is now, if there is something.
+/// Checks `If-Match` against the entity tag of the current representation; `None` if there is none.
 ///
 /// # Errors
-/// 412 where it names another version; 400 where it does not read.
-pub fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+/// 412 if it does not match, 400 if it is malformed.
+pub(super) fn require_match(if_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
     let Some(field) = if_match else { return Ok(()) };
-    if names(field, current, Comparison::Strong)? {
+    if matches(field, current, Comparison::Strong)? {
         return Ok(());
     }
     let detail = match current {
-        Some(_) => "It was changed since you read it. Read it again and repeat your change.",
-        None => "There is nothing here that `If-Match` could match.",
+        Some(_) => "The resource has changed since you read it. Read it again and repeat your change.",
+        None => "The resource does not exist, so `If-Match` cannot match.",
     };
     Err(Problem::new(412, "precondition_failed", detail))
 }
 
-/// Goes on if `If-None-Match` allows it: with `*`, if there is nothing yet.
+/// Checks `If-None-Match`; `*` requires that the resource does not exist.
 ///
 /// # Errors
-/// 412 where it names what there is; 400 where it does not read.
-pub fn require_no_match(if_none_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
+/// 412 if it matches, 400 if it is malformed.
+pub(super) fn require_no_match(if_none_match: Option<&str>, current: Option<&str>) -> Result<(), Problem> {
     let Some(field) = if_none_match else { return Ok(()) };
-    if !names(field, current, Comparison::Weak)? {
+    if !matches(field, current, Comparison::Weak)? {
         return Ok(());
     }
     let detail =
-        "There is already what `If-None-Match` rules out. Read it, and leave the field out to change it.";
+        "The resource exists and matches `If-None-Match`. Read it, and omit the header to change it.";
     Err(Problem::new(412, "precondition_failed", detail))
 }
 
-/// How tags are compared (RFC 9110, 8.8.3.2).
+/// Comparison of entity tags (RFC 9110, 8.8.3.2).
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Comparison {
     /// For `If-Match`: a weak tag matches nothing.
@@ -61,8 +61,8 @@ enum Comparison {
     Weak,
 }
 
-/// Whether `*` or a list of entity tags names what there is.
-fn names(field: &str, tag: Option<&str>, comparison: Comparison) -> Result<bool, Problem> {
+/// Returns true if `*` or a list of entity tags matches the current tag.
+fn matches(field: &str, tag: Option<&str>, comparison: Comparison) -> Result<bool, Problem> {
     let malformed = || match comparison {
         Comparison::Strong => {
             Problem::new(400, "invalid_if_match", "`If-Match` is neither `*` nor a list of entity tags.")
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_do_not_run_into_one_another() {
+    fn the_boundary_between_parts_changes_the_tag() {
         assert_ne!(etag(["ab", "c"]), etag(["a", "bc"]));
         assert_eq!(etag(["ab", "c"]), etag(["ab", "c"]));
     }

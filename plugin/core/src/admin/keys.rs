@@ -1,4 +1,4 @@
-//! `/keys` and `/teams/{id}/keys`. A secret is shown once: in the answer that made it.
+//! `/keys` and `/teams/{id}/keys`. A secret is returned once, in the response that created it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -12,6 +12,7 @@ use super::context::{RequestContext, not_allowed, removed};
 use super::page::{PageQuery, no_parameters};
 use super::problem::Problem;
 use super::{Durability, RequestInputs, secret, self_service, view};
+use crate::http::local_response::LocalResponse;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
 use crate::policy::load::record::record;
@@ -21,24 +22,24 @@ use crate::policy::{Change, KeyId, Owner, Section, TeamId};
 use crate::secret::api_key;
 use crate::time::{Timestamp, rfc3339};
 
-/// Longest time that a rotated secret may live on, in seconds: a week.
-pub const MOST_GRACE: u32 = 7 * 86_400;
+/// Maximum grace period of a rotated secret in seconds: one week.
+pub(super) const MAX_GRACE_SECONDS: u32 = 7 * 86_400;
 
 record! {
-    /// How a key is rotated.
+    /// Options of a rotation.
     RotationBody {
-        /// Seconds for which the old secret lives on; 0 if left out.
+        /// Seconds for which the old secret stays valid; 0 if left out.
         grace_seconds: Small,
     }
 }
 
-/// What the body of a new key may have. All else of a key is made here.
+/// Fields allowed in the body of a new key. The others are generated.
 pub(super) const WRITABLE_FIELDS: &[&str] =
     &["name", "owner", "access", "limits", "budget", "expires_at", "state"];
 
-/// `GET /teams/{id}/keys`: a developer sees their own.
+/// `GET /teams/{id}/keys`. A developer sees only their own.
 pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::inputs(context.request)?;
+    let page = PageQuery::from_request(context.request)?;
     let (ix, _) = context.team(team)?;
     let all = context.may(Permission::ReadKeys, Resource::Team(ix));
     if !all && !context.may(Permission::OwnKeys, Resource::Team(ix)) {
@@ -51,56 +52,61 @@ pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<Admin
     Ok(AdminDecision::Answer(page.of(ids, &|id| view::record(policy, Section::Keys, id).body)))
 }
 
-/// `POST /teams/{id}/keys`: by an admin of the team for anybody in it, or through self-service.
+/// `POST /teams/{id}/keys`: by a team admin for any member, or through self-service.
 pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
-    let mut wish = body::object(context.request)?;
-    take_fixed(&mut wish, &[("team", team)])?;
-    body::only(&wish, WRITABLE_FIELDS)?;
-    let name = name(&mut wish)?;
+    let mut requested = body::object(context.request)?;
+    take_fixed(&mut requested, &[("team", team)])?;
+    body::only(&requested, WRITABLE_FIELDS)?;
+    let name = name(&mut requested)?;
     let (ix, _) = context.team(team)?;
     let by_admin = context.may(Permission::ManageTeam, Resource::Team(ix));
     if !by_admin {
-        context.need(Permission::OwnKeys, Resource::Team(ix))?;
+        context.require(Permission::OwnKeys, Resource::Team(ix))?;
     }
     context.require_match(None)?;
-    let minted = Minted::new(context.inputs);
+    let new = NewSecret::new(context.inputs);
     let mut record = Members::from([
         ("team".to_string(), Node::String(team.to_string())),
         ("name".to_string(), Node::String(name.to_string())),
     ]);
-    minted.put_into(&mut record);
+    new.add_to(&mut record);
     if by_admin {
-        grant_any(context, ix, wish, &mut record)?;
+        add_any(context, ix, requested, &mut record)?;
     } else {
-        self_service::grant(context, ix, wish, &minted.id, &mut record)?;
+        self_service::grant(context, ix, requested, &new.id, &mut record)?;
     }
-    require_keeping(context.inputs)?;
-    if context.policy.record(Section::Keys, &minted.id).is_some() {
-        return Err(Problem::new(503, "try_again", "The new key's id is taken. Try again."));
+    require_durability(context.inputs)?;
+    if context.policy.record(Section::Keys, &new.id).is_some() {
+        return Err(Problem::new(503, "try_again", "The generated id is already taken. Try again."));
     }
     let mut change = Change::default();
-    change.put(Section::Keys, &minted.id, body::object_json(&record));
-    let (id, location) = (minted.id.clone(), format!("{}/keys/{}", context.paths, minted.id));
-    context.change(&change, &["keys", &id], &|policy| view::kept(policy, Section::Keys, &id), &|policy, _| {
-        let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &minted);
-        response.fields.push(("location", location.clone()));
-        response
-    })
+    change.put(Section::Keys, &new.id, body::object_json(&record));
+    let (id, location) = (new.id.clone(), format!("{}/keys/{}", context.path_prefix, new.id));
+    context.change(
+        &change,
+        &["keys", &id],
+        &|policy| view::audited(policy, Section::Keys, &id),
+        &|policy, _| {
+            let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &new);
+            response.fields.push(("location", location.clone()));
+            response
+        },
+    )
 }
 
-/// What an admin of the team asks for: anything a policy could say.
-fn grant_any(
+/// Adds the fields requested by a team admin: any field of the policy.
+fn add_any(
     context: &RequestContext<'_>,
     team: TeamId,
-    mut wish: Members,
+    mut requested: Members,
     record: &mut Members,
 ) -> Result<(), Problem> {
     let is_member = context.caller.team_role(context.policy, team).is_some();
-    if is_member && !wish.iter().any(|(name, _)| name == "owner") {
-        wish.push(("owner".into(), Node::String(format!("user/{}", context.caller.id))));
+    if is_member && !requested.iter().any(|(name, _)| name == "owner") {
+        requested.push(("owner".into(), Node::String(format!("user/{}", context.caller.id))));
     }
-    record.append(&mut wish);
+    record.append(&mut requested);
     let typed = body::read::<KeyRecord>(record.clone(), INVALID)?;
     require_future(context.inputs, typed.expires_at)
 }
@@ -109,17 +115,17 @@ fn grant_any(
 pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
-    need_for(context, ix, team, Permission::ReadKeys)?;
-    let shown = view::record(context.policy, Section::Keys, id);
-    context.require_match(Some(&shown))?;
-    Ok(AdminDecision::Answer(shown.response(200)))
+    require_for_key(context, ix, team, Permission::ReadKeys)?;
+    let representation = view::record(context.policy, Section::Keys, id);
+    context.require_match(Some(&representation))?;
+    Ok(AdminDecision::Answer(representation.response(200)))
 }
 
-/// `PATCH /keys/{id}`: for admins of the team. What a developer got through self-service stays within it.
+/// `PATCH /keys/{id}`: for team admins only, so that developers cannot exceed the self-service policy.
 pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (_, team) = context.key(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(team))?;
+    context.require(Permission::ManageTeam, Resource::Team(team))?;
     context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
     let mut patch = body::object(context.request)?;
     let record = context.policy.record(Section::Keys, id).unwrap_or_default();
@@ -130,49 +136,53 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         take_fixed(&mut patch, &[(field, value)])?;
     }
     body::only(&patch, WRITABLE_FIELDS)?;
-    let moves = patch.iter().any(|(name, _)| name == "expires_at");
+    let expiry_changes = patch.iter().any(|(name, _)| name == "expires_at");
     let merged = body::merge(Node::from(&record), patch);
     let typed = body::read_at::<KeyRecord>("", merged.clone(), INVALID)?;
-    if moves {
+    if expiry_changes {
         require_future(context.inputs, typed.expires_at)?;
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, body::to_json(&merged));
-    context.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
-        view::record(policy, Section::Keys, id).response(200)
-    })
+    context.change(
+        &change,
+        &["keys", id],
+        &|policy| view::audited(policy, Section::Keys, id),
+        &|policy, _| view::record(policy, Section::Keys, id).response(200),
+    )
 }
 
-/// `DELETE /keys/{id}`: revoked.
+/// `DELETE /keys/{id}`: revokes the key.
 pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
-    need_for(context, ix, team, Permission::ManageTeam)?;
+    require_for_key(context, ix, team, Permission::ManageTeam)?;
     context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
-    context.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|_, _| removed())
+    context
+        .change(&change, &["keys", id], &|policy| view::audited(policy, Section::Keys, id), &|_, _| removed())
 }
 
-/// `POST /keys/{id}/rotate`: a new secret. Id, access, limits and what was counted stay.
+/// `POST /keys/{id}/rotate`: replaces the secret. Id, access, limits and counters stay.
 pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
-    need_for(context, ix, team, Permission::ManageTeam)?;
+    require_for_key(context, ix, team, Permission::ManageTeam)?;
     context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
     let body = body::object_or_nothing(context.request)?;
     let RotationBody { grace_seconds } = body::read(body, INVALID)?;
     let grace = grace_seconds.map_or(0, |seconds| seconds.0);
-    if grace > MOST_GRACE {
-        let detail = format!("The old secret may live on for at most {MOST_GRACE} seconds.");
+    if grace > MAX_GRACE_SECONDS {
+        let detail = format!("The old secret can stay valid for at most {MAX_GRACE_SECONDS} seconds.");
         return Err(Problem::at(INVALID, "/grace_seconds", detail));
     }
-    require_keeping(context.inputs)?;
-    let minted = Minted::of(id, context.inputs);
+    require_durability(context.inputs)?;
+    let new = NewSecret::of(id, context.inputs);
     let mut record = context.policy.record(Section::Keys, id).unwrap_or_default();
     if let Some(fields) = record.as_object_mut() {
-        let old = fields.insert("digest".into(), json!(minted.digest()));
-        fields.insert("hint".into(), json!(minted.hint()));
+        let old = fields.insert("digest".into(), json!(new.digest()));
+        fields.insert("hint".into(), json!(new.hint()));
         fields.remove("previous");
         if grace > 0 {
             let now = context.inputs.now.timestamp().0;
@@ -182,25 +192,28 @@ pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     }
     let mut change = Change::default();
     change.put(Section::Keys, id, record);
-    context.change(&change, &["keys", id], &|policy| view::kept(policy, Section::Keys, id), &|policy, _| {
-        with_secret(view::record(policy, Section::Keys, id).body, &minted)
-    })
+    context.change(
+        &change,
+        &["keys", id],
+        &|policy| view::audited(policy, Section::Keys, id),
+        &|policy, _| with_secret(view::record(policy, Section::Keys, id).body, &new),
+    )
 }
 
-/// Goes on for those who have the right over all keys of the team, and for a developer's own key.
-pub(super) fn need_for(
+/// Fails with 403 unless the caller has the permission on all keys of the team, or is a developer and owns the key.
+pub(super) fn require_for_key(
     context: &RequestContext<'_>,
     key: KeyId,
     team: TeamId,
-    right: Permission,
+    permission: Permission,
 ) -> Result<(), Problem> {
     let owner = context.policy.keys.get(key.0).map(|key| key.owner);
     let own = owner == Some(Owner::User(context.caller.user))
         && context.may(Permission::OwnKeys, Resource::Team(team));
-    if own { Ok(()) } else { context.need(right, Resource::Team(team)) }
+    if own { Ok(()) } else { context.require(permission, Resource::Team(team)) }
 }
 
-/// An end that has passed would make a key that never works.
+/// Fails if the expiry has passed: the key would never work.
 pub(super) fn require_future(inputs: &RequestInputs, expires_at: Option<DateTime>) -> Result<(), Problem> {
     match expires_at {
         Some(end) if end.0 <= inputs.now.timestamp() => {
@@ -210,62 +223,63 @@ pub(super) fn require_future(inputs: &RequestInputs, expires_at: Option<DateTime
     }
 }
 
-/// A key that would be gone with this process is not made, unless that is agreed.
-fn require_keeping(inputs: &RequestInputs) -> Result<(), Problem> {
-    match inputs.keeps {
+/// Fails with 503 if the key would be lost with the process and the operator has not accepted that.
+fn require_durability(inputs: &RequestInputs) -> Result<(), Problem> {
+    match inputs.durability {
         Durability::Durable | Durability::Volatile => Ok(()),
         Durability::No => Err(Problem::new(
             503,
             "keys_not_kept",
-            "This gateway could not keep the key: what is made here ends with its process. Its operator \
-             configures a `fleet`, or accepts that with `volatile_keys`.",
+            "This gateway cannot store keys durably: they would be lost with its process. Its operator can \
+             configure a `fleet`, or accept the loss with `volatile_keys`.",
         )),
     }
 }
 
-/// Row 2: a name is given.
-fn name(wish: &mut Members) -> Result<String, Problem> {
-    let missing = || Problem::at("name_required", "/name", "`name` is missing: say what the key is for.");
-    let node = take(wish, "name").ok_or_else(missing)?;
+/// Checks row 2 of the README's table: the name.
+fn name(requested: &mut Members) -> Result<String, Problem> {
+    let missing =
+        || Problem::at("name_required", "/name", "`name` is missing: describe the purpose of the key.");
+    let node = take(requested, "name").ok_or_else(missing)?;
     if matches!(&node, Node::String(text) if text.trim().is_empty()) {
         return Err(missing());
     }
     Ok(body::read_at::<DisplayText>("name", node, "name_required")?.0.to_string())
 }
 
-/// A secret just made.
-struct Minted {
+/// A new secret with the id of its key.
+struct NewSecret {
     id: String,
     secret: String,
 }
 
-impl Minted {
+impl NewSecret {
     fn new(inputs: &RequestInputs) -> Self {
-        Minted::of(&secret::id(inputs), inputs)
+        NewSecret::of(&secret::id(inputs), inputs)
     }
 
     fn of(id: &str, inputs: &RequestInputs) -> Self {
-        Minted { id: id.to_string(), secret: secret::key(id, inputs) }
+        NewSecret { id: id.to_string(), secret: secret::key(id, inputs) }
     }
 
     fn digest(&self) -> String {
         api_key::format_digest(&api_key::digest(self.secret.as_bytes()))
     }
 
-    /// Its last characters: enough for people to tell keys apart, and a part of the checksum only.
+    /// Returns the last four characters: part of the checksum only, and enough for humans to tell keys apart.
     fn hint(&self) -> &str {
         self.secret.get(self.secret.len().saturating_sub(4)..).unwrap_or_default()
     }
 
-    fn put_into(&self, record: &mut Members) {
+    fn add_to(&self, record: &mut Members) {
         record.push(("digest".into(), Node::String(self.digest())));
         record.push(("hint".into(), Node::String(self.hint().to_string())));
     }
 }
 
-fn with_secret(mut body: Value, minted: &Minted) -> super::Response {
+fn with_secret(mut body: Value, new: &NewSecret) -> LocalResponse {
     if let Some(fields) = body.as_object_mut() {
-        fields.insert("secret".into(), json!(minted.secret));
+        fields.insert("secret".into(), json!(new.secret));
     }
-    super::answer(201, &body)
+    super::json_response(201, &body)
 }

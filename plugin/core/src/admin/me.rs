@@ -1,14 +1,14 @@
-//! `/me` and `/targets`: who am I; what may I call, and through what.
+//! `/me` and `/targets`: the caller with its roles, and the targets it may call.
 
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
 use super::AdminDecision;
-use super::answer;
 use super::context::RequestContext;
+use super::json_response;
 use super::page::{PageQuery, no_parameters};
-use super::preview::through;
+use super::preview::grant_text;
 use super::problem::Problem;
 use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
@@ -38,7 +38,7 @@ pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Proble
         })
         .collect();
     let name = policy.users.get(user.0).map(|user| &user.name);
-    Ok(AdminDecision::Answer(answer(
+    Ok(AdminDecision::Answer(json_response(
         200,
         &object!({
             "id": context.caller.id,
@@ -50,9 +50,9 @@ pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Proble
     )))
 }
 
-/// `GET /targets`: what a key of the signed-in person's own could call, in each of their teams.
+/// `GET /targets`: the targets that a key owned by the caller could call, in each of the caller's teams.
 pub(super) fn targets(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::inputs(context.request)?;
+    let page = PageQuery::from_request(context.request)?;
     let (policy, ix) = (&*context.policy, context.caller.user);
     let Some(user) = policy.users.get(ix.0) else {
         return Err(Problem::not_found("user", &context.caller.id));
@@ -70,7 +70,7 @@ pub(super) fn targets(context: &RequestContext<'_>) -> Result<AdminDecision, Pro
         mine.iter()
             .filter_map(|(team, levels)| match levels.reach(ix, target) {
                 AccessDecision::Granted(by) => {
-                    Some(object!({ "team": team, "through": through(policy, by) }))
+                    Some(object!({ "team": team, "through": grant_text(policy, by) }))
                 }
                 _ => None,
             })

@@ -1,4 +1,4 @@
-//! Members of teams and organizations. Who leaves loses their keys there at once.
+//! Members of teams and organizations. Removing a member also revokes the member's keys there.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,7 +11,7 @@ use super::body::{self, INVALID, take_fixed};
 use super::caller::{Permission, Resource};
 use super::context::{Representation, RequestContext, removed};
 use super::page::{PageQuery, no_parameters};
-use super::problem::{Problem, shown};
+use super::problem::{Problem, redacted};
 use super::view;
 use crate::json::node::Node;
 use crate::json::out_of_line::object;
@@ -24,29 +24,29 @@ use crate::policy::{
 };
 
 record! {
-    /// A person's place in an organization.
+    /// Membership in an organization.
     OrganizationMemberBody {
-        /// What they may do there.
+        /// The member's role.
         role!required: OrganizationRole,
-        /// For people; only where the person is new here. The id if left out.
+        /// Display name of a new user; the id if left out.
         name: DisplayText,
     }
 }
 record! {
-    /// A person's place in a team.
+    /// Membership in a team.
     TeamMemberBody {
-        /// What they may do there.
+        /// The member's role.
         role!required: TeamRole,
-        /// For people; only where the person is new here. The id if left out.
+        /// Display name of a new user; the id if left out.
         name: DisplayText,
     }
 }
 
 /// `GET /organizations/{id}/members`
 pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::inputs(context.request)?;
+    let page = PageQuery::from_request(context.request)?;
     let ix = context.organization(id)?;
-    context.need(Permission::Read, Resource::Organization(ix))?;
+    context.require(Permission::Read, Resource::Organization(ix))?;
     let members =
         context.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
     Ok(list(context.policy, &page, members, OrganizationRole::name))
@@ -54,9 +54,9 @@ pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Res
 
 /// `GET /teams/{id}/members`
 pub(super) fn of_team(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
-    let page = PageQuery::inputs(context.request)?;
+    let page = PageQuery::from_request(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
+    context.require(Permission::Read, Resource::Team(ix))?;
     let members = context.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
     Ok(list(context.policy, &page, members, TeamRole::name))
 }
@@ -80,7 +80,7 @@ pub(super) fn show_in_organization(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
-    context.need(Permission::Read, Resource::Organization(ix))?;
+    context.require(Permission::Read, Resource::Organization(ix))?;
     show(context, in_organization(context.policy, id, user), user)
 }
 
@@ -92,18 +92,18 @@ pub(super) fn show_in_team(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
+    context.require(Permission::Read, Resource::Team(ix))?;
     show(context, in_team(context.policy, id, user), user)
 }
 
 fn show(context: &RequestContext<'_>, member: Option<Value>, user: &str) -> Result<AdminDecision, Problem> {
     let member = member.ok_or_else(|| Problem::not_found("member", user))?;
-    let shown = Representation::new(member);
-    context.require_match(Some(&shown))?;
-    Ok(AdminDecision::Answer(shown.response(200)))
+    let representation = Representation::new(member);
+    context.require_match(Some(&representation))?;
+    Ok(AdminDecision::Answer(representation.response(200)))
 }
 
-/// `PUT /organizations/{id}/members/{user}`: a user nobody knows yet comes to be.
+/// `PUT /organizations/{id}/members/{user}`: also creates an unknown user.
 pub(super) fn put_in_organization(
     context: &mut RequestContext<'_>,
     id: &str,
@@ -111,20 +111,20 @@ pub(super) fn put_in_organization(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
-    context.need(Permission::ManageOrganization, Resource::Organization(ix))?;
+    context.require(Permission::ManageOrganization, Resource::Organization(ix))?;
     let before = in_organization(context.policy, id, user).map(Representation::new);
     context.require_match(before.as_ref())?;
     let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("user", user)])?;
-    let known_name = take_known_name(context.policy, user, &mut body)?;
+    let user_exists = take_user_name(context.policy, user, &mut body)?;
     let OrganizationMemberBody { role, name } = body::read(body, INVALID)?;
     let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
     let owner_now = organization_role(context.policy, ix, user) == Some(OrganizationRole::Owner);
     if role == OrganizationRole::Owner || owner_now {
-        context.need(Permission::ManageOwners, Resource::Organization(ix))?;
+        context.require(Permission::ManageOwners, Resource::Organization(ix))?;
     }
     let mut change = Change::default();
-    if !known_name {
+    if !user_exists {
         create_user(&mut change, user, name)?;
     }
     put_member(context.policy, &mut change, Section::Organizations, id, user, role.name());
@@ -136,7 +136,7 @@ pub(super) fn put_in_organization(
     )
 }
 
-/// `PUT /teams/{id}/members/{user}`. Those who may add to the organization need not do that first.
+/// `PUT /teams/{id}/members/{user}`: also adds the user to the organization if the caller may do that.
 pub(super) fn put_in_team(
     context: &mut RequestContext<'_>,
     id: &str,
@@ -144,12 +144,12 @@ pub(super) fn put_in_team(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     let before = in_team(context.policy, id, user).map(Representation::new);
     context.require_match(before.as_ref())?;
     let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("user", user)])?;
-    let known_name = take_known_name(context.policy, user, &mut body)?;
+    let user_exists = take_user_name(context.policy, user, &mut body)?;
     let TeamMemberBody { role, name } = body::read(body, INVALID)?;
     let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
     let mut change = Change::default();
@@ -157,12 +157,12 @@ pub(super) fn put_in_team(
         let of = context.policy.organizations.name(organization.0).to_string();
         if !context.may(Permission::ManageOrganization, Resource::Organization(organization)) {
             let detail = format!(
-                "User `{}` is not a member of organization `{of}`. One of its administrators adds people there.",
-                shown(user)
+                "User `{}` is not a member of organization `{of}`. An administrator of the organization must add the user first.",
+                redacted(user)
             );
             return Err(Problem::new(409, "not_an_organization_member", detail));
         }
-        if !known_name {
+        if !user_exists {
             create_user(&mut change, user, name)?;
         }
         let member = OrganizationRole::Member.name();
@@ -177,7 +177,7 @@ pub(super) fn put_in_team(
     )
 }
 
-/// `DELETE /organizations/{id}/members/{user}`: also out of its teams, and their keys there are revoked.
+/// `DELETE /organizations/{id}/members/{user}`: also removes the user from its teams and revokes the user's keys there.
 pub(super) fn remove_from_organization(
     context: &mut RequestContext<'_>,
     id: &str,
@@ -185,12 +185,12 @@ pub(super) fn remove_from_organization(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
-    context.need(Permission::ManageOrganization, Resource::Organization(ix))?;
+    context.require(Permission::ManageOrganization, Resource::Organization(ix))?;
     let Some(role) = organization_role(context.policy, ix, user) else {
         return Err(Problem::not_found("member", user));
     };
     if role == OrganizationRole::Owner {
-        context.need(Permission::ManageOwners, Resource::Organization(ix))?;
+        context.require(Permission::ManageOwners, Resource::Organization(ix))?;
     }
     context.require_match(in_organization(context.policy, id, user).map(Representation::new).as_ref())?;
     let policy = &*context.policy;
@@ -211,7 +211,7 @@ pub(super) fn remove_from_organization(
     )
 }
 
-/// `DELETE /teams/{id}/members/{user}`: their keys there are revoked.
+/// `DELETE /teams/{id}/members/{user}`: also revokes the user's keys in the team.
 pub(super) fn remove_from_team(
     context: &mut RequestContext<'_>,
     id: &str,
@@ -219,7 +219,7 @@ pub(super) fn remove_from_team(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     let Some(member) = in_team(context.policy, id, user) else {
         return Err(Problem::not_found("member", user));
     };
@@ -256,8 +256,8 @@ fn organization_role(policy: &Policy, ix: OrganizationId, user: &str) -> Option<
     role_of(&policy.organizations.get(ix.0)?.members, position(policy, user)?)
 }
 
-/// Whether the user has a record, whose name the body may repeat and not change.
-fn take_known_name(policy: &Policy, user: &str, body: &mut body::Members) -> Result<bool, Problem> {
+/// Returns true if the user exists; the body may then repeat the name but not change it.
+fn take_user_name(policy: &Policy, user: &str, body: &mut body::Members) -> Result<bool, Problem> {
     let record = policy.users.find(user).and_then(|position| policy.users.get(position));
     if let Some(record) = record {
         take_fixed(body, &[("name", &record.name)])?;
@@ -270,7 +270,7 @@ fn create_user(change: &mut Change, user: &str, name: Option<DisplayText>) -> Re
     if Id::read(Node::String(user.to_string()), &mut report).is_none() {
         let detail =
             report.finish().first().map_or_else(String::new, |diagnostic| diagnostic.kind.to_string());
-        return Err(Problem::new(400, INVALID, format!("The path names nobody: {detail}.")));
+        return Err(Problem::new(400, INVALID, format!("The user id in the path is invalid: {detail}.")));
     }
     let name = name.map_or_else(|| user.to_string(), |name| name.0.to_string());
     change.put(Section::Users, user, object!({ "name": name }));
@@ -316,7 +316,7 @@ fn revoked(change: &Change) -> Vec<String> {
     change.edits.iter().filter(|edit| edit.section == Section::Keys).map(|edit| edit.id.clone()).collect()
 }
 
-/// A member as the audit keeps it: with the keys that go too.
+/// A removed member for the audit log, with the revoked keys.
 fn with_keys(member: Option<Value>, keys: &[String]) -> Option<Value> {
     let mut member = member?;
     if let Some(fields) = member.as_object_mut() {

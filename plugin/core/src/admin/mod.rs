@@ -1,17 +1,17 @@
-//! The management API under `/tollgate/v1`: who asks, what they may do, and what is to be written.
+//! The management API under `/tollgate/v1`: authentication, authorization and policy changes.
 //!
-//! A request is decided on the policy as it is now, and answers with values: a response, or a [`Write`] that
-//! [`crate::replication::PolicyStore`] commits against just that policy - and asks again if somebody else was faster. So what was
-//! decided holds when it is written, whoever else writes.
+//! [`decide`] decides a request against the current policy and returns a value: a response, or a [`Write`].
+//! `replication::PolicyStore` commits the write with a compare-and-swap against the same policy, and repeats the
+//! decision after a conflict. A decision therefore still holds when it is written.
 //!
 //! ```text
-//! who -> route -> (the endpoint: existence, role, If-Match, body) -> the change, tried out on the policy -> Decided
+//! caller -> route -> endpoint (existence, role, If-Match, body) -> change, validated on the policy -> Decided
 //! ```
 
 mod accounts;
 pub mod audit;
 mod body;
-pub mod body_buffer;
+pub(crate) mod body_buffer;
 mod caller;
 mod context;
 mod etag;
@@ -23,7 +23,7 @@ pub mod openapi;
 mod organizations;
 mod page;
 mod preview;
-pub mod problem;
+pub(crate) mod problem;
 mod route;
 mod secret;
 mod self_service;
@@ -44,7 +44,7 @@ use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
-pub use crate::http::local_response::LocalResponse as Response;
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
@@ -58,84 +58,85 @@ pub struct AdminRequest {
     pub path: String,
     /// Query string without `?`.
     pub query: String,
-    /// What followed `Authorization: Bearer`, as it was sent.
+    /// Token of `Authorization: Bearer`, unmodified.
     pub token: Option<String>,
-    /// A user's id by a JWT that the host itself has verified. Never from a header.
+    /// User id from a JWT that the host has verified. Never taken from a header.
     pub subject: Option<String>,
-    /// `If-Match`: all lines of it.
+    /// `If-Match`, all lines joined.
     pub if_match: Option<String>,
-    /// `If-None-Match`: all lines of it.
+    /// `If-None-Match`, all lines joined.
     pub if_none_match: Option<String>,
-    /// `Content-Type`, as it was sent.
+    /// `Content-Type`, unmodified.
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// The body was not waited for, since nobody has the token: all that can be said is that.
+    /// True if the body was not read because the token is unknown. Such a request is only ever rejected.
     pub unread: bool,
 }
 
-/// What a request comes to.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminDecision {
-    /// This answer, now.
-    Answer(Response),
-    /// Commit this, and give its answer only once it is kept.
+    /// Send this response.
+    Answer(LocalResponse),
+    /// Commit this change, and send its response once it is stored.
     Write(Write),
-    /// Answer with this page of the audit ([`audit::page`]).
+    /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
 }
 
-/// Something to be written, and the answer once it is.
+/// A change to be stored, with the response for success.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// Checked: it leaves the policy without errors.
+    /// The change. Validated: the policy has no errors after it.
     pub change: Change,
-    /// For when it is kept.
-    pub response: Response,
+    /// The response once the change is stored.
+    pub response: LocalResponse,
 }
 
-/// What a request comes to, and what the audit keeps of it.
+/// The outcome of a request, with its audit entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
-    /// What is to be done.
+    /// The outcome.
     pub outcome: AdminDecision,
-    /// `None` for reads and for strangers. Of a [`Outcome::Write`] it is kept with the change, or not at all.
+    /// The audit entry; `None` for reads and unauthenticated requests. The entry of an [`AdminDecision::Write`] is
+    /// stored together with the change, or not at all.
     pub entry: Option<audit::AuditEntry>,
 }
 
-/// The circumstances of a request.
+/// Time, randomness and durability for one decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestInputs {
-    /// The time.
+    /// The current time.
     pub now: Now,
-    /// From the host's generator for secrets, fresh for each decision.
+    /// Random bytes from the host's secure generator, fresh for each decision.
     pub random: [u8; 48],
-    /// Whether what is written outlasts the process.
-    pub keeps: Durability,
+    /// Lifetime of stored changes.
+    pub durability: Durability,
 }
 
-/// How long what is written lasts.
+/// Lifetime of stored changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Longer than the process: it is in a fleet's etcd.
+    /// Changes outlast the process: they are in etcd.
     Durable,
-    /// As long as this process, and its operator agreed to that for keys too (`volatile_keys`).
+    /// Changes are lost with the process, and the operator accepts that for keys (`volatile_keys`).
     Volatile,
-    /// As long as this process: making keys is refused with 503.
+    /// Changes are lost with the process. Creating keys is rejected with 503.
     No,
 }
 
-/// Decides a management request on the policy as it is. The policy is changed only to try a change out, and is as
-/// before afterwards.
+/// Decides a management request against the current policy. Changes are applied to the policy to validate them,
+/// and undone before this returns.
 pub fn decide<C: CounterStore>(
     policy: &mut Policy,
-    gateway: &GatewayConfig,
+    config: &GatewayConfig,
     store: &mut C,
     request: &AdminRequest,
     inputs: &RequestInputs,
 ) -> Decided {
     let caller = match Caller::sign_in(policy, request) {
-        // Somebody has the token by now.
+        // The token was added to the policy after the headers were read.
         Ok(_) if request.unread => {
             let response = Problem::contended().response();
             return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
@@ -148,19 +149,19 @@ pub fn decide<C: CounterStore>(
             };
         }
     };
-    let paths = gateway.admin.as_ref().map_or("", |manage| &manage.prefix);
+    let path_prefix = config.admin.as_ref().map_or("", |admin| &admin.prefix);
     let mut context = RequestContext {
         policy,
         request,
-        inputs: inputs,
-        caller: caller,
-        paths,
+        inputs,
+        caller,
+        path_prefix,
         organization: None,
         before: None,
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, store, &gateway.prefix, &found));
+        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found));
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
@@ -176,7 +177,7 @@ pub fn decide<C: CounterStore>(
         time: inputs.now.timestamp(),
         organization: context.organization.as_deref().map(ToString::to_string),
         actor: context.caller.id.clone(),
-        action: format!("{} {}", problem::shown(&request.method), problem::shown_path(&request.path)),
+        action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,
         reason: reason.map(ToString::to_string),
         before: context.before.take(),
@@ -185,17 +186,17 @@ pub fn decide<C: CounterStore>(
     Decided { outcome, entry }
 }
 
-/// The endpoints.
+/// Calls the handler of the endpoint.
 fn dispatch<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    cell_prefix: &str,
+    key_prefix: &str,
     found: &EndpointMatch,
 ) -> Result<AdminDecision, Problem> {
     use HttpMethod::{Delete, Patch, Post, Put};
     let [one, two] = &found.ids;
-    context.note(found.place, one);
-    match (found.place, found.method) {
+    context.set_organization(found.endpoint, one);
+    match (found.endpoint, found.method) {
         (Endpoint::Me, _) => me::show(context),
         (Endpoint::Targets, _) => me::targets(context),
         (Endpoint::Organizations, Post) => organizations::create(context),
@@ -203,7 +204,7 @@ fn dispatch<C: CounterStore>(
         (Endpoint::Organization, Patch) => organizations::update(context, one),
         (Endpoint::Organization, Delete) => organizations::remove(context, one),
         (Endpoint::Organization, _) => organizations::show(context, one),
-        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, cell_prefix, one),
+        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, key_prefix, one),
         (Endpoint::OrganizationMembers, _) => members::of_organization(context, one),
         (Endpoint::OrganizationMember, Put) => members::put_in_organization(context, one, two),
         (Endpoint::OrganizationMember, Delete) => members::remove_from_organization(context, one, two),
@@ -227,12 +228,12 @@ fn dispatch<C: CounterStore>(
         (Endpoint::ServiceAccount, _) => accounts::show(context, one, two),
         (Endpoint::TeamKeys, Post) => keys::create(context, one),
         (Endpoint::TeamKeys, _) => keys::list(context, one),
-        (Endpoint::TeamUsage, _) => usage::of_team(context, store, cell_prefix, one),
+        (Endpoint::TeamUsage, _) => usage::of_team(context, store, key_prefix, one),
         (Endpoint::Key, Patch) => keys::update(context, one),
         (Endpoint::Key, Delete) => keys::remove(context, one),
         (Endpoint::Key, _) => keys::show(context, one),
         (Endpoint::KeyRotation, _) => keys::rotate(context, one),
-        (Endpoint::KeyUsage, _) => usage::of_key(context, store, cell_prefix, one),
+        (Endpoint::KeyUsage, _) => usage::of_key(context, store, key_prefix, one),
         (Endpoint::Audit, _) => audit::show(context),
     }
 }
@@ -241,19 +242,19 @@ fn is_read(request: &AdminRequest) -> bool {
     matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE")
 }
 
-/// What `HEAD` asks for is the head.
-fn finish(request: &AdminRequest, mut response: Response) -> Response {
+/// Drops the body of a response to `HEAD`.
+fn finish(request: &AdminRequest, mut response: LocalResponse) -> LocalResponse {
     if request.method == "HEAD" {
         response.body.clear();
     }
     response
 }
 
-/// An answer with a JSON body, which nobody on the way is to keep.
-fn answer(status: u16, body: &Value) -> Response {
+/// Builds a response with a JSON body that caches must not store.
+fn json_response(status: u16, body: &Value) -> LocalResponse {
     let fields = Vec::from([
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),
     ]);
-    Response { status, fields, body: text(body) }
+    LocalResponse { status, fields, body: text(body) }
 }

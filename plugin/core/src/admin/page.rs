@@ -1,4 +1,4 @@
-//! Queries, and lists in pages: ordered by id, so that a page stays the same while others are changed.
+//! Query parameters and paged lists. Lists are ordered by id, so that a page is stable while other items change.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -6,116 +6,123 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::problem::{Fault, FaultLocation, Problem, shown};
-use super::{AdminRequest, Response, answer};
+use super::problem::{Fault, FaultLocation, Problem, redacted};
+use super::{AdminRequest, json_response};
 use crate::collections::sort::sort;
+use crate::http::local_response::LocalResponse;
 use crate::http::query;
 use crate::json::out_of_line::object;
 use crate::policy::load::value::is_target_name;
 
-/// Items of a page where the request does not say.
-pub const USUAL: usize = 50;
+/// Default number of items in a page.
+pub(super) const DEFAULT_LIMIT: usize = 50;
 
-/// Most items of a page.
-pub const MOST: usize = 200;
+/// Maximum number of items in a page.
+pub(super) const MAX_LIMIT: usize = 200;
 
-/// Which part of a list is asked for.
+/// The page of a list that a request selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageQuery {
-    /// How many items at most.
+pub(super) struct PageQuery {
+    /// Maximum number of items.
     pub limit: usize,
-    /// Only what comes after this one.
+    /// Return only items after this one.
     pub after: Option<String>,
 }
 
-/// The parameters of a query, each named once.
+/// Parses the query and returns the values of the known parameters.
 ///
 /// # Errors
-/// 400 for one that is not known, stands there twice or cannot be decoded.
-pub fn parameters<const N: usize>(
+/// 400 for a parameter that is unknown, repeated or not percent-encoded UTF-8.
+pub(super) fn parameters<const N: usize>(
     request: &AdminRequest,
     known: [&'static str; N],
 ) -> Result<[Option<String>; N], Problem> {
     let mut values = [const { None }; N];
     for parameter in query::parameters(&request.query).filter(|parameter| !parameter.text.is_empty()) {
         let name = parameter.name().unwrap_or_default();
-        let Some((_, place)) = known.iter().zip(&mut values).find(|(known, _)| **known == name) else {
+        let Some((_, value_slot)) = known.iter().zip(&mut values).find(|(known, _)| **known == name) else {
             let known = if N == 0 {
-                "there is none here".to_string()
+                "this endpoint has no parameters".to_string()
             } else {
-                format!("known: {}", known.join(", "))
+                format!("known parameters: {}", known.join(", "))
             };
-            return Err(wrong(&name, format!("`{}` is not a parameter: {known}.", shown(&name))));
+            return Err(invalid_parameter(
+                &name,
+                format!("Unknown parameter `{}`; {known}.", redacted(&name)),
+            ));
         };
-        let value =
-            parameter.value().ok_or_else(|| wrong(&name, "This is not percent-encoded UTF-8.".into()))?;
-        if place.replace(value.into_owned()).is_some() {
-            return Err(wrong(&name, "Send it once.".into()));
+        let value = parameter
+            .value()
+            .ok_or_else(|| invalid_parameter(&name, "The value is not percent-encoded UTF-8.".into()))?;
+        if value_slot.replace(value.into_owned()).is_some() {
+            return Err(invalid_parameter(&name, "The parameter is repeated.".into()));
         }
     }
     Ok(values)
 }
 
-/// Nothing may be asked for.
+/// Rejects every parameter.
 ///
 /// # Errors
 /// 400 for any parameter.
-pub fn no_parameters(request: &AdminRequest) -> Result<(), Problem> {
+pub(super) fn no_parameters(request: &AdminRequest) -> Result<(), Problem> {
     parameters(request, []).map(|[]| ())
 }
 
 impl PageQuery {
-    /// The page a request asks for.
+    /// Reads `limit` and `after`.
     ///
     /// # Errors
-    /// 400 for other parameters, and for a limit that is none.
-    pub fn inputs(request: &AdminRequest) -> Result<PageQuery, Problem> {
+    /// 400 for other parameters and for invalid values.
+    pub(super) fn from_request(request: &AdminRequest) -> Result<PageQuery, Problem> {
         let [limit, after] = parameters(request, ["limit", "after"])?;
-        Ok(PageQuery { limit: size(limit)?, after: name(after)? })
+        Ok(PageQuery { limit: parse_limit(limit)?, after: parse_after(after)? })
     }
 
-    /// The page of the items with these ids, which come in any order.
-    pub fn of(&self, mut ids: Vec<&str>, show: &dyn Fn(&str) -> Value) -> Response {
+    /// Builds the page from the ids of all items, in any order.
+    pub(super) fn of(&self, mut ids: Vec<&str>, show: &dyn Fn(&str) -> Value) -> LocalResponse {
         sort(&mut ids);
         let mut rest =
             ids.into_iter().filter(|id| self.after.as_deref().is_none_or(|after| *id > after)).peekable();
         let page: Vec<&str> = rest.by_ref().take(self.limit).collect();
         let next = rest.peek().and(page.last());
-        let shown: Vec<Value> = page.iter().map(|id| show(id)).collect();
-        answer(200, &object!({ "items": shown, "next": next }))
+        let items: Vec<Value> = page.iter().map(|id| show(id)).collect();
+        json_response(200, &object!({ "items": items, "next": next }))
     }
 }
 
-/// The size of a page as a parameter says it.
+/// Parses `limit`.
 ///
 /// # Errors
-/// 400 where it is not a number from 1 to [`MOST`].
-pub fn size(limit: Option<String>) -> Result<usize, Problem> {
+/// 400 if it is not an integer from 1 to [`MAX_LIMIT`].
+pub(super) fn parse_limit(limit: Option<String>) -> Result<usize, Problem> {
     match limit {
-        None => Ok(USUAL),
+        None => Ok(DEFAULT_LIMIT),
         Some(text) => match text.parse() {
-            Ok(limit) if (1..=MOST).contains(&limit) => Ok(limit),
-            _ => Err(wrong("limit", format!("Send a whole number from 1 to {MOST}."))),
+            Ok(limit) if (1..=MAX_LIMIT).contains(&limit) => Ok(limit),
+            _ => {
+                Err(invalid_parameter("limit", format!("`limit` must be an integer from 1 to {MAX_LIMIT}.")))
+            }
         },
     }
 }
 
-/// The name of an item, as the page before gave it in `next`.
+/// Parses `after`, the `next` of the previous page.
 ///
 /// # Errors
-/// 400 where nothing can have this name.
-pub fn name(after: Option<String>) -> Result<Option<String>, Problem> {
+/// 400 if no item can have this name.
+pub(super) fn parse_after(after: Option<String>) -> Result<Option<String>, Problem> {
     match after {
         Some(text) if !is_target_name(&text) => {
-            Err(wrong("after", "Send the `next` of the page before.".into()))
+            Err(invalid_parameter("after", "`after` must be the `next` of the previous page.".into()))
         }
         after => Ok(after),
     }
 }
 
-/// A parameter that is wrong.
+/// Builds the 400 for an invalid parameter.
 #[inline(never)]
-pub fn wrong(name: &str, detail: String) -> Problem {
-    let fault = Fault { place: FaultLocation::Parameter(shown(name)), detail: detail.clone() };
+pub(super) fn invalid_parameter(name: &str, detail: String) -> Problem {
+    let fault = Fault { location: FaultLocation::Parameter(redacted(name)), detail: detail.clone() };
     Problem { faults: Vec::from([fault]), ..Problem::new(400, "invalid_parameter", detail) }
 }

@@ -1,4 +1,4 @@
-//! `/teams/{id}/access`: what a team selects, and what comes of it for each target.
+//! `/teams/{id}/access`: the access selection of a team, and the resulting decision for each target.
 
 use alloc::format;
 use alloc::string::String;
@@ -26,30 +26,30 @@ use crate::policy::{
 pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
-    let shown = Representation::new(preview(context.policy, id));
-    context.require_match(Some(&shown))?;
-    Ok(AdminDecision::Answer(shown.response(200)))
+    context.require(Permission::Read, Resource::Team(ix))?;
+    let representation = Representation::new(preview(context.policy, id));
+    context.require_match(Some(&representation))?;
+    Ok(AdminDecision::Answer(representation.response(200)))
 }
 
 /// `PUT /teams/{id}/access`
 pub(super) fn put(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     context.require_match(Some(&Representation::new(preview(context.policy, id))))?;
     let body = body::object(context.request)?;
     let access = body::read::<AccessRecord>(body.clone(), INVALID)?;
     let before = scope(context.policy, ix);
     require_available(context.policy, organization, &before, &access, "")?;
     let change = with_field(context.policy, id, "access", &body);
-    context.change(&change, &["teams", id, "access"], &|policy| Some(selected(policy, id)), &|policy, _| {
+    context.change(&change, &["teams", id, "access"], &|policy| Some(selection(policy, id)), &|policy, _| {
         Representation::new(preview(policy, id)).response(200)
     })
 }
 
-/// Refuses what a team newly selects and its organization does not offer, each by its name. What it selected
-/// before stays, inert.
+/// Rejects newly selected targets and groups that the organization does not grant, each by its name. Earlier
+/// selections stay, without effect.
 pub(super) fn require_available(
     policy: &Policy,
     OrganizationId(organization): OrganizationId,
@@ -59,30 +59,32 @@ pub(super) fn require_available(
 ) -> Result<(), Problem> {
     let Some(organization) = policy.organizations.get(organization) else { return Ok(()) };
     let mut faults = Vec::new();
-    let mut refuse = |field: &str, place: usize, kind: &str, name: &str| {
+    let mut refuse = |field: &str, index: usize, kind: &str, name: &str| {
         let detail = format!("{kind} `{name}` is not available through organization `{}`.", organization.id);
-        faults.push(Fault { place: FaultLocation::Body(format!("{base}/{field}/{place}")), detail });
+        faults.push(Fault { location: FaultLocation::Body(format!("{base}/{field}/{index}")), detail });
     };
-    let had = match before {
+    let previous = match before {
         AccessScope::Inherit => None,
         AccessScope::Restrict(selection) => Some(selection),
     };
     let targets = access.targets.iter().flat_map(|targets| &targets.0);
-    for (place, (_, name)) in targets.enumerate() {
-        // One that does not exist is reported as such, with all else.
+    for (index, (_, name)) in targets.enumerate() {
+        // Validation of the policy reports a missing target.
         let Some((ix, target)) = policy.target(&name.0) else { continue };
-        if !had.is_some_and(|had| had.targets.contains(&ix)) && organization.access.has(ix, target).is_none()
+        if !previous.is_some_and(|previous| previous.targets.contains(&ix))
+            && organization.access.has(ix, target).is_none()
         {
-            refuse("targets", place, "target", &name.0);
+            refuse("targets", index, "target", &name.0);
         }
     }
     let groups = access.access_groups.iter().flat_map(|groups| &groups.0);
-    for (place, (_, name)) in groups.enumerate() {
+    for (index, (_, name)) in groups.enumerate() {
         let name = group_name(&name.0).unwrap_or_default();
         let group = policy.groups.find(&name).map(GroupId);
-        let had = group.is_some_and(|group| had.is_some_and(|had| had.groups.contains(&group)));
-        if !had && !group.is_some_and(|group| organization.grants_group(policy, group)) {
-            refuse("access_groups", place, "group", &name);
+        let was_selected =
+            group.is_some_and(|group| previous.is_some_and(|previous| previous.groups.contains(&group)));
+        if !was_selected && !group.is_some_and(|group| organization.grants_group(policy, group)) {
+            refuse("access_groups", index, "group", &name);
         }
     }
     let Some(first) = faults.first() else { return Ok(()) };
@@ -90,39 +92,39 @@ pub(super) fn require_available(
     Err(Problem { faults, ..Problem::new(400, "not_available", detail) })
 }
 
-/// How something has a target, as text.
-pub(super) fn through(policy: &Policy, through: GrantedBy) -> String {
-    match through {
+/// Formats a grant for the field `through`.
+pub(super) fn grant_text(policy: &Policy, grant: GrantedBy) -> String {
+    match grant {
         GrantedBy::Everything => "everything".into(),
         GrantedBy::Name => "name".into(),
         GrantedBy::Group(group) => format!("group:{}", policy.groups.name(group.0)),
     }
 }
 
-/// The selection as a policy writes it.
-fn selected(policy: &Policy, id: &str) -> Value {
+/// Returns the selection as in the policy document.
+fn selection(policy: &Policy, id: &str) -> Value {
     let record = policy.record(Section::Teams, id);
     let stored = record.and_then(|mut record| Some(record.get_mut("access")?.take()));
     stored.unwrap_or_else(|| object!({ "mode": "inherit" }))
 }
 
 fn preview(policy: &Policy, id: &str) -> Value {
-    let mut body = selected(policy, id);
+    let mut body = selection(policy, id);
     let team = policy.teams.find(id).and_then(|position| policy.teams.get(position));
     let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
     if let (Some(fields), Some(team), Some(organization)) = (body.as_object_mut(), team, organization) {
         fields.insert("inert".into(), inert(policy, organization, &team.access));
         let mut targets: Vec<(u32, &str, &Target)> = policy.targets.iter().collect();
         sort_by_key(&mut targets, |(_, name, _)| *name);
-        let lines = targets
-            .into_iter()
-            .map(|(position, _, target)| line(policy, organization, team, TargetId(position), target));
-        fields.insert("preview".into(), lines.collect());
+        let entries = targets.into_iter().map(|(position, _, target)| {
+            preview_entry(policy, organization, team, TargetId(position), target)
+        });
+        fields.insert("preview".into(), entries.collect());
     }
     body
 }
 
-/// What a team selected and its organization does not offer (any more): it grants nothing.
+/// Returns the selected targets and groups that the organization does not grant, or no longer grants.
 fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> Value {
     let AccessScope::Restrict(selection) = scope else {
         return json!({ "targets": [], "access_groups": [] });
@@ -139,13 +141,19 @@ fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> V
     object!({ "targets": targets, "access_groups": groups })
 }
 
-/// One target: whether the team selects it, whether the organization offers it, what comes of the two, and why.
-fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetId, target: &Target) -> Value {
+/// Builds the entry of one target: selected, available, effective, and the reason.
+fn preview_entry(
+    policy: &Policy,
+    organization: &Organization,
+    team: &Team,
+    ix: TargetId,
+    target: &Target,
+) -> Value {
     let selected = match &team.access {
         AccessScope::Inherit => Some("inherit".into()),
-        AccessScope::Restrict(selection) => selection.has(ix, target).map(|by| through(policy, by)),
+        AccessScope::Restrict(selection) => selection.has(ix, target).map(|by| grant_text(policy, by)),
     };
-    let available = organization.access.has(ix, target).map(|by| through(policy, by));
+    let available = organization.access.has(ix, target).map(|by| grant_text(policy, by));
     let (refused_by, reason) = match AccessChain::of_team(organization, team).reach(ix, target) {
         AccessDecision::Granted(by) => (None, granted(policy, organization, by)),
         AccessDecision::NotGranted => {
@@ -154,7 +162,7 @@ fn line(policy: &Policy, organization: &Organization, team: &Team, ix: TargetId,
         AccessDecision::RefusedBy(Restriction::Team) => {
             (Some("team"), format!("team `{}` restricts its access and has not selected it", team.id))
         }
-        // A team as such has neither a key nor a user.
+        // A team's own access chain has no key and no user.
         AccessDecision::RefusedBy(Restriction::Key | Restriction::User) => (Some("key"), String::new()),
     };
     object!({

@@ -1,4 +1,4 @@
-//! What is answered where a request fails: problem details (RFC 9457).
+//! Error responses: problem details (RFC 9457).
 
 use crate::secret::redact;
 use alloc::format;
@@ -7,123 +7,122 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
-use super::Response;
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Diagnostic;
 use crate::policy::diagnostic::Severity;
 use crate::secret::redact::without_secrets;
 
-/// Where something is wrong.
+/// The location of a fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FaultLocation {
+pub(crate) enum FaultLocation {
     /// JSON Pointer into the request's body.
     Body(String),
     /// A parameter of the query.
     Parameter(String),
-    /// JSON Pointer into the policy: somebody else's record.
+    /// JSON Pointer into the policy, to another record.
     Policy(String),
 }
 
-/// One thing that is wrong.
+/// One fault of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Where.
-    pub place: FaultLocation,
-    /// What, and what would be right.
+pub(crate) struct Fault {
+    /// Location of the fault.
+    pub location: FaultLocation,
+    /// Description, with the expected value.
     pub detail: String,
 }
 
-/// Why a request is not carried out.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub(crate) struct Problem {
     /// HTTP status.
     pub status: u16,
-    /// What a program can rely on.
+    /// Stable error code for programs.
     pub code: &'static str,
-    /// For people: what to do next. Never a secret.
+    /// Explanation for humans, with the next step. Never contains a secret.
     pub detail: String,
-    /// Every fault with its place.
+    /// Every fault with its location.
     pub faults: Vec<Fault>,
-    /// Fields the status asks for.
+    /// Header fields that the status requires.
     pub fields: Vec<(&'static str, String)>,
 }
 
 impl Problem {
-    /// A problem without places.
-    pub fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
+    /// Creates a problem without faults.
+    pub(crate) fn new(status: u16, code: &'static str, detail: impl Into<String>) -> Self {
         Problem { status, code, detail: detail.into(), faults: Vec::new(), fields: Vec::new() }
     }
 
-    /// 401: nobody is signed in.
+    /// Creates a 401 with `www-authenticate`.
     #[inline(never)]
-    pub fn unauthorized(code: &'static str, detail: &str) -> Self {
+    pub(crate) fn unauthorized(code: &'static str, detail: &str) -> Self {
         Problem::new(401, code, detail).with("www-authenticate", "Bearer realm=\"tollgate\"")
     }
 
-    /// 503: others were faster.
-    pub fn contended() -> Self {
-        Problem::new(503, "contended", "Others were writing at the same time, again and again. Try again.")
-            .with("retry-after", "1")
+    /// Creates the 503 for repeated conflicts with concurrent changes.
+    pub(crate) fn contended() -> Self {
+        Problem::new(503, "contended", "Too many concurrent changes. Try again.").with("retry-after", "1")
     }
 
-    /// 404: there is no such thing.
+    /// Creates a 404.
     #[inline(never)]
-    pub fn not_found(kind: &str, id: &str) -> Self {
-        Problem::new(404, "not_found", format!("There is no {kind} `{}`.", shown(id)))
+    pub(crate) fn not_found(kind: &str, id: &str) -> Self {
+        Problem::new(404, "not_found", format!("There is no {kind} `{}`.", redacted(id)))
     }
 
-    /// 400 with one place in the body.
-    pub fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+    /// Creates a 400 with one fault in the body.
+    pub(crate) fn at(code: &'static str, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         let detail = detail.into();
-        let fault = Fault { place: FaultLocation::Body(pointer.into()), detail: detail.clone() };
+        let fault = Fault { location: FaultLocation::Body(pointer.into()), detail: detail.clone() };
         let mut problem = Problem::new(400, code, detail);
         problem.faults.push(fault);
         problem
     }
 
-    /// 400 for what is wrong with a body, read on its own.
+    /// Creates a 400 from the diagnostics of a body.
     #[inline(never)]
-    pub fn in_body(code: &'static str, diagnostics: Vec<Diagnostic>) -> Self {
-        Problem::of_findings(code, diagnostics, "")
+    pub(crate) fn in_body(code: &'static str, diagnostics: Vec<Diagnostic>) -> Self {
+        Problem::from_diagnostics(code, diagnostics, "")
     }
 
-    /// For what is wrong with the policy after a change. The record at `own` is what the body says: faults there
-    /// are the body's (400). Where only other records object, it is a conflict with them (409).
+    /// Creates a problem from the diagnostics of a changed policy. `own` is the path of the record in the body: faults
+    /// there are a 400. Faults in other records only are a 409.
     #[inline(never)]
-    pub fn of_findings(code: &'static str, diagnostics: Vec<Diagnostic>, own: &str) -> Self {
+    pub(crate) fn from_diagnostics(code: &'static str, diagnostics: Vec<Diagnostic>, own: &str) -> Self {
         let errors = diagnostics.into_iter().filter(|diagnostic| diagnostic.severity == Severity::Error);
         let faults: Vec<Fault> = errors
             .map(|diagnostic| {
                 let below = diagnostic.pointer.strip_prefix(own);
-                let place = match below.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
+                let location = match below.filter(|rest| rest.is_empty() || rest.starts_with('/')) {
                     Some(rest) => FaultLocation::Body(rest.to_string()),
                     None => FaultLocation::Policy(diagnostic.pointer),
                 };
-                Fault { place, detail: diagnostic.kind.to_string() }
+                Fault { location, detail: diagnostic.kind.to_string() }
             })
             .collect();
-        let is_own = |fault: &&Fault| matches!(fault.place, FaultLocation::Body(_));
+        let is_own = |fault: &&Fault| matches!(fault.location, FaultLocation::Body(_));
         let (status, code, detail) = match faults.iter().find(is_own) {
             Some(fault) => (400, code, fault.detail.clone()),
             None => {
                 let others: Vec<&str> = faults.iter().take(8).filter_map(Fault::policy_pointer).collect();
-                (409, "conflict", format!("Other records do not allow it: {}.", others.join(", ")))
+                (409, "conflict", format!("The change conflicts with other records: {}.", others.join(", ")))
             }
         };
         Problem { faults, ..Problem::new(status, code, detail) }
     }
 
-    /// With another field.
+    /// Adds a header field.
     #[must_use]
     #[inline(never)]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
     }
 
-    /// The answer.
-    pub fn response(&self) -> Response {
-        let errors = self.faults.iter().map(|fault| match &fault.place {
+    /// Builds the response.
+    pub(crate) fn response(&self) -> LocalResponse {
+        let errors = self.faults.iter().map(|fault| match &fault.location {
             FaultLocation::Body(pointer) => object!({ "pointer": pointer, "detail": fault.detail }),
             FaultLocation::Parameter(name) => object!({ "parameter": name, "detail": fault.detail }),
             FaultLocation::Policy(pointer) => object!({ "policy_pointer": pointer, "detail": fault.detail }),
@@ -144,22 +143,22 @@ impl Problem {
             ("cache-control", "no-store".to_string()),
         ]);
         fields.extend(self.fields.iter().cloned());
-        // A key may stand in the place of a name that is repeated.
+        // A duplicate member name may be a key.
         let body = without_secrets(&text(&body)).into_owned();
-        Response { status: self.status, fields, body }
+        LocalResponse { status: self.status, fields, body }
     }
 }
 
 impl Fault {
     fn policy_pointer(&self) -> Option<&str> {
-        match &self.place {
+        match &self.location {
             FaultLocation::Policy(pointer) => Some(pointer),
             _ => None,
         }
     }
 }
 
-/// The phrase of a status (RFC 9110, 15), which is the title where `type` is `about:blank`.
+/// Returns the reason phrase of a status (RFC 9110, 15), which is the title for the type `about:blank`.
 fn title(status: u16) -> &'static str {
     match status {
         400 => "Bad Request",
@@ -176,12 +175,12 @@ fn title(status: u16) -> &'static str {
     }
 }
 
-/// A caller's own text, fit to be repeated: a key may stand where its id should.
-pub fn shown(text: &str) -> String {
+/// Redacts and shortens text from the request for a message; callers sometimes send a key instead of its id.
+pub(crate) fn redacted(text: &str) -> String {
     redact::redact(text, 64)
 }
 
-/// The same for a path.
-pub(super) fn shown_path(path: &str) -> String {
+/// Redacts and shortens a path.
+pub(super) fn redacted_path(path: &str) -> String {
     redact::redact(path, 300)
 }

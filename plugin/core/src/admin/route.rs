@@ -1,4 +1,4 @@
-//! The endpoints: what stands where, and which methods it takes.
+//! The endpoints with their paths and methods.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -8,10 +8,10 @@ use super::problem::Problem;
 use crate::policy::Section;
 use crate::text::percent::decode;
 
-/// An HTTP method that some endpoint takes.
+/// An HTTP method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HttpMethod {
-    /// `GET`; also stands for `HEAD`.
+pub(super) enum HttpMethod {
+    /// `GET` or `HEAD`
     Get,
     /// `POST`
     Post,
@@ -24,8 +24,8 @@ pub enum HttpMethod {
 }
 
 impl HttpMethod {
-    /// Its name.
-    pub fn name(self) -> &'static str {
+    /// Returns the name of the method.
+    pub(super) fn name(self) -> &'static str {
         match self {
             HttpMethod::Get => "GET",
             HttpMethod::Post => "POST",
@@ -35,7 +35,7 @@ impl HttpMethod {
         }
     }
 
-    fn named(name: &str) -> Option<HttpMethod> {
+    fn from_name(name: &str) -> Option<HttpMethod> {
         match name {
             "GET" | "HEAD" => Some(HttpMethod::Get),
             "POST" => Some(HttpMethod::Post),
@@ -47,56 +47,56 @@ impl HttpMethod {
     }
 }
 
-/// What stands at a path.
+/// An endpoint of the management API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Endpoint {
-    /// The signed-in.
+pub(super) enum Endpoint {
+    /// The current user.
     Me,
-    /// What the signed-in may call.
+    /// The targets that the current user may call.
     Targets,
     /// All organizations.
     Organizations,
     /// One organization.
     Organization,
-    /// What an organization used.
+    /// Usage of an organization.
     OrganizationUsage,
-    /// Its people.
+    /// Members of an organization.
     OrganizationMembers,
-    /// One of them.
+    /// One member of an organization.
     OrganizationMember,
-    /// Its teams.
+    /// Teams of an organization.
     OrganizationTeams,
     /// One team.
     Team,
-    /// What it may call.
+    /// Access selection of a team.
     TeamAccess,
-    /// What its developers may do without asking.
+    /// Self-service policy of a team.
     TeamSelfService,
-    /// Its people.
+    /// Members of a team.
     TeamMembers,
-    /// One of them.
+    /// One member of a team.
     TeamMember,
-    /// Its service accounts.
+    /// Service accounts of a team.
     ServiceAccounts,
-    /// One of them.
+    /// One service account.
     ServiceAccount,
-    /// Its keys.
+    /// Keys of a team.
     TeamKeys,
-    /// What it used.
+    /// Usage of a team.
     TeamUsage,
     /// One key.
     Key,
-    /// A new secret for it.
+    /// Rotation of a key.
     KeyRotation,
-    /// What it used.
+    /// Usage of a key.
     KeyUsage,
-    /// The audit.
+    /// The audit log.
     Audit,
 }
 
 impl Endpoint {
-    /// Which records the first id of its path is one of.
-    pub fn section(self) -> Option<Section> {
+    /// Returns the section of the policy that the first id in the path belongs to.
+    pub(super) fn section(self) -> Option<Section> {
         match self {
             Endpoint::Me | Endpoint::Targets | Endpoint::Organizations | Endpoint::Audit => None,
             Endpoint::Organization
@@ -118,92 +118,88 @@ impl Endpoint {
     }
 }
 
-/// One endpoint.
+/// An endpoint with its path and methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EndpointRoute {
-    /// What it is.
-    pub place: Endpoint,
-    /// Its path below the prefix; names in braces stand for ids.
+pub(super) struct EndpointRoute {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// Path below the prefix; names in braces stand for ids.
     pub template: &'static str,
-    /// What it takes.
+    /// Supported methods.
     pub methods: &'static [HttpMethod],
 }
 
-const fn endpoint(place: Endpoint, template: &'static str, methods: &'static [HttpMethod]) -> EndpointRoute {
-    EndpointRoute { place, template, methods }
+const fn route(endpoint: Endpoint, template: &'static str, methods: &'static [HttpMethod]) -> EndpointRoute {
+    EndpointRoute { endpoint, template, methods }
 }
 
 use HttpMethod::{Delete, Get, Patch, Post, Put};
 
-/// All of them. A path fits one at most.
-pub const ENDPOINTS: &[EndpointRoute] = &[
-    endpoint(Endpoint::Me, "/me", &[Get]),
-    endpoint(Endpoint::Targets, "/targets", &[Get]),
-    endpoint(Endpoint::Organizations, "/organizations", &[Get, Post]),
-    endpoint(Endpoint::Organization, "/organizations/{organization}", &[Get, Patch, Delete]),
-    endpoint(Endpoint::OrganizationUsage, "/organizations/{organization}/usage", &[Get]),
-    endpoint(Endpoint::OrganizationMembers, "/organizations/{organization}/members", &[Get]),
-    endpoint(
-        Endpoint::OrganizationMember,
-        "/organizations/{organization}/members/{user}",
-        &[Get, Put, Delete],
-    ),
-    endpoint(Endpoint::OrganizationTeams, "/organizations/{organization}/teams", &[Get, Post]),
-    endpoint(Endpoint::Team, "/teams/{team}", &[Get, Patch, Delete]),
-    endpoint(Endpoint::TeamAccess, "/teams/{team}/access", &[Get, Put]),
-    endpoint(Endpoint::TeamSelfService, "/teams/{team}/self-service", &[Get, Put]),
-    endpoint(Endpoint::TeamMembers, "/teams/{team}/members", &[Get]),
-    endpoint(Endpoint::TeamMember, "/teams/{team}/members/{user}", &[Get, Put, Delete]),
-    endpoint(Endpoint::ServiceAccounts, "/teams/{team}/service-accounts", &[Get]),
-    endpoint(Endpoint::ServiceAccount, "/teams/{team}/service-accounts/{account}", &[Get, Put, Delete]),
-    endpoint(Endpoint::TeamKeys, "/teams/{team}/keys", &[Get, Post]),
-    endpoint(Endpoint::TeamUsage, "/teams/{team}/usage", &[Get]),
-    endpoint(Endpoint::Key, "/keys/{key}", &[Get, Patch, Delete]),
-    endpoint(Endpoint::KeyRotation, "/keys/{key}/rotate", &[Post]),
-    endpoint(Endpoint::KeyUsage, "/keys/{key}/usage", &[Get]),
-    endpoint(Endpoint::Audit, "/audit", &[Get]),
+/// All endpoints. A path matches at most one.
+pub(super) const ENDPOINTS: &[EndpointRoute] = &[
+    route(Endpoint::Me, "/me", &[Get]),
+    route(Endpoint::Targets, "/targets", &[Get]),
+    route(Endpoint::Organizations, "/organizations", &[Get, Post]),
+    route(Endpoint::Organization, "/organizations/{organization}", &[Get, Patch, Delete]),
+    route(Endpoint::OrganizationUsage, "/organizations/{organization}/usage", &[Get]),
+    route(Endpoint::OrganizationMembers, "/organizations/{organization}/members", &[Get]),
+    route(Endpoint::OrganizationMember, "/organizations/{organization}/members/{user}", &[Get, Put, Delete]),
+    route(Endpoint::OrganizationTeams, "/organizations/{organization}/teams", &[Get, Post]),
+    route(Endpoint::Team, "/teams/{team}", &[Get, Patch, Delete]),
+    route(Endpoint::TeamAccess, "/teams/{team}/access", &[Get, Put]),
+    route(Endpoint::TeamSelfService, "/teams/{team}/self-service", &[Get, Put]),
+    route(Endpoint::TeamMembers, "/teams/{team}/members", &[Get]),
+    route(Endpoint::TeamMember, "/teams/{team}/members/{user}", &[Get, Put, Delete]),
+    route(Endpoint::ServiceAccounts, "/teams/{team}/service-accounts", &[Get]),
+    route(Endpoint::ServiceAccount, "/teams/{team}/service-accounts/{account}", &[Get, Put, Delete]),
+    route(Endpoint::TeamKeys, "/teams/{team}/keys", &[Get, Post]),
+    route(Endpoint::TeamUsage, "/teams/{team}/usage", &[Get]),
+    route(Endpoint::Key, "/keys/{key}", &[Get, Patch, Delete]),
+    route(Endpoint::KeyRotation, "/keys/{key}/rotate", &[Post]),
+    route(Endpoint::KeyUsage, "/keys/{key}/usage", &[Get]),
+    route(Endpoint::Audit, "/audit", &[Get]),
 ];
 
-/// Where a request goes.
+/// The endpoint of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointMatch {
-    /// What stands there.
-    pub place: Endpoint,
-    /// What is to be done with it.
+pub(super) struct EndpointMatch {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// The method.
     pub method: HttpMethod,
-    /// The ids in the path, in order; empty where there are fewer.
+    /// The decoded ids in the path, in order; unused ones are empty.
     pub ids: [String; 2],
 }
 
 /// Finds the endpoint of a request.
 ///
 /// # Errors
-/// 404 where nothing stands there, 405 with `Allow` where it does not take the method.
-pub fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
-    let found = ENDPOINTS.iter().find_map(|endpoint| Some((endpoint, ids(endpoint.template, path)?)));
-    let Some((endpoint, ids)) = found else {
-        return Err(Problem::new(404, "not_found", "The management API has nothing at this path."));
+/// 404 for an unknown path, 405 with `Allow` for an unsupported method.
+pub(super) fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
+    let found = ENDPOINTS.iter().find_map(|route| Some((route, ids(route.template, path)?)));
+    let Some((route, ids)) = found else {
+        return Err(Problem::new(404, "not_found", "The management API has no endpoint at this path."));
     };
-    match HttpMethod::named(method).filter(|method| endpoint.methods.contains(method)) {
-        Some(method) => Ok(EndpointMatch { place: endpoint.place, method, ids }),
+    match HttpMethod::from_name(method).filter(|method| route.methods.contains(method)) {
+        Some(method) => Ok(EndpointMatch { endpoint: route.endpoint, method, ids }),
         None => {
-            let allow: Vec<&str> = endpoint.methods.iter().map(|method| method.name()).collect();
+            let allow: Vec<&str> = route.methods.iter().map(|method| method.name()).collect();
             let allow = allow.join(", ");
-            let detail = format!("This takes {allow} only.");
+            let detail = format!("This endpoint supports only {allow}.");
             Err(Problem::new(405, "method_not_allowed", detail).with("allow", allow))
         }
     }
 }
 
-/// The ids that a path has where the template has names; `None`: it is another path.
+/// Returns the ids in the path at the names of the template; `None` if the path does not match.
 fn ids(template: &str, path: &str) -> Option<[String; 2]> {
     let mut ids = [const { String::new() }; 2];
-    let mut places = ids.iter_mut();
+    let mut slots = ids.iter_mut();
     let mut segments = path.split('/');
     for expected in template.split('/') {
         let segment = segments.next()?;
         if expected.starts_with('{') {
-            *places.next()? = decode(segment).filter(|id| !id.is_empty())?.to_string();
+            *slots.next()? = decode(segment).filter(|id| !id.is_empty())?.to_string();
         } else if segment != expected {
             return None;
         }
@@ -216,9 +212,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_leads_to_its_endpoint_with_its_ids_decoded() {
+    fn find_decodes_the_ids_in_the_path() {
         let found = find("PUT", "/teams/search/members/bob%40acme.example").unwrap();
-        assert_eq!(found.place, Endpoint::TeamMember);
+        assert_eq!(found.endpoint, Endpoint::TeamMember);
         assert_eq!(found.ids, ["search".to_string(), "bob@acme.example".to_string()]);
         assert_eq!(find("HEAD", "/me").unwrap().method, HttpMethod::Get);
         for path in ["", "/", "/teams", "/teams/", "/teams/a/", "/teams/a/keys/b", "/me/x", "me"] {
@@ -227,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_is_not_taken_is_told_which_are() {
+    fn an_unsupported_method_is_answered_with_allow() {
         let problem = find("POST", "/teams/search").unwrap_err();
         assert_eq!(problem.status, 405);
         assert_eq!(problem.fields, [("allow", "GET, PATCH, DELETE".to_string())]);

@@ -1,7 +1,7 @@
-//! Keys without asking: what a team's policy lets its developers have.
+//! Self-service keys: the keys that a team's policy allows its developers to create.
 //!
-//! The rows are checked in the order of the table in this folder's README; the first one that fails answers. Rows 1
-//! to 3 (signed in, a name and a team, a role in it) were checked before.
+//! The rows of the table in this folder's README are checked in order; the first failure is the response. Rows 1 to 3
+//! (authentication, name and team, role in the team) are checked by the caller.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -24,11 +24,11 @@ const EXPIRY: &str = "invalid_expiry";
 const LIMITS: &str = "invalid_limits";
 const NOT_CHOOSABLE: &str = "not_choosable";
 
-/// Adds to a key's record what its developer asks for, if the team's policy allows all of it.
+/// Adds the requested fields to the record of a key, if the team's policy allows all of them.
 pub(super) fn grant(
     context: &mut RequestContext<'_>,
     team: TeamId,
-    mut wish: Members,
+    mut requested: Members,
     id: &str,
     record: &mut Members,
 ) -> Result<(), Problem> {
@@ -37,58 +37,59 @@ pub(super) fn grant(
 
     let owner = format!("user/{}", context.caller.id);
     record.push(("owner".into(), Node::String(owner.clone())));
-    let budget = take(&mut wish, "budget");
+    let budget = take(&mut requested, "budget");
     require_budget(&policy, budget.as_ref())?;
     record.extend(budget.map(|budget| ("budget".to_string(), budget)));
-    require_room(context, id, record, BUDGET)?;
+    require_within_ceilings(context, id, record, BUDGET)?;
 
-    let expiry = take(&mut wish, "expires_at");
+    let expiry = take(&mut requested, "expires_at");
     require_expiry(context, &policy, expiry.as_ref())?;
     record.extend(expiry.map(|expiry| ("expires_at".to_string(), expiry)));
 
-    if let Some(limits) = take(&mut wish, "limits") {
+    if let Some(limits) = take(&mut requested, "limits") {
         body::read_at::<LimitsRecord>("limits", limits.clone(), LIMITS)?;
         record.push(("limits".into(), limits));
-        require_room(context, id, record, LIMITS)?;
+        require_within_ceilings(context, id, record, LIMITS)?;
     }
 
-    require_own(&mut wish, &owner)
+    require_defaults(&mut requested, &owner)
 }
 
-/// Row 4: the team has self-service on.
+/// Row 4: self-service is enabled in the team.
 fn enabled(context: &RequestContext<'_>, team: TeamId) -> Result<SelfService, Problem> {
     let team = context.policy.teams.get(team.0);
     let policy = team.and_then(|team| team.self_service.as_deref()).filter(|policy| policy.enabled);
     policy.cloned().ok_or_else(|| {
-        let detail = "Self-service is off in this team. Ask one of its administrators for a key.";
+        let detail = "Self-service is disabled in this team. Ask a team admin for a key.";
         Problem::new(403, "self_service_disabled", detail)
     })
 }
 
-/// Row 5: one more active key. Blocked ones count, expired and revoked ones do not.
+/// Row 5: the number of active keys. Blocked keys count; expired and revoked ones do not.
 fn require_slot(context: &RequestContext<'_>, team: TeamId, policy: &SelfService) -> Result<(), Problem> {
-    let Some(most) = policy.max_keys_per_user else { return Ok(()) };
+    let Some(max) = policy.max_keys_per_user else { return Ok(()) };
     let (now, owner) = (context.inputs.now.timestamp(), Owner::User(context.caller.user));
     let active = context
         .policy
         .keys_of(team)
         .filter(|(_, key)| key.owner == owner && key.expires_at.is_none_or(|end| now < end))
         .count();
-    if active < usize::try_from(most).unwrap_or(usize::MAX) {
+    if active < usize::try_from(max).unwrap_or(usize::MAX) {
         return Ok(());
     }
-    let detail = format!("You have {active} active keys in this team, of at most {most}. Revoke one first.");
+    let detail =
+        format!("You have {active} active keys in this team; the maximum is {max}. Revoke one first.");
     Err(Problem::new(403, "too_many_keys", detail))
 }
 
-/// Row 6: a budget under the ceiling, where there is one.
+/// Row 6: a budget within the ceiling, if the team has one.
 fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Problem> {
     let Some(node) = budget else {
         return match policy.budget_ceiling {
             None => Ok(()),
             Some(ceiling) => {
                 let detail =
-                    format!("`budget` is missing: this team wants one, of at most ${}.", dollars(ceiling));
+                    format!("`budget` is missing: this team requires one of at most ${}.", dollars(ceiling));
                 Err(Problem::at(BUDGET, "/budget", detail))
             }
         };
@@ -103,13 +104,13 @@ fn require_budget(policy: &SelfService, budget: Option<&Node>) -> Result<(), Pro
     match budget.period() {
         Some(Period::Month | Period::Lifetime) => Ok(()),
         Some(Period::Hour | Period::Day | Period::Week) | None => {
-            let detail = "In this team a key's budget is over a `month` or a `lifetime`.";
+            let detail = "The period of a key's budget must be `month` or `lifetime` in this team.";
             Err(Problem::at(BUDGET, "/budget/period", detail))
         }
     }
 }
 
-/// Row 7: an end, where the team wants one, and not too far away.
+/// Row 7: an expiry, if the team requires one, within the maximum.
 fn require_expiry(
     context: &RequestContext<'_>,
     policy: &SelfService,
@@ -117,7 +118,7 @@ fn require_expiry(
 ) -> Result<(), Problem> {
     let Some(node) = expiry else {
         if policy.require_expiry || policy.max_expiry_days.is_some() {
-            let detail = "`expires_at` is missing: keys of this team have an end.";
+            let detail = "`expires_at` is missing: keys of this team must expire.";
             return Err(Problem::at(EXPIRY, "/expires_at", detail));
         }
         return Ok(());
@@ -125,18 +126,18 @@ fn require_expiry(
     let end = body::read_at::<DateTime>("expires_at", node.clone(), EXPIRY)?;
     require_future(context.inputs, Some(end))?;
     let Some(days) = policy.max_expiry_days else { return Ok(()) };
-    let farthest = context.inputs.now.wall.saturating_add(u64::from(days).saturating_mul(DAY));
-    let farthest = Timestamp(farthest / 1_000_000);
-    if end.0 > farthest {
-        let farthest = rfc3339(farthest);
-        let detail = format!("In this team a key ends within {days} days: by {farthest} at the latest.");
+    let latest = context.inputs.now.wall.saturating_add(u64::from(days).saturating_mul(DAY));
+    let latest = Timestamp(latest / 1_000_000);
+    if end.0 > latest {
+        let latest = rfc3339(latest);
+        let detail = format!("Keys of this team must expire within {days} days: by {latest} at the latest.");
         return Err(Problem::at(EXPIRY, "/expires_at", detail));
     }
     Ok(())
 }
 
-/// Rows 6 and 8: what the key would have lies within the nearest level above it that sets the same.
-fn require_room(
+/// Rows 6 and 8: budget and limits are within the nearest level above the key that sets them.
+fn require_within_ceilings(
     context: &mut RequestContext<'_>,
     id: &str,
     record: &Members,
@@ -146,31 +147,31 @@ fn require_room(
     change.put(Section::Keys, id, body::object_json(record));
     match context.policy.try_change(&change) {
         Ok(_) => Ok(()),
-        Err(diagnostics) => Err(Problem::of_findings(code, diagnostics, &pointer("", &["keys", id]))),
+        Err(diagnostics) => Err(Problem::from_diagnostics(code, diagnostics, &pointer("", &["keys", id]))),
     }
 }
 
-/// Row 9: neither owner, nor access, nor state is for a developer to choose. Saying what holds anyway is no choice.
-fn require_own(wish: &mut Members, owner: &str) -> Result<(), Problem> {
-    if let Some(node) = take(wish, "owner") {
+/// Row 9: owner, access and state cannot be chosen. The values that apply anyway are accepted.
+fn require_defaults(requested: &mut Members, owner: &str) -> Result<(), Problem> {
+    if let Some(node) = take(requested, "owner") {
         let named = body::read_at::<OwnerName>("owner", node, NOT_CHOOSABLE)?;
         if *named.0 != *owner {
-            let detail = "You are the owner of the keys that you create: leave `owner` out.";
+            let detail = "You own the keys that you create: leave `owner` out.";
             return Err(Problem::at(NOT_CHOOSABLE, "/owner", detail));
         }
     }
-    if let Some(node) = take(wish, "access") {
+    if let Some(node) = take(requested, "access") {
         let access = body::read_at::<AccessRecord>("access", node, NOT_CHOOSABLE)?;
         if access.mode != Some(AccessMode::Inherit) {
-            let detail = "The key may call what its team may: leave `access` out.";
+            let detail = "The key inherits the access of its team: leave `access` out.";
             return Err(Problem::at(NOT_CHOOSABLE, "/access", detail));
         }
     }
-    match wish.first() {
+    match requested.first() {
         None => Ok(()),
         Some((name, _)) => {
-            let detail = format!("`{name}` is not yours to set: leave it out.");
-            Err(Problem::at(NOT_CHOOSABLE, pointer("", &[name]), detail.to_string()))
+            let detail = format!("You cannot set `{name}`: leave it out.");
+            Err(Problem::at(NOT_CHOOSABLE, pointer("", &[name]), detail))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `/teams`: the working units, within what their organization grants.
+//! `/teams`: the teams of an organization.
 
 use alloc::format;
 use alloc::string::ToString;
@@ -17,11 +17,11 @@ use crate::json::out_of_line::object;
 use crate::policy::load::records::{SelfServiceRecord, TeamRecord};
 use crate::policy::{AccessScope, Change, Policy, Section, TeamId};
 
-/// `POST /organizations/{id}/teams`: a new team has self-service on.
+/// `POST /organizations/{id}/teams`: self-service is enabled by default.
 pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let organization_ix = context.organization(organization)?;
-    context.need(Permission::ManageOrganization, Resource::Organization(organization_ix))?;
+    context.require(Permission::ManageOrganization, Resource::Organization(organization_ix))?;
     context.require_match(None)?;
     let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("organization", organization)])?;
@@ -45,11 +45,11 @@ pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Re
     }
     let mut change = Change::default();
     change.put(Section::Teams, &id, body::object_json(&body));
-    let location = format!("{}/teams/{id}", context.paths);
+    let location = format!("{}/teams/{id}", context.path_prefix);
     context.change(
         &change,
         &["teams", &id],
-        &|policy| view::kept(policy, Section::Teams, &id),
+        &|policy| view::audited(policy, Section::Teams, &id),
         &|policy, caller| {
             let mut response = view::team(policy, caller, &id).response(201);
             response.fields.push(("location", location.clone()));
@@ -62,27 +62,27 @@ pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Re
 pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::Read, Resource::Team(ix))?;
-    let shown = view::team(context.policy, &context.caller, id);
-    context.require_match(Some(&shown))?;
-    Ok(AdminDecision::Answer(shown.response(200)))
+    context.require(Permission::Read, Resource::Team(ix))?;
+    let representation = view::team(context.policy, &context.caller, id);
+    context.require_match(Some(&representation))?;
+    Ok(AdminDecision::Answer(representation.response(200)))
 }
 
 /// `PATCH /teams/{id}`
 pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
     let mut patch = body::object(context.request)?;
-    let of = context.policy.organizations.name(organization.0).to_string();
-    take_fixed(&mut patch, &[("id", id), ("organization", &of)])?;
+    let organization_id = context.policy.organizations.name(organization.0).to_string();
+    take_fixed(&mut patch, &[("id", id), ("organization", &organization_id)])?;
     require_platform_for_mode(context, &patch)?;
     if patch.iter().any(|(name, _)| name == "state") {
-        // Otherwise whoever was blocked could lift it.
-        context.need(Permission::ManageOrganization, Resource::Organization(organization))?;
+        // A team admin must not be able to unblock the team.
+        context.require(Permission::ManageOrganization, Resource::Organization(organization))?;
     }
-    refuse_members(&mut patch, &format!("{}/teams/{id}/members", context.paths))?;
+    refuse_members(&mut patch, &format!("{}/teams/{id}/members", context.path_prefix))?;
     let record = context.policy.record(Section::Teams, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
     let typed = body::read_at::<TeamRecord>("", merged.clone(), INVALID)?;
@@ -95,7 +95,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     context.change(
         &change,
         &["teams", id],
-        &|policy| view::kept(policy, Section::Teams, id),
+        &|policy| view::audited(policy, Section::Teams, id),
         &|policy, caller| view::team(policy, caller, id).response(200),
     )
 }
@@ -104,7 +104,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
 pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
-    context.need(Permission::ManageOrganization, Resource::Organization(organization))?;
+    context.require(Permission::ManageOrganization, Resource::Organization(organization))?;
     context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
     let keys = context.policy.keys_of(ix).count();
     if keys > 0 {
@@ -116,8 +116,9 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         change.remove(Section::ServiceAccounts, &account.id);
     }
     change.remove(Section::Teams, id);
-    context
-        .change(&change, &["teams", id], &|policy| view::kept(policy, Section::Teams, id), &|_, _| removed())
+    context.change(&change, &["teams", id], &|policy| view::audited(policy, Section::Teams, id), &|_, _| {
+        removed()
+    })
 }
 
 /// `GET /teams/{id}/self-service`
@@ -127,17 +128,17 @@ pub(super) fn show_self_service(
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::ReadSelfService, Resource::Team(ix))?;
-    let shown = self_service(context.policy, id);
-    context.require_match(Some(&shown))?;
-    Ok(AdminDecision::Answer(shown.response(200)))
+    context.require(Permission::ReadSelfService, Resource::Team(ix))?;
+    let representation = self_service(context.policy, id);
+    context.require_match(Some(&representation))?;
+    Ok(AdminDecision::Answer(representation.response(200)))
 }
 
 /// `PUT /teams/{id}/self-service`
 pub(super) fn put_self_service(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::ManageTeam, Resource::Team(ix))?;
+    context.require(Permission::ManageTeam, Resource::Team(ix))?;
     context.require_match(Some(&self_service(context.policy, id)))?;
     let body = body::object(context.request)?;
     body::read::<SelfServiceRecord>(body.clone(), INVALID)?;
@@ -150,7 +151,7 @@ pub(super) fn put_self_service(context: &mut RequestContext<'_>, id: &str) -> Re
     )
 }
 
-/// A change of one field of a team.
+/// Returns a change that sets one field of a team.
 pub(super) fn with_field(policy: &Policy, id: &str, field: &str, value: &Members) -> Change {
     let mut record = policy.record(Section::Teams, id).unwrap_or_default();
     if let Some(fields) = record.as_object_mut() {
@@ -161,7 +162,7 @@ pub(super) fn with_field(policy: &Policy, id: &str, field: &str, value: &Members
     change
 }
 
-/// What a team selects now.
+/// Returns the current access selection of a team.
 pub(super) fn scope(policy: &Policy, ix: TeamId) -> AccessScope {
     policy.teams.get(ix.0).map(|team| team.access.clone()).unwrap_or_default()
 }
@@ -172,11 +173,10 @@ fn self_service(policy: &Policy, id: &str) -> Representation {
     Representation::new(stored.unwrap_or_else(|| object!({ "enabled": false })))
 }
 
-/// A team in shadow mode is let through what its organization refuses too: only those who set that ceiling may
-/// say so.
+/// Requires a platform administrator if the body sets `mode`: shadow mode also lifts the organization's rejections.
 fn require_platform_for_mode(context: &RequestContext<'_>, body: &Members) -> Result<(), Problem> {
     match body.iter().any(|(name, _)| name == "mode") {
-        true => context.need(Permission::SetCeiling, Resource::Platform),
+        true => context.require(Permission::SetCeiling, Resource::Platform),
         false => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! What was used, what is left, and when it resets: read from the cells that admissions charge.
+//! Usage, remaining quota and time until reset, read from the counter records that admission charges.
 
 use alloc::format;
 use alloc::vec::Vec;
@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 use super::AdminDecision;
-use super::answer;
 use super::caller::{Permission, Resource};
 use super::context::RequestContext;
-use super::keys::need_for;
+use super::json_response;
+use super::keys::require_for_key;
 use super::page::no_parameters;
 use super::problem::Problem;
 use crate::counters::RecordKeys;
@@ -26,43 +26,43 @@ use crate::time::{Now, SECOND};
 pub(super) fn of_organization<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    cell_prefix: &str,
+    key_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
-    context.need(Permission::ReadUsage, Resource::Organization(ix))?;
+    context.require(Permission::ReadUsage, Resource::Organization(ix))?;
     let allowance = context.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    show(context, store, ("organization", id), &RecordKeys::new(cell_prefix).organization(id), allowance)
+    show(context, store, ("organization", id), &RecordKeys::new(key_prefix).organization(id), allowance)
 }
 
 /// `GET /teams/{id}/usage`
 pub(super) fn of_team<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    cell_prefix: &str,
+    key_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
-    context.need(Permission::ReadUsage, Resource::Team(ix))?;
+    context.require(Permission::ReadUsage, Resource::Team(ix))?;
     let allowance = context.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    show(context, store, ("team", id), &RecordKeys::new(cell_prefix).team(id), allowance)
+    show(context, store, ("team", id), &RecordKeys::new(key_prefix).team(id), allowance)
 }
 
-/// `GET /keys/{id}/usage`: the key's own, and that of its owner as a member where the team limits members.
+/// `GET /keys/{id}/usage`: the usage of the key and, if the team limits its members, of the owner as a member.
 pub(super) fn of_key<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    cell_prefix: &str,
+    key_prefix: &str,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
-    need_for(context, ix, team, Permission::ReadUsage)?;
+    require_for_key(context, ix, team, Permission::ReadUsage)?;
     let (policy, now) = (&*context.policy, context.inputs.now);
     let key = policy.keys.get(ix.0);
-    let record = RecordKeys::new(cell_prefix).key(id);
+    let record = RecordKeys::new(key_prefix).key(id);
     let mut used_of_key = used(policy, store, &record, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
     let owner = match key.map(|key| key.owner) {
@@ -72,11 +72,11 @@ pub(super) fn of_key<C: CounterStore>(
     if let (Some(team), Some(user)) = (team, owner)
         && let Some(allowance) = team.member_allowance.as_deref()
     {
-        let record = RecordKeys::new(cell_prefix).member(&team.id, &user.id);
+        let record = RecordKeys::new(key_prefix).member(&team.id, &user.id);
         let member = used(policy, store, &record, Some(allowance), now)?;
         used_of_key.insert("member".into(), with("user", &user.id, member));
     }
-    Ok(AdminDecision::Answer(answer(200, &with("key", id, used_of_key))))
+    Ok(AdminDecision::Answer(json_response(200, &with("key", id, used_of_key))))
 }
 
 fn show<C: CounterStore>(
@@ -87,7 +87,7 @@ fn show<C: CounterStore>(
     allowance: Option<&Quota>,
 ) -> Result<AdminDecision, Problem> {
     let used = used(context.policy, store, record, allowance, context.inputs.now)?;
-    Ok(AdminDecision::Answer(answer(200, &with(kind, id, used))))
+    Ok(AdminDecision::Answer(json_response(200, &with(kind, id, used))))
 }
 
 fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> Value {
@@ -95,7 +95,7 @@ fn with(kind: &str, id: &str, mut fields: Map<alloc::string::String, Value>) -> 
     Value::Object(fields)
 }
 
-/// Everything that one principal's cell counts. Where nothing is limited, nothing is counted.
+/// Returns all counters of one principal's record. Only limited windows are counted.
 fn used<C: CounterStore>(
     policy: &Policy,
     store: &mut C,
@@ -118,11 +118,11 @@ fn used<C: CounterStore>(
     let mut by_target = Vec::new();
     for (ix, limits) in &allowance.target_limits {
         let target = policy.targets.name(ix.0);
-        for mut line in windows(&mut record, limits, fingerprint(target.as_bytes()), now) {
-            if let Some(line) = line.as_object_mut() {
-                line.insert("target".into(), target.into());
+        for mut entry in windows(&mut record, limits, fingerprint(target.as_bytes()), now) {
+            if let Some(fields) = entry.as_object_mut() {
+                fields.insert("target".into(), target.into());
             }
-            by_target.push(line);
+            by_target.push(entry);
         }
     }
     fields.insert("target_limits".into(), by_target.into());
@@ -168,7 +168,7 @@ fn budget(record: &CounterRecord, allowance: &Quota, now: Now) -> Value {
 
 fn unavailable(error: &StoreError) -> Problem {
     let what = match error {
-        StoreError::Unavailable(_) => "are not available on this gateway right now",
+        StoreError::Unavailable(_) => "are unavailable on this gateway",
         StoreError::Contention => "are too busy",
     };
     Problem::new(503, "usage_unavailable", format!("The counters {what}. Try again shortly."))

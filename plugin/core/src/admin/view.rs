@@ -1,4 +1,4 @@
-//! What is shown of each record, and to whom.
+//! Representations of records in responses and in the audit log.
 
 use alloc::string::ToString;
 
@@ -10,7 +10,7 @@ use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
 use crate::policy::{Policy, Section, TeamId, UserId};
 
-/// A record without what nobody is shown: digests.
+/// Removes digests, which are never shown.
 pub(super) fn without_digests(mut record: Value) -> Value {
     if let Some(fields) = record.as_object_mut() {
         fields.remove("tokens");
@@ -22,31 +22,31 @@ pub(super) fn without_digests(mut record: Value) -> Value {
     record
 }
 
-/// A record as the audit keeps it.
+/// Returns a record for the audit log.
 #[inline(never)]
-pub(super) fn kept(policy: &Policy, section: Section, id: &str) -> Option<Value> {
+pub(super) fn audited(policy: &Policy, section: Section, id: &str) -> Option<Value> {
     policy.record(section, id).map(without_digests)
 }
 
-/// Any record, with its id.
+/// Returns a record with its id.
 pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Representation {
     let record = policy.record(section, id).unwrap_or_default();
     Representation::of_record(with_id(without_digests(record.clone()), id), &record)
 }
 
-/// A team, for somebody: the self-service policy is for its admins and above.
+/// Returns a team for a caller. Only callers with [`Permission::ReadSelfService`] see the self-service policy.
 pub(super) fn team(policy: &Policy, caller: &Caller, id: &str) -> Representation {
     let record = policy.record(Section::Teams, id).unwrap_or_default();
     let mut body = with_id(record.clone(), id);
-    let over = policy.teams.find(id).map(|position| Resource::Team(TeamId(position)));
-    let sees_all = over.is_some_and(|over| caller.may(policy, Permission::ReadSelfService, over));
+    let resource = policy.teams.find(id).map(|position| Resource::Team(TeamId(position)));
+    let sees_all = resource.is_some_and(|resource| caller.may(policy, Permission::ReadSelfService, resource));
     if let (Some(fields), false) = (body.as_object_mut(), sees_all) {
         fields.remove("self_service");
     }
     Representation::of_record(body, &record)
 }
 
-/// A member, if the user is one.
+/// Returns a member; `None` if the user is not a member.
 pub(super) fn member<R: Copy>(
     policy: &Policy,
     members: &[(UserId, R)],

@@ -1,4 +1,4 @@
-//! The audit in etcd: appended, read newest first, and cut to what is kept.
+//! The audit log in etcd: append, read newest first, and trim to [`MAX_ENTRIES`].
 
 use alloc::format;
 use alloc::string::String;
@@ -8,16 +8,16 @@ use serde_json::Value;
 
 use super::kv::{self, DELETE, EtcdReply, RANGE, TXN};
 use super::{EtcdError, KeySpace, Operation, Progress};
-use crate::admin::audit::{AuditQuery, KEPT};
+use crate::admin::audit::{AuditQuery, MAX_ENTRIES};
 use crate::json::out_of_line::{object, text};
 use crate::time::Timestamp;
 
-/// The name of a new entry: names sort by time, and no two are the same.
+/// Returns the name of a new entry. Names are unique and sort by time.
 pub fn entry_name(time: Timestamp, random: u64) -> String {
     format!("{:015}-{random:016x}", time.0)
 }
 
-/// Appends an attempt that changed nothing.
+/// Appends the entry of an attempt that changed nothing.
 #[derive(Clone, Debug)]
 pub struct Append {
     key: String,
@@ -25,7 +25,7 @@ pub struct Append {
 }
 
 impl Append {
-    /// The entry's JSON under its name.
+    /// Creates the operation. `text` is the entry as JSON.
     pub fn new(keys: &KeySpace, organization: Option<&str>, name: &str, text: &str) -> Self {
         Append { key: format!("{}{name}", keys.audit(organization)), text: text.into() }
     }
@@ -44,7 +44,7 @@ impl Operation for Append {
     }
 }
 
-/// Reads a page, newest first.
+/// Reads a page of entries, newest first.
 #[derive(Clone, Debug)]
 pub struct AuditPage {
     prefix: String,
@@ -53,21 +53,21 @@ pub struct AuditPage {
 }
 
 impl AuditPage {
-    /// The entries that are asked for.
+    /// Creates the operation for a query.
     pub fn new(keys: &KeySpace, query: &AuditQuery) -> Self {
         let prefix = keys.audit(query.organization.as_deref());
         let before = match &query.after {
             Some(name) => format!("{prefix}{name}"),
-            None => kv::behind(&prefix),
+            None => kv::prefix_end(&prefix),
         };
-        // Whoever gives a name from elsewhere gets nothing from elsewhere.
-        let before = before.min(kv::behind(&prefix));
-        AuditPage { prefix, before, limit: query.limit.min(KEPT) }
+        // The name comes from the request: it must not reach keys outside of the prefix.
+        let before = before.min(kv::prefix_end(&prefix));
+        AuditPage { prefix, before, limit: query.limit.min(MAX_ENTRIES) }
     }
 }
 
 impl Operation for AuditPage {
-    /// Names with the JSON of their entries, and whether older ones follow.
+    /// Names with their entries as JSON, and true if older entries follow.
     type Output = (Vec<(String, String)>, bool);
 
     fn call(&self) -> (&'static str, String) {
@@ -75,13 +75,13 @@ impl Operation for AuditPage {
     }
 
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError> {
-        let found = kv::pairs(answer.fields()?)?;
-        let entries = found.pairs.into_iter().map(|pair| {
+        let range_reply = kv::pairs(answer.fields()?)?;
+        let entries = range_reply.pairs.into_iter().map(|pair| {
             let name = pair.key.strip_prefix(&self.prefix).unwrap_or_default().into();
             let text = String::from_utf8(pair.value);
-            Ok((name, text.map_err(|_| kv::unreadable("an entry of the audit"))?))
+            Ok((name, text.map_err(|_| kv::unreadable("an entry of the audit log"))?))
         });
-        Ok(Progress::Done((entries.collect::<Result<_, _>>()?, found.more)))
+        Ok(Progress::Done((entries.collect::<Result<_, _>>()?, range_reply.more)))
     }
 }
 
@@ -93,7 +93,7 @@ fn descending(from: &str, to: &str, limit: usize) -> serde_json::Map<String, Val
     range
 }
 
-/// Removes the entries of an organization older than the last [`KEPT`].
+/// Removes all but the newest [`MAX_ENTRIES`] entries of an organization.
 #[derive(Clone, Debug)]
 pub struct Trim {
     prefix: String,
@@ -101,13 +101,13 @@ pub struct Trim {
 }
 
 impl Trim {
-    /// Of this organization; `None`: of the platform.
+    /// Creates the operation for an organization; `None` for the platform.
     pub fn new(keys: &KeySpace, organization: Option<&str>) -> Self {
         Trim { prefix: keys.audit(organization), oldest: None }
     }
 
-    /// Whether an entry of this name is one after which it is time to trim: one in 64 is, so that little more than
-    /// [`KEPT`] is ever held, and nobody has to walk through all organizations.
+    /// Returns true for one in 64 entry names. Trimming after those entries bounds the log of each organization without
+    /// a scan over all organizations.
     pub fn is_due(name: &str) -> bool {
         name.bytes().last().is_some_and(|digit| digit == b'0')
             && name.bytes().rev().nth(1).is_some_and(|digit| b"048c".contains(&digit))
@@ -120,7 +120,7 @@ impl Operation for Trim {
     fn call(&self) -> (&'static str, String) {
         match &self.oldest {
             None => {
-                let mut range = descending(&self.prefix, &kv::behind(&self.prefix), KEPT);
+                let mut range = descending(&self.prefix, &kv::prefix_end(&self.prefix), MAX_ENTRIES);
                 range.insert("keys_only".into(), true.into());
                 (RANGE, text(&Value::Object(range)))
             }
@@ -132,9 +132,9 @@ impl Operation for Trim {
         if self.oldest.is_some() {
             return Ok(Progress::Done(()));
         }
-        let found = kv::pairs(answer.fields()?)?;
-        match found.pairs.into_iter().last() {
-            Some(last) if found.more => {
+        let range_reply = kv::pairs(answer.fields()?)?;
+        match range_reply.pairs.into_iter().last() {
+            Some(last) if range_reply.more => {
                 self.oldest = Some(last.key);
                 Ok(Progress::More)
             }

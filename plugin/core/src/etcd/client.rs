@@ -1,8 +1,8 @@
-//! All of one VM's traffic with etcd: writes take turns, one poll at a time, the audit beside them.
+//! Queue of one VM's etcd requests: one write and one poll at a time, audit requests in parallel.
 //!
-//! A write is decided when its turn comes, on the policy as it is then, and decided again after each that another
-//! gateway made in between. So within a VM nobody loses to a neighbour, and among VMs each round one gets through.
-//! It is to be submitted only once it has been decided to be a write: refusals and reads need no turn.
+//! A write is decided when it reaches the front of the queue, against the policy at that time, and decided again after
+//! each conflict with another gateway. Writes of one VM therefore never conflict with each other, and in each round of
+//! conflicts one VM succeeds. Only requests that are writes enter the queue.
 
 use alloc::collections::VecDeque;
 use alloc::string::String;
@@ -21,334 +21,341 @@ use crate::config::EtcdConfig;
 use crate::policy::Document;
 use crate::time::{Now, SECOND};
 
-/// How long a write may take from its submission to its answer (ns): under the two seconds promised.
-pub const PATIENCE: u64 = SECOND * 18 / 10;
-/// How often a write is decided before others have been faster too often. Time runs out first.
-pub const TRIES: u32 = 64;
-/// How long a poll, and what nobody waits for, may take (ns).
-const BACKGROUND: u64 = 2 * SECOND;
-/// Entries of refused attempts on their way at once; more are left to the log.
-const APPENDS: usize = 64;
+/// Timeout of a write from submission to response (ns): below the documented two seconds.
+pub const WRITE_TIMEOUT: u64 = SECOND * 18 / 10;
+/// Maximum number of decisions of one write. [`WRITE_TIMEOUT`] normally ends it earlier.
+const MAX_TRIES: u32 = 64;
+/// Timeout of a poll and of other background requests (ns).
+const BACKGROUND_TIMEOUT: u64 = 2 * SECOND;
+/// Maximum number of [`Append`] operations in flight; further entries are only in the log.
+const MAX_APPENDS: usize = 64;
 
-/// Who waits: the adapter's own number, such as the stream's context.
+/// The adapter's identifier of a waiting request, such as the context id of its stream.
 pub type RequestId = u32;
 
-/// What an adapter is to do, in this order.
+/// An effect of the client. Effects are carried out in order.
 #[derive(Clone, Debug, PartialEq)]
 pub enum EtcdEffect {
-    /// Make this call, and bring its answer to [`Desk::answer`].
+    /// Send this call, and pass its response to [`EtcdClient::answer`].
     Call {
-        /// To bring back with the answer.
+        /// Identifies the call in [`EtcdClient::answer`].
         slot: u32,
-        /// What to send.
+        /// The call.
         call: EtcdCall,
-        /// Milliseconds.
+        /// Timeout in milliseconds.
         timeout: u32,
     },
-    /// Publish this, unless what is published is newer.
+    /// Publish these changes, unless a newer revision is published.
     Loaded {
-        /// What etcd had.
-        loaded: Changes,
-        /// When the reading began: for [`super::Seen`].
+        /// The changes.
+        changes: Changes,
+        /// Start of the read, for `Freshness`.
         at: u64,
     },
-    /// It is this one's turn: decide it, then [`Desk::commit`] or [`Desk::finish`].
+    /// Decide this write, then call [`EtcdClient::commit`] or [`EtcdClient::finish`].
     Decide(RequestId),
-    /// It is kept: publish and answer.
+    /// The write is stored: publish it and send its response.
     Committed {
-        /// Whose write.
-        ticket: RequestId,
-        /// The revision it became.
+        /// The request.
+        id: RequestId,
+        /// Revision of the write.
         revision: u64,
     },
-    /// A page of the audit.
+    /// Send this page of the audit log.
     Page {
-        /// Who asked.
-        ticket: RequestId,
-        /// Names with their entries' JSON, newest first.
+        /// The request.
+        id: RequestId,
+        /// Names with their entries as JSON, newest first.
         entries: Vec<(String, String)>,
-        /// Whether older ones follow.
+        /// True if older entries follow.
         more: bool,
     },
-    /// This one's write or page did not come about: 503, or 400 where it was too large.
+    /// The write or page failed: 400 if it was too large, otherwise 503.
     Failed {
-        /// Whose.
-        ticket: RequestId,
-        /// Why.
-        trouble: EtcdError,
+        /// The request.
+        id: RequestId,
+        /// The error.
+        error: EtcdError,
     },
-    /// Something that nobody waits for went wrong: for the log.
-    Trouble(EtcdError),
+    /// Log this error of a background request.
+    BackgroundError(EtcdError),
 }
 
 #[derive(Debug)]
 enum Task {
     Poll {
-        talk: Session<Poll>,
+        session: Session<Poll>,
         at: u64,
     },
-    /// A poll on behalf of the turn, after it has lost.
+    /// A poll after the current write found a conflict.
     Reload {
-        talk: Session<Poll>,
+        session: Session<Poll>,
         at: u64,
     },
     Commit {
-        talk: Session<CommitOperation>,
+        session: Session<CommitOperation>,
         base: u64,
         trim: Option<Trim>,
     },
     Page {
-        talk: Session<AuditPage>,
-        ticket: RequestId,
+        session: Session<AuditPage>,
+        id: RequestId,
     },
     Append {
-        talk: Session<Append>,
+        session: Session<Append>,
         trim: Option<Trim>,
     },
     Trim {
-        talk: Session<Trim>,
+        session: Session<Trim>,
     },
 }
 
+/// An operation whose call is in flight.
 #[derive(Debug)]
-struct Flight {
+struct InFlight {
     task: Task,
     deadline: u64,
 }
 
-/// An entry of the audit for a store: organization, name, JSON.
-pub type Named<'e> = (Option<&'e str>, &'e str, &'e str);
+/// An audit entry: organization, name, JSON.
+pub type NamedEntry<'e> = (Option<&'e str>, &'e str, &'e str);
 
-/// One VM's traffic with etcd.
+/// The etcd requests of one VM.
 #[derive(Debug)]
 pub struct EtcdClient {
     keys: KeySpace,
-    login: Credentials,
-    /// The first has its turn; each with its deadline.
-    line: VecDeque<(RequestId, u64)>,
+    credentials: Credentials,
+    /// Waiting writes with their deadlines. The first is being decided or committed.
+    queue: VecDeque<(RequestId, u64)>,
     tries: u32,
-    /// By their numbers; few at a time.
-    flights: Vec<(u32, Flight)>,
-    next: u32,
+    /// Operations by the slot of their call; few at a time.
+    in_flight: Vec<(u32, InFlight)>,
+    last_slot: u32,
 }
 
 impl EtcdClient {
-    /// With nothing on its way.
-    pub fn new(fleet: &EtcdConfig) -> Self {
-        let user = fleet.login.as_ref().map(|(user, password)| (&**user, &**password));
+    /// Creates a client without requests.
+    pub fn new(config: &EtcdConfig) -> Self {
+        let user = config.login.as_ref().map(|(user, password)| (&**user, &**password));
         EtcdClient {
-            keys: KeySpace::new(&fleet.prefix),
-            login: Credentials::new(user),
-            line: VecDeque::new(),
+            keys: KeySpace::new(&config.prefix),
+            credentials: Credentials::new(user),
+            queue: VecDeque::new(),
             tries: 0,
-            flights: Vec::new(),
-            next: 0,
+            in_flight: Vec::new(),
+            last_slot: 0,
         }
     }
 
-    /// Asks for a turn.
-    pub fn submit(&mut self, ticket: RequestId, now: Now) -> Vec<EtcdEffect> {
-        self.line.push_back((ticket, now.monotonic.saturating_add(PATIENCE)));
-        if self.line.len() == 1 { self.turn(now) } else { Vec::new() }
+    /// Appends a write to the queue.
+    pub fn submit(&mut self, id: RequestId, now: Now) -> Vec<EtcdEffect> {
+        self.queue.push_back((id, now.monotonic.saturating_add(WRITE_TIMEOUT)));
+        if self.queue.len() == 1 { self.start_next(now) } else { Vec::new() }
     }
 
-    /// Commits what was decided in a turn on the policy as of the revision `base`.
+    /// Commits the decided documents of the current write, unless another write came after revision `base`.
     pub fn commit(
         &mut self,
-        ticket: RequestId,
+        id: RequestId,
         base: u64,
         documents: &[(Document, Option<Value>)],
-        entry: Named<'_>,
+        entry: NamedEntry<'_>,
         now: Now,
     ) -> Vec<EtcdEffect> {
-        let Some((_, deadline)) = self.line.front().copied().filter(|(first, _)| *first == ticket) else {
+        let Some((_, deadline)) = self.queue.front().copied().filter(|(first, _)| *first == id) else {
             return Vec::new();
         };
         match CommitOperation::new(&self.keys, base, documents, entry) {
             Ok(commit) => {
-                let talk = Session::new(commit, &self.login);
-                let trim = self.trim(entry);
-                self.fly(Task::Commit { talk, base, trim }, deadline, now)
+                let session = Session::new(commit, &self.credentials);
+                let trim = self.due_trim(entry);
+                self.send(Task::Commit { session, base, trim }, deadline, now)
             }
-            Err(trouble) => self.end(EtcdEffect::Failed { ticket, trouble }, now),
+            Err(error) => self.end(EtcdEffect::Failed { id, error }, now),
         }
     }
 
-    /// Gives up a turn: it was no write after all, and has its answer.
-    pub fn finish(&mut self, ticket: RequestId, now: Now) -> Vec<EtcdEffect> {
-        if self.line.front().is_none_or(|(first, _)| *first != ticket) {
+    /// Ends the current write without a commit.
+    pub fn finish(&mut self, id: RequestId, now: Now) -> Vec<EtcdEffect> {
+        if self.queue.front().is_none_or(|(first, _)| *first != id) {
             return Vec::new();
         }
-        self.line.pop_front();
-        self.turn(now)
+        self.queue.pop_front();
+        self.start_next(now)
     }
 
-    /// Asks what was written after the revision `known`, unless that is being asked.
+    /// Reads the changes after revision `known`, unless a poll is in flight.
     pub fn poll(&mut self, known: u64, now: Now) -> Vec<EtcdEffect> {
-        let polls = |(_, flight): &(u32, Flight)| matches!(flight.task, Task::Poll { .. });
-        if self.flights.iter().any(polls) {
+        let polls = |(_, flight): &(u32, InFlight)| matches!(flight.task, Task::Poll { .. });
+        if self.in_flight.iter().any(polls) {
             return Vec::new();
         }
-        let talk = Session::new(Poll::new(&self.keys, known), &self.login);
-        let deadline = now.monotonic.saturating_add(BACKGROUND);
-        self.fly(Task::Poll { talk, at: now.monotonic }, deadline, now)
+        let session = Session::new(Poll::new(&self.keys, known), &self.credentials);
+        let deadline = now.monotonic.saturating_add(BACKGROUND_TIMEOUT);
+        self.send(Task::Poll { session, at: now.monotonic }, deadline, now)
     }
 
-    /// Asks for a page of the audit.
-    pub fn page(&mut self, ticket: RequestId, query: &AuditQuery, now: Now) -> Vec<EtcdEffect> {
-        let talk = Session::new(AuditPage::new(&self.keys, query), &self.login);
-        self.fly(Task::Page { talk, ticket }, now.monotonic.saturating_add(PATIENCE), now)
+    /// Reads a page of the audit log.
+    pub fn page(&mut self, id: RequestId, query: &AuditQuery, now: Now) -> Vec<EtcdEffect> {
+        let session = Session::new(AuditPage::new(&self.keys, query), &self.credentials);
+        self.send(Task::Page { session, id }, now.monotonic.saturating_add(WRITE_TIMEOUT), now)
     }
 
-    /// Appends an attempt that changed nothing. Nobody waits for it.
-    pub fn append(&mut self, entry: Named<'_>, now: Now) -> Vec<EtcdEffect> {
+    /// Appends the audit entry of an attempt that changed nothing, in the background.
+    pub fn append(&mut self, entry: NamedEntry<'_>, now: Now) -> Vec<EtcdEffect> {
         let appends =
-            self.flights.iter().filter(|(_, flight)| matches!(flight.task, Task::Append { .. })).count();
-        if appends >= APPENDS {
+            self.in_flight.iter().filter(|(_, flight)| matches!(flight.task, Task::Append { .. })).count();
+        if appends >= MAX_APPENDS {
             return Vec::new();
         }
         let (organization, name, text) = entry;
-        let talk = Session::new(Append::new(&self.keys, organization, name, text), &self.login);
-        let trim = self.trim(entry);
-        self.fly(Task::Append { talk, trim }, now.monotonic.saturating_add(BACKGROUND), now)
+        let session = Session::new(Append::new(&self.keys, organization, name, text), &self.credentials);
+        let trim = self.due_trim(entry);
+        self.send(Task::Append { session, trim }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
     }
 
-    /// Takes the answer to a call; status 0 where there was none, or where it could not be made.
+    /// Accepts the response to a call. Status 0 means that there was none or that the call failed.
     pub fn answer(&mut self, slot: u32, status: u16, body: &[u8], now: Now) -> Vec<EtcdEffect> {
-        let Some(at) = self.flights.iter().position(|(number, _)| *number == slot) else {
+        let Some(at) = self.in_flight.iter().position(|(sent, _)| *sent == slot) else {
             return Vec::new();
         };
-        let (_, Flight { mut task, deadline }) = self.flights.swap_remove(at);
-        let login = &mut self.login;
+        let (_, InFlight { mut task, deadline }) = self.in_flight.swap_remove(at);
+        let credentials = &mut self.credentials;
         let answer = EtcdReply::new(body);
         match &mut task {
-            Task::Poll { talk, at } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
-                Ok(Progress::Done(loaded)) => vec![EtcdEffect::Loaded { loaded, at: *at }],
-                Err(trouble) => vec![EtcdEffect::Trouble(trouble)],
+            Task::Poll { session, at } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
+                Ok(Progress::Done(changes)) => vec![EtcdEffect::Loaded { changes, at: *at }],
+                Err(error) => vec![EtcdEffect::BackgroundError(error)],
             },
-            Task::Reload { talk, at } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
-                Ok(Progress::Done(loaded)) => {
-                    let mut effects = vec![EtcdEffect::Loaded { loaded, at: *at }];
-                    effects.extend(self.again(now));
+            Task::Reload { session, at } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
+                Ok(Progress::Done(changes)) => {
+                    let mut effects = vec![EtcdEffect::Loaded { changes, at: *at }];
+                    effects.extend(self.retry(now));
                     effects
                 }
-                Err(trouble) => self.fail(trouble, now),
+                Err(error) => self.fail(error, now),
             },
-            Task::Commit { talk, base, trim } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
-                Ok(Progress::Done(Committed::Lost)) => {
-                    let talk = Session::new(Poll::new(&self.keys, *base), &self.login);
-                    self.fly(Task::Reload { talk, at: now.monotonic }, deadline, now)
+            Task::Commit { session, base, trim } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
+                Ok(Progress::Done(Committed::Conflict)) => {
+                    let session = Session::new(Poll::new(&self.keys, *base), &self.credentials);
+                    self.send(Task::Reload { session, at: now.monotonic }, deadline, now)
                 }
-                Ok(Progress::Done(Committed::Done { revision })) => {
+                Ok(Progress::Done(Committed::Stored { revision })) => {
                     let trim = trim.take();
-                    let ticket = self.line.front().map_or(0, |(ticket, _)| *ticket);
-                    let mut effects = self.end(EtcdEffect::Committed { ticket, revision }, now);
-                    effects.extend(self.trimming(trim, now));
+                    let id = self.queue.front().map_or(0, |(id, _)| *id);
+                    let mut effects = self.end(EtcdEffect::Committed { id, revision }, now);
+                    effects.extend(self.start_trim(trim, now));
                     effects
                 }
-                Err(trouble) => self.fail(trouble, now),
+                Err(error) => self.fail(error, now),
             },
-            Task::Page { talk, ticket } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
+            Task::Page { session, id } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
                 Ok(Progress::Done((entries, more))) => {
-                    vec![EtcdEffect::Page { ticket: *ticket, entries, more }]
+                    vec![EtcdEffect::Page { id: *id, entries, more }]
                 }
-                Err(trouble) => vec![EtcdEffect::Failed { ticket: *ticket, trouble }],
+                Err(error) => vec![EtcdEffect::Failed { id: *id, error }],
             },
-            Task::Append { talk, trim } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
+            Task::Append { session, trim } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
                 Ok(Progress::Done(())) => {
                     let trim = trim.take();
-                    self.trimming(trim, now)
+                    self.start_trim(trim, now)
                 }
-                Err(trouble) => vec![EtcdEffect::Trouble(trouble)],
+                Err(error) => vec![EtcdEffect::BackgroundError(error)],
             },
-            Task::Trim { talk } => match talk.answer(login, status, &answer) {
-                Ok(Progress::More) => self.fly(task, deadline, now),
+            Task::Trim { session } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
                 Ok(Progress::Done(())) => Vec::new(),
-                Err(trouble) => vec![EtcdEffect::Trouble(trouble)],
+                Err(error) => vec![EtcdEffect::BackgroundError(error)],
             },
         }
     }
 
-    /// Makes the task's next call, if there is time for it.
-    fn fly(&mut self, task: Task, deadline: u64, now: Now) -> Vec<EtcdEffect> {
+    /// Sends the task's next call, unless its deadline has passed.
+    fn send(&mut self, task: Task, deadline: u64, now: Now) -> Vec<EtcdEffect> {
         let left = deadline.saturating_sub(now.monotonic) / 1_000_000;
         if left == 0 {
             return match task {
-                Task::Commit { .. } | Task::Reload { .. } => self.fail(EtcdError::Late, now),
-                Task::Page { ticket, .. } => vec![EtcdEffect::Failed { ticket, trouble: EtcdError::Late }],
+                Task::Commit { .. } | Task::Reload { .. } => self.fail(EtcdError::TimedOut, now),
+                Task::Page { id, .. } => vec![EtcdEffect::Failed { id, error: EtcdError::TimedOut }],
                 Task::Poll { .. } | Task::Append { .. } | Task::Trim { .. } => {
-                    vec![EtcdEffect::Trouble(EtcdError::Late)]
+                    vec![EtcdEffect::BackgroundError(EtcdError::TimedOut)]
                 }
             };
         }
-        let login = &self.login;
+        let credentials = &self.credentials;
         let call = match &task {
-            Task::Poll { talk, .. } | Task::Reload { talk, .. } => talk.call(login),
-            Task::Commit { talk, .. } => talk.call(login),
-            Task::Page { talk, .. } => talk.call(login),
-            Task::Append { talk, .. } => talk.call(login),
-            Task::Trim { talk } => talk.call(login),
+            Task::Poll { session, .. } | Task::Reload { session, .. } => session.call(credentials),
+            Task::Commit { session, .. } => session.call(credentials),
+            Task::Page { session, .. } => session.call(credentials),
+            Task::Append { session, .. } => session.call(credentials),
+            Task::Trim { session } => session.call(credentials),
         };
-        self.next = self.next.wrapping_add(1);
-        self.flights.push((self.next, Flight { task, deadline }));
-        vec![EtcdEffect::Call { slot: self.next, call, timeout: u32::try_from(left).unwrap_or(u32::MAX) }]
+        self.last_slot = self.last_slot.wrapping_add(1);
+        self.in_flight.push((self.last_slot, InFlight { task, deadline }));
+        vec![EtcdEffect::Call {
+            slot: self.last_slot,
+            call,
+            timeout: u32::try_from(left).unwrap_or(u32::MAX),
+        }]
     }
 
-    /// Lets the first in line decide; those whose time is over fail.
-    fn turn(&mut self, now: Now) -> Vec<EtcdEffect> {
+    /// Starts the first write in the queue; writes past their deadline fail.
+    fn start_next(&mut self, now: Now) -> Vec<EtcdEffect> {
         self.tries = 0;
         let mut effects = Vec::new();
-        while let Some((ticket, deadline)) = self.line.front().copied() {
+        while let Some((id, deadline)) = self.queue.front().copied() {
             if now.monotonic < deadline {
                 self.tries = 1;
-                effects.push(EtcdEffect::Decide(ticket));
+                effects.push(EtcdEffect::Decide(id));
                 break;
             }
-            self.line.pop_front();
-            effects.push(EtcdEffect::Failed { ticket, trouble: EtcdError::Late });
+            self.queue.pop_front();
+            effects.push(EtcdEffect::Failed { id, error: EtcdError::TimedOut });
         }
         effects
     }
 
-    /// After a loss.
-    fn again(&mut self, now: Now) -> Vec<EtcdEffect> {
-        let Some((ticket, deadline)) = self.line.front().copied() else { return Vec::new() };
+    /// Repeats the decision of the current write after a conflict.
+    fn retry(&mut self, now: Now) -> Vec<EtcdEffect> {
+        let Some((id, deadline)) = self.queue.front().copied() else { return Vec::new() };
         if now.monotonic >= deadline {
-            return self.fail(EtcdError::Late, now);
+            return self.fail(EtcdError::TimedOut, now);
         }
-        if self.tries >= TRIES {
-            return self.fail(EtcdError::Contended { tries: self.tries }, now);
+        if self.tries >= MAX_TRIES {
+            return self.fail(EtcdError::Conflict { tries: self.tries }, now);
         }
         self.tries = self.tries.saturating_add(1);
-        vec![EtcdEffect::Decide(ticket)]
+        vec![EtcdEffect::Decide(id)]
     }
 
     #[inline(never)]
-    fn fail(&mut self, trouble: EtcdError, now: Now) -> Vec<EtcdEffect> {
-        let Some((ticket, _)) = self.line.front().copied() else { return vec![EtcdEffect::Trouble(trouble)] };
-        self.end(EtcdEffect::Failed { ticket, trouble }, now)
+    fn fail(&mut self, error: EtcdError, now: Now) -> Vec<EtcdEffect> {
+        let Some((id, _)) = self.queue.front().copied() else {
+            return vec![EtcdEffect::BackgroundError(error)];
+        };
+        self.end(EtcdEffect::Failed { id, error }, now)
     }
 
-    /// Ends the turn with this, and begins the next.
+    /// Ends the current write with this effect, and starts the next.
     fn end(&mut self, effect: EtcdEffect, now: Now) -> Vec<EtcdEffect> {
-        self.line.pop_front();
+        self.queue.pop_front();
         let mut effects = vec![effect];
-        effects.extend(self.turn(now));
+        effects.extend(self.start_next(now));
         effects
     }
 
-    fn trim(&self, (organization, name, _): Named<'_>) -> Option<Trim> {
+    fn due_trim(&self, (organization, name, _): NamedEntry<'_>) -> Option<Trim> {
         Trim::is_due(name).then(|| Trim::new(&self.keys, organization))
     }
 
-    fn trimming(&mut self, trim: Option<Trim>, now: Now) -> Vec<EtcdEffect> {
+    fn start_trim(&mut self, trim: Option<Trim>, now: Now) -> Vec<EtcdEffect> {
         let Some(trim) = trim else { return Vec::new() };
-        let talk = Session::new(trim, &self.login);
-        self.fly(Task::Trim { talk }, now.monotonic.saturating_add(BACKGROUND), now)
+        let session = Session::new(trim, &self.credentials);
+        self.send(Task::Trim { session }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
     }
 }

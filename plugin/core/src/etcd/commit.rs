@@ -1,4 +1,4 @@
-//! Writing documents: all of them, the epoch and the audit's entry, or nothing.
+//! The transaction that writes documents, the epoch and an audit entry.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -11,44 +11,45 @@ use super::{EtcdError, KeySpace, Operation, Progress};
 use crate::json::out_of_line::{object, text};
 use crate::policy::Document;
 
-/// Most bytes of one document as JSON.
+/// Maximum size of one document as JSON in bytes.
 pub const MAX_DOCUMENT: usize = 1024 * 1024;
-/// Most bytes of one transaction's documents; etcd takes requests of 1.5 MiB (`--max-request-bytes`).
+/// Maximum size of a transaction's documents in bytes; etcd accepts requests of 1.5 MiB (`--max-request-bytes`).
 pub const MAX_BYTES: usize = 1_400 * 1024;
-/// Most documents of one transaction; etcd takes 128 operations (`--max-txn-ops`), two of which are ours.
+/// Maximum number of documents of a transaction; etcd accepts 128 operations (`--max-txn-ops`), and the epoch and the
+/// audit entry take two.
 pub const MAX_DOCUMENTS: usize = 120;
 
-/// How often a write is sent again whose answer was lost.
+/// Maximum number of retries after a lost response.
 const RETRIES: u32 = 2;
 
-/// What a write came to.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Committed {
-    /// It is kept.
-    Done {
-        /// As this revision.
+    /// The write was stored.
+    Stored {
+        /// Revision of the write.
         revision: u64,
     },
-    /// Somebody else wrote since the revision that it was decided on: nothing was written.
-    Lost,
+    /// Another write came after the base revision: nothing was written.
+    Conflict,
 }
 
-/// Writes what was decided on the policy as of one revision, if that is still the last one.
+/// Writes documents unless another write came after the revision that they were decided on.
 #[derive(Clone, Debug)]
 pub struct CommitOperation {
     epoch: String,
     base: u64,
-    /// Each key with its value; the audit's entry first.
+    /// Keys with their values; the audit entry first.
     puts: Vec<(String, String)>,
     retries: u32,
 }
 
 impl CommitOperation {
-    /// `base`: the revision that it was decided on. `name` is the entry's ([`super::entry_name`]): it tells this
-    /// attempt from all others, so that one whose answer is lost can be sent again and is still made once.
+    /// Creates the operation. `base` is the revision that the documents were decided on. The entry's unique `name`
+    /// ([`super::entry_name`]) identifies the write, so that a retry after a lost response is idempotent.
     ///
     /// # Errors
-    /// More than a transaction takes.
+    /// [`EtcdError::DocumentTooLarge`], [`EtcdError::TooManyDocuments`] or [`EtcdError::TooManyBytes`].
     pub fn new(
         keys: &KeySpace,
         base: u64,
@@ -84,31 +85,31 @@ impl Operation for CommitOperation {
         let entry = self.puts.first().map(|(key, _)| key.as_str()).unwrap_or_default();
         let puts = self.puts.iter().map(|(key, value)| kv::put(key, value));
         let all: Vec<Value> = core::iter::once(kv::put(&self.epoch, "1")).chain(puts).collect();
-        // A key that is not there compares as revision 0.
+        // A missing key compares as revision 0.
         let compare = json!([{
             "key": kv::encode(&self.epoch), "target": "MOD", "result": "EQUAL",
             "mod_revision": self.base.to_string(),
         }]);
-        let look = json!([{ "request_range": kv::range(entry) }]);
-        (TXN, text(&object!({ "compare": compare, "success": all, "failure": look })))
+        let own_entry = json!([{ "request_range": kv::range(entry) }]);
+        (TXN, text(&object!({ "compare": compare, "success": all, "failure": own_entry })))
     }
 
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Committed>, EtcdError> {
         let fields = answer.fields()?;
         if fields.get("succeeded").and_then(Value::as_bool) == Some(true) {
-            return Ok(Progress::Done(Committed::Done { revision: kv::revision(fields)? }));
+            return Ok(Progress::Done(Committed::Stored { revision: kv::revision(fields)? }));
         }
-        // Our own entry is there: the first sending was carried out, and only its answer lost.
+        // The entry exists: the first request succeeded and its response was lost.
         let mine = kv::nested(fields, 0)?;
         Ok(Progress::Done(match mine.first() {
-            Some(entry) => Committed::Done { revision: entry.revision },
-            None => Committed::Lost,
+            Some(entry) => Committed::Stored { revision: entry.revision },
+            None => Committed::Conflict,
         }))
     }
 
-    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
-        if !matches!(trouble, EtcdError::Away { .. }) || self.retries == RETRIES {
-            return Err(trouble);
+    fn failed(&mut self, error: EtcdError) -> Result<(), EtcdError> {
+        if !matches!(error, EtcdError::Unavailable { .. }) || self.retries == RETRIES {
+            return Err(error);
         }
         self.retries = self.retries.saturating_add(1);
         Ok(())

@@ -1,88 +1,76 @@
-//! What can go wrong with etcd.
+//! Errors of etcd requests.
 
 use alloc::string::String;
-use core::fmt;
 
+use super::{MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
 use crate::policy::Document;
 
-/// Why something that etcd was asked for did not come about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The error of an etcd request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EtcdError {
-    /// Nobody answered, or only to say that it cannot now. Of a write it is not known whether it was made.
-    Away {
-        /// HTTP status; 0: no answer at all.
+    /// No response, or one that reports a temporary failure. A write may or may not have been stored.
+    #[error("{}", unavailable(*status))]
+    Unavailable {
+        /// HTTP status; 0 without a response.
         status: u16,
     },
-    /// etcd understood, and said no.
-    Refused {
+    /// etcd rejected the request.
+    #[error("etcd rejected the request ({status}): {message}")]
+    Rejected {
         /// HTTP status.
         status: u16,
-        /// etcd's own words.
+        /// Message of etcd.
         message: String,
     },
-    /// An answer that is not etcd's, or a record that is not ours.
+    /// A malformed response or record.
+    #[error("cannot read {what}")]
     Unreadable {
-        /// Which key, or which kind of answer.
+        /// Name of the key, or kind of response.
         what: String,
     },
-    /// The revision that was read is no longer kept; asking anew helps.
+    /// The revision being read was compacted. Starting over helps.
+    #[error("etcd has compacted the revision that was being read")]
     Compacted,
-    /// etcd is at an older revision than one that was read before: it was restored or emptied.
-    Backwards {
-        /// What was read before.
+    /// The revision of etcd is lower than one read before: etcd was restored or emptied.
+    #[error(
+        "etcd is at revision {found}, below revision {known}, which was read before: it was restored or emptied; restart the gateways to use its present content"
+    )]
+    RevisionRegressed {
+        /// Highest revision read before.
         known: u64,
-        /// What it has now.
+        /// Present revision.
         found: u64,
     },
-    /// There was no time left for another try.
-    Late,
-    /// Others were faster this many times in a row.
-    Contended {
-        /// How often it was tried.
+    /// The deadline has passed.
+    #[error("etcd did not respond in time")]
+    TimedOut,
+    /// Every attempt found a conflict.
+    #[error("lost {tries} compare-and-swap conflicts in a row")]
+    Conflict {
+        /// Number of attempts.
         tries: u32,
     },
-    /// A document outgrew what is stored as one.
+    /// A document is too large.
+    #[error(
+        "{document} would have {bytes} bytes; the maximum is {MAX_DOCUMENT}: split the team, or remove keys"
+    )]
     DocumentTooLarge {
-        /// Which.
+        /// Name of the document.
         document: Document,
-        /// Its bytes as JSON.
+        /// Size as JSON in bytes.
         bytes: usize,
     },
-    /// More documents than one transaction takes.
+    /// Too many documents for one transaction.
+    #[error("the change affects {0} documents; the maximum is {MAX_DOCUMENTS}: split the change")]
     TooManyDocuments(usize),
-    /// More bytes than one transaction takes.
+    /// Too many bytes for one transaction.
+    #[error("the change affects {0} bytes; the maximum is {MAX_BYTES}: split the change")]
     TooManyBytes(usize),
 }
 
-impl fmt::Display for EtcdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EtcdError::Away { status: 0 } => write!(f, "etcd does not answer"),
-            EtcdError::Away { status } => write!(f, "etcd cannot be used now (HTTP status {status})"),
-            EtcdError::Refused { status, message } => write!(f, "etcd refuses ({status}): {message}"),
-            EtcdError::Unreadable { what } => write!(f, "{what} cannot be read"),
-            EtcdError::Compacted => write!(f, "etcd has dropped the revision that was being read"),
-            EtcdError::Backwards { known, found } => write!(
-                f,
-                "etcd is at revision {found}, behind {known}, which was read before: it was restored or emptied; start the gateways anew to take what it has"
-            ),
-            EtcdError::Late => write!(f, "etcd did not answer in time"),
-            EtcdError::Contended { tries } => write!(f, "others were faster {tries} times in a row"),
-            EtcdError::DocumentTooLarge { document, bytes } => write!(
-                f,
-                "{document} would have {bytes} bytes, of at most {}: split the team, or remove keys",
-                super::MAX_DOCUMENT
-            ),
-            EtcdError::TooManyDocuments(count) => write!(
-                f,
-                "{count} documents would change, of at most {} at once: make the change in parts",
-                super::MAX_DOCUMENTS
-            ),
-            EtcdError::TooManyBytes(bytes) => write!(
-                f,
-                "{bytes} bytes would change, of at most {} at once: make the change in parts",
-                super::MAX_BYTES
-            ),
-        }
+fn unavailable(status: u16) -> String {
+    match status {
+        0 => "etcd does not respond".into(),
+        status => alloc::format!("etcd is temporarily unavailable (HTTP status {status})"),
     }
 }

@@ -1,4 +1,4 @@
-//! etcd's JSON: keys and values in base64, 64-bit numbers as strings, what is zero or empty left out.
+//! The JSON of etcd: base64 keys and values, 64-bit integers as strings, zero and empty values omitted.
 
 use alloc::borrow::ToOwned;
 use alloc::format;
@@ -16,22 +16,22 @@ pub(super) const TXN: &str = "/v3/kv/txn";
 pub(super) const DELETE: &str = "/v3/kv/deleterange";
 pub(super) const AUTHENTICATE: &str = "/v3/auth/authenticate";
 
-/// A key with its value at a revision.
+/// A key with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pair {
     pub key: String,
     pub value: Vec<u8>,
-    /// The revision of its last put.
+    /// Revision of the last put.
     pub revision: u64,
 }
 
-/// What a range held.
+/// The result of a range request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pairs {
     pub pairs: Vec<Pair>,
-    /// Whether the limit cut it.
+    /// True if the limit was reached and more keys follow.
     pub more: bool,
-    /// The store's revision at which it was read.
+    /// Revision of the store at the time of the read.
     pub revision: u64,
 }
 
@@ -39,8 +39,8 @@ pub(super) fn encode(bytes: impl AsRef<[u8]>) -> String {
     STANDARD.encode(bytes)
 }
 
-/// The end of the range of all keys with this prefix: the first key behind them. Prefixes here end with `/`.
-pub(super) fn behind(prefix: &str) -> String {
+/// Returns the end of the range of all keys with a prefix that ends with `/`.
+pub(super) fn prefix_end(prefix: &str) -> String {
     let stem = prefix.strip_suffix('/').unwrap_or(prefix);
     format!("{stem}0")
 }
@@ -65,19 +65,19 @@ pub(super) fn put(key: &str, value: &str) -> Value {
     json!({ "request_put": { "key": encode(key), "value": encode(value) } })
 }
 
-/// What etcd answered, read once for whoever it is for.
+/// A parsed response of etcd.
 #[derive(Debug)]
 pub struct EtcdReply(Value);
 
 impl EtcdReply {
-    /// A body as it came; what is no JSON has no fields.
+    /// Parses a response body. A body that is not JSON has no fields.
     pub fn new(body: &[u8]) -> EtcdReply {
         EtcdReply(serde_json::from_slice(body).unwrap_or_default())
     }
 
     #[inline(never)]
     pub(super) fn fields(&self) -> Result<&Map<String, Value>, EtcdError> {
-        self.0.as_object().ok_or_else(|| unreadable("etcd's answer"))
+        self.0.as_object().ok_or_else(|| unreadable("the response of etcd"))
     }
 }
 
@@ -86,16 +86,16 @@ pub(super) fn unreadable(what: &str) -> EtcdError {
     EtcdError::Unreadable { what: what.to_owned() }
 }
 
-/// The store's revision that every answer carries.
+/// Returns the store's revision, which is part of every response.
 pub(super) fn revision(fields: &Map<String, Value>) -> Result<u64, EtcdError> {
     fields
         .get("header")
         .and_then(|header| long(header.get("revision")))
         .filter(|revision| *revision > 0)
-        .ok_or_else(|| unreadable("the revision in etcd's answer"))
+        .ok_or_else(|| unreadable("the revision in the response of etcd"))
 }
 
-/// A 64-bit number of protobuf's JSON: a string, or left out where it is 0.
+/// Reads a 64-bit integer in protobuf's JSON mapping: a string; omitted if 0.
 fn long(value: Option<&Value>) -> Option<u64> {
     match value {
         None => Some(0),
@@ -104,14 +104,14 @@ fn long(value: Option<&Value>) -> Option<u64> {
     }
 }
 
-/// What a range's answer holds.
+/// Reads the response to a range request.
 pub(super) fn pairs(fields: &Map<String, Value>) -> Result<Pairs, EtcdError> {
     let revision = revision(fields)?;
     let more = fields.get("more").and_then(Value::as_bool).unwrap_or(false);
     let pairs = match fields.get("kvs") {
         None => Vec::new(),
         Some(Value::Array(pairs)) => pairs.iter().map(pair).collect::<Result<_, _>>()?,
-        Some(_) => return Err(unreadable("etcd's answer to a range")),
+        Some(_) => return Err(unreadable("the response of etcd to a range request")),
     };
     Ok(Pairs { pairs, more, revision })
 }
@@ -125,12 +125,12 @@ fn pair(json: &Value) -> Result<Pair, EtcdError> {
         let key = String::from_utf8(bytes("key")?).ok()?;
         Some(Pair { key, value: bytes("value")?, revision: long(json.get("mod_revision"))? })
     };
-    read().ok_or_else(|| unreadable("a key in etcd's answer"))
+    read().ok_or_else(|| unreadable("a key in the response of etcd"))
 }
 
-/// The pairs of the range that stood at this position of a transaction's branch.
+/// Returns the pairs of the range request at this position of a transaction's executed branch.
 pub(super) fn nested(fields: &Map<String, Value>, position: usize) -> Result<Vec<Pair>, EtcdError> {
-    let missing = || unreadable("etcd's answer to a transaction");
+    let missing = || unreadable("the response of etcd to a transaction");
     let one = fields.get("responses").and_then(|all| all.get(position)).ok_or_else(missing)?;
     match one.get("response_range").ok_or_else(missing)?.get("kvs") {
         None => Ok(Vec::new()),

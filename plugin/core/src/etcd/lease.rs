@@ -1,52 +1,52 @@
-//! Who polls for a process, and how fresh its policy is. Both are small records in shared data.
+//! The polling lease of a process and the freshness of its policy: two small records in shared data.
 
 use alloc::vec::Vec;
 
 use crate::time::{Now, SECOND};
 
-/// How often a VM looks whether it should poll (ns).
-pub const TICK: u64 = SECOND / 4;
-/// How long one VM's turn at polling lasts unless it takes it again (ns): longer than a late tick, and short
-/// enough that after a trap another VM begins within a second.
-pub const LEASE: u64 = SECOND * 6 / 10;
-/// From this age on a policy is said to be behind (ns).
-pub const BEHIND: u64 = 2 * SECOND;
+/// Interval at which a VM tries to take the lease (ns).
+pub const POLL_INTERVAL: u64 = SECOND / 4;
+/// Duration of the lease unless renewed (ns): longer than a late tick, and short enough that another VM takes over
+/// within a second of a trap.
+pub(crate) const LEASE: u64 = SECOND * 6 / 10;
+/// Age from which a policy is reported as stale (ns).
+pub(crate) const STALE_AFTER: u64 = 2 * SECOND;
 
 const FORMAT: u8 = 1;
 
-/// The record to store if this VM is to poll now: nobody has the turn, or this VM does. `None`: another one has.
+/// Returns the record to store to take or renew the lease; `None` if another VM holds it.
 ///
-/// Two that take it at once poll both: that costs a call, no more.
-pub fn take_lease(record: &[u8], me: u64, now: Now) -> Option<Vec<u8>> {
-    let held = numbers(record).is_some_and(|[vm, until]| {
-        // A turn that ends later than one could be taken is from another clock: of a reboot, of another format.
-        vm != me && until > now.monotonic && until <= now.monotonic.saturating_add(LEASE)
+/// If two VMs take it at once, both poll, which costs one extra call.
+pub(crate) fn take_lease(record: &[u8], vm: u64, now: Now) -> Option<Vec<u8>> {
+    let held = numbers(record).is_some_and(|[holder, until]| {
+        // A lease that ends too late is from another clock, such as before a reboot.
+        holder != vm && until > now.monotonic && until <= now.monotonic.saturating_add(LEASE)
     });
-    (!held).then(|| bytes([me, now.monotonic.saturating_add(LEASE)]))
+    (!held).then(|| bytes([vm, now.monotonic.saturating_add(LEASE)]))
 }
 
-/// When etcd was last read, and what was the last write there.
+/// The time of the last read from etcd, and the revision read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Freshness {
-    /// Nanoseconds of the monotonic clock, when the reading began.
+pub(crate) struct Freshness {
+    /// Start of the read on the monotonic clock (ns).
     pub at: u64,
     /// Revision of the last write.
     pub revision: u64,
 }
 
 impl Freshness {
-    /// The record.
-    pub fn to_bytes(self) -> Vec<u8> {
+    /// Returns the record's bytes.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
         bytes([self.at, self.revision])
     }
 
-    /// Reads it; `None`: etcd was never read in this process.
-    pub fn from_bytes(record: &[u8]) -> Option<Self> {
+    /// Reads a record; `None` if etcd was never read in this process.
+    pub(crate) fn from_bytes(record: &[u8]) -> Option<Self> {
         numbers(record).map(|[at, revision]| Freshness { at, revision })
     }
 
-    /// The later of two: who was overtaken does not set it back.
-    pub fn later(self, other: Option<Freshness>) -> Freshness {
+    /// Returns the maximum of both, so that a delayed VM cannot set the record back.
+    pub(crate) fn later(self, other: Option<Freshness>) -> Freshness {
         match other {
             Some(other) => {
                 Freshness { at: self.at.max(other.at), revision: self.revision.max(other.revision) }
@@ -55,8 +55,8 @@ impl Freshness {
         }
     }
 
-    /// How old what was read is (ns).
-    pub fn age(self, now: Now) -> u64 {
+    /// Returns the age of the read data (ns).
+    pub(crate) fn age(self, now: Now) -> u64 {
         now.monotonic.saturating_sub(self.at)
     }
 }
@@ -85,18 +85,18 @@ mod tests {
     }
 
     #[test]
-    fn one_vm_polls_until_it_stops_taking_its_turn() {
+    fn the_lease_passes_on_once_it_is_not_renewed() {
         let first = take_lease(&[], 1, at(0)).unwrap();
         assert_eq!(take_lease(&first, 2, at(LEASE - 1)), None);
-        let again = take_lease(&first, 1, at(TICK)).unwrap();
+        let again = take_lease(&first, 1, at(POLL_INTERVAL)).unwrap();
         assert_eq!(take_lease(&again, 2, at(LEASE)), None);
-        assert!(take_lease(&again, 2, at(TICK + LEASE)).is_some());
-        // Of another clock.
+        assert!(take_lease(&again, 2, at(POLL_INTERVAL + LEASE)).is_some());
+        // A lease from another clock.
         assert!(take_lease(&again, 2, at(0)).is_some());
     }
 
     #[test]
-    fn what_was_seen_is_not_set_back() {
+    fn freshness_never_decreases() {
         let old = Freshness { at: 5, revision: 9 };
         let new = Freshness { at: 7, revision: 8 };
         let both = new.later(Some(old));

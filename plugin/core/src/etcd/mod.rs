@@ -1,16 +1,16 @@
-//! Documents in an etcd that a fleet of gateways shares: what is asked of it, and what its answers mean.
+//! The policy documents in an etcd that a fleet of gateways shares: requests and responses, without I/O.
 //!
-//! Nothing here calls anybody. An [`OperationSpec`] gives the next [`Call`] of etcd's JSON gateway
-//! (<https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/>) and takes its answer; [`Session`] signs in where that is
-//! asked for; [`Desk`] lets the writes of one VM take turns. An adapter carries the calls.
+//! An [`Operation`] returns the next [`EtcdCall`] to etcd's JSON gateway
+//! (<https://etcd.io/docs/v3.5/dev-guide/api_grpc_gateway/>) and accepts its response. [`Session`] adds
+//! authentication, and [`EtcdClient`] queues the writes of one VM. An adapter sends the calls.
 //!
 //! ```text
-//! <prefix>epoch                            put by every write: its revision orders all writes of the fleet
-//! <prefix>doc/<document>                   a document's JSON; `null` where it was removed
-//! <prefix>audit/<organization or _>/<name> what was attempted; names sort by time
+//! <prefix>epoch                            put by every write; its revision orders all writes of the fleet
+//! <prefix>doc/<document>                   a document as JSON; `null` if removed
+//! <prefix>audit/<organization or _>/<name> an audit entry; names sort by time
 //! ```
 //!
-//! A removed document is put as `null` and not deleted, so that who asks for "all since revision n" sees it.
+//! A removed document is stored as `null` rather than deleted, so that a read of all changes since a revision returns it.
 
 mod audit;
 mod client;
@@ -23,11 +23,12 @@ mod poll;
 mod session;
 
 pub use audit::{Append, AuditPage, Trim, entry_name};
-pub use client::{EtcdClient, EtcdEffect, Named, PATIENCE, RequestId, TRIES};
+pub use client::{EtcdClient, EtcdEffect, NamedEntry, RequestId, WRITE_TIMEOUT};
 pub use commit::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
 pub use error::EtcdError;
 pub use kv::EtcdReply;
-pub use lease::{BEHIND, Freshness, LEASE, TICK, take_lease};
+pub use lease::POLL_INTERVAL;
+pub(crate) use lease::{Freshness, STALE_AFTER, take_lease};
 pub use overlay::{complete, overlay};
 pub use poll::{Changes, PAGE, Poll};
 pub use session::{Credentials, Operation, Progress, Session};
@@ -37,25 +38,25 @@ use alloc::string::String;
 
 use crate::policy::Document;
 
-/// One request to etcd's JSON gateway: a POST of JSON.
+/// A request to etcd's JSON gateway: a POST of JSON.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdCall {
-    /// Its path.
+    /// Path of the request.
     pub path: &'static str,
-    /// What `authorization` must say; a secret.
+    /// Value of the header `authorization`; a secret.
     pub token: Option<String>,
-    /// JSON.
+    /// Body as JSON.
     pub body: String,
 }
 
-/// The names of a fleet's keys in etcd.
+/// The names of the keys in etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySpace {
     prefix: String,
 }
 
 impl KeySpace {
-    /// Below the configured prefix, such as `tollgate/1/`.
+    /// Creates the key space below a prefix, such as `tollgate/1/`.
     pub fn new(prefix: &str) -> Self {
         KeySpace { prefix: prefix.into() }
     }
@@ -72,7 +73,7 @@ impl KeySpace {
         format!("{}doc/{document}", self.prefix)
     }
 
-    /// `_` is no organization's id: ids begin with a letter or a digit.
+    /// `_` stands for the platform: ids of organizations begin with a letter or a digit.
     fn audit(&self, organization: Option<&str>) -> String {
         format!("{}audit/{}/", self.prefix, organization.unwrap_or("_"))
     }

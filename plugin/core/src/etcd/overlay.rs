@@ -1,4 +1,4 @@
-//! etcd's documents over those of a gateway's own configuration.
+//! Overlay of etcd's documents over those of the gateway's own configuration.
 
 use alloc::vec::Vec;
 
@@ -8,36 +8,36 @@ use super::Changes;
 use crate::collections::sort::sort;
 use crate::policy::Document;
 
-/// The field of the catalog that says: what etcd does not have, there is not.
+/// Field of the catalog; true if etcd holds the whole policy.
 const COMPLETE: &str = "complete";
 
-/// Whether the catalog is among these and says that etcd holds the whole policy.
+/// Returns true if the documents include the catalog and it marks etcd's policy as complete.
 pub fn complete(documents: &[(Document, Option<Value>)]) -> bool {
     documents.iter().any(|(document, content)| {
-        let says = content.as_ref().and_then(|content| content.get(COMPLETE)).and_then(Value::as_bool);
-        *document == Document::Catalog && says == Some(true)
+        let flag = content.as_ref().and_then(|content| content.get(COMPLETE)).and_then(Value::as_bool);
+        *document == Document::Catalog && flag == Some(true)
     })
 }
 
-/// What is to be made of a policy that now has the documents `present`: etcd's in the place of those with the same
-/// name, and, where etcd holds the whole policy, nothing else.
+/// Returns the documents to apply to a policy that has the documents `present`: the loaded ones and, if etcd holds the
+/// whole policy, removals of all others.
 ///
 /// The result is for `Policy::difference`.
-pub fn overlay(present: &[Document], loaded: Changes) -> Vec<(Document, Option<Value>)> {
-    let Changes { all, mut documents, .. } = loaded;
+pub fn overlay(present: &[Document], changes: Changes) -> Vec<(Document, Option<Value>)> {
+    let Changes { all, mut documents, .. } = changes;
     if all && complete(&documents) {
-        // What only this gateway's configuration holds. The catalog is among the documents.
-        let mut held: Vec<&Document> = documents.iter().map(|(document, _)| document).collect();
-        sort(&mut held);
-        let gone: Vec<_> = present
+        // Documents of the gateway's own configuration that etcd lacks. The catalog is among `documents`.
+        let mut stored: Vec<&Document> = documents.iter().map(|(document, _)| document).collect();
+        sort(&mut stored);
+        let removed: Vec<_> = present
             .iter()
-            .filter(|document| held.binary_search(document).is_err())
+            .filter(|document| stored.binary_search(document).is_err())
             .map(|document| (document.clone(), None))
             .collect();
-        documents.extend(gone);
+        documents.extend(removed);
     }
     for (document, content) in &mut documents {
-        // It is about etcd, and no field of a policy.
+        // The flag is not a field of the policy.
         if let (Document::Catalog, Some(Value::Object(fields))) = (document, content) {
             fields.remove(COMPLETE);
         }

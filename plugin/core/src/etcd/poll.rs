@@ -1,4 +1,4 @@
-//! Reading what has changed.
+//! Reading the changes since a revision.
 
 use alloc::format;
 use alloc::string::String;
@@ -12,29 +12,29 @@ use super::{EtcdError, KeySpace, Operation, Progress};
 use crate::json::out_of_line::text;
 use crate::policy::Document;
 
-/// Documents read at once: sixteen of the largest lie within what Envoy holds of one answer (32 MiB).
+/// Number of documents per request: sixteen of the largest fit into Envoy's response buffer (32 MiB).
 pub const PAGE: u64 = 16;
 
-/// How often a reading begins anew because etcd drops what is being read.
-const RESTARTS: u32 = 3;
+/// Maximum number of restarts after a compaction.
+const MAX_RESTARTS: u32 = 3;
 
-/// What etcd had.
+/// The documents changed since a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changes {
-    /// The revision of the last write; 0: there has been none, and etcd has no say yet.
+    /// Revision of the last write; 0 if etcd has no policy yet.
     pub revision: u64,
-    /// Whether these are all documents that there are, not only those that changed.
+    /// True if `documents` are all documents, not only the changed ones.
     pub all: bool,
-    /// Each that changed since the known revision; `None`: it was removed. Empty where nothing changed.
+    /// Changed documents; `None` for a removed one.
     pub documents: Vec<(Document, Option<Value>)>,
 }
 
-/// Asks whether somebody wrote, and reads what they did: all of it as of one moment.
+/// Reads the changes since a revision, all at one revision.
 #[derive(Clone, Debug)]
 pub struct Poll {
     keys: KeySpace,
     known: u64,
-    /// The revision above which documents are asked for.
+    /// Documents changed after this revision are read.
     since: u64,
     restarts: u32,
     reading: Option<PollProgress>,
@@ -42,33 +42,32 @@ pub struct Poll {
 
 #[derive(Clone, Debug)]
 struct PollProgress {
-    /// Of the last write.
+    /// Revision of the last write.
     epoch: u64,
-    /// At which the whole is read.
+    /// Revision of the read.
     at: u64,
     next: String,
     documents: Vec<(Document, Option<Value>)>,
 }
 
 impl Poll {
-    /// What was written after `known`; 0: everything.
+    /// Creates the operation. `known` 0 reads all documents.
     pub fn new(keys: &KeySpace, known: u64) -> Self {
         Poll { keys: keys.clone(), known, since: known, restarts: 0, reading: None }
     }
 
     fn epoch(&mut self, answer: &EtcdReply) -> Result<Progress<Changes>, EtcdError> {
-        let found = kv::pairs(answer.fields()?)?;
-        let epoch = found.pairs.first().map_or(0, |pair| pair.revision);
+        let range_reply = kv::pairs(answer.fields()?)?;
+        let epoch = range_reply.pairs.first().map_or(0, |pair| pair.revision);
         if epoch < self.known {
-            return Err(EtcdError::Backwards { known: self.known, found: epoch });
+            return Err(EtcdError::RevisionRegressed { known: self.known, found: epoch });
         }
         if epoch == self.known {
             let documents = Vec::new();
             return Ok(Progress::Done(Changes { revision: epoch, all: false, documents }));
         }
-        // Read at the store's revision, not at the last write's: the latter may be compacted although nothing has
-        // changed since.
-        let at = found.revision;
+        // Read at the store's revision: that of the last write may be compacted.
+        let at = range_reply.revision;
         self.reading = Some(PollProgress { epoch, at, next: self.keys.documents(), documents: Vec::new() });
         Ok(Progress::More)
     }
@@ -81,7 +80,7 @@ impl Operation for Poll {
         let Some(reading) = &self.reading else {
             return (RANGE, text(&Value::Object(kv::range(&self.keys.epoch()))));
         };
-        let mut range = kv::span(&reading.next, &kv::behind(&self.keys.documents()));
+        let mut range = kv::span(&reading.next, &kv::prefix_end(&self.keys.documents()));
         kv::number(&mut range, "revision", reading.at);
         kv::number(&mut range, "limit", PAGE);
         if self.since > 0 {
@@ -94,17 +93,17 @@ impl Operation for Poll {
         let Some(mut reading) = self.reading.take() else {
             return self.epoch(answer);
         };
-        let found = kv::pairs(answer.fields()?)?;
+        let range_reply = kv::pairs(answer.fields()?)?;
         let prefix = self.keys.documents();
-        for pair in &found.pairs {
+        for pair in &range_reply.pairs {
             reading.documents.push(document(&prefix, pair)?);
         }
-        if let (true, Some(last)) = (found.more, found.pairs.last()) {
+        if let (true, Some(last)) = (range_reply.more, range_reply.pairs.last()) {
             reading.next = format!("{}\0", last.key);
             self.reading = Some(reading);
             return Ok(Progress::More);
         }
-        // A catalog that now says what all there is concerns every document, also those that did not change.
+        // A catalog that marks the policy as complete affects unchanged documents too, so read all of them.
         if self.since > 0 && complete(&reading.documents) {
             self.since = 0;
             let next = self.keys.documents();
@@ -115,9 +114,9 @@ impl Operation for Poll {
         Ok(Progress::Done(Changes { revision: epoch, all: self.since == 0, documents }))
     }
 
-    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
-        if trouble != EtcdError::Compacted || self.restarts == RESTARTS {
-            return Err(trouble);
+    fn failed(&mut self, error: EtcdError) -> Result<(), EtcdError> {
+        if error != EtcdError::Compacted || self.restarts == MAX_RESTARTS {
+            return Err(error);
         }
         self.restarts = self.restarts.saturating_add(1);
         self.reading = None;

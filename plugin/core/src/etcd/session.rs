@@ -1,4 +1,4 @@
-//! One operation carried to its end, signing in where etcd asks for it.
+//! Execution of an operation, with authentication if etcd requires it.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -9,136 +9,142 @@ use super::kv::{self, AUTHENTICATE, EtcdReply};
 use super::{EtcdCall, EtcdError};
 use crate::json::out_of_line::{object, text};
 
-/// Something that takes one call, or a few.
+/// An operation of one or more calls.
 pub trait Operation {
-    /// What it comes to.
+    /// The result.
     type Output;
 
-    /// The call to make now: path and body.
+    /// Returns the next call: path and body.
     fn call(&self) -> (&'static str, String);
 
-    /// Takes the answer to that call, a 200.
+    /// Accepts the response to the call, a 200.
     ///
     /// # Errors
-    /// What is not etcd's, or what makes it pointless to go on.
+    /// An unreadable response, or one that ends the operation.
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError>;
 
-    /// Takes a failure of that call; what it answers with stands. A compacted revision is where one can begin anew.
+    /// Accepts the error of the call. `Ok` sends the next call; some operations retry or start over.
     ///
     /// # Errors
-    /// The failure, unless there is a way around it.
-    fn failed(&mut self, trouble: EtcdError) -> Result<(), EtcdError> {
-        Err(trouble)
+    /// The error, if it ends the operation.
+    fn failed(&mut self, error: EtcdError) -> Result<(), EtcdError> {
+        Err(error)
     }
 }
 
-/// How far an operation is.
+/// The progress of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress<T> {
-    /// There is another call to make.
+    /// Another call is needed.
     More,
-    /// It is at its end.
+    /// The operation has this result.
     Done(T),
 }
 
-/// What etcd knows a gateway by, and the token of having signed in. Kept for as long as the VM lives.
+/// The gateway's user and password for etcd, and the token of the last authentication.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     user: Option<(String, String)>,
     token: Option<String>,
 }
 
-/// Neither the password nor the token.
+/// Omits the password and the token.
 impl core::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let user = self.user.as_ref().map(|(user, _)| user);
-        f.debug_struct("Login").field("user", &user).field("signed_in", &self.token.is_some()).finish()
+        f.debug_struct("Credentials")
+            .field("user", &user)
+            .field("authenticated", &self.token.is_some())
+            .finish()
     }
 }
 
 impl Credentials {
-    /// User and password; `None` where etcd's authentication is off.
+    /// Creates credentials from user and password; `None` if etcd's authentication is disabled.
     pub fn new(user: Option<(&str, &str)>) -> Self {
         Credentials { user: user.map(|(user, password)| (user.to_owned(), password.to_owned())), token: None }
     }
 }
 
-/// An operation on its way.
+/// An operation with its authentication.
 #[derive(Debug)]
 pub struct Session<O> {
     operation: O,
-    signing_in: bool,
-    /// Signing in is tried once: a second refusal is one of the password or of the right.
-    signed_in: bool,
+    authenticating: bool,
+    /// Authentication is tried once: a second rejection means a wrong password or a missing permission.
+    authenticated: bool,
 }
 
 impl<O: Operation> Session<O> {
-    /// Begins it.
-    pub fn new(operation: O, login: &Credentials) -> Self {
-        let signing_in = login.user.is_some() && login.token.is_none();
-        Session { operation, signing_in, signed_in: signing_in }
+    /// Starts an operation.
+    pub fn new(operation: O, credentials: &Credentials) -> Self {
+        let authenticating = credentials.user.is_some() && credentials.token.is_none();
+        Session { operation, authenticating, authenticated: authenticating }
     }
 
-    /// What is being done.
+    /// Returns the operation.
     pub fn operation(&self) -> &O {
         &self.operation
     }
 
-    /// The call to make now.
-    pub fn call(&self, login: &Credentials) -> EtcdCall {
-        if let (true, Some((name, password))) = (self.signing_in, &login.user) {
+    /// Returns the next call.
+    pub fn call(&self, credentials: &Credentials) -> EtcdCall {
+        if let (true, Some((name, password))) = (self.authenticating, &credentials.user) {
             let body = object!({ "name": name, "password": password });
             return EtcdCall { path: AUTHENTICATE, token: None, body: text(&body) };
         }
         let (path, body) = self.operation.call();
-        EtcdCall { path, token: login.token.clone(), body }
+        EtcdCall { path, token: credentials.token.clone(), body }
     }
 
-    /// Takes the answer to that call. `status` 0: there was none.
+    /// Accepts the response to the call. Status 0 means that there was none.
     ///
     /// # Errors
-    /// What ends the operation.
+    /// The error that ends the operation.
     pub fn answer(
         &mut self,
-        login: &mut Credentials,
+        credentials: &mut Credentials,
         status: u16,
         answer: &EtcdReply,
     ) -> Result<Progress<O::Output>, EtcdError> {
-        match trouble(status, answer) {
-            None if self.signing_in => {
+        match failure(status, answer) {
+            None if self.authenticating => {
                 let token = answer.fields()?.get("token").and_then(Value::as_str).map(str::to_owned);
-                login.token = Some(token.ok_or_else(|| kv::unreadable("the token in etcd's answer"))?);
-                self.signing_in = false;
+                credentials.token =
+                    Some(token.ok_or_else(|| kv::unreadable("the token in the response of etcd"))?);
+                self.authenticating = false;
                 Ok(Progress::More)
             }
             None => self.operation.answer(answer),
-            Some(Failure::SignIn(trouble)) if self.signing_in || self.signed_in || login.user.is_none() => {
-                Err(trouble)
+            Some(Failure::Unauthenticated(error))
+                if self.authenticating || self.authenticated || credentials.user.is_none() =>
+            {
+                Err(error)
             }
-            Some(Failure::SignIn(_)) => {
-                (self.signing_in, self.signed_in) = (true, true);
+            Some(Failure::Unauthenticated(_)) => {
+                (self.authenticating, self.authenticated) = (true, true);
                 Ok(Progress::More)
             }
-            Some(Failure::Other(trouble)) if self.signing_in => Err(trouble),
-            Some(Failure::Other(trouble)) => self.operation.failed(trouble).map(|()| Progress::More),
+            Some(Failure::Other(error)) if self.authenticating => Err(error),
+            Some(Failure::Other(error)) => self.operation.failed(error).map(|()| Progress::More),
         }
     }
 }
 
 enum Failure {
-    /// A token that is missing or no longer holds.
-    SignIn(EtcdError),
+    /// A missing or expired token.
+    Unauthenticated(EtcdError),
     Other(EtcdError),
 }
 
-/// What an answer says besides success. The gateway maps gRPC's codes to HTTP, with the words in `error`.
-fn trouble(status: u16, answer: &EtcdReply) -> Option<Failure> {
+/// Returns the failure of a response; `None` for 200. The gateway maps gRPC codes to HTTP, with the message in `error`.
+fn failure(status: u16, answer: &EtcdReply) -> Option<Failure> {
     if status == 200 {
         return None;
     }
-    // 408: gRPC's "cancelled"; 429: its "resource exhausted", of which "no space" is the one that lasts.
+    // 408 is gRPC's CANCELLED. 429 is RESOURCE_EXHAUSTED, such as "no space", which is permanent.
     if status == 0 || status == 408 || status >= 500 {
-        return Some(Failure::Other(EtcdError::Away { status }));
+        return Some(Failure::Other(EtcdError::Unavailable { status }));
     }
     let message = answer
         .fields()
@@ -151,6 +157,6 @@ fn trouble(status: u16, answer: &EtcdReply) -> Option<Failure> {
     let stale = status == 401
         || message.contains("user name is empty")
         || message.contains("revision of auth store is old");
-    let refused = EtcdError::Refused { status, message };
-    Some(if stale { Failure::SignIn(refused) } else { Failure::Other(refused) })
+    let error = EtcdError::Rejected { status, message };
+    Some(if stale { Failure::Unauthenticated(error) } else { Failure::Other(error) })
 }

@@ -35,9 +35,9 @@ impl Exchange {
                     ));
                 }
                 // Nobody's body would be kept for nothing; who a JWT names is known only when it is decided.
-                let waits = manage.jwt.is_some() || intake.is_signed(&gateway.policy.read());
+                let waits = manage.jwt.is_some() || intake.has_known_token(&gateway.policy.read());
                 if !end_of_stream && !waits {
-                    intake.leave_unread();
+                    intake.skip_body();
                 }
                 self.state = ExchangeState::BufferingBody(Box::new(intake));
                 if end_of_stream || !waits { self.take_in() } else { Action::Hold }

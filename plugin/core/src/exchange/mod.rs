@@ -260,7 +260,7 @@ impl Exchange {
             self.log.time = Some(now);
         }
         if let ExchangeState::BufferingBody(intake) = &mut self.state {
-            return match intake.body(bytes) {
+            return match intake.append(bytes) {
                 Err(TooLarge) => self.too_large(),
                 Ok(()) if end_of_stream => self.take_in(),
                 Ok(()) => Action::Hold,

@@ -1,7 +1,7 @@
-//! The last attempts of each organization, in shared data.
+//! The last audit entries of each organization, in shared data.
 //!
-//! The newest entry lies in the record that counts them; before it is replaced it goes to its slot. So an entry
-//! is there once it is counted, and a VM that traps in between leaves nothing out: the next one moves it.
+//! The newest entry is in the record that counts the entries; before it is replaced, it is copied to its slot. A VM that
+//! traps in between therefore loses no entry: the next writer copies it.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -9,29 +9,29 @@ use alloc::vec::Vec;
 
 use super::JournalError;
 use super::record::{compare_and_swap, read, write_if_newer};
-use crate::admin::audit::{AuditQuery, KEPT};
-use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey, StoreError};
+use crate::admin::audit::{AuditQuery, MAX_ENTRIES};
+use crate::counters::{Cas, CounterStore, RecordKey, retry_conflicts};
 
-/// Under which the platform's own entries are kept; no organization can have this id.
+/// Stands for the platform in record keys; no organization can have this id.
 const PLATFORM: &str = "_";
 
-/// An entry's number and its text.
+/// A stored entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptEntry {
-    /// From 1, without gaps. Its twenty digits are the name that pages go by.
+pub struct StoredEntry {
+    /// Consecutive number, from 1.
     pub number: u64,
-    /// JSON.
+    /// The entry as JSON.
     pub entry: String,
 }
 
-impl KeptEntry {
-    /// What a page's `next` says.
+impl StoredEntry {
+    /// Returns the name of the entry in pages: its number with twenty digits.
     pub fn name(&self) -> String {
         format!("{:020}", self.number)
     }
 }
 
-/// The epoch that the newest committed entry came with, then the newest entry.
+/// The newest entry, with the epoch of the newest committed entry.
 struct Newest {
     epoch: u64,
     entry: Vec<u8>,
@@ -42,7 +42,7 @@ fn counter(prefix: &str, organization: Option<&str>) -> RecordKey {
 }
 
 fn slot(prefix: &str, organization: Option<&str>, number: u64) -> RecordKey {
-    let slot = number.checked_rem(KEPT as u64).unwrap_or_default().to_string();
+    let slot = number.checked_rem(MAX_ENTRIES as u64).unwrap_or_default().to_string();
     RecordKey::new(prefix, &["audit", organization.unwrap_or(PLATFORM), &slot])
 }
 
@@ -54,12 +54,12 @@ fn newest(body: &[u8]) -> Result<Newest, JournalError> {
     Ok(Newest { epoch: u64::from_le_bytes(*epoch), entry: entry.to_vec() })
 }
 
-/// Keeps an entry of an organization, or of the platform. One that belongs to a commit comes with its epoch, and is kept
-/// once however often it is told.
+/// Appends an entry of an organization; `None` for the platform. An entry of a commit has its epoch, which makes the
+/// call idempotent.
 ///
 /// # Errors
-/// Where shared data fails, or other writers are faster again and again.
-pub fn keep<C: CounterStore>(
+/// Errors of shared data, including too many conflicts.
+pub(super) fn append<C: CounterStore>(
     store: &mut C,
     prefix: &str,
     organization: Option<&str>,
@@ -67,58 +67,55 @@ pub fn keep<C: CounterStore>(
     epoch: Option<u64>,
 ) -> Result<(), JournalError> {
     let name = counter(prefix, organization);
-    for _ in 0..MAX_TRIES {
-        let there = read(store, &name)?;
-        let last = newest(&there.body)?;
+    retry_conflicts(|| {
+        let current = read(store, &name)?;
+        let last = newest(&current.body)?;
         if epoch.is_some_and(|epoch| last.epoch >= epoch) {
-            return Ok(());
+            return Ok(Some(()));
         }
-        if there.number > 0 {
-            write_if_newer(store, &slot(prefix, organization, there.number), there.number, &last.entry)?;
+        if current.number > 0 {
+            write_if_newer(store, &slot(prefix, organization, current.number), current.number, &last.entry)?;
         }
         let mut body = epoch.unwrap_or(last.epoch).to_le_bytes().to_vec();
         body.extend_from_slice(entry.as_bytes());
-        if compare_and_swap(store, &name, there.version, there.number.saturating_add(1), &body)?
-            == Cas::Stored
-        {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Contention.into())
+        let stored =
+            compare_and_swap(store, &name, current.version, current.number.saturating_add(1), &body)?;
+        Ok((stored == Cas::Stored).then_some(()))
+    })
 }
 
-/// The entries that are asked for, newest first, and the name to go on with where there are more.
+/// Returns the entries of a query, newest first, and the name to continue from if there are more.
 ///
 /// # Errors
-/// Where shared data fails.
-pub fn page<C: CounterStore>(
+/// Errors of shared data.
+pub(super) fn page<C: CounterStore>(
     store: &mut C,
     prefix: &str,
     query: &AuditQuery,
-) -> Result<(Vec<KeptEntry>, Option<String>), JournalError> {
+) -> Result<(Vec<StoredEntry>, Option<String>), JournalError> {
     let organization = query.organization.as_deref();
-    let there = read(store, &counter(prefix, organization))?;
-    let last = newest(&there.body)?;
+    let counter = read(store, &counter(prefix, organization))?;
+    let last = newest(&counter.body)?;
     let below = query.after.as_ref().and_then(|after| after.parse::<u64>().ok()).unwrap_or(u64::MAX);
-    let oldest = there.number.saturating_sub(KEPT as u64).saturating_add(1);
-    let mut entries: Vec<KeptEntry> = Vec::new();
-    let mut number = there.number.min(below.saturating_sub(1));
+    let oldest = counter.number.saturating_sub(MAX_ENTRIES as u64).saturating_add(1);
+    let mut entries: Vec<StoredEntry> = Vec::new();
+    let mut number = counter.number.min(below.saturating_sub(1));
     while number >= oldest && number > 0 && entries.len() < query.limit {
-        let body = if number == there.number {
+        let body = if number == counter.number {
             last.entry.clone()
         } else {
-            let kept = read(store, &slot(prefix, organization, number))?;
-            // What came since has taken its place.
-            if kept.number != number { Vec::new() } else { kept.body }
+            let stored_entry = read(store, &slot(prefix, organization, number))?;
+            // A newer entry may have replaced it.
+            if stored_entry.number != number { Vec::new() } else { stored_entry.body }
         };
         if let Ok(entry) = String::from_utf8(body)
             && !entry.is_empty()
         {
-            entries.push(KeptEntry { number, entry });
+            entries.push(StoredEntry { number, entry });
         }
         number = number.saturating_sub(1);
     }
     let more = number >= oldest && number > 0;
-    let next = entries.last().filter(|_| more).map(KeptEntry::name);
+    let next = entries.last().filter(|_| more).map(StoredEntry::name);
     Ok((entries, next))
 }

@@ -1,460 +1,342 @@
-//! Where documents are kept in a fleet's etcd: a write is acknowledged once etcd has it and this process shows it.
+//! Policy changes with etcd: a write is acknowledged once etcd has stored it and this process serves it.
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Value;
-
-use super::store::{Effect, HELD, PolicyStore, answered, entry_of, line, problem, refused};
-use super::{Commit, JournalError};
+use super::publish::{Content, contents};
+use super::store::{
+    Effect, POLICY_IN_USE, PolicyStore, admin_reply, log_line, parse_entry, rejected_entry, write_problem,
+};
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, RequestInputs, Response};
+use crate::admin::{AdminDecision, AdminRequest, RequestInputs};
 use crate::config::{EtcdConfig, GatewayConfig};
-use crate::counters::{Cas, CounterStore, MAX_TRIES, RecordKey};
-use crate::etcd;
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
-    BEHIND, Changes, EtcdClient, EtcdEffect, EtcdError, Freshness, PATIENCE, RequestId, entry_name,
+    EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
     take_lease,
 };
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
-use crate::policy::{Change, Document, Policy};
 use crate::time::{Now, SECOND};
 
-/// Bytes of documents that are published in one step, if one alone is not larger.
-const STEP: usize = 512 * 1024;
-
-/// A document and its content; `None`: it is removed.
-type Content = (Document, Option<Value>);
-
-/// One VM's part in the traffic with etcd.
+/// The etcd client of one VM, with the requests that wait for it.
 #[derive(Debug)]
 pub(super) struct EtcdStore {
     client: EtcdClient,
     vm: u64,
-    /// Entries named so far.
-    named: u64,
+    /// Number of entry names created so far.
+    entry_names: u64,
     lease: RecordKey,
-    seen: RecordKey,
-    /// Few at a time.
+    freshness: RecordKey,
+    /// Waiting requests; few at a time.
     waiting: Vec<(RequestId, Waiting)>,
 }
 
-/// A request whose answer has to come from etcd.
+/// A write that waits for etcd.
 #[derive(Debug)]
 struct Waiting {
     request: AdminRequest,
-    decided: Option<PendingCommit>,
+    commit: Option<PendingCommit>,
 }
 
-/// A write on its way.
+/// A decided write whose commit is in flight.
 #[derive(Debug)]
 struct PendingCommit {
     documents: Vec<Content>,
-    response: Response,
+    response: LocalResponse,
     entry: Option<AuditEntry>,
 }
 
 impl EtcdStore {
-    pub(super) fn new(fleet: &EtcdConfig, prefix: &str, vm: u64) -> EtcdStore {
-        let name = |part: &str| RecordKey::new(prefix, &["fleet", part]);
+    pub(super) fn new(config: &EtcdConfig, prefix: &str, vm: u64) -> EtcdStore {
+        let key = |part: &str| RecordKey::new(prefix, &["fleet", part]);
         EtcdStore {
-            client: EtcdClient::new(fleet),
+            client: EtcdClient::new(config),
             vm,
-            named: 0,
-            lease: name("leader"),
-            seen: name("seen"),
+            entry_names: 0,
+            lease: key("leader"),
+            freshness: key("seen"),
             waiting: Vec::new(),
         }
     }
 
-    fn take(&mut self, ticket: RequestId) -> Option<Waiting> {
-        let at = self.waiting.iter().position(|(waits, _)| *waits == ticket)?;
+    fn take(&mut self, id: RequestId) -> Option<Waiting> {
+        let at = self.waiting.iter().position(|(waiting, _)| *waiting == id)?;
         Some(self.waiting.swap_remove(at).1)
     }
 
     fn name(&mut self, entry: &AuditEntry) -> String {
-        self.named = self.named.wrapping_add(1);
-        entry_name(entry.time, self.vm.wrapping_add(self.named))
+        self.entry_names = self.entry_names.wrapping_add(1);
+        entry_name(entry.time, self.vm.wrapping_add(self.entry_names))
     }
 
-    /// When etcd was last read by anybody in this process.
-    fn seen<C: CounterStore>(&self, store: &mut C) -> Option<Freshness> {
-        let (record, _) = store.read(&self.seen).ok()?;
+    /// Returns the last read from etcd by any VM of this process.
+    fn freshness<C: CounterStore>(&self, store: &mut C) -> Option<Freshness> {
+        let (record, _) = store.read(&self.freshness).ok()?;
         Freshness::from_bytes(&record)
     }
 
-    fn note<C: CounterStore>(&self, store: &mut C, seen: Freshness) {
-        for _ in 0..MAX_TRIES {
-            let Ok((record, version)) = store.read(&self.seen) else { return };
-            let later = seen.later(Freshness::from_bytes(&record));
-            // Where it cannot be noted the policy seems older than it is, which is the safe side.
-            if !matches!(store.compare_and_swap(&self.seen, version, &later.to_bytes()), Ok(Cas::Conflict)) {
-                return;
-            }
-        }
+    pub(super) fn set_freshness<C: CounterStore>(&self, store: &mut C, freshness: Freshness) {
+        // If this fails, the policy seems older than it is: the safe side.
+        let _ = store.update_bytes::<_, StoreError>(&self.freshness, |_, record| {
+            *record = freshness.later(Freshness::from_bytes(record)).to_bytes();
+            Ok(Update::Write(()))
+        });
     }
 }
 
 impl PolicyStore {
-    /// Whether etcd has the say and was never read in this process: a key that is not known may be one of its.
-    pub fn awaits_fleet<C: CounterStore>(&self, store: &mut C) -> bool {
-        self.fleet.as_ref().is_some_and(|fleet| fleet.seen(store).is_none())
+    /// Returns true if etcd is configured and was never read in this process: an unknown key may be in etcd.
+    pub fn awaits_etcd<C: CounterStore>(&self, store: &mut C) -> bool {
+        self.etcd.as_ref().is_some_and(|etcd| etcd.freshness(store).is_none())
     }
 
-    pub(super) fn manage_with_fleet<C: CounterStore>(
+    pub(super) fn manage_in_etcd<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        (ticket, request): (RequestId, AdminRequest),
-        asked: &RequestInputs,
-        acts: &mut Vec<Effect>,
+        config: &GatewayConfig,
+        (id, request): (RequestId, AdminRequest),
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
     ) {
-        let (decided, _) = self.decide(store, gateway, &request, asked);
-        let Some(fleet) = &mut self.fleet else { return };
-        let effects = match decided.outcome {
+        let (decided, _) = self.decide(store, config, &request, inputs);
+        let Some(etcd) = &mut self.etcd else { return };
+        let etcd_effects = match decided.outcome {
             AdminDecision::Answer(response) => {
-                let seen = fleet.seen(store);
-                if seen.is_none() && matches!(response.status, 401 | 403 | 404) {
-                    // Who asks, or what for, may be in etcd.
+                let freshness = etcd.freshness(store);
+                if freshness.is_none() && matches!(response.status, 401 | 403 | 404) {
+                    // The caller or the resource may be in etcd.
                     let response = never_read().response();
-                    acts.push(Effect::Answer(ticket, answered(response, None)));
+                    effects.push(Effect::Answer(id, admin_reply(response, None)));
                     return;
                 }
-                let response = aged(response, &request, seen, asked.now);
-                self.attempt(decided.entry.as_ref(), asked.now, store, gateway, asked, acts);
-                acts.push(Effect::Answer(ticket, answered(response, decided.entry.as_ref())));
+                let response = with_age(response, &request, freshness, inputs.now);
+                self.append_entry(decided.entry.as_ref(), inputs.now, store, config, inputs, effects);
+                effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
                 return;
             }
-            AdminDecision::Audit(query) => fleet.client.page(ticket, &query, asked.now),
+            AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
             AdminDecision::Write(_) => {
-                fleet.waiting.push((ticket, Waiting { request, decided: None }));
-                fleet.client.submit(ticket, asked.now)
+                etcd.waiting.push((id, Waiting { request, commit: None }));
+                etcd.client.submit(id, inputs.now)
             }
         };
-        self.carry_out(store, gateway, effects, asked, acts);
+        self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
-    /// The answer to an [`Act::Call`]; status 0: there was none, or the call could not be made.
-    pub fn called<C: CounterStore>(
+    /// Accepts the response to an [`Effect::Call`]. Status 0 means that there was none or that the call failed.
+    pub fn complete_call<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         (slot, status, body): (u32, u16, &[u8]),
-        asked: &RequestInputs,
+        inputs: &RequestInputs,
     ) -> Vec<Effect> {
-        let mut acts = Vec::new();
-        if let Some(fleet) = &mut self.fleet {
-            let effects = fleet.client.answer(slot, status, body, asked.now);
-            self.carry_out(store, gateway, effects, asked, &mut acts);
+        let mut effects = Vec::new();
+        if let Some(etcd) = &mut self.etcd {
+            let etcd_effects = etcd.client.answer(slot, status, body, inputs.now);
+            self.carry_out(store, config, etcd_effects, inputs, &mut effects);
         }
-        acts
+        effects
     }
 
-    /// Polls, if it is this VM's turn.
+    /// Polls etcd if this VM holds the lease.
     pub(super) fn poll<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        asked: &RequestInputs,
-        acts: &mut Vec<Effect>,
+        config: &GatewayConfig,
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
     ) {
-        let (Some(fleet), Some(journal)) = (&mut self.fleet, &self.journal) else { return };
+        let (Some(etcd), Some(journal)) = (&mut self.etcd, &self.journal) else { return };
         if journal.is_superseded() {
             return;
         }
-        let Ok((record, version)) = store.read(&fleet.lease) else { return };
-        let Some(lease) = take_lease(&record, fleet.vm, asked.now) else { return };
-        if store.compare_and_swap(&fleet.lease, version, &lease) != Ok(Cas::Stored) {
+        let Ok((record, version)) = store.read(&etcd.lease) else { return };
+        let Some(lease) = take_lease(&record, etcd.vm, inputs.now) else { return };
+        if store.compare_and_swap(&etcd.lease, version, &lease) != Ok(Cas::Stored) {
             return;
         }
-        let effects = fleet.client.poll(journal.revision(), asked.now);
-        self.carry_out(store, gateway, effects, asked, acts);
+        let etcd_effects = etcd.client.poll(journal.revision(), inputs.now);
+        self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
     fn carry_out<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        effects: Vec<EtcdEffect>,
-        asked: &RequestInputs,
-        acts: &mut Vec<Effect>,
+        config: &GatewayConfig,
+        etcd_effects: Vec<EtcdEffect>,
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
     ) {
-        let mut effects: VecDeque<EtcdEffect> = effects.into();
-        while let Some(effect) = effects.pop_front() {
+        let mut etcd_effects: VecDeque<EtcdEffect> = etcd_effects.into();
+        while let Some(effect) = etcd_effects.pop_front() {
             match effect {
-                EtcdEffect::Call { slot, call, timeout } => acts.push(Effect::Call { slot, call, timeout }),
-                EtcdEffect::Loaded { loaded, at } => self.load(store, gateway, loaded, at, acts),
-                EtcdEffect::Decide(ticket) => {
-                    effects.extend(self.take_turn(store, gateway, ticket, asked, acts))
+                EtcdEffect::Call { slot, call, timeout } => {
+                    effects.push(Effect::Call { slot, call, timeout })
                 }
-                EtcdEffect::Committed { ticket, revision } => {
-                    self.committed(store, gateway, (ticket, revision), asked.now, acts);
+                EtcdEffect::Loaded { changes, at } => self.load(store, config, changes, at, effects),
+                EtcdEffect::Decide(id) => {
+                    etcd_effects.extend(self.decide_write(store, config, id, inputs, effects))
                 }
-                EtcdEffect::Page { ticket, entries, more } => {
+                EtcdEffect::Committed { id, revision } => {
+                    self.committed(store, config, (id, revision), inputs.now, effects);
+                }
+                EtcdEffect::Page { id, entries, more } => {
                     let next = entries.last().filter(|_| more).map(|(name, _)| name.clone());
                     let entries: Vec<_> = entries
                         .into_iter()
-                        .filter_map(|(name, text)| Some((name, entry_of(&text)?)))
+                        .filter_map(|(name, text)| Some((name, parse_entry(&text)?)))
                         .collect();
                     let response = audit::page(&entries, next.as_deref());
-                    acts.push(Effect::Answer(ticket, answered(response, None)));
+                    effects.push(Effect::Answer(id, admin_reply(response, None)));
                 }
-                EtcdEffect::Failed { ticket, trouble } => self.failed(ticket, &trouble, acts),
-                EtcdEffect::Trouble(trouble) => acts.push(Effect::Warn(trouble.to_string())),
+                EtcdEffect::Failed { id, error } => self.failed(id, &error, effects),
+                EtcdEffect::BackgroundError(error) => effects.push(Effect::Warn(error.to_string())),
             }
         }
     }
 
-    /// Decides a write whose turn it is, on the policy as it is now.
-    fn take_turn<C: CounterStore>(
+    /// Decides the write at the front of the queue against the current policy.
+    fn decide_write<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        ticket: RequestId,
-        asked: &RequestInputs,
-        acts: &mut Vec<Effect>,
+        config: &GatewayConfig,
+        id: RequestId,
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
     ) -> Vec<EtcdEffect> {
-        let request = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
+        let request = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
         let Some(Waiting { request, .. }) = request else {
-            return self.fleet.as_mut().map_or_else(Vec::new, |fleet| fleet.client.finish(ticket, asked.now));
+            return self.etcd.as_mut().map_or_else(Vec::new, |etcd| etcd.client.finish(id, inputs.now));
         };
-        let (decided, state) = self.decide(store, gateway, &request, asked);
+        let (decided, state) = self.decide(store, config, &request, inputs);
         let revision = self.journal.as_ref().map(super::Journal::revision);
-        let Some(fleet) = &mut self.fleet else { return Vec::new() };
+        let Some(etcd) = &mut self.etcd else { return Vec::new() };
         let mut entry = decided.entry;
         let documents = match &decided.outcome {
-            AdminDecision::Write(write) => gateway.policy.change(|policy| contents(policy, &write.change)),
+            AdminDecision::Write(write) => config.policy.change(|policy| contents(policy, &write.change)),
             _ => None,
         };
         let response = match (decided.outcome, state, revision.zip(documents)) {
             (AdminDecision::Write(write), Ok(()), Some((revision, documents))) => {
                 let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
-                let name = entry.as_ref().map_or_else(String::new, |entry| fleet.name(entry));
+                let name = entry.as_ref().map_or_else(String::new, |entry| etcd.name(entry));
                 let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
                 let named = (organization, name.as_str(), text.as_str());
-                let effects = fleet.client.commit(ticket, revision, &documents, named, asked.now);
-                let decided = Some(PendingCommit { documents, response: write.response, entry });
-                fleet.waiting.push((ticket, Waiting { request, decided }));
-                return effects;
+                let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
+                let commit = Some(PendingCommit { documents, response: write.response, entry });
+                etcd.waiting.push((id, Waiting { request, commit }));
+                return etcd_effects;
             }
-            // It was decided on what is not the newest policy.
+            // The policy could not be updated before the decision.
             (AdminDecision::Write(_), state, _) => {
-                let problem = problem(Some(state.err().unwrap_or(HELD)));
-                entry = entry.map(|entry| refused(entry, &problem));
+                let problem = write_problem(Some(state.err().unwrap_or(POLICY_IN_USE)));
+                entry = entry.map(|entry| rejected_entry(entry, &problem));
                 problem.response()
             }
             (AdminDecision::Answer(response), _, _) => response,
-            // A write that has become a question: there is none.
+            // Impossible: the same request was decided as a write before.
             (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
         };
-        let effects = fleet.client.finish(ticket, asked.now);
-        self.attempt(entry.as_ref(), asked.now, store, gateway, asked, acts);
-        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
-        effects
+        let etcd_effects = etcd.client.finish(id, inputs.now);
+        self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);
+        effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
+        etcd_effects
     }
 
-    /// An attempt that changed nothing goes to the log, and to etcd without anybody waiting for it.
-    fn attempt<C: CounterStore>(
+    /// Sends the audit entry of an attempt that changed nothing to the log and, in the background, to etcd.
+    fn append_entry<C: CounterStore>(
         &mut self,
         entry: Option<&AuditEntry>,
         now: Now,
         store: &mut C,
-        gateway: &GatewayConfig,
-        asked: &RequestInputs,
-        acts: &mut Vec<Effect>,
+        config: &GatewayConfig,
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
     ) {
-        let (Some(fleet), Some(entry)) = (&mut self.fleet, entry) else { return };
-        acts.push(Effect::Audit(line(entry)));
-        let (name, text) = (fleet.name(entry), text(&entry.to_json()));
-        let effects = fleet.client.append((entry.organization.as_deref(), &name, &text), now);
-        self.carry_out(store, gateway, effects, asked, acts);
+        let (Some(etcd), Some(entry)) = (&mut self.etcd, entry) else { return };
+        effects.push(Effect::Audit(log_line(entry)));
+        let (name, text) = (etcd.name(entry), text(&entry.to_json()));
+        let etcd_effects = etcd.client.append((entry.organization.as_deref(), &name, &text), now);
+        self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
-    /// etcd has it: now this process, then the answer.
+    /// Publishes a stored write in this process, then sends its response.
     fn committed<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        (ticket, revision): (RequestId, u64),
+        config: &GatewayConfig,
+        (id, revision): (RequestId, u64),
         now: Now,
-        acts: &mut Vec<Effect>,
+        effects: &mut Vec<Effect>,
     ) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
-        let Some(PendingCommit { documents, response, entry }) = waiting.and_then(|waiting| waiting.decided)
+        let waiting = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
+        let Some(PendingCommit { documents, response, entry }) = waiting.and_then(|waiting| waiting.commit)
         else {
             return;
         };
-        // Where that fails it is kept all the same, and the next poll shows it.
-        match (self.publish(store, gateway, &documents, revision), &self.fleet) {
-            // It compared what etcd had with what is known here: as good as a reading, when it was sent.
-            (Ok(()), Some(fleet)) => {
-                fleet.note(store, Freshness { at: now.monotonic.saturating_sub(PATIENCE), revision });
+        // If publishing fails, the write is stored nevertheless, and the next poll publishes it.
+        match (self.publish(store, config, &documents, revision), &self.etcd) {
+            // The transaction compared revisions, so it counts as a read at the time it was sent.
+            (Ok(()), Some(etcd)) => {
+                etcd.set_freshness(
+                    store,
+                    Freshness { at: now.monotonic.saturating_sub(WRITE_TIMEOUT), revision },
+                );
             }
-            (Err(error), _) => acts.push(Effect::Warn(error.to_string())),
+            (Err(error), _) => effects.push(Effect::Warn(error.to_string())),
             (Ok(()), None) => {}
         }
-        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
-        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
+        effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
+        effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
     }
 
-    fn failed(&mut self, ticket: RequestId, trouble: &EtcdError, acts: &mut Vec<Effect>) {
-        let waiting = self.fleet.as_mut().and_then(|fleet| fleet.take(ticket));
-        let problem = match trouble {
+    fn failed(&mut self, id: RequestId, error: &EtcdError, effects: &mut Vec<Effect>) {
+        let waiting = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
+        let problem = match error {
             EtcdError::DocumentTooLarge { .. }
             | EtcdError::TooManyDocuments(_)
-            | EtcdError::TooManyBytes(_) => Problem::new(400, "change_too_large", trouble.to_string()),
-            EtcdError::Away { .. } | EtcdError::Late => {
-                let detail = "The fleet's store does not answer, so that nothing can be kept now. What you asked for was \
-                              most likely not made: look before you try again.";
+            | EtcdError::TooManyBytes(_) => Problem::new(400, "change_too_large", error.to_string()),
+            EtcdError::Unavailable { .. } | EtcdError::TimedOut => {
+                let detail = "The fleet's etcd does not respond. The change was most likely not stored: read the \
+                              resource before you try again.";
                 Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
             }
-            EtcdError::Contended { .. } => {
-                Problem::new(503, "contended", trouble.to_string()).with("retry-after", "1")
+            EtcdError::Conflict { .. } => {
+                Problem::new(503, "contended", error.to_string()).with("retry-after", "1")
             }
-            _ => Problem::new(503, "fleet_unavailable", trouble.to_string()).with("retry-after", "1"),
+            _ => Problem::new(503, "fleet_unavailable", error.to_string()).with("retry-after", "1"),
         };
-        let entry = waiting.and_then(|waiting| waiting.decided).and_then(|pending| pending.entry);
-        let entry = entry.map(|entry| refused(entry, &problem));
-        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
-        acts.push(Effect::Answer(ticket, answered(problem.response(), entry.as_ref())));
+        let entry = waiting.and_then(|waiting| waiting.commit).and_then(|pending| pending.entry);
+        let entry = entry.map(|entry| rejected_entry(entry, &problem));
+        effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
+        effects.push(Effect::Answer(id, admin_reply(problem.response(), entry.as_ref())));
     }
-
-    /// What etcd had, at the moment `at`.
-    fn load<C: CounterStore>(
-        &mut self,
-        store: &mut C,
-        gateway: &GatewayConfig,
-        loaded: Changes,
-        at: u64,
-        acts: &mut Vec<Effect>,
-    ) {
-        let revision = loaded.revision;
-        if !loaded.documents.is_empty() {
-            let present = gateway.policy.read().documents();
-            let documents = etcd::overlay(&present, loaded);
-            if let Err(error) = self.publish(store, gateway, &documents, revision) {
-                acts.push(Effect::Warn(error.to_string()));
-                return;
-            }
-        }
-        if let Some(fleet) = &self.fleet {
-            fleet.note(store, Freshness { at, revision });
-        }
-    }
-
-    /// Lets this process show documents as of a revision of etcd, unless it shows a later one.
-    fn publish<C: CounterStore>(
-        &mut self,
-        store: &mut C,
-        gateway: &GatewayConfig,
-        documents: &[Content],
-        revision: u64,
-    ) -> Result<(), Unpublished> {
-        for _ in 0..MAX_TRIES {
-            self.catch_up(store, gateway).map_err(Unpublished::Journal)?;
-            let Some(journal) = &mut self.journal else { return Ok(()) };
-            if journal.revision() >= revision {
-                return Ok(());
-            }
-            let mut steps = steps(documents).peekable();
-            let mut lost = false;
-            while let Some(step) = steps.next() {
-                let revision = steps.peek().is_none().then_some(revision);
-                let done = gateway.policy.change(|policy| {
-                    let change = policy.difference(step).map_err(|diagnostics| {
-                        let first = diagnostics.first().map(ToString::to_string);
-                        Unpublished::Unreadable(first.unwrap_or_default())
-                    })?;
-                    let documents = step.iter().map(|(document, _)| document.clone()).collect();
-                    let commit = Commit { change, documents, revision, entry: None };
-                    journal.commit(store, policy, commit).map_err(Unpublished::Journal)
-                });
-                if !done.unwrap_or(Err(Unpublished::Journal(HELD)))? {
-                    lost = true;
-                    break;
-                }
-            }
-            if !lost {
-                return Ok(());
-            }
-        }
-        Err(Unpublished::Journal(JournalError::Cells(crate::counters::StoreError::Contention)))
-    }
-}
-
-/// Why what etcd has is not shown.
-enum Unpublished {
-    Journal(JournalError),
-    /// The first finding.
-    Unreadable(String),
-}
-
-impl core::fmt::Display for Unpublished {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Unpublished::Journal(error) => write!(f, "what etcd has cannot be shown: {error}"),
-            Unpublished::Unreadable(diagnostic) => write!(f, "what etcd has is not taken: {diagnostic}"),
-        }
-    }
-}
-
-/// Documents in portions of about [`STEP`] bytes; at least one portion.
-fn steps(documents: &[Content]) -> impl Iterator<Item = &[Content]> {
-    let mut rest = Some(documents);
-    core::iter::from_fn(move || {
-        let documents = rest.take()?;
-        let mut bytes = 0_usize;
-        let fitting = documents.iter().take_while(|(_, content)| {
-            let before = bytes;
-            bytes = bytes.saturating_add(content.as_ref().map_or(0, |content| text(content).len()));
-            before == 0 || bytes <= STEP
-        });
-        let (step, left) = documents.split_at(fitting.count().max(1).min(documents.len()));
-        rest = (!left.is_empty()).then_some(left);
-        Some(step)
-    })
-}
-
-/// The documents that a change touches, as they are once it is made. The policy is as before afterwards.
-fn contents(policy: &mut Policy, change: &Change) -> Vec<Content> {
-    let mut back = Change { unpriced: change.unpriced.map(|_| policy.unpriced), ..Change::default() };
-    for edit in &change.edits {
-        match policy.record(edit.section, &edit.id) {
-            Some(record) => back.put(edit.section, &edit.id, record),
-            None => back.remove(edit.section, &edit.id),
-        }
-    }
-    let touched = policy.touched(change);
-    // It was tried, and what is put back was there: neither can fail.
-    let _ = Policy::apply(policy, change);
-    let contents = touched
-        .into_iter()
-        .map(|document| {
-            let content = Policy::document(policy, &document);
-            (document, content)
-        })
-        .collect();
-    let _ = Policy::apply(policy, &back);
-    contents
 }
 
 fn never_read() -> Problem {
-    let detail = "This gateway has not read its fleet's policy yet. Try again shortly.";
+    let detail = "This gateway has not read the fleet's policy from etcd yet. Try again shortly.";
     Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
 }
 
-/// Says in what is read how old it is (RFC 9111, 5.1).
-fn aged(mut response: Response, request: &AdminRequest, seen: Option<Freshness>, now: Now) -> Response {
+/// Adds the age of the policy to the response of a read (RFC 9111, 5.1).
+fn with_age(
+    mut response: LocalResponse,
+    request: &AdminRequest,
+    freshness: Option<Freshness>,
+    now: Now,
+) -> LocalResponse {
     if request.method != "GET" {
         return response;
     }
-    match seen.map(|seen| seen.age(now)) {
+    match freshness.map(|freshness| freshness.age(now)) {
         Some(age) => {
             response.fields.push(("age", (age / SECOND).to_string()));
-            if age > BEHIND {
+            if age > STALE_AFTER {
                 response.fields.push(("x-tollgate-warning", "behind_fleet".to_string()));
             }
         }

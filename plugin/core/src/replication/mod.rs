@@ -1,78 +1,68 @@
-//! Documents in a process: one policy, the same in all VMs, while it is being changed.
+//! Replication of policy changes to all VMs of a process, and to etcd.
 //!
-//! Everything lies in the host's shared data. A [`Journal`] numbers the changes (their *epoch*) and commits each with
-//! one compare-and-swap; VMs look at the epoch once per request and apply what they have missed.
-//! [`audit`] keeps the last attempts of each organization beside it.
+//! All state is in the host's shared data. A [`Journal`] numbers the changes (their *epoch*) and commits each with
+//! one compare-and-swap. VMs read the epoch once per request and apply the changes that they lack. `audit_log` stores
+//! the last attempts of each organization.
 //!
-//! A VM can trap between any two host calls. What is behind a commit is therefore written by a step that every
-//! VM can take, and take again: the next writer and each tick finish what a writer left.
+//! A VM can trap between any two host calls. The records behind a commit are therefore written by an idempotent step
+//! that every VM can run: the next writer and each tick complete an unfinished commit.
 
-pub mod audit_log;
+mod audit_log;
 mod etcd_store;
+mod head;
 mod journal;
+mod publish;
 mod record;
 mod store;
 
-pub use journal::{Commit, Journal, MOST, RING};
+pub use audit_log::StoredEntry;
+use journal::MAX_RECORD_BYTES;
+pub use journal::{DELTA_SLOTS, Journal, JournalCommit};
 pub use store::{AdminReply, Effect, PolicyStore};
 
 use alloc::vec::Vec;
-use core::fmt;
 
 use serde_json::Value;
 
 use crate::counters::StoreError;
 use crate::policy::{Change, Document};
 
-/// What a journal keeps the same in all VMs.
+/// The state that a journal replicates to all VMs.
 pub trait Replica {
-    /// Makes a change that was checked where it was made; `false`: it is malformed, and nothing changed.
+    /// Applies a change that its author validated. Returns false if it is malformed; nothing has changed then.
     fn apply(&mut self, change: &Change) -> bool;
 
-    /// Lets these documents have this content (`None`: removed); `false`: one is malformed, and nothing changed.
+    /// Sets the content of documents; `None` removes one. Returns false if one is malformed; nothing has changed then.
     fn replace(&mut self, documents: &[(Document, Option<Value>)]) -> bool;
 
-    /// A document as it is; `None`: there is none.
+    /// Returns the content of a document; `None` if it does not exist.
     fn document(&self, document: &Document) -> Option<Value>;
 
-    /// The documents that a change which was not made yet has a part in, before and after it.
+    /// Returns the documents that a change would affect, before and after it.
     fn touched(&self, change: &Change) -> Vec<Document>;
 }
 
-/// Why a journal cannot be read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The error of reading or writing a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JournalError {
-    /// The host's shared data.
-    Cells(StoreError),
-    /// A configuration with another inline policy was loaded since: what this one serves no longer changes.
+    /// The host's shared data failed.
+    #[error(
+        "The shared data of the host failed; the change may be stored in part. Read it before trying again."
+    )]
+    Store(StoreError),
+    /// A configuration with another inline policy was loaded since: this one no longer changes.
+    #[error("Another configuration was loaded, and this worker is about to switch to it. Try again.")]
     Superseded,
-    /// A record is gone or cannot be read: the host threw it away, or another version wrote it.
+    /// A record is missing or unreadable: the host evicted it, or another version wrote it.
+    #[error("The host has lost a part of the documents. No change is possible until the gateway restarts.")]
     Damaged,
-    /// The change would make a record of this many bytes; above [`MOST`] none is made.
+    /// The change would make a record of this many bytes, more than `MAX_RECORD_BYTES`.
+    #[error("The change has {0} bytes; the maximum is {MAX_RECORD_BYTES}.")]
     TooLarge(usize),
-}
-
-impl fmt::Display for JournalError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            JournalError::Cells(_) => {
-                "The host's shared data did not take the change, or not all of it. Look before trying again."
-            }
-            JournalError::Superseded => {
-                "Another configuration was loaded meanwhile, and this worker is about to take it. Try again."
-            }
-            JournalError::Damaged => {
-                "The host has lost a part of the documents: nothing can be changed until the gateway is started anew."
-            }
-            JournalError::TooLarge(bytes) => {
-                return write!(f, "The change has {bytes} bytes, and at most {MOST} can be kept at once.");
-            }
-        })
-    }
 }
 
 impl From<StoreError> for JournalError {
     fn from(error: StoreError) -> Self {
-        JournalError::Cells(error)
+        JournalError::Store(error)
     }
 }

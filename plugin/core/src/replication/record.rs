@@ -1,37 +1,37 @@
-//! The bytes of a journal's record: a header that names it, a number, then its body.
+//! The format of a journal's record: a header, a number and a body.
 //!
 //! ```text
 //! "TGd" version:u8  0:u32  fingerprint:u64  number:u64  body
 //! ```
 //!
-//! All integers little-endian. The number of a record never falls: a VM that was held up cannot put something
-//! old in the place of something new.
+//! All integers are little-endian. The number of a record never decreases, so that a delayed VM cannot overwrite new data
+//! with old.
 
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
 use super::JournalError;
-use crate::counters::{Cas, CounterStore, DOCUMENT_MAGIC, MAX_TRIES, RecordKey, StoreError};
+use crate::counters::{Cas, CounterStore, DOCUMENT_MAGIC, RecordKey, retry_conflicts};
 
 const HEADER: usize = 24;
 
-/// A record as it was read.
+/// A record with the version that was read.
 pub(super) struct VersionedRecord<V> {
-    /// An epoch, or the number of an audit entry.
+    /// Epoch, or number of an audit entry.
     pub(super) number: u64,
     /// JSON, or empty.
     pub(super) body: Vec<u8>,
-    /// For [`CounterStore::swap`].
+    /// Version for [`CounterStore::compare_and_swap`].
     pub(super) version: V,
 }
 
-/// A body's JSON.
+/// Parses a body as JSON.
 pub(super) fn json(body: &[u8]) -> Result<Value, JournalError> {
     serde_json::from_slice(body).map_err(|_| JournalError::Damaged)
 }
 
-/// Reads a record; number 0 and no body where there is none.
+/// Reads a record. A missing one has number 0 and an empty body.
 #[inline(never)]
 pub(super) fn read<C: CounterStore>(
     store: &mut C,
@@ -48,7 +48,7 @@ pub(super) fn read<C: CounterStore>(
     Ok(VersionedRecord { number, body: bytes, version })
 }
 
-/// Writes a record against the version that was read.
+/// Writes a record if it still has the version that was read.
 pub(super) fn compare_and_swap<C: CounterStore>(
     store: &mut C,
     name: &RecordKey,
@@ -65,20 +65,17 @@ pub(super) fn compare_and_swap<C: CounterStore>(
     Ok(store.compare_and_swap(name, version, &bytes)?)
 }
 
-/// Writes a record unless one of this number, or a higher one, is there.
+/// Writes a record unless the stored one has this number or a higher one.
 pub(super) fn write_if_newer<C: CounterStore>(
     store: &mut C,
     name: &RecordKey,
     number: u64,
     body: &[u8],
 ) -> Result<(), JournalError> {
-    for _ in 0..MAX_TRIES {
-        let there = read(store, name)?;
-        if there.number >= number
-            || compare_and_swap(store, name, there.version, number, body)? == Cas::Stored
-        {
-            return Ok(());
-        }
-    }
-    Err(StoreError::Contention.into())
+    retry_conflicts(|| {
+        let current = read(store, name)?;
+        let done = current.number >= number
+            || compare_and_swap(store, name, current.version, number, body)? == Cas::Stored;
+        Ok(done.then_some(()))
+    })
 }

@@ -1,7 +1,7 @@
-//! What a VM does about documents: it follows the journal, has management requests decided, and sees that what is
-//! written is kept before it is acknowledged.
+//! The policy of one VM: follows the journal, decides management requests, and stores changes before they are
+//! acknowledged.
 //!
-//! Nothing here calls a host but through [`CounterStore`]. What is to be done comes out as [`Act`]s, in order.
+//! The host is used through [`CounterStore`] only. Everything else is returned as [`Effect`]s, in order.
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -9,105 +9,107 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::etcd_store::EtcdStore;
-use super::{Commit, Journal, JournalError};
+use super::{Journal, JournalCommit, JournalError};
 use crate::admin::audit;
 use crate::admin::audit::{AuditEntry, AuditQuery};
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide};
+use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, MAX_TRIES, StoreError};
+use crate::counters::{CounterStore, StoreError, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId};
+use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
 use crate::text::hash::fingerprint;
 use crate::time::Now;
 
-/// The policy was held by a reader, which none does from one callback to the next.
-pub(super) const HELD: JournalError = JournalError::Cells(StoreError::Contention);
+/// The error of a policy that a reader still holds. No reader holds it across callbacks.
+pub(super) const POLICY_IN_USE: JournalError = JournalError::Store(StoreError::Contention);
 
-/// What an adapter is to do.
+/// An effect for the adapter to carry out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Answer this one.
+    /// Send the response of this request.
     Answer(RequestId, AdminReply),
-    /// Make this call to the fleet's etcd, and bring its answer to [`PolicyStore::called`].
+    /// Send this call to etcd, and pass its response to [`PolicyStore::complete_call`].
     Call {
-        /// To bring back with the answer.
+        /// Identifies the call in [`PolicyStore::complete_call`].
         slot: u32,
-        /// What to send.
+        /// The call.
         call: EtcdCall,
-        /// Milliseconds.
+        /// Timeout in milliseconds.
         timeout: u32,
     },
-    /// Write this attempt into the log.
+    /// Log this audit entry.
     Audit(String),
-    /// Write into the log that something is wrong that nobody waits for.
+    /// Log this warning.
     Warn(String),
 }
 
-/// An answer of the management API.
+/// The reply to a management request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminReply {
-    /// The answer.
-    pub response: Response,
-    /// The code of the refusal, where it is one.
+    /// The response.
+    pub response: LocalResponse,
+    /// Error code, if the request was rejected.
     pub reason: Option<String>,
 }
 
-/// The documents of one configuration in one VM.
+/// The policy documents of one configuration in one VM.
 #[derive(Debug)]
 pub struct PolicyStore {
-    /// `None`: the host shares no data, so that nothing can change.
+    /// `None` if the host has no shared data; the policy cannot change then.
     pub(super) journal: Option<Journal>,
-    pub(super) fleet: Option<Box<EtcdStore>>,
+    /// `None` without a configured etcd.
+    pub(super) etcd: Option<Box<EtcdStore>>,
 }
 
 impl PolicyStore {
-    /// Joins the others of the process, and says what kept it from doing so: it then serves the policy that it has, and
-    /// changes nothing. `vm`: a number that no other VM has.
+    /// Opens the journal of the process. After an error, the VM serves its inline policy and cannot change it. `vm` is a
+    /// unique number of the VM.
     pub fn open<C: CounterStore>(
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         vm: u64,
     ) -> (PolicyStore, Option<JournalError>) {
-        let fleet = gateway.etcd.as_ref().map(|fleet| Box::new(EtcdStore::new(fleet, &gateway.prefix, vm)));
-        // With a fleet what its etcd has wins over whatever policy is inline.
-        let inline = match &gateway.etcd {
-            Some(fleet) => fingerprint(format!("fleet {} {}", fleet.cluster, fleet.prefix).as_bytes()),
-            None => gateway.policy.read().fingerprint(),
+        let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &config.prefix, vm)));
+        // The documents of etcd take precedence over any inline policy.
+        let inline = match &config.etcd {
+            Some(etcd) => fingerprint(format!("fleet {} {}", etcd.cluster, etcd.prefix).as_bytes()),
+            None => config.policy.read().fingerprint(),
         };
-        match Journal::open(store, &gateway.prefix, inline) {
+        match Journal::open(store, &config.prefix, inline) {
             Ok(journal) => {
-                let mut policies = PolicyStore { journal: Some(journal), fleet };
-                let error = policies.catch_up(store, gateway).err();
+                let mut policies = PolicyStore { journal: Some(journal), etcd };
+                let error = policies.catch_up(store, config).err();
                 (policies, error)
             }
-            Err(error) => (PolicyStore { journal: None, fleet }, Some(error)),
+            Err(error) => (PolicyStore { journal: None, etcd }, Some(error)),
         }
     }
 
-    /// The circumstances of requests at a gateway. Where the host has no randomness, no secrets can be made.
-    pub fn asked(gateway: &GatewayConfig, now: Now, random: Option<[u8; 48]>) -> RequestInputs {
-        let keeps = match (&gateway.etcd, gateway.volatile_keys) {
+    /// Returns the inputs of a decision. Without `random`, no keys can be created.
+    pub fn request_inputs(config: &GatewayConfig, now: Now, random: Option<[u8; 48]>) -> RequestInputs {
+        let durability = match (&config.etcd, config.volatile_keys) {
             _ if random.is_none() => Durability::No,
             (Some(_), _) => Durability::Durable,
             (None, true) => Durability::Volatile,
             (None, false) => Durability::No,
         };
-        RequestInputs { now, random: random.unwrap_or([0; 48]), keeps }
+        RequestInputs { now, random: random.unwrap_or([0; 48]), durability }
     }
 
-    /// Makes the policy what was acknowledged last, before a request is decided on it.
+    /// Applies committed changes before a request is decided.
     ///
     /// # Errors
-    /// Where shared data fails: the policy is as it was.
+    /// Errors of shared data. The policy is unchanged then.
     pub fn refresh<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
     ) -> Result<(), JournalError> {
         match &self.journal {
-            Some(journal) if journal.is_behind(store)? => match self.catch_up(store, gateway) {
+            Some(journal) if journal.is_behind(store)? => match self.catch_up(store, config) {
                 Err(JournalError::Superseded) => Ok(()),
                 other => other,
             },
@@ -118,149 +120,153 @@ impl PolicyStore {
     pub(super) fn catch_up<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
     ) -> Result<(), JournalError> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
-        gateway.policy.change(|policy| journal.catch_up(store, policy)).unwrap_or(Err(HELD))
+        config.policy.change(|policy| journal.catch_up(store, policy)).unwrap_or(Err(POLICY_IN_USE))
     }
 
-    /// A management request. Where it has to wait for the fleet, its answer comes out of a later call.
+    /// Handles a management request. If it waits for etcd, its reply is among the effects of a later call.
     pub fn manage<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        (ticket, request): (RequestId, AdminRequest),
-        asked: &RequestInputs,
+        config: &GatewayConfig,
+        (id, request): (RequestId, AdminRequest),
+        inputs: &RequestInputs,
     ) -> Vec<Effect> {
-        let mut acts = Vec::new();
-        if self.fleet.is_some() {
-            self.manage_with_fleet(store, gateway, (ticket, request), asked, &mut acts);
-            return acts;
+        let mut effects = Vec::new();
+        if self.etcd.is_some() {
+            self.manage_in_etcd(store, config, (id, request), inputs, &mut effects);
+            return effects;
         }
-        let (response, entry) = self.manage_here(store, gateway, &request, asked);
-        acts.extend(entry.as_ref().map(|entry| Effect::Audit(line(entry))));
-        acts.push(Effect::Answer(ticket, answered(response, entry.as_ref())));
-        acts
+        let (response, entry) = self.manage_locally(store, config, &request, inputs);
+        effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
+        effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
+        effects
     }
 
-    fn manage_here<C: CounterStore>(
+    fn manage_locally<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         request: &AdminRequest,
-        asked: &RequestInputs,
-    ) -> (Response, Option<AuditEntry>) {
-        let mut overtaken = None;
-        for _ in 0..MAX_TRIES {
-            let (decided, state) = self.decide(store, gateway, request, asked);
+        inputs: &RequestInputs,
+    ) -> (LocalResponse, Option<AuditEntry>) {
+        let mut lost_entry = None;
+        let result = retry_conflicts::<_, StoreError>(|| {
+            let (decided, state) = self.decide(store, config, request, inputs);
             let Decided { outcome, entry } = decided;
             let write = match outcome {
-                AdminDecision::Answer(response) => return self.attempted(store, response, entry),
-                AdminDecision::Audit(query) => return (self.page(store, &query), None),
+                AdminDecision::Answer(response) => {
+                    return Ok(Some(self.append_audit(store, response, entry)));
+                }
+                AdminDecision::Audit(query) => return Ok(Some((self.page(store, &query), None))),
                 AdminDecision::Write(write) => write,
             };
             let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
-                let why = state.err();
-                return self.not_kept(store, why, entry);
+                return Ok(Some(self.reject(store, &write_problem(state.err()), entry)));
             };
-            let kept = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
-            let commit = Commit { change: write.change, entry: kept, ..Commit::default() };
-            match gateway.policy.change(|policy| journal.commit(store, policy, commit)).unwrap_or(Err(HELD)) {
-                Ok(true) => return (write.response, entry),
-                Ok(false) => overtaken = entry,
-                Err(why) => return self.not_kept(store, Some(why), entry),
-            }
-        }
-        self.refuse(store, &Problem::contended(), overtaken)
+            let audit = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
+            let commit = JournalCommit { change: write.change, entry: audit, ..JournalCommit::default() };
+            Ok(
+                match config
+                    .policy
+                    .change(|policy| journal.commit(store, policy, commit))
+                    .unwrap_or(Err(POLICY_IN_USE))
+                {
+                    Ok(true) => Some((write.response, entry)),
+                    Ok(false) => {
+                        lost_entry = entry;
+                        None
+                    }
+                    Err(error) => Some(self.reject(store, &write_problem(Some(error)), entry)),
+                },
+            )
+        });
+        result.unwrap_or_else(|_| self.reject(store, &Problem::contended(), lost_entry))
     }
 
-    /// Decides on the newest policy; the second says whether it is that.
+    /// Decides a request. The second value is the error if the policy could not be updated before.
     pub(super) fn decide<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
+        config: &GatewayConfig,
         request: &AdminRequest,
-        asked: &RequestInputs,
+        inputs: &RequestInputs,
     ) -> (Decided, Result<(), JournalError>) {
-        let state = self.catch_up(store, gateway);
-        match gateway.policy.change(|policy| decide(policy, gateway, store, request, asked)) {
+        let state = self.catch_up(store, config);
+        match config.policy.change(|policy| decide(policy, config, store, request, inputs)) {
             Some(decided) => (decided, state),
             None => {
-                let response = problem(Some(HELD)).response();
-                (Decided { outcome: AdminDecision::Answer(response), entry: None }, Err(HELD))
+                let response = write_problem(Some(POLICY_IN_USE)).response();
+                (Decided { outcome: AdminDecision::Answer(response), entry: None }, Err(POLICY_IN_USE))
             }
         }
     }
 
-    /// An attempt that changed nothing: it is kept, but nobody's answer hangs on that.
-    fn attempted<C: CounterStore>(
+    /// Stores the audit entry of an attempt that changed nothing. The response does not depend on the result.
+    fn append_audit<C: CounterStore>(
         &self,
         store: &mut C,
-        response: Response,
+        response: LocalResponse,
         entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
+    ) -> (LocalResponse, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.keep_attempt(store, entry.organization.as_deref(), &text(&entry.to_json()));
+            let _ = journal.append_audit(store, entry.organization.as_deref(), &text(&entry.to_json()));
         }
         (response, entry)
     }
 
-    fn not_kept<C: CounterStore>(
-        &self,
-        store: &mut C,
-        why: Option<JournalError>,
-        entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
-        self.refuse(store, &problem(why), entry)
-    }
-
-    /// A write that does not come about, and is kept as an attempt.
-    fn refuse<C: CounterStore>(
+    /// Rejects a write and stores its audit entry.
+    fn reject<C: CounterStore>(
         &self,
         store: &mut C,
         problem: &Problem,
         entry: Option<AuditEntry>,
-    ) -> (Response, Option<AuditEntry>) {
-        let entry = entry.map(|entry| refused(entry, problem));
-        self.attempted(store, problem.response(), entry)
+    ) -> (LocalResponse, Option<AuditEntry>) {
+        let entry = entry.map(|entry| rejected_entry(entry, problem));
+        self.append_audit(store, problem.response(), entry)
     }
 
-    fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> Response {
-        let Some(journal) = &self.journal else { return problem(None).response() };
-        match journal.attempts(store, query) {
-            Ok((kept, next)) => {
-                let entries: Vec<_> =
-                    kept.iter().filter_map(|kept| Some((kept.name(), entry_of(&kept.entry)?))).collect();
+    fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> LocalResponse {
+        let Some(journal) = &self.journal else { return write_problem(None).response() };
+        match journal.audit_page(store, query) {
+            Ok((stored, next)) => {
+                let entries: Vec<_> = stored
+                    .iter()
+                    .filter_map(|stored| Some((stored.name(), parse_entry(&stored.entry)?)))
+                    .collect();
                 audit::page(&entries, next.as_deref())
             }
-            Err(error) => problem(Some(error)).response(),
+            Err(error) => write_problem(Some(error)).response(),
         }
     }
 
-    /// Once every tick period: finishes what a VM left that trapped, and looks what the fleet has.
+    /// Runs on every tick: completes the commit of a VM that trapped, and polls etcd.
     pub fn tick<C: CounterStore>(
         &mut self,
         store: &mut C,
-        gateway: &GatewayConfig,
-        asked: &RequestInputs,
+        config: &GatewayConfig,
+        inputs: &RequestInputs,
     ) -> Vec<Effect> {
-        let mut acts = Vec::new();
+        let mut effects = Vec::new();
         if let Some(journal) = &mut self.journal
             && !journal.is_superseded()
         {
-            match gateway.policy.change(|policy| journal.recover(store, policy)).unwrap_or(Err(HELD)) {
+            match config.policy.change(|policy| journal.recover(store, policy)).unwrap_or(Err(POLICY_IN_USE))
+            {
                 Ok(()) | Err(JournalError::Superseded) => {}
-                Err(error) => acts.push(Effect::Warn(problem(Some(error)).detail)),
+                Err(error) => effects.push(Effect::Warn(write_problem(Some(error)).detail)),
             }
         }
-        if self.fleet.is_some() {
-            self.poll(store, gateway, asked, &mut acts);
+        if self.etcd.is_some() {
+            self.poll(store, config, inputs, &mut effects);
         }
-        acts
+        effects
     }
 }
 
-pub(super) fn answered(response: Response, entry: Option<&AuditEntry>) -> AdminReply {
+pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -> AdminReply {
     let reason = match entry.and_then(|entry| entry.reason.clone()) {
         Some(reason) => Some(reason),
         None if response.status >= 400 => Some("refused".to_string()),
@@ -269,32 +275,33 @@ pub(super) fn answered(response: Response, entry: Option<&AuditEntry>) -> AdminR
     AdminReply { response, reason }
 }
 
-/// The entry of a write that did not come about.
-pub(super) fn refused(entry: AuditEntry, problem: &Problem) -> AuditEntry {
+/// Returns the audit entry of a rejected write.
+pub(super) fn rejected_entry(entry: AuditEntry, problem: &Problem) -> AuditEntry {
     AuditEntry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
 }
 
-/// An entry as it was kept.
-pub(super) fn entry_of(text: &str) -> Option<AuditEntry> {
+/// Parses a stored audit entry.
+pub(super) fn parse_entry(text: &str) -> Option<AuditEntry> {
     AuditEntry::from_json(&super::record::json(text.as_bytes()).ok()?)
 }
 
-/// An attempt as the log has it.
-pub(super) fn line(entry: &AuditEntry) -> String {
-    text(&object!({ "audit": entry.line() }))
+/// Formats an audit entry for the log.
+pub(super) fn log_line(entry: &AuditEntry) -> String {
+    text(&object!({ "audit": entry.log_fields() }))
 }
 
-/// Why something was not written.
-pub(super) fn problem(why: Option<JournalError>) -> Problem {
-    let (status, code) = match why {
+/// Returns the problem of a failed write; `None` stands for a host without shared data.
+pub(super) fn write_problem(error: Option<JournalError>) -> Problem {
+    let (status, code) = match error {
         Some(JournalError::Superseded) => (503, "superseded"),
         Some(JournalError::TooLarge(_)) => (400, "change_too_large"),
         Some(JournalError::Damaged) => (503, "documents_damaged"),
-        Some(JournalError::Cells(_)) | None => (503, "documents_unavailable"),
+        Some(JournalError::Store(_)) | None => (503, "documents_unavailable"),
     };
-    let without = "This host shares no data between its workers: nothing can be changed here.";
-    let problem = Problem::new(status, code, why.map_or_else(|| without.to_string(), |why| why.to_string()));
-    if why == Some(JournalError::Superseded) { problem.with("retry-after", "1") } else { problem }
+    let without = "This host has no data shared between its workers, so the policy cannot be changed.";
+    let problem =
+        Problem::new(status, code, error.map_or_else(|| without.to_string(), |error| error.to_string()));
+    if error == Some(JournalError::Superseded) { problem.with("retry-after", "1") } else { problem }
 }
 
 impl super::Replica for Policy {

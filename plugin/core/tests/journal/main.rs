@@ -1,4 +1,4 @@
-//! The journal: whatever VMs do at once, and wherever one of them traps, all of them hold the same documents.
+//! The journal: all VMs hold the same documents, with any interleaving of their calls and after any trap.
 
 #![allow(
     clippy::indexing_slicing,
@@ -16,17 +16,17 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Map;
-use tollgate_core::admin::audit::{AuditQuery, KEPT};
+use tollgate_core::admin::audit::{AuditQuery, MAX_ENTRIES};
 use tollgate_core::counters::{
     Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
 };
 use tollgate_core::policy::{Change, Document, Section};
-use tollgate_core::replication::{Commit, Journal, JournalError, RING, Replica};
+use tollgate_core::replication::{DELTA_SLOTS, Journal, JournalCommit, JournalError, Replica};
 
 const PREFIX: &str = "t/";
 const INLINE: u64 = 7;
 
-/// Teams by id: the least that documents can be made of.
+/// Teams by id: a minimal replica.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Teams(BTreeMap<String, Value>);
 
@@ -62,25 +62,25 @@ impl Replica for Teams {
     }
 }
 
-/// A VM with its replica; what it shares is behind `S`.
+/// A VM with its replica, over the shared data `S`.
 struct Vm<S> {
-    cells: SharedDataStore<S>,
+    store: SharedDataStore<S>,
     journal: Journal,
     teams: Teams,
 }
 
 impl<S: SharedData> Vm<S> {
     fn start(shared: S, kind: SharedDataKind, inline: u64) -> Result<Self, JournalError> {
-        let mut cells = SharedDataStore::new(shared, kind);
-        let journal = Journal::open(&mut cells, PREFIX, inline)?;
-        let mut vm = Vm { cells, journal, teams: Teams::default() };
-        vm.journal.catch_up(&mut vm.cells, &mut vm.teams)?;
+        let mut store = SharedDataStore::new(shared, kind);
+        let journal = Journal::open(&mut store, PREFIX, inline)?;
+        let mut vm = Vm { store, journal, teams: Teams::default() };
+        vm.journal.catch_up(&mut vm.store, &mut vm.teams)?;
         Ok(vm)
     }
 
     fn refresh(&mut self) -> Result<(), JournalError> {
-        if self.journal.is_behind(&mut self.cells)? {
-            return match self.journal.catch_up(&mut self.cells, &mut self.teams) {
+        if self.journal.is_behind(&mut self.store)? {
+            return match self.journal.catch_up(&mut self.store, &mut self.teams) {
                 Err(JournalError::Superseded) => Ok(()),
                 other => other,
             };
@@ -88,23 +88,23 @@ impl<S: SharedData> Vm<S> {
         Ok(())
     }
 
-    fn help(&mut self) -> Result<(), JournalError> {
-        self.journal.recover(&mut self.cells, &mut self.teams)
+    fn recover(&mut self) -> Result<(), JournalError> {
+        self.journal.recover(&mut self.store, &mut self.teams)
     }
 
     fn commit(&mut self, change: Change, entry: Option<String>) -> Result<bool, JournalError> {
-        let commit = Commit {
+        let commit = JournalCommit {
             change,
             entry: entry.map(|entry| (Some("acme".to_owned()), entry)),
-            ..Commit::default()
+            ..JournalCommit::default()
         };
-        self.journal.commit(&mut self.cells, &mut self.teams, commit)
+        self.journal.commit(&mut self.store, &mut self.teams, commit)
     }
 
-    /// Adds one to a team's number: wrong as soon as it is decided on anything but the newest.
+    /// Adds one to a team's number. The result is wrong if the decision is based on an old replica.
     fn add_one(&mut self, team: &str) -> Result<(), JournalError> {
         loop {
-            self.journal.catch_up(&mut self.cells, &mut self.teams)?;
+            self.journal.catch_up(&mut self.store, &mut self.teams)?;
             let number = self.number(team) + 1;
             if self.commit(put(team, number), Some(format!("{team}={number}")))? {
                 return Ok(());
@@ -118,8 +118,8 @@ impl<S: SharedData> Vm<S> {
 
     fn attempts(&mut self, limit: usize) -> Vec<String> {
         let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit };
-        let (entries, _) = self.journal.attempts(&mut self.cells, &query).unwrap();
-        entries.into_iter().map(|kept| kept.entry).collect()
+        let (entries, _) = self.journal.audit_page(&mut self.store, &query).unwrap();
+        entries.into_iter().map(|stored| stored.entry).collect()
     }
 }
 
@@ -134,7 +134,7 @@ fn vm(map: &Map) -> Vm<Map> {
 }
 
 #[test]
-fn a_change_holds_in_every_vm_from_its_next_request_on() {
+fn a_change_applies_in_every_vm_from_its_next_request_on() {
     let map = Map::new();
     let mut vms = [vm(&map), vm(&map), vm(&map)];
     for round in 1..=5 {
@@ -155,7 +155,7 @@ fn a_change_holds_in_every_vm_from_its_next_request_on() {
 }
 
 #[test]
-fn what_was_decided_on_something_older_is_not_committed() {
+fn a_decision_on_an_old_replica_is_not_committed() {
     let map = Map::new();
     let (mut one, mut two) = (vm(&map), vm(&map));
     assert_eq!(one.commit(put("search", 1), None), Ok(true));
@@ -166,15 +166,15 @@ fn what_was_decided_on_something_older_is_not_committed() {
 }
 
 #[test]
-fn a_vm_that_nothing_changed_for_reads_one_short_record() {
+fn a_refresh_without_changes_reads_one_short_record() {
     let map = Map::new();
     let mut writer = vm(&map);
     writer.add_one("search").unwrap();
     let calls = Counted { map: map.clone(), gets: 0, bytes: 0 };
     let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, INLINE).unwrap();
-    let before = (reader.cells.host().gets, reader.cells.host().bytes);
+    let before = (reader.store.host().gets, reader.store.host().bytes);
     reader.refresh().unwrap();
-    let host = reader.cells.host();
+    let host = reader.store.host();
     assert_eq!((host.gets - before.0, host.bytes - before.1), (1, 24));
 }
 
@@ -197,11 +197,11 @@ impl SharedData for Counted {
 }
 
 #[test]
-fn a_vm_catches_up_from_however_far_behind() {
-    for behind in [1, 2, RING - 1, RING, RING + 1, 3 * RING] {
+fn a_vm_catches_up_from_any_epoch() {
+    for behind in [1, 2, DELTA_SLOTS - 1, DELTA_SLOTS, DELTA_SLOTS + 1, 3 * DELTA_SLOTS] {
         let map = Map::new();
         let (mut writer, mut reader) = (vm(&map), vm(&map));
-        // Not at the beginning, where everything is read anyhow.
+        // A new VM would read all documents anyway.
         writer.add_one("first").unwrap();
         reader.refresh().unwrap();
         for number in 0..behind {
@@ -214,7 +214,7 @@ fn a_vm_catches_up_from_however_far_behind() {
 }
 
 #[test]
-fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
+fn another_inline_policy_drops_the_changes_and_supersedes_the_old_configuration() {
     let map = Map::new();
     let mut old = vm(&map);
     old.add_one("search").unwrap();
@@ -231,12 +231,16 @@ fn another_inline_policy_drops_what_was_changed_and_ends_the_others_writes() {
 }
 
 #[test]
-fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
+fn a_lower_revision_never_replaces_a_higher_one() {
     let map = Map::new();
     let (mut one, mut two) = (vm(&map), vm(&map));
     let publish = |vm: &mut Vm<Map>, number, revision| {
-        let commit = Commit { change: put("search", number), revision: Some(revision), ..Commit::default() };
-        vm.journal.commit(&mut vm.cells, &mut vm.teams, commit)
+        let commit = JournalCommit {
+            change: put("search", number),
+            revision: Some(revision),
+            ..JournalCommit::default()
+        };
+        vm.journal.commit(&mut vm.store, &mut vm.teams, commit)
     };
     assert_eq!(publish(&mut one, 1, 20), Ok(true));
     two.refresh().unwrap();
@@ -247,43 +251,43 @@ fn a_publisher_never_replaces_a_higher_revision_by_a_lower_one() {
 }
 
 #[test]
-fn documents_that_are_published_without_a_difference_are_known_to_later_vms() {
+fn documents_committed_without_a_change_are_read_by_later_vms() {
     let map = Map::new();
     let mut one = vm(&map);
     one.teams.0.insert("inline".to_owned(), json!(3));
     let documents = vec![Document::Team("inline".to_owned())];
-    let commit = Commit { documents, ..Commit::default() };
-    assert_eq!(one.journal.commit(&mut one.cells, &mut one.teams, commit), Ok(true));
+    let commit = JournalCommit { documents, ..JournalCommit::default() };
+    assert_eq!(one.journal.commit(&mut one.store, &mut one.teams, commit), Ok(true));
     assert_eq!(vm(&map).number("inline"), 3);
 }
 
 #[test]
-fn the_last_thousand_attempts_are_kept_newest_first() {
+fn the_last_thousand_audit_entries_are_stored_newest_first() {
     let map = Map::new();
     let mut vm = vm(&map);
     assert!(vm.attempts(10).is_empty());
-    for number in 0..KEPT + 30 {
-        vm.journal.keep_attempt(&mut vm.cells, Some("acme"), &number.to_string()).unwrap();
+    for number in 0..MAX_ENTRIES + 30 {
+        vm.journal.append_audit(&mut vm.store, Some("acme"), &number.to_string()).unwrap();
     }
-    vm.journal.keep_attempt(&mut vm.cells, None, "platform").unwrap();
+    vm.journal.append_audit(&mut vm.store, None, "platform").unwrap();
     let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64 };
     let mut all = Vec::new();
     loop {
-        let (page, next) = vm.journal.attempts(&mut vm.cells, &query).unwrap();
+        let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
         assert!(page.len() <= 64);
-        all.extend(page.into_iter().map(|kept| kept.entry));
+        all.extend(page.into_iter().map(|stored| stored.entry));
         let Some(next) = next else { break };
         query.after = Some(next);
     }
-    let expected: Vec<_> = (30..KEPT + 30).rev().map(|number| number.to_string()).collect();
+    let expected: Vec<_> = (30..MAX_ENTRIES + 30).rev().map(|number| number.to_string()).collect();
     assert_eq!(all, expected);
     let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
-    assert!(names <= KEPT + 1, "{names} records for ever");
+    assert!(names <= MAX_ENTRIES + 1, "{names} records for ever");
 }
 
 #[test]
 fn a_host_without_shared_data_has_no_journal() {
     let map = Map::new();
     let refused = Vm::start(map, SharedDataKind::None, INLINE).err();
-    assert!(matches!(refused, Some(JournalError::Cells(StoreError::Unavailable(_)))));
+    assert!(matches!(refused, Some(JournalError::Store(StoreError::Unavailable(_)))));
 }

@@ -1,12 +1,12 @@
-//! VMs that are held up, trap or go on at any one call.
+//! VMs that pause, trap or continue at any single host call.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::support::Map;
 use super::*;
 
-/// A VM on a thread of its own that makes one host call at a time, when it is told to. Dropped in between it has trapped:
-/// no call of it reaches the store any more.
+/// A VM on its own thread that makes one host call per [`Stepped::step`]. Dropping it is a trap: no further call of it
+/// reaches the store.
 struct Stepped<T> {
     events: Receiver<Event<T>>,
     answers: Sender<Answer>,
@@ -54,14 +54,14 @@ impl<T: Send + 'static> Stepped<T> {
         let (answers, to_there) = channel();
         std::thread::spawn(move || {
             let result = work(Remote { events: to_here.clone(), answers: to_there });
-            // Nobody listens to one that has trapped.
+            // A trapped VM has no receiver.
             let _ = to_here.send(Event::Done(result));
         });
         let next = events.recv().ok();
         Stepped { events, answers, next }
     }
 
-    /// Carries out the call it stands before, and waits until it stands before the next; the result once it is done.
+    /// Makes one call and waits until the VM is about to make the next; returns the result once it is done.
     fn step(&mut self, map: &mut Map) -> Option<T> {
         let answer = match self.next.take().expect("it is not over") {
             Event::Done(result) => return Some(result),
@@ -73,7 +73,7 @@ impl<T: Send + 'static> Stepped<T> {
         None
     }
 
-    /// That many calls, or up to the end.
+    /// Makes that many calls, or as many as are left.
     fn steps(&mut self, map: &mut Map, calls: usize) -> Option<T> {
         (0..calls).find_map(|_| self.step(map))
     }
@@ -91,11 +91,10 @@ fn writer() -> Stepped<Result<(), JournalError>> {
     Stepped::start(move |remote| Vm::start(remote, SharedDataKind::CompareAndSwap, INLINE)?.add_one("search"))
 }
 
-/// What must hold once everybody is done: every VM, old and new, has all that was acknowledged, and each commit is audited
-/// once.
+/// Asserts the final state: every VM, old and new, has all acknowledged changes, and each commit has one audit entry.
 fn assert_settled(map: &Map, written: u64, context: &str) {
     let mut vm = vm(map);
-    vm.help().unwrap();
+    vm.recover().unwrap();
     let number = vm.number("search");
     assert_eq!(number, written, "{context}");
     let expected: Vec<_> = (1..=number).rev().map(|number| format!("search={number}")).collect();
@@ -103,7 +102,7 @@ fn assert_settled(map: &Map, written: u64, context: &str) {
 }
 
 #[test]
-fn a_writer_that_traps_at_any_call_leaves_nothing_half_done() {
+fn a_writer_may_trap_at_any_call() {
     for calls in 0.. {
         let mut map = Map::new();
         let mut old = vm(&map);
@@ -127,7 +126,7 @@ fn a_writer_that_traps_at_any_call_leaves_nothing_half_done() {
 }
 
 #[test]
-fn a_tick_of_another_vm_finishes_what_a_writer_left() {
+fn a_tick_of_another_vm_completes_the_commit_of_a_trapped_writer() {
     for calls in 0.. {
         let mut map = Map::new();
         let (mut ticking, mut old) = (vm(&map), vm(&map));
@@ -136,7 +135,7 @@ fn a_tick_of_another_vm_finishes_what_a_writer_left() {
             break;
         }
         drop(trapping);
-        ticking.help().unwrap();
+        ticking.recover().unwrap();
         old.refresh().unwrap();
         assert_eq!(old.teams, ticking.teams, "after {calls} calls");
         assert_eq!(vm(&map).teams, ticking.teams);
@@ -144,7 +143,7 @@ fn a_tick_of_another_vm_finishes_what_a_writer_left() {
 }
 
 #[test]
-fn a_writer_that_is_held_up_twice_loses_nothing_and_puts_nothing_back() {
+fn a_writer_delayed_twice_neither_loses_nor_reverts_changes() {
     let mut schedules = 0;
     for first in 0..60 {
         for second in 0..12 {
@@ -172,7 +171,7 @@ fn a_writer_that_is_held_up_twice_loses_nothing_and_puts_nothing_back() {
 }
 
 #[test]
-fn in_seeded_schedules_of_four_vms_no_write_is_lost_and_readers_never_go_back() {
+fn random_schedules_of_four_vms_lose_no_write_and_readers_never_go_back() {
     const SEEDS: u64 = 300;
     for seed in 0..SEEDS {
         let mut map = Map::new();

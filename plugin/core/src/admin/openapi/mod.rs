@@ -1,4 +1,4 @@
-//! The OpenAPI document of the management API, from the same tables and records that serve it.
+//! The OpenAPI document of the management API, generated from the tables and records that the API itself uses.
 
 mod schemas;
 
@@ -11,14 +11,14 @@ use serde_json::{Map, Value, json};
 use super::page;
 use super::route::{ENDPOINTS, Endpoint, HttpMethod};
 
-/// The document (OpenAPI 3.1.0). Paths are below the prefix, which is the server.
+/// Returns the document (OpenAPI 3.1.0). Paths are relative to the server URL, which contains the prefix.
 pub fn document() -> Value {
     let mut paths = Map::new();
     for endpoint in ENDPOINTS {
         let mut item = Map::new();
         item.insert("parameters".into(), path_parameters(endpoint.template).into());
         for method in endpoint.methods {
-            let operation = operation(endpoint.place, *method);
+            let operation = operation(endpoint.endpoint, *method);
             item.insert(method.name().to_ascii_lowercase(), describe(&operation, *method));
         }
         paths.insert(endpoint.template.into(), Value::Object(item));
@@ -28,9 +28,9 @@ pub fn document() -> Value {
         "info": {
             "title": "Tollgate management API",
             "version": "1",
-            "description": "Organizations, teams, members, access and keys. Every write is checked against all that \
-                it touches, as `tollgate check` would; rejections are problem details (RFC 9457) with JSON Pointers. \
-                Bodies are read strictly: unknown fields and repeated names are refused.",
+            "description": "Organizations, teams, members, access and keys. Every write is validated against \
+                the whole policy, as by `tollgate check`. Errors are problem details (RFC 9457) with JSON Pointers. \
+                Bodies are parsed strictly: unknown fields and duplicate names are rejected.",
         },
         "servers": [{ "url": "/tollgate/v1" }],
         "security": [{ "token": [] }],
@@ -40,7 +40,7 @@ pub fn document() -> Value {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "A user token, or a JWT that the proxy in front has verified.",
+                    "description": "A user token, or a JWT that the host proxy has verified.",
                 },
             },
             "responses": rejections(),
@@ -49,17 +49,17 @@ pub fn document() -> Value {
     })
 }
 
-/// One operation, as far as it is its own.
+/// The parts of an operation that differ between operations.
 struct OperationSpec {
     id: &'static str,
     summary: &'static str,
     /// Name of the body's schema.
     body: Option<&'static str>,
-    /// Nothing at all is a body too.
+    /// True if the body may be empty.
     body_optional: bool,
-    /// Name of the answer's schema; `None`: 204.
-    answer: Option<&'static str>,
-    /// What can go wrong besides what always can.
+    /// Name of the response schema; `None` for 204.
+    response: Option<&'static str>,
+    /// Error statuses besides those of every operation.
     rejections: &'static [u16],
 }
 
@@ -70,109 +70,124 @@ enum QuerySpec {
     Audit,
 }
 
-const fn read(id: &'static str, summary: &'static str, answer: &'static str) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: Some(answer), rejections: &[] }
+const fn read(id: &'static str, summary: &'static str, response: &'static str) -> OperationSpec {
+    OperationSpec { id, summary, body: None, body_optional: false, response: Some(response), rejections: &[] }
 }
 
 const fn write(
     id: &'static str,
     summary: &'static str,
     body: &'static str,
-    answer: &'static str,
+    response: &'static str,
     rejections: &'static [u16],
 ) -> OperationSpec {
-    OperationSpec { id, summary, body: Some(body), body_optional: false, answer: Some(answer), rejections }
+    OperationSpec {
+        id,
+        summary,
+        body: Some(body),
+        body_optional: false,
+        response: Some(response),
+        rejections,
+    }
 }
 
 const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u16]) -> OperationSpec {
-    OperationSpec { id, summary, body: None, body_optional: false, answer: None, rejections }
+    OperationSpec { id, summary, body: None, body_optional: false, response: None, rejections }
 }
 
-/// What each endpoint does with each of its methods.
-fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
+/// Returns the operation of an endpoint and method.
+fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
-    match (place, method) {
-        (Endpoint::Me, _) => read("getMe", "Who am I, and in which roles", "Me"),
-        (Endpoint::Targets, _) => read("listTargets", "What may I call, and through what", "CallableTargets"),
+    match (endpoint, method) {
+        (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
+        (Endpoint::Targets, _) => read(
+            "listTargets",
+            "List the targets that the current user may call, and the grants",
+            "CallableTargets",
+        ),
         (Endpoint::Organizations, Post) => write(
             "createOrganization",
-            "Create an organization (platform administrators)",
+            "Create an organization (platform administrators only)",
             "NewOrganization",
             "Organization",
             &[409],
         ),
-        (Endpoint::Organizations, _) => {
-            read("listOrganizations", "The organizations I can read", "Organizations")
-        }
+        (Endpoint::Organizations, _) => read(
+            "listOrganizations",
+            "List the organizations that the current user may read",
+            "Organizations",
+        ),
         (Endpoint::Organization, Patch) => write(
             "updateOrganization",
-            "Change an organization; what it grants and its limits: platform administrators",
+            "Update an organization; access, limits and budget: platform administrators only",
             "OrganizationPatch",
             "Organization",
             &[409],
         ),
         (Endpoint::Organization, Delete) => {
-            remove("deleteOrganization", "Delete an organization without teams", &[409])
+            remove("deleteOrganization", "Delete an organization that has no teams", &[409])
         }
-        (Endpoint::Organization, _) => read("getOrganization", "One organization", "Organization"),
+        (Endpoint::Organization, _) => read("getOrganization", "Get an organization", "Organization"),
         (Endpoint::OrganizationUsage, _) => {
-            read("getOrganizationUsage", "What an organization used, and what is left", "Usage")
+            read("getOrganizationUsage", "Get the usage of an organization, and what remains", "Usage")
         }
         (Endpoint::OrganizationMembers, _) => {
-            read("listOrganizationMembers", "People of an organization", "OrganizationMembers")
+            read("listOrganizationMembers", "List the members of an organization", "OrganizationMembers")
         }
         (Endpoint::OrganizationMember, Put) => write(
             "putOrganizationMember",
-            "Give somebody a role in an organization; an unknown user comes to be",
+            "Set a user's role in an organization; creates the user if it does not exist",
             "OrganizationMemberBody",
             "OrganizationMember",
             &[409],
         ),
         (Endpoint::OrganizationMember, Delete) => remove(
             "removeOrganizationMember",
-            "Take somebody out of an organization and its teams, and revoke their keys there",
+            "Remove a user from an organization and its teams, and revoke the user's keys there",
             &[409],
         ),
         (Endpoint::OrganizationMember, _) => {
-            read("getOrganizationMember", "One person of an organization", "OrganizationMember")
+            read("getOrganizationMember", "Get a member of an organization", "OrganizationMember")
         }
         (Endpoint::OrganizationTeams, Post) => write(
             "createTeam",
-            "Create a team; self-service is on unless the body says otherwise",
+            "Create a team; self-service is enabled unless the body disables it",
             "NewTeam",
             "Team",
             &[409],
         ),
-        (Endpoint::OrganizationTeams, _) => read("listTeams", "Teams of an organization", "Teams"),
-        (Endpoint::Team, Patch) => write("updateTeam", "Change a team", "TeamPatch", "Team", &[409]),
-        (Endpoint::Team, Delete) => remove("deleteTeam", "Delete a team without keys", &[409]),
-        (Endpoint::Team, _) => read("getTeam", "One team", "Team"),
+        (Endpoint::OrganizationTeams, _) => read("listTeams", "List the teams of an organization", "Teams"),
+        (Endpoint::Team, Patch) => write("updateTeam", "Update a team", "TeamPatch", "Team", &[409]),
+        (Endpoint::Team, Delete) => remove("deleteTeam", "Delete a team that has no keys", &[409]),
+        (Endpoint::Team, _) => read("getTeam", "Get a team", "Team"),
         (Endpoint::TeamAccess, Put) => {
-            write("putTeamAccess", "Choose what a team may call", "Access", "AccessPreview", &[409])
+            write("putTeamAccess", "Set the access selection of a team", "Access", "AccessPreview", &[409])
         }
-        (Endpoint::TeamAccess, _) => {
-            read("getTeamAccess", "What a team may call: each target, and why or why not", "AccessPreview")
-        }
+        (Endpoint::TeamAccess, _) => read(
+            "getTeamAccess",
+            "Get the access selection of a team, with the decision and its reason for each target",
+            "AccessPreview",
+        ),
         (Endpoint::TeamSelfService, Put) => write(
             "putTeamSelfService",
-            "Say what a team's developers may do without asking",
+            "Set the self-service policy of a team",
             "SelfService",
             "SelfService",
             &[],
         ),
         (Endpoint::TeamSelfService, _) => {
-            read("getTeamSelfService", "What a team's developers may do without asking", "SelfService")
+            read("getTeamSelfService", "Get the self-service policy of a team", "SelfService")
         }
-        (Endpoint::TeamMembers, _) => read("listTeamMembers", "People of a team", "TeamMembers"),
+        (Endpoint::TeamMembers, _) => read("listTeamMembers", "List the members of a team", "TeamMembers"),
         (Endpoint::TeamMember, Put) => {
-            write("putTeamMember", "Give somebody a role in a team", "TeamMemberBody", "TeamMember", &[409])
+            write("putTeamMember", "Set a user's role in a team", "TeamMemberBody", "TeamMember", &[409])
         }
         (Endpoint::TeamMember, Delete) => {
-            remove("removeTeamMember", "Take somebody out of a team, and revoke their keys there", &[409])
+            remove("removeTeamMember", "Remove a user from a team, and revoke the user's keys there", &[409])
         }
-        (Endpoint::TeamMember, _) => read("getTeamMember", "One person of a team", "TeamMember"),
+        (Endpoint::TeamMember, _) => read("getTeamMember", "Get a member of a team", "TeamMember"),
         (Endpoint::ServiceAccounts, _) => {
-            read("listServiceAccounts", "Service accounts of a team", "ServiceAccounts")
+            read("listServiceAccounts", "List the service accounts of a team", "ServiceAccounts")
         }
         (Endpoint::ServiceAccount, Put) => write(
             "putServiceAccount",
@@ -182,28 +197,32 @@ fn operation(place: Endpoint, method: HttpMethod) -> OperationSpec {
             &[409],
         ),
         (Endpoint::ServiceAccount, Delete) => {
-            remove("deleteServiceAccount", "Delete a service account, and revoke its keys", &[409])
+            remove("deleteServiceAccount", "Delete a service account and revoke its keys", &[409])
         }
-        (Endpoint::ServiceAccount, _) => read("getServiceAccount", "One service account", "ServiceAccount"),
+        (Endpoint::ServiceAccount, _) => read("getServiceAccount", "Get a service account", "ServiceAccount"),
         (Endpoint::TeamKeys, Post) => write(
             "createKey",
-            "Create a key: through self-service, or as an admin of the team for anybody in it",
+            "Create a key: through self-service, or as a team admin for any member",
             "NewKey",
             "KeyWithSecret",
             &[409],
         ),
-        (Endpoint::TeamKeys, _) => read("listKeys", "Keys of a team; a developer sees their own", "Keys"),
-        (Endpoint::TeamUsage, _) => read("getTeamUsage", "What a team used, and what is left", "Usage"),
-        (Endpoint::Key, Patch) => write("updateKey", "Change a key", "KeyPatch", "Key", &[409]),
+        (Endpoint::TeamKeys, _) => {
+            read("listKeys", "List the keys of a team; a developer sees only their own", "Keys")
+        }
+        (Endpoint::TeamUsage, _) => {
+            read("getTeamUsage", "Get the usage of a team, and what remains", "Usage")
+        }
+        (Endpoint::Key, Patch) => write("updateKey", "Update a key", "KeyPatch", "Key", &[409]),
         (Endpoint::Key, Delete) => remove("revokeKey", "Revoke a key", &[]),
-        (Endpoint::Key, _) => read("getKey", "One key", "Key"),
+        (Endpoint::Key, _) => read("getKey", "Get a key", "Key"),
         (Endpoint::KeyRotation, _) => OperationSpec {
             body_optional: true,
-            ..write("rotateKey", "Give a key a new secret", "RotationBody", "KeyWithSecret", &[])
+            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[])
         },
-        (Endpoint::KeyUsage, _) => read("getKeyUsage", "What a key used, and what is left", "Usage"),
+        (Endpoint::KeyUsage, _) => read("getKeyUsage", "Get the usage of a key, and what remains", "Usage"),
         (Endpoint::Audit, _) => {
-            read("listAudit", "Attempts to change something, newest first", "AuditEntries")
+            read("listAudit", "List the audit log of write attempts, newest first", "AuditEntries")
         }
     }
 }
@@ -219,12 +238,12 @@ fn query(operation: &OperationSpec) -> QuerySpec {
 fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     let mut parameters = query_parameters(&query(operation));
     let tagged = is_tagged(operation);
-    // On a list there is nothing that it could match.
+    // A list has no entity tag to match.
     if !creates(operation, method) && (tagged || method != HttpMethod::Get) {
         parameters.push(json!({
             "name": "If-Match",
             "in": "header",
-            "description": "Go on only if what is there has one of these entity tags.",
+            "description": "Proceed only if the resource has one of these entity tags.",
             "schema": { "type": "string" },
         }));
     }
@@ -232,7 +251,7 @@ fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
         parameters.push(json!({
             "name": "If-None-Match",
             "in": "header",
-            "description": "Go on only if what is there has none of these entity tags; `*`: only if there is nothing.",
+            "description": "Proceed only if the resource has none of these entity tags; `*`: only if it does not exist.",
             "schema": { "type": "string" },
         }));
     }
@@ -256,15 +275,15 @@ fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     described
 }
 
-/// Whether it makes something new, below a list.
+/// Returns true if the operation creates a resource below a list.
 fn creates(operation: &OperationSpec, method: HttpMethod) -> bool {
     method == HttpMethod::Post && operation.id != "rotateKey"
 }
 
-/// Whether its answer carries an entity tag.
+/// Returns true if the response has an entity tag.
 fn is_tagged(operation: &OperationSpec) -> bool {
     let untagged = ["getMe", "getKeyUsage", "getTeamUsage", "getOrganizationUsage", "rotateKey", "createKey"];
-    operation.answer.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
+    operation.response.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
 }
 
 fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Value {
@@ -272,19 +291,19 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     let header = |description: &str| json!({ "description": description, "schema": { "type": "string" } });
     let mut headers = Map::new();
     if tagged {
-        headers.insert("ETag".into(), header("The version that is shown."));
+        headers.insert("ETag".into(), header("Entity tag of the returned representation."));
     }
-    let status = match (operation.answer, method) {
+    let status = match (operation.response, method) {
         (None, _) => "204",
         (Some(_), HttpMethod::Post) => "201",
         (Some(_), _) => "200",
     };
     if creates(operation, method) {
-        headers.insert("Location".into(), header("Where it stands."));
+        headers.insert("Location".into(), header("Path of the new resource."));
     }
     let mut success = json!({ "description": operation.summary, "headers": headers });
-    if let (Some(fields), Some(answer)) = (success.as_object_mut(), operation.answer) {
-        fields.insert("content".into(), json!({ "application/json": { "schema": reference(answer) } }));
+    if let (Some(fields), Some(response)) = (success.as_object_mut(), operation.response) {
+        fields.insert("content".into(), json!({ "application/json": { "schema": reference(response) } }));
     }
     responses.insert(status.into(), success);
 
@@ -300,7 +319,7 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     Value::Object(responses)
 }
 
-/// The refusals, each with its status as its name.
+/// Returns the error responses, named by their status.
 fn rejections() -> Value {
     let content = json!({ "application/problem+json": { "schema": reference("Problem") } });
     let named = [400, 401, 403, 404, 409, 412, 413, 415, 503]
@@ -310,15 +329,15 @@ fn rejections() -> Value {
 
 fn rejection(status: u16) -> &'static str {
     match status {
-        400 => "Something in the request is wrong; `errors` says where.",
-        401 => "Nobody is signed in.",
-        403 => "The roles of the signed-in, or the team's self-service policy, do not allow it.",
-        404 => "There is no such thing.",
-        409 => "Other records do not allow it.",
-        412 => "It was changed since it was read, or is there although it is not to be.",
-        413 => "The body is too large.",
-        415 => "The body is not JSON.",
-        _ => "It cannot be kept, or read, right now. Nothing was changed.",
+        400 => "The request is invalid; `errors` lists each location.",
+        401 => "Authentication is missing or invalid.",
+        403 => "Not permitted by the user's roles or by the team's self-service policy.",
+        404 => "The resource does not exist.",
+        409 => "The request conflicts with other records.",
+        412 => "A precondition failed: the resource has changed, or already exists.",
+        413 => "The request body is too large.",
+        415 => "The request body is not JSON.",
+        _ => "The store is temporarily unavailable. Nothing was changed.",
     }
 }
 
@@ -337,13 +356,13 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
     let limit = json!({
         "name": "limit",
         "in": "query",
-        "description": "How many items at most.",
-        "schema": { "type": "integer", "minimum": 1, "maximum": page::MOST, "default": page::USUAL },
+        "description": "Maximum number of items.",
+        "schema": { "type": "integer", "minimum": 1, "maximum": page::MAX_LIMIT, "default": page::DEFAULT_LIMIT },
     });
     let after = json!({
         "name": "after",
         "in": "query",
-        "description": "`next` of the page before.",
+        "description": "`next` of the previous page.",
         "schema": { "type": "string", "pattern": "^[!-~]{1,128}$" },
     });
     match query {
@@ -355,8 +374,8 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
             json!({
                 "name": "organization",
                 "in": "query",
-                "description": "Whose; the platform's own, or that of the one organization that can be meant, if \
-                    left out.",
+                "description": "Id of the organization. If left out: the platform's own log for platform \
+                    administrators, otherwise that of the only organization whose log the user may read.",
                 "schema": { "type": "string" },
             }),
         ]),

@@ -1,18 +1,18 @@
-//! The schemas of bodies and answers, made from those of the policy's records.
+//! The schemas of request and response bodies, derived from those of the policy's records.
 
 use alloc::vec::Vec;
 
 use serde_json::{Map, Value, json};
 
 use super::reference;
-use crate::admin::keys::{MOST_GRACE, RotationBody, WRITABLE_FIELDS};
+use crate::admin::keys::{MAX_GRACE_SECONDS, RotationBody, WRITABLE_FIELDS};
 use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode as _, Id};
 use crate::policy::{OrganizationRole, TeamRole};
 use crate::quota::Window;
 
-/// All of them by name.
+/// Returns all schemas by name.
 pub(super) fn all() -> Value {
     let organization = OrganizationRecord::schema();
     let team = TeamRecord::schema();
@@ -101,7 +101,7 @@ fn with_id(schema: &Value) -> Value {
     required(&object(properties, required_of(schema)), &["id"])
 }
 
-/// What may stand in a merge patch (RFC 7396): every field by itself, and `null` to remove it.
+/// Derives the schema of a merge patch (RFC 7396): every field is optional, and `null` removes it.
 fn mergeable(schema: &Value) -> Value {
     let nullable = |schema: &Value| {
         let is_object = schema.get("properties").is_some();
@@ -119,7 +119,7 @@ fn list(item: &Value) -> Value {
             "items": { "type": "array", "items": item },
             "next": {
                 "type": ["string", "null"],
-                "description": "What `after` must be for the next page; null: this is the last.",
+                "description": "Value of `after` for the next page; null on the last page.",
             },
         },
         "required": ["items", "next"],
@@ -142,18 +142,18 @@ fn problem() -> Value {
             "type": { "const": "about:blank" },
             "title": text,
             "status": { "type": "integer" },
-            "code": { "type": "string", "description": "What a program can rely on." },
-            "detail": { "type": "string", "description": "For people: what to do next." },
+            "code": { "type": "string", "description": "Stable error code for programs." },
+            "detail": { "type": "string", "description": "Explanation for humans, with the next step." },
             "errors": {
                 "type": "array",
                 "items": {
                     "type": "object",
                     "properties": {
                         "pointer": { "type": "string", "description": "JSON Pointer into the request's body." },
-                        "parameter": { "type": "string", "description": "A parameter of the query." },
+                        "parameter": { "type": "string", "description": "Name of a query parameter." },
                         "policy_pointer": {
                             "type": "string",
-                            "description": "JSON Pointer into the policy: a record that does not allow it.",
+                            "description": "JSON Pointer into the policy, to the record in conflict.",
                         },
                         "detail": text,
                     },
@@ -179,12 +179,12 @@ fn me() -> Value {
     }))
 }
 
-/// How a selection has a target.
+/// The grant by which a selection contains a target.
 fn through() -> Value {
     json!({
         "type": "string",
         "pattern": "^(everything|name|inherit|group:.+)$",
-        "description": "`everything`, `name`, `group:NAME`; `inherit` where a team selects nothing of its own",
+        "description": "`everything`, `name` or `group:NAME`; `inherit` if the team has no selection of its own",
     })
 }
 
@@ -221,7 +221,7 @@ fn shown_key(key: &Value, more: &[&str]) -> Value {
     let previous = closed(json!({ "until": moment }));
     properties.insert("previous".into(), previous);
     for name in more {
-        let description = "Shown this once.";
+        let description = "The secret of the key; returned only in this response.";
         properties.insert((*name).into(), json!({ "type": "string", "description": description }));
     }
     required(&with_id(&object(properties, required_of(key))), more)
@@ -230,7 +230,7 @@ fn shown_key(key: &Value, more: &[&str]) -> Value {
 fn rotation() -> Value {
     let mut schema = RotationBody::schema();
     if let Some(grace) = schema.pointer_mut("/properties/grace_seconds").and_then(Value::as_object_mut) {
-        grace.insert("maximum".into(), MOST_GRACE.into());
+        grace.insert("maximum".into(), MAX_GRACE_SECONDS.into());
     }
     schema
 }

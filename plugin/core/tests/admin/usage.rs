@@ -1,4 +1,4 @@
-//! What was used: the very counters that calls are charged to.
+//! Usage is read from the counters that calls are charged to.
 
 use serde_json::{Value, json};
 use tollgate_core::admission::{ActualUsage, AdmissionRequest, Reservation, acquire, settle};
@@ -19,7 +19,7 @@ fn limited() -> World {
     World::of(policy)
 }
 
-/// A call of `small` with the developer's key: 100 tokens and $0.50 reserved; settled to 60 and $0.20 if it ended.
+/// A call of `small` with the developer's key: 100 tokens and $0.50 reserved; settled to 60 and $0.20 if `ended`.
 fn call(world: &mut World, ended: bool) {
     let policy = world.policy.read();
     let key = policy.keys.get(policy.keys.find("developers").unwrap()).unwrap();
@@ -27,10 +27,10 @@ fn call(world: &mut World, ended: bool) {
     let principals = identity.principals(&world.gateway.record_keys, policy.target("small"));
     let reservation = Reservation { input_tokens: 10, tokens: 100, cost: Pico(500_000_000_000) };
     let admitted =
-        acquire(&mut world.cells, AdmissionRequest { principals, reservation }, world.now).unwrap();
+        acquire(&mut world.store, AdmissionRequest { principals, reservation }, world.now).unwrap();
     if ended {
         let actual = ActualUsage { tokens: 60, cost: Pico(200_000_000_000), estimated: false };
-        assert!(settle(&mut world.cells, admitted.receipt, actual).is_empty());
+        assert!(settle(&mut world.store, admitted.receipt, actual).is_empty());
     }
 }
 
@@ -39,7 +39,7 @@ fn window<'a>(usage: &'a Value, name: &str) -> &'a Value {
 }
 
 #[test]
-fn a_team_sees_what_is_used_left_and_when_it_resets() {
+fn team_usage_has_used_left_and_reset() {
     let mut world = limited();
     call(&mut world, true);
     call(&mut world, false);
@@ -66,7 +66,7 @@ fn a_team_sees_what_is_used_left_and_when_it_resets() {
 }
 
 #[test]
-fn a_developer_sees_the_use_of_an_own_key_and_their_own_as_a_member() {
+fn key_usage_includes_the_member_limits_of_its_owner() {
     let mut world = limited();
     call(&mut world, true);
     let usage = world.get("developer", "/keys/developers/usage").body;
@@ -80,7 +80,7 @@ fn a_developer_sees_the_use_of_an_own_key_and_their_own_as_a_member() {
 }
 
 #[test]
-fn an_organization_counts_its_teams_together() {
+fn organization_usage_is_the_sum_of_its_teams() {
     let mut world = limited();
     call(&mut world, true);
     let usage = world.get("billing", "/organizations/acme/usage").body;
@@ -89,14 +89,14 @@ fn an_organization_counts_its_teams_together() {
 }
 
 #[test]
-fn what_has_no_limits_is_not_counted() {
+fn unlimited_windows_are_not_counted() {
     let mut world = World::new();
     let usage = world.get("platform", "/teams/other/usage").body;
     assert_eq!(usage, json!({ "team": "other", "limits": [], "target_limits": [], "budget": null }));
 }
 
 #[test]
-fn a_changed_limit_keeps_what_was_counted() {
+fn a_changed_limit_keeps_the_counters() {
     let mut world = limited();
     call(&mut world, true);
     world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 50 } }));
@@ -105,7 +105,7 @@ fn a_changed_limit_keeps_what_was_counted() {
 }
 
 #[test]
-fn a_new_key_is_no_fresh_allowance_for_a_member() {
+fn a_new_key_does_not_reset_the_member_limits() {
     let mut world = limited();
     call(&mut world, true);
     world.send("developer", "DELETE", "/keys/developers", Value::Null);

@@ -1,4 +1,4 @@
-//! Who asks.
+//! Authentication of the caller.
 
 use serde_json::{Value, json};
 use tollgate_core::admin::{AdminDecision, AdminRequest};
@@ -16,13 +16,13 @@ fn me(token: Option<&str>, subject: Option<&str>) -> (u16, Value) {
     let request = AdminRequest {
         token: token.map(str::to_string),
         subject: subject.map(str::to_string),
-        ..request("nobody", "GET", "/me", &Value::Null)
+        ..request("anonymous", "GET", "/me", &Value::Null)
     };
     status(&mut World::new(), &request)
 }
 
 #[test]
-fn a_user_token_says_who_asks_with_all_their_roles() {
+fn a_user_token_identifies_the_caller_with_all_roles() {
     let (status, me) = me(Some(&token("team-admin")), None);
     assert_eq!(status, 200);
     assert_eq!(
@@ -38,7 +38,7 @@ fn a_user_token_says_who_asks_with_all_their_roles() {
 }
 
 #[test]
-fn a_verified_jwt_says_who_asks_whatever_else_the_bearer_is() {
+fn a_verified_jwt_identifies_the_caller_whatever_the_bearer_token() {
     let (status, body) = me(Some("eyJhbGciOi.eyJzdWIi.c2ln"), Some("developer"));
     assert_eq!((status, &body["id"]), (200, &json!("developer")));
     let (status, body) = me(None, Some("developer"));
@@ -46,17 +46,17 @@ fn a_verified_jwt_says_who_asks_whatever_else_the_bearer_is() {
 }
 
 #[test]
-fn who_is_known_since_their_body_was_not_waited_for_is_asked_to_try_again() {
+fn a_token_added_after_the_headers_gets_a_retry() {
     let mut world = World::new();
     let patch = request("team-admin", "PATCH", "/teams/search", &json!({}));
     let (code, body) = status(&mut world, &AdminRequest { unread: true, ..patch.clone() });
     assert_eq!((code, &body["code"]), (503, &json!("contended")));
-    let nobody = AdminRequest { unread: true, token: Some("nobody's".into()), ..patch };
-    assert_eq!(status(&mut world, &nobody).0, 401);
+    let unknown = AdminRequest { unread: true, token: Some("unknown".into()), ..patch };
+    assert_eq!(status(&mut world, &unknown).0, 401);
 }
 
 #[test]
-fn nobody_is_signed_in_by_half() {
+fn partial_credentials_do_not_authenticate() {
     let (status, body) = me(None, Some("unheard-of"));
     assert_eq!((status, &body["code"]), (401, &json!("unknown_user")));
     let (status, body) = me(Some(&token("platform")), Some("developer"));
@@ -68,7 +68,7 @@ fn nobody_is_signed_in_by_half() {
 }
 
 #[test]
-fn a_token_stops_working_with_its_user() {
+fn a_token_is_invalid_without_its_user() {
     let mut world = World::new();
     let change = tollgate_core::policy::Change::from_json(&json!({ "users": { "billing": null } })).unwrap();
     world.policy.change(|policy| policy.apply(&change)).unwrap().unwrap();

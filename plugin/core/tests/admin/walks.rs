@@ -1,4 +1,4 @@
-//! Long walks and broken requests: whatever comes, the policy stays sound.
+//! Random sequences of requests and corrupted bodies keep the policy valid.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tollgate_core::admin::{AdminDecision, AdminRequest};
 use super::roles::table;
 use super::world::{PEOPLE, World, request};
 
-/// Requests that change something, most of them possible at some time.
+/// Write requests, most of which succeed in some state.
 fn steps() -> impl Strategy<Value = (&'static str, String, Value)> {
     let team = || prop::sample::select(vec!["search", "other", "empty", "lab", "new"]);
     let user =
@@ -84,9 +84,9 @@ fn steps() -> impl Strategy<Value = (&'static str, String, Value)> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
-    /// [`World::commit`] reads the whole policy again after every write.
+    /// [`World::commit`] reloads the whole policy after every write.
     #[test]
-    fn whatever_is_written_the_whole_policy_reads_without_an_error(
+    fn the_policy_has_no_errors_after_any_sequence_of_writes(
         walk in prop::collection::vec((prop::sample::select(&PEOPLE[..]), steps()), 1..40),
     ) {
         let mut world = World::new();
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn a_body_with_any_bytes_changed_is_answered_and_never_half_taken(
+    fn a_corrupted_body_is_applied_completely_or_not_at_all(
         row in 0_usize..1_000,
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {

@@ -1,11 +1,11 @@
-//! Organizations and teams: made, changed, removed, each held against what is above and below.
+//! Creating, changing and deleting organizations and teams, validated against the levels above and below.
 
 use serde_json::{Value, json};
 
 use super::world::{World, policy};
 
 #[test]
-fn a_new_team_has_self_service_on_unless_it_says_otherwise() {
+fn a_new_team_has_self_service_by_default() {
     let mut world = World::new();
     let path = "/organizations/acme/teams";
     let created = world.send("org-admin", "POST", path, json!({ "id": "new", "name": "New" }));
@@ -20,7 +20,7 @@ fn a_new_team_has_self_service_on_unless_it_says_otherwise() {
 }
 
 #[test]
-fn a_new_organization_grants_nothing_yet() {
+fn a_new_organization_grants_nothing() {
     let mut world = World::new();
     let created = world.send("platform", "POST", "/organizations", json!({ "id": "new", "name": "New" }));
     assert_eq!(created.status, 201, "{}", created.body);
@@ -61,7 +61,7 @@ fn a_patch_changes_what_it_names_and_null_removes() {
 }
 
 #[test]
-fn a_faulty_change_is_refused_with_every_place_and_nothing_happens() {
+fn an_invalid_change_is_rejected_with_every_fault() {
     let mut world = World::new();
     let before = world.document();
     let patch = json!({
@@ -77,7 +77,7 @@ fn a_faulty_change_is_refused_with_every_place_and_nothing_happens() {
 }
 
 #[test]
-fn a_limit_above_the_organizations_is_refused() {
+fn a_limit_above_that_of_the_organization_is_rejected() {
     let mut world = World::new();
     let refused = world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 1001 } }));
     assert_eq!((refused.status, refused.pointers()), (400, vec!["/limits/rpm"]));
@@ -88,7 +88,7 @@ fn a_limit_above_the_organizations_is_refused() {
 }
 
 #[test]
-fn lowering_an_organizations_limit_beneath_a_teams_names_the_team() {
+fn lowering_an_organization_limit_below_that_of_a_team_names_the_team() {
     let mut world = World::new();
     let refused = world.send("platform", "PATCH", "/organizations/acme", json!({ "limits": { "rpm": 50 } }));
     assert_eq!((refused.status, refused.code()), (409, "conflict"), "{}", refused.body);
@@ -103,7 +103,7 @@ fn lowering_an_organizations_limit_beneath_a_teams_names_the_team() {
 }
 
 #[test]
-fn lowering_a_teams_limit_beneath_a_keys_names_the_key() {
+fn lowering_a_team_limit_below_that_of_a_key_names_the_key() {
     let mut world = World::new();
     world.send("team-admin", "PATCH", "/keys/developers", json!({ "limits": { "rpm": 20 } }));
     let refused = world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 10 } }));
@@ -112,7 +112,7 @@ fn lowering_a_teams_limit_beneath_a_keys_names_the_key() {
 }
 
 #[test]
-fn what_stands_in_the_path_is_not_changed_by_the_body() {
+fn the_body_cannot_change_the_ids_in_the_path() {
     let mut world = World::new();
     for (patch, pointer) in [
         (json!({ "id": "x" }), "/id"),
@@ -127,7 +127,7 @@ fn what_stands_in_the_path_is_not_changed_by_the_body() {
 }
 
 #[test]
-fn taking_access_from_an_organization_is_always_possible_and_holds_below() {
+fn revoking_access_of_an_organization_always_succeeds_and_applies_below() {
     let mut world = World::new();
     let access = json!({ "mode": "restrict", "targets": ["large"], "access_groups": ["basic"] });
     assert_eq!(world.send("team-admin", "PUT", "/teams/search/access", access.clone()).status, 200);
@@ -139,14 +139,14 @@ fn taking_access_from_an_organization_is_always_possible_and_holds_below() {
     assert_eq!(shown["targets"], json!(["large"]), "what was selected stays");
     let large = shown["preview"].as_array().unwrap().iter().find(|line| line["target"] == "large").unwrap();
     assert_eq!((&large["effective"], &large["refused_by"]), (&json!(false), &json!("organization")));
-    // It may stay in what is sent, and cannot be selected anew.
+    // An earlier selection may stay, but cannot be added again.
     assert_eq!(world.send("team-admin", "PUT", "/teams/search/access", access.clone()).status, 200);
     let new = world.send("other-team-admin", "PUT", "/teams/other/access", access);
     assert_eq!((new.status, new.code(), new.pointers()), (400, "not_available", vec!["/targets/0"]));
 }
 
 #[test]
-fn an_offered_or_new_team_may_select_only_what_its_organization_has() {
+fn a_team_can_only_select_what_its_organization_grants() {
     let mut world = World::new();
     for (access, pointers) in [
         (json!({ "mode": "restrict", "targets": ["small", "secret"] }), vec!["/targets/1"]),

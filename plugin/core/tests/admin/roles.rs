@@ -1,4 +1,4 @@
-//! The table of roles: every endpoint by everybody, allowed and refused.
+//! The table of roles: every endpoint with every role.
 
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ const OWN_KEY_USAGE_READERS: &[&str] =
     &["platform", "owner", "billing", "auditor", "team-admin", "developer"];
 const AUDIT_READERS: &[&str] = &["platform", "owner", "auditor"];
 
-/// Method, path, body, and who may.
+/// Method, path, body, and the permitted users.
 pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
     let nothing = Value::Null;
     vec![
@@ -95,7 +95,7 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
 }
 
 #[test]
-fn every_endpoint_is_open_to_its_roles_and_to_nobody_else() {
+fn every_endpoint_is_open_to_its_roles_only() {
     let mut wrong = Vec::new();
     for (method, path, body, allowed) in table() {
         for person in PEOPLE {
@@ -107,7 +107,7 @@ fn every_endpoint_is_open_to_its_roles_and_to_nobody_else() {
             };
             let right = match allowed.contains(&person) {
                 true => (200..300).contains(&status),
-                // A developer who chooses an owner may create keys, and not this one: row 9 of the table.
+                // A developer may create keys but not choose the owner: row 9 of the table.
                 false if person == "developer" && body.contains("not_choosable") => status == 400,
                 false => status == 403 && body.contains("\"not_allowed\""),
             };
@@ -120,14 +120,14 @@ fn every_endpoint_is_open_to_its_roles_and_to_nobody_else() {
 }
 
 #[test]
-fn strangers_learn_nothing_not_even_what_exists() {
+fn unauthenticated_requests_do_not_reveal_what_exists() {
     for (method, path, body, _) in table() {
-        let answer = World::new().send("nobody", method, path, body);
+        let answer = World::new().send("anonymous", method, path, body);
         assert_eq!((answer.status, answer.code()), (401, "not_signed_in"), "{method} {path}");
         assert_eq!(answer.field("www-authenticate"), Some("Bearer realm=\"tollgate\""));
     }
-    assert_eq!(World::new().get("nobody", "/nothing/here").status, 401);
-    assert_eq!(World::new().send("nobody", "PUT", "/me", json!({})).status, 401);
+    assert_eq!(World::new().get("anonymous", "/nothing/here").status, 401);
+    assert_eq!(World::new().send("anonymous", "PUT", "/me", json!({})).status, 401);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn only_the_platforms_administrators_delete_an_organization() {
 }
 
 #[test]
-fn a_role_in_one_team_gives_nothing_in_another() {
+fn a_role_in_one_team_grants_nothing_in_another() {
     let writes = [
         ("PATCH", "/teams/other", json!({ "name": "Mine" })),
         ("PUT", "/teams/other/access", json!({ "mode": "inherit" })),
@@ -171,7 +171,7 @@ fn a_role_in_one_team_gives_nothing_in_another() {
 }
 
 #[test]
-fn the_self_service_policy_is_left_out_for_those_below_the_teams_admins() {
+fn the_self_service_policy_is_hidden_from_developers_and_viewers() {
     for person in CEILING_READERS {
         let mut world = World::new();
         let sees = TEAM_POLICY_READERS.contains(person);
@@ -184,7 +184,7 @@ fn the_self_service_policy_is_left_out_for_those_below_the_teams_admins() {
 }
 
 #[test]
-fn a_developer_sees_and_touches_own_keys_only() {
+fn a_developer_reads_and_changes_own_keys_only() {
     let mut world = World::new();
     let list = world.get("developer", "/teams/search/keys").body;
     let ids: Vec<&Value> = list["items"].as_array().unwrap().iter().map(|key| &key["id"]).collect();

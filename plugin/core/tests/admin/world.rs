@@ -1,13 +1,12 @@
-//! A gateway with two organizations, and people in every role.
+//! A gateway with two organizations and users in every role.
 
 use serde_json::{Map as Object, Value, json};
 use tollgate_core::admin::audit::AuditEntry;
-use tollgate_core::admin::{
-    AdminDecision, AdminRequest, Decided, Durability, RequestInputs, Response, decide,
-};
+use tollgate_core::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataStore;
+use tollgate_core::http::local_response::LocalResponse;
 use tollgate_core::policy::{PolicyHandle, PolicyLoader};
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND, Timestamp, rfc3339};
@@ -17,7 +16,7 @@ use super::support::Map;
 /// 2027-01-15T08:00:00Z.
 pub const START: u64 = 1_800_000_000 * SECOND;
 
-/// Everybody with a role, by what they are. `nobody` is no user.
+/// The users, named by their role. `anonymous` is not a user.
 pub const PEOPLE: [&str; 12] = [
     "platform",
     "owner",
@@ -41,7 +40,7 @@ fn digest(text: &str) -> String {
     api_key::format_digest(&api_key::digest(text.as_bytes()))
 }
 
-/// `search` is the team that most tests ask about; `other` is beside it, `lab` in another organization.
+/// Most tests use the team `search`; `other` is in the same organization, `lab` in another.
 pub fn policy() -> Value {
     let mut users: Object<String, Value> = PEOPLE
         .iter()
@@ -100,20 +99,20 @@ pub fn policy() -> Value {
     })
 }
 
-/// A gateway, its counters, and the time.
+/// A gateway with its counters and the time.
 pub struct World {
     pub gateway: GatewayConfig,
-    /// As it is now.
+    /// The current policy.
     pub policy: PolicyHandle,
-    pub cells: SharedDataStore<Map>,
+    pub store: SharedDataStore<Map>,
     pub now: Now,
-    pub keeps: Durability,
-    /// What the audit kept.
+    pub durability: Durability,
+    /// The audit entries.
     pub audit: Vec<AuditEntry>,
     draws: u64,
 }
 
-/// An answer, read.
+/// A parsed response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -130,7 +129,7 @@ impl Answer {
         self.body["code"].as_str().unwrap_or_default()
     }
 
-    /// The places of what is wrong in the body.
+    /// Returns the pointers of the faults in the body.
     pub fn pointers(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().into_iter().flatten();
         errors.filter_map(|error| error["pointer"].as_str()).collect()
@@ -154,15 +153,15 @@ impl World {
         World {
             gateway,
             policy: PolicyHandle::new(policy),
-            cells: SharedDataStore::new(map, kind),
+            store: SharedDataStore::new(map, kind),
             now: Now { wall: START, monotonic: SECOND },
-            keeps: Durability::Volatile,
+            durability: Durability::Volatile,
             audit: Vec::new(),
             draws: 0,
         }
     }
 
-    /// Decides, and holds that deciding leaves the policy alone.
+    /// Decides a request, and asserts that the policy is unchanged.
     pub fn decide(&mut self, request: &AdminRequest) -> Decided {
         self.draws += 1;
         let mut random = [0; 48];
@@ -171,18 +170,18 @@ impl World {
                 &(self.draws * 1_000 + block).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
             );
         }
-        let asked = RequestInputs { now: self.now, random, keeps: self.keeps };
-        let (gateway, cells) = (&self.gateway, &mut self.cells);
+        let inputs = RequestInputs { now: self.now, random, durability: self.durability };
+        let (gateway, store) = (&self.gateway, &mut self.store);
         let decided = self.policy.change(|policy| {
             let before = policy.fingerprint();
-            let decided = decide(policy, gateway, cells, request, &asked);
+            let decided = decide(policy, gateway, store, request, &inputs);
             assert_eq!(policy.fingerprint(), before, "{} {}", request.method, request.path);
             decided
         });
-        decided.expect("nobody holds it")
+        decided.expect("no reader holds the policy")
     }
 
-    /// Does what was decided. After a write the whole policy must read without an error.
+    /// Carries out a decision. After a write, the whole policy must load without errors.
     pub fn commit(&mut self, decided: Decided) -> Answer {
         self.audit.extend(decided.entry);
         match decided.outcome {
@@ -196,16 +195,16 @@ impl World {
                 assert_eq!(findings, None, "after {:?}", self.audit.last());
                 read(write.response)
             }
-            AdminDecision::Audit(query) => panic!("nobody here keeps an audit: {query:?}"),
+            AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
         }
     }
 
-    /// One request after another.
+    /// Decides and carries out a request.
     pub fn send(&mut self, person: &str, method: &str, path: &str, body: Value) -> Answer {
         self.send_with(person, method, path, body, None)
     }
 
-    /// The same with `If-Match`.
+    /// Sends a request with `If-Match`.
     pub fn send_with(
         &mut self,
         person: &str,
@@ -224,7 +223,7 @@ impl World {
         self.send(person, "GET", path, Value::Null)
     }
 
-    /// The whole policy as a document.
+    /// Returns the whole policy as a document.
     pub fn document(&self) -> Value {
         let policy = self.policy.read();
         let mut whole = json!({ "version": 1 });
@@ -240,7 +239,7 @@ impl World {
         whole
     }
 
-    /// A moment from now on.
+    /// Returns a time in this many days.
     pub fn in_days(&self, days: u64) -> String {
         rfc3339(Timestamp(self.now.timestamp().0 + days * 86_400_000))
     }
@@ -251,21 +250,21 @@ impl World {
     }
 }
 
-/// A request by somebody; `nobody` sends no token. A path may have a query.
+/// A request by a user; `anonymous` sends no token. The path may have a query.
 pub fn request(person: &str, method: &str, path: &str, body: &Value) -> AdminRequest {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     AdminRequest {
         method: method.into(),
         path: path.into(),
         query: query.into(),
-        token: (person != "nobody").then(|| token(person)),
+        token: (person != "anonymous").then(|| token(person)),
         content_type: (!body.is_null()).then(|| "application/json".into()),
         body: if body.is_null() { Vec::new() } else { body.to_string().into_bytes() },
         ..AdminRequest::default()
     }
 }
 
-pub fn read(response: Response) -> Answer {
+pub fn read(response: LocalResponse) -> Answer {
     let body = match response.body.as_str() {
         "" => Value::Null,
         text => serde_json::from_str(text).unwrap(),

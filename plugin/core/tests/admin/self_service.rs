@@ -1,10 +1,10 @@
-//! Keys without asking: a test for each row of the table, and one for their order.
+//! Self-service keys: tests for each row of the README's table and for their order.
 
 use serde_json::{Value, json};
 
 use super::world::{Answer, World, policy};
 
-/// A team where everything is asked for.
+/// A team that requires everything.
 fn strict() -> World {
     let mut policy = policy();
     policy["teams"]["search"]["self_service"] = json!({
@@ -24,7 +24,7 @@ fn create(world: &mut World, body: Value) -> Answer {
     world.send("developer", "POST", "/teams/search/keys", body)
 }
 
-/// What [`strict`] allows.
+/// A body that [`strict`] allows.
 fn allowed(world: &World) -> Value {
     json!({
         "name": "Laptop", "budget": { "max": "20.00", "period": "month" }, "expires_at": world.in_days(30),
@@ -39,7 +39,7 @@ fn refused(answer: &Answer, status: u16, code: &str, pointers: &[&str]) {
 }
 
 #[test]
-fn what_the_team_allows_is_given_and_the_secret_shown_once() {
+fn an_allowed_key_is_created_and_its_secret_returned_once() {
     let mut world = strict();
     let body = allowed(&world);
     let created = create(&mut world, body);
@@ -60,8 +60,8 @@ fn what_the_team_allows_is_given_and_the_secret_shown_once() {
 }
 
 #[test]
-fn row_1_who_is_not_signed_in_creates_nothing() {
-    let answer = World::new().send("nobody", "POST", "/teams/search/keys", json!({ "name": "Laptop" }));
+fn row_1_authentication() {
+    let answer = World::new().send("anonymous", "POST", "/teams/search/keys", json!({ "name": "Laptop" }));
     refused(&answer, 401, "not_signed_in", &[]);
 }
 
@@ -78,7 +78,7 @@ fn row_2_a_name_and_a_team() {
     }
     let answer = World::new().send("developer", "POST", "/teams/gone/keys", json!({ "name": "Laptop" }));
     refused(&answer, 404, "not_found", &[]);
-    // Without a name the team is not looked for.
+    // The name is checked before the team.
     let answer = World::new().send("developer", "POST", "/teams/gone/keys", json!({}));
     refused(&answer, 400, "name_required", &["/name"]);
 }
@@ -92,7 +92,7 @@ fn row_3_a_role_that_creates_keys_in_that_team() {
 }
 
 #[test]
-fn row_4_self_service_is_on() {
+fn row_4_self_service_is_enabled() {
     let mut policy = policy();
     policy["teams"]["search"].as_object_mut().unwrap().remove("self_service");
     refused(&create(&mut World::of(policy), json!({ "name": "Laptop" })), 403, "self_service_disabled", &[]);
@@ -103,14 +103,14 @@ fn row_4_self_service_is_on() {
 #[test]
 fn row_5_no_more_active_keys_than_allowed() {
     let mut world = World::new();
-    // One there is already.
+    // One key exists already.
     let second = create(&mut world, json!({ "name": "2" }));
     let tomorrow = world.in_days(1);
     let third = create(&mut world, json!({ "name": "3", "expires_at": tomorrow }));
     assert_eq!((second.status, third.status), (201, 201));
     refused(&create(&mut world, json!({ "name": "4" })), 403, "too_many_keys", &[]);
 
-    // Keys of others, and of other owners, take nobody's place.
+    // Keys of other owners do not count.
     assert_eq!(world.get("team-admin", "/teams/search/keys").body["items"].as_array().unwrap().len(), 5);
 
     // A blocked key counts.
@@ -123,7 +123,7 @@ fn row_5_no_more_active_keys_than_allowed() {
     assert_eq!(create(&mut world, json!({ "name": "4" })).status, 201);
     refused(&create(&mut world, json!({ "name": "5" })), 403, "too_many_keys", &[]);
 
-    // Nor does an expired one, from the second of its end on.
+    // An expired one does not, from the second of its expiry on.
     world.pass(86_399);
     refused(&create(&mut world, json!({ "name": "5" })), 403, "too_many_keys", &[]);
     world.pass(1);
@@ -159,7 +159,7 @@ fn row_6_a_budget_within_the_ceiling() {
 }
 
 #[test]
-fn row_6_without_a_ceiling_a_budget_is_free_within_the_levels_above() {
+fn row_6_without_a_ceiling_only_the_levels_above_bound_a_budget() {
     let mut world = World::new();
     assert_eq!(create(&mut world, json!({ "name": "Laptop" })).status, 201);
     let hourly = json!({ "name": "Laptop", "budget": { "max": "5", "period": "hour" } });
@@ -169,7 +169,7 @@ fn row_6_without_a_ceiling_a_budget_is_free_within_the_levels_above() {
 }
 
 #[test]
-fn row_7_an_end_within_the_maximum() {
+fn row_7_an_expiry_within_the_maximum() {
     let expiry = |policy: Value, expires_at: Value| {
         let mut world = with(policy);
         let mut body = json!({ "name": "Laptop" });
@@ -205,9 +205,9 @@ fn row_8_limits_are_positive_and_within_the_nearest_above() {
         (json!({ "rpm": 1.5 }), "/limits/rpm"),
         (json!({ "rpm": "10" }), "/limits/rpm"),
         (json!({ "rps": 10 }), "/limits/rps"),
-        // The team's own.
+        // Limits of the team.
         (json!({ "rpm": 101 }), "/limits/rpm"),
-        // The team sets none of these: its organization's.
+        // Limits of the organization; the team sets none of these.
         (json!({ "rpd": 100_001 }), "/limits/rpd"),
     ] {
         let answer = create(&mut World::new(), json!({ "name": "Laptop", "limits": limits }));
@@ -218,7 +218,7 @@ fn row_8_limits_are_positive_and_within_the_nearest_above() {
 }
 
 #[test]
-fn row_8_a_members_limits_are_nearer_than_the_teams() {
+fn row_8_member_limits_take_precedence_over_team_limits() {
     let mut policy = policy();
     policy["teams"]["search"]["member_limits"] = json!({ "rpm": 10 });
     let answer = create(&mut World::of(policy), json!({ "name": "Laptop", "limits": { "rpm": 11 } }));
@@ -244,17 +244,17 @@ fn row_9_neither_owner_nor_access_is_chosen() {
 }
 
 #[test]
-fn the_first_row_that_fails_answers() {
+fn the_first_failing_row_determines_the_response() {
     let mut policy = policy();
     policy["teams"]["search"]["self_service"] = json!({
         "enabled": false, "max_keys_per_user": 1, "budget_ceiling": "20.00", "max_expiry_days": 30,
     });
     let mut world = World::of(policy);
-    // Everything is wrong; then one thing after another is put right.
+    // Every row fails at first; they are fixed one after another.
     let mut body = json!({
         "budget": { "max": "21" }, "expires_at": "never", "limits": { "rpm": 0 }, "owner": "user/owner",
     });
-    refused(&world.send("nobody", "POST", "/teams/gone/keys", body.clone()), 401, "not_signed_in", &[]);
+    refused(&world.send("anonymous", "POST", "/teams/gone/keys", body.clone()), 401, "not_signed_in", &[]);
     refused(
         &world.send("viewer", "POST", "/teams/gone/keys", body.clone()),
         400,
@@ -283,11 +283,11 @@ fn the_first_row_that_fails_answers() {
 }
 
 #[test]
-fn each_row_has_a_message_of_its_own() {
+fn each_row_has_its_own_message() {
     let mut world = strict();
     let mut messages = Vec::new();
     let mut note = |answer: Answer| messages.push(answer.body["detail"].as_str().unwrap().to_string());
-    note(world.send("nobody", "POST", "/teams/search/keys", json!({ "name": "Laptop" })));
+    note(world.send("anonymous", "POST", "/teams/search/keys", json!({ "name": "Laptop" })));
     note(create(&mut world, json!({})));
     note(world.send("developer", "POST", "/teams/gone/keys", json!({ "name": "Laptop" })));
     note(world.send("viewer", "POST", "/teams/search/keys", json!({ "name": "Laptop" })));
@@ -314,14 +314,14 @@ fn each_row_has_a_message_of_its_own() {
 }
 
 #[test]
-fn a_gateway_that_cannot_keep_a_key_says_so() {
+fn a_gateway_without_durability_creates_no_keys() {
     let mut world = World::new();
-    world.keeps = tollgate_core::admin::Durability::No;
+    world.durability = tollgate_core::admin::Durability::No;
     refused(&create(&mut world, json!({ "name": "Laptop" })), 503, "keys_not_kept", &[]);
     let rotation = world.send("developer", "POST", "/keys/developers/rotate", json!({}));
     refused(&rotation, 503, "keys_not_kept", &[]);
-    // Everything else works, for as long as the process does.
+    // All other writes succeed.
     assert_eq!(world.send("developer", "DELETE", "/keys/developers", Value::Null).status, 204);
-    world.keeps = tollgate_core::admin::Durability::Durable;
+    world.durability = tollgate_core::admin::Durability::Durable;
     assert_eq!(create(&mut world, json!({ "name": "Laptop" })).status, 201);
 }

@@ -1,4 +1,4 @@
-//! Bodies, queries and methods that are not as they should be.
+//! Invalid bodies, queries and methods.
 
 use std::rc::Rc;
 
@@ -26,7 +26,7 @@ fn patch(body: &str) -> AdminRequest {
 }
 
 #[test]
-fn a_body_that_two_readers_could_read_differently_is_refused() {
+fn an_ambiguous_body_is_rejected() {
     for body in [
         r#"{"name": "a", "name": "b"}"#,
         r#"{"name": "a", "\u006eame": "b"}"#,
@@ -73,7 +73,7 @@ fn a_body_is_json_and_of_bounded_size() {
 }
 
 #[test]
-fn a_method_that_is_not_taken_and_a_path_that_leads_nowhere() {
+fn unsupported_methods_and_unknown_paths_are_rejected() {
     for (method, path, status) in [
         ("POST", "/me", 405),
         ("PUT", "/teams/search", 405),
@@ -94,7 +94,7 @@ fn a_method_that_is_not_taken_and_a_path_that_leads_nowhere() {
 }
 
 #[test]
-fn a_head_is_a_get_without_the_body() {
+fn head_is_get_without_the_body() {
     let request = request("platform", "HEAD", "/teams/search", &Value::Null);
     let AdminDecision::Answer(head) = World::new().decide(&request).outcome else { panic!() };
     assert_eq!((head.status, head.body.as_str()), (200, ""));
@@ -102,7 +102,7 @@ fn a_head_is_a_get_without_the_body() {
 }
 
 #[test]
-fn a_query_says_what_is_known_and_says_it_once() {
+fn unknown_and_repeated_parameters_are_rejected() {
     for (path, status) in [
         ("/organizations?limit=1", 200),
         ("/organizations?limit=0", 400),
@@ -124,7 +124,7 @@ fn a_query_says_what_is_known_and_says_it_once() {
 }
 
 #[test]
-fn nothing_of_a_request_that_might_be_a_secret_is_repeated() {
+fn problems_do_not_repeat_possible_secrets() {
     let secret = "sk-tg-abcd-verysecretverysecretverysecretverysecret";
     for body in [
         json!({ "name": "x", "digest": secret, "owner": 7 }),
@@ -145,7 +145,7 @@ fn nothing_of_a_request_that_might_be_a_secret_is_repeated() {
 }
 
 #[test]
-fn a_path_that_can_be_read_in_two_ways_is_refused_in_the_apis_own_form() {
+fn an_ambiguous_path_is_rejected_with_problem_details() {
     for (path, ours) in [
         ("/tollgate/v1/teams/%13/self-service", true),
         ("/tollgate/v1/teams//members", true),

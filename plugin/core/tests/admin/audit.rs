@@ -1,4 +1,4 @@
-//! The audit: every attempt of the signed-in to change something.
+//! The audit log of write attempts.
 
 use serde_json::{Value, json};
 use tollgate_core::admin::audit::{AuditEntry, AuditQuery, page};
@@ -7,7 +7,7 @@ use tollgate_core::admin::{AdminDecision, AdminRequest};
 use super::world::{World, policy, read, request};
 
 #[test]
-fn a_change_is_kept_with_who_what_before_and_after() {
+fn a_change_is_recorded_with_actor_action_before_and_after() {
     let mut world = World::new();
     world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));
     let entry = world.audit.pop().unwrap();
@@ -21,7 +21,7 @@ fn a_change_is_kept_with_who_what_before_and_after() {
 }
 
 #[test]
-fn failed_attempts_are_kept_too_and_reads_and_strangers_are_not() {
+fn failed_attempts_are_recorded_but_not_reads_and_unauthenticated_requests() {
     let mut world = World::new();
     for (person, method, path, body, status, reason, organization) in [
         ("viewer", "DELETE", "/teams/search", json!({}), 403, "not_allowed", Some("acme")),
@@ -47,13 +47,13 @@ fn failed_attempts_are_kept_too_and_reads_and_strangers_are_not() {
     }
     world.get("viewer", "/teams/search/keys");
     world.get("viewer", "/teams/search");
-    world.send("nobody", "DELETE", "/teams/search", Value::Null);
+    world.send("anonymous", "DELETE", "/teams/search", Value::Null);
     assert_eq!(world.audit, []);
 }
 
-/// Whatever is wrong with a request, and however early that is seen.
+/// Holds for every kind of fault, however early it is detected.
 #[test]
-fn what_the_path_names_has_the_attempt_in_its_organizations_audit() {
+fn an_attempt_is_recorded_for_the_organization_in_its_path() {
     let mut world = World::new();
     let member = json!({ "role": "team_viewer" });
     for (method, path, organization) in [
@@ -90,7 +90,7 @@ fn what_the_path_names_has_the_attempt_in_its_organizations_audit() {
 }
 
 #[test]
-fn neither_secrets_nor_digests_are_in_it() {
+fn entries_contain_no_secrets_and_no_digests() {
     let mut world = World::new();
     let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
     let path = format!("/keys/{}", created["id"].as_str().unwrap());
@@ -110,7 +110,7 @@ fn neither_secrets_nor_digests_are_in_it() {
 }
 
 #[test]
-fn a_key_in_the_place_of_its_id_is_not_kept_and_not_repeated() {
+fn a_key_sent_instead_of_its_id_is_redacted() {
     let mut world = World::new();
     let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
     let (id, secret) = (created["id"].as_str().unwrap(), created["secret"].as_str().unwrap());
@@ -128,20 +128,20 @@ fn a_key_in_the_place_of_its_id_is_not_kept_and_not_repeated() {
 }
 
 #[test]
-fn an_entry_reads_as_it_was_written_and_its_log_line_is_shorter() {
+fn an_entry_round_trips_and_its_log_line_is_shorter() {
     let mut world = World::new();
     world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpm": 7 } }));
     world.send("viewer", "DELETE", "/teams/search", Value::Null);
     for entry in &world.audit {
         assert_eq!(AuditEntry::from_json(&entry.to_json()).as_ref(), Some(entry));
-        let line = entry.line();
+        let line = entry.log_fields();
         assert_eq!(line["action"], entry.action.as_str());
         assert!(line.get("before").is_none() && line.get("after").is_none());
     }
     assert_eq!(AuditEntry::from_json(&json!({ "actor": "x" })), None);
 }
 
-fn asked(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16> {
+fn query_of(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16> {
     let request = AdminRequest { query: query.into(), ..request(person, "GET", "/audit", &Value::Null) };
     match World::of(policy).decide(&request).outcome {
         AdminDecision::Audit(query) => Ok(query),
@@ -151,21 +151,21 @@ fn asked(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16> {
 }
 
 #[test]
-fn whose_audit_is_read_is_said_or_clear() {
+fn the_organization_is_named_or_unambiguous() {
     let of = |organization: Option<&str>| {
         Ok(AuditQuery { organization: organization.map(str::to_string), after: None, limit: 50 })
     };
-    assert_eq!(asked("owner", "", policy()), of(Some("acme")));
-    assert_eq!(asked("platform", "", policy()), of(None));
-    assert_eq!(asked("platform", "organization=globex", policy()), of(Some("globex")));
-    assert_eq!(asked("owner", "organization=globex", policy()), Err(403));
-    assert_eq!(asked("owner", "organization=gone", policy()), Err(404));
-    assert_eq!(asked("org-admin", "", policy()), Err(403));
+    assert_eq!(query_of("owner", "", policy()), of(Some("acme")));
+    assert_eq!(query_of("platform", "", policy()), of(None));
+    assert_eq!(query_of("platform", "organization=globex", policy()), of(Some("globex")));
+    assert_eq!(query_of("owner", "organization=globex", policy()), Err(403));
+    assert_eq!(query_of("owner", "organization=gone", policy()), Err(404));
+    assert_eq!(query_of("org-admin", "", policy()), Err(403));
     let mut both = policy();
     both["organizations"]["globex"]["members"]["owner"] = json!("org_auditor");
-    assert_eq!(asked("owner", "", both.clone()), Err(400));
-    assert_eq!(asked("owner", "organization=globex", both), of(Some("globex")));
-    let page = asked("owner", "limit=3&after=42", policy());
+    assert_eq!(query_of("owner", "", both.clone()), Err(400));
+    assert_eq!(query_of("owner", "organization=globex", both), of(Some("globex")));
+    let page = query_of("owner", "limit=3&after=42", policy());
     assert_eq!(
         page,
         Ok(AuditQuery { organization: Some("acme".into()), after: Some("42".into()), limit: 3 })
@@ -173,7 +173,7 @@ fn whose_audit_is_read_is_said_or_clear() {
 }
 
 #[test]
-fn a_page_of_it_shows_each_entry_with_its_name() {
+fn a_page_has_the_name_of_each_entry() {
     let mut world = World::new();
     world.send("viewer", "DELETE", "/teams/search", Value::Null);
     let entry = world.audit.pop().unwrap();

@@ -1,4 +1,4 @@
-//! The access preview is effective access: the same as what calls are decided by.
+//! The access preview agrees with the decisions on calls.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ fn some(of: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str>>
     proptest::sample::subsequence(of, 0..=of.len())
 }
 
-/// Which groups each target carries.
+/// The groups of each target.
 fn catalogue() -> impl Strategy<Value = Vec<Vec<&'static str>>> {
     proptest::collection::vec(some(&GROUPS), TARGETS.len())
 }
@@ -57,8 +57,8 @@ fn world(case: &Case) -> World {
     World::of(policy)
 }
 
-/// The contract's sentence, in sets: organization's direct targets and members of its groups, and where the team
-/// restricts, only what it selects of them.
+/// The specification in terms of sets: the organization's targets and members of its groups, intersected with the
+/// team's selection if it restricts.
 fn expected(case: &Case) -> BTreeSet<&'static str> {
     let has = |selection: &(Vec<&str>, Vec<&str>), at: usize| {
         selection.0.contains(&TARGETS[at]) || case.carried[at].iter().any(|group| selection.1.contains(group))
@@ -73,7 +73,7 @@ fn expected(case: &Case) -> BTreeSet<&'static str> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
-    fn what_the_preview_calls_effective_is_what_the_team_may_call(case in cases()) {
+    fn the_preview_agrees_with_access_decisions(case in cases()) {
         let mut world = world(&case);
         let shown = world.get("viewer", "/teams/search/access").body;
         let lines = shown["preview"].as_array().unwrap();
@@ -93,7 +93,7 @@ proptest! {
         prop_assert_eq!(effective, called);
 
         for line in lines {
-            // Effective is what is both selected and available; what is not says who refuses.
+            // Effective means selected and available; otherwise the entry names the level that rejects.
             let both = !line["selected"].is_null() && !line["available"].is_null();
             prop_assert_eq!(line["effective"].as_bool().unwrap(), both, "{}", line);
             prop_assert_eq!(line["refused_by"].is_null(), both, "{}", line);
@@ -103,7 +103,7 @@ proptest! {
 }
 
 #[test]
-fn each_line_says_why() {
+fn each_entry_has_its_reason() {
     let mut policy = policy();
     policy["teams"]["search"]["access"] = json!({ "mode": "restrict", "access_groups": ["basic"] });
     let shown = World::of(policy).get("viewer", "/teams/search/access").body;
@@ -129,7 +129,7 @@ fn each_line_says_why() {
 }
 
 #[test]
-fn the_answer_to_a_change_previews_the_change() {
+fn the_response_to_a_change_contains_the_new_preview() {
     let mut world = World::new();
     let put = world.send("team-admin", "PUT", "/teams/search/access", json!({ "mode": "restrict" }));
     assert_eq!(put.status, 200);

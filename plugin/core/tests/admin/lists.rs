@@ -1,4 +1,4 @@
-//! Lists: only what one can read, in pages that stay put.
+//! Lists contain readable items only, in stable pages.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ fn ids(list: &Value, field: &str) -> Vec<String> {
 }
 
 #[test]
-fn pages_together_are_the_whole_each_item_once_also_while_others_come() {
+fn pages_contain_each_item_once_while_others_are_added() {
     let mut policy = policy();
     for n in 0..25 {
         policy["teams"][format!("t{n:02}")] = json!({ "organization": "acme", "name": "T" });
@@ -22,7 +22,7 @@ fn pages_together_are_the_whole_each_item_once_also_while_others_come() {
         let found = ids(&page, "id");
         assert!(found.len() <= 7);
         seen.extend(found);
-        // Somebody comes in before what was read already.
+        // A member is added before the items read so far.
         world.send("owner", "POST", "/organizations/acme/teams", json!({ "id": "aaa", "name": "A" }));
         match page["next"].as_str() {
             Some(next) => after = format!("&after={next}"),
@@ -36,7 +36,7 @@ fn pages_together_are_the_whole_each_item_once_also_while_others_come() {
 }
 
 #[test]
-fn a_full_last_page_says_that_it_is_the_last() {
+fn a_full_last_page_has_no_next() {
     let mut world = World::new();
     let page = world.get("member", "/organizations/acme/teams?limit=3").body;
     assert_eq!((ids(&page, "id").len(), &page["next"]), (3, &Value::Null));
@@ -45,7 +45,7 @@ fn a_full_last_page_says_that_it_is_the_last() {
 }
 
 #[test]
-fn everybody_sees_their_own_organizations() {
+fn a_caller_sees_only_readable_organizations() {
     let mut world = World::new();
     for (person, expected) in
         [("platform", vec!["acme", "globex"]), ("viewer", vec!["acme"]), ("foreign-owner", vec!["globex"])]
@@ -55,7 +55,7 @@ fn everybody_sees_their_own_organizations() {
 }
 
 #[test]
-fn my_targets_say_through_which_team_and_how() {
+fn targets_are_listed_with_team_and_grant() {
     let mut policy = policy();
     policy["teams"]["other"]["members"]["developer"] = json!("team_developer");
     policy["teams"]["other"]["access"] = json!({ "mode": "restrict", "targets": ["small"] });

@@ -1,4 +1,4 @@
-//! Keys: made by admins, changed, rotated, revoked.
+//! Keys: creation by admins, changes, rotation and revocation.
 
 use serde_json::{Value, json};
 use tollgate_core::auth::identity::authenticate;
@@ -11,11 +11,11 @@ fn works(world: &World, secret: &str) -> bool {
 }
 
 #[test]
-fn an_admin_of_the_team_makes_keys_for_others_and_sets_access() {
+fn a_team_admin_creates_keys_for_others_and_sets_access() {
     let mut world = World::new();
     let access = json!({ "mode": "restrict", "targets": ["small"] });
     let body = json!({ "name": "For you", "owner": "user/developer", "access": access });
-    // max_keys_per_user is for self-service: an admin knows what they do.
+    // max_keys_per_user applies to self-service only.
     for _ in 0..4 {
         let created = world.send("team-admin", "POST", "/teams/search/keys", body.clone());
         assert_eq!(created.status, 201, "{}", created.body);
@@ -27,7 +27,7 @@ fn an_admin_of_the_team_makes_keys_for_others_and_sets_access() {
 }
 
 #[test]
-fn without_an_owner_it_is_the_members_own_or_the_teams() {
+fn the_default_owner_is_the_caller_as_a_member_or_the_team() {
     let mut world = World::new();
     let own = world.send("team-admin", "POST", "/teams/search/keys", json!({ "name": "Mine" }));
     assert_eq!(own.body["owner"], "user/team-admin");
@@ -37,7 +37,7 @@ fn without_an_owner_it_is_the_members_own_or_the_teams() {
 }
 
 #[test]
-fn what_an_admin_asks_for_is_still_held_against_everything() {
+fn keys_of_admins_are_validated_too() {
     for (body, status, pointer) in [
         (json!({ "name": "x", "owner": "user/member" }), 400, "/owner"),
         (json!({ "name": "x", "owner": "user/gone" }), 400, "/owner"),
@@ -75,7 +75,7 @@ fn a_rotation_keeps_everything_but_the_secret() {
 }
 
 #[test]
-fn a_rotation_does_not_wake_an_expired_key_and_its_refusal_does_not_say_so() {
+fn a_rotation_does_not_revive_an_expired_key() {
     let mut world = World::new();
     let wish = json!({ "name": "x", "expires_at": world.in_days(1) });
     let created = world.send("developer", "POST", "/teams/search/keys", wish).body;
@@ -91,7 +91,7 @@ fn a_rotation_does_not_wake_an_expired_key_and_its_refusal_does_not_say_so() {
 }
 
 #[test]
-fn the_old_secret_lives_on_for_the_grace_period_and_no_longer() {
+fn the_old_secret_is_valid_for_the_grace_period_only() {
     let mut world = World::new();
     let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
     let (id, old) = (created["id"].as_str().unwrap(), created["secret"].as_str().unwrap());
@@ -108,12 +108,12 @@ fn the_old_secret_lives_on_for_the_grace_period_and_no_longer() {
     assert_eq!((long.status, long.pointers()), (400, vec!["/grace_seconds"]));
     let week = world.send("developer", "POST", &path, json!({ "grace_seconds": 604_800 }));
     assert_eq!(week.status, 201);
-    // Nothing at all is a rotation too.
+    // An empty body is a rotation without a grace period.
     assert_eq!(world.send("developer", "POST", &path, Value::Null).status, 201);
 }
 
 #[test]
-fn an_imported_keys_id_is_kept_although_the_form_has_no_room_for_it() {
+fn a_rotation_keeps_the_id_of_an_imported_key() {
     let mut policy = policy();
     policy["keys"]["Legacy.Key@2024"] = json!({
         "team": "search", "owner": "user/developer", "digest": format!("sha256:{}", "ab".repeat(32)),
@@ -125,7 +125,7 @@ fn an_imported_keys_id_is_kept_although_the_form_has_no_room_for_it() {
 }
 
 #[test]
-fn a_change_of_a_key_holds_and_what_identifies_it_stays() {
+fn a_patch_changes_a_key_but_not_its_identity() {
     let mut world = World::new();
     let patch = json!({ "name": "Renamed", "limits": { "rpm": 3 }, "expires_at": world.in_days(1) });
     let changed = world.send("team-admin", "PATCH", "/keys/developers", patch);
@@ -146,14 +146,14 @@ fn a_change_of_a_key_holds_and_what_identifies_it_stays() {
         let answer = world.send("team-admin", "PATCH", "/keys/developers", patch.clone());
         assert_eq!((answer.status, answer.pointers()), (400, vec![pointer]), "{patch}: {}", answer.body);
     }
-    // What is shown may be sent back.
+    // A representation may be sent back.
     let mut shown = world.get("team-admin", "/keys/developers").body;
     shown["name"] = json!("Again");
     assert_eq!(world.send("team-admin", "PATCH", "/keys/developers", shown).status, 200);
 }
 
 #[test]
-fn a_revoked_key_is_gone() {
+fn a_revoked_key_is_deleted() {
     let mut world = World::new();
     let created = world.send("developer", "POST", "/teams/search/keys", json!({ "name": "x" })).body;
     let path = format!("/keys/{}", created["id"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! The management API, decided on real policies: who may do what, and what comes of it.
+//! Tests of the management API against real policies.
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 

@@ -1,4 +1,4 @@
-//! What becomes of a write that cannot be kept: it is refused, and so it stands in the audit.
+//! Writes that cannot be stored are rejected and recorded as rejected.
 
 use serde_json::{Value, json};
 use tollgate_core::admin::{Durability, RequestInputs};
@@ -11,9 +11,9 @@ use tollgate_core::time::{Now, SECOND};
 use super::support::Map;
 use super::world::{START, policy, request};
 
-/// Shared data where others can always be faster.
+/// A store whose compare-and-swap can be made to always conflict.
 struct Busy {
-    cells: SharedDataStore<Map>,
+    store: SharedDataStore<Map>,
     busy: bool,
 }
 
@@ -21,7 +21,7 @@ impl Busy {
     fn new() -> Busy {
         let mut map = Map::new();
         let kind = SharedDataStore::probe(&mut map, "tollgate/1/");
-        Busy { cells: SharedDataStore::new(map, kind), busy: false }
+        Busy { store: SharedDataStore::new(map, kind), busy: false }
     }
 }
 
@@ -29,7 +29,7 @@ impl CounterStore for Busy {
     type Version = <SharedDataStore<Map> as CounterStore>::Version;
 
     fn read(&mut self, name: &RecordKey) -> Result<(Vec<u8>, Self::Version), StoreError> {
-        self.cells.read(name)
+        self.store.read(name)
     }
 
     fn compare_and_swap(
@@ -38,7 +38,7 @@ impl CounterStore for Busy {
         version: Self::Version,
         new: &[u8],
     ) -> Result<Cas, StoreError> {
-        if self.busy { Ok(Cas::Conflict) } else { self.cells.compare_and_swap(name, version, new) }
+        if self.busy { Ok(Cas::Conflict) } else { self.store.compare_and_swap(name, version, new) }
     }
 }
 
@@ -50,15 +50,15 @@ fn gateway(more: Value) -> GatewayConfig {
     loader.finish().unwrap().0
 }
 
-/// A key is asked for: the status and the code of the answer, and the attempt as the log has it.
-fn create(keeper: &mut PolicyStore, cells: &mut Busy, gateway: &GatewayConfig) -> (u16, String, Value) {
+/// Creates a key; returns the status and code of the response, and the logged audit entry.
+fn create(policies: &mut PolicyStore, store: &mut Busy, gateway: &GatewayConfig) -> (u16, String, Value) {
     let now = Now { wall: START, monotonic: SECOND };
-    let asked = RequestInputs { now, random: [u8::from(cells.busy); 48], keeps: Durability::Durable };
+    let inputs = RequestInputs { now, random: [u8::from(store.busy); 48], durability: Durability::Durable };
     let request = request("developer", "POST", "/teams/search/keys", &json!({ "name": "x" }));
     let (mut answers, mut logged) = (Vec::new(), Vec::new());
-    for act in keeper.manage(cells, gateway, (1, request), &asked) {
+    for act in policies.manage(store, gateway, (1, request), &inputs) {
         match act {
-            Effect::Answer(_, answered) => answers.push(answered.response),
+            Effect::Answer(_, reply) => answers.push(reply.response),
             Effect::Audit(line) => logged.push(serde_json::from_str::<Value>(&line).unwrap()["audit"].take()),
             Effect::Call { .. } | Effect::Warn(_) => {}
         }
@@ -70,26 +70,26 @@ fn create(keeper: &mut PolicyStore, cells: &mut Busy, gateway: &GatewayConfig) -
 }
 
 #[test]
-fn where_others_are_always_faster_the_attempt_is_kept_as_refused() {
-    let (gateway, mut cells) = (gateway(json!({})), Busy::new());
-    let (mut keeper, trouble) = PolicyStore::open(&mut cells, &gateway, 1);
-    assert_eq!(trouble, None);
-    assert_eq!(create(&mut keeper, &mut cells, &gateway).0, 201);
-    cells.busy = true;
-    let (status, code, entry) = create(&mut keeper, &mut cells, &gateway);
+fn a_write_that_always_conflicts_is_recorded_as_rejected() {
+    let (gateway, mut store) = (gateway(json!({})), Busy::new());
+    let (mut policies, error) = PolicyStore::open(&mut store, &gateway, 1);
+    assert_eq!(error, None);
+    assert_eq!(create(&mut policies, &mut store, &gateway).0, 201);
+    store.busy = true;
+    let (status, code, entry) = create(&mut policies, &mut store, &gateway);
     assert_eq!((&entry["status"], &entry["reason"]), (&json!(503), &json!("contended")));
     assert_eq!((status, code.as_str()), (503, "contended"));
 }
 
 #[test]
-fn in_a_fleet_the_attempt_at_a_configuration_that_is_superseded_is_kept_as_refused() {
-    let (old, mut cells) = (gateway(json!({ "fleet": { "cluster": "old" } })), Busy::new());
-    let (mut keeper, trouble) = PolicyStore::open(&mut cells, &old, 1);
-    assert_eq!(trouble, None);
+fn a_write_of_a_superseded_configuration_is_recorded_as_rejected() {
+    let (old, mut store) = (gateway(json!({ "fleet": { "cluster": "old" } })), Busy::new());
+    let (mut policies, error) = PolicyStore::open(&mut store, &old, 1);
+    assert_eq!(error, None);
     let new = gateway(json!({ "fleet": { "cluster": "new" } }));
-    let (_, trouble) = PolicyStore::open(&mut cells, &new, 2);
-    assert_eq!(trouble, None);
-    let (status, code, entry) = create(&mut keeper, &mut cells, &old);
+    let (_, error) = PolicyStore::open(&mut store, &new, 2);
+    assert_eq!(error, None);
+    let (status, code, entry) = create(&mut policies, &mut store, &old);
     assert_eq!((&entry["status"], &entry["reason"]), (&json!(503), &json!("superseded")));
     assert_eq!((status, code.as_str()), (503, "superseded"));
 }

@@ -1,12 +1,12 @@
-//! Many at once: nothing is lost, nothing slips past.
+//! Concurrent requests.
 
 use serde_json::{Value, json};
 use tollgate_core::admin::{AdminDecision, Decided};
 
 use super::world::{World, request};
 
-/// Several gateways that decide on what they last read, and one place where writes are accepted: only one that was
-/// decided on what holds there.
+/// Gateways that decide against the policy that they last read, and one store that accepts a write only if it was
+/// decided against the current policy.
 struct Shared {
     world: World,
     position: u64,
@@ -26,7 +26,7 @@ impl Shared {
         (self.position, self.world.decide(&request))
     }
 
-    /// The status; `None`: somebody else was faster.
+    /// Returns the response; `None` after a conflict.
     fn commit(&mut self, (position, decided): (u64, Decided)) -> Option<super::world::Answer> {
         if matches!(decided.outcome, AdminDecision::Write(_)) {
             if position != self.position {
@@ -39,11 +39,11 @@ impl Shared {
 }
 
 #[test]
-fn a_hundred_edits_with_if_match_lose_none() {
+fn no_edit_with_if_match_is_lost() {
     let mut shared = Shared { world: World::new(), position: 0 };
     shared.world.send("team-admin", "PATCH", "/teams/search", json!({ "limits": { "rpd": 1 } }));
     let (mut waiting, mut refused) = (100, 0);
-    // Each round, all who wait read the same team, and each sends an edit that adds one to what it read.
+    // In each round, all waiting writers read the same team, and each sends an edit that adds one.
     while waiting > 0 {
         let read = shared.world.get("team-admin", "/teams/search");
         let tag = read.field("etag").unwrap().to_string();
@@ -71,22 +71,22 @@ fn a_hundred_edits_with_if_match_lose_none() {
 }
 
 #[test]
-fn twenty_creations_at_once_make_as_many_keys_as_are_allowed() {
+fn concurrent_creations_respect_the_maximum_number_of_keys() {
     let mut shared = Shared { world: World::new(), position: 0 };
     let body = json!({ "name": "x" });
-    // All are decided on the policy before any of them is written.
+    // All are decided before any of them is written.
     let mut decided: Vec<_> =
         (0..20).map(|_| shared.decide("developer", "POST", "/teams/search/keys", &body, None)).collect();
     let mut statuses = Vec::new();
     while let Some(one) = decided.pop() {
         match shared.commit(one) {
             Some(answer) => statuses.push(answer.status),
-            // Lost: decided again on what holds now.
+            // After a conflict, the request is decided again.
             None => decided.insert(0, shared.decide("developer", "POST", "/teams/search/keys", &body, None)),
         }
     }
     let created = statuses.iter().filter(|status| **status == 201).count();
-    // One of the three there was already.
+    // One of the three keys existed before.
     assert_eq!((created, statuses.iter().filter(|status| **status == 403).count()), (2, 18));
 }
 
@@ -117,7 +117,7 @@ fn an_entity_tag_is_the_same_until_something_changes() {
 }
 
 #[test]
-fn deletions_and_rotations_obey_if_match_too() {
+fn deletions_and_rotations_check_if_match() {
     let mut world = World::new();
     let tag = world.get("platform", "/keys/developers").field("etag").unwrap().to_string();
     let rotate = |world: &mut World, tag: &str| {
@@ -143,7 +143,7 @@ fn deletions_and_rotations_obey_if_match_too() {
 }
 
 #[test]
-fn if_none_match_makes_what_is_not_there_and_changes_nothing_that_is() {
+fn if_none_match_creates_and_never_changes() {
     let mut world = World::new();
     let mut put = |path: &str, body: Value, field: &str| {
         let mut request = request("platform", "PUT", path, &body);
@@ -171,7 +171,7 @@ fn if_none_match_makes_what_is_not_there_and_changes_nothing_that_is() {
 }
 
 #[test]
-fn what_is_sent_again_changes_nothing_more() {
+fn a_repeated_request_changes_nothing_more() {
     let mut world = World::new();
     for (method, path, body) in [
         ("PUT", "/teams/search/members/member", json!({ "role": "team_viewer" })),

@@ -1,4 +1,4 @@
-//! Members come and go, and their keys with them.
+//! Adding and removing members, with their keys.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ fn keys_of(world: &mut World, team: &str) -> Vec<String> {
 }
 
 #[test]
-fn who_leaves_a_team_loses_their_keys_there_and_nowhere_else() {
+fn removing_a_team_member_revokes_only_the_keys_in_the_team() {
     let mut policy = policy();
     policy["teams"]["other"]["members"]["developer"] = json!("team_developer");
     policy["keys"]["elsewhere"] = json!({
@@ -31,7 +31,7 @@ fn who_leaves_a_team_loses_their_keys_there_and_nowhere_else() {
 }
 
 #[test]
-fn who_leaves_the_organization_leaves_all_its_teams() {
+fn removing_an_organization_member_removes_the_member_from_all_teams() {
     let mut policy = policy();
     policy["teams"]["other"]["members"]["developer"] = json!("team_developer");
     policy["organizations"]["globex"]["members"]["developer"] = json!("org_member");
@@ -54,7 +54,7 @@ fn who_leaves_the_organization_leaves_all_its_teams() {
 }
 
 #[test]
-fn an_unknown_person_comes_to_be_with_their_first_role() {
+fn adding_an_unknown_member_creates_the_user() {
     let mut world = World::new();
     let path = "/organizations/acme/members/new@acme.example";
     let put = world.send("org-admin", "PUT", path, json!({ "role": "org_member", "name": "New" }));
@@ -73,12 +73,12 @@ fn an_unknown_person_comes_to_be_with_their_first_role() {
 }
 
 #[test]
-fn a_team_takes_members_of_its_organization_only() {
+fn a_team_member_must_be_in_the_organization() {
     let mut world = World::new();
     let path = "/teams/search/members/foreign-owner";
     let refused = world.send("team-admin", "PUT", path, json!({ "role": "team_viewer" }));
     assert_eq!((refused.status, refused.code()), (409, "not_an_organization_member"));
-    // Who may add to the organization adds to both at once.
+    // A caller who may add organization members adds both at once.
     let added = world.send("org-admin", "PUT", path, json!({ "role": "team_viewer" }));
     assert_eq!(added.status, 200, "{}", added.body);
     assert_eq!(world.get("owner", "/organizations/acme/members/foreign-owner").body["role"], "org_member");
@@ -88,7 +88,7 @@ fn a_team_takes_members_of_its_organization_only() {
 }
 
 #[test]
-fn a_new_role_holds_with_the_next_request() {
+fn a_new_role_applies_to_the_next_request() {
     let mut world = World::new();
     assert_eq!(world.send("viewer", "POST", "/teams/search/keys", json!({ "name": "x" })).status, 403);
     let path = "/teams/search/members/viewer";
@@ -101,7 +101,7 @@ fn a_new_role_holds_with_the_next_request() {
 }
 
 #[test]
-fn a_service_account_is_its_teams_and_takes_its_keys_along() {
+fn deleting_a_service_account_revokes_its_keys() {
     let mut world = World::new();
     let put =
         world.send("team-admin", "PUT", "/teams/search/service-accounts/weekly", json!({ "name": "Weekly" }));
