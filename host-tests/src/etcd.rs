@@ -73,7 +73,7 @@ fn require_prefix(prefix: &str) -> Result<(), EtcdSetupError> {
     let mut loader = ConfigLoader::default();
     loader.push(json!({ "policy": { "version": 1 }, "fleet": fleet }).to_string().as_bytes());
     let first = loader.finish().err().and_then(|findings| findings.into_iter().next());
-    first.map_or(Ok(()), |finding| Err(EtcdSetupError::Prefix(finding.problem)))
+    first.map_or(Ok(()), |finding| Err(EtcdSetupError::Prefix(finding.kind)))
 }
 
 impl Etcd {
