@@ -34,7 +34,7 @@ impl Exchange {
                         "ambiguous_path",
                     ));
                 }
-                // Nobody's body would be kept for nothing; who a JWT names is known only when it is decided.
+                // The body of an unknown caller is not read. A JWT names its caller only when the request is decided.
                 let waits = manage.jwt.is_some() || intake.has_known_token(&gateway.policy.read());
                 if !end_of_stream && !waits {
                     intake.skip_body();
