@@ -93,15 +93,15 @@ pub enum BuildError {
         /// The parser's error.
         error: wasmparser::BinaryReaderError,
     },
-    /// The module was built, and is not one that the host can run.
+    /// The built module cannot be loaded into the host.
     #[error("{}: {error}", path.display())]
     Load {
         /// The module.
         path: PathBuf,
-        /// Why it cannot be run.
+        /// The reason.
         error: ModuleError,
     },
-    /// The worker's module did not get its JavaScript.
+    /// wasm-bindgen failed on the worker's module.
     #[error("wasm-bindgen refuses {}: {reason}", path.display())]
     Bindgen {
         /// The module.
@@ -189,7 +189,7 @@ pub(crate) fn once(output: &Path, build: impl FnOnce() -> Result<(), BuildError>
     Ok(())
 }
 
-/// Where everything that is built goes: `target/tollgate`.
+/// Returns the folder of all built files: `target/tollgate`.
 pub(crate) fn output() -> Result<PathBuf, BuildError> {
     Ok(workspace()?.join("target/tollgate"))
 }
