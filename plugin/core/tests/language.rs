@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p tollgate-core --test language -- --nocapture` prints the figures.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 use std::fs;
 use std::path::Path;
 

@@ -1,5 +1,5 @@
 //! Host calls on bytes, with every status as a value. Hand-written where `proxy_wasm::hostcalls` (0.2.5) panics, which
-//! cuts every stream of a worker. Of the host calls that are made here it reports these statuses, and panics at others:
+//! cuts every stream of a worker. For the host calls made here it reports these statuses, and panics at others:
 //!
 //! | host call | reported besides `Ok` |
 //! |---|---|

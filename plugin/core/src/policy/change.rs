@@ -84,7 +84,7 @@ pub struct Edit {
 /// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
-    /// Edits in order. Of two edits of one record the later one applies.
+    /// Edits in order. The later of two edits of one record applies.
     pub edits: Vec<Edit>,
     /// The new value of `unpriced`. `None`: unchanged.
     pub unpriced: Option<Unpriced>,

@@ -211,7 +211,7 @@ impl<'a> Validator<'a> {
         }
     }
 
-    /// Reports the digests of a key that another key has too. Of several keys with one digest the first by id owns it
+    /// Reports the digests of a key that another key has too. The first by id of several keys with one digest owns it
     /// and is not reported; a current digest comes before a previous one.
     fn digests(&mut self, key: &Key, path: RecordPath<'_>) {
         let policy = self.policy;
