@@ -15,7 +15,7 @@ pub struct Source {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// With the etcd cluster of a fleet.
+    /// A policy file, with the etcd cluster of its fleet, if any.
     Policy(Option<String>),
     Configuration,
 }

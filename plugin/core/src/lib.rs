@@ -11,12 +11,13 @@
 //! | step | code | rejection |
 //! |---|---|---|
 //! | find the route | [`http::route`] | 404, 400 |
-//! | read the credential | [`auth::credential`] | 401 |
-//! | identify key, team, organization and user | [`exchange::authorize`], [`auth::identity`] | 401, 403 |
+//! | read the credential | [`auth::credential`] | 401, 400 |
+//! | identify key, team, organization and user | [`exchange::authorize`], [`auth::identity`] | 401, 403, 503 |
 //! | remove the credential and forged identity headers | `exchange/sanitize.rs` | |
 //! | read the body | [`llm::request`] | 400, 413, 415 |
-//! | find the target and check access to it | [`exchange::authorize`], [`policy::access`] | 403 |
-//! | reserve tokens and cost | `exchange/reserve.rs` | 400, 403 |
+//! | find the target and check access to it | [`exchange::authorize`], [`policy::access`] | 403, 400 |
+//! | require bounds and a price | [`exchange::authorize`] | 400, 403 |
+//! | reserve tokens and cost | `exchange/reserve.rs` | |
 //! | admit against every limit and budget | [`admission::acquire`], [`counters`] | 429, 400, 503 |
 //! | forward | [`exchange::Forward`] | |
 //! | read the usage in the response | [`llm::usage`] | |
@@ -27,12 +28,12 @@
 //! | question | answer |
 //! |---|---|
 //! | a status and its error code | [`http::rejection::Rejection::label`] |
-//! | a 403 for a model | `granted` in `exchange/authorize.rs`, by [`policy::access::AccessChain::reach`] |
+//! | a 403 for a model | `granted`, `catalogued` and `named_target` in `exchange/authorize.rs`, by [`policy::access::AccessChain::reach`] |
 //! | `Retry-After`: the header | `refuse_always` in `exchange/forward.rs`, by [`http::rejection::Rejection::retry_after`] |
-//! | `Retry-After`: the duration | `wait` of the windows in [`counters`], collected by [`admission::acquire`] as [`quota::QuotaExceeded::wait`] |
+//! | `Retry-After`: the duration | `wait` in `counters/sliding_window.rs`, `until_over` in `counters/calendar.rs`; [`admission::acquire`] collects it as [`quota::QuotaExceeded::wait`], and `quota/violation.rs` keeps the longest |
 //! | the rate-limit headers | [`admission::headers`], from [`admission::status`] |
 //! | a key rotation: the decision | `rotate` in `admin/keys.rs`, as an [`admin::Write`] with a [`policy::Change`] |
-//! | a key rotation: the storage | [`replication::PolicyStore::manage`]: `commit` in `replication/journal.rs`; in a fleet `etcd/commit.rs` |
+//! | a key rotation: the storage | [`replication::PolicyStore::manage`]: `commit` in `replication/journal.rs`; in a fleet `decide_write` in `replication/etcd_store.rs`, then `CommitOperation` in `etcd/commit.rs` |
 //! | a key rotation: the old secret | [`policy::KeyDetails::previous`], found by [`policy::Policy::key_by_digest`] |
 //! | the endpoints of the management API | `ENDPOINTS` in `admin/route.rs` |
 //! | the fields of a policy document | `policy/load/records.rs` |

@@ -2,7 +2,7 @@
 //! [`Exchange`](tollgate_core::exchange::Exchange), and the action it returns is carried out.
 //!
 //! Traits and types are those of the crate `proxy-wasm`, the Rust SDK. Its dispatcher and most of its host calls panic,
-//! which cuts every stream of a worker; [`dispatch`] and [`host`] replace them and list what panics.
+//! which cuts every stream of a worker; `dispatch` and `host` replace them and list what panics.
 
 #![cfg(target_arch = "wasm32")]
 

@@ -17,7 +17,7 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Defines a counter, and returns true if the host did so.
+    /// Returns true if the host supports metrics, found by defining a counter.
     pub fn available(&self) -> bool {
         self.define("allowed").is_some()
     }

@@ -46,7 +46,7 @@ fn increment(call: &mut Call<'_>, id: u32, offset: i64) -> Answer {
     answer(metric(call.state_mut(), id)?.increment(offset))
 }
 
-/// Returns true if this host stores metrics. A forgetful one only reports success.
+/// Returns true if this host stores metrics. The forgetful dialect reports success and stores nothing.
 fn kept(call: &Call<'_>) -> Answer<bool> {
     match call.dialect() {
         Dialect::Envoy | Dialect::InsertIfAbsent => Ok(true),

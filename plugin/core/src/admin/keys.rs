@@ -95,7 +95,7 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
     )
 }
 
-/// Adds the fields requested by a team admin: any field of the policy.
+/// Adds the fields requested by a team admin, who may set every writable field of a key.
 fn add_any(
     context: &RequestContext<'_>,
     team: TeamId,
@@ -236,7 +236,7 @@ fn require_durability(inputs: &RequestInputs) -> Result<(), Problem> {
     }
 }
 
-/// Checks row 2 of the README's table: the name.
+/// Takes the name, which must not be blank (row 2 of the table in `admin/README.md`).
 fn name(requested: &mut Members) -> Result<String, Problem> {
     let missing =
         || Problem::at("name_required", "/name", "`name` is missing: describe the purpose of the key.");

@@ -38,7 +38,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Its limits with their scope and the target of their counters (0: all targets).
+    /// Each set of limits with its scope and the fingerprint of the target that it counts; 0 for all targets.
     fn all_limits(&self) -> impl Iterator<Item = (QuotaScope, u64, &Limits)> {
         let of_target = self.target_limits.as_deref();
         let of_target = of_target.map(|(target, limits)| (self.scope.of_target(), *target, limits));
@@ -58,7 +58,8 @@ impl Principal {
 pub struct Reservation {
     /// Estimated tokens of the input alone, for limits.
     pub input_tokens: u64,
-    /// Estimated tokens of input and output, for limits. Reduced to a limit that is smaller.
+    /// Estimated tokens of input and output, for limits. Capped at a limit that is smaller when
+    /// it is charged there.
     pub tokens: u64,
     /// The most that the call can cost. Never reduced.
     pub cost: Pico,

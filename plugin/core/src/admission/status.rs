@@ -4,7 +4,7 @@ use crate::money::{Budget, Pico};
 use crate::quota::QuotaScope;
 use crate::quota::Window;
 
-/// The tightest windows of one request (least remaining of the limit).
+/// The windows with the smallest remaining share of their limit: one for requests, one for tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct RateLimitStatus {

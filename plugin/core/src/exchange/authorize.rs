@@ -21,8 +21,8 @@ use crate::quota::QuotaScope;
 use crate::secret::api_key::{self, Digest, KeyFormat};
 use crate::time::Clock;
 
-/// A step of a decision, in the order in which they are taken. A rejection is the outcome of the step after the last
-/// one reported.
+/// One step of a decision; the variants are in the order of the steps. If the request is rejected, the failing step is
+/// the one after the last reported.
 #[derive(Clone, Debug)]
 pub enum Step<'s> {
     /// The format of the key's text.
@@ -31,7 +31,7 @@ pub enum Step<'s> {
     Key(Option<&'s Key>),
     /// The key and its team, organization and owner: all resolved and active, and the key has not expired.
     Identity(Identity<'s>),
-    /// Rejections of this caller are recorded only.
+    /// Shadow mode applies: rejections of this caller are only recorded.
     Shadow(ShadowMode),
     /// The target of this name in the catalogue; `None`: it has none.
     Target {

@@ -30,8 +30,8 @@ impl Forward {
         Forward { patch, _sanitized: sanitized }
     }
 
-    /// The change to the body, all of which is held at that moment. If the headers announced the body's length, the
-    /// mutator received the new one.
+    /// The change to apply to the request body, which the host holds completely. If the request had a content-length,
+    /// the new one was already set through the [`HeaderMutator`].
     pub fn body_patch(&self) -> Option<&BodyPatch> {
         self.patch.as_ref()
     }

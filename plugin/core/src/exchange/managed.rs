@@ -45,7 +45,7 @@ impl Exchange {
         })
     }
 
-    /// Finishes the body.
+    /// Ends buffering and returns the complete management request to decide.
     pub(super) fn take_in(&mut self) -> Action {
         match core::mem::replace(&mut self.state, ExchangeState::Managing) {
             ExchangeState::BufferingBody(intake) => Action::Manage(Box::new(intake.finish())),

@@ -256,7 +256,7 @@ impl Exchange {
         trace: &mut impl Trace,
     ) -> Action {
         if self.is_held() {
-            // The last moment before the decision is the decision's.
+            // The log's time is that of the last body piece before the decision.
             self.log.time = Some(now);
         }
         if let ExchangeState::BufferingBody(intake) = &mut self.state {
@@ -283,7 +283,8 @@ impl Exchange {
         }
     }
 
-    /// The action for more of a request that needs no decision: what was forwarded goes on, and nothing else does.
+    /// The action for further headers or body when nothing is left to decide: forward if the request was forwarded,
+    /// otherwise hold.
     fn repeat(&self) -> Action {
         match self.state {
             ExchangeState::Running(sanitized, _) | ExchangeState::Forwarded(sanitized) => {

@@ -86,7 +86,7 @@ impl<T> Default for Arena<T> {
 }
 
 impl<T> Arena<T> {
-    /// Returns the position of a name, which is new or can be without a record.
+    /// Returns the position of a name, and adds the name if it is new. The position may have no record.
     pub(crate) fn reserve(&mut self, name: &str) -> u32 {
         let position = self.names.reserve(name);
         if self.records.len() < self.names.names.len() {

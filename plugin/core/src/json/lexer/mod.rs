@@ -61,7 +61,7 @@ pub const MAX_DEPTH: usize = 512;
 const WORDS: usize = MAX_DEPTH / 64;
 
 /// An error without its offset. `back` is the distance from the current position.
-enum Fault<S> {
+enum LexerFault<S> {
     Syntax(&'static str),
     TooDeep,
     Utf8 { back: usize },
@@ -251,27 +251,27 @@ impl Lexer {
             LexerState::Number(number) if self.depth == 0 && number.is_whole() => {
                 self.state = LexerState::Done;
                 visitor.reached(self.offset);
-                visitor.scalar(0, Scalar::Number(self.kept.text())).map_err(Fault::Stop)
+                visitor.scalar(0, Scalar::Number(self.kept.text())).map_err(LexerFault::Stop)
             }
-            LexerState::Failed => Err(Fault::Syntax(AFTER_ERROR)),
-            LexerState::Value if self.depth == 0 => Err(Fault::Syntax("a JSON value")),
-            _ => Err(Fault::Syntax("the rest of the document")),
+            LexerState::Failed => Err(LexerFault::Syntax(AFTER_ERROR)),
+            LexerState::Value if self.depth == 0 => Err(LexerFault::Syntax("a JSON value")),
+            _ => Err(LexerFault::Syntax("the rest of the document")),
         };
         result.map_err(|fault| self.fail(fault))
     }
 
-    fn fail<S>(&mut self, fault: Fault<S>) -> JsonError<S> {
+    fn fail<S>(&mut self, fault: LexerFault<S>) -> JsonError<S> {
         self.state = LexerState::Failed;
         let offset = self.offset;
         match fault {
-            Fault::Syntax(expected) => JsonError::Syntax { offset, expected },
-            Fault::TooDeep => JsonError::TooDeep { offset },
-            Fault::Utf8 { back } => JsonError::Utf8 { offset: offset.saturating_sub(back as u64) },
-            Fault::Stop(stop) => JsonError::Stopped(stop),
+            LexerFault::Syntax(expected) => JsonError::Syntax { offset, expected },
+            LexerFault::TooDeep => JsonError::TooDeep { offset },
+            LexerFault::Utf8 { back } => JsonError::Utf8 { offset: offset.saturating_sub(back as u64) },
+            LexerFault::Stop(stop) => JsonError::Stopped(stop),
         }
     }
 
-    fn run<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+    fn run<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), LexerFault<V::Stop>> {
         while !piece.rest.is_empty() {
             match self.state {
                 LexerState::String(role) => self.string(role, piece)?,
@@ -295,7 +295,7 @@ impl Lexer {
 
     /// Reads structure, and texts that lie completely in the piece.
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is an error")]
-    fn structure<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+    fn structure<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), LexerFault<V::Stop>> {
         let mut whole = true;
         while whole && let Some(&byte) = piece.rest.first() {
             if matches!(byte, b' ' | b'\n' | b'\r' | b'\t') {
@@ -323,7 +323,7 @@ impl Lexer {
                     self.state = LexerState::Value;
                 }
                 state => {
-                    return Err(Fault::Syntax(match state {
+                    return Err(LexerFault::Syntax(match state {
                         LexerState::FirstName => "a member's name or `}`",
                         LexerState::Name => "a member's name",
                         LexerState::Colon => "`:`",
@@ -344,7 +344,7 @@ impl Lexer {
     }
 
     /// Reads the start of a value: all of it, unless it is a container or continues in the next piece.
-    fn value<V: Visitor>(&mut self, byte: u8, piece: &mut Piece<'_, V>) -> Result<bool, Fault<V::Stop>> {
+    fn value<V: Visitor>(&mut self, byte: u8, piece: &mut Piece<'_, V>) -> Result<bool, LexerFault<V::Stop>> {
         match byte {
             b'"' => {
                 piece.skip(1);
@@ -360,7 +360,7 @@ impl Lexer {
                     return self.number_from_start(number, piece);
                 } else {
                     let in_new_array = self.state == LexerState::First;
-                    return Err(Fault::Syntax(if in_new_array {
+                    return Err(LexerFault::Syntax(if in_new_array {
                         "a JSON value or `]`"
                     } else {
                         "a JSON value"
@@ -378,10 +378,14 @@ impl Lexer {
         self.objects.get(top / 64).is_some_and(|word| word >> (top % 64) & 1 == 1)
     }
 
-    fn open<V: Visitor>(&mut self, kind: Container, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+    fn open<V: Visitor>(
+        &mut self,
+        kind: Container,
+        piece: &mut Piece<'_, V>,
+    ) -> Result<(), LexerFault<V::Stop>> {
         let depth = self.depth;
         if depth >= self.max_depth {
-            return Err(Fault::TooDeep);
+            return Err(LexerFault::TooDeep);
         }
         piece.skip(1);
         self.in_object = kind == Container::Object;
@@ -392,17 +396,17 @@ impl Lexer {
         self.depth = depth + 1;
         self.state = if self.in_object { LexerState::FirstName } else { LexerState::First };
         piece.reached();
-        piece.visitor.begin(depth, kind).map_err(Fault::Stop)
+        piece.visitor.begin(depth, kind).map_err(LexerFault::Stop)
     }
 
-    fn close<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+    fn close<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), LexerFault<V::Stop>> {
         let kind = if self.in_object { Container::Object } else { Container::Array };
         piece.skip(1);
         self.depth = self.depth.saturating_sub(1);
         self.in_object = self.is_object(self.depth);
         self.state = self.after_value();
         piece.reached();
-        piece.visitor.end(self.depth, kind).map_err(Fault::Stop)
+        piece.visitor.end(self.depth, kind).map_err(LexerFault::Stop)
     }
 
     fn after_value(&self) -> LexerState {
@@ -414,17 +418,17 @@ impl Lexer {
         word: Word,
         read: u8,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         let expected = word.text().get(usize::from(read)..).unwrap_or_default();
         if let Some(rest) = piece.rest.strip_prefix(expected) {
             piece.rest = rest;
             self.state = self.after_value();
             piece.reached();
-            return piece.visitor.scalar(self.depth, word.scalar()).map_err(Fault::Stop);
+            return piece.visitor.scalar(self.depth, word.scalar()).map_err(LexerFault::Stop);
         }
         let read_now = expected.iter().zip(piece.rest).take_while(|(one, other)| one == other).count();
         piece.skip(read_now);
         self.state = LexerState::Word { word, read: read + read_now as u8 };
-        if piece.rest.is_empty() { Ok(()) } else { Err(Fault::Syntax("`true`, `false` or `null`")) }
+        if piece.rest.is_empty() { Ok(()) } else { Err(LexerFault::Syntax("`true`, `false` or `null`")) }
     }
 }

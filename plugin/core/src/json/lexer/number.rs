@@ -2,7 +2,7 @@
 
 use super::kept::prefix;
 use super::visitor::{JsonText, Scalar, Visitor};
-use super::{Fault, Lexer, LexerState, Piece};
+use super::{Lexer, LexerFault, LexerState, Piece};
 
 /// The state of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Lexer {
         &mut self,
         begun: Number,
         piece: &mut Piece<'_, V>,
-    ) -> Result<bool, Fault<V::Stop>> {
+    ) -> Result<bool, LexerFault<V::Stop>> {
         let bound = piece.visitor.scalar_bytes(self.depth);
         let (number, others) = begun.over(piece.rest.get(1..).unwrap_or_default());
         let (digits, rest) = piece.rest.split_at_checked(1 + others).unwrap_or_default();
@@ -94,7 +94,7 @@ impl Lexer {
         &mut self,
         begun: Number,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         let (number, length) = begun.over(piece.rest);
         let (digits, rest) = piece.rest.split_at_checked(length).unwrap_or_default();
         self.kept.push(core::str::from_utf8(digits).unwrap_or_default());
@@ -114,12 +114,12 @@ impl Lexer {
         number: Number,
         text: JsonText<'_>,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         if !number.is_whole() {
-            return Err(Fault::Syntax("a digit"));
+            return Err(LexerFault::Syntax("a digit"));
         }
         self.state = self.after_value();
         piece.reached();
-        piece.visitor.scalar(self.depth, Scalar::Number(text)).map_err(Fault::Stop)
+        piece.visitor.scalar(self.depth, Scalar::Number(text)).map_err(LexerFault::Stop)
     }
 }

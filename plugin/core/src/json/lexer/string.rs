@@ -3,7 +3,7 @@
 use super::kept::prefix;
 use super::plain;
 use super::visitor::{JsonText, Scalar, Visitor};
-use super::{Fault, Lexer, LexerState, Piece, Role};
+use super::{Lexer, LexerFault, LexerState, Piece, Role};
 
 impl Lexer {
     /// Reads a string from its start. Returns true if it ends in this piece.
@@ -12,7 +12,7 @@ impl Lexer {
         &mut self,
         role: Role,
         piece: &mut Piece<'_, V>,
-    ) -> Result<bool, Fault<V::Stop>> {
+    ) -> Result<bool, LexerFault<V::Stop>> {
         let bound = match role {
             Role::Name => piece.visitor.name_bytes(self.depth),
             Role::Value => piece.visitor.scalar_bytes(self.depth),
@@ -49,7 +49,7 @@ impl Lexer {
         &mut self,
         role: Role,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         while self.partial_len > 0 {
             let [byte, rest @ ..] = piece.rest else {
                 return Ok(());
@@ -65,7 +65,7 @@ impl Lexer {
         let plain = plain::split(piece.rest);
         self.keep(plain.run, plain.rest.is_empty()).map_err(|read| {
             piece.skip(read);
-            Fault::Utf8 { back: 0 }
+            LexerFault::Utf8 { back: 0 }
         })?;
         piece.rest = plain.rest;
         match plain.rest {
@@ -82,7 +82,7 @@ impl Lexer {
                 self.state = LexerState::Escape(role);
                 Ok(())
             }
-            [_, ..] => Err(Fault::Syntax("control characters in a string to be escaped")),
+            [_, ..] => Err(LexerFault::Syntax("control characters in a string to be escaped")),
             [] => Ok(()),
         }
     }
@@ -92,7 +92,7 @@ impl Lexer {
         role: Role,
         text: JsonText<'_>,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         piece.reached();
         match role {
             Role::Name => {
@@ -104,7 +104,7 @@ impl Lexer {
                 piece.visitor.scalar(self.depth, Scalar::String(text))
             }
         }
-        .map_err(Fault::Stop)
+        .map_err(LexerFault::Stop)
     }
 
     /// Keeps a run of a string. The error is the number of its bytes that are valid UTF-8.
@@ -128,7 +128,7 @@ impl Lexer {
     }
 
     /// Reads one more byte of a character that the end of a piece cut.
-    fn complete<S>(&mut self, byte: u8) -> Result<(), Fault<S>> {
+    fn complete<S>(&mut self, byte: u8) -> Result<(), LexerFault<S>> {
         let length = self.partial_len + 1;
         if let Some(slot) = self.partial.get_mut(self.partial_len) {
             *slot = byte;
@@ -144,7 +144,7 @@ impl Lexer {
                 self.partial_len = length;
                 Ok(())
             }
-            Err(_) => Err(Fault::Utf8 { back: self.partial_len }),
+            Err(_) => Err(LexerFault::Utf8 { back: self.partial_len }),
         }
     }
 
@@ -152,7 +152,7 @@ impl Lexer {
         &mut self,
         role: Role,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
         };
@@ -171,7 +171,7 @@ impl Lexer {
                 self.state = LexerState::Hex { role, left: 4 };
                 return Ok(());
             }
-            _ => return Err(Fault::Syntax("one of `\"\\/bfnrtu` after a backslash")),
+            _ => return Err(LexerFault::Syntax("one of `\"\\/bfnrtu` after a backslash")),
         };
         piece.rest = rest;
         self.kept.push(text);
@@ -184,13 +184,13 @@ impl Lexer {
         role: Role,
         left: u8,
         piece: &mut Piece<'_, V>,
-    ) -> Result<(), Fault<V::Stop>> {
+    ) -> Result<(), LexerFault<V::Stop>> {
         const LONE: &str = "both halves of a surrogate pair";
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
         };
         let Some(digit) = char::from(*byte).to_digit(16) else {
-            return Err(Fault::Syntax("four hexadecimal digits after `\\u`"));
+            return Err(LexerFault::Syntax("four hexadecimal digits after `\\u`"));
         };
         let unit = self.unit << 4 | u16::try_from(digit).unwrap_or_default();
         if left > 1 {
@@ -211,10 +211,10 @@ impl Lexer {
                     (_, 0xdc00..=0xdfff) => {
                         0x1_0000 + ((u32::from(high) & 0x3ff) << 10 | u32::from(unit) & 0x3ff)
                     }
-                    _ => return Err(Fault::Syntax(LONE)),
+                    _ => return Err(LexerFault::Syntax(LONE)),
                 };
                 let Some(character) = char::from_u32(code) else {
-                    return Err(Fault::Syntax(LONE));
+                    return Err(LexerFault::Syntax(LONE));
                 };
                 self.kept.push(character.encode_utf8(&mut [0; 4]));
                 self.state = LexerState::String(role);
@@ -225,7 +225,7 @@ impl Lexer {
     }
 
     /// Reads the bytes between the two halves of a surrogate pair.
-    pub(super) fn pair<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), Fault<V::Stop>> {
+    pub(super) fn pair<V: Visitor>(&mut self, piece: &mut Piece<'_, V>) -> Result<(), LexerFault<V::Stop>> {
         let [byte, rest @ ..] = piece.rest else {
             return Ok(());
         };
@@ -235,7 +235,7 @@ impl Lexer {
                 self.unit = 0;
                 LexerState::Hex { role, left: 4 }
             }
-            _ => return Err(Fault::Syntax("the second half of a surrogate pair")),
+            _ => return Err(LexerFault::Syntax("the second half of a surrogate pair")),
         };
         piece.rest = rest;
         Ok(())

@@ -1,6 +1,6 @@
 //! The facts in which the providers' APIs differ: one file per provider, one [`Dialect`] per API.
 //!
-//! A new API takes a file beside these, a variant of [`Api`] with its name in the configuration, an arm of
+//! To add an API, write a file beside these, add a variant of [`Api`] with its name in the configuration and an arm of
 //! [`Dialect::of`], and, if its requests have members of their own, an entry of [`REQUESTS`].
 
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -173,7 +173,7 @@ pub(super) type TokenNames = NameTable<TokenField>;
 pub(super) struct PassesFormat {
     /// The member of the usage object.
     pub(super) member: &'static str,
-    /// The types of passes that the figures of the usage object do not include.
+    /// The types of passes that the figures of the usage object leave out; they are added.
     pub(super) not_included: NameSet,
 }
 

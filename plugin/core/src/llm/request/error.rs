@@ -60,7 +60,7 @@ pub enum BodyError {
         /// The offset of the second one.
         offset: u64,
     },
-    /// A name that some servers take for a field's and others do not: another case, or a NUL.
+    /// A name that only some servers treat as this field: it differs in case or contains a NUL.
     #[error("a name before byte {offset} differs from `{field}` only in how it is written; write `{field}`")]
     Lookalike {
         /// The field's name.

@@ -5,7 +5,7 @@ use crate::json::lexer::Container;
 use crate::llm::dialect::{REQUESTS, RequestFormat, joined};
 use crate::text::ascii;
 
-/// The longest value that is compared has fewer bytes.
+/// Buffer size for a value to compare; every value in the comparison list is shorter.
 pub(super) const MARK_BYTES: usize = 24;
 
 /// The mark of a member that refers to external content or to another model, or whose value may.
@@ -50,7 +50,7 @@ const MARKS: &[(&str, ExternalMark)] = joined!(marks: ExternalMark, ExternalMark
 static FILTER: NameFilter = NameFilter::listed(MARKS);
 
 impl ExternalMark {
-    /// The mark of a member, in any case: some servers ignore case, and a mark too many is safe.
+    /// The mark of a member name, ignoring case, because some servers do. Marking too many members is safe.
     pub(super) fn of(name: &str) -> Self {
         if !FILTER.may_contain(name.as_bytes()) {
             return Self::None;

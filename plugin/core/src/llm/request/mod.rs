@@ -55,7 +55,7 @@ pub struct LlmRequest {
     /// The upstream reads input that the body does not contain: URLs, file ids, an earlier conversation, results of its
     /// own tools.
     pub external_input: bool,
-    /// The response does not show all output tokens: sound, or a call that continues in the background after its client
+    /// The response does not show all output tokens: audio output, or a call that continues in the background after its client
     /// disconnects.
     pub unmetered_output: bool,
     /// The offset of the object's opening brace, which white space may precede.

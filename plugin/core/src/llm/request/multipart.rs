@@ -46,7 +46,7 @@ pub struct MultipartScanner {
     delimiter: Vec<u8>,
     /// The number of bytes of the delimiter that were just read.
     matched: usize,
-    /// They begin at the start of the content, with the CRLF of the line before.
+    /// The `matched` bytes began at the start of a part's content; the CRLF that ends its headers counts as theirs.
     at_start: bool,
     /// Before the first delimiter.
     opening: bool,

@@ -69,7 +69,7 @@ pub(super) struct UsageExtractor {
     usage: Option<usize>,
     /// The document has had a usage object, this one included.
     seen_usage: bool,
-    /// The document had a usage object before this one, which replaces its figures with the first of its own.
+    /// An earlier usage object exists; the first figure of this one discards the earlier figures.
     replaces: bool,
     /// The object within the usage object that is being read.
     details: Option<Details>,

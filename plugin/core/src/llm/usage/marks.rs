@@ -1,4 +1,4 @@
-//! The few bytes of an event that matter if it is not parsed. An own SIMD scan: one pass finds all of them.
+//! The few bytes of an event that matter if it is not parsed. A hand-written SIMD scan: one pass finds all of them.
 
 use crate::json::simd::{STEP, SimdStep};
 use crate::llm::dialect::MemberName;
@@ -10,7 +10,7 @@ pub(super) struct QuoteMarks<'a> {
     text: &'a [u8],
     /// The start of the current step.
     start: usize,
-    /// The marks in it, one bit per byte, the first byte's lowest.
+    /// The marks in it, one bit per byte; the lowest bit is the first byte.
     found: u32,
     /// The start of the next step.
     next: usize,

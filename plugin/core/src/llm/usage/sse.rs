@@ -207,7 +207,7 @@ fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
     None
 }
 
-/// Returns true for a name that begins like this one, unless it is this one with a null behind it.
+/// Returns true if `text` starts with `name`, unless the value of `name` is `null` (compact JSON).
 fn has_value(text: &[u8], name: &[u8]) -> bool {
     text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(b"\":null"))
 }

@@ -27,8 +27,8 @@ pub(in crate::policy) struct SourceList {
 /// Facts about a document that diagnostics need and that are not in the policy.
 #[derive(Debug, Default)]
 pub(in crate::policy) struct SourceMap {
-    /// The lists of its records. Those of a record without an entry have the order of [`Policy::record`]: by name,
-    /// `*` first.
+    /// The lists of each record. A record without an entry lists its names as [`Policy::record`] does: `*` first, then
+    /// by name.
     lists: HashTable<(Section, u32, SourceList)>,
     /// Records that could not be read. They were reported, and are not to be reported as missing.
     unread: HashTable<(Section, u32)>,
@@ -98,8 +98,8 @@ impl SourceMap {
 }
 
 impl Selected {
-    /// Returns true if an organization grants a selection, at least in part: a target that its access contains, or a
-    /// group that it grants or of which it grants a target.
+    /// Returns true if an organization grants at least part of a selection: the target itself, the group, or one target
+    /// in the group.
     pub fn is_granted(self, policy: &Policy, organization: &Organization) -> bool {
         match self {
             Selected::Target(id) => {
