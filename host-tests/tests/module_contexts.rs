@@ -15,6 +15,12 @@ const STREAM: i32 = 2;
 /// The results of the callbacks that were made within another one, with their names.
 type Nested = Vec<(String, Option<i32>)>;
 
+/// Both modules that are shipped.
+static MODULES: LazyLock<[Module; 2]> = LazyLock::new(|| {
+    let engine = Engine::default();
+    [&[][..], &["bare"]].map(|features| Module::from_file(&engine, module::build(features).unwrap()).unwrap())
+});
+
 /// An instance of the filter in a host whose calls all return `Ok` and nothing else.
 struct Filter {
     store: Store<Nested>,
@@ -22,14 +28,12 @@ struct Filter {
 }
 
 impl Filter {
-    fn new() -> Filter {
-        static MODULE: LazyLock<Module> =
-            LazyLock::new(|| Module::from_file(&Engine::default(), module::build(&[]).unwrap()).unwrap());
-        let mut store = Store::new(MODULE.engine(), Vec::new());
-        let mut linker = Linker::new(MODULE.engine());
+    fn new(module: &Module) -> Filter {
+        let mut store = Store::new(module.engine(), Vec::new());
+        let mut linker = Linker::new(module.engine());
         linker.func_wrap("env", "proxy_send_local_response", send_local_response).unwrap();
-        linker.define_unknown_imports_as_default_values(&mut store, &MODULE).unwrap();
-        let instance = linker.instantiate(&mut store, &MODULE).unwrap();
+        linker.define_unknown_imports_as_default_values(&mut store, module).unwrap();
+        let instance = linker.instantiate(&mut store, module).unwrap();
         let mut filter = Filter { store, instance };
         filter.call("_initialize", &[]);
         filter
@@ -113,56 +117,63 @@ fn safe(name: &str) -> Option<i32> {
 
 #[test]
 fn a_callback_for_an_unknown_context_does_not_trap_and_pauses_a_request() {
-    let mut filter = Filter::new();
-    let callbacks = filter.callbacks();
-    assert!(callbacks.len() >= NESTED.len());
-    for (name, _) in callbacks {
-        let result = filter.callback(&name, UNKNOWN);
-        if let Some(safe) = safe(&name) {
-            assert_eq!(result, Some(safe), "{name}");
+    for module in MODULES.iter() {
+        let mut filter = Filter::new(module);
+        let callbacks = filter.callbacks();
+        assert!(callbacks.len() >= NESTED.len());
+        for (name, _) in callbacks {
+            let result = filter.callback(&name, UNKNOWN);
+            if let Some(safe) = safe(&name) {
+                assert_eq!(result, Some(safe), "{name}");
+            }
         }
+        assert_eq!(filter.callback("proxy_on_configure", UNKNOWN), Some(0), "no context, no configuration");
     }
-    assert_eq!(filter.callback("proxy_on_configure", UNKNOWN), Some(0), "no context, no configuration");
 }
 
 #[test]
 fn a_callback_within_a_callback_does_not_trap_and_pauses_a_request() {
-    let mut filter = Filter::new();
-    filter.call("proxy_on_context_create", &[ROOT, 0]);
-    filter.call("proxy_on_context_create", &[STREAM, ROOT]);
-    // Without a configuration the filter answers 503, in which the host runs the other callbacks.
-    assert_eq!(filter.callback("proxy_on_request_headers", STREAM), Some(PAUSE));
-    let nested = std::mem::take(filter.store.data_mut());
-    assert_eq!(nested.len(), NESTED.len());
-    for (name, result) in nested {
-        assert_eq!(result, safe(&name), "{name}");
+    for module in MODULES.iter() {
+        let mut filter = Filter::new(module);
+        filter.call("proxy_on_context_create", &[ROOT, 0]);
+        filter.call("proxy_on_context_create", &[STREAM, ROOT]);
+        // Without a configuration the filter answers 503, in which the host runs the other callbacks.
+        assert_eq!(filter.callback("proxy_on_request_headers", STREAM), Some(PAUSE));
+        let nested = std::mem::take(filter.store.data_mut());
+        assert_eq!(nested.len(), NESTED.len());
+        for (name, result) in nested {
+            assert_eq!(result, safe(&name), "{name}");
+        }
     }
 }
 
 #[test]
 fn a_context_of_an_unknown_root_or_with_a_used_id_answers_503() {
-    let mut filter = Filter::new();
-    for parent in [UNKNOWN, UNKNOWN, ROOT] {
-        filter.call("proxy_on_context_create", &[STREAM, parent]);
-        assert_eq!(filter.callback("proxy_on_request_headers", STREAM), Some(PAUSE));
-        assert_eq!(std::mem::take(filter.store.data_mut()).len(), NESTED.len(), "a local response");
+    for module in MODULES.iter() {
+        let mut filter = Filter::new(module);
+        for parent in [UNKNOWN, UNKNOWN, ROOT] {
+            filter.call("proxy_on_context_create", &[STREAM, parent]);
+            assert_eq!(filter.callback("proxy_on_request_headers", STREAM), Some(PAUSE));
+            assert_eq!(std::mem::take(filter.store.data_mut()).len(), NESTED.len(), "a local response");
+        }
+        filter.callback("proxy_on_delete", STREAM);
+        filter.callback("proxy_on_delete", STREAM);
     }
-    filter.callback("proxy_on_delete", STREAM);
-    filter.callback("proxy_on_delete", STREAM);
 }
 
 #[test]
 fn a_response_to_an_unknown_callout_is_ignored() {
-    let mut filter = Filter::new();
-    filter.call("proxy_on_context_create", &[ROOT, 0]);
-    filter.call("proxy_on_http_call_response", &[ROOT, 12345, 0, 0, 0]);
+    for module in MODULES.iter() {
+        let mut filter = Filter::new(module);
+        filter.call("proxy_on_context_create", &[ROOT, 0]);
+        filter.call("proxy_on_http_call_response", &[ROOT, 12345, 0, 0, 0]);
+    }
 }
 
 #[test]
 fn the_module_imports_no_host_call_that_it_does_not_make() {
-    let module = Module::from_file(&Engine::default(), module::build(&[]).unwrap()).unwrap();
     // The trait objects of the crate's own dispatcher would import all of them: some hosts have none.
-    for import in module.imports() {
+    for import in MODULES.iter().flat_map(Module::imports) {
         let name = import.name();
         assert!(matches!(import.ty(), ExternType::Func(_)), "{name}");
         assert!(!name.contains("grpc") && !name.contains("queue") && !name.contains("foreign"), "{name}");

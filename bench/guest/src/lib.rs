@@ -73,7 +73,7 @@ extern "C" fn proxy_on_configure(_root: u32, size: usize) -> u32 {
     let Ok(script) = serde_json::from_slice::<Script>(&host::buffer(host::CONFIGURATION, size)) else {
         return 0;
     };
-    let mut loader = Loader::default();
+    let mut loader = PolicyLoader::default();
     loader.push(script.policy.to_string().as_bytes());
     let policy = loader.finish().ok().map(|(policy, _)| policy);
     STATE.set(State { script, policy });

@@ -138,13 +138,17 @@ pub fn load(features: &[&str]) -> Result<Module, BuildError> {
     load_built(&build(features)?)
 }
 
-/// Loads a module that [`build`] or [`build_package`] returned, as [`load`] does.
+/// Loads a module that [`build`] or [`build_package`] returned, as [`load`] does. Machine code is stored for modules in the
+/// build's own folder only.
 ///
 /// # Errors
 /// If the file cannot be read, or the host cannot run the module.
 pub fn load_built(path: &Path) -> Result<Module, BuildError> {
     let bytes = fs::read(path).map_err(|error| file(path, error))?;
     let refused = |error| BuildError::Load { path: path.to_owned(), error };
+    if path.parent() != Some(output()?.as_path()) {
+        return Module::from_bytes(&bytes).map_err(refused);
+    }
     let kept = path.with_extension("cwasm");
     // Concurrent callers wait here instead of compiling the same module.
     let lock_path = path.with_added_extension("lock");

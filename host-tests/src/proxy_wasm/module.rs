@@ -55,7 +55,7 @@ impl Module {
     /// The machine code is executed unchecked, outside of the sandbox. It must come from [`Module::machine_code`], and must
     /// have been stored where only trusted programs can write.
     pub unsafe fn from_machine_code(bytes: &[u8], code: &[u8]) -> Result<Option<Module>, ModuleError> {
-        let Some(code) = code.strip_prefix(Sha256::digest(bytes).as_slice()) else { return Ok(None) };
+        let Some(code) = code.strip_prefix(code_key(bytes).as_slice()) else { return Ok(None) };
         // SAFETY: the caller guarantees the origin of the code. Version and processor are checked by wasmtime.
         match unsafe { wasmtime::Module::deserialize(&engine()?, code) } {
             Ok(module) => Module::checked(module, bytes.len()).map(Some),
@@ -63,12 +63,12 @@ impl Module {
         }
     }
 
-    /// The machine code of this module, which was compiled from `bytes`: their digest, then the serialized code.
+    /// The machine code of this module, which was compiled from `bytes`: [`code_key`], then the serialized code.
     ///
     /// # Errors
     /// If wasmtime cannot serialize the module.
     pub fn machine_code(&self, bytes: &[u8]) -> Result<Vec<u8>, ModuleError> {
-        let mut code = Sha256::digest(bytes).to_vec();
+        let mut code = code_key(bytes);
         code.extend(self.inner.module.serialize().map_err(invalid)?);
         Ok(code)
     }
@@ -217,4 +217,11 @@ fn typed<P: WasmParams, R: WasmResults>(
     };
     let typed = function.typed(&*store);
     typed.map(Some).map_err(|error| ModuleError::WrongExport { name, reason: format!("{error:#}") })
+}
+
+/// The digest of a module and of the lock file, which names the exact version of wasmtime: wasmtime itself only compares the
+/// major one.
+fn code_key(bytes: &[u8]) -> Vec<u8> {
+    let lock_file = include_bytes!("../../../Cargo.lock");
+    Sha256::new().chain_update(lock_file).chain_update(bytes).finalize().to_vec()
 }

@@ -36,17 +36,21 @@ impl Etcd {
     pub fn start() -> Option<Etcd> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let program = super::require(super::etcd())?;
-        let name = format!("tollgate-etcd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-        // Restarts need the same port, so it is chosen first. The system does not soon assign it again.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .unwrap_or_else(|error| panic!("a port: {error}"));
-        let process = run(&program, &folder, address).unwrap_or_else(|error| panic!("etcd: {error}"));
-        let mut etcd = Etcd { program, folder, address, process };
-        etcd.wait();
-        Some(etcd)
+        loop {
+            let name =
+                format!("tollgate-etcd-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let folder = std::env::temp_dir().join(name);
+            fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+            // Restarts need the same port, so it is chosen first. Another process may take it before etcd does.
+            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+                .and_then(|listener| listener.local_addr())
+                .unwrap_or_else(|error| panic!("a port: {error}"));
+            let process = run(&program, &folder, address).unwrap_or_else(|error| panic!("etcd: {error}"));
+            let mut etcd = Etcd { program: program.clone(), folder, address, process };
+            if etcd.wait() {
+                return Some(etcd);
+            }
+        }
     }
 
     /// Returns the address for clients.
@@ -75,7 +79,7 @@ impl Etcd {
         self.kill();
         self.process =
             run(&self.program, &self.folder, self.address).unwrap_or_else(|error| panic!("{error}"));
-        self.wait();
+        assert!(self.wait(), "etcd does not start:\n{}", self.log());
     }
 
     /// Stops the process without closing a connection, like a machine that hangs.
@@ -119,13 +123,18 @@ impl Etcd {
         }
     }
 
-    fn wait(&mut self) {
+    /// Waits until it is healthy. Returns false if another process has its port.
+    fn wait(&mut self) -> bool {
         let end = Instant::now() + PATIENCE;
         while !self.is_healthy() {
             let ended = matches!(self.process.try_wait(), Ok(Some(_)));
+            if ended && self.log().contains("address already in use") {
+                return false;
+            }
             assert!(!ended && Instant::now() < end, "etcd does not start:\n{}", self.log());
             thread::sleep(POLL);
         }
+        true
     }
 
     /// Returns true if it has a leader and answers. It listens long before that: a new member that is killed

@@ -11,7 +11,7 @@
 //! | set shared data | `CasMismatch` |
 //! | HTTP call | `BadArgument`, `InternalFailure`; its dispatcher panics at the response to a call that was not made with it |
 //! | effective context | `BadArgument` |
-//! | increment a metric | `NotFound`, `BadArgument`: all that a host returns that defined it, so `metrics` uses the SDK's |
+//! | increment a metric | `NotFound`, `BadArgument` |
 //!
 //! Hosts that lack a call return `UNIMPLEMENTED` (12), which is no value of the SDK's `Status`.
 
@@ -84,6 +84,7 @@ unsafe extern "C" {
         token: *mut u32,
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, by: i64) -> u32;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
@@ -306,6 +307,12 @@ pub fn define_counter(name: &str) -> Result<u32, HostStatus> {
     // SAFETY: the name is read, and one u32 written, during the call only.
     status(unsafe { proxy_define_metric(MetricType::Counter as u32, name.as_ptr(), name.len(), &mut id) })
         .map(|()| id)
+}
+
+/// Adds to a counter.
+pub fn increment_metric(id: u32, by: i64) -> Result<(), HostStatus> {
+    // SAFETY: no memory is involved.
+    status(unsafe { proxy_increment_metric(id, by) })
 }
 
 fn status(status: u32) -> Result<(), HostStatus> {

@@ -2,8 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 
-use proxy_wasm::hostcalls::increment_metric;
-
 use crate::host;
 
 /// The host's counters by name, defined when first used.
@@ -37,7 +35,7 @@ impl Metrics {
             id.set(self.define(name));
         }
         if let Some(id) = id.get() {
-            let _ = increment_metric(id, 1);
+            let _ = host::increment_metric(id, 1);
         }
     }
 
@@ -55,7 +53,7 @@ impl Metrics {
             return;
         }
         if let Some(id) = self.define(name) {
-            let _ = increment_metric(id, by);
+            let _ = host::increment_metric(id, by);
         }
     }
 

@@ -302,7 +302,8 @@ impl Exchange {
     /// Takes the result of [`Action::Admit`]. Returns the next action, and the roll-backs that have to be retried later.
     pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
         let ExchangeState::Admitting(sanitized) = self.state else {
-            return (self.repeat(), outcome.err().map(|refused| refused.unsettled).unwrap_or_default());
+            // A repeated result never forwards: the mutations of the headers were handed out with the first one.
+            return (Action::Hold, outcome.err().map(|refused| refused.unsettled).unwrap_or_default());
         };
         match outcome {
             Ok(Admitted { receipt, status }) => {
