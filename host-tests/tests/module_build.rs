@@ -44,8 +44,9 @@ fn a_build_with_a_test_feature_is_a_separate_file() {
 
 #[test]
 fn stored_machine_code_is_used_for_the_module_that_it_was_compiled_from() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (path, stored) = (folder.join("stored.wasm"), folder.join("stored.cwasm"));
+    let built = module::build(&[]).unwrap();
+    let folder = built.parent().unwrap();
+    let (path, stored) = (folder.join("stored-for-a-test.wasm"), folder.join("stored-for-a-test.cwasm"));
     let refuses = wat::parse_str(include_str!("modules/refuses.wat")).unwrap();
     let recorder = wat::parse_str(include_str!("modules/recorder.wat")).unwrap();
     let written = || fs::metadata(&stored).unwrap().modified().unwrap();
@@ -67,6 +68,12 @@ fn stored_machine_code_is_used_for_the_module_that_it_was_compiled_from() {
         load_built(&path).unwrap();
         assert!(fs::read(&stored).unwrap() == code);
     }
+
+    // Nothing is stored beside modules in other folders, nor read there.
+    let other = Path::new(env!("CARGO_TARGET_TMPDIR")).join("other.wasm");
+    fs::write(&other, &refuses).unwrap();
+    assert_eq!(load_built(&other).unwrap().size(), refuses.len());
+    assert!(!other.with_extension("cwasm").exists());
 }
 
 #[test]

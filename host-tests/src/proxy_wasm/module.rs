@@ -63,7 +63,7 @@ impl Module {
         }
     }
 
-    /// The machine code of this module, which was compiled from `bytes`: [`code_key`], then the serialized code.
+    /// The machine code of this module, which was compiled from `bytes`: a digest, then the serialized code.
     ///
     /// # Errors
     /// If wasmtime cannot serialize the module.
