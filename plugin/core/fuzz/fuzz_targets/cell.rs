@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use tollgate_core::counters::{CounterRecord, RecordKey};
-use tollgate_core::quota::Window;
 use tollgate_core::money::{Period, Pico};
+use tollgate_core::quota::Window;
 use tollgate_core::time::Now;
 
 fuzz_target!(|input: (u64, u64, u64, &[u8])| {

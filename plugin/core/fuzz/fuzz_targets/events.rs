@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use tollgate_core::api::Api;
-use tollgate_core::llm::usage::{UsageMeter, Usage, UsageChunkFilter};
+use tollgate_core::llm::usage::{Usage, UsageChunkFilter, UsageMeter};
 
 fn read(api: Api, pieces: [&[u8]; 2]) -> (Option<Usage>, Vec<u8>) {
     let (mut meter, mut strip) = (UsageMeter::new(api, Some("text/event-stream")), UsageChunkFilter::new());

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tollgate_core::llm::request::{LlmRequest, BodyError, BodyParser};
+use tollgate_core::llm::request::{BodyError, BodyParser, LlmRequest};
 
 fn read(pieces: [&[u8]; 2]) -> Result<LlmRequest, BodyError> {
     let mut reader = BodyParser::for_head(Some("application/json"), None)?;
