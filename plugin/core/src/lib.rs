@@ -49,6 +49,8 @@
 //! ```
 
 #![no_std]
+// A new variant of `Api`, `Window` or `PrincipalKind` is a compile error in every place that must treat it.
+#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
 
 extern crate alloc;
 #[cfg(test)]

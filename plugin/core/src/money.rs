@@ -1,7 +1,5 @@
 //! Exact amounts of money: pico-dollars in a `u128`, never a float.
 
-#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
-
 use alloc::format;
 use alloc::string::{String, ToString};
 

@@ -1,7 +1,5 @@
 //! Moments, calendar periods and RFC 3339. Time is always an argument: the core reads no clock.
 
-#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
-
 use alloc::format;
 use alloc::string::String;
 

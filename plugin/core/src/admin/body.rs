@@ -118,6 +118,7 @@ pub(super) fn only(members: &Members, known: &[&'static str]) -> Result<(), Prob
 }
 
 /// Applies a JSON Merge Patch (RFC 7396, 2).
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is treated alike")]
 pub(super) fn merge(target: Node, patch: Members) -> Node {
     let mut members = match target {
         Node::Object(members) => members,
@@ -199,6 +200,7 @@ impl DocumentFields for Whole {
 }
 
 /// Reports duplicate names at every depth; the result of a merge would depend on which one is used.
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is treated alike")]
 fn duplicates(node: &Node, report: &mut Diagnostics) {
     match node {
         Node::Object(members) => {

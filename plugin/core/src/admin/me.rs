@@ -51,6 +51,7 @@ pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Proble
 }
 
 /// `GET /targets`: the targets that a key owned by the caller could call, in each of the caller's teams.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only a grant is listed")]
 pub(super) fn targets(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
     let page = PageQuery::from_request(context.request)?;
     let (policy, ix) = (&*context.policy, context.caller.user);

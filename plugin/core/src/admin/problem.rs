@@ -150,6 +150,7 @@ impl Problem {
 }
 
 impl Fault {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only a body has a pointer")]
     fn policy_pointer(&self) -> Option<&str> {
         match &self.location {
             FaultLocation::Policy(pointer) => Some(pointer),

@@ -146,6 +146,7 @@ fn windows(record: &mut CounterRecord, limits: &Limits, target: u64, now: Now) -
         .collect()
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other period ends")]
 fn budget(record: &CounterRecord, allowance: &Quota, now: Now) -> Value {
     let Some(budget) = allowance.budget else { return Value::Null };
     let mut spend = record.spend();

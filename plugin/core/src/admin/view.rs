@@ -58,6 +58,7 @@ pub(super) fn member<R: Copy>(
     Some(object!({ "user": &*record.id, "name": record.name, "role": name(&role) }))
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type has no members")]
 fn with_id(record: Value, id: &str) -> Value {
     let mut fields = match record {
         Value::Object(fields) => fields,

@@ -39,6 +39,7 @@ pub struct Template(pub alloc::boxed::Box<[Segment]>);
 const TEMPLATE: &str = "a path such as `/v1/chat/completions`, its segments literal, `*`, `{model}`, `{model}:suffix`, or `**` at the end";
 
 impl FromNode for Template {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         let segments = match &node {
             Node::String(text) => template(text),
@@ -63,6 +64,7 @@ pub struct Prefix(pub alloc::boxed::Box<str>);
 const PREFIX: &str = "1 to 64 of letters, digits, `.`, `_`, `-` and `/`, with `/` at the end";
 
 impl FromNode for Prefix {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text)
@@ -144,6 +146,7 @@ pub struct PathPrefix(pub alloc::boxed::Box<str>);
 const PATH_PREFIX: &str = "a path of literal segments such as `/tollgate/v1`, without `/` at the end";
 
 impl FromNode for PathPrefix {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
         match &node {
             Node::String(text)

@@ -46,6 +46,7 @@ impl Exchange {
     }
 
     /// Ends buffering and returns the complete management request to decide.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other state has a body")]
     pub(super) fn take_in(&mut self) -> Action {
         match core::mem::replace(&mut self.state, ExchangeState::Managing) {
             ExchangeState::BufferingBody(intake) => Action::Manage(Box::new(intake.finish())),

@@ -1,7 +1,5 @@
 //! Limits and budgets: their windows and principals, and the rejections they cause.
 
-#![cfg_attr(not(test), deny(clippy::wildcard_enum_match_arm))]
-
 mod scope;
 mod violation;
 mod windows;

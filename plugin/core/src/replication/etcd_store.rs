@@ -201,6 +201,7 @@ impl PolicyStore {
     }
 
     /// Decides the write at the front of the queue against the current policy.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is treated alike")]
     fn decide_write<C: CounterStore>(
         &mut self,
         store: &mut C,
@@ -295,6 +296,7 @@ impl PolicyStore {
         effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is treated alike")]
     fn failed(&mut self, id: RequestId, error: &EtcdError, effects: &mut Vec<Effect>) {
         let waiting = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
         let problem = match error {

@@ -75,6 +75,7 @@ pub enum Rejection {
 }
 
 impl From<BodyError> for Rejection {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is treated alike")]
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::UnsupportedEncoding { .. } => Rejection::UnsupportedEncoding,
@@ -137,6 +138,7 @@ impl Rejection {
 
     /// Returns the seconds for `Retry-After` and the milliseconds for `retry-after-ms`, rounded up; `None` if
     /// waiting does not help.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is treated alike")]
     pub fn retry_after(&self) -> Option<(u64, u64)> {
         match self {
             Rejection::Denied(exceeded) => {
@@ -148,6 +150,7 @@ impl Rejection {
     }
 
     /// Returns true if a client should give up: the wait is over a minute, or the request can never pass.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is treated alike")]
     pub fn should_not_retry(&self) -> bool {
         match self {
             Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),

@@ -3,8 +3,6 @@
 //! To add an API, write a file beside these, add a variant of [`Api`] with its name in the configuration and an arm of
 //! [`Dialect::of`], and, if its requests have members of their own, an entry of [`REQUESTS`].
 
-#![deny(clippy::wildcard_enum_match_arm)]
-
 mod anthropic;
 pub(super) mod gemini;
 mod names;

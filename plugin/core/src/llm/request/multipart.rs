@@ -88,6 +88,7 @@ impl MultipartScanner {
     ///
     /// # Errors
     /// As soon as the form is invalid or ambiguous; every further call fails too.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
     pub fn push(&mut self, new_bytes: &[u8]) -> Result<(), BodyError> {
         let mut rest = new_bytes;
         let end = self.offset + new_bytes.len() as u64;
@@ -117,6 +118,7 @@ impl MultipartScanner {
     ///
     /// # Errors
     /// If it is incomplete; every further call fails too.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
     pub fn finish(&mut self) -> Result<&LlmRequest, BodyError> {
         match self.state {
             MultipartState::Closed(0 | 2) => {
@@ -286,6 +288,7 @@ impl MultipartScanner {
         Ok(Some(field))
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
     fn part_ended(&mut self) -> Result<(), BodyError> {
         let Some(field) = self.field.take() else { return Ok(()) };
         let offset = self.offset;

@@ -122,6 +122,7 @@ impl ScannedMember {
         BodyError::WrongType { field: field.name(), offset: self.reached, expected }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn target(&self, field: Field, value: Scalar<'_>) -> Result<Box<str>, BodyError> {
         match value {
             Scalar::String(text) if !text.whole => {
@@ -133,6 +134,7 @@ impl ScannedMember {
     }
 
     /// Reads a number; `None` for null, which every API takes for an absent field.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn count(&self, field: Field, value: Scalar<'_>, least: u64) -> Result<Option<u64>, BodyError> {
         let expected = if least == 0 { "a whole number" } else { "a whole number, at least 1" };
         match value {
@@ -145,6 +147,7 @@ impl ScannedMember {
         }
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn switch(&self, field: Field, value: Scalar<'_>) -> Result<Switch, BodyError> {
         let (on, length) = match value {
             Scalar::Bool(true) => (true, 4),
@@ -271,6 +274,7 @@ impl ScannedMember {
         Ok(())
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn content(&mut self, depth: usize, text: &str) {
         let parent = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
         let mark = self.mark(depth);
@@ -386,6 +390,7 @@ impl Visitor for ScannedMember {
         Ok(())
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn scalar_bytes(&self, depth: usize) -> usize {
         match self.field_at(depth) {
             Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,

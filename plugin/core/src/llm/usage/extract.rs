@@ -189,6 +189,7 @@ impl Visitor for UsageExtractor {
         self.reached = offset;
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other member is skipped")]
     fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
         let member = core::mem::take(&mut self.member);
         if depth == 0 && kind == Container::Array && self.format.in_list {

@@ -80,6 +80,7 @@ impl SseParser {
     }
 
     /// Reads bytes, and returns their number; 0 only at the stream's start.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other state keeps its bytes")]
     fn step(&mut self, byte: u8, rest: &[u8], extractor: &mut UsageExtractor) -> usize {
         if matches!(byte, b'\r' | b'\n') {
             self.after_cr = byte == b'\r';
