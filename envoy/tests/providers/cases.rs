@@ -182,7 +182,7 @@ impl Case {
     pub fn run(&self, gateway: SocketAddr, upstream: &Scripted) -> Result<(), String> {
         let name = self.name;
         for sent in &self.requests {
-            let sent = sent.clone().bearer(&secret(name)).header(ANSWER, name);
+            let sent = sent.clone().bearer(&secret(&key_id(name))).header(ANSWER, name);
             if let Client::Leaves(after) = self.client {
                 let mut connection = Connection::open(gateway);
                 connection.send(&sent.bytes()).map_err(|error| format!("{name}: {error}"))?;
@@ -250,6 +250,11 @@ impl Case {
     }
 }
 
+/// Returns the id of a case's key; the ids in keys have letters and digits only.
+fn key_id(case: &str) -> String {
+    case.replace('-', "")
+}
+
 fn usage(gateway: SocketAddr, team: &str) -> Value {
     let path = format!("/tollgate/v1/teams/{team}/usage");
     let received = request(gateway, &Request::new("GET", &path).bearer(ADMIN));
@@ -271,7 +276,7 @@ pub fn configuration(cases: &[Case]) -> Value {
         let mut team = json!({"organization": "acme", "name": name});
         merge(&mut team, case.team.clone());
         targets.insert(name.clone(), case.target.clone());
-        keys.insert(name.clone(), key_of(&name, &name));
+        keys.insert(key_id(&name), key_of(&name, &key_id(&name)));
         teams.insert(name, team);
         routes.extend(case.routes.iter().cloned());
     }
