@@ -54,9 +54,9 @@ pub struct Case {
     /// The tokens in the window `tpm` of the team.
     pub tokens: Option<u64>,
     /// A further check of the last response.
-    pub response: Option<fn(&Response)>,
+    pub response: Option<fn(&Response) -> bool>,
     /// A check of the last request at the upstream.
-    pub forwarded: Option<fn(&Arrived)>,
+    pub forwarded: Option<fn(&Arrived) -> bool>,
 }
 
 /// Creates a case with a wide budget and token limit. A token of input costs one microdollar, a cached one a tenth, one of
@@ -168,12 +168,12 @@ impl Case {
         self
     }
 
-    pub fn response(mut self, check: fn(&Response)) -> Self {
+    pub fn response(mut self, check: fn(&Response) -> bool) -> Self {
         self.response = Some(check);
         self
     }
 
-    pub fn forwards(mut self, check: fn(&Arrived)) -> Self {
+    pub fn forwards(mut self, check: fn(&Arrived) -> bool) -> Self {
         self.forwarded = Some(check);
         self
     }
@@ -199,16 +199,18 @@ impl Case {
             {
                 return Err(format!("{name}: no {code} in {received:?}"));
             }
-            if let Some(check) = self.response {
-                check(&received);
+            if self.response.is_some_and(|is_right| !is_right(&received)) {
+                return Err(format!("{name}: {received:?}"));
             }
         }
         let arrived = upstream.arrived(name);
         if self.code.is_some() && self.requests.len() == 1 && !arrived.is_empty() {
             return Err(format!("{name}: rejected, but forwarded: {arrived:?}"));
         }
-        if let Some(check) = self.forwarded {
-            check(arrived.last().ok_or_else(|| format!("{name}: not forwarded"))?);
+        if let Some(is_right) = self.forwarded
+            && !arrived.last().is_some_and(is_right)
+        {
+            return Err(format!("{name}: forwarded {arrived:?}"));
         }
         self.settled(gateway)
     }

@@ -10,9 +10,8 @@ fn body(arrived: &Arrived) -> Value {
     serde_json::from_slice(&arrived.body).unwrap_or_else(|error| panic!("{error}: {arrived:?}"))
 }
 
-fn has_no_stream_options(arrived: &Arrived) {
-    let body = body(arrived);
-    assert!(body.get("stream_options").is_none(), "{body}");
+fn has_no_stream_options(arrived: &Arrived) -> bool {
+    body(arrived).get("stream_options").is_none()
 }
 
 fn form(fields: &[(&str, &str)], file: &[u8]) -> Request {
@@ -38,9 +37,8 @@ fn usage(input: u64, output: u64) -> Value {
         "usage": {"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output}})
 }
 
-fn names_both(refused: &Response) {
-    let text = refused.text();
-    assert!(text.contains("bound-to-one-model") && text.contains("another-model"), "{text}");
+fn names_both(refused: &Response) -> bool {
+    ["bound-to-one-model", "another-model"].iter().all(|name| refused.text().contains(name))
 }
 
 pub fn all() -> Vec<Case> {
@@ -75,9 +73,7 @@ pub fn all() -> Vec<Case> {
             .team(free.clone())
             .events(chunks)
             .forwards(has_no_stream_options),
-        chat("limited-stream", json!({"stream": true})).events(chunks).forwards(|arrived| {
-            assert_eq!(body(arrived)["stream_options"]["include_usage"], true);
-        }),
+        chat("limited-stream", json!({"stream": true})).events(chunks).forwards(|arrived| body(arrived)["stream_options"]["include_usage"] == true),
         case("pictures-by-number", "/v1/images/generations", json!({"prompt": "a cat", "n": 10}))
             .target(json!({"price": {"input": "0", "output": "0", "request": "0.02"}}))
             .json(json!({"created": 1, "data": [{"url": "https://pictures.test/1.png"}]}))
