@@ -68,7 +68,7 @@ pub fn case(name: &'static str, path: &str, body: Value) -> Case {
         team: json!({"limits": {"tpm": 1_000_000}, "budget": {"max": "1000"}}),
         routes: Vec::new(),
         requests: vec![post(name, path, body)],
-        answer: Answer::default(),
+        answer: Answer::json(json!({})),
         client: Client::Stays,
         status: 200,
         code: None,
