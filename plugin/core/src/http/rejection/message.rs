@@ -29,6 +29,7 @@ impl Rejection {
             Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Rejection::Busy => "This gateway holds as many request bodies as it has room for. Try again shortly.".into(),
             Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
             Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key. GET /v1/models lists those that are.", shown(target)),
