@@ -155,7 +155,8 @@ pub(super) struct UsageFormat {
     pub(super) details: NameTable<&'static TokenNames>,
     /// A list in the usage object of the passes that a call took.
     pub(super) passes: Option<PassesFormat>,
-    /// Of several figures in the events of a stream, the largest counts; otherwise the last one does.
+    /// The largest of the figures in the events of a message counts, which begins with a usage in a wrapper; otherwise
+    /// the last one does.
     pub(super) largest_counts: bool,
     /// The types of the events that end a stream.
     pub(super) last_events: NameSet,

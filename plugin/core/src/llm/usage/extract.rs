@@ -288,7 +288,9 @@ impl Visitor for UsageExtractor {
         match (member, kind) {
             (UsageMember::Usage, Container::Object) => {
                 self.usage = Some(depth + 1);
-                self.replaces = core::mem::replace(&mut self.seen_usage, true);
+                // The usage within a wrapper is that of a message's begin (Anthropic).
+                let begins = self.format.largest_counts && self.wrapped;
+                self.replaces = core::mem::replace(&mut self.seen_usage, true) || begins;
             }
             (UsageMember::Wrapper, Container::Object) => self.wrapped = true,
             (UsageMember::List, Container::Array) => self.listed = true,

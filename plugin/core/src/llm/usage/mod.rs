@@ -2,7 +2,7 @@
 //!
 //! A [`UsageMeter`] reads the bytes of a response, keeps none of them, and returns the usage that the provider
 //! reported: in a JSON document or in server-sent events, in the dialect of the API. Figures are absolute: the last
-//! one that is not null counts (of Anthropic's events, the largest), and of two usage objects in one document the later.
+//! one that is not null counts (with Anthropic, the largest), and of two usage objects in one document the later.
 //! A figure is a number or a string, and its value a whole number: `10`, `10.0`, `"10"`; others are ignored.
 
 mod extract;
