@@ -1,8 +1,10 @@
-//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
+//! One request: `charges` has the reservations, `heads` the headers, `steps` the decision's trace, `endings` the
+//! settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod charges;
+mod endings;
 mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
@@ -16,6 +18,7 @@ use tollgate_core::admission::AdmissionRequest;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::exchange::{Action, Exchange};
 use tollgate_core::http::headers::{HeaderMutation, Headers};
+use tollgate_core::money::Pico;
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND};
 

@@ -30,6 +30,8 @@ const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
     wrappers: NameSet::of(&["message"]),
+    listed_in: "",
+    document_members: NameSet::NONE,
     fields: NameTable::of(&[
         ("input_tokens", TokenField::Input),
         ("output_tokens", TokenField::Output),
@@ -43,7 +45,11 @@ static USAGE: UsageFormat = UsageFormat {
         member: "iterations",
         not_included: NameSet::of(&["compaction", "advisor_message"]),
     }),
+    // `message_start` has the input; servers that imitate the API repeat it as 0 in `message_delta`, and a call that used
+    // tools of the provider reports more there ("Streaming messages" in the documentation: the figures are cumulative).
+    largest_counts: true,
     last_events: NameSet::of(&["message_stop"]),
+    failed_events: NameSet::of(&["error"]),
     ends_between_events: false,
     in_list: false,
     input_includes_cache: false,

@@ -30,6 +30,8 @@ const TEXT: NameSet = NameSet::of(&["text"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usageMetadata"),
     wrappers: NameSet::NONE,
+    listed_in: "",
+    document_members: NameSet::NONE,
     fields: NameTable::of(&[
         ("promptTokenCount", TokenField::Input),
         ("candidatesTokenCount", TokenField::Output),
@@ -40,7 +42,9 @@ static USAGE: UsageFormat = UsageFormat {
     ]),
     details: NameTable::NONE,
     passes: None,
+    largest_counts: false,
     last_events: NameSet::NONE,
+    failed_events: NameSet::NONE,
     ends_between_events: true,
     in_list: true,
     input_includes_cache: true,

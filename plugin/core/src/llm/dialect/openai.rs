@@ -70,7 +70,12 @@ pub(in crate::llm) const CHUNK_CHOICES: &str = "choices";
 /// The usage in all of these APIs.
 pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
-    wrappers: NameSet::of(&["response", "x_groq"]),
+    // `delta`: Cohere's event `message-end`.
+    wrappers: NameSet::of(&["response", "x_groq", "delta"]),
+    // Moonshot's streams report the usage in the last choice.
+    listed_in: CHUNK_CHOICES,
+    // Cohere's embeddings.
+    document_members: NameSet::of(&["meta"]),
     fields: NameTable::of(&[
         ("prompt_tokens", TokenField::Input),
         ("input_tokens", TokenField::Input),
@@ -79,14 +84,34 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
         ("total_tokens", TokenField::Total),
         // DeepSeek's own name for what its details repeat.
         ("prompt_cache_hit_tokens", TokenField::Cached),
+        // Moonshot, Cohere.
+        ("cached_tokens", TokenField::Cached),
+        // LiteLLM's proxy: Anthropic's names beside OpenAI's, as parts of `prompt_tokens`.
+        ("cache_read_input_tokens", TokenField::Cached),
+        ("cache_creation_input_tokens", TokenField::CacheWrite),
+        // Mistral.
+        ("num_cached_tokens", TokenField::Cached),
+        // `TokenUsage` of Bedrock's Converse API; `inputTokens` leaves the cache out.
+        ("inputTokens", TokenField::Input),
+        ("outputTokens", TokenField::Output),
+        ("totalTokens", TokenField::Total),
+        ("cacheReadInputTokens", TokenField::CachedApart),
+        ("cacheWriteInputTokens", TokenField::CacheWriteApart),
     ]),
     details: NameTable::of(&[
         ("prompt_tokens_details", INPUT_DETAILS),
         ("input_tokens_details", INPUT_DETAILS),
         ("completion_tokens_details", OUTPUT_DETAILS),
         ("output_tokens_details", OUTPUT_DETAILS),
+        // Mistral.
+        ("prompt_token_details", INPUT_DETAILS),
+        // Cohere: the tokens that the model read and wrote, and those that are billed, without the provider's own
+        // prompt.
+        ("tokens", TOKENS),
+        ("billed_units", BILLED_UNITS),
     ]),
     passes: None,
+    largest_counts: false,
     last_events: NameSet::of(&[
         "response.completed",
         "response.incomplete",
@@ -95,15 +120,29 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
         "speech.audio.done",
         "image_generation.completed",
         "image_edit.completed",
+        // Cohere.
+        "message-end",
     ]),
+    failed_events: NameSet::of(&["error", "response.failed"]),
     ends_between_events: false,
     in_list: false,
     input_includes_cache: true,
     output_includes_reasoning: true,
 };
 
-const INPUT_DETAILS: &TokenNames =
-    &NameTable::of(&[("cached_tokens", TokenField::Cached), ("cache_write_tokens", TokenField::CacheWrite)]);
+const INPUT_DETAILS: &TokenNames = &NameTable::of(&[
+    ("cached_tokens", TokenField::Cached),
+    ("cache_write_tokens", TokenField::CacheWrite),
+    // DashScope, LiteLLM.
+    ("cache_creation_input_tokens", TokenField::CacheWrite),
+    ("cache_creation_tokens", TokenField::CacheWrite),
+]);
+
+const TOKENS: &TokenNames =
+    &NameTable::of(&[("input_tokens", TokenField::Input), ("output_tokens", TokenField::Output)]);
+
+const BILLED_UNITS: &TokenNames =
+    &NameTable::of(&[("input_tokens", TokenField::BilledInput), ("output_tokens", TokenField::BilledOutput)]);
 
 const OUTPUT_DETAILS: &TokenNames = &NameTable::of(&[("reasoning_tokens", TokenField::Reasoning)]);
 
