@@ -7,7 +7,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::reserve::{bare_call, highest_price, reserve};
+use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
 use crate::admission::{AdmissionRequest, Principal};
 use crate::api::Api;
 use crate::auth::identity::{Identity, check_key};
@@ -307,9 +307,12 @@ pub(super) fn authorize<'p>(
         }
     }
     let price = highest_price(candidates);
-    let reservation = match call.form {
-        CallForm::Body(request) => reserve(call.api, candidates, price, request),
-        CallForm::Bare | CallForm::Upgrade { .. } => bare_call(price),
+    let (price, reservation) = match call.form {
+        CallForm::Body(request) => {
+            let price = price.map(|price| price_of_choices(call.api, price, request));
+            (price, reserve(call.api, candidates, price, request, external_input))
+        }
+        CallForm::Bare | CallForm::Upgrade { .. } => (price, bare_call(price)),
     };
     Ok(Grant { price, admission: AdmissionRequest { principals, reservation } })
 }

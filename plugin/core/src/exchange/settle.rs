@@ -43,7 +43,7 @@ impl Exchange {
     /// a complete one, or if the output cannot be counted; the estimated input and the counted output for an incomplete
     /// one. A call in the background goes on although its client has left.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
-        let Reservation { input_tokens, tokens, cost } = self.reservation;
+        let Reservation { input_tokens, tokens, input_cost: _, cost } = self.reservation;
         if !self.metered {
             // Its charge was exact.
             let ran = (100..400).contains(&self.status);

@@ -148,9 +148,9 @@ pub struct Target {
     pub name: Rc<str>,
     /// Groups that the target belongs to, sorted.
     pub groups: Box<[GroupId]>,
-    /// Upper bound of the input in tokens, for input that is not in the body.
+    /// Upper bound of the input in tokens.
     pub max_input_tokens: Option<u64>,
-    /// Upper bound of the output in tokens, for requests that set none.
+    /// Upper bound of the output in tokens.
     pub max_output_tokens: Option<u64>,
     /// Price, if there is one.
     pub price: Option<Price>,

@@ -1,8 +1,10 @@
-//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
+//! Requests up to their decision: `charges` has the reservations, `estimates` those of media and
+//! of APIs without output, `heads` the headers, `steps` the decision's trace.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod charges;
+mod estimates;
 mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]

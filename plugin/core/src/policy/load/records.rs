@@ -58,9 +58,11 @@ record! {
     TargetRecord {
         /// Access groups that the target belongs to.
         access_groups: Indexed<GroupName>,
-        /// Input tokens reserved for a call whose input is not entirely in its body.
+        /// Maximum number of input tokens that the model reads. It caps the input tokens reserved for a call, and is reserved for
+        /// a call whose input is not entirely in its body.
         max_input_tokens: Count,
-        /// Output tokens reserved for a request that sets no maximum itself.
+        /// Maximum number of output tokens that the model generates. It caps the output tokens reserved for a call, and is reserved
+        /// for a request that sets no maximum itself.
         max_output_tokens: Count,
         /// Price of the target. Without a price, `unpriced` decides about calls that count against a budget.
         price: PriceRecord,
