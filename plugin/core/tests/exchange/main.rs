@@ -1,5 +1,6 @@
 //! Requests up to their decision: `charges` has the reservations, `estimates` those of media and
-//! of APIs without output, `heads` the headers, `steps` the decision's trace.
+//! of APIs without output, `heads` the headers, `steps` the decision's trace,
+//! `usage_chunk` the usage of streams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -10,6 +11,7 @@ mod heads;
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
 mod steps;
+mod usage_chunk;
 
 use std::rc::Rc;
 
