@@ -332,7 +332,10 @@ impl Exchange {
             Err(NotAdmitted { error, status, unsettled }) => {
                 self.take_rate_limit_status(status);
                 let action = match error {
-                    AdmissionError::Denied(exceeded) => self.refuse(&Rejection::Denied(exceeded)),
+                    AdmissionError::Denied(mut exceeded) => {
+                        exceeded.input_cost = self.reservation.input_cost;
+                        self.refuse(&Rejection::Denied(exceeded))
+                    }
                     AdmissionError::Store(error) => {
                         let mode = match error {
                             StoreError::Contention => self.config.on_contention,

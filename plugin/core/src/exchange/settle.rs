@@ -51,7 +51,7 @@ impl Exchange {
     ///
     /// A call in the background goes on although its client has left: its reservation stays.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
-        let Reservation { input_tokens, tokens, cost } = self.reservation;
+        let Reservation { input_tokens, tokens, input_cost: _, cost } = self.reservation;
         // The client left before the response; a proxy that gives up an upstream responds itself.
         let unanswered = self.status == 0;
         if !self.metered {

@@ -1,15 +1,17 @@
-//! One request: `charges` has the reservations, `heads` the headers, `steps` the decision's trace, `endings` the
-//! settlement.
+//! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
+//! headers, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod charges;
 mod endings;
+mod estimates;
 mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
 mod steps;
+mod usage_chunk;
 
 use std::rc::Rc;
 

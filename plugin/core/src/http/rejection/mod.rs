@@ -166,7 +166,7 @@ impl Rejection {
 fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
     let scope = exceeded.scope.name();
     match exceeded.reason {
-        QuotaReason::LimitReached { window, .. } => {
+        QuotaReason::LimitReached { window, .. } | QuotaReason::LimitHeld { window, .. } => {
             let param = format!("{scope}_{}", window.name());
             ErrorCode {
                 status: 429,
@@ -181,7 +181,7 @@ fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
             code: Cow::Borrowed("request_too_large_for_limit"),
             param: Some(Cow::Owned(format!("{scope}_{}", window.name()))),
         },
-        QuotaReason::BudgetSpent { .. } => ErrorCode {
+        QuotaReason::BudgetSpent { .. } | QuotaReason::BudgetHeld { .. } => ErrorCode {
             status: 429,
             kind: "budget_exceeded",
             code: Cow::Owned(format!("{scope}_budget_exceeded")),
@@ -215,6 +215,7 @@ mod tests {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 },
             wait: Some(12_000_000_001),
+            input_cost: Pico(0),
         }));
         let label = rejection.label();
         assert_eq!(

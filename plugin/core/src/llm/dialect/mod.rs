@@ -27,6 +27,15 @@ pub(crate) struct Dialect {
     pub(super) zero_output: bool,
     /// Responses consist of output tokens; false for embeddings.
     pub(crate) has_output: bool,
+    /// Output is made of tokens only for targets with an output price: some models of the API are priced by the call, by the
+    /// second or by the character.
+    pub(crate) output_if_priced: bool,
+    /// Output tokens that are reserved if neither the request nor the target has a maximum.
+    pub(crate) default_output: u64,
+    /// The price of a call is that of one image, of which a request may order several.
+    pub(crate) priced_by_choice: bool,
+    /// Requests may be forms with files, which are media.
+    pub(crate) takes_files: bool,
     /// Each entry of the list `prompt` is answered.
     pub(crate) answers_each_prompt: bool,
     /// A client may select fields of the response.

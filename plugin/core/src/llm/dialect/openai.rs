@@ -15,6 +15,10 @@ pub(super) const BASE: Dialect = Dialect {
     max_output: &[],
     zero_output: false,
     has_output: true,
+    output_if_priced: false,
+    default_output: 4_096,
+    priced_by_choice: false,
+    takes_files: false,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
@@ -53,11 +57,26 @@ pub(super) static EMBEDDINGS: Dialect =
     Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
 
 /// `/v1/images/*`
-pub(super) static IMAGES: Dialect =
-    Dialect { may_be_no_text: true, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
+pub(super) static IMAGES: Dialect = Dialect {
+    output_if_priced: true,
+    // The most for one image in OpenAI's image generation guide (high quality, 1024 x 1536).
+    default_output: 6_240,
+    priced_by_choice: true,
+    takes_files: true,
+    may_be_no_text: true,
+    output: NameSet::NONE,
+    streamed_output: NameSet::NONE,
+    ..BASE
+};
 
 /// `/v1/audio/*`
-pub(super) static AUDIO: Dialect = Dialect { may_be_no_text: true, streamed_output: DELTA, ..BASE };
+pub(super) static AUDIO: Dialect = Dialect {
+    output_if_priced: true,
+    takes_files: true,
+    may_be_no_text: true,
+    streamed_output: DELTA,
+    ..BASE
+};
 
 const TEXT: NameSet =
     NameSet::of(&["content", "text", "reasoning_content", "reasoning", "arguments", "refusal"]);
@@ -159,6 +178,7 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("input", Field::Input),
         ("web_search_options", Field::WebSearchOptions),
         ("background", Field::Background),
+        ("functions", Field::Functions),
     ],
     marks: &[
         ("audio", ExternalMark::Audio),
