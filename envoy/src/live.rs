@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::client::{Connection, Request};
 use crate::wire::{Framing, Reader, RequestHead, request_head};
 
 type Respond = dyn Fn(&RequestHead, &mut Sender) -> io::Result<()> + Send + Sync;
@@ -112,3 +114,102 @@ impl Sender {
         self.0.write_all(bytes.as_bytes())
     }
 }
+
+/// A stream that is sent piece by piece, each after the client has received what passes of the one before. A gateway
+/// that holds a byte back for the next one stops it.
+#[derive(Debug)]
+pub struct Lockstep {
+    upstream: Live,
+    received: mpsc::Sender<()>,
+    steps: &'static [(&'static str, &'static str)],
+}
+
+impl Lockstep {
+    /// Starts an upstream with such a stream: the pieces, each with the bytes that reach the client at once.
+    ///
+    /// # Panics
+    ///
+    /// If no port is free.
+    pub fn start(content_type: &'static str, steps: &'static [(&'static str, &'static str)]) -> Self {
+        let (received, next) = mpsc::channel();
+        let next: Mutex<Receiver<()>> = Mutex::new(next);
+        let upstream = Live::start(move |_, to| {
+            let next = next.lock().unwrap_or_else(PoisonError::into_inner);
+            to.begin(content_type)?;
+            for (piece, _) in steps {
+                to.chunk(piece)?;
+                next.recv().map_err(io::Error::other)?;
+            }
+            to.end(&[])
+        });
+        Self { upstream, received, steps }
+    }
+
+    /// Returns the address of the upstream.
+    pub fn address(&self) -> SocketAddr {
+        self.upstream.address()
+    }
+
+    /// Sends the request to this gateway and reads the stream.
+    ///
+    /// # Panics
+    ///
+    /// If the response is another one, or a piece does not arrive.
+    pub fn follow(&self, gateway: SocketAddr, request: &Request) {
+        let mut connection = Connection::open(gateway);
+        connection.send(&request.bytes()).unwrap_or_else(|error| panic!("{error}"));
+        let head = connection.response_head().unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(head.0, 200, "{head:?}");
+        let (mut raw, mut expected) = (Vec::new(), String::new());
+        for (piece, passes) in self.steps {
+            expected.push_str(passes);
+            while String::from_utf8_lossy(&data(&raw)) != expected {
+                let more = connection.some().unwrap_or_else(|error| panic!("{error} after {piece:?}"));
+                assert!(!more.is_empty(), "the stream ends after {piece:?}");
+                raw.extend(more);
+                assert!(data(&raw).len() <= expected.len(), "after {piece:?}: {}", raw.escape_ascii());
+            }
+            // The upstream may be gone after its last piece.
+            let _ = self.received.send(());
+        }
+    }
+}
+
+/// The data of the chunks so far, without their sizes.
+fn data(raw: &[u8]) -> Vec<u8> {
+    let (mut data, mut rest) = (Vec::new(), raw);
+    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(rest) {
+        let end = start + usize::try_from(size).unwrap_or(usize::MAX);
+        data.extend_from_slice(&rest[start..end.min(rest.len())]);
+        rest = rest.get(end + 2..).unwrap_or_default();
+    }
+    data
+}
+
+/// Steps of a chat stream whose usage the gateway requested: comments, events in pieces, the extra chunk, and a last
+/// event without its empty line.
+pub const CHAT_STEPS: &[(&str, &str)] = &[
+    (":", ":"),
+    (" ping", " ping"),
+    ("\n\n", "\n\n"),
+    (
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"",
+        "data: {\"id\":\"c\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\"",
+    ),
+    (",\"content\":\"a\"}}],\"usage\":null,\"x\":1", ",\"content\":\"a\"}}],\"x\":1"),
+    ("}\n\n", "}\n\n"),
+    (
+        "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}],\"usage\":null}\n\n: ping\n",
+        "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n: ping\n",
+    ),
+    (
+        "\ndata: {\"choices\":[],\"prompt_filter_results\":[]}",
+        "\ndata: {\"choices\":[],\"prompt_filter_results\":[]}",
+    ),
+    ("\n\n", "\n\n"),
+    (
+        "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":2}}\n\n: done\n\n",
+        ": done\n\n",
+    ),
+    ("data: [DONE]", "data: [DONE]"),
+];

@@ -10,34 +10,37 @@ use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Request, Response};
 use tollgate_envoy::envoy::{Envoy, Folder};
 use tollgate_envoy::gateway::filter;
-use tollgate_envoy::live::{Live, Sender};
+use tollgate_envoy::live::{CHAT_STEPS, Live, Lockstep, Sender};
+use tollgate_envoy::native;
 use tollgate_envoy::shipped::{self, Protocol, Site};
 use tollgate_envoy::world::{configuration, key_of, secret};
+use tollgate_host::proxy_wasm::Dialect;
 use tollgate_host::tools;
 
 const EVENTS: &str = "text/event-stream";
 const EXTRA: &str =
     "data: {\"id\":\"c\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\n";
 
+/// The configuration of both hosts. Token limits, so that usage counts.
+fn limited() -> Value {
+    let teams = json!({"ml": {"organization": "acme", "name": "ML", "limits": {"tpd": 1_000_000_000}}});
+    configuration(&teams, &json!({"laptop": key_of("ml", "laptop")}))
+}
+
 /// An Envoy with two listeners for the same upstream: one with the filter, one with the router alone.
 struct Pair {
     envoy: Envoy,
     gateway: SocketAddr,
     router: SocketAddr,
-    _upstream: Live,
 }
 
 impl Pair {
-    fn start(upstream: Live) -> Option<Self> {
+    fn start(upstream: SocketAddr) -> Option<Self> {
         let program = tools::require(tools::envoy())?;
-        // Token limits, so that usage counts.
-        let teams = json!({"ml": {"organization": "acme", "name": "ML", "limits": {"tpd": 1_000_000_000}}});
         let site = Site {
             module: filter(&[]),
-            configuration: Some(
-                configuration(&teams, &json!({"laptop": key_of("ml", "laptop")})).to_string(),
-            ),
-            upstream: upstream.address(),
+            configuration: Some(limited().to_string()),
+            upstream,
             protocol: Protocol::Http1,
         };
         let folder = Folder::new();
@@ -61,7 +64,7 @@ impl Pair {
             SocketAddr::from(([127, 0, 0, 1], u16::try_from(port.as_u64().unwrap()).unwrap()))
         };
         let (gateway, router) = (address("gateway"), address("router"));
-        Some(Self { envoy, gateway, router, _upstream: upstream })
+        Some(Self { envoy, gateway, router })
     }
 }
 
@@ -163,7 +166,7 @@ fn excess(events: usize) -> Option<Duration> {
             paced(&sent, stream, events, to)
         })
     };
-    let pair = Pair::start(upstream)?;
+    let pair = Pair::start(upstream.address())?;
     let ways = [
         ("router", pair.router, true),
         ("usage requested", pair.gateway, true),
@@ -248,7 +251,7 @@ fn the_tail_before_trailers_reaches_the_client() {
         }
         to.end(&[("x-checksum", "7")])
     });
-    let Some(mut pair) = Pair::start(upstream) else { return };
+    let Some(mut pair) = Pair::start(upstream.address()) else { return };
     for (sent, received) in &cases {
         let response = through(&pair);
         assert_eq!((response.status, response.text()), (200, received.as_str()), "{sent:?}");
@@ -290,7 +293,7 @@ fn a_failure_in_a_200_is_charged_nothing_or_what_was_seen() {
         chunks.iter().try_for_each(|chunk| to.chunk(chunk))?;
         to.end(&[])
     });
-    let Some(mut pair) = Pair::start(upstream) else { return };
+    let Some(mut pair) = Pair::start(upstream.address()) else { return };
     for (_, sent, _) in &cases {
         let response = through(&pair);
         assert_eq!(
@@ -319,7 +322,7 @@ fn a_client_that_leaves_before_the_response_pays_the_input_and_a_failed_upstream
             to.whole("application/json", "{}")
         })
     };
-    let Some(mut pair) = Pair::start(upstream) else { return };
+    let Some(mut pair) = Pair::start(upstream.address()) else { return };
     for asks in [false, true] {
         let before = *arrived.lock().unwrap();
         let mut connection = Connection::open(pair.gateway);
@@ -341,4 +344,18 @@ fn a_client_that_leaves_before_the_response_pays_the_input_and_a_failed_upstream
     assert_eq!(reset.status, 503, "{reset:?}");
     let line = pair.envoy.access_log(3).remove(2);
     assert_eq!(line["input_tokens"].as_str().unwrap_or("-"), "-", "{line}");
+}
+
+#[test]
+fn no_byte_of_a_stream_waits_for_the_next() {
+    let steps = Lockstep::start(EVENTS, CHAT_STEPS);
+    let server = native::serve(&limited(), steps.address(), Dialect::Envoy);
+    steps.follow(server.addr(), &chat(false));
+    let steps = Lockstep::start(EVENTS, CHAT_STEPS);
+    let Some(mut pair) = Pair::start(steps.address()) else { return };
+    steps.follow(pair.gateway, &chat(false));
+    let line = pair.envoy.access_log(1).remove(0);
+    let facts =
+        ["input_tokens", "output_tokens", "estimated"].map(|field| line[field].as_str().unwrap_or("-"));
+    assert_eq!(facts, ["9", "2", "false"], "{line}");
 }
