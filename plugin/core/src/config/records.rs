@@ -21,11 +21,26 @@ choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unma
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
-choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-embeddings`, `openai-images`, `openai-audio`, `anthropic-messages`, `gemini-generate` or `models`",
-    "plain" => Api::Plain, "openai-chat" => Api::OpenAiChat, "openai-completions" => Api::OpenAiCompletions,
-    "openai-responses" => Api::OpenAiResponses, "openai-embeddings" => Api::OpenAiEmbeddings,
-    "openai-images" => Api::OpenAiImages, "openai-audio" => Api::OpenAiAudio,
-    "anthropic-messages" => Api::AnthropicMessages, "gemini-generate" => Api::GeminiGenerate, "models" => Api::Models);
+choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-count-tokens`, `openai-embeddings`, `openai-images`, `openai-audio`, `openai-moderations`, `openai-realtime`, `anthropic-messages`, `anthropic-count-tokens`, `gemini-generate`, `gemini-count-tokens`, `gemini-embed`, `rerank`, `models`, `stored-objects` or `direct-sessions`",
+    "plain" => Api::Plain,
+    "openai-chat" => Api::OpenAiChat,
+    "openai-completions" => Api::OpenAiCompletions,
+    "openai-responses" => Api::OpenAiResponses,
+    "openai-count-tokens" => Api::OpenAiCountTokens,
+    "openai-embeddings" => Api::OpenAiEmbeddings,
+    "openai-images" => Api::OpenAiImages,
+    "openai-audio" => Api::OpenAiAudio,
+    "openai-moderations" => Api::OpenAiModerations,
+    "openai-realtime" => Api::OpenAiRealtime,
+    "anthropic-messages" => Api::AnthropicMessages,
+    "anthropic-count-tokens" => Api::AnthropicCountTokens,
+    "gemini-generate" => Api::GeminiGenerate,
+    "gemini-count-tokens" => Api::GeminiCountTokens,
+    "gemini-embed" => Api::GeminiEmbed,
+    "rerank" => Api::Rerank,
+    "models" => Api::Models,
+    "stored-objects" => Api::StoredObjects,
+    "direct-sessions" => Api::DirectSessions);
 
 /// The value of a route's `unmetered`; `allow` is the only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -100,7 +100,7 @@ impl Exchange {
         self.log.decision = Decision::Denied;
         self.log.status = label.status;
         self.log.reason = Some(label.code);
-        Action::Answer(LocalResponse { status: label.status, fields, body: rejection.body(self.api) })
+        Action::Answer(LocalResponse { status: label.status, fields, body: rejection.body(self.api.provider().unwrap_or_default()) })
     }
 }
 
