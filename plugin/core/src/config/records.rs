@@ -9,7 +9,7 @@ use super::{AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_P
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
-use crate::http::route::Segment;
+use crate::http::route::{ModelSource, Segment};
 use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::record::{choice, record};
@@ -134,6 +134,43 @@ impl CredentialRecord {
     }
 }
 
+const MODEL: &str = "`path`, `body`, or `query` and the name of a parameter, such as `query model`";
+
+impl FromNode for ModelSource {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        let source = match &node {
+            Node::String(text) => match text.split_once(' ') {
+                None if text == "path" => Some(ModelSource::Path),
+                None if text == "body" => Some(ModelSource::Body),
+                Some(("query", name)) if is_parameter(name) => {
+                    Some(ModelSource::Query(name.to_string().into()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if source.is_none() {
+            report.error(DiagnosticKind::Expected { expected: MODEL, found: node.describe() });
+        }
+        source
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({
+            "type": "string",
+            "pattern": "^(path|body|query [A-Za-z0-9._~-]+)$",
+            "description": MODEL,
+        })
+    }
+}
+
+/// Returns true for a parameter's name that needs no encoding.
+fn is_parameter(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+}
+
 record! {
     /// One route.
     RouteRecord {
@@ -147,6 +184,8 @@ record! {
         api: Present<Api>,
         /// The target of every request of the route, in place of the one it names.
         target: Present<TargetName>,
+        /// The place of the target's name in a request; by default `{model}` in the path, or `model` in the body.
+        model: Present<ModelSource>,
         /// `true` forwards requests without a key; `false` by default.
         public: bool,
         /// `allow` forwards protocol upgrades also if a token limit or a budget applies, which cannot meter them.

@@ -1,12 +1,16 @@
-//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
+//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `routes` the default
+//! routes, `refusals` the filter's own answers, `steps` the decision's trace.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod charges;
 mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
+mod refusals;
+mod routes;
 mod steps;
 
 use std::rc::Rc;

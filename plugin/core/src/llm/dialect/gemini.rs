@@ -68,6 +68,10 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("generation_config", Field::GenerationConfig),
         ("cachedContent", Field::CachedContent),
         ("cached_content", Field::CachedContent),
+        // The calls of `:batchEmbedContents`, and the one that `:countTokens` counts. Each names its model.
+        ("requests", Field::Requests),
+        ("generateContentRequest", Field::GenerateContentRequest),
+        ("generate_content_request", Field::GenerateContentRequest),
     ],
     marks: &[("fileUri", ExternalMark::Stored), ("file_uri", ExternalMark::Stored)],
     upstream_tools: NameSet::of(&[

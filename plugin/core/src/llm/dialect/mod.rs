@@ -60,7 +60,9 @@ impl Dialect {
     /// The dialect of an API.
     pub(crate) const fn of(api: Api) -> &'static Self {
         match api {
-            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => &UNREAD,
+            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => {
+                &UNREAD
+            }
             Api::OpenAiChat => &openai::CHAT,
             Api::OpenAiCompletions => &openai::COMPLETIONS,
             Api::OpenAiResponses => &openai::RESPONSES,

@@ -33,6 +33,8 @@ pub(in crate::llm) enum Field {
     WebSearchOptions,
     ContextManagement,
     Background,
+    Requests,
+    GenerateContentRequest,
 }
 
 /// The fields of one object by name.
