@@ -11,8 +11,9 @@ use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
 use crate::counters::{RecordKey, RecordKeys};
-use crate::http::route::{Route, Segment};
+use crate::http::route::{ModelSource, Route, Segment};
 use crate::json::node::Node;
+use crate::llm::dialect::Dialect;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{Count, FromNode, Present};
 use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
@@ -22,6 +23,7 @@ const FIELDS: &[&str] = &[
     "policy",
     "credentials",
     "routes",
+    "default_routes",
     "unmatched",
     "on_unavailable",
     "on_contention",
@@ -91,7 +93,8 @@ struct GatewayFields {
     policy: PolicyFields,
     has_policy: bool,
     credentials: Option<Vec<CredentialSource>>,
-    routes: Option<Vec<Route>>,
+    routes: Vec<Route>,
+    default_routes: Option<bool>,
     unmatched: Unmatched,
     on_unavailable: FailureMode,
     on_contention: FailureMode,
@@ -142,7 +145,8 @@ impl DocumentFields for GatewayFields {
                 self.policy.value(inner, node, report);
             }
             "credentials" => self.credentials = read_credentials(node, report),
-            "routes" => self.routes = self.read_routes(node, report),
+            "routes" => self.routes = self.read_routes(node, report).unwrap_or_default(),
+            "default_routes" => self.default_routes = bool::read(node, report),
             "unmatched" => keep(&mut self.unmatched, node, report),
             "on_unavailable" => keep(&mut self.on_unavailable, node, report),
             "on_contention" => keep(&mut self.on_contention, node, report),
@@ -175,7 +179,29 @@ impl GatewayFields {
                 let api = record.api.and_then(|api| api.0).unwrap_or_default();
                 let path = record.path?.0;
                 let public = record.public.unwrap_or_default();
-                let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
+                // An invalid source might not need a target either.
+                let known_source = !matches!(record.model, Some(Present(None)));
+                let model = record.model.and_then(|model| model.0).unwrap_or_default();
+                let in_path = names_model(&path);
+                let expected = match model {
+                    ModelSource::Path if !in_path => Some("another source: the path has no `{model}`"),
+                    ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
+                    ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
+                        Some("another source, or an `api` whose bodies are read")
+                    }
+                    ModelSource::Query(_) if in_path => Some("another source: the path has a `{model}`"),
+                    ModelSource::PathOrBody
+                    | ModelSource::Path
+                    | ModelSource::Body
+                    | ModelSource::Query(_) => None,
+                };
+                if let Some(expected) = expected {
+                    let found = model.describe();
+                    report
+                        .within("model", |report| report.error(DiagnosticKind::Expected { expected, found }));
+                }
+                let unnamed = known_source && !in_path && model == ModelSource::PathOrBody;
+                let needs_target = api == Api::Plain && known_api && !public && unnamed;
                 if needs_target && record.target.is_none() {
                     report.error(DiagnosticKind::Missing("target"));
                 }
@@ -194,6 +220,7 @@ impl GatewayFields {
                         .collect(),
                     api,
                     target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
+                    model,
                     public,
                     unmetered: record.unmetered.is_some(),
                 })
@@ -202,7 +229,17 @@ impl GatewayFields {
         Some(routes.collect())
     }
 
-    fn gateway(self, report: &mut Diagnostics) -> GatewayConfig {
+    /// The operator's routes, and behind them the default ones.
+    fn routes(&mut self) -> Vec<Route> {
+        let mut routes = core::mem::take(&mut self.routes);
+        if self.default_routes != Some(false) {
+            routes.extend(defaults::routes());
+        }
+        routes
+    }
+
+    fn gateway(mut self, report: &mut Diagnostics) -> GatewayConfig {
+        let routes = self.routes();
         let policy = PolicyHandle::new(self.policy.builder.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
         let max_body = self.max_body.map_or(MAX_BODY, |bytes| bytes.0);
@@ -218,7 +255,7 @@ impl GatewayFields {
         GatewayConfig {
             policy,
             credentials: CredentialSources::new(self.credentials.unwrap_or_else(defaults::credentials)),
-            routes: self.routes.unwrap_or_else(defaults::routes),
+            routes,
             unmatched: self.unmatched,
             on_unavailable: self.on_unavailable,
             on_contention: self.on_contention,
@@ -268,6 +305,7 @@ pub fn schema() -> serde_json::Value {
             "policy": crate::policy::load::schema::policy_fields(),
             "credentials": Vec::<CredentialRecord>::schema(),
             "routes": Vec::<RouteRecord>::schema(),
+            "default_routes": bool::schema(),
             "unmatched": Unmatched::schema(),
             "on_unavailable": FailureMode::schema(),
             "on_contention": FailureMode::schema(),

@@ -4,6 +4,7 @@ mod defaults;
 mod load;
 mod records;
 
+pub use defaults::{DefaultRoute, ROUTES as DEFAULT_ROUTES};
 #[cfg(feature = "schema")]
 pub use load::schema;
 pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
@@ -25,7 +26,7 @@ pub struct GatewayConfig {
     pub policy: PolicyHandle,
     /// The sources of keys. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: CredentialSources,
-    /// The routes; the first match wins. Default: the providers' own paths.
+    /// The routes; the first match wins. The operator's are before the default ones: the providers' own paths.
     pub routes: Vec<Route>,
     /// The treatment of a request that no route matches.
     pub unmatched: Unmatched,

@@ -54,6 +54,7 @@ use crate::api::Api;
 use crate::config::{FailureMode, GatewayConfig};
 use crate::counters::StoreError;
 use crate::exchange::access_log::AccessLogEntry;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::LocalResponse;
 use crate::http::rejection::Rejection;
@@ -88,6 +89,7 @@ pub struct Exchange {
     log: AccessLogEntry,
     rate_limit_status: RateLimitStatus,
     api: Api,
+    format: AnswerFormat,
     /// Present in shadow mode: the request is forwarded although it is rejected.
     shadow: Option<Sanitized>,
     /// The fleet's keys were never read, so an unknown key may be one of them.
@@ -165,6 +167,7 @@ impl Exchange {
             log: AccessLogEntry::default(),
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
+            format: AnswerFormat::default(),
             shadow: None,
             awaits_keys: false,
             body_patch: None,
@@ -247,7 +250,7 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         let action = self
             .decide_headers(&config, head, end_of_stream, &|| now.timestamp(), edit, trace)
-            .unwrap_or_else(|rejection| self.refuse(&rejection));
+            .unwrap_or_else(|rejection| self.refuse_head(&rejection, head));
         if !matches!(action, Action::Hold) {
             self.log.time = Some(now.timestamp());
         }
