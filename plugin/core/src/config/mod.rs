@@ -39,7 +39,7 @@ pub struct GatewayConfig {
     pub volatile_keys: bool,
     /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
-    /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
+    /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
