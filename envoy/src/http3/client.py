@@ -2,7 +2,8 @@
 
 `client.py certificate FOLDER` writes a self-signed certificate for `gateway.test` and its key.
 `client.py requests CERTIFICATE PORT` reads a JSON list of requests from standard input and sends them over one
-connection: those of one inner list together, one list after the other. It writes a JSON list of responses.
+connection: those of one inner list together, one list after the other. It writes a JSON list of responses. A request
+with `leave` closes the connection after the first bytes of its response.
 """
 
 import asyncio
@@ -73,7 +74,7 @@ async def exchange(trusted, port, rounds):
                     body = file.read()
             answer = {"status": 0, "headers": [], "body": b""}
             done = self._loop.create_future()
-            self.open[stream] = (answer, done)
+            self.open[stream] = (answer, done, request.get("leave", False))
             self.http.send_headers(stream, head, end_stream=not body)
             if body:
                 self.http.send_data(stream, body, end_stream=True)
@@ -82,16 +83,19 @@ async def exchange(trusted, port, rounds):
 
         def quic_event_received(self, event):
             if isinstance(event, ConnectionTerminated):
-                for _, done in self.open.values():
+                for _, done, _ in self.open.values():
                     if not done.done():
                         done.set_exception(ConnectionError(f"{event.error_code} {event.reason_phrase}"))
                 return
             for found in self.http.handle_event(event):
                 if not isinstance(found, (HeadersReceived, DataReceived)) or found.stream_id not in self.open:
                     continue
-                answer, done = self.open[found.stream_id]
+                answer, done, leave = self.open[found.stream_id]
                 if isinstance(found, DataReceived):
                     answer["body"] += found.data
+                    if leave and not done.done():
+                        done.set_result(answer)
+                        self.close()
                 elif answer["status"] < 200:
                     fields = [(name.decode(), value.decode("latin-1")) for name, value in found.headers]
                     answer["status"] = int(dict(fields)[":status"])

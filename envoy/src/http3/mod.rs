@@ -62,6 +62,19 @@ impl Client {
     ///
     /// If one has no response.
     pub fn requests(&self, address: SocketAddr, rounds: &[&[Request<'_>]]) -> Vec<Response> {
+        self.exchange(address, rounds, false)
+    }
+
+    /// Sends this request and closes the connection after the first bytes of the response's body.
+    ///
+    /// # Panics
+    ///
+    /// If there is no response.
+    pub fn leave_during(&self, address: SocketAddr, request: &Request<'_>) -> Response {
+        self.exchange(address, &[std::slice::from_ref(request)], true).remove(0)
+    }
+
+    fn exchange(&self, address: SocketAddr, rounds: &[&[Request<'_>]], leave: bool) -> Vec<Response> {
         let mut bodies = 0;
         let mut described = |request: &Request<'_>| {
             let mut path = String::new();
@@ -72,7 +85,13 @@ impl Client {
                     .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
                 path = file.to_string_lossy().into_owned();
             }
-            json!({"method": request.method, "path": request.path, "headers": request.headers, "body": path})
+            json!({
+                "method": request.method,
+                "path": request.path,
+                "headers": request.headers,
+                "body": path,
+                "leave": leave,
+            })
         };
         let rounds: Vec<Vec<Value>> =
             rounds.iter().map(|round| round.iter().map(&mut described).collect()).collect();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::bounded::{file, run};
-use super::install::installed;
+use super::install::alone;
 use super::{Reason, Unavailable};
 
 const UPDATE: Duration = Duration::from_secs(120);
@@ -29,23 +29,26 @@ pub fn chromium() -> Result<Chromium, Unavailable> {
     if let Some(found) = on_path() {
         return Ok(found);
     }
-    let unavailable = |reason| Unavailable { tool: "chromium".into(), reason };
-    // Processes wait here for each other, and find what the first has installed.
-    installed("chromium", "of-the-system", "chromium chromium-driver", |folder| {
-        if on_path().is_some() {
-            return Ok(());
-        }
-        let mut update = Command::new("apt-get");
-        update.args(["--quiet", "update"]);
-        run(update, UPDATE, &folder.join("update.log"), HELP)?;
-        let mut install = Command::new("apt-get");
-        install
-            .args(["--quiet", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"])
-            .args(["install", "chromium", "chromium-driver"])
-            .env("DEBIAN_FRONTEND", "noninteractive");
-        run(install, INSTALL, &folder.join("install.log"), HELP)
-    })?;
-    on_path().ok_or_else(|| unavailable(Reason::NotInside("chromium".into())))
+    let installed = alone("chromium", |folder| if on_path().is_some() { Ok(()) } else { install(folder) });
+    installed
+        .and_then(|()| on_path().ok_or_else(|| Reason::NotInside("chromium".into())))
+        .map_err(unavailable)
+}
+
+fn unavailable(reason: Reason) -> Unavailable {
+    Unavailable { tool: "chromium".into(), reason }
+}
+
+fn install(folder: &Path) -> Result<(), Reason> {
+    let mut update = Command::new("apt-get");
+    update.args(["--quiet", "update"]);
+    run(update, UPDATE, &folder.join("update.log"), HELP)?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["--quiet", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"])
+        .args(["install", "chromium", "chromium-driver"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    run(install, INSTALL, &folder.join("install.log"), HELP)
 }
 
 fn on_path() -> Option<Chromium> {
@@ -63,7 +66,6 @@ impl Chromium {
     /// Opens a page without a window. The process ends with the returned value.
     pub fn open(&self, url: &str) -> Result<Page, Unavailable> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unavailable = |reason| Unavailable { tool: "chromium".into(), reason };
         let name =
             format!("tollgate-chromium-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let profile = std::env::temp_dir().join(name);
