@@ -12,6 +12,8 @@ pub mod fleet;
 pub mod gateway;
 pub mod http2;
 pub mod http3;
+pub mod native;
+pub mod scripted;
 pub mod shipped;
 pub mod suite;
 pub mod wire;
