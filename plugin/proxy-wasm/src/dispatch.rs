@@ -169,7 +169,9 @@ extern "C" fn proxy_on_log(id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_: u32) -> bool {
+extern "C" fn proxy_on_done(id: u32) -> bool {
+    // Envoy calls `proxy_on_log` before this, but not for streams of HTTP/3, whose log it writes later without filters.
+    http(id, HttpContext::on_log);
     true
 }
 

@@ -418,9 +418,9 @@ impl HttpContext for HttpFilter {
         Action::Continue
     }
 
-    /// Runs once, however the stream ended.
+    /// Settles and reports, however the stream ended. A second call has no effect.
     fn on_log(&mut self) {
-        if let Some(stream) = &mut self.0 {
+        if let Some(mut stream) = self.0.take() {
             stream.finish(false);
             stream.report();
         }

@@ -37,8 +37,9 @@ const FIELDS: &[&str] = &[
     "fleet",
 ];
 
-/// The default of `max_body` in bytes: 10 MiB.
-pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+/// The default of `max_body` in bytes: 32 MiB, which lets a recording of 25 MB, the most that OpenAI transcribes,
+/// pass.
+pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
 /// The default of `max_held` in bytes: 512 MiB.
 pub const MAX_HELD: u64 = 512 * 1024 * 1024;
@@ -52,7 +53,7 @@ pub const PREFIX: &str = "tollgate/1/";
 /// let mut loader = tollgate_core::config::ConfigLoader::default();
 /// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
 /// let (gateway, _) = loader.finish().unwrap();
-/// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
+/// assert_eq!(gateway.max_body, 32 * 1024 * 1024);
 /// ```
 #[derive(Debug)]
 pub struct ConfigLoader {

@@ -40,7 +40,7 @@ pub struct GatewayConfig {
     pub volatile_keys: bool,
     /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
-    /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
+    /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
     /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
     /// exceed it is rejected with 503. Default 512 MiB.

@@ -99,10 +99,9 @@ impl Exchange {
         }
         let encoding = content_encoding(head)?;
         let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // The usage in an encoded response cannot be read.
-        if head.first("accept-encoding").is_some() {
-            edit(HeaderMutation::Remove("accept-encoding"));
-        }
+        // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
+        // 12.5.3).
+        edit(HeaderMutation::Replace("accept-encoding", "identity"));
         self.state = ExchangeState::Body(PendingBody {
             sanitized,
             key: digest,
