@@ -43,21 +43,23 @@ impl Management {
         Ok(())
     }
 
-    /// Opens the policy store that the VMs of the process share. `None` if the policy cannot change: there is neither
-    /// a management API nor etcd.
+    /// Opens the policy store that the VMs of the process share. A configuration without management API has it too:
+    /// changes made through that of another one hold here.
     pub fn open(
         gateway: &GatewayConfig,
         counters: &mut SharedDataStore<Shared>,
         root: u32,
     ) -> Option<Management> {
-        if gateway.admin.is_none() && gateway.etcd.is_none() {
-            return None;
-        }
         // The id of this VM among those that share a lease. A host without random numbers has no etcd either.
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (store, error) = PolicyStore::open(counters, gateway, vm);
-        if let Some(error) = error {
+        if let Some(error) = error
+            && (gateway.admin.is_some() || gateway.etcd.is_some())
+        {
             host::log(LogLevel::Warn, &format!("the policy cannot be changed here ({error:?}): {error}"));
+        }
+        if let Some(line) = store.unapplied(gateway) {
+            host::log(LogLevel::Warn, &line);
         }
         Some(Management {
             store: RefCell::new(store),
