@@ -8,6 +8,7 @@ use tollgate_core::admin::{AdminRequest, RequestInputs};
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::{HostStatus, SharedDataStore};
 use tollgate_core::etcd::EtcdCall;
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::http::headers::Headers;
 use tollgate_core::replication::{Effect, PolicyStore};
 
@@ -85,7 +86,7 @@ impl Plugin {
     pub fn refresh(&self) {
         let Some(management) = &self.management else { return };
         if management.store.borrow_mut().refresh(&mut self.counters(), &self.gateway).is_err() {
-            self.metrics.count("documents_unavailable");
+            self.metrics.count(Counter::DocumentsUnavailable);
         }
     }
 
@@ -147,7 +148,7 @@ impl Plugin {
                 Effect::Answer(waiting, reply) => self.responses.push(waiting, reply),
                 Effect::Audit(line) => host::log(LogLevel::Info, &line),
                 Effect::Warn(line) => {
-                    self.metrics.count("documents_trouble");
+                    self.metrics.count(Counter::DocumentsTrouble);
                     host::log(LogLevel::Warn, &line);
                 }
                 Effect::Call { slot, call, timeout } => {

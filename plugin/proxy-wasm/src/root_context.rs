@@ -1,5 +1,6 @@
 //! The root context: a configuration, read in pieces and shared by the streams that begin under it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, RootContext};
@@ -7,6 +8,7 @@ use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
 
 use crate::capabilities;
@@ -32,7 +34,7 @@ pub struct Plugin {
     /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
     pub shared_data: SharedDataKind,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Rc<Metrics>,
     /// Changes of the policy. `None`: it does not change.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
@@ -57,7 +59,7 @@ impl Plugin {
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
-            self.metrics.count("corrections_kept");
+            self.metrics.count(Counter::CorrectionsKept);
             self.settlements.extend(self.shared_data, corrections);
         }
     }
@@ -69,12 +71,18 @@ pub struct RootFilter {
     plugin: Option<Rc<Plugin>>,
     settlements: Rc<SettlementQueue>,
     responses: Rc<PendingResponses>,
+    metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
 
 impl RootFilter {
     /// Returns a root context without a configuration.
-    pub fn new(id: u32, settlements: Rc<SettlementQueue>, responses: Rc<PendingResponses>) -> Self {
-        RootFilter { id, plugin: None, settlements, responses }
+    pub fn new(
+        id: u32,
+        settlements: Rc<SettlementQueue>,
+        responses: Rc<PendingResponses>,
+        metrics: Rc<OnceCell<Rc<Metrics>>>,
+    ) -> Self {
+        RootFilter { id, plugin: None, settlements, responses, metrics }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -129,7 +137,9 @@ impl RootContext for RootFilter {
             host::log(LogLevel::Error, UNSUPPORTED);
             return false;
         }
-        let metrics = Metrics::default();
+        // Not earlier: some hosts have no metrics before.
+        let metrics = Rc::clone(self.metrics.get_or_init(|| Rc::new(Metrics::new())));
+        metrics.follow(kind);
         capabilities::announce(kind, &gateway, &metrics);
         let management = Management::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
         self.plugin = Some(Rc::new(Plugin {
@@ -146,7 +156,8 @@ impl RootContext for RootFilter {
     /// Runs once every tick period, in every VM.
     fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
-            plugin.metrics.add("retries", self.settlements.retry().into());
+            plugin.metrics.follow(plugin.shared_data);
+            plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
             plugin.tick();
         }
     }

@@ -248,7 +248,9 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => Problem::contended().response(),
+            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+                Problem::contended().response()
+            }
         };
         let etcd_effects = etcd.client.finish(id, inputs.now);
         self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);

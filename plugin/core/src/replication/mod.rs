@@ -54,7 +54,9 @@ pub enum JournalError {
     )]
     Store(StoreError),
     /// The journal was lost, and another VM began a new one: this configuration no longer changes.
-    #[error("The host has lost the record of changes, and another worker has begun a new one. Load the configuration again.")]
+    #[error(
+        "The host has lost the record of changes, and another worker has begun a new one. Load the configuration again."
+    )]
     Superseded,
     /// A record is missing or unreadable: the host evicted it, or another version wrote it.
     #[error("The host has lost a part of the documents. No change is possible until the gateway restarts.")]

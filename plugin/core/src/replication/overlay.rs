@@ -193,7 +193,8 @@ impl Overlay {
         let (mut first, mut count) = (Vec::new(), 0_usize);
         for (name, versions) in &self.edits {
             let own = self.own(policy, name);
-            let Some(version) = versions.iter().find(|version| version.basis.record == own).or(versions.last())
+            let Some(version) =
+                versions.iter().find(|version| version.basis.record == own).or(versions.last())
             else {
                 continue;
             };
@@ -300,7 +301,8 @@ impl Replica for PolicyReplica<'_> {
         if let Some(overlay) = &mut self.overlay {
             return overlay.replace(self.policy, documents).is_some();
         }
-        let named = |(name, content): &(String, Option<Value>)| Some((Document::named(name)?, content.clone()));
+        let named =
+            |(name, content): &(String, Option<Value>)| Some((Document::named(name)?, content.clone()));
         let documents: Option<Vec<_>> = documents.iter().map(named).collect();
         let difference = documents.and_then(|documents| self.policy.difference(&documents).ok());
         difference.is_some_and(|change| Policy::apply(self.policy, &change).is_ok())

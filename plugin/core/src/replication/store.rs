@@ -196,16 +196,14 @@ impl PolicyStore {
                 let commit = JournalCommit { change, entry: audit, ..JournalCommit::default() };
                 journal.commit(store, &mut PolicyReplica { policy, overlay: Some(overlay) }, commit)
             };
-            Ok(
-                match config.policy.change(commit).unwrap_or(Err(POLICY_IN_USE)) {
-                    Ok(true) => Some((write.response, entry)),
-                    Ok(false) => {
-                        lost_entry = entry;
-                        None
-                    }
-                    Err(error) => Some(self.reject(store, &write_problem(Some(error)), entry)),
-                },
-            )
+            Ok(match config.policy.change(commit).unwrap_or(Err(POLICY_IN_USE)) {
+                Ok(true) => Some((write.response, entry)),
+                Ok(false) => {
+                    lost_entry = entry;
+                    None
+                }
+                Err(error) => Some(self.reject(store, &write_problem(Some(error)), entry)),
+            })
         });
         result.unwrap_or_else(|_| self.reject(store, &Problem::contended(), lost_entry))
     }
@@ -264,9 +262,7 @@ impl PolicyStore {
             "version": env!("CARGO_PKG_VERSION"),
             "changes": inputs.durability.name(),
         });
-        if details
-            && let (Some(overlay), Value::Object(members)) = (&self.overlay, &mut body)
-        {
+        if details && let (Some(overlay), Value::Object(members)) = (&self.overlay, &mut body) {
             let (first, count) = overlay.unapplied(&config.policy.read(), MAX_LISTED);
             let first: Vec<Value> = first.iter().map(Unapplied::to_json).collect();
             members.insert("unapplied".to_string(), object!({ "count": count, "records": first }));
@@ -281,7 +277,12 @@ impl PolicyStore {
             return None;
         }
         let names = first.iter().map(|Unapplied { section, id, removal, reason }| {
-            format!("{} {}/{id} ({})", if *removal { "removed" } else { "put" }, section.name(), reason.name())
+            format!(
+                "{} {}/{id} ({})",
+                if *removal { "removed" } else { "put" },
+                section.name(),
+                reason.name()
+            )
         });
         let names: Vec<String> = names.collect();
         let more = if count > first.len() { ", ..." } else { "" };

@@ -147,10 +147,16 @@ fn two_policies_under_one_prefix_do_not_mix() {
     // A record that both have, with different content: an edit of one has no effect on the other.
     let (status, _) = left.send("platform", "PATCH", "/teams/search", json!({ "limits": { "rpm": 11 } }));
     assert_eq!(status, 200);
-    assert_eq!((left.rpm("search"), again.rpm("search"), right.rpm("search")), (11.into(), 11.into(), 20.into()));
+    assert_eq!(
+        (left.rpm("search"), again.rpm("search"), right.rpm("search")),
+        (11.into(), 11.into(), 20.into())
+    );
     let (status, _) = right.send("platform", "PATCH", "/teams/search", json!({ "limits": { "rpm": 21 } }));
     assert_eq!(status, 200);
-    assert_eq!((left.rpm("search"), again.rpm("search"), right.rpm("search")), (11.into(), 11.into(), 21.into()));
+    assert_eq!(
+        (left.rpm("search"), again.rpm("search"), right.rpm("search")),
+        (11.into(), 11.into(), 21.into())
+    );
     left.revoke("jobs");
     assert!(!left.accepts("three") && !again.accepts("three"));
     assert!(right.policies.refresh(&mut right.store, &right.gateway).is_ok());
@@ -211,7 +217,10 @@ fn an_edit_of_a_record_that_the_new_policy_changed_is_named_in_the_log_and_in_th
     }
     assert_eq!(new.unapplied()["count"], 3);
     let (_, body) = new.send("owner", "GET", "/", Value::Null);
-    assert_eq!((&body["api"], &body["changes"], &body["unapplied"]), (&json!(1), &json!("volatile"), &Value::Null));
+    assert_eq!(
+        (&body["api"], &body["changes"], &body["unapplied"]),
+        (&json!(1), &json!("volatile"), &Value::Null)
+    );
     assert_eq!(old.policies.unapplied(&old.gateway), None);
 
     // The list is bounded, the number is not.
