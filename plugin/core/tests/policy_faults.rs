@@ -62,7 +62,7 @@ fn faults() -> Vec<Fault> {
             json!({"rpm": 1}),
             "/organizations/acme/target_limits/gone",
         ),
-        ("/organizations/acme/budget/period", json!("week"), "/organizations/acme/budget/period"),
+        ("/organizations/acme/budget/period", json!("fortnight"), "/organizations/acme/budget/period"),
         ("/organizations/acme/limits/tpm", json!(-1), "/organizations/acme/limits/tpm"),
         ("/teams/search/organization", json!("nowhere"), "/teams/search/organization"),
         ("/teams/search/access/targets", json!(["gone", "small"]), "/teams/search/access/targets/0"),
@@ -82,10 +82,10 @@ fn faults() -> Vec<Fault> {
         ("/keys/one/access/targets", json!(["gone"]), "/keys/one/access/targets/0"),
         ("/keys/one/limits/rph", json!(11), "/keys/one/limits/rph"),
         ("/keys/one/expires_at", json!("soon"), "/keys/one/expires_at"),
-        ("/keys/one/previous/digest", json!(digest(2)), "/keys/one/previous/digest"),
+        ("/keys/one/previous/digest", json!("sha256:"), "/keys/one/previous/digest"),
         ("/keys/two/owner", json!("user/ghost"), "/keys/two/owner"),
         ("/keys/two/digest", Value::Null, "/keys/two"),
-        ("/keys/two/budget", json!({"max": "1", "soft": "2"}), "/keys/two/budget/soft"),
+        ("/keys/two/budget", json!({"max": "-1"}), "/keys/two/budget/max"),
     ]
 }
 
@@ -185,7 +185,7 @@ fn a_valid_document_and_single_faults_have_no_further_errors() {
 fn the_faults_of_a_record_with_an_invalid_id_are_reported_as_well() {
     let mut document = valid();
     document["keys"]["no id!"] = json!({"team": "gone", "owner": "user/ghost", "digest": "md5:1"});
-    document["teams"][""] = json!({"organization": "gone", "members": {"ghost": "team_admin"}});
+    document["teams"][""] = json!({"organization": "gone", "name": "X", "members": {"ghost": "team_admin"}});
     document["targets"]["a b"] = json!({"max_output_tokens": 0});
     let found = check(&document);
     let mut found = errors(&found);

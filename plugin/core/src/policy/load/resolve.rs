@@ -23,8 +23,8 @@ use crate::policy::model::*;
 use crate::policy::validate::source_map::SourceList;
 use crate::quota::Limits;
 
-/// The name of a team or organization in place of one that could not be read. No id is empty.
-pub(in crate::policy) const UNREADABLE: &str = "";
+/// The name of a team or organization in place of one that could not be read. It is no id.
+pub(in crate::policy) const UNREADABLE: &str = "\0unreadable";
 
 /// A record after reading.
 pub(in crate::policy) struct ReadRecord {
