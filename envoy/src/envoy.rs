@@ -113,12 +113,25 @@ impl Envoy {
         self.put(&extension)
     }
 
+    /// Replaces the gateway configuration in another file than `tollgate.yaml`, which another listener uses.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not react.
+    pub fn reload_file(&mut self, file: &str, configuration: &str) -> Reload {
+        self.put_file(file, &shipped::extension(Some(configuration)))
+    }
+
     fn put(&mut self, extension: &Value) -> Reload {
+        self.put_file("tollgate.yaml", extension)
+    }
+
+    fn put_file(&mut self, file: &str, extension: &Value) -> Reload {
         let counter = |envoy: &Self, name: &str| envoy.stat(&format!("{DISCOVERY}.{name}"));
         let before = (counter(self, "update_rejected"), counter(self, "config_reload"));
-        let fresh = self.folder.0.join("tollgate.yaml.new");
+        let fresh = self.folder.0.join(format!("{file}.new"));
         fs::write(&fresh, extension.to_string())
-            .and_then(|()| fs::rename(&fresh, self.folder.0.join("tollgate.yaml")))
+            .and_then(|()| fs::rename(&fresh, self.folder.0.join(file)))
             .unwrap_or_else(|error| panic!("{}: {error}", fresh.display()));
         self.wait_for("the new configuration", |envoy| {
             if counter(envoy, "update_rejected") > before.0 {
@@ -179,13 +192,14 @@ impl Envoy {
     }
 
     fn bound(&self) -> Option<SocketAddr> {
-        self.listener("gateway")
+        self.listener(Some("gateway"))
     }
 
-    /// Returns the address of the listener with this name, if it listens.
-    pub fn listener(&self, name: &str) -> Option<SocketAddr> {
+    /// Returns the address of a listener; `None`: of any.
+    pub fn listener(&self, name: Option<&str>) -> Option<SocketAddr> {
         let listeners: Value = serde_json::from_str(&self.admin("GET", "/listeners?format=json")).ok()?;
-        let listener = listeners["listener_statuses"].as_array()?.iter().find(|one| one["name"] == name)?;
+        let mut listeners = listeners.get("listener_statuses")?.as_array()?.iter();
+        let listener = listeners.find(|listener| name.is_none_or(|name| listener["name"] == name))?;
         let port = listener.pointer("/local_address/socket_address/port_value")?.as_u64()?;
         Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)))
     }

@@ -86,6 +86,28 @@ pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
     write(&folder.join("envoy.yaml"), document.value.to_string());
 }
 
+/// Adds a second listener, `second`, with the same filter and a gateway configuration of its own in `second.yaml`.
+///
+/// # Panics
+///
+/// If the shipped file lacks a replaced value, or a file cannot be written.
+pub fn add_listener(folder: &Path, site: &Site, configuration: &str) {
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
+    let discovery =
+        format!("{MANAGER}/http_filters/0/config_discovery/config_source/path_config_source/path");
+    let first = document.value.clone();
+    document.replace(&discovery, json!("./second.yaml"));
+    document.replace("/static_resources/listeners/0/name", json!("second"));
+    let second = document.at("/static_resources/listeners/0").clone();
+    document.value = first;
+    match document.at("/static_resources/listeners") {
+        Value::Array(listeners) => listeners.push(second),
+        _ => panic!("envoy.yaml has no list of listeners"),
+    }
+    write(&folder.join("envoy.yaml"), document.value.to_string());
+    write(&folder.join("second.yaml"), extension(Some(configuration)).to_string());
+}
+
 /// Adds the shipped check of JWTs before the filter in such a folder, with these public keys (a JWK Set).
 ///
 /// # Panics

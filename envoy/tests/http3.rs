@@ -29,7 +29,7 @@ fn requests_over_http3_are_decided_charged_and_logged_like_others() {
     else {
         return;
     };
-    let quic = gateway.envoy.listener("gateway-http3").unwrap();
+    let quic = gateway.envoy.listener(Some("gateway-http3")).unwrap();
     let bearer = format!("Bearer {}", secret("laptop"));
     let [plain, stream] = [false, true].map(|stream| {
         let messages = json!([{"role": "user", "content": "Hi."}]);

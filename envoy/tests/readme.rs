@@ -74,7 +74,7 @@ fn every_command_of_the_readme_works() {
     assert_eq!(ask(), 200, "it is in the README's");
     let metrics = run(look);
     for line in [
-        "tollgate_allowed{} 1",
+        "tollgate_allowed{organization=\"acme\",team=\"ml\"} 1",
         "tollgate_denied{tollgate_reason=\"invalid_api_key\"} 1",
         "envoy_wasm_tollgate_vm_reload{} 0",
     ] {

@@ -59,7 +59,7 @@ struct World {
 fn start() -> Option<World> {
     let client = tools::require(http3::Client::new())?;
     let gateway = Gateway::with_options(&ml(), &["http3"], |folder| client.install_certificate(folder))?;
-    let quic = gateway.envoy.listener("gateway-http3").unwrap();
+    let quic = gateway.envoy.listener(Some("gateway-http3")).unwrap();
     Some(World { gateway, quic, client, authorization: format!("Bearer {}", secret("laptop")) })
 }
 

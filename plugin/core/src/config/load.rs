@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
 use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
@@ -35,6 +35,7 @@ const FIELDS: &[&str] = &[
     "prefix",
     "manage",
     "fleet",
+    "metrics",
 ];
 
 /// The default of `max_body` in bytes: 32 MiB, which lets a recording of 25 MB, the most that OpenAI transcribes,
@@ -43,6 +44,9 @@ pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
 /// The default of `max_held` in bytes: 512 MiB.
 pub const MAX_HELD: u64 = 512 * 1024 * 1024;
+
+/// The default of `metrics.max_teams`.
+pub const MAX_METRIC_TEAMS: u64 = 1_000;
 
 /// The default of `prefix`.
 pub const PREFIX: &str = "tollgate/1/";
@@ -108,6 +112,7 @@ struct GatewayFields {
     /// `Some(None)`: turned off.
     manage: Option<Option<AdminConfig>>,
     fleet: Option<EtcdConfig>,
+    metrics: Option<MetricsRecord>,
 }
 
 impl DocumentFields for GatewayFields {
@@ -158,6 +163,7 @@ impl DocumentFields for GatewayFields {
             "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
             "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
+            "metrics" => self.metrics = MetricsRecord::read(node, report),
             "fleet" => {
                 self.fleet = FleetRecord::read(node, report).and_then(|record| record.settings(report));
             }
@@ -270,6 +276,10 @@ impl GatewayFields {
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
             etcd: self.fleet,
+            max_metric_teams: self
+                .metrics
+                .and_then(|metrics| metrics.max_teams)
+                .map_or(MAX_METRIC_TEAMS, |teams| teams.0),
         }
     }
 }
@@ -318,6 +328,7 @@ pub fn schema() -> serde_json::Value {
             "prefix": Prefix::schema(),
             "manage": ManageRecord::schema(),
             "fleet": FleetRecord::schema(),
+            "metrics": MetricsRecord::schema(),
         },
         "required": ["policy"],
         "additionalProperties": false,

@@ -55,6 +55,8 @@ pub struct GatewayConfig {
     pub admin: Option<AdminConfig>,
     /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
+    /// The maximum number of teams with series of their own in the metrics of the process. Default 1,000.
+    pub max_metric_teams: u64,
 }
 
 /// The management API of one gateway.

@@ -20,6 +20,7 @@
 //! | `models` | the model list |
 //! | `managed` | requests of the management API |
 //! | [`access_log`] | the fields for logs and metrics |
+//! | [`series`] | the series of the metrics with their labels |
 //!
 //! Header mutations are passed to a [`HeaderMutator`] as they become known. If the request is then answered here, they
 //! have no effect.
@@ -33,6 +34,7 @@ mod models;
 mod reserve;
 mod response;
 mod sanitize;
+pub mod series;
 mod settle;
 
 use alloc::boxed::Box;
