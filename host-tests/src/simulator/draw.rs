@@ -4,6 +4,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::gemini::get;
 use super::simulate::Simulation;
 
 /// Numbers and words that depend on the request alone.
@@ -163,14 +164,14 @@ fn requested_maximum(request: &Value) -> Option<u64> {
     ["max_completion_tokens", "max_tokens", "max_output_tokens"]
         .iter()
         .find_map(|name| request[name].as_u64())
-        .or_else(|| request["generationConfig"]["maxOutputTokens"].as_u64())
+        .or_else(|| get(get(request, "generationConfig"), "maxOutputTokens").as_u64())
 }
 
 /// Returns the number of requested choices.
 pub fn choices(request: &Value) -> u64 {
     request["n"]
         .as_u64()
-        .or_else(|| request["generationConfig"]["candidateCount"].as_u64())
+        .or_else(|| get(get(request, "generationConfig"), "candidateCount").as_u64())
         .unwrap_or(1)
         .clamp(1, 128)
 }

@@ -61,7 +61,7 @@ pub fn embed_batch(request: &Value, draw: &Draw, report: bool) -> Answer {
 }
 
 fn embedding(request: &Value, draw: &Draw, index: usize) -> Value {
-    let dimensions = request["outputDimensionality"].as_u64().unwrap_or(16).clamp(1, 4096) as usize;
+    let dimensions = get(request, "outputDimensionality").as_u64().unwrap_or(16).clamp(1, 4096) as usize;
     json!({"values": draw.vector(index, dimensions)})
 }
 
@@ -74,12 +74,13 @@ fn embedded(mut document: Value, draw: &Draw, report: bool) -> Answer {
 }
 
 fn wish(request: &Value) -> Wish<'_> {
-    let declared = list(&request["tools"]).iter().flat_map(|tool| list(&tool["functionDeclarations"]));
-    let choice = &request["toolConfig"]["functionCallingConfig"];
-    let allowed = list(&choice["allowedFunctionNames"]);
-    let config = &request["generationConfig"];
+    let declared =
+        list(get(request, "tools")).iter().flat_map(|tool| list(get(tool, "functionDeclarations")));
+    let choice = get(get(request, "toolConfig"), "functionCallingConfig");
+    let allowed = list(get(choice, "allowedFunctionNames"));
+    let config = get(request, "generationConfig");
     let result =
-        |content: &Value| list(&content["parts"]).iter().any(|part| part["functionResponse"].is_object());
+        |content: &Value| list(&content["parts"]).iter().any(|part| !get(part, "functionResponse").is_null());
     Wish {
         tools: declared
             .filter_map(|function| {
@@ -92,19 +93,35 @@ fn wish(request: &Value) -> Wish<'_> {
             _ => None,
         },
         answered: list(&request["contents"]).last().is_some_and(result),
-        format: (config["responseMimeType"] == "application/json")
+        format: (get(config, "responseMimeType") == "application/json")
             .then(|| either(config, ["responseSchema", "responseJsonSchema"])),
     }
 }
 
 /// Returns a schema that is written either in the API's own subset of OpenAPI or as JSON Schema.
 fn either<'a>(of: &'a Value, names: [&str; 2]) -> &'a Value {
-    names.map(|name| &of[name]).into_iter().find(|schema| !schema.is_null()).unwrap_or(&Value::Null)
+    names.map(|name| get(of, name)).into_iter().find(|schema| !schema.is_null()).unwrap_or(&Value::Null)
+}
+
+/// Returns a member that is written in camel case or in snake case: the API accepts both, as the JSON mapping of
+/// Protocol Buffers demands, and SDKs send both.
+pub fn get<'a>(of: &'a Value, name: &str) -> &'a Value {
+    if let Some(value) = of.get(name) {
+        return value;
+    }
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    &of[snake.as_str()]
 }
 
 /// Returns the one part of a whole reply, and the parts of a stream.
 fn parts(request: &Value, draw: &mut Draw) -> (Value, Vec<Value>) {
-    let modalities = list(&request["generationConfig"]["responseModalities"]);
+    let modalities = list(get(get(request, "generationConfig"), "responseModalities"));
     for (modality, kind, bytes) in
         [("IMAGE", "image/png", PNG), ("AUDIO", "audio/L16;codec=pcm;rate=24000", "AAAAAA==")]
     {

@@ -160,9 +160,11 @@ fn generate_content() {
     const PATH: &str = "/v1beta/models/m:generateContent";
     const STREAM: &str = "/v1beta/models/m:streamGenerateContent?alt=sse";
     let asked = json!({"contents": [{"role": "user", "parts": [{"text": "The weather?"}]}]});
+    let snake = json!({"name": "weather", "parameters_json_schema": schema()});
     for function in [
         json!({"name": "weather", "parametersJsonSchema": schema()}),
         json!({"name": "weather", "parameters": schema()}),
+        snake,
     ] {
         let tools = plus(&asked, json!({"tools": [{"functionDeclarations": [function]}]}));
         let call = document(PATH, &tools);
