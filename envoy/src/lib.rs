@@ -11,6 +11,8 @@ pub mod envoy;
 pub mod fleet;
 pub mod gateway;
 pub mod http2;
+pub mod native;
+pub mod scripted;
 pub mod shipped;
 pub mod suite;
 pub mod wire;

@@ -16,6 +16,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::Action;
 
+use crate::held_bodies::HeldBodies;
 use crate::host;
 use crate::http_context::HttpFilter;
 use crate::pending_responses::PendingResponses;
@@ -29,6 +30,7 @@ struct Dispatcher {
     // Boxed, because the table moves its entries.
     http_streams: ById<Box<HttpFilter>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
 }
 
@@ -98,8 +100,8 @@ proxy_wasm::main! {{}}
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     dispatcher(|dispatcher| {
         if parent == 0 {
-            let (settlements, responses) = (&dispatcher.settlements, &dispatcher.responses);
-            let root = RootFilter::new(id, Rc::clone(settlements), Rc::clone(responses));
+            let Dispatcher { settlements, held, responses, .. } = dispatcher;
+            let root = RootFilter::new(id, Rc::clone(settlements), Rc::clone(held), Rc::clone(responses));
             dispatcher.roots.insert(id, root);
         } else {
             let root = dispatcher.roots.get(&parent);

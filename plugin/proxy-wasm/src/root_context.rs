@@ -6,10 +6,12 @@ use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::held_bytes::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::time::Now;
 
 use crate::capabilities;
+use crate::held_bodies::{Bound, HeldBodies};
 use crate::host::{self, Shared};
 use crate::http_context::HttpFilter;
 use crate::management::Management;
@@ -37,6 +39,7 @@ pub struct Plugin {
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     /// Responses for streams that wait.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "no stream waits"))]
     pub responses: Rc<PendingResponses>,
@@ -54,6 +57,21 @@ impl Plugin {
         Now { wall, monotonic: host::monotonic(self.shared_data).unwrap_or(wall) }
     }
 
+    /// Adds bytes of a body that a stream holds from now on; an error if there is no room for them.
+    pub fn hold(&self, bytes: u64, wall: u64) -> Result<(), NoRoom> {
+        self.held.add(self.bound(), bytes, wall)
+    }
+
+    /// Removes bytes of a body that a stream no longer holds.
+    pub fn let_go(&self, bytes: u64) {
+        self.held.remove(self.bound(), bytes);
+    }
+
+    fn bound(&self) -> Bound<'_> {
+        let GatewayConfig { held_bytes, max_held, .. } = &*self.gateway;
+        Bound { kind: self.shared_data, name: held_bytes, max: *max_held }
+    }
+
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
@@ -68,13 +86,19 @@ pub struct RootFilter {
     id: u32,
     plugin: Option<Rc<Plugin>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
 }
 
 impl RootFilter {
     /// Returns a root context without a configuration.
-    pub fn new(id: u32, settlements: Rc<SettlementQueue>, responses: Rc<PendingResponses>) -> Self {
-        RootFilter { id, plugin: None, settlements, responses }
+    pub fn new(
+        id: u32,
+        settlements: Rc<SettlementQueue>,
+        held: Rc<HeldBodies>,
+        responses: Rc<PendingResponses>,
+    ) -> Self {
+        RootFilter { id, plugin: None, settlements, held, responses }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -138,6 +162,7 @@ impl RootContext for RootFilter {
             metrics,
             management,
             settlements: Rc::clone(&self.settlements),
+            held: Rc::clone(&self.held),
             responses: Rc::clone(&self.responses),
         }));
         true
@@ -147,6 +172,7 @@ impl RootContext for RootFilter {
     fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.metrics.add("retries", self.settlements.retry().into());
+            plugin.held.tick(plugin.bound());
             plugin.tick();
         }
     }

@@ -83,6 +83,11 @@ impl BodyBuffer {
         Ok(())
     }
 
+    /// The number of bytes of the body so far.
+    pub(crate) fn held(&self) -> usize {
+        self.request.body.len()
+    }
+
     /// Returns the complete request.
     pub(crate) fn finish(self) -> AdminRequest {
         self.request

@@ -10,7 +10,7 @@ use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
-use crate::counters::RecordKeys;
+use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::{Route, Segment};
 use crate::json::node::Node;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
@@ -29,6 +29,7 @@ const FIELDS: &[&str] = &[
     "volatile_keys",
     "headers",
     "max_body",
+    "max_held",
     "prefix",
     "manage",
     "fleet",
@@ -36,6 +37,9 @@ const FIELDS: &[&str] = &[
 
 /// The default of `max_body` in bytes: 10 MiB.
 pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+
+/// The default of `max_held` in bytes: 512 MiB.
+pub const MAX_HELD: u64 = 512 * 1024 * 1024;
 
 /// The default of `prefix`.
 pub const PREFIX: &str = "tollgate/1/";
@@ -95,6 +99,7 @@ struct GatewayFields {
     volatile_keys: bool,
     headers: HeaderStyle,
     max_body: Option<Count>,
+    max_held: Option<Count>,
     prefix: Option<Prefix>,
     /// `Some(None)`: turned off.
     manage: Option<Option<AdminConfig>>,
@@ -145,6 +150,7 @@ impl DocumentFields for GatewayFields {
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
             "max_body" => self.max_body = Count::read(node, report),
+            "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
             "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
             "fleet" => {
@@ -199,6 +205,16 @@ impl GatewayFields {
     fn gateway(self, report: &mut Diagnostics) -> GatewayConfig {
         let policy = PolicyHandle::new(self.policy.builder.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
+        let max_body = self.max_body.map_or(MAX_BODY, |bytes| bytes.0);
+        let max_held = self.max_held.map_or_else(|| MAX_HELD.max(max_body), |bytes| bytes.0);
+        if max_held < max_body {
+            report.within("max_held", |report| {
+                report.error(DiagnosticKind::Expected {
+                    expected: "at least `max_body`",
+                    found: format!("{max_held}, and `max_body` is {max_body}"),
+                });
+            });
+        }
         GatewayConfig {
             policy,
             credentials: CredentialSources::new(self.credentials.unwrap_or_else(defaults::credentials)),
@@ -209,8 +225,10 @@ impl GatewayFields {
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
-            max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
+            max_body,
+            max_held,
             record_keys: RecordKeys::new(&prefix),
+            held_bytes: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
             etcd: self.fleet,
@@ -257,6 +275,7 @@ pub fn schema() -> serde_json::Value {
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
             "max_body": Count::schema(),
+            "max_held": Count::schema(),
             "prefix": Prefix::schema(),
             "manage": ManageRecord::schema(),
             "fleet": FleetRecord::schema(),

@@ -6,14 +6,14 @@ mod records;
 
 #[cfg(feature = "schema")]
 pub use load::schema;
-pub use load::{ConfigLoader, MAX_BODY, PREFIX};
+pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSources;
-use crate::counters::RecordKeys;
+use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
 
@@ -41,6 +41,11 @@ pub struct GatewayConfig {
     pub headers: HeaderStyle,
     /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
     pub max_body: u64,
+    /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
+    /// exceed it is rejected with 503. Default 512 MiB.
+    pub max_held: u64,
+    /// The name of the record of held bytes, below that prefix.
+    pub held_bytes: RecordKey,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
     /// The names of principals' counter records, below that prefix.

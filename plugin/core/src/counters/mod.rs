@@ -4,6 +4,7 @@
 //! [`CounterRecord`] interprets them, so every store runs the same decisions.
 
 mod calendar;
+pub mod held_bytes;
 mod key;
 mod record;
 mod shared_data;

@@ -18,7 +18,7 @@ use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, LlmRequest, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -76,7 +76,8 @@ impl Exchange {
             let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
-            let decided = self.authorize(sanitized, config, &policy, &identity, target, form, trace);
+            let decided =
+                self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace);
             self.tell_target(edit);
             return decided;
         }
@@ -139,9 +140,10 @@ impl Exchange {
         };
         self.metered = true;
         self.unseen_output = request.unmetered_output;
-        if is_json && Dialect::of(self.api).usage_on_request {
-            self.request_usage(request, announced, edit);
-        }
+        let usage = is_json && Dialect::of(self.api).usage_on_request;
+        let usage = usage.then(|| include_usage(request)).flatten();
+        let usage =
+            usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
@@ -149,7 +151,7 @@ impl Exchange {
         let decided = found.and_then(|identity| {
             let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
             let form = CallForm::Body(request);
-            self.authorize(sanitized, &config, &policy, &identity, target, form, trace)
+            self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|rejection| self.refuse(&rejection))
@@ -164,10 +166,10 @@ impl Exchange {
     }
 
     /// Patches the body so that the stream ends with a usage chunk.
-    fn request_usage(&mut self, request: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
-        let Some(patch) = include_usage(request) else { return };
+    fn request_usage(&mut self, request: UsageRequest, edit: &mut HeaderMutator<'_>) {
+        let UsageRequest { patch, length, announced } = request;
         if announced {
-            edit(HeaderMutation::Replace("content-length", &patch.length_of(request.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &length.to_string()));
         }
         self.usage_added = true;
         self.body_patch = Some(patch);
@@ -183,15 +185,20 @@ impl Exchange {
         identity: &Identity<'p>,
         target: (TargetId, &'p Target),
         form: CallForm<'_>,
+        usage: Option<UsageRequest>,
+        edit: &mut HeaderMutator<'_>,
         trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission } =
+        let Grant { price, admission, requests_usage } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.reservation = admission.reservation;
+        if let Some(usage) = usage.filter(|_| requests_usage) {
+            self.request_usage(usage, edit);
+        }
         if admission.principals.is_empty() {
             return Ok(self.forward(sanitized, None));
         }
@@ -204,6 +211,15 @@ impl Exchange {
             set_target_header(target, edit);
         }
     }
+}
+
+/// A change of the body that requests the usage of a stream.
+struct UsageRequest {
+    patch: BodyPatch,
+    /// The length of the body after the change.
+    length: u64,
+    /// The headers announce the length of the body.
+    announced: bool,
 }
 
 /// True if the request upgrades to another protocol than HTTP. An upgrade to HTTP/2 is removed instead.

@@ -196,6 +196,25 @@ impl Exchange {
         }
     }
 
+    /// The bytes of the request's body that the host, or this exchange, holds while the request is undecided.
+    pub fn held_bytes(&self) -> u64 {
+        match &self.state {
+            ExchangeState::Body(pending) => pending.received,
+            ExchangeState::BufferingBody(buffer) => buffer.held() as u64,
+            ExchangeState::Fresh
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Running(..)
+            | ExchangeState::Forwarded(_)
+            | ExchangeState::Over => 0,
+        }
+    }
+
+    /// Rejects the request, because there is no room for its [`Exchange::held_bytes`].
+    pub fn cannot_hold(&mut self) -> Action {
+        self.refuse_always(&Rejection::Busy)
+    }
+
     /// The request's fields for logs and metrics.
     pub fn log(&self) -> &AccessLogEntry {
         &self.log
@@ -313,7 +332,10 @@ impl Exchange {
             Err(NotAdmitted { error, status, unsettled }) => {
                 self.take_rate_limit_status(status);
                 let action = match error {
-                    AdmissionError::Denied(exceeded) => self.refuse(&Rejection::Denied(exceeded)),
+                    AdmissionError::Denied(mut exceeded) => {
+                        exceeded.input_cost = self.reservation.input_cost;
+                        self.refuse(&Rejection::Denied(exceeded))
+                    }
                     AdmissionError::Store(error) => {
                         let mode = match error {
                             StoreError::Contention => self.config.on_contention,
