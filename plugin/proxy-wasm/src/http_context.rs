@@ -87,6 +87,7 @@ impl Stream {
                     self.reply(&response);
                     return Action::Pause;
                 }
+                exchange::Action::SignIn => self.exchange.signed_in(self.plugin.subject()),
                 exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;

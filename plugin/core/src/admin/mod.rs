@@ -42,6 +42,7 @@ use context::RequestContext;
 use problem::Problem;
 use route::{Endpoint, EndpointMatch, HttpMethod};
 
+use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
 use crate::http::local_response::LocalResponse;
@@ -70,8 +71,8 @@ pub struct AdminRequest {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// True if the body was not read because the token is unknown. Such a request is only ever rejected.
-    pub unread: bool,
+    /// The bytes that the request counts for while it is held.
+    pub held: HeldLease,
 }
 
 /// The outcome of a request.
@@ -136,11 +137,6 @@ pub fn decide<C: CounterStore>(
     inputs: &RequestInputs,
 ) -> Decided {
     let caller = match Caller::sign_in(policy, request) {
-        // The token was added to the policy after the headers were read.
-        Ok(_) if request.unread => {
-            let response = Problem::contended().response();
-            return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
-        }
         Ok(caller) => caller,
         Err(problem) => {
             return Decided {

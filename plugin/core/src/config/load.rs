@@ -10,6 +10,7 @@ use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
+use crate::collections::held_bytes::HeldBytes;
 use crate::counters::RecordKeys;
 use crate::http::route::{Route, Segment};
 use crate::json::node::Node;
@@ -213,6 +214,7 @@ impl GatewayFields {
             record_keys: RecordKeys::new(&prefix),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
+            held_bytes: HeldBytes::default(),
             etcd: self.fleet,
         }
     }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSources;
+use crate::collections::held_bytes::HeldBytes;
 use crate::counters::RecordKeys;
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
@@ -47,6 +48,8 @@ pub struct GatewayConfig {
     pub record_keys: RecordKeys,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
+    /// The bytes of management requests that this VM holds.
+    pub held_bytes: HeldBytes,
     /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
 }

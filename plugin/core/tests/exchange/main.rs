@@ -1,4 +1,5 @@
-//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
+//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `sign_in` the
+//! callers of the management API, `steps` the decision's trace.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -7,6 +8,7 @@ mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
+mod sign_in;
 mod steps;
 
 use std::rc::Rc;
