@@ -37,6 +37,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use audit::EntryKind;
 use caller::Caller;
 use context::RequestContext;
 use problem::Problem;
@@ -169,9 +170,17 @@ pub fn decide<C: CounterStore>(
         AdminDecision::Write(write) => write.response.status,
         AdminDecision::Audit(_) => 200,
     };
+    let kind = match &outcome {
+        AdminDecision::Write(_) => EntryKind::Change,
+        AdminDecision::Answer(_) | AdminDecision::Audit(_) => EntryKind::Attempt,
+    };
+    if kind == EntryKind::Attempt {
+        (context.before, context.after) = (None, None);
+    }
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
+        kind,
         time: inputs.now.timestamp(),
-        organization: context.organization.as_deref().map(ToString::to_string),
+        organization: context.audit_organization(),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,

@@ -262,7 +262,8 @@ impl PolicyStore {
         let (Some(etcd), Some(entry)) = (&mut self.etcd, entry) else { return };
         effects.push(Effect::Audit(log_line(entry)));
         let (name, text) = (etcd.name(entry), text(&entry.to_json()));
-        let etcd_effects = etcd.client.append((entry.organization.as_deref(), &name, &text), now);
+        let etcd_effects =
+            etcd.client.append((entry.organization.as_deref(), &name, &text), &entry.actor, now);
         self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
