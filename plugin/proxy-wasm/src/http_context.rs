@@ -7,7 +7,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
-use tollgate_core::counters::held_bytes::NoRoom;
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::exchange::{self, Exchange};
@@ -97,6 +97,7 @@ impl Stream {
                     self.reply(&response);
                     return Action::Pause;
                 }
+                exchange::Action::SignIn => self.exchange.signed_in(self.plugin.subject()),
                 exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;

@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
-use tollgate_core::counters::held_bytes::NoRoom;
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
@@ -70,8 +70,8 @@ impl Plugin {
     }
 
     fn bound(&self) -> Bound<'_> {
-        let GatewayConfig { held_bytes, max_held, .. } = &*self.gateway;
-        Bound { kind: self.shared_data, name: held_bytes, max: *max_held }
+        let GatewayConfig { held_bodies, max_held, .. } = &*self.gateway;
+        Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
     }
 
     /// Queues corrections for the next tick.

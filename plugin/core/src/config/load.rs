@@ -10,6 +10,7 @@ use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
+use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::{ModelSource, Route, Segment};
 use crate::json::node::Node;
@@ -272,9 +273,10 @@ impl GatewayFields {
             max_body,
             max_held,
             record_keys: RecordKeys::new(&prefix),
-            held_bytes: RecordKey::new(&prefix, &["held"]),
+            held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
+            held_bytes: HeldBytes::default(),
             etcd: self.fleet,
             max_metric_teams: self
                 .metrics

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSources;
+use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
@@ -45,14 +46,16 @@ pub struct GatewayConfig {
     /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
     /// exceed it is rejected with 503. Default 512 MiB.
     pub max_held: u64,
-    /// The name of the record of held bytes, below that prefix.
-    pub held_bytes: RecordKey,
+    /// The name of the record of held bodies, below that prefix.
+    pub held_bodies: RecordKey,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
     /// The names of principals' counter records, below that prefix.
     pub record_keys: RecordKeys,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
+    /// The bytes of management requests that this VM holds.
+    pub held_bytes: HeldBytes,
     /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
     /// The maximum number of teams with series of their own in the metrics of the process. Default 1,000.

@@ -1,6 +1,6 @@
 //! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
-//! headers, `routes` the default routes, `answers` and `refusals` the filter's own responses, `steps` the decision's
-//! trace, `usage_chunk` the usage of streams, `endings` the settlement.
+//! headers, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
+//! the management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -14,6 +14,7 @@ mod heads;
 mod policies;
 mod refusals;
 mod routes;
+mod sign_in;
 mod steps;
 mod usage_chunk;
 
