@@ -11,11 +11,8 @@ pub mod envoy;
 pub mod fleet;
 pub mod gateway;
 pub mod http2;
-<<<<<<< HEAD
-pub mod live;
-=======
 pub mod http3;
->>>>>>> 2bd3b389ad626efee6af839509d46e4587cc59d4
+pub mod live;
 pub mod native;
 pub mod scripted;
 pub mod shipped;
