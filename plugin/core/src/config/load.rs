@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
-use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
+use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
@@ -28,6 +28,7 @@ const FIELDS: &[&str] = &[
     "mode",
     "volatile_keys",
     "headers",
+    "unknown_members",
     "max_body",
     "prefix",
     "manage",
@@ -94,6 +95,7 @@ struct GatewayFields {
     mode: Mode,
     volatile_keys: bool,
     headers: HeaderStyle,
+    unknown_members: UnknownMembers,
     max_body: Option<Count>,
     prefix: Option<Prefix>,
     /// `Some(None)`: turned off.
@@ -144,6 +146,7 @@ impl DocumentFields for GatewayFields {
             "mode" => keep(&mut self.mode, node, report),
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
+            "unknown_members" => keep(&mut self.unknown_members, node, report),
             "max_body" => self.max_body = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
             "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
@@ -209,6 +212,7 @@ impl GatewayFields {
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
+            unknown_members: self.unknown_members,
             max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
             record_keys: RecordKeys::new(&prefix),
             prefix,
@@ -256,6 +260,7 @@ pub fn schema() -> serde_json::Value {
             "mode": Mode::schema(),
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
+            "unknown_members": UnknownMembers::schema(),
             "max_body": Count::schema(),
             "prefix": Prefix::schema(),
             "manage": ManageRecord::schema(),

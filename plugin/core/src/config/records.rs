@@ -5,7 +5,9 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::defaults::template;
-use super::{AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, Unmatched};
+use super::{
+    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, Unmatched,
+};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
@@ -18,6 +20,8 @@ use crate::policy::load::value::{
 };
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
+choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
+    "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);

@@ -11,14 +11,14 @@ use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::api::Api;
 use crate::auth::identity::Identity;
-use crate::config::{GatewayConfig, Unmatched};
+use crate::config::{GatewayConfig, UnknownMembers, Unmatched};
 use crate::exchange::models;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, BodyPatch, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, LlmRequest, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -90,7 +90,7 @@ impl Exchange {
             return Err(Rejection::BodyTooLarge { max: config.max_body });
         }
         let encoding = content_encoding(head)?;
-        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
+        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?.for_api(route.api);
         // The usage in an encoded response cannot be read.
         if head.first("accept-encoding").is_some() {
             edit(HeaderMutation::Remove("accept-encoding"));
@@ -144,11 +144,23 @@ impl Exchange {
         let usage = usage.then(|| include_usage(request)).flatten();
         let usage =
             usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
+        let reserved;
+        let (request, unknown) = match (config.unknown_members, &request.unknown) {
+            (UnknownMembers::Deny, Some(name)) => {
+                (request, Err(Rejection::UnknownMember { name: name.clone() }))
+            }
+            (UnknownMembers::Reserve, Some(_)) => {
+                reserved = LlmRequest { external_input: true, ..request.clone() };
+                (&reserved, Ok(()))
+            }
+            (UnknownMembers::Allow | UnknownMembers::Deny | UnknownMembers::Reserve, _) => (request, Ok(())),
+        };
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
+            unknown?;
             let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
             let form = CallForm::Body(request);
             self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)

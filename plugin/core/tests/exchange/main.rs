@@ -1,5 +1,6 @@
 //! Requests up to their decision: `charges` has the reservations, `estimates` those of media and
-//! of APIs without output, `heads` the headers, `steps` the decision's trace,
+//! of APIs without output, `heads` the headers, `members` the members that
+//! the gateway does not see through, `steps` the decision's trace,
 //! `usage_chunk` the usage of streams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -7,6 +8,7 @@
 mod charges;
 mod estimates;
 mod heads;
+mod members;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;

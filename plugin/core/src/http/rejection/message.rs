@@ -23,6 +23,7 @@ impl Rejection {
             Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
             Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists those that are.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
+            Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
             Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`.".into(),

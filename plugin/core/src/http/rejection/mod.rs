@@ -10,6 +10,7 @@ use alloc::string::ToString;
 
 use crate::llm::request::BodyError;
 use crate::quota::{QuotaExceeded, QuotaReason};
+use crate::secret::redact;
 use crate::time::SECOND;
 
 /// A reason not to forward a request.
@@ -40,6 +41,11 @@ pub enum Rejection {
     },
     /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
+    /// The body has a member that the API's table does not have.
+    UnknownMember {
+        /// Its name.
+        name: Box<str>,
+    },
     /// The body has a content-encoding.
     UnsupportedEncoding,
     /// The body is larger than the configured maximum.
@@ -123,6 +129,10 @@ impl Rejection {
             Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
+            Rejection::UnknownMember { name } => ErrorCode {
+                param: Some(Cow::Owned(redact::redact(name, 64))),
+                ..label(400, INVALID, "unknown_member")
+            },
             Rejection::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
             Rejection::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
             Rejection::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
