@@ -7,8 +7,7 @@ use alloc::vec::Vec;
 
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
-use crate::http::route::is_exact;
-use crate::http::route::{Route, Segment};
+use crate::http::route::{Route, Segment, is_exact, matches};
 
 /// The paths of the providers' API references; the first match wins.
 const ROUTES: &[(&str, &[&str], Api)] = &[
@@ -49,11 +48,44 @@ pub fn routes() -> Vec<Route> {
             headers: [].into(),
             api: *api,
             target: None,
+            model: None,
             public: false,
             unmetered: false,
         })
     };
     ROUTES.iter().filter_map(route).collect()
+}
+
+/// Finds the API of a route with this path at the providers, and the model that the path names. `None` for other paths, and for the
+/// model list.
+pub fn provider_api(path: &[Segment]) -> Option<(Api, Option<String>)> {
+    let text = text(path);
+    let literal = path.iter().all(|segment| matches!(segment, Segment::Literal(_)));
+    ROUTES.iter().filter(|(_, _, api)| *api != Api::Models).find_map(|(known, _, api)| {
+        if *known == text {
+            return Some((*api, None));
+        }
+        let model = literal.then(|| matches(&template(known)?, &text, true)).flatten()?;
+        Some((*api, model))
+    })
+}
+
+/// The text of a path template.
+fn text(path: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        text.push('/');
+        match segment {
+            Segment::Literal(literal) => text.push_str(literal),
+            Segment::Any => text.push('*'),
+            Segment::Model { suffix } => {
+                text.push_str("{model}");
+                text.push_str(suffix);
+            }
+            Segment::Rest => text.push_str("**"),
+        }
+    }
+    text
 }
 
 /// Returns the sources of keys of a configuration without `credentials`.
@@ -109,6 +141,26 @@ mod tests {
     #[test]
     fn every_default_route_is_a_valid_template() {
         assert_eq!(routes().len(), ROUTES.len());
+    }
+
+    #[test]
+    fn the_text_of_a_template_is_its_own_template() {
+        for (path, _, _) in ROUTES {
+            assert_eq!(text(&template(path).unwrap()), *path);
+        }
+    }
+
+    #[test]
+    fn the_api_and_the_model_of_a_providers_path_are_found() {
+        let api = |path: &str| provider_api(&template(path).unwrap());
+        assert_eq!(api("/v1/chat/completions"), Some((Api::OpenAiChat, None)));
+        let deployed = api("/openai/deployments/gpt-5/chat/completions");
+        assert_eq!(deployed, Some((Api::OpenAiChat, Some("gpt-5".into()))));
+        let generating = api("/v1beta/models/{model}:generateContent");
+        assert_eq!(generating, Some((Api::GeminiGenerate, None)));
+        for other in ["/v1/models", "/v1/chat", "/v1/**", "/reports", "/"] {
+            assert_eq!(api(other), None, "{other}");
+        }
     }
 
     #[test]

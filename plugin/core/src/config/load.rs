@@ -1,5 +1,6 @@
 //! A streaming loader of the configuration, with the policy inside it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -169,8 +170,15 @@ impl GatewayFields {
                 let record = RouteRecord::read(item, report)?;
                 // An API that could not be read might not need a target.
                 let known_api = !matches!(record.api, Some(Present(None)));
-                let api = record.api.and_then(|api| api.0).unwrap_or_default();
                 let path = record.path?.0;
+                let methods: Box<[Box<str>]> =
+                    record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect();
+                let of_provider = defaults::provider_api(&path)
+                    .filter(|_| methods.is_empty() || methods.iter().any(|method| **method == *"POST"));
+                let api = match record.api {
+                    Some(api) => api.0.unwrap_or_default(),
+                    None => of_provider.as_ref().map(|(api, _)| *api).unwrap_or_default(),
+                };
                 let public = record.public.unwrap_or_default();
                 let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
                 if needs_target && record.target.is_none() {
@@ -178,10 +186,34 @@ impl GatewayFields {
                 }
                 let pointer = format!("{}/target", report.place());
                 let target = record.target.and_then(|target| target.0);
+                if let Some(target) = target.as_ref().filter(|_| !public) {
+                    let model = of_provider.as_ref().and_then(|(_, model)| model.as_deref());
+                    if let Some(other) = model.filter(|model| **model != *target.0) {
+                        let kind = DiagnosticKind::OtherModel {
+                            model: other.to_string(),
+                            target: target.0.to_string(),
+                        };
+                        report.warning_at(pointer.clone(), kind);
+                    } else if names_model(&path) {
+                        report.warning_at(
+                            pointer.clone(),
+                            DiagnosticKind::OneModel { target: target.0.to_string() },
+                        );
+                    }
+                    if let Some((of_provider, _)) =
+                        of_provider.as_ref().filter(|_| api == Api::Plain && known_api)
+                    {
+                        let kind = DiagnosticKind::UnreadModel {
+                            target: target.0.to_string(),
+                            api: of_provider.name(),
+                        };
+                        report.warning_at(report.place().to_string(), kind);
+                    }
+                }
                 Some(Route {
                     exact: crate::http::route::is_exact(&path),
                     path,
-                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+                    methods,
                     headers: record
                         .headers
                         .unwrap_or_default()
@@ -190,6 +222,7 @@ impl GatewayFields {
                         .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
                         .collect(),
                     api,
+                    model: of_provider.and_then(|(_, model)| model.map(Box::from)),
                     target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
                     public,
                     unmetered: record.unmetered.is_some(),

@@ -132,9 +132,10 @@ record! {
         methods: alloc::vec::Vec<Method>,
         /// Request headers that must be present with exactly these values.
         headers: Map<Token>,
-        /// The API that requests of the route use; `plain` by default.
+        /// The API that requests of the route use; by default that of a provider's path, and `plain` for other paths.
         api: Present<Api>,
-        /// The target of every request of the route, in place of the one it names.
+        /// The target of every request of the route. A request that names another model in its path, query or body is rejected
+        /// (`model_mismatch`).
         target: Present<TargetName>,
         /// `true` forwards requests without a key; `false` by default.
         public: bool,

@@ -5,7 +5,7 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 use super::authorize::{
-    Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
+    Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest, named_target,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
@@ -49,6 +49,7 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        let model = model.or_else(|| route.model.as_deref().map(String::from));
         if route.public {
             return self.pass(config, head, (method, target), edit);
         }
@@ -73,7 +74,18 @@ impl Exchange {
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
         if leaves_http || !Dialect::of(route.api).reads_body {
-            let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
+            let mut query = query::models(target);
+            if !leaves_http {
+                // A parameter of an API of the operator's may have this name too.
+                query.retain(|name| policy.target(name).is_some());
+            }
+            let names = TargetNames {
+                route: route.target,
+                path: model.as_deref(),
+                query: &query,
+                ..TargetNames::default()
+            };
+            let target = named_target(&policy, names, trace)?;
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
             let decided =
@@ -100,6 +112,7 @@ impl Exchange {
             key: digest,
             model,
             target: route.target,
+            query: query::models(target),
             reader,
             received: 0,
             announced: length.is_some(),
@@ -132,7 +145,8 @@ impl Exchange {
             return Action::Hold;
         };
         let config = Rc::clone(&self.config);
-        let PendingBody { sanitized, key, model, target, mut reader, announced, .. } = pending;
+        let PendingBody { sanitized, key, model, target, query, mut reader, announced, received: _ } =
+            pending;
         let is_json = matches!(reader, BodyParser::Json(_));
         let request = match reader.finish() {
             Ok(request) => request,
@@ -161,7 +175,14 @@ impl Exchange {
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
             unknown?;
-            let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
+            let names = TargetNames {
+                route: target,
+                path: model.as_deref(),
+                query: &query,
+                body: request.model.as_deref(),
+                in_body: true,
+            };
+            let target = named_target(&policy, names, trace)?;
             let form = CallForm::Body(request);
             self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
         });

@@ -1,6 +1,8 @@
 //! The query of a request target.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::text::ascii;
 use crate::text::percent::decode;
@@ -41,10 +43,21 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = QueryParameter<'_>
     })
 }
 
+/// Returns the models that a query names, as realtime APIs do: `model`, and Azure's `deployment`. A value that cannot be decoded is
+/// returned as it is, and names no target.
+pub(crate) fn models(target: &str) -> Vec<String> {
+    let (_, query) = split(target);
+    let is_model = |parameter: &QueryParameter<'_>| {
+        parameter.name().is_some_and(|name| matches!(&*name, "model" | "deployment"))
+    };
+    let value = |parameter: QueryParameter<'_>| {
+        parameter.value().unwrap_or(Cow::Borrowed(parameter.value)).into_owned()
+    };
+    query.map_or_else(Vec::new, |query| parameters(query).filter(is_model).map(value).collect())
+}
+
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Requests up to their decision: `charges` has the reservations, `estimates` those of media and
 //! of APIs without output, `heads` the headers, `members` the members that
-//! the gateway does not see through, `steps` the decision's trace,
+//! the gateway does not see through, `names` the names of one target in several places, `steps` the decision's trace,
 //! `usage_chunk` the usage of streams.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -9,6 +9,7 @@ mod charges;
 mod estimates;
 mod heads;
 mod members;
+mod names;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;

@@ -21,6 +21,7 @@ impl Rejection {
             Rejection::UnknownRoute => "This gateway has no route for this method and path. Check both against the documentation of your API.".into(),
             Rejection::AmbiguousPath => "This path is ambiguous. Send it without empty, `.` or `..` segments, `\\`, `;`, `#` and control characters, in the upper and lower case of your API's documentation, and percent-encode only characters that need it: no slash, letter, digit or one of `-._~:`.".into(),
             Rejection::ModelRequired => "The request names no model. Set `model` in the body.".into(),
+            Rejection::ModelMismatch { target, place, other } => format!("This request is one for `{}`, but {place} names `{}`. Name the same model in both, or leave the second out.", shown(target), shown(other)),
             Rejection::TargetNotAllowed { target } => format!("`{}` is not available to this key. GET /v1/models lists those that are.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}."),
             Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),

@@ -34,6 +34,15 @@ pub enum Rejection {
     AmbiguousPath,
     /// The request names no target.
     ModelRequired,
+    /// The request names two models. One would be decided about, and the other called.
+    ModelMismatch {
+        /// The name that would be decided about: the target of the route, or the model in the path.
+        target: Box<str>,
+        /// The place of the other name.
+        place: &'static str,
+        /// The other name.
+        other: Box<str>,
+    },
     /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
         /// The name in the request.
@@ -127,6 +136,7 @@ impl Rejection {
             Rejection::UnknownRoute => label(404, INVALID, "unknown_route"),
             Rejection::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
             Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
+            Rejection::ModelMismatch { .. } => with(label(400, INVALID, "model_mismatch"), "model"),
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
             Rejection::UnknownMember { name } => ErrorCode {
