@@ -8,11 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
-use crate::admission::{AdmissionRequest, Principal};
-use crate::api::Api;
+use crate::admission::{AdmissionRequest, Principal, Reservation};
+use crate::api::{Api, Provider};
 use crate::auth::identity::{Identity, check_key};
 use crate::counters::RecordKeys;
 use crate::http::rejection::Rejection;
+use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
 use crate::money::Price;
 use crate::policy::access::AccessDecision;
@@ -159,8 +160,9 @@ pub fn evaluate(
     if let Some(shadow) = ShadowMode::of(mode, &identity) {
         trace.step(|| Step::Shadow(shadow));
     }
-    let target = named_target(policy, TargetNames { path: Some(target), ..TargetNames::default() }, trace)?;
-    authorize(policy, record_keys, &identity, target, call, &mut None, trace)
+    named_target(policy, TargetNames { path: Some(target), ..TargetNames::default() }, trace)
+        .and_then(|target| authorize(policy, record_keys, &identity, target, call, &mut None, trace))
+        .map_err(|rejection| with_shorter_name(policy, &identity, rejection))
 }
 
 /// The identity behind a key's text, and the key's digest.
@@ -209,14 +211,12 @@ pub(super) fn identify_digest<'p>(
 pub(super) struct TargetNames<'a> {
     /// The target of the route.
     pub(super) route: Option<TargetId>,
-    /// `{model}` of the path.
+    /// `{model}` of the path, or the parameter of the query in its place.
     pub(super) path: Option<&'a str>,
-    /// The names in the query.
+    /// Names in the query of a request whose target is named elsewhere: they must agree.
     pub(super) query: &'a [String],
     /// `model` of the body.
     pub(super) body: Option<&'a str>,
-    /// The API reads the target from its body, so that the query alone does not name it.
-    pub(super) in_body: bool,
 }
 
 /// The one target that a request names. The only place where names are compared: what is decided here is what the upstream
@@ -231,8 +231,7 @@ pub(super) fn named_target<'p>(
     trace: &mut impl Trace,
 ) -> Result<(TargetId, &'p Target), Rejection> {
     let of_route = names.route.map(|id| policy.targets.name(id.0));
-    let first_of_query = names.query.first().map(String::as_str).filter(|_| !names.in_body);
-    let name = of_route.or(names.path).or(names.body).or(first_of_query).ok_or(Rejection::ModelRequired)?;
+    let name = of_route.or(names.path).or(names.body).ok_or(Rejection::ModelRequired)?;
     // Gemini's resource names.
     let in_body = names.body.map(|body| match body.strip_prefix("models/") {
         Some(rest) if rest == name => name,
@@ -249,7 +248,7 @@ pub(super) fn named_target<'p>(
         // The target may have been removed since the route was read.
         let found = policy.targets.get(id.0).map(|target| (id, target));
         trace.step(|| Step::Target { name, found });
-        return found.ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() });
+        return found.ok_or_else(|| not_allowed(name));
     }
     catalogued(policy, name, trace)
 }
@@ -261,7 +260,31 @@ fn catalogued<'p>(
 ) -> Result<(TargetId, &'p Target), Rejection> {
     let found = policy.target(name);
     trace.step(|| Step::Target { name, found });
-    found.ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
+    found.ok_or_else(|| not_allowed(name))
+}
+
+fn not_allowed(target: &str) -> Rejection {
+    Rejection::TargetNotAllowed { target: target.into(), shorter: None }
+}
+
+/// Adds the longest target that the caller may call and of which the refused name is a longer form, such as `gpt-5` for
+/// `gpt-5-2025-08-07`. Other targets are not looked at: a name that exists must look like one that does not.
+#[cold]
+pub(super) fn with_shorter_name(policy: &Policy, identity: &Identity<'_>, rejection: Rejection) -> Rejection {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is about something else")]
+    match rejection {
+        Rejection::TargetNotAllowed { target, .. } => {
+            let is_form_of = |name: &str| {
+                let rest = target.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(|first: char| !first.is_alphanumeric()))
+            };
+            let allowed = identity.levels().targets(policy).map(|(_, target)| &*target.name);
+            let shorter =
+                allowed.filter(|name| is_form_of(name)).max_by_key(|name| name.len()).map(Into::into);
+            Rejection::TargetNotAllowed { target, shorter }
+        }
+        other => other,
+    }
 }
 
 fn granted<'p>(
@@ -273,9 +296,7 @@ fn granted<'p>(
     trace.step(|| Step::Access { identity: *identity, id, target, decision });
     match decision {
         AccessDecision::Granted(_) => Ok(target),
-        AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => {
-            Err(Rejection::TargetNotAllowed { target: (&*target.name).into() })
-        }
+        AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => Err(not_allowed(&target.name)),
     }
 }
 
@@ -302,13 +323,20 @@ pub(super) fn authorize<'p>(
     if !fallbacks.is_empty() {
         all.extend(first);
         for fallback in fallbacks {
-            let found = catalogued(policy, fallback, trace)?;
+            // Gemini's API writes names with their collection.
+            let in_collection = call.api.provider() == Some(Provider::Gemini);
+            let name = fallback.strip_prefix("models/").filter(|_| in_collection).unwrap_or(fallback);
+            let found = catalogued(policy, name, trace)?;
             all.push(granted(identity, found, trace)?);
         }
     }
     // The upstream chooses which of them answers.
     let candidates = if all.is_empty() { &first[..] } else { &all };
-    let principals = identity.principals(record_keys, Some((id, target)));
+    let mut principals = identity.principals(record_keys, Some((id, target)));
+    let is_free = Dialect::of(call.api).free;
+    if is_free {
+        principals.retain_mut(Principal::keep_request_limits);
+    }
     trace.step(|| Step::Quotas { identity: *identity, principals: &principals });
     *budget = principals.iter().find(|principal| principal.budget.is_some()).map(|principal| principal.scope);
     let budgeted = budget.is_some();
@@ -329,8 +357,9 @@ pub(super) fn authorize<'p>(
             return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
         }
     }
-    let price = highest_price(candidates);
+    let price = if is_free { None } else { highest_price(candidates) };
     let (price, reservation) = match call.form {
+        _ if is_free => (price, Reservation::default()),
         CallForm::Body(request) => {
             let price = price.map(|price| price_of_choices(call.api, price, request));
             (price, reserve(call.api, candidates, price, request, external_input))

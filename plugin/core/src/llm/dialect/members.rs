@@ -90,6 +90,15 @@ pub(super) const AUDIO: MemberTable = members![
     "known_speaker_references" "sample_rate" "modalities" "max_completion_tokens" "to_language" "hotwords"
 ];
 
+/// `/v1/moderations`
+pub(super) const MODERATIONS: MemberTable = members!["input" "model"];
+
+/// `/v1/rerank`, as Cohere, Voyage and Jina define it.
+pub(super) const RERANK: MemberTable = members![
+    "query" "documents" "model" "top_n" "top_k" "return_documents" "rank_fields" "max_chunks_per_doc"
+    "max_tokens_per_doc" "relevant_spans" "truncation" "return_embeddings" "max_doc_length" "max_query_length"
+];
+
 /// `/v1/messages`
 pub(super) const MESSAGES: MemberTable = members![
     "messages" "model" "system" "max_tokens" "max_tokens_to_sample" "stream" "tools" "tool_choice" "mcp_servers"
@@ -99,11 +108,13 @@ pub(super) const MESSAGES: MemberTable = members![
     "container": Hidden, "thread": Hidden, "compaction": Hidden,
 ];
 
-/// `:generateContent`. Protobuf's JSON reads both spellings of a name as one field.
+/// `:generateContent`, `:countTokens`, `:embedContent` and `:batchEmbedContents`. Protobuf's JSON reads both spellings of a name as one field.
 pub(super) const GEMINI: MemberTable = members![
     "contents" "model" "systemInstruction" "system_instruction" "tools" "toolConfig" "tool_config" "safetySettings"
     "safety_settings" "generationConfig" "generation_config" "cachedContent" "cached_content" "labels"
-    "modelArmorConfig" "model_armor_config" "serviceTier" "service_tier" "store"
+    "modelArmorConfig" "model_armor_config" "serviceTier" "service_tier" "store" "generateContentRequest"
+    "generate_content_request" "content" "taskType" "task_type" "title" "outputDimensionality" "output_dimensionality"
+    "embedContentConfig" "embed_content_config" "requests"
 ];
 
 /// Members of Gemini's `generationConfig`.
@@ -227,6 +238,8 @@ mod tests {
             EMBEDDINGS,
             IMAGES,
             AUDIO,
+            MODERATIONS,
+            RERANK,
             MESSAGES,
             GEMINI,
             GENERATION_CONFIG,
