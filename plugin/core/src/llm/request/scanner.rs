@@ -509,10 +509,8 @@ impl Visitor for ScannedMember {
         let text = if name.whole { name.text } else { "" };
         let mark = self.member(depth, text);
         self.set_mark(depth, mark);
-        match depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default() {
-            Place::Elsewhere => self.set_place(depth, Place::Elsewhere),
-            parent => self.set_place(depth, parent.member(text)),
-        }
+        let parent = depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default();
+        self.set_place(depth, parent.member(text));
         self.request.tools |= depth == 2 && self.field == Some(Field::Tools);
         self.request.external_input |= self.is_hidden(depth);
         let names = match (depth, self.field) {
