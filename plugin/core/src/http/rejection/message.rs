@@ -29,7 +29,7 @@ impl Rejection {
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}. Correct it, and send the request again."),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
-            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`.".into(),
+            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`, or ask an administrator for a route with `unmetered: allow`.".into(),
             Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
