@@ -63,7 +63,7 @@ fn denial_message(exceeded: &QuotaExceeded) -> String {
             per(window)
         ),
         QuotaReason::BudgetSpent { max: Pico(0), .. } => {
-            format!("The {whose} budget is $0: every request is refused. Ask an administrator to raise it.")
+            format!("The {whose} budget is $0: every request is refused until an administrator raises it.")
         }
         QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
             "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
@@ -192,7 +192,7 @@ mod tests {
             let sentences = message.split_inclusive(". ").skip(1);
             let has_step =
                 sentences.into_iter().any(|sentence| STEPS.iter().any(|step| sentence.starts_with(step)));
-            let ask = message.contains(": ask an administrator");
+            let ask = message.contains(": ask an administrator") || message.contains("until an administrator raises it");
             assert!(has_step || ask || message.starts_with("Send "), "{message}");
             assert!(message.ends_with('.') && !message.ends_with(".."), "{message}");
         }
