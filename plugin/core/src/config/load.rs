@@ -4,13 +4,14 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
 use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
-use crate::counters::RecordKeys;
+use crate::collections::held_bytes::HeldBytes;
+use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::{ModelSource, Route, Segment};
 use crate::json::node::Node;
 use crate::llm::dialect::Dialect;
@@ -31,13 +32,22 @@ const FIELDS: &[&str] = &[
     "volatile_keys",
     "headers",
     "max_body",
+    "max_held",
     "prefix",
     "manage",
     "fleet",
+    "metrics",
 ];
 
-/// The default of `max_body` in bytes: 10 MiB.
-pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+/// The default of `max_body` in bytes: 32 MiB, which lets a recording of 25 MB, the most that OpenAI transcribes,
+/// pass.
+pub const MAX_BODY: u64 = 32 * 1024 * 1024;
+
+/// The default of `max_held` in bytes: 512 MiB.
+pub const MAX_HELD: u64 = 512 * 1024 * 1024;
+
+/// The default of `metrics.max_teams`.
+pub const MAX_METRIC_TEAMS: u64 = 1_000;
 
 /// The default of `prefix`.
 pub const PREFIX: &str = "tollgate/1/";
@@ -48,7 +58,7 @@ pub const PREFIX: &str = "tollgate/1/";
 /// let mut loader = tollgate_core::config::ConfigLoader::default();
 /// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
 /// let (gateway, _) = loader.finish().unwrap();
-/// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
+/// assert_eq!(gateway.max_body, 32 * 1024 * 1024);
 /// ```
 #[derive(Debug)]
 pub struct ConfigLoader {
@@ -98,10 +108,12 @@ struct GatewayFields {
     volatile_keys: bool,
     headers: HeaderStyle,
     max_body: Option<Count>,
+    max_held: Option<Count>,
     prefix: Option<Prefix>,
     /// `Some(None)`: turned off.
     manage: Option<Option<AdminConfig>>,
     fleet: Option<EtcdConfig>,
+    metrics: Option<MetricsRecord>,
 }
 
 impl DocumentFields for GatewayFields {
@@ -149,8 +161,10 @@ impl DocumentFields for GatewayFields {
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
             "max_body" => self.max_body = Count::read(node, report),
+            "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
             "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
+            "metrics" => self.metrics = MetricsRecord::read(node, report),
             "fleet" => {
                 self.fleet = FleetRecord::read(node, report).and_then(|record| record.settings(report));
             }
@@ -236,6 +250,16 @@ impl GatewayFields {
         let routes = self.routes();
         let policy = PolicyHandle::new(self.policy.builder.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
+        let max_body = self.max_body.map_or(MAX_BODY, |bytes| bytes.0);
+        let max_held = self.max_held.map_or_else(|| MAX_HELD.max(max_body), |bytes| bytes.0);
+        if max_held < max_body {
+            report.within("max_held", |report| {
+                report.error(DiagnosticKind::Expected {
+                    expected: "at least `max_body`",
+                    found: format!("{max_held}, and `max_body` is {max_body}"),
+                });
+            });
+        }
         GatewayConfig {
             policy,
             credentials: CredentialSources::new(self.credentials.unwrap_or_else(defaults::credentials)),
@@ -246,11 +270,18 @@ impl GatewayFields {
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
-            max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
+            max_body,
+            max_held,
             record_keys: RecordKeys::new(&prefix),
+            held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
+            held_bytes: HeldBytes::default(),
             etcd: self.fleet,
+            max_metric_teams: self
+                .metrics
+                .and_then(|metrics| metrics.max_teams)
+                .map_or(MAX_METRIC_TEAMS, |teams| teams.0),
         }
     }
 }
@@ -295,9 +326,11 @@ pub fn schema() -> serde_json::Value {
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
             "max_body": Count::schema(),
+            "max_held": Count::schema(),
             "prefix": Prefix::schema(),
             "manage": ManageRecord::schema(),
             "fleet": FleetRecord::schema(),
+            "metrics": MetricsRecord::schema(),
         },
         "required": ["policy"],
         "additionalProperties": false,

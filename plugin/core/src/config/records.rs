@@ -14,7 +14,7 @@ use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::{
-    DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
+    Count, DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
 };
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
@@ -259,6 +259,15 @@ impl ManageRecord {
         });
         let prefix = self.prefix.map_or_else(|| AdminConfig::default().prefix, |prefix| prefix.0);
         Some(AdminConfig { prefix, jwt })
+    }
+}
+
+record! {
+    /// The metrics of this gateway.
+    MetricsRecord {
+        /// The maximum number of teams with series of their own, 1,000 by default: counted from the start of the process, since
+        /// a proxy never forgets a name. All other teams are counted together as `other`.
+        max_teams: Count,
     }
 }
 

@@ -7,7 +7,7 @@
 use alloc::borrow::Cow;
 use alloc::vec::Vec;
 
-use super::reserve::{bare_call, highest_price, reserve};
+use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
 use crate::admission::{AdmissionRequest, Principal, Reservation};
 use crate::api::{Api, Provider};
 use crate::auth::identity::{Identity, check_key};
@@ -17,7 +17,7 @@ use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
 use crate::money::Price;
 use crate::policy::access::AccessDecision;
-use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced};
+use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced, UsageChunk};
 use crate::quota::QuotaScope;
 use crate::secret::api_key::{self, Digest, KeyFormat};
 use crate::time::Clock;
@@ -137,6 +137,8 @@ pub struct Grant {
     pub price: Option<Price>,
     /// The charge before the call runs; without principals nothing limits it.
     pub admission: AdmissionRequest,
+    /// The usage of the response counts, and a request may be changed to obtain it.
+    pub requests_usage: bool,
 }
 
 /// Decides about a call of one target with a key, as a request does, without the admission itself.
@@ -338,10 +340,14 @@ pub(super) fn authorize<'p>(
         }
     }
     let price = if is_free { None } else { highest_price(candidates) };
-    let reservation = match call.form {
-        _ if is_free => Reservation::default(),
-        CallForm::Body(request) => reserve(call.api, candidates, price, request),
-        CallForm::Bare | CallForm::Upgrade { .. } => bare_call(price),
+    let (price, reservation) = match call.form {
+        _ if is_free => (price, Reservation::default()),
+        CallForm::Body(request) => {
+            let price = price.map(|price| price_of_choices(call.api, price, request));
+            (price, reserve(call.api, candidates, price, request, external_input))
+        }
+        CallForm::Bare | CallForm::Upgrade { .. } => (price, bare_call(price)),
     };
-    Ok(Grant { price, admission: AdmissionRequest { principals, reservation } })
+    let requests_usage = metered && candidates.iter().all(|target| target.usage_chunk == UsageChunk::Add);
+    Ok(Grant { price, admission: AdmissionRequest { principals, reservation }, requests_usage })
 }

@@ -20,7 +20,7 @@ use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, LlmRequest, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -82,7 +82,9 @@ impl Exchange {
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
             let decided = named_target(&policy, route.target, model.as_deref(), None, trace)
-                .and_then(|target| self.authorize(sanitized, config, &policy, &identity, target, form, trace))
+                .and_then(|target| {
+                    self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
+                })
                 .map_err(|rejection| with_shorter_name(&policy, &identity, rejection));
             self.tell_target(edit);
             return decided;
@@ -97,10 +99,9 @@ impl Exchange {
         }
         let encoding = content_encoding(head)?;
         let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // The usage in an encoded response cannot be read.
-        if head.first("accept-encoding").is_some() {
-            edit(HeaderMutation::Remove("accept-encoding"));
-        }
+        // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
+        // 12.5.3).
+        edit(HeaderMutation::Replace("accept-encoding", "identity"));
         self.state = ExchangeState::Body(PendingBody {
             sanitized,
             key: digest,
@@ -147,9 +148,10 @@ impl Exchange {
         let dialect = Dialect::of(self.api);
         self.metered = !dialect.free;
         self.unseen_output = request.unmetered_output;
-        if is_json && dialect.usage_on_request {
-            self.request_usage(request, announced, edit);
-        }
+        let usage = is_json && dialect.usage_on_request;
+        let usage = usage.then(|| include_usage(request)).flatten();
+        let usage =
+            usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
@@ -159,7 +161,7 @@ impl Exchange {
             let form = CallForm::Body(request);
             named_target(&policy, target, model.as_deref(), of_body, trace)
                 .and_then(|target| {
-                    self.authorize(sanitized, &config, &policy, &identity, target, form, trace)
+                    self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
                 })
                 .map_err(|rejection| with_shorter_name(&policy, &identity, rejection))
         });
@@ -176,10 +178,10 @@ impl Exchange {
     }
 
     /// Patches the body so that the stream ends with a usage chunk.
-    fn request_usage(&mut self, request: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
-        let Some(patch) = include_usage(request) else { return };
+    fn request_usage(&mut self, request: UsageRequest, edit: &mut HeaderMutator<'_>) {
+        let UsageRequest { patch, length, announced } = request;
         if announced {
-            edit(HeaderMutation::Replace("content-length", &patch.length_of(request.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &length.to_string()));
         }
         self.usage_added = true;
         self.body_patch = Some(patch);
@@ -195,15 +197,20 @@ impl Exchange {
         identity: &Identity<'p>,
         target: (TargetId, &'p Target),
         form: CallForm<'_>,
+        usage: Option<UsageRequest>,
+        edit: &mut HeaderMutator<'_>,
         trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission } =
+        let Grant { price, admission, requests_usage } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.reservation = admission.reservation;
+        if let Some(usage) = usage.filter(|_| requests_usage) {
+            self.request_usage(usage, edit);
+        }
         if admission.principals.is_empty() {
             return Ok(self.forward(sanitized, None));
         }
@@ -216,6 +223,15 @@ impl Exchange {
             set_target_header(target, edit);
         }
     }
+}
+
+/// A change of the body that requests the usage of a stream.
+struct UsageRequest {
+    patch: BodyPatch,
+    /// The length of the body after the change.
+    length: u64,
+    /// The headers announce the length of the body.
+    announced: bool,
 }
 
 /// Rejects requests that no team may send, since all teams share the account at the provider.

@@ -213,7 +213,8 @@ fn a_limit_of_gemini_s_api_has_a_retry_info() {
         let mut decided = send(&gateway, "POST", "/v1beta/models/small:generateContent", Some("{}"));
         let reason = QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 };
         let scope = QuotaScope::whole(PrincipalKind::Team);
-        let denied = QuotaExceeded { scope, reason, wait: Some(wait) };
+        let denied =
+            QuotaExceeded { scope, reason, wait: Some(wait), input_cost: tollgate_core::money::Pico(0) };
         let refused = NotAdmitted {
             error: AdmissionError::Denied(Box::new(denied)),
             status: Default::default(),

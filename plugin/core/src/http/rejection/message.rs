@@ -33,6 +33,7 @@ impl Rejection {
             Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
+            Rejection::Busy => "This gateway holds as many request bodies as it has room for. Try again shortly.".into(),
             Rejection::KeysUnavailable => "This gateway has not read its fleet's keys yet. Try again shortly.".into(),
             Rejection::LimitsUnavailable => "Limits cannot be checked right now. Try again shortly.".into(),
             Rejection::NoSuchModel { target } => format!("There is no model `{}` available to this key. Choose one that GET /v1/models lists.", shown(target)),
@@ -52,31 +53,59 @@ fn denial_message(exceeded: &QuotaExceeded) -> String {
         Some(wait) => format!("{text} Try again in {}.", crate::text::format::duration(wait)),
         None => format!("{text} Waiting does not help: ask an administrator to raise it."),
     };
+    let limit_text = |window: Window, limit, used, requested| {
+        let what = if window.counts_tokens() { "tokens" } else { "requests" };
+        let of = format!("{whose} limit of {limit} {what} per {}", per(window));
+        format!("The {of} is reached: {used} are counted and this request needs {requested}.")
+    };
+    let budget_text = |max, left, cost, period| {
+        let (max, period, left, cost) = (dollars(max), period_name(period), dollars(left), dollars(cost));
+        format!(
+            "The {whose} budget of ${max} {period} has ${left} left, and this request could cost ${cost}."
+        )
+    };
     match exceeded.reason {
         QuotaReason::LimitReached { window, limit, used, requested } => {
-            let what = if window.counts_tokens() { "tokens" } else { "requests" };
-            let of = format!("{whose} limit of {limit} {what} per {}", per(window));
-            wait(&format!("The {of} is reached: {used} are counted and this request needs {requested}."))
+            wait(&limit_text(window, limit, used, requested))
+        }
+        QuotaReason::LimitHeld { window, limit, used, requested } => {
+            wait(&(limit_text(window, limit, used, requested) + IN_FLIGHT))
         }
         QuotaReason::InputAboveLimit { window, limit, input } => format!(
-            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send a shorter input.",
+            "The input of about {input} tokens is larger than the {whose} whole limit of {limit} tokens per {}. Send a shorter input, or fewer and smaller files.",
             per(window)
         ),
-        QuotaReason::BudgetSpent { max: Pico(0), .. } => {
+        QuotaReason::BudgetSpent { max: Pico(0), .. } | QuotaReason::BudgetHeld { max: Pico(0), .. } => {
             format!("The {whose} budget is $0: every request is refused until an administrator raises it.")
         }
-        QuotaReason::BudgetSpent { max, left, cost, period } => wait(&format!(
-            "The {whose} budget of ${} {} has ${} left, and this request could cost ${}. A lower `max_tokens` makes it cheaper.",
-            dollars(max),
-            period_name(period),
-            dollars(left),
-            dollars(cost)
-        )),
+        QuotaReason::BudgetSpent { max, left, cost, period } => {
+            let advice = if left == Pico(0) { "" } else { cheaper(exceeded.input_cost, cost, left) };
+            wait(&(budget_text(max, left, cost, period) + advice))
+        }
+        QuotaReason::BudgetHeld { max, left, cost, period } => {
+            wait(&(budget_text(max, left, cost, period) + IN_FLIGHT))
+        }
         QuotaReason::CostAboveBudget { max, cost } => format!(
-            "This request could cost ${}, more than the {whose} whole budget of ${}. A lower `max_tokens` makes it cheaper.",
+            "This request could cost ${}, more than the {whose} whole budget of ${}.{}",
             dollars(cost),
-            dollars(max)
+            dollars(max),
+            cheaper(exceeded.input_cost, cost, max)
         ),
+    }
+}
+
+/// The reason of a short wait.
+const IN_FLIGHT: &str =
+    " Calls that have not ended reserve what is missing, and return the part that they do not use.";
+
+/// The advice for a request of which the input alone costs this much, and which must not cost more than `available`.
+fn cheaper(input_cost: Pico, cost: Pico, available: Pico) -> &'static str {
+    if input_cost <= available {
+        " A lower `max_tokens` makes it cheaper."
+    } else if input_cost == cost {
+        " A shorter input, or fewer files or images, makes it cheaper; so may `max_input_tokens` of the target, which an administrator sets."
+    } else {
+        " Its input alone could cost more than that: a shorter input, or fewer files or images, makes it cheaper; so may `max_input_tokens` of the target, which an administrator sets."
     }
 }
 
@@ -134,9 +163,11 @@ mod tests {
             QuotaReason::BudgetSpent { max, left, cost, period },
             QuotaReason::CostAboveBudget { max, cost },
         ];
-        let denied = reasons.into_iter().flat_map(|reason| {
-            [None, Some(1_000_000)]
-                .map(|wait| Rejection::Denied(Box::new(QuotaExceeded { scope, reason, wait })))
+        let held = reasons.map(QuotaReason::held);
+        let denied = reasons.into_iter().chain(held).flat_map(|reason| {
+            [None, Some(1_000_000)].map(|wait| {
+                Rejection::Denied(Box::new(QuotaExceeded { scope, reason, wait, input_cost: Pico(0) }))
+            })
         });
         let body = [BodyError::NotAnObject, BodyError::Boundary].map(Rejection::from);
         let others = [
@@ -161,6 +192,7 @@ mod tests {
             Rejection::PartialAnswer,
             Rejection::UnpricedTarget { target: name() },
             Rejection::UnboundedCost { target: name() },
+            Rejection::Busy,
             Rejection::KeysUnavailable,
             Rejection::LimitsUnavailable,
             Rejection::NoSuchModel { target: name() },
@@ -192,7 +224,8 @@ mod tests {
             let sentences = message.split_inclusive(". ").skip(1);
             let has_step =
                 sentences.into_iter().any(|sentence| STEPS.iter().any(|step| sentence.starts_with(step)));
-            let ask = message.contains(": ask an administrator") || message.contains("until an administrator raises it");
+            let ask = message.contains(": ask an administrator")
+                || message.contains("until an administrator raises it");
             assert!(has_step || ask || message.starts_with("Send "), "{message}");
             assert!(message.ends_with('.') && !message.ends_with(".."), "{message}");
         }

@@ -76,6 +76,8 @@ pub enum Rejection {
     Denied(Box<QuotaExceeded>),
     /// The key is unknown here, and the fleet's keys have not been read yet: it may be one of them.
     KeysUnavailable,
+    /// The gateway holds as many bytes of request bodies as it may.
+    Busy,
     /// The counters are unavailable, so that limits cannot be checked.
     LimitsUnavailable,
     /// The model list does not contain the model.
@@ -143,6 +145,7 @@ impl Rejection {
             Rejection::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
             Rejection::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
             Rejection::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
+            Rejection::Busy => label(503, "service_unavailable", "busy"),
             Rejection::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
             Rejection::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
             Rejection::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
@@ -158,7 +161,7 @@ impl Rejection {
             Rejection::Denied(exceeded) => {
                 exceeded.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
-            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => Some((1, 1_000)),
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable | Rejection::Busy => Some((1, 1_000)),
             _ => None,
         }
     }
@@ -179,7 +182,7 @@ impl Rejection {
     pub fn should_not_retry(&self) -> bool {
         match self {
             Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),
-            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => false,
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable | Rejection::Busy => false,
             _ => self.label().status < 500,
         }
     }
@@ -188,7 +191,7 @@ impl Rejection {
 fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
     let scope = exceeded.scope.name();
     match exceeded.reason {
-        QuotaReason::LimitReached { window, .. } => {
+        QuotaReason::LimitReached { window, .. } | QuotaReason::LimitHeld { window, .. } => {
             let param = format!("{scope}_{}", window.name());
             ErrorCode {
                 status: 429,
@@ -203,7 +206,7 @@ fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
             code: Cow::Borrowed("request_too_large_for_limit"),
             param: Some(Cow::Owned(format!("{scope}_{}", window.name()))),
         },
-        QuotaReason::BudgetSpent { .. } => ErrorCode {
+        QuotaReason::BudgetSpent { .. } | QuotaReason::BudgetHeld { .. } => ErrorCode {
             status: 429,
             kind: "budget_exceeded",
             code: Cow::Owned(format!("{scope}_budget_exceeded")),
@@ -237,6 +240,7 @@ mod tests {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 },
             wait: Some(12_000_000_001),
+            input_cost: Pico(0),
         }));
         let label = rejection.label();
         assert_eq!(

@@ -20,6 +20,10 @@ const BASE: Dialect = Dialect {
     max_output: &[MaxOutputField::Tokens, MaxOutputField::TokensToSample],
     zero_output: true,
     has_output: true,
+    output_if_priced: false,
+    default_output: 4_096,
+    priced_by_choice: false,
+    takes_files: false,
     free: false,
     default_model: None,
     answers_each_prompt: false,
@@ -36,6 +40,8 @@ const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
     wrappers: NameSet::of(&["message"]),
+    listed_in: "",
+    document_members: NameSet::NONE,
     fields: NameTable::of(&[
         ("input_tokens", TokenField::Input),
         ("output_tokens", TokenField::Output),
@@ -49,7 +55,11 @@ static USAGE: UsageFormat = UsageFormat {
         member: "iterations",
         not_included: NameSet::of(&["compaction", "advisor_message"]),
     }),
+    // `message_start` has the input; servers that imitate the API repeat it as 0 in `message_delta`, and a call that used
+    // tools of the provider reports more there ("Streaming messages" in the documentation: the figures are cumulative).
+    largest_counts: true,
     last_events: NameSet::of(&["message_stop"]),
+    failed_events: NameSet::of(&["error"]),
     ends_between_events: false,
     in_list: false,
     input_includes_cache: false,

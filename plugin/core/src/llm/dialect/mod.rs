@@ -27,6 +27,15 @@ pub(crate) struct Dialect {
     pub(super) zero_output: bool,
     /// Responses consist of output tokens; false for embeddings.
     pub(crate) has_output: bool,
+    /// Output is made of tokens only for targets with an output price: some models of the API are priced by the call, by the
+    /// second or by the character.
+    pub(crate) output_if_priced: bool,
+    /// Output tokens that are reserved if neither the request nor the target has a maximum.
+    pub(crate) default_output: u64,
+    /// The price of a call is that of one image, of which a request may order several.
+    pub(crate) priced_by_choice: bool,
+    /// Requests may be forms with files, which are media.
+    pub(crate) takes_files: bool,
     /// The provider charges nothing: a call counts as a request, without tokens and cost.
     pub(crate) free: bool,
     /// The model of a request that names none.
@@ -164,14 +173,23 @@ pub(super) struct UsageFormat {
     pub(super) member: MemberName,
     /// Members of the response, or of an event, in which the usage object may be instead.
     pub(super) wrappers: NameSet,
+    /// A list in the response whose entries may hold the usage object instead.
+    pub(super) listed_in: &'static str,
+    /// Members of a whole response that are usage objects too.
+    pub(super) document_members: NameSet,
     /// Figures in the usage object.
     pub(super) fields: TokenNames,
     /// Figures in objects within the usage object.
     pub(super) details: NameTable<&'static TokenNames>,
     /// A list in the usage object of the passes that a call took.
     pub(super) passes: Option<PassesFormat>,
+    /// The largest of the figures in the events of a message counts, which begins with a usage in a wrapper; otherwise
+    /// the last one does.
+    pub(super) largest_counts: bool,
     /// The types of the events that end a stream.
     pub(super) last_events: NameSet,
+    /// The types of the events, and of the documents, that report a failure.
+    pub(super) failed_events: NameSet,
     /// Streams end without a last event of their own.
     pub(super) ends_between_events: bool,
     /// A response may be a list of responses.
@@ -202,8 +220,16 @@ pub(super) enum TokenField {
     Total,
     Cached,
     CacheWrite,
+    /// Read from a cache, and not part of the input, whatever [`UsageFormat::input_includes_cache`] says.
+    CachedApart,
+    /// Written to a cache, and not part of the input.
+    CacheWriteApart,
     Reasoning,
     ToolInput,
+    /// The input that is billed, if the provider reports it beside the input that the model read.
+    BilledInput,
+    /// The output that is billed.
+    BilledOutput,
 }
 
 /// A rejection, ready to be put into an API's shape.
