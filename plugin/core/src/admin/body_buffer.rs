@@ -56,6 +56,7 @@ impl BodyBuffer {
             content_type: text("content-type"),
             body: Vec::new(),
             unread: false,
+            readiness: false,
         };
         Ok(Some(BodyBuffer { request }))
     }

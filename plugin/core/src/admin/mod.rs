@@ -72,6 +72,8 @@ pub struct AdminRequest {
     pub body: Vec<u8>,
     /// True if the body was not read because the token is unknown. Such a request is only ever rejected.
     pub unread: bool,
+    /// True for a request of the readiness endpoint, which has no path of the API and needs no caller.
+    pub readiness: bool,
 }
 
 /// The outcome of a request.

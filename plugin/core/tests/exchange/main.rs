@@ -4,6 +4,7 @@
 
 mod charges;
 mod heads;
+mod health;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
