@@ -192,7 +192,7 @@ impl Envoy {
     }
 
     fn bound(&self) -> Option<SocketAddr> {
-        self.listener(None)
+        self.listener(Some("gateway"))
     }
 
     /// Returns the address of a listener; `None`: of any.
@@ -202,6 +202,30 @@ impl Envoy {
         let listener = listeners.find(|listener| name.is_none_or(|name| listener["name"] == name))?;
         let port = listener.pointer("/local_address/socket_address/port_value")?.as_u64()?;
         Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)))
+    }
+
+    /// Returns the largest resident memory of the process since its start, or since
+    /// [`Envoy::forget_peak_memory`], in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not report it.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("no VmHWM in {path}")) * 1024
+    }
+
+    /// Sets the peak of [`Envoy::peak_memory`] to the present resident memory.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub fn forget_peak_memory(&self) {
+        let path = format!("/proc/{}/clear_refs", self.process.id());
+        fs::write(&path, "5").unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {

@@ -21,7 +21,7 @@ pub const INPUT: u128 = 1_000_000;
 pub const CACHED: u128 = INPUT / 10;
 pub const OUTPUT: u128 = 10 * INPUT;
 /// Input tokens that a budget's reservation contains besides one per byte.
-pub const ENVELOPE: usize = 3_072;
+pub const ENVELOPE: usize = 32;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();

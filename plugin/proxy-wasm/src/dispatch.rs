@@ -16,6 +16,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::Action;
 
+use crate::held_bodies::HeldBodies;
 use crate::host;
 use crate::http_context::HttpFilter;
 use crate::metrics::Metrics;
@@ -30,6 +31,7 @@ struct Dispatcher {
     // Boxed, because the table moves its entries.
     http_streams: ById<Box<HttpFilter>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
     metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
@@ -100,8 +102,14 @@ proxy_wasm::main! {{}}
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     dispatcher(|dispatcher| {
         if parent == 0 {
-            let Dispatcher { settlements, responses, metrics, .. } = dispatcher;
-            let root = RootFilter::new(id, Rc::clone(settlements), Rc::clone(responses), Rc::clone(metrics));
+            let Dispatcher { settlements, held, responses, metrics, .. } = dispatcher;
+            let root = RootFilter::new(
+                id,
+                Rc::clone(settlements),
+                Rc::clone(held),
+                Rc::clone(responses),
+                Rc::clone(metrics),
+            );
             dispatcher.roots.insert(id, root);
         } else {
             let root = dispatcher.roots.get(&parent);
@@ -169,7 +177,9 @@ extern "C" fn proxy_on_log(id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_: u32) -> bool {
+extern "C" fn proxy_on_done(id: u32) -> bool {
+    // Envoy calls `proxy_on_log` before this, but not for streams of HTTP/3, whose log it writes later without filters.
+    http(id, HttpContext::on_log);
     true
 }
 

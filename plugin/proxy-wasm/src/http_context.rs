@@ -7,6 +7,7 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::exchange::{self, Exchange};
@@ -32,6 +33,8 @@ struct Stream {
     exchange: Exchange,
     /// The number of bytes of the held request body that were read.
     read: usize,
+    /// The bytes of the request body that are counted as held.
+    held: u64,
     /// True once the host has refused a change to the request.
     edit_failed: Cell<bool>,
     replied: bool,
@@ -42,7 +45,7 @@ impl HttpFilter {
     pub fn new(id: u32, plugin: Option<Rc<Plugin>>) -> Self {
         HttpFilter(plugin.map(|plugin| {
             let exchange = Exchange::new(Rc::clone(&plugin.gateway));
-            Stream { id, plugin, exchange, read: 0, edit_failed: Cell::new(false), replied: false }
+            Stream { id, plugin, exchange, read: 0, held: 0, edit_failed: Cell::new(false), replied: false }
         }))
     }
 
@@ -59,8 +62,14 @@ impl Stream {
     /// Carries out actions until one ends the callback.
     fn carry_out(&mut self, mut action: exchange::Action, wall: impl Fn() -> u64) -> Action {
         loop {
+            if !matches!(action, exchange::Action::Hold) {
+                self.let_go();
+            }
             action = match action {
-                exchange::Action::Hold => return Action::Pause,
+                exchange::Action::Hold => match self.hold(&wall) {
+                    Ok(()) => return Action::Pause,
+                    Err(NoRoom) => self.exchange.cannot_hold(),
+                },
                 exchange::Action::Admit(_) if self.edit_failed.get() => return self.forward(),
                 exchange::Action::Admit(request) => {
                     let mut counters = self.plugin.counters();
@@ -88,11 +97,29 @@ impl Stream {
                     self.reply(&response);
                     return Action::Pause;
                 }
+                exchange::Action::SignIn => self.exchange.signed_in(self.plugin.subject()),
                 exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;
                 }
             };
+        }
+    }
+
+    /// Counts the bytes that are held and were not counted before.
+    fn hold(&mut self, wall: impl Fn() -> u64) -> Result<(), NoRoom> {
+        let held = self.exchange.held_bytes();
+        if held > self.held {
+            self.plugin.hold(held - self.held, wall())?;
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    /// Counts the request's body as no longer held.
+    fn let_go(&mut self) {
+        if self.held > 0 {
+            self.plugin.let_go(std::mem::take(&mut self.held));
         }
     }
 
@@ -216,6 +243,12 @@ impl Stream {
             let _ = host::set_property(name, &value);
         }
         self.plugin.metrics.record(entry, self.plugin.gateway.max_metric_teams);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
@@ -367,9 +400,9 @@ impl HttpContext for HttpFilter {
         Action::Continue
     }
 
-    /// Runs once, however the stream ended.
+    /// Settles and reports, however the stream ended. A second call has no effect.
     fn on_log(&mut self) {
-        if let Some(stream) = &mut self.0 {
+        if let Some(mut stream) = self.0.take() {
             stream.finish(false);
             stream.report();
         }

@@ -100,9 +100,8 @@ impl Plugin {
     }
 
     /// Processes a management request. Its response is added to [`Plugin::responses`], now or after it is stored.
-    pub fn manage(&self, context: u32, mut request: AdminRequest) {
+    pub fn manage(&self, context: u32, request: AdminRequest) {
         let Some(management) = &self.management else { return };
-        request.subject = self.subject();
         let effects = management.store.borrow_mut().manage(
             &mut self.counters(),
             &self.gateway,
@@ -189,7 +188,7 @@ impl Plugin {
     }
 
     /// The caller's claim from a JWT that the host has verified.
-    fn subject(&self) -> Option<String> {
+    pub fn subject(&self) -> Option<String> {
         let jwt = self.gateway.admin.as_ref()?.jwt.as_ref()?;
         let [first, second, third] = JWT;
         let claim = host::property(&[first, second, third, &jwt.metadata, &jwt.claim]).ok()?;

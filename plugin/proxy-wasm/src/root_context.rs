@@ -7,11 +7,13 @@ use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
 
 use crate::capabilities;
+use crate::held_bodies::{Bound, HeldBodies};
 use crate::host::{self, Shared};
 use crate::http_context::HttpFilter;
 use crate::management::Management;
@@ -39,6 +41,7 @@ pub struct Plugin {
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     /// Responses for streams that wait.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "no stream waits"))]
     pub responses: Rc<PendingResponses>,
@@ -56,6 +59,21 @@ impl Plugin {
         Now { wall, monotonic: host::monotonic(self.shared_data).unwrap_or(wall) }
     }
 
+    /// Adds bytes of a body that a stream holds from now on; an error if there is no room for them.
+    pub fn hold(&self, bytes: u64, wall: u64) -> Result<(), NoRoom> {
+        self.held.add(self.bound(), bytes, wall)
+    }
+
+    /// Removes bytes of a body that a stream no longer holds.
+    pub fn let_go(&self, bytes: u64) {
+        self.held.remove(self.bound(), bytes);
+    }
+
+    fn bound(&self) -> Bound<'_> {
+        let GatewayConfig { held_bodies, max_held, .. } = &*self.gateway;
+        Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
+    }
+
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
@@ -70,6 +88,7 @@ pub struct RootFilter {
     id: u32,
     plugin: Option<Rc<Plugin>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
     metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
@@ -79,10 +98,11 @@ impl RootFilter {
     pub fn new(
         id: u32,
         settlements: Rc<SettlementQueue>,
+        held: Rc<HeldBodies>,
         responses: Rc<PendingResponses>,
         metrics: Rc<OnceCell<Rc<Metrics>>>,
     ) -> Self {
-        RootFilter { id, plugin: None, settlements, responses, metrics }
+        RootFilter { id, plugin: None, settlements, held, responses, metrics }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -148,6 +168,7 @@ impl RootContext for RootFilter {
             metrics,
             management,
             settlements: Rc::clone(&self.settlements),
+            held: Rc::clone(&self.held),
             responses: Rc::clone(&self.responses),
         }));
         true
@@ -158,6 +179,7 @@ impl RootContext for RootFilter {
         if let Some(plugin) = &self.plugin {
             plugin.metrics.follow(plugin.shared_data);
             plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
+            plugin.held.tick(plugin.bound());
             plugin.tick();
         }
     }

@@ -84,6 +84,16 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Returns the id of the organization whose audit log gets the entry; `None` for the platform's. Callers without a
+    /// role in an organization do not write to its log.
+    pub(super) fn audit_organization(&self) -> Option<String> {
+        let id = self.organization.as_deref()?;
+        let known = self.policy.organizations.find(id).map(OrganizationId);
+        let is_insider = self.caller.platform_admin
+            || known.is_some_and(|ix| self.caller.organization_role(self.policy, ix).is_some());
+        is_insider.then(|| id.to_string())
+    }
+
     /// Finds an organization by id.
     pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);

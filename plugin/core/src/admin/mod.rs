@@ -37,11 +37,13 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use audit::EntryKind;
 use caller::Caller;
 use context::RequestContext;
 use problem::Problem;
 use route::{Endpoint, EndpointMatch, HttpMethod};
 
+use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
 use crate::http::local_response::LocalResponse;
@@ -70,10 +72,10 @@ pub struct AdminRequest {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// True if the body was not read because the token is unknown. Such a request is only ever rejected.
-    pub unread: bool,
     /// True for a request of the readiness endpoint, which has no path of the API and needs no caller.
     pub readiness: bool,
+    /// The bytes that the request counts for while it is held.
+    pub held: HeldLease,
 }
 
 /// The outcome of a request.
@@ -154,11 +156,6 @@ pub fn decide<C: CounterStore>(
     inputs: &RequestInputs,
 ) -> Decided {
     let caller = match Caller::sign_in(policy, request) {
-        // The token was added to the policy after the headers were read.
-        Ok(_) if request.unread => {
-            let response = Problem::contended().response();
-            return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
-        }
         Ok(caller) => caller,
         Err(problem) => {
             return Decided {
@@ -191,9 +188,19 @@ pub fn decide<C: CounterStore>(
         AdminDecision::Write(write) => write.response.status,
         AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => 200,
     };
+    let kind = match &outcome {
+        AdminDecision::Write(_) => EntryKind::Change,
+        AdminDecision::Answer(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => {
+            EntryKind::Attempt
+        }
+    };
+    if kind == EntryKind::Attempt {
+        (context.before, context.after) = (None, None);
+    }
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
+        kind,
         time: inputs.now.timestamp(),
-        organization: context.organization.as_deref().map(ToString::to_string),
+        organization: context.audit_organization(),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,

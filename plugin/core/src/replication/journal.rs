@@ -227,7 +227,7 @@ impl Journal {
         }
         self.add_to_index(store, newest.epoch, &newest.head.documents)?;
         if let Some((organization, text)) = &newest.head.entry {
-            audit_log::append(store, &self.prefix, organization.as_deref(), text, Some(newest.epoch))?;
+            audit_log::append(store, &self.prefix, organization.as_deref(), text, newest.epoch)?;
         }
         write_if_newer(store, &self.epoch_key, newest.epoch, &[])
     }
@@ -329,9 +329,10 @@ impl Journal {
         &self,
         store: &mut C,
         organization: Option<&str>,
+        actor: &str,
         entry: &str,
     ) -> Result<(), JournalError> {
-        audit_log::append(store, &self.prefix, organization, entry, None)
+        audit_log::append_attempt(store, &self.prefix, organization, actor, entry)
     }
 
     /// Returns a page of audit entries, and the name to continue from if there are more.

@@ -8,6 +8,7 @@
 //! A VM can trap between any two host calls. The records behind a commit are therefore written by an idempotent step
 //! that every VM can run: the next writer and each tick complete an unfinished commit.
 
+mod attempts;
 mod audit_log;
 mod etcd_store;
 mod head;

@@ -14,7 +14,7 @@ use super::etcd_store::EtcdStore;
 use super::overlay::{Overlay, PolicyReplica, Unapplied};
 use super::{Journal, JournalCommit, JournalError};
 use crate::admin::audit;
-use crate::admin::audit::{AuditEntry, AuditQuery};
+use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide, json_response};
 use crate::config::GatewayConfig;
@@ -239,7 +239,12 @@ impl PolicyStore {
         entry: Option<AuditEntry>,
     ) -> (LocalResponse, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.append_audit(store, entry.organization.as_deref(), &text(&entry.to_json()));
+            let _ = journal.append_audit(
+                store,
+                entry.organization.as_deref(),
+                &entry.actor,
+                &text(&entry.to_json()),
+            );
         }
         (response, entry)
     }
@@ -304,7 +309,7 @@ impl PolicyStore {
             Ok((stored, next)) => {
                 let entries: Vec<_> = stored
                     .iter()
-                    .filter_map(|stored| Some((stored.name(), parse_entry(&stored.entry)?)))
+                    .filter_map(|stored| Some((stored.name.clone(), parse_entry(&stored.entry)?)))
                     .collect();
                 audit::page(&entries, next.as_deref())
             }
@@ -349,7 +354,14 @@ pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -
 
 /// Returns the audit entry of a rejected write.
 pub(super) fn rejected_entry(entry: AuditEntry, problem: &Problem) -> AuditEntry {
-    AuditEntry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
+    AuditEntry {
+        kind: EntryKind::Attempt,
+        status: problem.status,
+        reason: Some(problem.code.to_string()),
+        before: None,
+        after: None,
+        ..entry
+    }
 }
 
 /// Parses a stored audit entry.

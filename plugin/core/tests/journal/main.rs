@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Map;
-use tollgate_core::admin::audit::{AuditQuery, MAX_ENTRIES};
+use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
 use tollgate_core::counters::{
     Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
 };
@@ -116,7 +116,7 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn attempts(&mut self, limit: usize) -> Vec<String> {
-        let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit };
+        let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit, kind: None };
         let (entries, _) = self.journal.audit_page(&mut self.store, &query).unwrap();
         entries.into_iter().map(|stored| stored.entry).collect()
     }
@@ -266,10 +266,10 @@ fn the_last_thousand_audit_entries_are_stored_newest_first() {
     let mut vm = vm(&map);
     assert!(vm.attempts(10).is_empty());
     for number in 0..MAX_ENTRIES + 30 {
-        vm.journal.append_audit(&mut vm.store, Some("acme"), &number.to_string()).unwrap();
+        assert_eq!(vm.commit(put("search", number as u64), Some(number.to_string())), Ok(true));
     }
-    vm.journal.append_audit(&mut vm.store, None, "platform").unwrap();
-    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64 };
+    vm.journal.append_audit(&mut vm.store, None, "ann", "platform").unwrap();
+    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64, kind: None };
     let mut all = Vec::new();
     loop {
         let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
@@ -282,6 +282,44 @@ fn the_last_thousand_audit_entries_are_stored_newest_first() {
     assert_eq!(all, expected);
     let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
     assert!(names <= MAX_ENTRIES + 1, "{names} records for ever");
+}
+
+#[test]
+fn attempts_without_effect_never_remove_a_change() {
+    let map = Map::new();
+    let mut vm = vm(&map);
+    for number in 0..3 {
+        vm.commit(put("search", number), Some(format!("change {number}"))).unwrap();
+    }
+    for number in 0..2 * MAX_ENTRIES {
+        vm.journal.append_audit(&mut vm.store, Some("acme"), "eve", &format!("attempt {number}")).unwrap();
+    }
+    vm.commit(put("search", 3), Some("change 3".to_owned())).unwrap();
+    vm.journal.append_audit(&mut vm.store, Some("acme"), "ann", "attempt of ann").unwrap();
+    let read = |vm: &mut Vm<Map>, kind, limit| {
+        let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit, kind };
+        let mut all = Vec::new();
+        loop {
+            let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
+            assert!(page.len() <= limit);
+            all.extend(page.into_iter().map(|stored| stored.entry));
+            let Some(next) = next else { return all };
+            query.after = Some(next);
+        }
+    };
+    let changes = ["change 3", "change 2", "change 1", "change 0"];
+    assert_eq!(read(&mut vm, Some(EntryKind::Change), 3), changes);
+    let attempts = read(&mut vm, Some(EntryKind::Attempt), 5);
+    assert_eq!(attempts.len(), 33, "the last of each actor");
+    assert_eq!((&*attempts[0], &*attempts[1]), ("attempt of ann", "attempt 1999"));
+    for limit in [1, 4, 200] {
+        let all = read(&mut vm, None, limit);
+        assert_eq!(all.len(), 37, "pages of {limit}");
+        assert_eq!(all[..3], ["attempt of ann", "change 3", "attempt 1999"], "pages of {limit}");
+        assert_eq!(all[34..], changes[1..], "pages of {limit}");
+    }
+    let names = map.rows().into_keys().filter(|name| name.contains("/attempts/")).count();
+    assert_eq!(names, 1, "one record for all attempts");
 }
 
 #[test]

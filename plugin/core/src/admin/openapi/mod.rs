@@ -384,6 +384,12 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
                     administrators, otherwise that of the only organization whose log the user may read.",
                 "schema": { "type": "string" },
             }),
+            json!({
+                "name": "kind",
+                "in": "query",
+                "description": "Return only changes, or only attempts that changed nothing.",
+                "schema": { "enum": ["change", "attempt"] },
+            }),
         ]),
     }
 }

@@ -309,6 +309,7 @@ fn audit_entry() -> Value {
     let resource = json!({ "type": ["object", "null"] });
     closed(json!({
         "id": text,
+        "kind": { "enum": ["change", "attempt"] },
         "time": { "type": "string", "format": "date-time" },
         "organization": perhaps,
         "actor": text,
