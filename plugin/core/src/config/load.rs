@@ -185,14 +185,16 @@ impl GatewayFields {
                 // An API that could not be read might not need a target.
                 let known_api = !matches!(record.api, Some(Present(None)));
                 let api = record.api.and_then(|api| api.0).unwrap_or_default();
-                let path = record.path?.0;
+                // A path that could not be read might have a model. The other fields are checked nevertheless.
+                let path = record.path.map(|path| path.0);
+                let known_path = path.is_some();
                 let public = record.public.unwrap_or_default();
                 // An invalid source might not need a target either.
                 let known_source = !matches!(record.model, Some(Present(None)));
                 let model = record.model.and_then(|model| model.0).unwrap_or_default();
-                let in_path = names_model(&path);
+                let in_path = path.as_deref().is_some_and(names_model);
                 let expected = match model {
-                    ModelSource::Path if !in_path => Some("another source: the path has no `{model}`"),
+                    ModelSource::Path if known_path && !in_path => Some("another source: the path has no `{model}`"),
                     ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
                     ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
                         Some("another source, or an `api` whose bodies are read")
@@ -208,13 +210,15 @@ impl GatewayFields {
                     report
                         .within("model", |report| report.error(DiagnosticKind::Expected { expected, found }));
                 }
-                let unnamed = known_source && !in_path && model == ModelSource::PathOrBody;
+                let unnamed = known_source && known_path && !in_path && model == ModelSource::PathOrBody;
                 let needs_target = api == Api::Plain && known_api && !public && unnamed;
                 if needs_target && record.target.is_none() {
                     report.error(DiagnosticKind::Missing("target"));
                 }
                 let pointer = format!("{}/target", report.place());
                 let target = record.target.and_then(|target| target.0);
+                let target = target.map(|name| self.policy.builder.mention_target(&name.0, pointer));
+                let path = path?;
                 Some(Route {
                     exact: crate::http::route::is_exact(&path),
                     path,
@@ -227,7 +231,7 @@ impl GatewayFields {
                         .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
                         .collect(),
                     api,
-                    target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
+                    target,
                     model,
                     public,
                     unmetered: record.unmetered.is_some(),
