@@ -194,7 +194,9 @@ impl GatewayFields {
                 let model = record.model.and_then(|model| model.0).unwrap_or_default();
                 let in_path = path.as_deref().is_some_and(names_model);
                 let expected = match model {
-                    ModelSource::Path if known_path && !in_path => Some("another source: the path has no `{model}`"),
+                    ModelSource::Path if known_path && !in_path => {
+                        Some("another source: the path has no `{model}`")
+                    }
                     ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
                     ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
                         Some("another source, or an `api` whose bodies are read")
