@@ -188,10 +188,14 @@ impl GatewayFields {
                 let record = RouteRecord::read(item, report)?;
                 // An API that could not be read might not need a target.
                 let known_api = !matches!(record.api, Some(Present(None)));
-                let path = record.path?.0;
+                // A path that could not be read might have a model. The other fields are checked nevertheless.
+                let path = record.path.map(|path| path.0);
+                let known_path = path.is_some();
                 let methods: Box<[Box<str>]> =
                     record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect();
-                let of_provider = defaults::provider_api(&path)
+                let of_provider = path
+                    .as_ref()
+                    .and_then(|path| defaults::provider_api(path))
                     .filter(|_| methods.is_empty() || methods.iter().any(|method| **method == *"POST"));
                 let api = match record.api {
                     Some(api) => api.0.unwrap_or_default(),
@@ -201,9 +205,11 @@ impl GatewayFields {
                 // An invalid source might not need a target either.
                 let known_source = !matches!(record.model, Some(Present(None)));
                 let model = record.model.and_then(|model| model.0).unwrap_or_default();
-                let in_path = names_model(&path);
+                let in_path = path.as_deref().is_some_and(names_model);
                 let expected = match model {
-                    ModelSource::Path if !in_path => Some("another source: the path has no `{model}`"),
+                    ModelSource::Path if known_path && !in_path => {
+                        Some("another source: the path has no `{model}`")
+                    }
                     ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
                     ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
                         Some("another source, or an `api` whose bodies are read")
@@ -219,7 +225,7 @@ impl GatewayFields {
                     report
                         .within("model", |report| report.error(DiagnosticKind::Expected { expected, found }));
                 }
-                let unnamed = known_source && !in_path && model == ModelSource::PathOrBody;
+                let unnamed = known_source && known_path && !in_path && model == ModelSource::PathOrBody;
                 let needs_target = api == Api::Plain && known_api && !public && unnamed;
                 if needs_target && record.target.is_none() {
                     report.error(DiagnosticKind::Missing("target"));
@@ -234,7 +240,7 @@ impl GatewayFields {
                             target: target.0.to_string(),
                         };
                         report.warning_at(pointer.clone(), kind);
-                    } else if names_model(&path) {
+                    } else if path.as_ref().is_some_and(|path| names_model(path)) {
                         report.warning_at(
                             pointer.clone(),
                             DiagnosticKind::OneModel { target: target.0.to_string() },
@@ -250,6 +256,8 @@ impl GatewayFields {
                         report.warning_at(report.place().to_string(), kind);
                     }
                 }
+                let target = target.map(|name| self.policy.builder.mention_target(&name.0, pointer));
+                let path = path?;
                 Some(Route {
                     exact: crate::http::route::is_exact(&path),
                     path,
@@ -263,7 +271,7 @@ impl GatewayFields {
                         .collect(),
                     api,
                     path_model: of_provider.and_then(|(_, model)| model.map(Box::from)),
-                    target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
+                    target,
                     model,
                     public,
                     unmetered: record.unmetered.is_some(),

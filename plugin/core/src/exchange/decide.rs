@@ -39,6 +39,9 @@ impl Exchange {
         let Some(target) = head.text(":path") else {
             return Err(Rejection::AmbiguousPath);
         };
+        if let Some(action) = self.health(config, method, target) {
+            return Ok(action);
+        }
         if let Some(action) = self.manages(config, head, target, end_of_stream) {
             return Ok(action);
         }

@@ -9,6 +9,7 @@ mod charges;
 mod endings;
 mod estimates;
 mod heads;
+mod health;
 mod members;
 mod names;
 #[path = "../support/policies.rs"]
