@@ -6,7 +6,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { APICallError, Output, RetryError, embedMany, generateText, stepCountIs, streamText, tool } from 'ai';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
 
 const Weather = z.object({ city: z.string(), degrees: z.number(), sky: z.enum(['clear', 'cloudy']) });
 const tools = { weather: tool({ description: 'The weather.', inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => `clear in ${city}` }) };
@@ -65,5 +65,5 @@ async function embeddings() {
 
 for (const [name, one] of Object.entries(PROVIDERS)) await provider(name, one);
 await embeddings();
-const limited = (maxRetries) => generateText({ ...ask, model: PROVIDERS['OpenAI responses'].model(MINUTE_KEY), maxRetries });
-await repeats('a minute\'s limit', limited, read);
+const limited = (maxRetries) => generateText({ ...ask, model: PROVIDERS['OpenAI responses'].model(BUSY_KEY), maxRetries });
+await repeats('a call in flight', limited, read);

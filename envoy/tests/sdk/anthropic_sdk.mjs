@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
 
 const MODEL = 'claude-haiku-4-5';
 const FORBIDDEN = 'claude-opus-4-5';
@@ -80,4 +80,4 @@ async function refusals() {
 await messages();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries).messages.create(ASK), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries).messages.create(ASK), read);

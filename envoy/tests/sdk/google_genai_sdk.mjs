@@ -2,7 +2,7 @@
 
 import { ApiError, FunctionCallingConfigMode, GoogleGenAI, Modality, Type } from '@google/genai';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
 
 const MODEL = 'gemini-2.5-flash';
 const FORBIDDEN = 'gemini-2.5-pro';
@@ -85,4 +85,4 @@ async function refusals() {
 await generate();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries && retries + 1).models.generateContent(ASK), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries && retries + 1).models.generateContent(ASK), read);

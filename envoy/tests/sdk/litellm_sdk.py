@@ -90,4 +90,4 @@ check("model list", "gpt-5-mini" in str(models) and "gpt-5'" not in str(models),
 asyncio.run(asynchronous())
 limited = lambda name, call: refused(name, litellm.RateLimitError, 429, "limit", call)
 gives_up("a day's limit", lambda retries: complete("openai", args.day_key, retries), limited)
-repeats("a minute's limit", args.used, lambda retries: complete("openai", args.minute_key, retries), limited)
+repeats("a call in flight", args, lambda retries: complete("openai", args.busy_key, retries), limited)

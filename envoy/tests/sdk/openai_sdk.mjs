@@ -4,7 +4,7 @@ import OpenAI, { AzureOpenAI, toFile } from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
 
 const MODEL = 'gpt-5-mini';
 const FORBIDDEN = 'gpt-5';
@@ -110,4 +110,4 @@ await chat();
 await responses();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);
