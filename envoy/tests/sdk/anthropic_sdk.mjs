@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'claude-haiku-4-5';
 const FORBIDDEN = 'claude-opus-4-5';
@@ -52,13 +52,28 @@ async function messages() {
   check('beta headers', beta.content[0].text, beta);
 }
 
+async function transport() {
+  for (const behavior of ['gzip', 'chunk-bytes=7']) {
+    check(`${behavior}`, (await good.messages.create(ASK, simulate(behavior))).content[0].text);
+    check(`${behavior}: stream`, (await good.messages.stream(ASK, simulate(behavior)).finalMessage()).content[0].text);
+  }
+  const source = (media_type) => ({ type: 'base64', media_type, data: PICTURE });
+  const content = [{ type: 'image', source: source('image/png') }, { type: 'document', source: source('application/pdf') }];
+  check('picture and document', (await good.messages.create({ ...ASK, messages: [{ role: 'user', content }] })).content[0].text);
+  const thinking = { type: 'enabled', budget_tokens: 1024 };
+  check('thinking', (await good.messages.create({ ...ASK, max_tokens: 2048, thinking })).content[0].text);
+  const failed = await refused('the provider is overloaded', 529, 'overloaded_error', () => good.messages.create(ASK, simulate('status=529')), read);
+  check('the provider is overloaded: class', failed instanceof Anthropic.InternalServerError, failed);
+  await breaks('the provider breaks off', () => good.messages.stream(ASK, simulate('cut-after=3, tokens=50')).finalMessage());
+}
+
 async function others() {
   if (ROUTES) check('token count', (await good.messages.countTokens({ model: MODEL, messages: ASK.messages, tools: [TOOL] })).input_tokens > 0);
   const models = [];
   for await (const model of good.models.list({ limit: 1000 })) models.push(model.id);
   check('model list', models.includes(MODEL) && !models.includes(FORBIDDEN), models);
   check('one model', (await good.models.retrieve(MODEL)).id === MODEL);
-  const stream = good.messages.stream(ASK, { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } });
+  const stream = good.messages.stream(ASK, simulate('tokens=200, chunk-ms=20'));
   for await (const _ of stream) break;
   stream.abort();
   check('a stream that is left early', stream.aborted || stream.controller.signal.aborted);
@@ -78,6 +93,7 @@ async function refusals() {
 }
 
 await messages();
+await transport();
 await others();
 await refusals();
 await repeats('a call in flight', (retries) => client(BUSY_KEY, retries).messages.create(ASK), read);

@@ -25,6 +25,11 @@ export const BUSY_KEY = values['busy-key'];
 /** The default routes that are being added. */
 export const ROUTES = process.env.ROUTES === '1';
 
+/** About 300 KB that look like a picture in base64. */
+export const PICTURE = Buffer.alloc(225_000, 'picture').toString('base64');
+/** Headers that select a behavior of the simulated provider. */
+export const simulate = (behavior) => ({ headers: { 'x-simulate': behavior } });
+
 /** Prints one line for a check that passes; the first one that fails ends the run. */
 export function check(name, condition, seen) {
   if (!condition) {
@@ -59,6 +64,12 @@ export async function repeats(name, call, read) {
   const waited = Date.now() - start;
   check(`${name}: the SDK waits and succeeds`, waited > 500 && waited < 20_000, waited);
   await held.text();
+}
+
+/** Checks that a call fails, as a stream does whose connection breaks. */
+export async function breaks(name, call) {
+  const error = await call().then(() => undefined, (error) => error);
+  check(name, error instanceof Error, 'complete');
 }
 
 /** Checks that the SDK does not repeat a call that cannot be admitted for hours. */

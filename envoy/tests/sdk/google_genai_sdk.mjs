@@ -2,7 +2,7 @@
 
 import { ApiError, FunctionCallingConfigMode, GoogleGenAI, Modality, Type } from '@google/genai';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gemini-2.5-flash';
 const FORBIDDEN = 'gemini-2.5-pro';
@@ -55,6 +55,20 @@ async function generate() {
   check('image', image.candidates[0].content.parts[0].inlineData.data, image);
 }
 
+async function transport() {
+  const ask = (behavior) => ({ ...ASK, config: { ...ASK.config, httpOptions: simulate(behavior) } });
+  for (const behavior of ['gzip', 'chunk-bytes=7']) {
+    check(`${behavior}`, (await good.models.generateContent(ask(behavior))).text);
+    let text = '';
+    for await (const chunk of await good.models.generateContentStream(ask(behavior))) text += chunk.text;
+    check(`${behavior}: stream`, text);
+  }
+  const picture = [{ role: 'user', parts: [{ text: 'Name it.' }, { inlineData: { mimeType: 'image/png', data: PICTURE } }] }];
+  check('picture', (await good.models.generateContent({ ...ASK, contents: picture })).text);
+  await refused('the provider is unavailable', 503, 'UNAVAILABLE', () => good.models.generateContent(ask('status=503')), read);
+  await breaks('the provider breaks off', async () => { for await (const _ of await good.models.generateContentStream(ask('cut-after=3, tokens=50'))); });
+}
+
 async function others() {
   if (ROUTES) {
   const models = [];
@@ -65,7 +79,7 @@ async function others() {
   const vectors = await good.models.embedContent({ model: 'gemini-embedding-001', contents: ['a', 'b'] });
   check('embeddings', vectors.embeddings.length === 2 && vectors.embeddings[0].values.length > 0, vectors);
   }
-  const left = { httpOptions: { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } } };
+  const left = { httpOptions: simulate('tokens=200, chunk-ms=20') };
   for await (const _ of await good.models.generateContentStream({ ...ASK, config: left })) break;
   check('a stream that is left early', (await good.models.generateContent(ASK)).text);
 }
@@ -83,6 +97,7 @@ async function refusals() {
 }
 
 await generate();
+await transport();
 await others();
 await refusals();
 await repeats('a call in flight', (retries) => client(BUSY_KEY, retries && retries + 1).models.generateContent(ASK), read);

@@ -4,7 +4,7 @@ import OpenAI, { AzureOpenAI, toFile } from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gpt-5-mini';
 const FORBIDDEN = 'gpt-5';
@@ -52,9 +52,32 @@ async function chat() {
   check('Azure', deployed.choices[0].message.content, deployed);
 }
 
+async function transport() {
+  const ask = (more, behavior) => good.chat.completions.create({ model: MODEL, messages: ASK, ...more }, simulate(behavior));
+  for (const behavior of ['gzip', 'chunk-bytes=7', 'trailers']) {
+    check(`${behavior}`, (await ask({}, behavior)).choices[0].message.content);
+    let text = '';
+    for await (const chunk of await ask({ stream: true }, behavior)) text += chunk.choices[0].delta.content ?? '';
+    check(`${behavior}: stream`, text);
+  }
+  check('gzip=force', (await ask({}, 'gzip=force')).choices[0].message.content);
+  const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${PICTURE}` } };
+  const seen = await ask({ messages: [{ role: 'user', content: [{ type: 'text', text: 'Name it.' }, image] }] }, '');
+  check('picture', seen.choices[0].message.content, seen);
+  const failed = await refused('the provider fails', 500, 'api_error', () => ask({}, 'status=500'), read);
+  check('the provider fails: class', failed instanceof OpenAI.InternalServerError, failed);
+  await breaks('the provider breaks off', async () => { for await (const _ of await ask({ stream: true }, 'cut-after=3')); });
+  const slash = new OpenAI({ baseURL: `${GATEWAY}/v1/`, apiKey: KEY, maxRetries: 0 });
+  check('base URL with a slash', (await slash.chat.completions.create({ model: MODEL, messages: ASK })).choices[0].message.content);
+  const many = await Promise.all(Array.from({ length: 20 }, () => ask({}, '')));
+  check('twenty at once', many.every((answer) => answer.usage.total_tokens > 0), many);
+}
+
 async function responses() {
   const answer = await good.responses.create({ model: MODEL, input: 'Say hello.' });
   check('responses', answer.output_text && answer.usage.total_tokens > 0, answer);
+  const next = await good.responses.create({ model: MODEL, input: 'Again.', previous_response_id: answer.id });
+  check('responses: a previous one', next.output_text && next.previous_response_id === answer.id, next);
   const tools = [{ type: 'function', name: 'weather', parameters: PLACE, strict: true }];
   const stream = good.responses.stream({ model: MODEL, input: 'Say hello.', tools });
   const kinds = new Set();
@@ -87,7 +110,7 @@ async function others() {
   check('model list', models.includes(MODEL) && !models.includes(FORBIDDEN), models);
   check('one model', (await good.models.retrieve(MODEL)).id === MODEL);
 
-  const stream = await good.chat.completions.create({ model: MODEL, messages: ASK, stream: true }, { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } });
+  const stream = await good.chat.completions.create({ model: MODEL, messages: ASK, stream: true }, simulate('tokens=200, chunk-ms=20'));
   for await (const _ of stream) break;
   check('a stream that is left early', stream.controller.signal.aborted);
 }
@@ -107,6 +130,7 @@ async function refusals() {
 }
 
 await chat();
+await transport();
 await responses();
 await others();
 await refusals();
