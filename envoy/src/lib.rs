@@ -11,6 +11,7 @@ pub mod envoy;
 pub mod fleet;
 pub mod gateway;
 pub mod http2;
+pub mod http3;
 pub mod native;
 pub mod scripted;
 pub mod shipped;

@@ -6,6 +6,9 @@
 //! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips with a
 //! message there, and fails if `CI=true`.
 //!
+//! Chromium is the exception: it needs libraries of the system, so it is the system's own, and installed by
+//! `apt-get` if it is missing and the process may do so.
+//!
 //! ```no_run
 //! use tollgate_host::tools;
 //!
@@ -16,6 +19,7 @@
 //! ```
 
 mod bounded;
+mod chromium;
 mod etcd;
 mod install;
 mod node;
@@ -24,6 +28,7 @@ mod python;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+pub use chromium::{Chromium, Page};
 pub use etcd::Etcd;
 pub use node::{NodeSdks, TypeScript, Workers};
 
@@ -149,6 +154,18 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
     SCHEMATHESIS
         .get_or_init(|| python::interpreter("schemathesis", "4.32.5", include_str!("schemathesis.txt")))
         .clone()
+}
+
+/// Installs aioquic, a client for HTTP/3, and returns the Python interpreter of its environment.
+pub fn aioquic() -> Result<PathBuf, Unavailable> {
+    static AIOQUIC: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    AIOQUIC.get_or_init(|| python::interpreter("aioquic", "1.7.2", include_str!("aioquic.txt"))).clone()
+}
+
+/// Finds Chromium and its driver on this machine, or installs them as packages of the system.
+pub fn chromium() -> Result<Chromium, Unavailable> {
+    static CHROMIUM: OnceLock<Result<Chromium, Unavailable>> = OnceLock::new();
+    CHROMIUM.get_or_init(chromium::chromium).clone()
 }
 
 /// Installs wrangler and workerd.

@@ -4,14 +4,13 @@
 
 use std::cell::RefCell;
 
-use tollgate_core::counters::held_bytes::{HeldBytes, NoRoom};
-use tollgate_core::counters::{RecordKey, SharedDataKind, SharedDataStore};
+use tollgate_core::counters::{BodyClaim, NoRoom, RecordKey, SharedDataKind, SharedDataStore};
 
 use crate::host::{self, Shared};
 
 /// One account for each record of held bytes: configurations with different prefixes have their own.
 #[derive(Default)]
-pub struct HeldBodies(RefCell<Vec<(RecordKey, HeldBytes)>>);
+pub struct HeldBodies(RefCell<Vec<(RecordKey, BodyClaim)>>);
 
 /// The bound that a configuration sets, and its record.
 #[derive(Clone, Copy)]
@@ -44,13 +43,13 @@ impl HeldBodies {
     fn with<R>(
         &self,
         bound: Bound<'_>,
-        change: impl FnOnce(&mut HeldBytes, &mut SharedDataStore<Shared>) -> R,
+        change: impl FnOnce(&mut BodyClaim, &mut SharedDataStore<Shared>) -> R,
     ) -> Option<R> {
         let mut accounts = self.0.try_borrow_mut().ok()?;
         if !accounts.iter().any(|(name, _)| name == bound.name) {
             // Without random numbers all VMs share one claim, which is tighter.
             let vm = host::random().map_or(0, u64::from_le_bytes);
-            accounts.push((bound.name.clone(), HeldBytes::new(vm)));
+            accounts.push((bound.name.clone(), BodyClaim::new(vm)));
         }
         let (_, account) = accounts.iter_mut().find(|(name, _)| name == bound.name)?;
         Some(change(account, &mut SharedDataStore::new(Shared, bound.kind)))

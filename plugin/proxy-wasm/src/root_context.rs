@@ -1,13 +1,15 @@
 //! The root context: a configuration, read in pieces and shared by the streams that begin under it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
-use tollgate_core::counters::held_bytes::NoRoom;
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
 
 use crate::capabilities;
@@ -34,7 +36,7 @@ pub struct Plugin {
     /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
     pub shared_data: SharedDataKind,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Rc<Metrics>,
     /// Changes of the policy. `None`: it does not change.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
@@ -68,14 +70,14 @@ impl Plugin {
     }
 
     fn bound(&self) -> Bound<'_> {
-        let GatewayConfig { held_bytes, max_held, .. } = &*self.gateway;
-        Bound { kind: self.shared_data, name: held_bytes, max: *max_held }
+        let GatewayConfig { held_bodies, max_held, .. } = &*self.gateway;
+        Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
     }
 
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
-            self.metrics.count("corrections_kept");
+            self.metrics.count(Counter::CorrectionsKept);
             self.settlements.extend(self.shared_data, corrections);
         }
     }
@@ -88,6 +90,7 @@ pub struct RootFilter {
     settlements: Rc<SettlementQueue>,
     held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
+    metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
 
 impl RootFilter {
@@ -97,8 +100,9 @@ impl RootFilter {
         settlements: Rc<SettlementQueue>,
         held: Rc<HeldBodies>,
         responses: Rc<PendingResponses>,
+        metrics: Rc<OnceCell<Rc<Metrics>>>,
     ) -> Self {
-        RootFilter { id, plugin: None, settlements, held, responses }
+        RootFilter { id, plugin: None, settlements, held, responses, metrics }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -153,7 +157,9 @@ impl RootContext for RootFilter {
             host::log(LogLevel::Error, UNSUPPORTED);
             return false;
         }
-        let metrics = Metrics::default();
+        // Not earlier: some hosts have no metrics before.
+        let metrics = Rc::clone(self.metrics.get_or_init(|| Rc::new(Metrics::new())));
+        metrics.follow(kind);
         capabilities::announce(kind, &gateway, &metrics);
         let management = Management::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
         self.plugin = Some(Rc::new(Plugin {
@@ -171,7 +177,8 @@ impl RootContext for RootFilter {
     /// Runs once every tick period, in every VM.
     fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
-            plugin.metrics.add("retries", self.settlements.retry().into());
+            plugin.metrics.follow(plugin.shared_data);
+            plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
             plugin.held.tick(plugin.bound());
             plugin.tick();
         }

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use serde_json::Value;
 
@@ -14,9 +15,10 @@ use super::problem::Problem;
 use super::route::Endpoint;
 use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
 use crate::http::local_response::LocalResponse;
+use crate::json::node::Node;
 use crate::json::out_of_line::text;
-use crate::policy::diagnostic::pointer;
-use crate::policy::load::value::Id;
+use crate::policy::diagnostic::{Diagnostic, Diagnostics, pointer};
+use crate::policy::load::value::{FromNode, Id};
 use crate::policy::{Change, KeyId, OrganizationId, Policy, Section, TeamId};
 
 /// The inputs of a decision, and the audit data collected on the way.
@@ -82,6 +84,16 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Returns the id of the organization whose audit log gets the entry; `None` for the platform's. Callers without a
+    /// role in an organization do not write to its log.
+    pub(super) fn audit_organization(&self) -> Option<String> {
+        let id = self.organization.as_deref()?;
+        let known = self.policy.organizations.find(id).map(OrganizationId);
+        let is_insider = self.caller.platform_admin
+            || known.is_some_and(|ix| self.caller.organization_role(self.policy, ix).is_some());
+        is_insider.then(|| id.to_string())
+    }
+
     /// Finds an organization by id.
     pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);
@@ -131,6 +143,34 @@ impl RequestContext<'_> {
             true => Ok(()),
             false => require_no_match(self.request.if_none_match.as_deref(), current),
         }
+    }
+
+    /// Reads the record that a body describes.
+    ///
+    /// # Errors
+    /// 400 with every fault of the record, those against other records included.
+    pub(super) fn read_record<T: FromNode>(
+        &mut self,
+        section: Section,
+        id: &str,
+        record: &Node,
+    ) -> Result<T, Problem> {
+        let mut report = Diagnostics::default();
+        let within = |report: &mut Diagnostics| report.within(id, |report| T::read(record.clone(), report));
+        let read = report.within(section.name(), within);
+        if let Some(read) = read
+            && !report.has_errors()
+        {
+            return Ok(read);
+        }
+        let mut change = Change::default();
+        change.put(section, id, super::body::to_json(record));
+        let mut diagnostics = report.finish();
+        let others = self.policy.try_change(&change).err().unwrap_or_default();
+        let is_new = |other: &Diagnostic| !diagnostics.iter().any(|known| known.pointer == other.pointer);
+        let others: Vec<Diagnostic> = others.into_iter().filter(is_new).collect();
+        diagnostics.extend(others);
+        Err(Problem::from_diagnostics(INVALID, diagnostics, &pointer("", &[section.name(), id])))
     }
 
     /// Validates a change against the policy and leaves the policy unchanged.

@@ -65,6 +65,24 @@ impl Problem {
         Problem::new(503, "contended", "Too many concurrent changes. Try again.").with("retry-after", "1")
     }
 
+    /// Creates the 413 for a body that exceeds `max` bytes.
+    pub(crate) fn too_large(max: usize) -> Self {
+        let detail = format!("A request of the management API has at most {max} bytes.");
+        Problem::new(413, "body_too_large", detail)
+    }
+
+    /// Creates the 503 for a gateway that holds too many management requests.
+    pub(crate) fn busy() -> Self {
+        let detail = "Too many requests of yours, or of all callers, are being read. Try again shortly.";
+        Problem::new(503, "busy", detail).with("retry-after", "1")
+    }
+
+    /// Creates the 503 for a gateway that has not read the fleet's policy yet.
+    pub(crate) fn never_read() -> Self {
+        let detail = "This gateway has not read the fleet's policy from etcd yet. Try again shortly.";
+        Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
+    }
+
     /// Creates a 404.
     #[inline(never)]
     pub(crate) fn not_found(kind: &str, id: &str) -> Self {

@@ -43,6 +43,17 @@ impl Principal {
         core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
     }
 
+    /// Removes its budget and its limits of tokens, for a call that has neither cost nor tokens. Returns true if a limit
+    /// is left.
+    pub fn keep_request_limits(&mut self) -> bool {
+        self.budget = None;
+        self.limits.remove_tokens();
+        if let Some(of_target) = &mut self.target_limits {
+            of_target.1.remove_tokens();
+        }
+        self.all_limits().any(|(_, _, limits)| !limits.is_empty())
+    }
+
     /// True if one of its limits counts tokens.
     pub fn counts_tokens(&self) -> bool {
         self.limits.counts_tokens()

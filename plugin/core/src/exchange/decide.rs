@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 
 use super::authorize::{
     Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
+    with_shorter_name,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
@@ -13,6 +14,7 @@ use crate::api::Api;
 use crate::auth::identity::Identity;
 use crate::config::{GatewayConfig, Unmatched};
 use crate::exchange::models;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
@@ -49,6 +51,7 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
             return self.pass(config, head, (method, target), edit);
         }
@@ -59,7 +62,8 @@ impl Exchange {
             .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
         if route.api == Api::Models {
-            return Ok(match models::answer(&policy, &identity, head, path) {
+            self.format = AnswerFormat::of(route.api, target, head);
+            return Ok(match models::answer(&policy, &identity, self.format.provider, path) {
                 Ok(response) => self.answer(response),
                 Err(rejection) => self.refuse_always(&rejection),
             });
@@ -69,15 +73,19 @@ impl Exchange {
             trace.step(|| super::Step::Shadow(shadow));
             self.shadow = Some(sanitized);
         }
+        refuse_unserved(route.api, target)?;
         self.partial_response =
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
         if leaves_http || !Dialect::of(route.api).reads_body {
-            let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
+            self.format = AnswerFormat::of(route.api, target, head);
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
-            let decided =
-                self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace);
+            let decided = named_target(&policy, route.target, model.as_deref(), None, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection));
             self.tell_target(edit);
             return decided;
         }
@@ -91,10 +99,9 @@ impl Exchange {
         }
         let encoding = content_encoding(head)?;
         let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // The usage in an encoded response cannot be read.
-        if head.first("accept-encoding").is_some() {
-            edit(HeaderMutation::Remove("accept-encoding"));
-        }
+        // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
+        // 12.5.3).
+        edit(HeaderMutation::Replace("accept-encoding", "identity"));
         self.state = ExchangeState::Body(PendingBody {
             sanitized,
             key: digest,
@@ -138,9 +145,10 @@ impl Exchange {
             Ok(request) => request,
             Err(error) => return self.refuse_always(&error.into()),
         };
-        self.metered = true;
+        let dialect = Dialect::of(self.api);
+        self.metered = !dialect.free;
         self.unseen_output = request.unmetered_output;
-        let usage = is_json && Dialect::of(self.api).usage_on_request;
+        let usage = is_json && dialect.usage_on_request;
         let usage = usage.then(|| include_usage(request)).flatten();
         let usage =
             usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
@@ -149,9 +157,13 @@ impl Exchange {
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
+            let of_body = request.model.as_deref().or(dialect.default_model.filter(|_| model.is_none()));
             let form = CallForm::Body(request);
-            self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
+            named_target(&policy, target, model.as_deref(), of_body, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection))
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|rejection| self.refuse(&rejection))
@@ -220,6 +232,18 @@ struct UsageRequest {
     length: u64,
     /// The headers announce the length of the body.
     announced: bool,
+}
+
+/// Rejects requests that no team may send, since all teams share the account at the provider.
+fn refuse_unserved(api: Api, target: &str) -> Result<(), Rejection> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other API is served")]
+    match api {
+        Api::StoredObjects => Err(Rejection::StoredObjectsNotServed),
+        Api::DirectSessions => Err(Rejection::DirectSessionsNotServed),
+        // `call_id` joins a call that exists, perhaps another team's.
+        Api::OpenAiRealtime if query::has(target, "call_id") => Err(Rejection::StoredObjectsNotServed),
+        _ => Ok(()),
+    }
 }
 
 /// True if the request upgrades to another protocol than HTTP. An upgrade to HTTP/2 is removed instead.

@@ -17,6 +17,7 @@ impl Exchange {
             }
             ExchangeState::Fresh
             | ExchangeState::Body(_)
+            | ExchangeState::SigningIn(_)
             | ExchangeState::BufferingBody(_)
             | ExchangeState::Managing
             | ExchangeState::Admitting(_)

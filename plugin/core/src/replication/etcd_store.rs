@@ -109,7 +109,7 @@ impl PolicyStore {
                 let freshness = etcd.freshness(store);
                 if freshness.is_none() && matches!(response.status, 401 | 403 | 404) {
                     // The caller or the resource may be in etcd.
-                    let response = never_read().response();
+                    let response = Problem::never_read().response();
                     effects.push(Effect::Answer(id, admin_reply(response, None)));
                     return;
                 }
@@ -119,6 +119,13 @@ impl PolicyStore {
                 return;
             }
             AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
+            AdminDecision::Gateway { details } => {
+                let freshness = etcd.freshness(store);
+                let response = self.overview(config, inputs, details);
+                let response = with_age(response, &request, freshness, inputs.now);
+                effects.push(Effect::Answer(id, admin_reply(response, None)));
+                return;
+            }
             AdminDecision::Write(_) => {
                 etcd.waiting.push((id, Waiting { request, commit: None }));
                 etcd.client.submit(id, inputs.now)
@@ -241,7 +248,9 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
+            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+                Problem::contended().response()
+            }
         };
         let etcd_effects = etcd.client.finish(id, inputs.now);
         self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);
@@ -262,7 +271,8 @@ impl PolicyStore {
         let (Some(etcd), Some(entry)) = (&mut self.etcd, entry) else { return };
         effects.push(Effect::Audit(log_line(entry)));
         let (name, text) = (etcd.name(entry), text(&entry.to_json()));
-        let etcd_effects = etcd.client.append((entry.organization.as_deref(), &name, &text), now);
+        let etcd_effects =
+            etcd.client.append((entry.organization.as_deref(), &name, &text), &entry.actor, now);
         self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
@@ -318,11 +328,6 @@ impl PolicyStore {
         effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
         effects.push(Effect::Answer(id, admin_reply(problem.response(), entry.as_ref())));
     }
-}
-
-fn never_read() -> Problem {
-    let detail = "This gateway has not read the fleet's policy from etcd yet. Try again shortly.";
-    Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
 }
 
 /// Adds the age of the policy to the response of a read (RFC 9111, 5.1).

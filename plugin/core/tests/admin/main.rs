@@ -5,6 +5,7 @@
 mod audit;
 mod bodies;
 mod concurrency;
+mod configurations;
 mod keeping;
 mod keys;
 mod lists;

@@ -1,8 +1,10 @@
 //! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
-//! headers, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
+//! headers, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
+//! the management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod charges;
 mod endings;
 mod estimates;
@@ -10,6 +12,9 @@ mod heads;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
+mod refusals;
+mod routes;
+mod sign_in;
 mod steps;
 mod usage_chunk;
 

@@ -99,6 +99,11 @@ const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u
 fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
     match (endpoint, method) {
+        (Endpoint::Gateway, _) => read(
+            "getGateway",
+            "Get the version of the API, and (platform administrators) the changes without effect",
+            "Gateway",
+        ),
         (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
         (Endpoint::Targets, _) => read(
             "listTargets",
@@ -378,6 +383,12 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
                 "description": "Id of the organization. If left out: the platform's own log for platform \
                     administrators, otherwise that of the only organization whose log the user may read.",
                 "schema": { "type": "string" },
+            }),
+            json!({
+                "name": "kind",
+                "in": "query",
+                "description": "Return only changes, or only attempts that changed nothing.",
+                "schema": { "enum": ["change", "attempt"] },
             }),
         ]),
     }

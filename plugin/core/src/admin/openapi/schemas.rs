@@ -20,6 +20,7 @@ pub(super) fn all() -> Value {
     let account = ServiceAccountRecord::schema();
     let schemas = [
         ("Problem", problem()),
+        ("Gateway", gateway()),
         ("Me", me()),
         ("CallableTargets", list(&callable_target())),
         ("NewOrganization", optional(&with_id(&organization), &["access"])),
@@ -166,6 +167,36 @@ fn problem() -> Value {
     })
 }
 
+fn gateway() -> Value {
+    let text = json!({ "type": "string" });
+    let record = closed(json!({
+        "section": text,
+        "id": text,
+        "change": { "enum": ["put", "removed"] },
+        "reason": { "enum": ["other_record", "no_record", "missing_reference"] },
+    }));
+    let mut unapplied = closed(json!({
+        "count": { "type": "integer", "minimum": 0 },
+        "records": { "type": "array", "items": record, "maxItems": 20 },
+    }));
+    unapplied["description"] = json!(
+        "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
+         this name, no such record, or not the organization, team or owner that the record names. Only for platform \
+         administrators."
+    );
+    let mut gateway = closed(json!({
+        "api": { "type": "integer", "description": "The version of the API" },
+        "version": { "type": "string", "description": "The version of the gateway" },
+        "changes": {
+            "enum": ["durable", "volatile", "not_kept"],
+            "description": "The lifetime of changes: in etcd, until the process ends, or no keys can be created",
+        },
+        "unapplied": unapplied,
+    }));
+    gateway["required"] = json!(["api", "version", "changes"]);
+    gateway
+}
+
 fn me() -> Value {
     let text = json!({ "type": "string" });
     let organization = closed(json!({ "id": text, "name": text, "role": OrganizationRole::schema() }));
@@ -278,6 +309,7 @@ fn audit_entry() -> Value {
     let resource = json!({ "type": ["object", "null"] });
     closed(json!({
         "id": text,
+        "kind": { "enum": ["change", "attempt"] },
         "time": { "type": "string", "format": "date-time" },
         "organization": perhaps,
         "actor": text,

@@ -31,12 +31,23 @@ pub enum Rejection {
     UnknownRoute,
     /// Proxies and servers may interpret the path differently.
     AmbiguousPath,
+    /// Servers may read another target's name in the query.
+    AmbiguousQuery {
+        /// The parameter that names the target.
+        name: Box<str>,
+    },
+    /// The path serves objects of an account at the provider, which all teams share.
+    StoredObjectsNotServed,
+    /// The path hands out a credential of the provider, or opens a connection past the gateway.
+    DirectSessionsNotServed,
     /// The request names no target.
     ModelRequired,
     /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
         /// The name in the request.
         target: Box<str>,
+        /// The longest target that the caller may call and whose name the requested one begins with.
+        shorter: Option<Box<str>>,
     },
     /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
@@ -122,6 +133,9 @@ impl Rejection {
             Rejection::Blocked(code) => label(403, PERMISSION, code),
             Rejection::UnknownRoute => label(404, INVALID, "unknown_route"),
             Rejection::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
+            Rejection::AmbiguousQuery { .. } => label(400, INVALID, "ambiguous_query"),
+            Rejection::StoredObjectsNotServed => label(403, PERMISSION, "stored_objects_not_served"),
+            Rejection::DirectSessionsNotServed => label(403, PERMISSION, "direct_sessions_not_served"),
             Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
@@ -148,6 +162,17 @@ impl Rejection {
                 exceeded.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
             Rejection::LimitsUnavailable | Rejection::KeysUnavailable | Rejection::Busy => Some((1, 1_000)),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of `WWW-Authenticate`, which every 401 has (RFC 9110, 11.6.1; RFC 6750, 3).
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is treated alike")]
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            // Without a credential the challenge has no error.
+            Rejection::MissingKey => Some("Bearer realm=\"tollgate\""),
+            _ if self.label().status == 401 => Some("Bearer realm=\"tollgate\", error=\"invalid_token\""),
             _ => None,
         }
     }
@@ -205,7 +230,7 @@ mod tests {
     #[test]
     fn a_key_sent_as_a_model_is_redacted() {
         let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
-        let message = Rejection::TargetNotAllowed { target }.message();
+        let message = Rejection::TargetNotAllowed { target, shorter: None }.message();
         assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
     }
 
@@ -232,9 +257,11 @@ mod tests {
 
     #[test]
     fn text_of_the_client_is_shortened_and_has_no_control_characters() {
-        let message =
-            Rejection::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }
-                .message();
+        let message = Rejection::TargetNotAllowed {
+            target: format!("a\u{1b}[31m{}", "x".repeat(500)).into(),
+            shorter: None,
+        }
+        .message();
         assert!(!message.contains('\u{1b}'));
         assert!(message.len() < 200);
     }

@@ -10,7 +10,12 @@ use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
 
 /// `/v1/messages`
-pub(super) static MESSAGES: Dialect = Dialect {
+pub(super) static MESSAGES: Dialect = BASE;
+
+/// `/v1/messages/count_tokens`: free of charge ("Token counting" in the documentation).
+pub(super) static COUNT_TOKENS: Dialect = Dialect { has_output: false, free: true, ..BASE };
+
+const BASE: Dialect = Dialect {
     reads_body: true,
     max_output: &[MaxOutputField::Tokens, MaxOutputField::TokensToSample],
     zero_output: true,
@@ -19,6 +24,8 @@ pub(super) static MESSAGES: Dialect = Dialect {
     default_output: 4_096,
     priced_by_choice: false,
     takes_files: false,
+    free: false,
+    default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
@@ -26,7 +33,6 @@ pub(super) static MESSAGES: Dialect = Dialect {
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
-    error_body,
 };
 
 const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
@@ -75,8 +81,8 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
     ..RequestFormat::NONE
 };
 
-fn error_body(error: ErrorParts<'_>) -> Value {
-    let ErrorParts { status, code, param, message, kind: _ } = error;
+pub(super) fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { status, code, param, message, kind: _, retry_after: _ } = error;
     serde_json::json!({
         "type": "error",
         "error": { "type": error_type(status), "message": message, "code": code, "param": param },

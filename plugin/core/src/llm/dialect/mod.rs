@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::request::external_content::ExternalMark;
 use super::request::fields::Field;
-use crate::api::Api;
+use crate::api::{Api, Provider};
 
 /// One API, as far as it differs from others.
 #[derive(Debug)]
@@ -36,6 +36,10 @@ pub(crate) struct Dialect {
     pub(crate) priced_by_choice: bool,
     /// Requests may be forms with files, which are media.
     pub(crate) takes_files: bool,
+    /// The provider charges nothing: a call counts as a request, without tokens and cost.
+    pub(crate) free: bool,
+    /// The model of a request that names none.
+    pub(crate) default_model: Option<&'static str>,
     /// Each entry of the list `prompt` is answered.
     pub(crate) answers_each_prompt: bool,
     /// A client may select fields of the response.
@@ -50,28 +54,43 @@ pub(crate) struct Dialect {
     pub(super) streamed_output: NameSet,
     /// The usage in a response.
     pub(super) usage: &'static UsageFormat,
-    /// The body of a rejection, in the shape that the API's SDKs read.
-    pub(crate) error_body: fn(ErrorParts<'_>) -> Value,
+}
+
+/// The body of a rejection, in the shape that the provider's SDKs read.
+pub(crate) fn error_body(provider: Provider, error: ErrorParts<'_>) -> Value {
+    match provider {
+        Provider::OpenAi => openai::error_body(error),
+        Provider::Anthropic => anthropic::error_body(error),
+        Provider::Gemini => gemini::error_body(error),
+    }
 }
 
 impl Dialect {
     /// The dialect of an API.
     pub(crate) const fn of(api: Api) -> &'static Self {
         match api {
-            Api::Plain | Api::Models => &UNREAD,
+            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => {
+                &UNREAD
+            }
             Api::OpenAiChat => &openai::CHAT,
             Api::OpenAiCompletions => &openai::COMPLETIONS,
             Api::OpenAiResponses => &openai::RESPONSES,
+            Api::OpenAiCountTokens => &openai::COUNT_TOKENS,
             Api::OpenAiEmbeddings => &openai::EMBEDDINGS,
             Api::OpenAiImages => &openai::IMAGES,
             Api::OpenAiAudio => &openai::AUDIO,
+            Api::OpenAiModerations => &openai::MODERATIONS,
+            Api::Rerank => &openai::RERANK,
             Api::AnthropicMessages => &anthropic::MESSAGES,
+            Api::AnthropicCountTokens => &anthropic::COUNT_TOKENS,
             Api::GeminiGenerate => &gemini::GENERATE,
+            Api::GeminiCountTokens => &gemini::COUNT_TOKENS,
+            Api::GeminiEmbed => &gemini::EMBED,
         }
     }
 }
 
-/// APIs whose bodies are not read; errors have OpenAI's shape.
+/// APIs whose bodies are not read.
 static UNREAD: Dialect =
     Dialect { reads_body: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..openai::BASE };
 
@@ -226,4 +245,6 @@ pub(crate) struct ErrorParts<'a> {
     pub(crate) param: Option<&'a str>,
     /// The sentence for people.
     pub(crate) message: &'a str,
+    /// The milliseconds after which the same request may pass.
+    pub(crate) retry_after: Option<u64>,
 }

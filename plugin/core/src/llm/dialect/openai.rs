@@ -19,6 +19,8 @@ pub(super) const BASE: Dialect = Dialect {
     default_output: 4_096,
     priced_by_choice: false,
     takes_files: false,
+    free: false,
+    default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
@@ -26,7 +28,6 @@ pub(super) const BASE: Dialect = Dialect {
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
-    error_body,
 };
 
 /// `/v1/chat/completions`
@@ -52,9 +53,22 @@ pub(super) static RESPONSES: Dialect = Dialect {
     ..BASE
 };
 
-/// `/v1/embeddings`
-pub(super) static EMBEDDINGS: Dialect =
+/// `/v1/responses/input_tokens`
+pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, ..NO_OUTPUT };
+
+/// APIs whose answers have no output tokens.
+const NO_OUTPUT: Dialect =
     Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
+
+/// `/v1/moderations`: free of charge ("Moderation" in the guides), with a default in place of `model` (API reference).
+pub(super) static MODERATIONS: Dialect =
+    Dialect { free: true, default_model: Some("omni-moderation-latest"), ..NO_OUTPUT };
+
+/// `/v1/rerank` and `/v2/rerank`: Voyage and Jina report `total_tokens`, Cohere units of its own.
+pub(super) static RERANK: Dialect = NO_OUTPUT;
+
+/// `/v1/embeddings`
+pub(super) static EMBEDDINGS: Dialect = NO_OUTPUT;
 
 /// `/v1/images/*`
 pub(super) static IMAGES: Dialect = Dialect {
@@ -203,8 +217,8 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
 /// Members of `stream_options`.
 pub(in crate::llm) const STREAM_OPTIONS: &[(&str, Field)] = &[("include_usage", Field::IncludeUsage)];
 
-fn error_body(error: ErrorParts<'_>) -> Value {
-    let ErrorParts { kind, code, param, message, status: _ } = error;
+pub(super) fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { kind, code, param, message, status: _, retry_after: _ } = error;
     serde_json::json!({
         "error": { "message": message, "type": kind, "param": param, "code": code },
     })

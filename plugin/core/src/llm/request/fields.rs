@@ -34,6 +34,8 @@ pub(in crate::llm) enum Field {
     WebSearchOptions,
     ContextManagement,
     Background,
+    Requests,
+    GenerateContentRequest,
 }
 
 /// The fields of one object by name.

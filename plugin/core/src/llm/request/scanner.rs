@@ -241,7 +241,9 @@ impl ScannedMember {
             | Field::Input
             | Field::Tools
             | Field::Functions
-            | Field::ContextManagement => {}
+            | Field::ContextManagement
+            | Field::Requests
+            | Field::GenerateContentRequest => {}
         }
         Ok(())
     }
@@ -249,6 +251,10 @@ impl ScannedMember {
     /// Adds the name of another model that may be called.
     fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
         let name = self.target(field, value)?;
+        // Each call of a batch names its model.
+        if field == Field::Requests && self.request.fallbacks.contains(&name) {
+            return Ok(());
+        }
         if self.request.fallbacks.len() >= MAX_FALLBACKS {
             return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
         }
@@ -279,7 +285,9 @@ impl ScannedMember {
                 | Field::Tools
                 | Field::Functions
                 | Field::ContextManagement
-                | Field::Background,
+                | Field::Background
+                | Field::Requests
+                | Field::GenerateContentRequest,
                 _,
             ) => {}
             (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
@@ -316,6 +324,9 @@ impl ScannedMember {
             (2 | 3, Some(Field::Tools)) => {
                 self.request.external_input |= is_upstream_tool(name);
                 ExternalMark::of_tool(name)
+            }
+            (2 | 3, Some(Field::Requests)) | (2, Some(Field::GenerateContentRequest)) => {
+                ExternalMark::of_call(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),
             (3, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),

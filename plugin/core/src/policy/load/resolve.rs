@@ -2,6 +2,7 @@
 //!
 //! Every function destructures its record without `..`, so that a new field fails to compile until it is used.
 
+use crate::secret::api_key;
 use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
 use alloc::string::ToString;
@@ -22,6 +23,9 @@ use crate::policy::model::*;
 use crate::policy::validate::source_map::SourceList;
 use crate::quota::Limits;
 
+/// The name of a team or organization in place of one that could not be read. It is no id.
+pub(in crate::policy) const UNREADABLE: &str = "\0unreadable";
+
 /// A record after reading.
 pub(in crate::policy) struct ReadRecord {
     /// The position of its name.
@@ -36,8 +40,10 @@ pub(in crate::policy) struct ReadRecord {
 
 impl Policy {
     /// Reads a record and resolves its names. The policy changes only by new names that get a position. Diagnostics
-    /// are reported relative to the current pointer of `report`. `None` if a field is missing without which there
-    /// is no entity.
+    /// are reported relative to the current pointer of `report`. `None` if the record is not an object.
+    ///
+    /// In place of an invalid field without which there is no entity, which was reported, the entity has one that
+    /// adds no diagnostics. The other fields are thereby checked against other records as well.
     pub(in crate::policy) fn read(
         &mut self,
         section: Section,
@@ -65,7 +71,6 @@ impl Policy {
                 }
             };
             report.error(DiagnosticKind::Expected { expected, found: redact_quoted(id) });
-            return None;
         }
         let mut source = SourceList::default();
         let listed = &mut source;
@@ -78,18 +83,18 @@ impl Policy {
             )),
             Section::Teams => {
                 let record = TeamRecord::read(node, report)?;
-                Entity::Team(self.read_team(id, record, listed, report)?)
+                Entity::Team(self.read_team(id, record, listed, report))
             }
             Section::Users => {
                 let record = UserRecord::read(node, report)?;
                 Entity::User(self.read_user(id, record, listed, report))
             }
             Section::ServiceAccounts => Entity::ServiceAccount(
-                self.read_service_account(id, ServiceAccountRecord::read(node, report)?)?,
+                self.read_service_account(id, ServiceAccountRecord::read(node, report)?),
             ),
             Section::Keys => {
                 let record = KeyRecord::read(node, report)?;
-                Entity::Key(self.read_key(id, record, listed, report)?)
+                Entity::Key(self.read_key(id, record, listed, report))
             }
         };
         let all = matches!(&entity, Entity::Organization(organization) if organization.access.all);
@@ -139,7 +144,7 @@ impl Policy {
         record: TeamRecord,
         source: &mut SourceList,
         report: &mut Diagnostics,
-    ) -> Option<Team> {
+    ) -> Team {
         let TeamRecord {
             organization,
             name,
@@ -154,10 +159,10 @@ impl Policy {
             state,
             mode,
         } = record;
-        let organization = OrganizationId(self.organizations.reserve(&organization?.0));
-        Some(Team {
+        let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
+        Team {
             id: id.into(),
-            organization,
+            organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, target_limits, budget),
@@ -166,7 +171,7 @@ impl Policy {
             members: self.members(members),
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
-        })
+        }
     }
 
     fn read_user(
@@ -187,14 +192,15 @@ impl Policy {
         }
     }
 
-    fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> Option<ServiceAccount> {
+    fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> ServiceAccount {
         let ServiceAccountRecord { team, name, state } = record;
-        Some(ServiceAccount {
+        let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
+        ServiceAccount {
             id: id.into(),
-            team: TeamId(self.teams.reserve(&team?.0)),
+            team: TeamId(self.teams.reserve(&team)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             state: state.unwrap_or_default(),
-        })
+        }
     }
 
     fn read_key(
@@ -203,7 +209,7 @@ impl Policy {
         record: KeyRecord,
         source: &mut SourceList,
         report: &mut Diagnostics,
-    ) -> Option<Key> {
+    ) -> Key {
         let KeyRecord {
             team,
             owner,
@@ -217,7 +223,10 @@ impl Policy {
             expires_at,
             state,
         } = record;
-        let (team, digest) = (team?, digest?);
+        let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
+        // No two keys share it, and no secret has it: the text is no key that a client can send.
+        let digest =
+            digest.unwrap_or_else(|| api_key::digest(alloc::format!("{UNREADABLE}\0{id}").as_bytes()));
         let owner = match owner.as_ref().and_then(|owner| owner.0.split_once('/')) {
             Some(("user", user)) => Owner::User(UserId(self.users.reserve(user))),
             Some((_, account)) => {
@@ -232,15 +241,15 @@ impl Policy {
             access: self.scope(access, source, report),
             allowance: self.quota(limits, None, budget),
         };
-        Some(Key {
+        Key {
             id: id.into(),
-            team: TeamId(self.teams.reserve(&team.0)),
+            team: TeamId(self.teams.reserve(&team)),
             owner,
             digest,
             more: (more != KeyDetails::default()).then(|| Box::new(more)),
             expires_at: expires_at.map(|time| time.0),
             state: state.unwrap_or_default(),
-        })
+        }
     }
 
     fn group(&mut self, name: &str) -> GroupId {

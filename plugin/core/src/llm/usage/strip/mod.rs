@@ -33,7 +33,7 @@ const DATA: &[u8] = b"data";
 /// answer stays: servers that write it there do so without a request.
 ///
 /// Bytes are held back only while they may belong to what is removed. Comments, and events that certainly are no usage
-/// chunk, pass at once, in whatever pieces they arrive. Of a stream that ends, with trailers or without, held bytes are
+/// chunk, pass at once, in whatever pieces they arrive. When a stream ends, with trailers or without, its held bytes are
 /// therefore an incomplete document or the extra chunk. An event of more than 8 KiB cannot be the extra chunk. An event
 /// whose data is not JSON is never removed; a null in it may be.
 ///

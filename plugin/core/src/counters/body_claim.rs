@@ -28,7 +28,7 @@ pub struct NoRoom;
 
 /// The bytes that one VM holds, and its claim.
 #[derive(Debug)]
-pub struct HeldBytes {
+pub struct BodyClaim {
     vm: u64,
     held: u64,
     blocks: u32,
@@ -36,11 +36,11 @@ pub struct HeldBytes {
     renewed: u64,
 }
 
-impl HeldBytes {
+impl BodyClaim {
     /// Creates the account of a VM with this random id.
     #[must_use]
     pub fn new(vm: u64) -> Self {
-        HeldBytes { vm, held: 0, blocks: 0, renewed: 0 }
+        BodyClaim { vm, held: 0, blocks: 0, renewed: 0 }
     }
 
     /// The number of bytes that are held.
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn bodies_within_one_block_write_the_record_once() {
-        let (mut store, mut held) = (Memory::default(), HeldBytes::new(1));
+        let (mut store, mut held) = (Memory::default(), BodyClaim::new(1));
         for _ in 0..1_000 {
             assert_eq!(held.add(&mut store, &name(), BLOCK / 2, MAX, 0), Ok(()));
             held.remove(BLOCK / 2);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn all_vms_together_hold_at_most_the_bound() {
-        let (mut store, mut one, mut other) = (Memory::default(), HeldBytes::new(1), HeldBytes::new(2));
+        let (mut store, mut one, mut other) = (Memory::default(), BodyClaim::new(1), BodyClaim::new(2));
         assert_eq!(one.add(&mut store, &name(), 3 * BLOCK, MAX, 0), Ok(()));
         assert_eq!(other.add(&mut store, &name(), BLOCK + 1, MAX, 0), Err(NoRoom));
         assert_eq!(other.add(&mut store, &name(), BLOCK, MAX, 0), Ok(()));
@@ -227,10 +227,10 @@ mod tests {
 
     #[test]
     fn the_claim_of_a_vm_that_is_gone_ends_and_that_of_a_living_one_stays() {
-        let (mut store, mut gone, mut alive) = (Memory::default(), HeldBytes::new(1), HeldBytes::new(2));
+        let (mut store, mut gone, mut alive) = (Memory::default(), BodyClaim::new(1), BodyClaim::new(2));
         gone.add(&mut store, &name(), 2 * BLOCK, MAX, 0).unwrap();
         alive.add(&mut store, &name(), 2 * BLOCK, MAX, 0).unwrap();
-        let mut next = HeldBytes::new(3);
+        let mut next = BodyClaim::new(3);
         for second in 1..29 {
             alive.tick(&mut store, &name(), MAX, second * SECOND);
         }
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn without_shared_data_each_vm_is_bounded_by_itself() {
-        let (mut store, mut held) = (Memory { is_missing: true, ..Memory::default() }, HeldBytes::new(1));
+        let (mut store, mut held) = (Memory { is_missing: true, ..Memory::default() }, BodyClaim::new(1));
         assert_eq!(held.add(&mut store, &name(), MAX, MAX, 0), Ok(()));
         assert_eq!(held.add(&mut store, &name(), 1, MAX, 0), Err(NoRoom));
     }
@@ -250,7 +250,7 @@ mod tests {
         #[test]
         fn the_sum_never_exceeds_the_bound(steps in proptest::collection::vec((0_usize..3, any::<bool>(), 0..2 * BLOCK), 1..60)) {
             let mut store = Memory::default();
-            let mut vms = [HeldBytes::new(1), HeldBytes::new(2), HeldBytes::new(3)];
+            let mut vms = [BodyClaim::new(1), BodyClaim::new(2), BodyClaim::new(3)];
             for (vm, adds, bytes) in steps {
                 if adds {
                     let _ = vms[vm].add(&mut store, &name(), bytes, MAX, 0);
@@ -258,7 +258,7 @@ mod tests {
                     vms[vm].remove(bytes);
                     vms[vm].tick(&mut store, &name(), MAX, 0);
                 }
-                prop_assert!(vms.iter().map(HeldBytes::held).sum::<u64>() <= MAX);
+                prop_assert!(vms.iter().map(BodyClaim::held).sum::<u64>() <= MAX);
             }
         }
     }
