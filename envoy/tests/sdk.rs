@@ -32,7 +32,7 @@ const SCRIPTS: [(&str, &str); 9] = [
 /// The small limits that each script has a team and a key for.
 const LIMITS: [(&str, &str, u32); 3] = [("limited", "rpm", 3), ("busy", "tpm", 10_000), ("day", "rpd", 1)];
 /// The models that the keys may call.
-const ALLOWED: [&str; 9] = [
+const ALLOWED: [&str; 10] = [
     "gpt-5-mini",
     "claude-haiku-4-5",
     "gemini-2.5-flash",
@@ -42,6 +42,7 @@ const ALLOWED: [&str; 9] = [
     "gpt-4o-mini-tts",
     "gpt-4o-transcribe",
     "omni-moderation-latest",
+    "rerank-v3.5",
 ];
 
 fn configuration() -> Value {

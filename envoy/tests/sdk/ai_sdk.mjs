@@ -6,7 +6,7 @@ import { createOpenAI } from '@ai-sdk/openai';
 import { APICallError, Output, RetryError, embedMany, generateText, stepCountIs, streamText, tool } from 'ai';
 import { z } from 'zod';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, check, refused, repeats } from './gateway.mjs';
 
 const Weather = z.object({ city: z.string(), degrees: z.number(), sky: z.enum(['clear', 'cloudy']) });
 const tools = { weather: tool({ description: 'The weather.', inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => `clear in ${city}` }) };
@@ -57,7 +57,7 @@ async function provider(name, { model: of, forbidden }) {
 }
 
 async function embeddings() {
-  for (const model of [openai(KEY).embedding('text-embedding-3-small'), ...(ROUTES ? [google(KEY).embedding('gemini-embedding-001')] : [])]) {
+  for (const model of [openai(KEY).embedding('text-embedding-3-small'), google(KEY).embedding('gemini-embedding-001')]) {
     const { embeddings } = await embedMany({ model, values: ['a', 'b'], maxRetries: 0 });
     check(`${model.provider}: embeddings`, embeddings.length === 2 && embeddings[1].length > 0, embeddings);
   }

@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'claude-haiku-4-5';
 const FORBIDDEN = 'claude-opus-4-5';
@@ -68,7 +68,7 @@ async function transport() {
 }
 
 async function others() {
-  if (ROUTES) check('token count', (await good.messages.countTokens({ model: MODEL, messages: ASK.messages, tools: [TOOL] })).input_tokens > 0);
+  check('token count', (await good.messages.countTokens({ model: MODEL, messages: ASK.messages, tools: [TOOL] })).input_tokens > 0);
   const models = [];
   for await (const model of good.models.list({ limit: 1000 })) models.push(model.id);
   check('model list', models.includes(MODEL) && !models.includes(FORBIDDEN), models);
@@ -88,6 +88,8 @@ async function refusals() {
   check('unknown key: class', unknown instanceof Anthropic.AuthenticationError, unknown);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  const batches = await refused('batches', 403, 'stored_objects_not_served', () => good.messages.batches.list(), read);
+  check('batches: shape', batches.error.type === 'error' && batches.error.error.type === 'permission_error', batches.error);
   const limited = await givesUp('a day\'s limit', (retries) => client(DAY_KEY, retries).messages.create(ASK), read);
   check('a day\'s limit: class', limited instanceof Anthropic.RateLimitError && limited.error.error.type === 'rate_limit_error', limited);
 }

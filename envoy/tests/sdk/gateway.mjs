@@ -22,9 +22,6 @@ export const DAY_KEY = values['day-key'];
 /** The key of a team with 10,000 tokens per minute. */
 export const BUSY_KEY = values['busy-key'];
 
-/** The default routes that are being added. */
-export const ROUTES = process.env.ROUTES === '1';
-
 /** About 300 KB that look like a picture in base64. */
 export const PICTURE = Buffer.alloc(225_000, 'picture').toString('base64');
 /** Headers that select a behavior of the simulated provider. */

@@ -2,7 +2,7 @@
 
 import { ApiError, FunctionCallingConfigMode, GoogleGenAI, Modality, Type } from '@google/genai';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, refused, repeats, simulate } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gemini-2.5-flash';
 const FORBIDDEN = 'gemini-2.5-pro';
@@ -70,7 +70,6 @@ async function transport() {
 }
 
 async function others() {
-  if (ROUTES) {
   const models = [];
   for await (const model of await good.models.list()) models.push(model.name);
   check('model list', models.includes(`models/${MODEL}`) && !models.includes(`models/${FORBIDDEN}`), models);
@@ -78,7 +77,6 @@ async function others() {
   check('token count', (await good.models.countTokens({ model: MODEL, contents: 'Say hello.' })).totalTokens > 0);
   const vectors = await good.models.embedContent({ model: 'gemini-embedding-001', contents: ['a', 'b'] });
   check('embeddings', vectors.embeddings.length === 2 && vectors.embeddings[0].values.length > 0, vectors);
-  }
   const left = { httpOptions: simulate('tokens=200, chunk-ms=20') };
   for await (const _ of await good.models.generateContentStream({ ...ASK, config: left })) break;
   check('a stream that is left early', (await good.models.generateContent(ASK)).text);
@@ -92,6 +90,7 @@ async function refusals() {
   await refused('unknown key', 401, 'invalid_api_key', ask('sk-unknown'), read);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  await refused('files', 403, 'stored_objects_not_served', () => good.files.get({ name: 'files/one' }), read);
   const limited = await refused('a day\'s limit', 429, 'team_rpd_exceeded', ask(DAY_KEY), read);
   check('a day\'s limit: status', JSON.parse(limited.message).error.status === 'RESOURCE_EXHAUSTED', limited.message);
 }

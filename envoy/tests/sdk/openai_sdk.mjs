@@ -4,7 +4,7 @@ import OpenAI, { AzureOpenAI, toFile } from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, ROUTES, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gpt-5-mini';
 const FORBIDDEN = 'gpt-5';
@@ -100,10 +100,14 @@ async function others() {
   const file = await toFile(Buffer.alloc(2000, 7), 'speech.wav', { type: 'audio/wav' });
   const text = await good.audio.transcriptions.create({ model: 'gpt-4o-transcribe', file });
   check('transcription', text.text && text.usage.total_tokens > 0, text);
-  if (ROUTES) {
   const moderated = await good.moderations.create({ model: 'omni-moderation-latest', input: 'Hello.' });
   check('moderation', moderated.results[0].flagged === false, moderated);
-  }
+
+  const counted = await good.responses.inputTokens.count({ model: MODEL, input: 'Say hello.' });
+  check('token count', counted.input_tokens > 0, counted);
+  const compatible = new OpenAI({ baseURL: `${GATEWAY}/v1beta/openai/`, apiKey: KEY, maxRetries: 0 });
+  const gemini = await compatible.chat.completions.create({ model: 'gemini-2.5-flash', messages: ASK });
+  check('Gemini\'s compatible paths', gemini.choices[0].message.content, gemini);
 
   const models = [];
   for await (const model of good.models.list()) models.push(model.id);
@@ -125,6 +129,11 @@ async function refusals() {
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
   await refused('a model that is not listed', 404, 'model_not_found', () => good.models.retrieve(FORBIDDEN), read);
+  const file = await toFile(Buffer.from('{}'), 'batch.jsonl');
+  const stored = await refused('files', 403, 'stored_objects_not_served', () => good.files.create({ file, purpose: 'batch' }), read);
+  check('files: message', stored.message.length > 20, stored.message);
+  await refused('a stored response', 403, 'stored_objects_not_served', () => good.responses.retrieve('resp_1'), read);
+  await refused('no route', 404, 'unknown_route', () => good.get('/nowhere'), read);
   const limited = await givesUp('a day\'s limit', (retries) => client(DAY_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);
   check('a day\'s limit: class', limited instanceof OpenAI.RateLimitError && limited.headers.get('x-should-retry') === 'false', limited);
 }
