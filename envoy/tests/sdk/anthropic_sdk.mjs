@@ -88,6 +88,10 @@ async function refusals() {
   check('unknown key: class', unknown instanceof Anthropic.AuthenticationError, unknown);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  const unlisted = await refused('a model that is not listed', 404, 'model_not_found', () => good.models.retrieve(FORBIDDEN), read);
+  check('a model that is not listed: class', unlisted instanceof Anthropic.NotFoundError && unlisted.error.error.type === 'not_found_error', unlisted);
+  const nowhere = await refused('no route', 404, 'unknown_route', () => good.post('/v1/messages/nowhere'), read);
+  check('no route: shape', nowhere.error.type === 'error', nowhere.error);
   const batches = await refused('batches', 403, 'stored_objects_not_served', () => good.messages.batches.list(), read);
   check('batches: shape', batches.error.type === 'error' && batches.error.error.type === 'permission_error', batches.error);
   const limited = await givesUp('a day\'s limit', (retries) => client(DAY_KEY, retries).messages.create(ASK), read);

@@ -90,6 +90,8 @@ async function refusals() {
   await refused('unknown key', 401, 'invalid_api_key', ask('sk-unknown'), read);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  const unlisted = await refused('a model that is not listed', 404, 'model_not_found', () => good.models.get({ model: FORBIDDEN }), read);
+  check('a model that is not listed: status', JSON.parse(unlisted.message).error.status === 'NOT_FOUND', unlisted.message);
   await refused('files', 403, 'stored_objects_not_served', () => good.files.get({ name: 'files/one' }), read);
   const limited = await refused('a day\'s limit', 429, 'team_rpd_exceeded', ask(DAY_KEY), read);
   check('a day\'s limit: status', JSON.parse(limited.message).error.status === 'RESOURCE_EXHAUSTED', limited.message);
