@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use core::num::NonZeroU64;
 
 use serde_json::Value;
 
@@ -17,7 +18,7 @@ use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
-use crate::policy::{Change, KeyId, OrganizationId, Policy, Section, TeamId};
+use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Policy, Section, TeamId};
 
 /// The inputs of a decision, and the audit data collected on the way.
 pub(super) struct RequestContext<'a> {
@@ -82,14 +83,19 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Returns the id of the organization whose audit log gets the entry; `None` for the platform's. Callers without a
+    /// Returns the organization whose audit log gets the entry; `None` for the platform's. Callers without a
     /// role in an organization do not write to its log.
-    pub(super) fn audit_organization(&self) -> Option<String> {
+    pub(super) fn audit_organization(&self) -> Option<(String, Created)> {
         let id = self.organization.as_deref()?;
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let is_insider = self.caller.platform_admin
             || known.is_some_and(|ix| self.caller.organization_role(self.policy, ix).is_some());
-        is_insider.then(|| id.to_string())
+        let created = match known.and_then(|ix| self.policy.organizations.get(ix.0)) {
+            Some(organization) => organization.created,
+            // The request creates it.
+            None => created_at(self.inputs),
+        };
+        is_insider.then(|| (id.to_string(), created))
     }
 
     /// Finds an organization by id.
@@ -143,6 +149,28 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Gives each new record the number that tells it from earlier ones of its id. Existing records keep theirs.
+    ///
+    /// # Errors
+    /// 400 if the body has another number.
+    fn with_created(&self, change: &Change) -> Result<Change, Problem> {
+        let mut change = change.clone();
+        for Edit { section, id, record } in &mut change.edits {
+            let Some(fields) = record.as_mut().and_then(Value::as_object_mut) else { continue };
+            let created = match self.policy.record(*section, id) {
+                Some(current) => current.get("created").cloned(),
+                None if *section == Section::Targets => continue,
+                None => created_at(self.inputs).map(|created| created.get().into()),
+            };
+            let sent = fields.remove("created");
+            if sent.is_some() && sent != created {
+                return Err(Problem::at(INVALID, "/created", "`created` cannot be changed."));
+            }
+            fields.extend(created.map(|created| ("created".to_string(), created)));
+        }
+        Ok(change)
+    }
+
     /// Validates a change against the policy and leaves the policy unchanged.
     ///
     /// `own` is the path in the policy that the body describes. `subject` returns the resource for the audit log,
@@ -155,6 +183,7 @@ impl RequestContext<'_> {
         show: &dyn Fn(&Policy, &Caller) -> LocalResponse,
     ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
+        let change = &self.with_created(change)?;
         self.policy
             .try_change(change)
             .map_err(|diagnostics| Problem::from_diagnostics(INVALID, diagnostics, &own))?;
@@ -181,6 +210,11 @@ impl RequestContext<'_> {
             AdminDecision::Write(Write { change: normalized, response })
         })
     }
+}
+
+/// Returns the number of a record that this request creates.
+fn created_at(inputs: &RequestInputs) -> Created {
+    NonZeroU64::new(inputs.now.timestamp().0)
 }
 
 /// Returns a change that sets the records named by `change` to their current content.

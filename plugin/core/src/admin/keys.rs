@@ -135,6 +135,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     for (field, value) in &fixed {
         take_fixed(&mut patch, &[(field, value)])?;
     }
+    body::take_equal(&mut patch, &record, &["created", "self_service"])?;
     body::only(&patch, WRITABLE_FIELDS)?;
     let expiry_changes = patch.iter().any(|(name, _)| name == "expires_at");
     let merged = body::merge(Node::from(&record), patch);

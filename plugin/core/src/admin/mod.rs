@@ -177,10 +177,12 @@ pub fn decide<C: CounterStore>(
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);
     }
+    let organization = context.audit_organization();
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
         kind,
         time: inputs.now.timestamp(),
-        organization: context.audit_organization(),
+        organization: organization.as_ref().map(|(id, _)| id.clone()),
+        organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,

@@ -110,6 +110,14 @@ impl<'a> Validator<'a> {
         self.scope(id.0, path, &team.access, organization);
         self.target_limits(path, team.allowance.as_deref());
         self.members(path, &team.members);
+        if let Some(own) = team.self_service.as_deref()
+            && own.enabled
+            && own.budget_ceiling.is_some()
+            && own.max_keys_per_user.is_none()
+        {
+            let at = path.at(&["self_service", "budget_ceiling"]);
+            self.report.warning_at(at, DiagnosticKind::UnboundedKeys);
+        }
         let Some(organization) = organization else {
             return self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
         };
