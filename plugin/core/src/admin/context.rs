@@ -18,7 +18,7 @@ use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
-use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Policy, Section, TeamId};
+use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Policy, Section, TeamId, instance};
 
 /// The inputs of a decision, and the audit data collected on the way.
 pub(super) struct RequestContext<'a> {
@@ -96,6 +96,12 @@ impl RequestContext<'_> {
             None => created_at(self.inputs),
         };
         is_insider.then(|| (id.to_string(), created))
+    }
+
+    /// Returns the name of the audit log that gets the entry; `None` for the platform's.
+    pub(super) fn log_name(&self) -> Option<String> {
+        let (id, created) = self.audit_organization()?;
+        Some(instance(&id, created).into_owned())
     }
 
     /// Finds an organization by id.

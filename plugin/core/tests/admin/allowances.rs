@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use tollgate_core::admin::AdminDecision;
 use tollgate_core::admission::{AdmissionError, AdmissionRequest, Reservation, acquire};
 use tollgate_core::auth::identity::check_key;
+use tollgate_core::counters::{CounterStore, RecordKey, StoreError, Update};
 use tollgate_core::money::Pico;
 use tollgate_core::policy::PolicyLoader;
 
@@ -200,6 +201,35 @@ fn an_organization_does_not_inherit_the_audit_log_of_an_earlier_one() {
         world.pass(1);
     }
     assert_ne!(logs[0], logs[1]);
+}
+
+#[test]
+fn the_records_that_are_created_in_a_process_are_bounded_in_each_organization() {
+    let mut world = World::new();
+    let name = RecordKey::new("tollgate/1/", &["created", "acme"]);
+    let written = world.store.update_bytes::<_, StoreError>(&name, |_, bytes| {
+        assert!(bytes.is_empty());
+        *bytes = 99_998_u64.to_le_bytes().to_vec();
+        Ok(Update::Write(()))
+    });
+    written.unwrap();
+    let new = |world: &mut World, person: &str, team: &str| {
+        world.send(person, "POST", &format!("/teams/{team}/keys"), json!({ "name": "x" }))
+    };
+    for _ in 0..2 {
+        let created = new(&mut world, "org-admin", "search");
+        assert_eq!(created.status, 201, "{}", created.body);
+        revoke(&mut world, "org-admin", created.body["id"].as_str().unwrap());
+    }
+    let refused = new(&mut world, "org-admin", "search");
+    assert_eq!((refused.status, refused.code()), (503, "too_many_created"));
+    assert_eq!(world.audit.last().unwrap().reason.as_deref(), Some("too_many_created"));
+    let team = json!({ "id": "again", "name": "Again" });
+    assert_eq!(world.send("org-admin", "POST", "/organizations/acme/teams", team).status, 503);
+    assert_eq!(new(&mut world, "foreign-owner", "lab").status, 201, "another organization");
+    let patch = json!({ "name": "Find" });
+    assert_eq!(world.send("team-admin", "PATCH", "/teams/search", patch).status, 200, "nothing is created");
+    revoke(&mut world, "developer", "developers");
 }
 
 #[test]
