@@ -18,7 +18,7 @@ use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::diagnostic::pointer;
 use crate::policy::load::value::Id;
-use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Policy, Section, TeamId, instance};
+use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Owner, Policy, Section, TeamId, instance};
 
 /// The inputs of a decision, and the audit data collected on the way.
 pub(super) struct RequestContext<'a> {
@@ -49,15 +49,9 @@ pub(super) struct Representation {
 }
 
 impl Representation {
-    /// Creates a representation whose entity tag depends on its body only.
+    /// Creates a representation. Its entity tag depends on its body only, and reveals nothing about omitted parts.
     pub(super) fn new(body: Value) -> Self {
-        let etag = etag([text(&body).as_str()]);
-        Representation { body, etag }
-    }
-
-    /// Creates a representation that omits parts of its record; the entity tag depends on both.
-    pub(super) fn of_record(body: Value, record: &Value) -> Self {
-        let etag = etag([text(&body).as_str(), text(record).as_str()]);
+        let etag = etag(&text(&body));
         Representation { body, etag }
     }
 
@@ -104,33 +98,45 @@ impl RequestContext<'_> {
         Some(instance(&id, created).into_owned())
     }
 
-    /// Finds an organization by id.
+    /// Finds an organization by id. One that the caller may not read is not found.
     pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let ix = known.filter(|ix| self.policy.organizations.get(ix.0).is_some());
-        let ix = ix.ok_or_else(|| Problem::not_found("organization", id))?;
-        self.organization = Some(id.into());
-        Ok(ix)
+        self.organization = ix.map(|_| id.into());
+        let ix = ix.filter(|ix| self.may(Permission::Read, Resource::Organization(*ix)));
+        ix.ok_or_else(|| Problem::not_found("organization", id))
     }
 
-    /// Finds a team by id, with its organization.
+    /// Finds a team by id, with its organization. One that the caller may not read is not found.
     pub(super) fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
         let known = self.policy.teams.find(id).map(TeamId);
         let found = known.and_then(|ix| Some((ix, self.policy.teams.get(ix.0)?.organization)));
-        let (ix, organization) = found.ok_or_else(|| Problem::not_found("team", id))?;
-        self.organization = Some(self.policy.organizations.name(organization.0).into());
-        Ok((ix, organization))
+        self.organization =
+            found.map(|(_, organization)| self.policy.organizations.name(organization.0).into());
+        let found = found.filter(|(ix, _)| self.may(Permission::Read, Resource::Team(*ix)));
+        found.ok_or_else(|| Problem::not_found("team", id))
     }
 
-    /// Finds a key by id, with its team.
+    /// Finds a key by id, with its team. One of which the caller may read neither the record nor the usage is not found.
     pub(super) fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
         let known = self.policy.keys.find(id).map(KeyId);
         let found = known.and_then(|ix| Some((ix, self.policy.keys.get(ix.0)?.team)));
-        let (ix, team) = found.ok_or_else(|| Problem::not_found("key", id))?;
-        let organization = self.policy.teams.get(team.0).map(|team| team.organization);
+        let organization = found.and_then(|(_, team)| Some(self.policy.teams.get(team.0)?.organization));
         self.organization =
             organization.map(|organization| self.policy.organizations.name(organization.0).into());
-        Ok((ix, team))
+        let found = found.filter(|(ix, team)| {
+            let resource = Resource::Team(*team);
+            self.may(Permission::ReadKeys, resource)
+                || self.may(Permission::ReadUsage, resource)
+                || self.is_own(*ix, *team)
+        });
+        found.ok_or_else(|| Problem::not_found("key", id))
+    }
+
+    /// Returns true if the caller owns the key, and has a role in its team that holds keys.
+    pub(super) fn is_own(&self, key: KeyId, team: TeamId) -> bool {
+        let owner = self.policy.keys.get(key.0).map(|key| key.owner);
+        owner == Some(Owner::User(self.caller.user)) && self.may(Permission::OwnKeys, Resource::Team(team))
     }
 
     /// Returns true if the caller has the permission.

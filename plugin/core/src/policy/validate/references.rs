@@ -201,10 +201,13 @@ impl<'a> Validator<'a> {
         let Some(team) = policy.teams.get(key.team.0) else {
             return self.unknown(path.at(&["team"]), Section::Teams, key.team.0);
         };
+        let mut owner = owner;
         if let Owner::User(user) = key.owner
             && owner.is_some()
             && role_of(&team.members, user).is_none()
         {
+            // The limits of a user who is not a member are not shown to those who manage the team.
+            owner = None;
             let (user, of) = (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
             self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
         }
