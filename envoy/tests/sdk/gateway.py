@@ -11,7 +11,10 @@ def arguments(**models):
     parser = argparse.ArgumentParser(description="Calls a Tollgate gateway through an unmodified SDK.")
     parser.add_argument("--base-url", default="http://127.0.0.1:8787", help="the gateway, without a path")
     parser.add_argument("--key", required=True, help="may call the models below")
-    parser.add_argument("--limited-key", required=True, help="its team may make three requests a minute")
+    parser.add_argument("--limited-key", help="its team may make three requests a minute")
+    parser.add_argument("--minute-key", help="its team may make one request a minute, and did so at the time --used")
+    parser.add_argument("--used", type=float, default=0, help="seconds since 1970")
+    parser.add_argument("--day-key", help="its team may make one request a day, and did so")
     parser.add_argument("--expired-key", required=True)
     parser.add_argument("--budget-key", required=True, help="its team's budget is less than any call costs")
     for name, default in models.items():
@@ -26,14 +29,15 @@ def check(name, condition, seen=None):
     print(f"ok {name}", flush=True)
 
 
-def refused(name, error_class, status, code, call):
-    """Calls, and returns the SDK's own error after checking that it is the right one, with our words."""
+def refused(name, error_class, status, code, call, exact=True):
+    """Calls, and returns the SDK's own error after checking that it is the right one, with our words; `exact` if a
+    subclass of it is wrong."""
     try:
         result = call()
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
     except error_class as error:
-        check(f"{name}: {error_class.__name__}", type(error) is error_class, type(error))
+        check(f"{name}: {error_class.__name__}", not exact or type(error) is error_class, type(error))
         check(f"{name}: status {status}", error.status_code == status, error.status_code)
         # OpenAI's SDK keeps the inside of `error`, Anthropic's the whole body.
         body = error.body.get("error", error.body)
@@ -41,6 +45,27 @@ def refused(name, error_class, status, code, call):
         check(f"{name}: our message", body["message"] and body["message"] in str(error), str(error))
         return error
     raise SystemExit(f"FAILED {name}: not refused, but {result!r}")
+
+
+def repeats(name, used, call, check_refusal):
+    """Checks that the SDK itself repeats a call: 57 seconds after the minute's only request (at the time `used`) the
+    wait is at most four seconds. `call(retries)` makes the call with this number of retries."""
+    if time.time() > used + 57.5:
+        call(0)
+        used = time.time()
+    time.sleep(max(used + 57.5 - time.time(), 0))
+    check_refusal(f"{name}: without a retry", lambda: call(0))
+    start = time.monotonic()
+    call(4)
+    waited = time.monotonic() - start
+    check(f"{name}: the SDK waits and succeeds", 0.5 < waited < 20, waited)
+
+
+def gives_up(name, call, check_refusal):
+    """Checks that the SDK does not repeat a call that cannot be admitted for hours."""
+    start = time.monotonic()
+    check_refusal(name, lambda: call(3))
+    check(f"{name}: at once", time.monotonic() - start < 1, time.monotonic() - start)
 
 
 @contextmanager

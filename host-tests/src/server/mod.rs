@@ -34,9 +34,9 @@ pub use self::forward::{Target, TargetError};
 use self::lines::Lines;
 use self::worker::Worker;
 
-/// The size limit of a body that the module may buffer: well above the module's own limit, so that the module
-/// rejects first.
-pub const BUFFER_LIMIT: usize = 32 << 20;
+/// The size limit of a body that the module may buffer. The module's own limit is `max_body`, which an operator
+/// may raise; this bounds a module that has none.
+pub const BUFFER_LIMIT: usize = 1 << 30;
 
 /// Options of a server.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::num::NonZeroU64;
 
 use serde_json::Value;
@@ -15,9 +16,10 @@ use super::problem::Problem;
 use super::route::Endpoint;
 use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
 use crate::http::local_response::LocalResponse;
+use crate::json::node::Node;
 use crate::json::out_of_line::text;
-use crate::policy::diagnostic::pointer;
-use crate::policy::load::value::Id;
+use crate::policy::diagnostic::{Diagnostic, Diagnostics, pointer};
+use crate::policy::load::value::{FromNode, Id};
 use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Owner, Policy, Section, TeamId, instance};
 
 /// The inputs of a decision, and the audit data collected on the way.
@@ -167,7 +169,7 @@ impl RequestContext<'_> {
     /// 400 if the body has another number.
     fn with_created(&self, change: &Change) -> Result<Change, Problem> {
         let mut change = change.clone();
-        for Edit { section, id, record } in &mut change.edits {
+        for Edit { section, id, record, basis: _ } in &mut change.edits {
             let Some(fields) = record.as_mut().and_then(Value::as_object_mut) else { continue };
             let created = match self.policy.record(*section, id) {
                 Some(current) => current.get("created").cloned(),
@@ -181,6 +183,34 @@ impl RequestContext<'_> {
             fields.extend(created.map(|created| ("created".to_string(), created)));
         }
         Ok(change)
+    }
+
+    /// Reads the record that a body describes.
+    ///
+    /// # Errors
+    /// 400 with every fault of the record, those against other records included.
+    pub(super) fn read_record<T: FromNode>(
+        &mut self,
+        section: Section,
+        id: &str,
+        record: &Node,
+    ) -> Result<T, Problem> {
+        let mut report = Diagnostics::default();
+        let within = |report: &mut Diagnostics| report.within(id, |report| T::read(record.clone(), report));
+        let read = report.within(section.name(), within);
+        if let Some(read) = read
+            && !report.has_errors()
+        {
+            return Ok(read);
+        }
+        let mut change = Change::default();
+        change.put(section, id, super::body::to_json(record));
+        let mut diagnostics = report.finish();
+        let others = self.policy.try_change(&change).err().unwrap_or_default();
+        let is_new = |other: &Diagnostic| !diagnostics.iter().any(|known| known.pointer == other.pointer);
+        let others: Vec<Diagnostic> = others.into_iter().filter(is_new).collect();
+        diagnostics.extend(others);
+        Err(Problem::from_diagnostics(INVALID, diagnostics, &pointer("", &[section.name(), id])))
     }
 
     /// Validates a change against the policy and leaves the policy unchanged.

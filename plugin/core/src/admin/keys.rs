@@ -74,7 +74,7 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
     ]);
     new.add_to(&mut record);
     if by_admin {
-        add_any(context, ix, requested, &mut record)?;
+        add_any(context, ix, requested, (&new.id, &mut record))?;
     } else {
         self_service::grant(context, ix, requested, &new.id, &mut record)?;
     }
@@ -99,17 +99,17 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
 
 /// Adds the fields requested by a team admin, who may set every writable field of a key.
 fn add_any(
-    context: &RequestContext<'_>,
+    context: &mut RequestContext<'_>,
     team: TeamId,
     mut requested: Members,
-    record: &mut Members,
+    (id, record): (&str, &mut Members),
 ) -> Result<(), Problem> {
     let is_member = context.caller.team_role(context.policy, team).is_some();
     if is_member && !requested.iter().any(|(name, _)| name == "owner") {
         requested.push(("owner".into(), Node::String(format!("user/{}", context.caller.id))));
     }
     record.append(&mut requested);
-    let typed = body::read::<KeyRecord>(record.clone(), INVALID)?;
+    let typed: KeyRecord = context.read_record(Section::Keys, id, &Node::Object(record.clone()))?;
     require_future(context.inputs, typed.expires_at)
 }
 
@@ -141,7 +141,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     body::only(&patch, WRITABLE_FIELDS)?;
     let expiry_changes = patch.iter().any(|(name, _)| name == "expires_at");
     let merged = body::merge(Node::from(&record), patch);
-    let typed = body::read_at::<KeyRecord>("", merged.clone(), INVALID)?;
+    let typed: KeyRecord = context.read_record(Section::Keys, id, &merged)?;
     if expiry_changes {
         require_future(context.inputs, typed.expires_at)?;
     }

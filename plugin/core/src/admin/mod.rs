@@ -86,6 +86,11 @@ pub enum AdminDecision {
     Write(Write),
     /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
+    /// Send the facts about this gateway.
+    Gateway {
+        /// True if the caller may read all of them.
+        details: bool,
+    },
 }
 
 /// A change to be stored, with the response for success.
@@ -127,6 +132,17 @@ pub enum Durability {
     Volatile,
     /// Changes are lost with the process. Creating keys is rejected with 503.
     No,
+}
+
+impl Durability {
+    /// Returns the name in responses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Durable => "durable",
+            Durability::Volatile => "volatile",
+            Durability::No => "not_kept",
+        }
+    }
 }
 
 /// Decides a management request against the current policy. Changes are applied to the policy to validate them,
@@ -176,11 +192,13 @@ pub fn decide<C: CounterStore>(
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
         AdminDecision::Write(write) => write.response.status,
-        AdminDecision::Audit(_) => 200,
+        AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => 200,
     };
     let kind = match &outcome {
         AdminDecision::Write(_) => EntryKind::Change,
-        AdminDecision::Answer(_) | AdminDecision::Audit(_) => EntryKind::Attempt,
+        AdminDecision::Answer(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => {
+            EntryKind::Attempt
+        }
     };
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);
@@ -212,6 +230,7 @@ fn dispatch<C: CounterStore>(
     let [one, two] = &found.ids;
     context.set_organization(found.endpoint, one);
     match (found.endpoint, found.method) {
+        (Endpoint::Gateway, _) => me::gateway(context),
         (Endpoint::Me, _) => me::show(context),
         (Endpoint::Targets, _) => me::targets(context),
         (Endpoint::Organizations, Post) => organizations::create(context),
@@ -266,7 +285,7 @@ fn finish(request: &AdminRequest, mut response: LocalResponse) -> LocalResponse 
 }
 
 /// Builds a response with a JSON body that caches must not store.
-fn json_response(status: u16, body: &Value) -> LocalResponse {
+pub(crate) fn json_response(status: u16, body: &Value) -> LocalResponse {
     let fields = Vec::from([
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),

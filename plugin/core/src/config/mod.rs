@@ -4,9 +4,10 @@ mod defaults;
 mod load;
 mod records;
 
+pub use defaults::{DefaultRoute, ROUTES as DEFAULT_ROUTES};
 #[cfg(feature = "schema")]
 pub use load::schema;
-pub use load::{ConfigLoader, MAX_BODY, PREFIX};
+pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSources;
 use crate::collections::held_bytes::HeldBytes;
-use crate::counters::RecordKeys;
+use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
 
@@ -26,7 +27,7 @@ pub struct GatewayConfig {
     pub policy: PolicyHandle,
     /// The sources of keys. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: CredentialSources,
-    /// The routes; the first match wins. Default: the providers' own paths.
+    /// The routes; the first match wins. The operator's are before the default ones: the providers' own paths.
     pub routes: Vec<Route>,
     /// The treatment of a request that no route matches.
     pub unmatched: Unmatched,
@@ -40,8 +41,13 @@ pub struct GatewayConfig {
     pub volatile_keys: bool,
     /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
-    /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
+    /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
+    /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
+    /// exceed it is rejected with 503. Default 512 MiB.
+    pub max_held: u64,
+    /// The name of the record of held bodies, below that prefix.
+    pub held_bodies: RecordKey,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
     /// The names of principals' counter records, below that prefix.
@@ -52,6 +58,8 @@ pub struct GatewayConfig {
     pub held_bytes: HeldBytes,
     /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
+    /// The maximum number of teams with series of their own in the metrics of the process. Default 1,000.
+    pub max_metric_teams: u64,
 }
 
 /// The management API of one gateway.

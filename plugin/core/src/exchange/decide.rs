@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 
 use super::authorize::{
     Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
+    with_shorter_name,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
@@ -13,12 +14,13 @@ use crate::api::Api;
 use crate::auth::identity::Identity;
 use crate::config::{GatewayConfig, Unmatched};
 use crate::exchange::models;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, LlmRequest, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -49,6 +51,7 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
             return self.pass(config, head, (method, target), edit);
         }
@@ -59,7 +62,8 @@ impl Exchange {
             .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
         if route.api == Api::Models {
-            return Ok(match models::answer(&policy, &identity, head, path) {
+            self.format = AnswerFormat::of(route.api, target, head);
+            return Ok(match models::answer(&policy, &identity, self.format.provider, path) {
                 Ok(response) => self.answer(response),
                 Err(rejection) => self.refuse_always(&rejection),
             });
@@ -69,14 +73,19 @@ impl Exchange {
             trace.step(|| super::Step::Shadow(shadow));
             self.shadow = Some(sanitized);
         }
+        refuse_unserved(route.api, target)?;
         self.partial_response =
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
         if leaves_http || !Dialect::of(route.api).reads_body {
-            let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
+            self.format = AnswerFormat::of(route.api, target, head);
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
-            let decided = self.authorize(sanitized, config, &policy, &identity, target, form, trace);
+            let decided = named_target(&policy, route.target, model.as_deref(), None, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection));
             self.tell_target(edit);
             return decided;
         }
@@ -90,10 +99,9 @@ impl Exchange {
         }
         let encoding = content_encoding(head)?;
         let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // The usage in an encoded response cannot be read.
-        if head.first("accept-encoding").is_some() {
-            edit(HeaderMutation::Remove("accept-encoding"));
-        }
+        // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
+        // 12.5.3).
+        edit(HeaderMutation::Replace("accept-encoding", "identity"));
         self.state = ExchangeState::Body(PendingBody {
             sanitized,
             key: digest,
@@ -137,19 +145,25 @@ impl Exchange {
             Ok(request) => request,
             Err(error) => return self.refuse_always(&error.into()),
         };
-        self.metered = true;
+        let dialect = Dialect::of(self.api);
+        self.metered = !dialect.free;
         self.unseen_output = request.unmetered_output;
-        if is_json && Dialect::of(self.api).usage_on_request {
-            self.request_usage(request, announced, edit);
-        }
+        let usage = is_json && dialect.usage_on_request;
+        let usage = usage.then(|| include_usage(request)).flatten();
+        let usage =
+            usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
+            let of_body = request.model.as_deref().or(dialect.default_model.filter(|_| model.is_none()));
             let form = CallForm::Body(request);
-            self.authorize(sanitized, &config, &policy, &identity, target, form, trace)
+            named_target(&policy, target, model.as_deref(), of_body, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection))
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|rejection| self.refuse(&rejection))
@@ -164,10 +178,10 @@ impl Exchange {
     }
 
     /// Patches the body so that the stream ends with a usage chunk.
-    fn request_usage(&mut self, request: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
-        let Some(patch) = include_usage(request) else { return };
+    fn request_usage(&mut self, request: UsageRequest, edit: &mut HeaderMutator<'_>) {
+        let UsageRequest { patch, length, announced } = request;
         if announced {
-            edit(HeaderMutation::Replace("content-length", &patch.length_of(request.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &length.to_string()));
         }
         self.usage_added = true;
         self.body_patch = Some(patch);
@@ -183,15 +197,20 @@ impl Exchange {
         identity: &Identity<'p>,
         target: (TargetId, &'p Target),
         form: CallForm<'_>,
+        usage: Option<UsageRequest>,
+        edit: &mut HeaderMutator<'_>,
         trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission } =
+        let Grant { price, admission, requests_usage } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.reservation = admission.reservation;
+        if let Some(usage) = usage.filter(|_| requests_usage) {
+            self.request_usage(usage, edit);
+        }
         if admission.principals.is_empty() {
             return Ok(self.forward(sanitized, None));
         }
@@ -203,6 +222,27 @@ impl Exchange {
         if let Some(target) = &self.log.target {
             set_target_header(target, edit);
         }
+    }
+}
+
+/// A change of the body that requests the usage of a stream.
+struct UsageRequest {
+    patch: BodyPatch,
+    /// The length of the body after the change.
+    length: u64,
+    /// The headers announce the length of the body.
+    announced: bool,
+}
+
+/// Rejects requests that no team may send, since all teams share the account at the provider.
+fn refuse_unserved(api: Api, target: &str) -> Result<(), Rejection> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other API is served")]
+    match api {
+        Api::StoredObjects => Err(Rejection::StoredObjectsNotServed),
+        Api::DirectSessions => Err(Rejection::DirectSessionsNotServed),
+        // `call_id` joins a call that exists, perhaps another team's.
+        Api::OpenAiRealtime if query::has(target, "call_id") => Err(Rejection::StoredObjectsNotServed),
+        _ => Ok(()),
     }
 }
 

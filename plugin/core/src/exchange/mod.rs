@@ -21,6 +21,7 @@
 //! | `models` | the model list |
 //! | `managed` | requests of the management API |
 //! | [`access_log`] | the fields for logs and metrics |
+//! | [`series`] | the series of the metrics with their labels |
 //!
 //! Header mutations are passed to a [`HeaderMutator`] as they become known. If the request is then answered here, they
 //! have no effect.
@@ -34,6 +35,7 @@ mod models;
 mod reserve;
 mod response;
 mod sanitize;
+pub mod series;
 mod settle;
 
 use alloc::boxed::Box;
@@ -55,6 +57,7 @@ use crate::api::Api;
 use crate::config::{FailureMode, GatewayConfig};
 use crate::counters::StoreError;
 use crate::exchange::access_log::AccessLogEntry;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::LocalResponse;
 use crate::http::rejection::Rejection;
@@ -92,6 +95,7 @@ pub struct Exchange {
     log: AccessLogEntry,
     rate_limit_status: RateLimitStatus,
     api: Api,
+    format: AnswerFormat,
     /// Present in shadow mode: the request is forwarded although it is rejected.
     shadow: Option<Sanitized>,
     /// The fleet's keys were never read, so an unknown key may be one of them.
@@ -171,6 +175,7 @@ impl Exchange {
             log: AccessLogEntry::default(),
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
+            format: AnswerFormat::default(),
             shadow: None,
             awaits_keys: false,
             body_patch: None,
@@ -201,6 +206,27 @@ impl Exchange {
             | ExchangeState::Forwarded(_)
             | ExchangeState::Over => false,
         }
+    }
+
+    /// The bytes of the request's body that the host holds while the request is undecided.
+    pub fn held_bytes(&self) -> u64 {
+        match &self.state {
+            ExchangeState::Body(pending) => pending.received,
+            // Management requests have a bound of their own.
+            ExchangeState::Fresh
+            | ExchangeState::SigningIn(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Running(..)
+            | ExchangeState::Forwarded(_)
+            | ExchangeState::Over => 0,
+        }
+    }
+
+    /// Rejects the request, because there is no room for its [`Exchange::held_bytes`].
+    pub fn cannot_hold(&mut self) -> Action {
+        self.refuse_always(&Rejection::Busy)
     }
 
     /// The request's fields for logs and metrics.
@@ -235,7 +261,7 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         let action = self
             .decide_headers(&config, head, end_of_stream, &|| now.timestamp(), edit, trace)
-            .unwrap_or_else(|rejection| self.refuse(&rejection));
+            .unwrap_or_else(|rejection| self.refuse_head(&rejection, head));
         if !matches!(action, Action::Hold) {
             self.log.time = Some(now.timestamp());
         }
@@ -317,7 +343,10 @@ impl Exchange {
             Err(NotAdmitted { error, status, unsettled }) => {
                 self.take_rate_limit_status(status);
                 let action = match error {
-                    AdmissionError::Denied(exceeded) => self.refuse(&Rejection::Denied(exceeded)),
+                    AdmissionError::Denied(mut exceeded) => {
+                        exceeded.input_cost = self.reservation.input_cost;
+                        self.refuse(&Rejection::Denied(exceeded))
+                    }
                     AdmissionError::Store(error) => {
                         let mode = match error {
                             StoreError::Contention => self.config.on_contention,

@@ -163,12 +163,24 @@ pub struct Target {
     pub name: Rc<str>,
     /// Groups that the target belongs to, sorted.
     pub groups: Box<[GroupId]>,
-    /// Upper bound of the input in tokens, for input that is not in the body.
+    /// Upper bound of the input in tokens.
     pub max_input_tokens: Option<u64>,
-    /// Upper bound of the output in tokens, for requests that set none.
+    /// Upper bound of the output in tokens.
     pub max_output_tokens: Option<u64>,
     /// Price, if there is one.
     pub price: Option<Price>,
+    /// Request for usage in streams.
+    pub usage_chunk: UsageChunk,
+}
+
+/// The treatment of a stream whose client does not request its usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageChunk {
+    /// Usage is requested if a token limit or a budget applies, and removed from the response.
+    #[default]
+    Add,
+    /// The request is forwarded as it is.
+    Never,
 }
 
 /// A tenant. Its access bounds that of everything below it.

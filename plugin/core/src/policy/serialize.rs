@@ -49,13 +49,16 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        let Target { name: _, groups, max_input_tokens, max_output_tokens, price } = target;
+        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk } = target;
         if !groups.is_empty() {
             record.put("access_groups", self.group_names(groups));
         }
         record.put_some("max_input_tokens", *max_input_tokens);
         record.put_some("max_output_tokens", *max_output_tokens);
         record.put_some("price", price.as_ref().map(write_price));
+        if *usage_chunk != UsageChunk::default() {
+            record.put("usage_chunk", usage_chunk.name());
+        }
     }
 
     fn write_organization(&self, organization: &Organization, record: &mut Object) {

@@ -120,6 +120,13 @@ impl PolicyStore {
                 return;
             }
             AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
+            AdminDecision::Gateway { details } => {
+                let freshness = etcd.freshness(store);
+                let response = self.overview(config, inputs, details);
+                let response = with_age(response, &request, freshness, inputs.now);
+                effects.push(Effect::Answer(id, admin_reply(response, None)));
+                return;
+            }
             AdminDecision::Write(_) => {
                 etcd.waiting.push((id, Waiting { request, commit: None }));
                 etcd.client.submit(id, inputs.now)
@@ -242,7 +249,9 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
+            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+                Problem::contended().response()
+            }
         };
         let etcd_effects = etcd.client.finish(id, inputs.now);
         self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);

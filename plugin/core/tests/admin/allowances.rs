@@ -27,7 +27,8 @@ fn spend(world: &mut World, key: &str, dollars: u128) -> Result<(), String> {
     let key = policy.keys.get(policy.keys.find(key).unwrap()).unwrap();
     let identity = check_key(&policy, key, world.now.timestamp()).unwrap();
     let principals = identity.principals(&world.gateway.record_keys, policy.target("small"));
-    let reservation = Reservation { input_tokens: 1, tokens: 1, cost: Pico(dollars * DOLLAR) };
+    let cost = Pico(dollars * DOLLAR);
+    let reservation = Reservation { input_tokens: 1, tokens: 1, cost, ..Reservation::default() };
     match acquire(&mut world.store, AdmissionRequest { principals, reservation }, world.now) {
         Ok(_) => Ok(()),
         Err(refused) => match refused.error {

@@ -6,6 +6,7 @@ mod allowances;
 mod audit;
 mod bodies;
 mod concurrency;
+mod configurations;
 mod keeping;
 mod keys;
 mod lists;

@@ -106,7 +106,8 @@ fn no_spelling_of_a_governed_path_passes_without_a_key() {
     ]);
     let mut all = routes.clone();
     all.as_array_mut().unwrap().push(json!({ "path": "/**", "public": true }));
-    for settings in [json!({ "routes": all }), json!({ "routes": routes, "unmatched": "pass" })] {
+    let only = |routes: &Value, unmatched: &str| json!({ "routes": routes, "default_routes": false, "unmatched": unmatched });
+    for settings in [only(&all, "deny"), only(&routes, "pass")] {
         let gateway = gateway(&settings);
         for (method, path, passes) in [
             ("POST", "/V1/Chat/Completions", false),

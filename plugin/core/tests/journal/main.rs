@@ -20,11 +20,11 @@ use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
 use tollgate_core::counters::{
     Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
 };
-use tollgate_core::policy::{Change, Document, Section};
+use tollgate_core::policy::{Change, Section};
 use tollgate_core::replication::{DELTA_SLOTS, Journal, JournalCommit, JournalError, Replica};
 
 const PREFIX: &str = "t/";
-const INLINE: u64 = 7;
+const FORMAT: u64 = 7;
 
 /// Teams by id: a minimal replica.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,24 +41,23 @@ impl Replica for Teams {
         true
     }
 
-    fn replace(&mut self, documents: &[(Document, Option<Value>)]) -> bool {
+    fn replace(&mut self, documents: &[(String, Option<Value>)]) -> bool {
         for (document, content) in documents {
-            let Document::Team(id) = document else { return false };
+            let Some(id) = document.strip_prefix("team/") else { return false };
             match content {
-                Some(content) => drop(self.0.insert(id.clone(), content.clone())),
+                Some(content) => drop(self.0.insert(id.to_owned(), content.clone())),
                 None => drop(self.0.remove(id)),
             }
         }
         true
     }
 
-    fn document(&self, document: &Document) -> Option<Value> {
-        let Document::Team(id) = document else { return None };
-        self.0.get(id).cloned()
+    fn document(&self, document: &str) -> Option<Value> {
+        self.0.get(document.strip_prefix("team/")?).cloned()
     }
 
-    fn touched(&self, change: &Change) -> Vec<Document> {
-        change.edits.iter().map(|edit| Document::Team(edit.id.clone())).collect()
+    fn touched(&self, change: &Change) -> Vec<String> {
+        change.edits.iter().map(|edit| format!("team/{}", edit.id)).collect()
     }
 }
 
@@ -70,9 +69,9 @@ struct Vm<S> {
 }
 
 impl<S: SharedData> Vm<S> {
-    fn start(shared: S, kind: SharedDataKind, inline: u64) -> Result<Self, JournalError> {
+    fn start(shared: S, kind: SharedDataKind, format: u64) -> Result<Self, JournalError> {
         let mut store = SharedDataStore::new(shared, kind);
-        let journal = Journal::open(&mut store, PREFIX, inline)?;
+        let journal = Journal::open(&mut store, PREFIX, format)?;
         let mut vm = Vm { store, journal, teams: Teams::default() };
         vm.journal.catch_up(&mut vm.store, &mut vm.teams)?;
         Ok(vm)
@@ -130,7 +129,7 @@ fn put(team: &str, number: u64) -> Change {
 }
 
 fn vm(map: &Map) -> Vm<Map> {
-    Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE).unwrap()
+    Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT).unwrap()
 }
 
 #[test]
@@ -171,7 +170,7 @@ fn a_refresh_without_changes_reads_one_short_record() {
     let mut writer = vm(&map);
     writer.add_one("search").unwrap();
     let calls = Counted { map: map.clone(), gets: 0, bytes: 0 };
-    let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, INLINE).unwrap();
+    let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, FORMAT).unwrap();
     let before = (reader.store.host().gets, reader.store.host().bytes);
     reader.refresh().unwrap();
     let host = reader.store.host();
@@ -214,20 +213,20 @@ fn a_vm_catches_up_from_any_epoch() {
 }
 
 #[test]
-fn another_inline_policy_drops_the_changes_and_supersedes_the_old_configuration() {
+fn another_format_drops_the_changes_and_supersedes_the_old_journal() {
     let map = Map::new();
     let mut old = vm(&map);
     old.add_one("search").unwrap();
-    assert_eq!(vm(&map).number("search"), 1, "the same policy keeps it");
-    let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
+    assert_eq!(vm(&map).number("search"), 1, "the same format keeps it");
+    let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT + 1).unwrap();
     assert_eq!(new.teams, Teams::default());
     new.add_one("ads").unwrap();
     old.refresh().unwrap();
     assert_eq!(old.number("search"), 1, "it serves what it had");
     assert_eq!(old.commit(put("search", 2), None), Err(JournalError::Superseded));
     assert!(old.journal.is_superseded());
-    let again = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
-    assert_eq!(again.teams, new.teams, "nothing of the first policy's documents is left");
+    let again = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT + 1).unwrap();
+    assert_eq!(again.teams, new.teams, "nothing of the first journal's documents is left");
 }
 
 #[test]
@@ -255,7 +254,7 @@ fn documents_committed_without_a_change_are_read_by_later_vms() {
     let map = Map::new();
     let mut one = vm(&map);
     one.teams.0.insert("inline".to_owned(), json!(3));
-    let documents = vec![Document::Team("inline".to_owned())];
+    let documents = vec!["team/inline".to_owned()];
     let commit = JournalCommit { documents, ..JournalCommit::default() };
     assert_eq!(one.journal.commit(&mut one.store, &mut one.teams, commit), Ok(true));
     assert_eq!(vm(&map).number("inline"), 3);
@@ -326,6 +325,6 @@ fn attempts_without_effect_never_remove_a_change() {
 #[test]
 fn a_host_without_shared_data_has_no_journal() {
     let map = Map::new();
-    let refused = Vm::start(map, SharedDataKind::None, INLINE).err();
+    let refused = Vm::start(map, SharedDataKind::None, FORMAT).err();
     assert!(matches!(refused, Some(JournalError::Store(StoreError::Unavailable(_)))));
 }

@@ -99,6 +99,11 @@ const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u
 fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
     match (endpoint, method) {
+        (Endpoint::Gateway, _) => read(
+            "getGateway",
+            "Get the version of the API, and (platform administrators) the changes without effect",
+            "Gateway",
+        ),
         (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
         (Endpoint::Targets, _) => read(
             "listTargets",

@@ -20,6 +20,7 @@ pub(super) fn all() -> Value {
     let account = ServiceAccountRecord::schema();
     let schemas = [
         ("Problem", problem()),
+        ("Gateway", gateway()),
         ("Me", me()),
         ("CallableTargets", list(&callable_target())),
         ("NewOrganization", optional(&with_id(&without(&organization, &["created"])), &["access"])),
@@ -164,6 +165,36 @@ fn problem() -> Value {
         },
         "required": ["type", "title", "status", "code", "detail"],
     })
+}
+
+fn gateway() -> Value {
+    let text = json!({ "type": "string" });
+    let record = closed(json!({
+        "section": text,
+        "id": text,
+        "change": { "enum": ["put", "removed"] },
+        "reason": { "enum": ["other_record", "no_record", "missing_reference"] },
+    }));
+    let mut unapplied = closed(json!({
+        "count": { "type": "integer", "minimum": 0 },
+        "records": { "type": "array", "items": record, "maxItems": 20 },
+    }));
+    unapplied["description"] = json!(
+        "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
+         this name, no such record, or not the organization, team or owner that the record names. Only for platform \
+         administrators."
+    );
+    let mut gateway = closed(json!({
+        "api": { "type": "integer", "description": "The version of the API" },
+        "version": { "type": "string", "description": "The version of the gateway" },
+        "changes": {
+            "enum": ["durable", "volatile", "not_kept"],
+            "description": "The lifetime of changes: in etcd, until the process ends, or no keys can be created",
+        },
+        "unapplied": unapplied,
+    }));
+    gateway["required"] = json!(["api", "version", "changes"]);
+    gateway
 }
 
 fn me() -> Value {

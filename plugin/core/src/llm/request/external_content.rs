@@ -74,6 +74,11 @@ impl ExternalMark {
         }
     }
 
+    /// The mark of a member of a call within the body, which names its model.
+    pub(super) fn of_call(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("model") { Self::Model } else { Self::of(name) }
+    }
+
     /// The mark of a member of an entry of `fallbacks`.
     pub(super) fn of_fallback(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use super::content_type::{parameters, spells};
 use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
+use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
 
 /// The maximum number of bytes in the headers of one part.
@@ -53,6 +54,10 @@ pub struct MultipartScanner {
     state: MultipartState,
     head: Vec<u8>,
     field: Option<Field>,
+    /// The present part is a file of this kind.
+    file: Option<MediaKind>,
+    /// The offset of the present part's content.
+    content_at: u64,
     value: Vec<u8>,
     offset: u64,
     seen: SeenFields,
@@ -77,10 +82,12 @@ impl MultipartScanner {
             state: MultipartState::Content,
             head: Vec::new(),
             field: None,
+            file: None,
+            content_at: 0,
             value: Vec::new(),
             offset: 0,
             seen: SeenFields::default(),
-            request: LlmRequest::default(),
+            request: LlmRequest { form: true, ..LlmRequest::default() },
         })
     }
 
@@ -228,6 +235,7 @@ impl MultipartScanner {
         let head = core::mem::take(&mut self.head);
         self.field = self.part_named(&head)?;
         self.head = head;
+        self.content_at = self.offset.saturating_add(1);
         self.value.clear();
         self.matched = 2;
         self.at_start = true;
@@ -270,6 +278,8 @@ impl MultipartScanner {
         if !kind.trim().eq_ignore_ascii_case("form-data") {
             return Err(self.unreadable(NAMED));
         }
+        let is_file = parameters.iter().any(|(name, _)| spells(name, "filename"));
+        self.file = kind_of_part(&name).filter(|_| is_file);
         let decoded = crate::text::percent::decode(&name).unwrap_or_default();
         let plain = decoded.trim().trim_end_matches("[]");
         let field = Field::find(FORM, plain, self.offset)?;
@@ -278,7 +288,7 @@ impl MultipartScanner {
         if plain != name && !(field == Field::Models && name == "models[]") {
             return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
         }
-        if parameters.iter().any(|(name, _)| spells(name, "filename")) {
+        if is_file {
             let (field, offset) = (field.name(), self.offset);
             return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
         }
@@ -290,6 +300,12 @@ impl MultipartScanner {
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
     fn part_ended(&mut self) -> Result<(), BodyError> {
+        if let Some(kind) = self.file.take() {
+            // The delimiter's last byte is the present one.
+            let end = (self.offset + 1).saturating_sub(self.delimiter.len() as u64);
+            let bytes = end.saturating_sub(self.content_at);
+            self.request.media.add(kind, bytes, bytes);
+        }
         let Some(field) = self.field.take() else { return Ok(()) };
         let offset = self.offset;
         let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 
 use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_upstream_tool};
 use super::fields::{self, Field, SeenFields, is_name, whole_number};
+use super::media::{OpenObject, Place};
 use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
 
@@ -80,6 +81,12 @@ struct ScannedMember {
     token_prompt: bool,
     /// The mark of the last name, by depth; entries of a list have the mark of their list.
     marks: [ExternalMark; MAX_DEPTH + 2],
+    /// The place of the last name, by depth, as marks.
+    places: [Place; MAX_DEPTH + 2],
+    /// The innermost object that may hold media.
+    object: OpenObject,
+    /// The end of the event before the present one.
+    before: u64,
     reached: u64,
 }
 
@@ -94,6 +101,9 @@ impl ScannedMember {
             names_before: 0,
             token_prompt: false,
             marks: [ExternalMark::None; MAX_DEPTH + 2],
+            places: [Place::Elsewhere; MAX_DEPTH + 2],
+            object: OpenObject::default(),
+            before: 0,
             reached: 0,
         }
     }
@@ -105,6 +115,16 @@ impl ScannedMember {
     fn set_mark(&mut self, depth: usize, mark: ExternalMark) {
         if let Some(slot) = self.marks.get_mut(depth) {
             *slot = mark;
+        }
+    }
+
+    fn place(&self, depth: usize) -> Place {
+        self.places.get(depth).copied().unwrap_or_default()
+    }
+
+    fn set_place(&mut self, depth: usize, place: Place) {
+        if let Some(slot) = self.places.get_mut(depth) {
+            *slot = place;
         }
     }
 
@@ -220,7 +240,10 @@ impl ScannedMember {
             | Field::Prompt
             | Field::Input
             | Field::Tools
-            | Field::ContextManagement => {}
+            | Field::Functions
+            | Field::ContextManagement
+            | Field::Requests
+            | Field::GenerateContentRequest => {}
         }
         Ok(())
     }
@@ -228,6 +251,10 @@ impl ScannedMember {
     /// Adds the name of another model that may be called.
     fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
         let name = self.target(field, value)?;
+        // Each call of a batch names its model.
+        if field == Field::Requests && self.request.fallbacks.contains(&name) {
+            return Ok(());
+        }
         if self.request.fallbacks.len() >= MAX_FALLBACKS {
             return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
         }
@@ -256,8 +283,11 @@ impl ScannedMember {
                 | Field::McpServers
                 | Field::Input
                 | Field::Tools
+                | Field::Functions
                 | Field::ContextManagement
-                | Field::Background,
+                | Field::Background
+                | Field::Requests
+                | Field::GenerateContentRequest,
                 _,
             ) => {}
             (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
@@ -295,6 +325,9 @@ impl ScannedMember {
                 self.request.external_input |= is_upstream_tool(name);
                 ExternalMark::of_tool(name)
             }
+            (2 | 3, Some(Field::Requests)) | (2, Some(Field::GenerateContentRequest)) => {
+                ExternalMark::of_call(name)
+            }
             (3, Some(Field::Input)) => self.item.member(name),
             (3, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),
             (_, Some(Field::ContextManagement)) => ExternalMark::of_edit(name),
@@ -307,6 +340,7 @@ impl Visitor for ScannedMember {
     type Stop = BodyError;
 
     fn reached(&mut self, offset: u64) {
+        self.before = self.reached;
         self.reached = offset;
     }
 
@@ -316,7 +350,19 @@ impl Visitor for ScannedMember {
         }
         if depth == 0 {
             self.request.opens = self.reached.saturating_sub(1);
+            self.set_place(0, Place::Body);
         }
+        let place = self.place(depth);
+        match kind {
+            Container::Array => self.set_place(depth + 1, place),
+            Container::Object => {
+                self.set_place(depth + 1, Place::Elsewhere);
+                if place != Place::Elsewhere {
+                    self.object = OpenObject::begin(depth + 1);
+                }
+            }
+        }
+        self.request.tools |= depth >= 2 && matches!(self.field, Some(Field::Tools | Field::Functions));
         if let Some(field) = self.field_at(depth) {
             self.field_container(field, depth, kind)?;
         }
@@ -338,6 +384,10 @@ impl Visitor for ScannedMember {
     }
 
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
+        if kind == Container::Object {
+            let place = self.place(depth);
+            self.object.end(place, depth + 1, &mut self.request.media);
+        }
         if depth == 2 && self.field == Some(Field::Input) {
             self.request.external_input |= self.item.is_reference(kind);
         }
@@ -366,6 +416,11 @@ impl Visitor for ScannedMember {
         let text = if name.whole { name.text } else { "" };
         let mark = self.member(depth, text);
         self.set_mark(depth, mark);
+        match depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default() {
+            Place::Elsewhere => self.set_place(depth, Place::Elsewhere),
+            parent => self.set_place(depth, parent.member(text)),
+        }
+        self.request.tools |= depth == 2 && self.field == Some(Field::Tools);
         let names = match (depth, self.field) {
             (1, _) => fields::BODY,
             (2, Some(Field::StreamOptions)) => {
@@ -396,11 +451,14 @@ impl Visitor for ScannedMember {
             Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,
             Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
-            None => match self.mark(depth) {
-                ExternalMark::None => 0,
-                ExternalMark::Model => MAX_NAME,
-                _ => MARK_BYTES,
-            },
+            None => {
+                let for_mark = match self.mark(depth) {
+                    ExternalMark::None => 0,
+                    ExternalMark::Model => MAX_NAME,
+                    _ => MARK_BYTES,
+                };
+                for_mark.max(self.place(depth).bytes_to_keep())
+            }
         }
     }
 
@@ -410,6 +468,11 @@ impl Visitor for ScannedMember {
         }
         if let Some(field) = self.field_at(depth) {
             return self.field_value(field, depth, value);
+        }
+        let place = self.place(depth);
+        if let (true, Scalar::String(text)) = (place != Place::Elsewhere, value) {
+            let bytes = self.reached.saturating_sub(self.before);
+            self.object.string(place, depth, text, bytes, &mut self.request.media);
         }
         match (self.mark(depth), value) {
             (ExternalMark::Model, Scalar::Null) => {}

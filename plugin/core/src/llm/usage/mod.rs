@@ -2,7 +2,8 @@
 //!
 //! A [`UsageMeter`] reads the bytes of a response, keeps none of them, and returns the usage that the provider
 //! reported: in a JSON document or in server-sent events, in the dialect of the API. Figures are absolute: the last
-//! one that is not null counts, and of two usage objects in one document the later.
+//! one that is not null counts (with Anthropic, the largest), and of two usage objects in one document the later.
+//! A figure is a number or a string, and its value a whole number: `10`, `10.0`, `"10"`; others are ignored.
 
 mod extract;
 mod marks;
@@ -69,6 +70,11 @@ pub struct UsageReport {
     pub complete: bool,
     /// The response itself shows its end: a whole document, or the last event of its API.
     pub closed: bool,
+    /// The response reports that the call failed: an error in place of the answer or after a part of it, whatever the
+    /// HTTP status is.
+    pub failed: bool,
+    /// The response came in several parts, so that output may have preceded a failure: events, or a list of responses.
+    pub in_parts: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -197,6 +203,8 @@ impl UsageMeter {
             uncounted: self.began && no_text && output_seen_tokens == 0,
             complete,
             closed,
+            failed: self.extractor.is_failed(),
+            in_parts: self.extractor.in_parts(),
         }
     }
 }

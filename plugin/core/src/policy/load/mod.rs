@@ -4,7 +4,7 @@ mod builder;
 mod document;
 pub(crate) mod record;
 pub(crate) mod records;
-mod resolve;
+pub(in crate::policy) mod resolve;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub(crate) mod value;
