@@ -3,6 +3,7 @@
 mod defaults;
 mod load;
 mod records;
+mod routes;
 
 pub use defaults::{DefaultRoute, ROUTES as DEFAULT_ROUTES};
 #[cfg(feature = "schema")]

@@ -134,6 +134,11 @@ pub enum DiagnosticKind {
     /// A group without targets.
     #[error("no target is in this access group: it has no effect until one is")]
     EmptyGroup,
+    /// A ceiling of the budget of self-service keys whose number is not bounded.
+    #[error(
+        "without `max_keys_per_user`, this bounds each key but not a person's spend, since keys can be replaced: add it"
+    )]
+    UnboundedKeys,
     /// The number of diagnostics that are not listed.
     #[error("{0} more errors or warnings are not listed")]
     More(usize),
