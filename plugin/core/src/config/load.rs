@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix};
 use super::{
     AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults, routes,
 };
