@@ -344,7 +344,7 @@ fn after_a_trap_the_reservation_stays_charged_and_the_metrics_show_it() {
 
 #[test]
 fn above_the_soft_mark_responses_warn_and_a_metric_counts() {
-    let budget = json!({"max": "10", "soft": "0.0042"});
+    let budget = json!({"max": "10", "soft": "0.00116"});
     let mut filter = Filtered::new(&configuration(json!({}), budget));
     let mut warned = Vec::new();
     for _ in 0..3 {
