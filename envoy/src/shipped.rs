@@ -94,7 +94,7 @@ pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
 pub fn add_listener(folder: &Path, site: &Site, configuration: &str) {
     let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
     let discovery =
-        format!("{MANAGER}/http_filters/0/config_discovery/config_source/path_config_source/path");
+        format!("{}/config_discovery/config_source/path_config_source/path", filter_at(&mut document));
     let first = document.value.clone();
     document.replace(&discovery, json!("./second.yaml"));
     document.replace("/static_resources/listeners/0/name", json!("second"));
@@ -232,10 +232,7 @@ pub fn configuration() -> String {
 /// If the shipped files do not have the filter at its expected place.
 pub fn inline(site: &Site) -> Value {
     let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
-    let filters = document.at(&format!("{MANAGER}/http_filters")).as_array();
-    let place = filters.and_then(|filters| filters.iter().position(|filter| filter["name"] == "tollgate"));
-    let place = place.unwrap_or_else(|| panic!("envoy.yaml has no filter tollgate"));
-    let filter = format!("{MANAGER}/http_filters/{place}");
+    let filter = filter_at(&mut document);
     document.remove(&filter, "config_discovery");
     let extension = extension(site.configuration.as_deref());
     let typed = extension.pointer("/resources/0/typed_config");
@@ -245,6 +242,14 @@ pub fn inline(site: &Site) -> Value {
         typed.unwrap_or_else(|| panic!("tollgate.yaml has no filter")).clone(),
     );
     document.value
+}
+
+/// Returns the pointer of the filter in `envoy.yaml`.
+fn filter_at(document: &mut Document) -> String {
+    let filters = document.at(&format!("{MANAGER}/http_filters")).as_array();
+    let place = filters.and_then(|filters| filters.iter().position(|filter| filter["name"] == "tollgate"));
+    let place = place.unwrap_or_else(|| panic!("envoy.yaml has no filter tollgate"));
+    format!("{MANAGER}/http_filters/{place}")
 }
 
 fn loopback(port: u16) -> Value {

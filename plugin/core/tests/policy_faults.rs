@@ -212,3 +212,49 @@ fn a_key_with_an_unreadable_digest_is_no_key_and_shares_none() {
     }
     assert_eq!(errors(&check(&document)), ["/keys/one/digest", "/keys/two/digest"]);
 }
+
+#[test]
+fn each_fault_of_a_gateway_configuration_is_reported() {
+    let mut loader = tollgate_core::config::ConfigLoader::default();
+    let configuration = json!({
+        "policy": valid(),
+        "credentials": [{"header": 1, "scheme": "no token!"}, {"query": "", "x": 1}],
+        "routes": [
+            {"path": "no slash", "target": "gone", "methods": ["GET", 5], "public": "yes"},
+            {"target": "gone too", "api": "unheard-of", "headers": {"x-y": 1}},
+        ],
+        "metrics": {"max_teams": 0, "surprise": 1},
+        "manage": {"prefix": "tollgate", "jwt": {"claim": ""}},
+        "fleet": {"user": "u", "prefix": 4},
+        "max_body": "large",
+        "mode": "lenient",
+    });
+    loader.push(configuration.to_string().as_bytes());
+    let found = loader.finish().unwrap_err();
+    let found = errors(&found);
+    for pointer in [
+        "/credentials/0/header",
+        "/credentials/0/scheme",
+        "/credentials/1/query",
+        "/credentials/1/x",
+        "/routes/0/path",
+        "/routes/0/target",
+        "/routes/0/methods/1",
+        "/routes/0/public",
+        "/routes/1",
+        "/routes/1/target",
+        "/routes/1/api",
+        "/routes/1/headers/x-y",
+        "/metrics/max_teams",
+        "/metrics/surprise",
+        "/manage/prefix",
+        "/manage/jwt",
+        "/manage/jwt/claim",
+        "/fleet",
+        "/fleet/prefix",
+        "/max_body",
+        "/mode",
+    ] {
+        assert!(found.contains(&pointer), "nothing at {pointer} among {found:?}");
+    }
+}

@@ -72,6 +72,8 @@ pub struct AdminRequest {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
+    /// True for a request of the readiness endpoint, which has no path of the API and needs no caller.
+    pub readiness: bool,
     /// The bytes that the request counts for while it is held.
     pub held: HeldLease,
 }

@@ -1,11 +1,12 @@
 //! A streaming loader of the configuration, with the policy inside it.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
-use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
+use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
@@ -31,6 +32,7 @@ const FIELDS: &[&str] = &[
     "mode",
     "volatile_keys",
     "headers",
+    "unknown_members",
     "max_body",
     "max_held",
     "prefix",
@@ -107,6 +109,7 @@ struct GatewayFields {
     mode: Mode,
     volatile_keys: bool,
     headers: HeaderStyle,
+    unknown_members: UnknownMembers,
     max_body: Option<Count>,
     max_held: Option<Count>,
     prefix: Option<Prefix>,
@@ -160,6 +163,7 @@ impl DocumentFields for GatewayFields {
             "mode" => keep(&mut self.mode, node, report),
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
+            "unknown_members" => keep(&mut self.unknown_members, node, report),
             "max_body" => self.max_body = Count::read(node, report),
             "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
@@ -184,15 +188,28 @@ impl GatewayFields {
                 let record = RouteRecord::read(item, report)?;
                 // An API that could not be read might not need a target.
                 let known_api = !matches!(record.api, Some(Present(None)));
-                let api = record.api.and_then(|api| api.0).unwrap_or_default();
-                let path = record.path?.0;
+                // A path that could not be read might have a model. The other fields are checked nevertheless.
+                let path = record.path.map(|path| path.0);
+                let known_path = path.is_some();
+                let methods: Box<[Box<str>]> =
+                    record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect();
+                let of_provider = path
+                    .as_ref()
+                    .and_then(|path| defaults::provider_api(path))
+                    .filter(|_| methods.is_empty() || methods.iter().any(|method| **method == *"POST"));
+                let api = match record.api {
+                    Some(api) => api.0.unwrap_or_default(),
+                    None => of_provider.as_ref().map(|(api, _)| *api).unwrap_or_default(),
+                };
                 let public = record.public.unwrap_or_default();
                 // An invalid source might not need a target either.
                 let known_source = !matches!(record.model, Some(Present(None)));
                 let model = record.model.and_then(|model| model.0).unwrap_or_default();
-                let in_path = names_model(&path);
+                let in_path = path.as_deref().is_some_and(names_model);
                 let expected = match model {
-                    ModelSource::Path if !in_path => Some("another source: the path has no `{model}`"),
+                    ModelSource::Path if known_path && !in_path => {
+                        Some("another source: the path has no `{model}`")
+                    }
                     ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
                     ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
                         Some("another source, or an `api` whose bodies are read")
@@ -208,17 +225,43 @@ impl GatewayFields {
                     report
                         .within("model", |report| report.error(DiagnosticKind::Expected { expected, found }));
                 }
-                let unnamed = known_source && !in_path && model == ModelSource::PathOrBody;
+                let unnamed = known_source && known_path && !in_path && model == ModelSource::PathOrBody;
                 let needs_target = api == Api::Plain && known_api && !public && unnamed;
                 if needs_target && record.target.is_none() {
                     report.error(DiagnosticKind::Missing("target"));
                 }
                 let pointer = format!("{}/target", report.place());
                 let target = record.target.and_then(|target| target.0);
+                if let Some(target) = target.as_ref().filter(|_| !public) {
+                    let in_words = of_provider.as_ref().and_then(|(_, model)| model.as_deref());
+                    if let Some(other) = in_words.filter(|model| **model != *target.0) {
+                        let kind = DiagnosticKind::OtherModel {
+                            model: other.to_string(),
+                            target: target.0.to_string(),
+                        };
+                        report.warning_at(pointer.clone(), kind);
+                    } else if path.as_ref().is_some_and(|path| names_model(path)) {
+                        report.warning_at(
+                            pointer.clone(),
+                            DiagnosticKind::OneModel { target: target.0.to_string() },
+                        );
+                    }
+                    if let Some((of_provider, _)) =
+                        of_provider.as_ref().filter(|_| api == Api::Plain && known_api)
+                    {
+                        let kind = DiagnosticKind::UnreadModel {
+                            target: target.0.to_string(),
+                            api: of_provider.name(),
+                        };
+                        report.warning_at(report.place().to_string(), kind);
+                    }
+                }
+                let target = target.map(|name| self.policy.builder.mention_target(&name.0, pointer));
+                let path = path?;
                 Some(Route {
                     exact: crate::http::route::is_exact(&path),
                     path,
-                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
+                    methods,
                     headers: record
                         .headers
                         .unwrap_or_default()
@@ -227,7 +270,8 @@ impl GatewayFields {
                         .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
                         .collect(),
                     api,
-                    target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
+                    path_model: of_provider.and_then(|(_, model)| model.map(Box::from)),
+                    target,
                     model,
                     public,
                     unmetered: record.unmetered.is_some(),
@@ -270,6 +314,7 @@ impl GatewayFields {
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
+            unknown_members: self.unknown_members,
             max_body,
             max_held,
             record_keys: RecordKeys::new(&prefix),
@@ -325,6 +370,7 @@ pub fn schema() -> serde_json::Value {
             "mode": Mode::schema(),
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
+            "unknown_members": UnknownMembers::schema(),
             "max_body": Count::schema(),
             "max_held": Count::schema(),
             "prefix": Prefix::schema(),

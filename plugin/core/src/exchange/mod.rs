@@ -20,6 +20,7 @@
 //! | `settle` | the actual usage and its cost |
 //! | `models` | the model list |
 //! | `managed` | requests of the management API |
+//! | `health` | the health endpoints |
 //! | [`access_log`] | the fields for logs and metrics |
 //! | [`series`] | the series of the metrics with their labels |
 //!
@@ -30,6 +31,7 @@ pub mod access_log;
 pub mod authorize;
 mod decide;
 mod forward;
+pub(crate) mod health;
 mod managed;
 mod models;
 mod reserve;
@@ -153,6 +155,8 @@ struct PendingBody {
     model: Option<String>,
     /// The target of the route.
     target: Option<TargetId>,
+    /// The models in the query.
+    query: Vec<String>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,

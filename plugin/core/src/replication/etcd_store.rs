@@ -1,6 +1,7 @@
 //! Policy changes with etcd: a write is acknowledged once etcd has stored it and this process serves it.
 
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -18,6 +19,7 @@ use crate::etcd::{
     EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
     take_lease,
 };
+use crate::exchange::health::health_response;
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::time::{Now, SECOND};
@@ -92,6 +94,22 @@ impl PolicyStore {
     /// Returns true if etcd is configured and was never read in this process: an unknown key may be in etcd.
     pub fn awaits_etcd<C: CounterStore>(&self, store: &mut C) -> bool {
         self.etcd.as_ref().is_some_and(|etcd| etcd.freshness(store).is_none())
+    }
+
+    /// Returns the response of the readiness endpoint: ready once etcd was read, or with a policy of the configuration.
+    pub(super) fn readiness<C: CounterStore>(&self, store: &mut C, method: &str, now: Now) -> LocalResponse {
+        let freshness = self.etcd.as_ref().map(|etcd| etcd.freshness(store));
+        let (status, text) = match freshness {
+            None => (200, "ready: the policy is loaded".to_string()),
+            Some(None) => (503, "not ready: etcd was never read".to_string()),
+            Some(Some(freshness)) => {
+                let age = freshness.age(now);
+                let state = if age > STALE_AFTER { "behind the fleet" } else { "up to date" };
+                let (seconds, tenths) = (age / SECOND, (age % SECOND) / (SECOND / 10));
+                (200, format!("ready: {state}, etcd was read {seconds}.{tenths} s ago"))
+            }
+        };
+        health_response(status, method, text)
     }
 
     pub(super) fn manage_in_etcd<C: CounterStore>(

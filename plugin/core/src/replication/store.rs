@@ -153,6 +153,11 @@ impl PolicyStore {
         inputs: &RequestInputs,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if request.readiness {
+            let response = self.readiness(store, &request.method, inputs.now);
+            effects.push(Effect::Answer(id, admin_reply(response, None)));
+            return effects;
+        }
         if self.etcd.is_some() {
             self.manage_in_etcd(store, config, (id, request), inputs, &mut effects);
             return effects;

@@ -1,7 +1,7 @@
 //! Writes that cannot be stored are rejected and recorded as rejected.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{Durability, RequestInputs};
+use tollgate_core::admin::{AdminRequest, Durability, RequestInputs};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::{Cas, CounterStore, RecordKey, SharedDataStore, StoreError};
@@ -111,4 +111,21 @@ fn two_fleets_under_one_prefix_have_different_journals() {
     assert_eq!(error, None);
     let heads = store.store.host().rows().into_keys().filter(|name| name.ends_with("/doc/head")).count();
     assert_eq!(heads, 2);
+}
+
+#[test]
+fn readiness_needs_no_caller_and_says_when_etcd_was_read() {
+    let ask = |settings: Value| {
+        let (gateway, mut store) = (gateway(settings), Busy::new());
+        let (mut policies, _) = PolicyStore::open(&mut store, &gateway, 1);
+        let inputs = PolicyStore::request_inputs(&gateway, Now { wall: START, monotonic: SECOND }, None);
+        let request = AdminRequest { method: "GET".into(), readiness: true, ..AdminRequest::default() };
+        match policies.manage(&mut store, &gateway, (1, request), &inputs).as_slice() {
+            [Effect::Answer(1, reply)] => (reply.response.status, reply.response.body.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask(json!({})), (200, "ready: the policy is loaded\n".to_owned()));
+    let (status, text) = ask(json!({ "fleet": { "cluster": "etcd" } }));
+    assert_eq!((status, text.as_str()), (503, "not ready: etcd was never read\n"));
 }

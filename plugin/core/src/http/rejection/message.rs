@@ -27,6 +27,8 @@ impl Rejection {
             Rejection::TargetNotAllowed { target, shorter: Some(shorter) } => format!("`{0}` is not available to this key. Each name is a target of its own: `{1}` is available, and does not include `{0}`. Send `{1}`, or ask an administrator to grant `{0}`.", shown(target), shown(shorter)),
             Rejection::TargetNotAllowed { target, shorter: None } => format!("`{}` is not available to this key. Choose one that GET /v1/models lists, or ask an administrator to grant it.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}. Correct it, and send the request again."),
+            Rejection::ModelMismatch { target, place, other } => format!("This request is one for `{}`, but {place} names `{}`. Name the same model in both, or leave the second out.", shown(target), shown(other)),
+            Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
             Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`, or ask an administrator for a route with `unmetered: allow`.".into(),
