@@ -12,6 +12,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod http2;
 pub mod http3;
+pub mod live;
 pub mod native;
 pub mod scripted;
 pub mod shipped;

@@ -3,10 +3,10 @@
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createGoogle } from '@ai-sdk/google';
 import { createOpenAI } from '@ai-sdk/openai';
-import { APICallError, Output, RetryError, embedMany, generateText, stepCountIs, streamText, tool } from 'ai';
+import { APICallError, Output, RetryError, embedMany, generateImage, generateText, stepCountIs, streamText, tool } from 'ai';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, check, refused, repeats } from './gateway.mjs';
 
 const Weather = z.object({ city: z.string(), degrees: z.number(), sky: z.enum(['clear', 'cloudy']) });
 const tools = { weather: tool({ description: 'The weather.', inputSchema: z.object({ city: z.string() }), execute: async ({ city }) => `clear in ${city}` }) };
@@ -56,14 +56,16 @@ async function provider(name, { model: of, forbidden }) {
   check(`${name}: a day's limit: header`, Number(limited.responseHeaders['retry-after']) > 60, limited.responseHeaders);
 }
 
-async function embeddings() {
-  for (const model of [openai(KEY).embedding('text-embedding-3-small'), ...(ROUTES ? [google(KEY).embedding('gemini-embedding-001')] : [])]) {
+async function others() {
+  const { image } = await generateImage({ model: openai(KEY).image('gpt-image-1'), prompt: 'a gate', maxRetries: 0 });
+  check('image', image.base64, image);
+  for (const model of [openai(KEY).embedding('text-embedding-3-small'), google(KEY).embedding('gemini-embedding-001')]) {
     const { embeddings } = await embedMany({ model, values: ['a', 'b'], maxRetries: 0 });
     check(`${model.provider}: embeddings`, embeddings.length === 2 && embeddings[1].length > 0, embeddings);
   }
 }
 
 for (const [name, one] of Object.entries(PROVIDERS)) await provider(name, one);
-await embeddings();
-const limited = (maxRetries) => generateText({ ...ask, model: PROVIDERS['OpenAI responses'].model(MINUTE_KEY), maxRetries });
-await repeats('a minute\'s limit', limited, read);
+await others();
+const limited = (maxRetries) => generateText({ ...ask, model: PROVIDERS['OpenAI responses'].model(BUSY_KEY), maxRetries });
+await repeats('a call in flight', limited, read);

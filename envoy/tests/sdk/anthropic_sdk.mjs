@@ -5,7 +5,7 @@ import { betaZodTool } from '@anthropic-ai/sdk/helpers/beta/zod';
 import { zodOutputFormat } from '@anthropic-ai/sdk/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'claude-haiku-4-5';
 const FORBIDDEN = 'claude-opus-4-5';
@@ -52,13 +52,28 @@ async function messages() {
   check('beta headers', beta.content[0].text, beta);
 }
 
+async function transport() {
+  for (const behavior of ['gzip', 'chunk-bytes=7']) {
+    check(`${behavior}`, (await good.messages.create(ASK, simulate(behavior))).content[0].text);
+    check(`${behavior}: stream`, (await good.messages.stream(ASK, simulate(behavior)).finalMessage()).content[0].text);
+  }
+  const source = (media_type) => ({ type: 'base64', media_type, data: PICTURE });
+  const content = [{ type: 'image', source: source('image/png') }, { type: 'document', source: source('application/pdf') }];
+  check('picture and document', (await good.messages.create({ ...ASK, messages: [{ role: 'user', content }] })).content[0].text);
+  const thinking = { type: 'enabled', budget_tokens: 1024 };
+  check('thinking', (await good.messages.create({ ...ASK, max_tokens: 2048, thinking })).content[0].text);
+  const failed = await refused('the provider is overloaded', 529, 'overloaded_error', () => good.messages.create(ASK, simulate('status=529')), read);
+  check('the provider is overloaded: class', failed instanceof Anthropic.InternalServerError, failed);
+  await breaks('the provider breaks off', () => good.messages.stream(ASK, simulate('cut-after=3, tokens=50')).finalMessage());
+}
+
 async function others() {
-  if (ROUTES) check('token count', (await good.messages.countTokens({ model: MODEL, messages: ASK.messages, tools: [TOOL] })).input_tokens > 0);
+  check('token count', (await good.messages.countTokens({ model: MODEL, messages: ASK.messages, tools: [TOOL] })).input_tokens > 0);
   const models = [];
   for await (const model of good.models.list({ limit: 1000 })) models.push(model.id);
   check('model list', models.includes(MODEL) && !models.includes(FORBIDDEN), models);
   check('one model', (await good.models.retrieve(MODEL)).id === MODEL);
-  const stream = good.messages.stream(ASK, { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } });
+  const stream = good.messages.stream(ASK, simulate('tokens=200, chunk-ms=20'));
   for await (const _ of stream) break;
   stream.abort();
   check('a stream that is left early', stream.aborted || stream.controller.signal.aborted);
@@ -73,11 +88,18 @@ async function refusals() {
   check('unknown key: class', unknown instanceof Anthropic.AuthenticationError, unknown);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  const unlisted = await refused('a model that is not listed', 404, 'model_not_found', () => good.models.retrieve(FORBIDDEN), read);
+  check('a model that is not listed: class', unlisted instanceof Anthropic.NotFoundError && unlisted.error.error.type === 'not_found_error', unlisted);
+  const nowhere = await refused('no route', 404, 'unknown_route', () => good.post('/v1/messages/nowhere'), read);
+  check('no route: shape', nowhere.error.type === 'error', nowhere.error);
+  const batches = await refused('batches', 403, 'stored_objects_not_served', () => good.messages.batches.list(), read);
+  check('batches: shape', batches.error.type === 'error' && batches.error.error.type === 'permission_error', batches.error);
   const limited = await givesUp('a day\'s limit', (retries) => client(DAY_KEY, retries).messages.create(ASK), read);
   check('a day\'s limit: class', limited instanceof Anthropic.RateLimitError && limited.error.error.type === 'rate_limit_error', limited);
 }
 
 await messages();
+await transport();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries).messages.create(ASK), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries).messages.create(ASK), read);

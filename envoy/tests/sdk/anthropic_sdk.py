@@ -1,7 +1,6 @@
 """The unmodified Anthropic SDK through a gateway: python anthropic_sdk.py --base-url http://127.0.0.1:8787 --key ..."""
 
 import asyncio
-import os
 
 import anthropic
 from pydantic import BaseModel
@@ -9,7 +8,6 @@ from pydantic import BaseModel
 from gateway import arguments, check, gives_up, refused, repeats, retry_obeys_the_gateway
 
 args = arguments(model="claude-haiku-4-5", forbidden_model="claude-opus-4-5")
-ROUTES = os.environ.get("ROUTES") == "1"
 ASK = [{"role": "user", "content": "Say hello."}]
 
 
@@ -81,8 +79,7 @@ def tools():
     check_message("beta headers", beta)
     raw = good.messages.with_raw_response.create(model=args.model, max_tokens=64, messages=ASK)
     check("raw response", raw.headers["x-ratelimit-limit-requests"] and raw.parse().content[0].text, dict(raw.headers))
-    if ROUTES:
-        check("token count", good.messages.count_tokens(model=args.model, messages=ASK, tools=tools).input_tokens > 0)
+    check("token count", good.messages.count_tokens(model=args.model, messages=ASK, tools=tools).input_tokens > 0)
 
 
 async def asynchronous():
@@ -119,4 +116,4 @@ asyncio.run(asynchronous())
 refusals()
 limits()
 gives_up("a day's limit", lambda retries: message(client(args.day_key, retries)), lambda name, call: refused(name, anthropic.RateLimitError, 429, "team_rpd_exceeded", call))
-repeats("a minute's limit", args.used, lambda retries: message(client(args.minute_key, retries)), lambda name, call: refused(name, anthropic.RateLimitError, 429, "team_rpm_exceeded", call))
+repeats("a call in flight", args, lambda retries: message(client(args.busy_key, retries)), lambda name, call: refused(name, anthropic.RateLimitError, 429, "team_tpm_exceeded", call))

@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-const OPTIONS = ['base-url', 'key', 'expired-key', 'budget-key', 'limited-key', 'minute-key', 'day-key', 'used'];
+const OPTIONS = ['base-url', 'key', 'expired-key', 'budget-key', 'limited-key', 'busy-key', 'day-key'];
 
 const { values } = parseArgs({ options: Object.fromEntries(OPTIONS.map((name) => [name, { type: 'string' }])) });
 for (const name of OPTIONS) {
@@ -19,11 +19,13 @@ export const EXPIRED_KEY = values['expired-key'];
 export const BUDGET_KEY = values['budget-key'];
 /** The key of a team with one request per day, already used. */
 export const DAY_KEY = values['day-key'];
-/** The key of a team with one request per minute, which was used at the time `--used` (seconds since 1970). */
-export const MINUTE_KEY = values['minute-key'];
+/** The key of a team with 10,000 tokens per minute. */
+export const BUSY_KEY = values['busy-key'];
 
-/** The default routes that are being added. */
-export const ROUTES = process.env.ROUTES === '1';
+/** About 300 KB that look like a picture in base64. */
+export const PICTURE = Buffer.alloc(225_000, 'picture').toString('base64');
+/** Headers that select a behavior of the simulated provider. */
+export const simulate = (behavior) => ({ headers: { 'x-simulate': behavior } });
 
 /** Prints one line for a check that passes; the first one that fails ends the run. */
 export function check(name, condition, seen) {
@@ -44,27 +46,33 @@ export async function refused(name, status, code, call, read) {
 }
 
 /**
- * Checks that the SDK itself repeats a call: 57 seconds after the minute's only request the wait is at most four
- * seconds. `call(retries)` calls with the key MINUTE_KEY and this number of retries.
+ * Checks that the SDK itself repeats a call that is refused while another one holds the team's tokens: a stream of
+ * four seconds, which reserves all of them and uses few. `call(retries)` calls with the key BUSY_KEY and this number
+ * of retries.
  */
 export async function repeats(name, call, read) {
-  let used = Number(values.used) * 1000;
-  if (Date.now() > used + 57_500) {
-    await call(0);
-    used = Date.now();
-  }
-  await sleep(Math.max(used + 57_500 - Date.now(), 0));
-  await refused(`${name}: without a retry`, 429, 'team_rpm_exceeded', () => call(0), read);
+  const body = { model: 'gpt-5-mini', stream: true, max_tokens: 9930, messages: [{ role: 'user', content: 'Hello.' }] };
+  const headers = { authorization: `Bearer ${BUSY_KEY}`, 'content-type': 'application/json', 'x-simulate': 'tokens=25, chunk-ms=150' };
+  const held = await fetch(`${GATEWAY}/v1/chat/completions`, { method: 'POST', headers, body: JSON.stringify(body) });
+  check(`${name}: a call in flight`, held.status === 200, held.status);
+  await refused(`${name}: without a retry`, 429, 'team_tpm_exceeded', () => call(0), read);
   const start = Date.now();
-  await call(4);
+  await call(8);
   const waited = Date.now() - start;
   check(`${name}: the SDK waits and succeeds`, waited > 500 && waited < 20_000, waited);
+  await held.text();
+}
+
+/** Checks that a call fails, as a stream does whose connection breaks. */
+export async function breaks(name, call) {
+  const error = await call().then(() => undefined, (error) => error);
+  check(name, error instanceof Error, 'complete');
 }
 
 /** Checks that the SDK does not repeat a call that cannot be admitted for hours. */
 export async function givesUp(name, call, read) {
   const start = Date.now();
   const error = await refused(name, 429, 'team_rpd_exceeded', () => call(3), read);
-  check(`${name}: at once`, Date.now() - start < 1000, Date.now() - start);
+  check(`${name}: at once`, Date.now() - start < 2000, Date.now() - start);
   return error;
 }

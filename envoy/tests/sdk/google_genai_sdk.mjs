@@ -2,7 +2,7 @@
 
 import { ApiError, FunctionCallingConfigMode, GoogleGenAI, Modality, Type } from '@google/genai';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gemini-2.5-flash';
 const FORBIDDEN = 'gemini-2.5-pro';
@@ -55,8 +55,21 @@ async function generate() {
   check('image', image.candidates[0].content.parts[0].inlineData.data, image);
 }
 
+async function transport() {
+  const ask = (behavior) => ({ ...ASK, config: { ...ASK.config, httpOptions: simulate(behavior) } });
+  for (const behavior of ['gzip', 'chunk-bytes=7']) {
+    check(`${behavior}`, (await good.models.generateContent(ask(behavior))).text);
+    let text = '';
+    for await (const chunk of await good.models.generateContentStream(ask(behavior))) text += chunk.text;
+    check(`${behavior}: stream`, text);
+  }
+  const picture = [{ role: 'user', parts: [{ text: 'Name it.' }, { inlineData: { mimeType: 'image/png', data: PICTURE } }] }];
+  check('picture', (await good.models.generateContent({ ...ASK, contents: picture })).text);
+  await refused('the provider is unavailable', 503, 'UNAVAILABLE', () => good.models.generateContent(ask('status=503')), read);
+  await breaks('the provider breaks off', async () => { for await (const _ of await good.models.generateContentStream(ask('cut-after=3, tokens=50'))); });
+}
+
 async function others() {
-  if (ROUTES) {
   const models = [];
   for await (const model of await good.models.list()) models.push(model.name);
   check('model list', models.includes(`models/${MODEL}`) && !models.includes(`models/${FORBIDDEN}`), models);
@@ -64,8 +77,7 @@ async function others() {
   check('token count', (await good.models.countTokens({ model: MODEL, contents: 'Say hello.' })).totalTokens > 0);
   const vectors = await good.models.embedContent({ model: 'gemini-embedding-001', contents: ['a', 'b'] });
   check('embeddings', vectors.embeddings.length === 2 && vectors.embeddings[0].values.length > 0, vectors);
-  }
-  const left = { httpOptions: { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } } };
+  const left = { httpOptions: simulate('tokens=200, chunk-ms=20') };
   for await (const _ of await good.models.generateContentStream({ ...ASK, config: left })) break;
   check('a stream that is left early', (await good.models.generateContent(ASK)).text);
 }
@@ -78,11 +90,15 @@ async function refusals() {
   await refused('unknown key', 401, 'invalid_api_key', ask('sk-unknown'), read);
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
+  const unlisted = await refused('a model that is not listed', 404, 'model_not_found', () => good.models.get({ model: FORBIDDEN }), read);
+  check('a model that is not listed: status', JSON.parse(unlisted.message).error.status === 'NOT_FOUND', unlisted.message);
+  await refused('files', 403, 'stored_objects_not_served', () => good.files.get({ name: 'files/one' }), read);
   const limited = await refused('a day\'s limit', 429, 'team_rpd_exceeded', ask(DAY_KEY), read);
   check('a day\'s limit: status', JSON.parse(limited.message).error.status === 'RESOURCE_EXHAUSTED', limited.message);
 }
 
 await generate();
+await transport();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries && retries + 1).models.generateContent(ASK), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries && retries + 1).models.generateContent(ASK), read);

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 
 from google import genai
 from google.genai import errors, types
@@ -11,7 +10,6 @@ from pydantic import BaseModel
 from gateway import arguments, check, repeats
 
 args = arguments(model="gemini-2.5-flash", forbidden_model="gemini-2.5-pro", embedding_model="gemini-embedding-001")
-ROUTES = os.environ.get("ROUTES") == "1"
 ASK = "Say hello."
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 DECLARED = types.Tool(function_declarations=[types.FunctionDeclaration(name="weather", description="The weather.", parameters_json_schema=SCHEMA)])
@@ -84,13 +82,12 @@ async def asynchronous():
 
 def others():
     good = client(args.key)
-    if ROUTES:
-        models = {model.name for model in good.models.list()}
-        check("model list", f"models/{args.model}" in models and f"models/{args.forbidden_model}" not in models, models)
-        check("one model", good.models.get(model=args.model).name == f"models/{args.model}")
-        check("token count", good.models.count_tokens(model=args.model, contents=ASK).total_tokens > 0)
-        vectors = good.models.embed_content(model=args.embedding_model, contents=["a", "b"])
-        check("embeddings", len(vectors.embeddings) == 2 and vectors.embeddings[0].values, vectors)
+    models = {model.name for model in good.models.list()}
+    check("model list", f"models/{args.model}" in models and f"models/{args.forbidden_model}" not in models, models)
+    check("one model", good.models.get(model=args.model).name == f"models/{args.model}")
+    check("token count", good.models.count_tokens(model=args.model, contents=ASK).total_tokens > 0)
+    vectors = good.models.embed_content(model=args.embedding_model, contents=["a", "b"])
+    check("embeddings", len(vectors.embeddings) == 2 and vectors.embeddings[0].values, vectors)
     query = genai.Client(api_key="unused", http_options=types.HttpOptions(base_url=args.base_url, headers={"x-goog-api-key": args.key}))
     check("key in a header of one's own", generate(query).text)
 
@@ -100,6 +97,7 @@ def refusals():
     check("forbidden model: class", isinstance(error, errors.ClientError) and error.status == "PERMISSION_DENIED", error)
     good = client(args.key)
     refused("forbidden model, stream", 403, "target_not_allowed", lambda: list(good.models.generate_content_stream(model=args.forbidden_model, contents=ASK)))
+    refused("files", 403, "stored_objects_not_served", lambda: good.files.get(name="files/one"))
     refused("unknown key", 401, "invalid_api_key", lambda: generate(client("sk-unknown")))
     refused("expired key", 401, "expired_api_key", lambda: generate(client(args.expired_key)))
     refused("more than the budget", 400, "request_too_large_for_budget", lambda: generate(client(args.budget_key)))
@@ -111,4 +109,4 @@ content()
 asyncio.run(asynchronous())
 others()
 refusals()
-repeats("a minute's limit", args.used, lambda retries: generate(client(args.minute_key, retries and retries + 1)), lambda name, call: refused(name, 429, "team_rpm_exceeded", call))
+repeats("a call in flight", args, lambda retries: generate(client(args.busy_key, retries and retries + 1)), lambda name, call: refused(name, 429, "team_tpm_exceeded", call))

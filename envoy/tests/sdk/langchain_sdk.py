@@ -91,5 +91,5 @@ vectors = OpenAIEmbeddings(model=args.embedding_model, base_url=args.base_url + 
 check("embeddings", len(vectors.embed_documents(["a", "b"])) == 2)
 asyncio.run(asynchronous())
 refusals()
-minute = refused_as(openai.RateLimitError, 429, "team_rpm_exceeded")
-repeats("a minute's limit", args.used, lambda retries: model(args.minute_key, retries=retries).invoke(ASK), minute)
+busy = refused_as(openai.RateLimitError, 429, "team_tpm_exceeded")
+repeats("a call in flight", args, lambda retries: model(args.busy_key, retries=retries).invoke(ASK), busy)

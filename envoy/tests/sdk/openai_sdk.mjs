@@ -4,7 +4,7 @@ import OpenAI, { AzureOpenAI, toFile } from 'openai';
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod';
 import { z } from 'zod';
 
-import { BUDGET_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, MINUTE_KEY, ROUTES, check, givesUp, refused, repeats } from './gateway.mjs';
+import { BUDGET_KEY, BUSY_KEY, DAY_KEY, EXPIRED_KEY, GATEWAY, KEY, PICTURE, breaks, check, givesUp, refused, repeats, simulate } from './gateway.mjs';
 
 const MODEL = 'gpt-5-mini';
 const FORBIDDEN = 'gpt-5';
@@ -52,9 +52,32 @@ async function chat() {
   check('Azure', deployed.choices[0].message.content, deployed);
 }
 
+async function transport() {
+  const ask = (more, behavior) => good.chat.completions.create({ model: MODEL, messages: ASK, ...more }, simulate(behavior));
+  for (const behavior of ['gzip', 'chunk-bytes=7', 'trailers']) {
+    check(`${behavior}`, (await ask({}, behavior)).choices[0].message.content);
+    let text = '';
+    for await (const chunk of await ask({ stream: true }, behavior)) text += chunk.choices[0].delta.content ?? '';
+    check(`${behavior}: stream`, text);
+  }
+  check('gzip=force', (await ask({}, 'gzip=force')).choices[0].message.content);
+  const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${PICTURE}` } };
+  const seen = await ask({ messages: [{ role: 'user', content: [{ type: 'text', text: 'Name it.' }, image] }] }, '');
+  check('picture', seen.choices[0].message.content, seen);
+  const failed = await refused('the provider fails', 500, 'api_error', () => ask({}, 'status=500'), read);
+  check('the provider fails: class', failed instanceof OpenAI.InternalServerError, failed);
+  await breaks('the provider breaks off', async () => { for await (const _ of await ask({ stream: true }, 'cut-after=3')); });
+  const slash = new OpenAI({ baseURL: `${GATEWAY}/v1/`, apiKey: KEY, maxRetries: 0 });
+  check('base URL with a slash', (await slash.chat.completions.create({ model: MODEL, messages: ASK })).choices[0].message.content);
+  const many = await Promise.all(Array.from({ length: 20 }, () => ask({}, '')));
+  check('twenty at once', many.every((answer) => answer.usage.total_tokens > 0), many);
+}
+
 async function responses() {
   const answer = await good.responses.create({ model: MODEL, input: 'Say hello.' });
   check('responses', answer.output_text && answer.usage.total_tokens > 0, answer);
+  const next = await good.responses.create({ model: MODEL, input: 'Again.', previous_response_id: answer.id });
+  check('responses: a previous one', next.output_text && next.previous_response_id === answer.id, next);
   const tools = [{ type: 'function', name: 'weather', parameters: PLACE, strict: true }];
   const stream = good.responses.stream({ model: MODEL, input: 'Say hello.', tools });
   const kinds = new Set();
@@ -77,17 +100,21 @@ async function others() {
   const file = await toFile(Buffer.alloc(2000, 7), 'speech.wav', { type: 'audio/wav' });
   const text = await good.audio.transcriptions.create({ model: 'gpt-4o-transcribe', file });
   check('transcription', text.text && text.usage.total_tokens > 0, text);
-  if (ROUTES) {
   const moderated = await good.moderations.create({ model: 'omni-moderation-latest', input: 'Hello.' });
   check('moderation', moderated.results[0].flagged === false, moderated);
-  }
+
+  const counted = await good.responses.inputTokens.count({ model: MODEL, input: 'Say hello.' });
+  check('token count', counted.input_tokens > 0, counted);
+  const compatible = new OpenAI({ baseURL: `${GATEWAY}/v1beta/openai/`, apiKey: KEY, maxRetries: 0 });
+  const gemini = await compatible.chat.completions.create({ model: 'gemini-2.5-flash', messages: ASK });
+  check('Gemini\'s compatible paths', gemini.choices[0].message.content, gemini);
 
   const models = [];
   for await (const model of good.models.list()) models.push(model.id);
   check('model list', models.includes(MODEL) && !models.includes(FORBIDDEN), models);
   check('one model', (await good.models.retrieve(MODEL)).id === MODEL);
 
-  const stream = await good.chat.completions.create({ model: MODEL, messages: ASK, stream: true }, { headers: { 'x-simulate': 'tokens=200, chunk-ms=20' } });
+  const stream = await good.chat.completions.create({ model: MODEL, messages: ASK, stream: true }, simulate('tokens=200, chunk-ms=20'));
   for await (const _ of stream) break;
   check('a stream that is left early', stream.controller.signal.aborted);
 }
@@ -102,12 +129,18 @@ async function refusals() {
   await refused('expired key', 401, 'expired_api_key', ask(EXPIRED_KEY), read);
   await refused('more than the budget', 400, 'request_too_large_for_budget', ask(BUDGET_KEY), read);
   await refused('a model that is not listed', 404, 'model_not_found', () => good.models.retrieve(FORBIDDEN), read);
+  const file = await toFile(Buffer.from('{}'), 'batch.jsonl');
+  const stored = await refused('files', 403, 'stored_objects_not_served', () => good.files.create({ file, purpose: 'batch' }), read);
+  check('files: message', stored.message.length > 20, stored.message);
+  await refused('a stored response', 403, 'stored_objects_not_served', () => good.responses.retrieve('resp_1'), read);
+  await refused('no route', 404, 'unknown_route', () => good.get('/nowhere'), read);
   const limited = await givesUp('a day\'s limit', (retries) => client(DAY_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);
   check('a day\'s limit: class', limited instanceof OpenAI.RateLimitError && limited.headers.get('x-should-retry') === 'false', limited);
 }
 
 await chat();
+await transport();
 await responses();
 await others();
 await refusals();
-await repeats('a minute\'s limit', (retries) => client(MINUTE_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);
+await repeats('a call in flight', (retries) => client(BUSY_KEY, retries).chat.completions.create({ model: MODEL, messages: ASK }), read);

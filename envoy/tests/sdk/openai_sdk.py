@@ -109,6 +109,9 @@ def azure():
     deployed = openai.AzureOpenAI(azure_endpoint=args.base_url, api_key=args.key, api_version="2025-04-01-preview", max_retries=0)
     check_chat("Azure", chat(deployed))
     check_stream("Azure: stream", list(chat(deployed, stream=True)), usage_asked=False)
+    check("Azure: embeddings", deployed.embeddings.create(model=args.embedding_model, input="a").data[0].embedding)
+    check("Azure: responses", deployed.responses.create(model=args.model, input="Say hello.").output_text)
+    check_chat("Azure: version 1", chat(openai.OpenAI(base_url=args.base_url + "/openai/v1/", api_key=args.key, max_retries=0)))
 
 
 async def asynchronous():
@@ -161,4 +164,4 @@ asyncio.run(asynchronous())
 refusals()
 limits()
 gives_up("a day's limit", lambda retries: chat(client(args.day_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_rpd_exceeded", call))
-repeats("a minute's limit", args.used, lambda retries: chat(client(args.minute_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_rpm_exceeded", call))
+repeats("a call in flight", args, lambda retries: chat(client(args.busy_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_tpm_exceeded", call))

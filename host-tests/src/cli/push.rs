@@ -98,6 +98,7 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             kind: EntryKind::Change,
             time,
             organization: None,
+            organization_created: None,
             actor: "tollgate push".to_owned(),
             action: format!("push {} documents", portion.len()),
             status: 200,

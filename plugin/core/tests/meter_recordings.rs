@@ -193,6 +193,19 @@ fn sound_holds_no_usage() {
 }
 
 #[test]
+fn json_that_is_labelled_as_text_is_read() {
+    let answer = br#" {"usage":{"prompt_tokens":1,"completion_tokens":2}}"#.as_slice();
+    for content_type in ["text/plain", "text/plain; charset=utf-8"] {
+        for size in [1, answer.len()] {
+            let metered = metered(Api::OpenAiChat, Some(content_type), answer.chunks(size));
+            assert_eq!((figures(&metered), metered.closed), (Some([1, 2, 0, 0]), true));
+        }
+    }
+    let transcript = metered(Api::OpenAiAudio, Some("text/plain"), [b"Good morning.".as_slice()]);
+    assert_eq!((transcript.usage, transcript.uncounted, transcript.complete), (None, true, true));
+}
+
+#[test]
 fn output_other_than_text_is_uncounted() {
     let events = Some("text/event-stream");
     for (api, content_type, answer, uncounted) in [

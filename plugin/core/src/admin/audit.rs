@@ -3,6 +3,7 @@
 //! Changes and attempts without effect are stored apart, so that attempts never remove the record of a change. An
 //! attempt of a caller without a role in an organization belongs to the platform's log.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -18,7 +19,7 @@ use super::problem::Problem;
 use crate::collections::sort::sort_by_key;
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::object;
-use crate::policy::OrganizationId;
+use crate::policy::{Created, OrganizationId, instance};
 use crate::time::{Timestamp, parse_rfc3339, rfc3339};
 
 /// The number of changes stored for each organization.
@@ -59,6 +60,8 @@ pub struct AuditEntry {
     pub time: Timestamp,
     /// Id of the organization; `None` for the platform as a whole.
     pub organization: Option<String>,
+    /// Number that tells the organization from an earlier one of the same id. Part of the log's name, and not stored.
+    pub organization_created: Created,
     /// Id of the user.
     pub actor: String,
     /// Method and path, such as `PATCH /teams/search`.
@@ -76,7 +79,7 @@ pub struct AuditEntry {
 /// A query for entries, newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Id of the organization; `None` for the platform's own log.
+    /// Name of the organization's log; `None` for the platform's own log.
     pub organization: Option<String>,
     /// Return only entries older than the one with this name, the `next` of the previous page.
     pub after: Option<String>,
@@ -87,6 +90,12 @@ pub struct AuditQuery {
 }
 
 impl AuditEntry {
+    /// Returns the name of the log that gets the entry; `None` for the platform's own. An organization does not inherit the
+    /// log of an earlier one of the same id.
+    pub fn log_name(&self) -> Option<Cow<'_, str>> {
+        Some(instance(self.organization.as_deref()?, self.organization_created))
+    }
+
     /// Returns the JSON that is stored and shown.
     pub fn to_json(&self) -> Value {
         let mut entry = self.log_fields();
@@ -121,6 +130,7 @@ impl AuditEntry {
             kind: text("kind").map_or(Some(by_status), |kind| EntryKind::named(&kind))?,
             time: parse_rfc3339(&text("time")?)?,
             organization: text("organization"),
+            organization_created: None,
             actor: text("actor")?,
             action: text("action")?,
             status,
@@ -186,6 +196,11 @@ pub(super) fn show(context: &mut RequestContext<'_>) -> Result<AdminDecision, Pr
         None if context.caller.platform_admin => None,
         None => Some(only_organization(context)?),
     };
+    let organization = organization.map(|id| {
+        let found =
+            context.policy.organizations.find(&id).and_then(|ix| context.policy.organizations.get(ix));
+        instance(&id, found.and_then(|organization| organization.created)).into_owned()
+    });
     Ok(AdminDecision::Audit(AuditQuery { organization, after, limit, kind }))
 }
 

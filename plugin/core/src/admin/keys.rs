@@ -30,6 +30,8 @@ record! {
     RotationBody {
         /// Seconds for which the old secret stays valid; 0 if left out.
         grace_seconds: Small,
+        /// `true`: ends the grace period of an earlier rotation. Without it, a rotation within that period is refused.
+        end_previous: bool,
     }
 }
 
@@ -135,6 +137,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     for (field, value) in &fixed {
         take_fixed(&mut patch, &[(field, value)])?;
     }
+    body::take_equal(&mut patch, &record, &["created", "self_service"])?;
     body::only(&patch, WRITABLE_FIELDS)?;
     let expiry_changes = patch.iter().any(|(name, _)| name == "expires_at");
     let merged = body::merge(Node::from(&record), patch);
@@ -171,11 +174,23 @@ pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     require_for_key(context, ix, team, Permission::ManageTeam)?;
     context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
     let body = body::object_or_nothing(context.request)?;
-    let RotationBody { grace_seconds } = body::read(body, INVALID)?;
+    let RotationBody { grace_seconds, end_previous } = body::read(body, INVALID)?;
     let grace = grace_seconds.map_or(0, |seconds| seconds.0);
     if grace > MAX_GRACE_SECONDS {
         let detail = format!("The old secret can stay valid for at most {MAX_GRACE_SECONDS} seconds.");
         return Err(Problem::at(INVALID, "/grace_seconds", detail));
+    }
+    let key = context.policy.keys.get(ix.0);
+    let previous = key.and_then(|key| key.more.as_ref()?.previous);
+    if let Some((_, until)) = previous.filter(|(_, until)| context.inputs.now.timestamp() < *until)
+        && end_previous != Some(true)
+    {
+        let detail = format!(
+            "The secret before the last rotation works until {}, and this rotation would end it. Send \
+             `\"end_previous\": true` to do that.",
+            rfc3339(until)
+        );
+        return Err(Problem::new(409, "previous_in_use", detail));
     }
     require_durability(context.inputs)?;
     let new = NewSecret::of(id, context.inputs);
@@ -207,10 +222,7 @@ pub(super) fn require_for_key(
     team: TeamId,
     permission: Permission,
 ) -> Result<(), Problem> {
-    let owner = context.policy.keys.get(key.0).map(|key| key.owner);
-    let own = owner == Some(Owner::User(context.caller.user))
-        && context.may(Permission::OwnKeys, Resource::Team(team));
-    if own { Ok(()) } else { context.require(permission, Resource::Team(team)) }
+    if context.is_own(key, team) { Ok(()) } else { context.require(permission, Resource::Team(team)) }
 }
 
 /// Fails if the expiry has passed: the key would never work.

@@ -15,6 +15,7 @@ pub(crate) mod body_buffer;
 mod caller;
 mod context;
 mod etag;
+mod growth;
 mod keys;
 mod me;
 mod members;
@@ -176,7 +177,14 @@ pub fn decide<C: CounterStore>(
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found));
+        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found))
+        .and_then(|outcome| {
+            if let AdminDecision::Write(write) = &outcome {
+                let log = context.log_name();
+                growth::count_created(store, &config.prefix, context.policy, log.as_deref(), write)?;
+            }
+            Ok(outcome)
+        });
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
@@ -197,10 +205,12 @@ pub fn decide<C: CounterStore>(
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);
     }
+    let organization = context.audit_organization();
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
         kind,
         time: inputs.now.timestamp(),
-        organization: context.audit_organization(),
+        organization: organization.as_ref().map(|(id, _)| id.clone()),
+        organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
-use crate::http::route::is_exact;
-use crate::http::route::{ModelSource, Route, Segment};
+use crate::http::route::{ModelSource, Route, Segment, is_exact, matches};
+use crate::llm::dialect::Dialect;
 
 /// Requests of one API: paths below some bases.
 #[derive(Debug)]
@@ -165,9 +165,45 @@ fn expand(row: &DefaultRoute, base: &str) -> Option<Route> {
         api: row.api,
         target: None,
         model: row.model.clone(),
+        path_model: None,
         public: false,
         unmetered: false,
     })
+}
+
+/// Finds the API of a route with this path at the providers, and the model that the path names. `None` for other paths, and for APIs
+/// whose bodies are not read.
+pub fn provider_api(path: &[Segment]) -> Option<(Api, Option<String>)> {
+    let text = text(path);
+    let literal = path.iter().all(|segment| matches!(segment, Segment::Literal(_)));
+    let read = ROUTES.iter().filter(|row| Dialect::of(row.api).reads_body);
+    let mut known =
+        read.flat_map(|row| row.bases.iter().map(move |base| ([base, row.path].concat(), row.api)));
+    known.find_map(|(known, api)| {
+        if known == text {
+            return Some((api, None));
+        }
+        let model = literal.then(|| matches(&template(&known)?, &text, true)).flatten()?;
+        Some((api, model))
+    })
+}
+
+/// The text of a path template.
+fn text(path: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        text.push('/');
+        match segment {
+            Segment::Literal(literal) => text.push_str(literal),
+            Segment::Any => text.push('*'),
+            Segment::Model { suffix } => {
+                text.push_str("{model}");
+                text.push_str(suffix);
+            }
+            Segment::Rest => text.push_str("**"),
+        }
+    }
+    text
 }
 
 /// Returns the sources of keys of a configuration without `credentials`.
@@ -233,6 +269,26 @@ mod tests {
         let first = routes.iter().position(|route| !is_literal(route)).unwrap();
         assert!(!routes[first..].iter().any(is_literal));
         assert!(routes[..first].iter().all(|route| route.exact || *route.path == *template("/v1").unwrap()));
+    }
+
+    #[test]
+    fn the_text_of_a_template_is_its_own_template() {
+        for route in routes() {
+            assert_eq!(template(&text(&route.path)), Some(route.path));
+        }
+    }
+
+    #[test]
+    fn the_api_and_the_model_of_a_providers_path_are_found() {
+        let api = |path: &str| provider_api(&template(path).unwrap());
+        assert_eq!(api("/v1/chat/completions"), Some((Api::OpenAiChat, None)));
+        let deployed = api("/openai/deployments/gpt-5/chat/completions");
+        assert_eq!(deployed, Some((Api::OpenAiChat, Some("gpt-5".into()))));
+        let generating = api("/v1beta/models/{model}:generateContent");
+        assert_eq!(generating, Some((Api::GeminiGenerate, None)));
+        for other in ["/v1/models", "/v1/chat", "/v1/**", "/reports", "/"] {
+            assert_eq!(api(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -5,18 +5,18 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
-use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
+use super::{
+    AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults, routes,
+};
 use crate::admission::headers::HeaderStyle;
-use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
 use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
-use crate::http::route::{ModelSource, Route, Segment};
+use crate::http::route::Route;
 use crate::json::node::Node;
-use crate::llm::dialect::Dialect;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
-use crate::policy::load::value::{Count, FromNode, Present};
+use crate::policy::load::value::{Count, FromNode};
 use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
 use crate::policy::{Mode, PolicyHandle};
 
@@ -31,6 +31,7 @@ const FIELDS: &[&str] = &[
     "mode",
     "volatile_keys",
     "headers",
+    "unknown_members",
     "max_body",
     "max_held",
     "prefix",
@@ -107,6 +108,7 @@ struct GatewayFields {
     mode: Mode,
     volatile_keys: bool,
     headers: HeaderStyle,
+    unknown_members: UnknownMembers,
     max_body: Option<Count>,
     max_held: Option<Count>,
     prefix: Option<Prefix>,
@@ -152,7 +154,9 @@ impl DocumentFields for GatewayFields {
                 self.policy.value(inner, node, report);
             }
             "credentials" => self.credentials = read_credentials(node, report),
-            "routes" => self.routes = self.read_routes(node, report).unwrap_or_default(),
+            "routes" => {
+                self.routes = routes::read(node, &mut self.policy.builder, report).unwrap_or_default()
+            }
             "default_routes" => self.default_routes = bool::read(node, report),
             "unmatched" => keep(&mut self.unmatched, node, report),
             "on_unavailable" => keep(&mut self.on_unavailable, node, report),
@@ -160,6 +164,7 @@ impl DocumentFields for GatewayFields {
             "mode" => keep(&mut self.mode, node, report),
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
+            "unknown_members" => keep(&mut self.unknown_members, node, report),
             "max_body" => self.max_body = Count::read(node, report),
             "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
@@ -174,75 +179,6 @@ impl DocumentFields for GatewayFields {
 }
 
 impl GatewayFields {
-    fn read_routes(&mut self, node: Node, report: &mut Diagnostics) -> Option<Vec<Route>> {
-        let Node::Array(items) = node else {
-            report.error(DiagnosticKind::Expected { expected: "an array", found: node.describe() });
-            return None;
-        };
-        let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
-            report.within(&position.to_string(), |report| {
-                let record = RouteRecord::read(item, report)?;
-                // An API that could not be read might not need a target.
-                let known_api = !matches!(record.api, Some(Present(None)));
-                let api = record.api.and_then(|api| api.0).unwrap_or_default();
-                // A path that could not be read might have a model. The other fields are checked nevertheless.
-                let path = record.path.map(|path| path.0);
-                let known_path = path.is_some();
-                let public = record.public.unwrap_or_default();
-                // An invalid source might not need a target either.
-                let known_source = !matches!(record.model, Some(Present(None)));
-                let model = record.model.and_then(|model| model.0).unwrap_or_default();
-                let in_path = path.as_deref().is_some_and(names_model);
-                let expected = match model {
-                    ModelSource::Path if known_path && !in_path => {
-                        Some("another source: the path has no `{model}`")
-                    }
-                    ModelSource::Body if in_path => Some("another source: the path has a `{model}`"),
-                    ModelSource::Body if known_api && !Dialect::of(api).reads_body => {
-                        Some("another source, or an `api` whose bodies are read")
-                    }
-                    ModelSource::Query(_) if in_path => Some("another source: the path has a `{model}`"),
-                    ModelSource::PathOrBody
-                    | ModelSource::Path
-                    | ModelSource::Body
-                    | ModelSource::Query(_) => None,
-                };
-                if let Some(expected) = expected {
-                    let found = model.describe();
-                    report
-                        .within("model", |report| report.error(DiagnosticKind::Expected { expected, found }));
-                }
-                let unnamed = known_source && known_path && !in_path && model == ModelSource::PathOrBody;
-                let needs_target = api == Api::Plain && known_api && !public && unnamed;
-                if needs_target && record.target.is_none() {
-                    report.error(DiagnosticKind::Missing("target"));
-                }
-                let pointer = format!("{}/target", report.place());
-                let target = record.target.and_then(|target| target.0);
-                let target = target.map(|name| self.policy.builder.mention_target(&name.0, pointer));
-                let path = path?;
-                Some(Route {
-                    exact: crate::http::route::is_exact(&path),
-                    path,
-                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
-                    headers: record
-                        .headers
-                        .unwrap_or_default()
-                        .0
-                        .into_iter()
-                        .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
-                        .collect(),
-                    api,
-                    target,
-                    model,
-                    public,
-                    unmetered: record.unmetered.is_some(),
-                })
-            })
-        });
-        Some(routes.collect())
-    }
-
     /// The operator's routes, and behind them the default ones.
     fn routes(&mut self) -> Vec<Route> {
         let mut routes = core::mem::take(&mut self.routes);
@@ -276,6 +212,7 @@ impl GatewayFields {
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
+            unknown_members: self.unknown_members,
             max_body,
             max_held,
             record_keys: RecordKeys::new(&prefix),
@@ -290,10 +227,6 @@ impl GatewayFields {
                 .map_or(MAX_METRIC_TEAMS, |teams| teams.0),
         }
     }
-}
-
-fn names_model(path: &[Segment]) -> bool {
-    path.iter().any(|segment| matches!(segment, Segment::Model { .. }))
 }
 
 fn keep<T: FromNode>(place: &mut T, node: Node, report: &mut Diagnostics) {
@@ -331,6 +264,7 @@ pub fn schema() -> serde_json::Value {
             "mode": Mode::schema(),
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
+            "unknown_members": UnknownMembers::schema(),
             "max_body": Count::schema(),
             "max_held": Count::schema(),
             "prefix": Prefix::schema(),

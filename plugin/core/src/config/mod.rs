@@ -3,6 +3,7 @@
 mod defaults;
 mod load;
 mod records;
+mod routes;
 
 pub use defaults::{DefaultRoute, ROUTES as DEFAULT_ROUTES};
 #[cfg(feature = "schema")]
@@ -41,6 +42,8 @@ pub struct GatewayConfig {
     pub volatile_keys: bool,
     /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
+    /// The treatment of members of a request's body that the API's table does not have.
+    pub unknown_members: UnknownMembers,
     /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
     /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
@@ -105,6 +108,18 @@ pub enum Unmatched {
     Deny,
     /// They are forwarded without identity headers.
     Pass,
+}
+
+/// The treatment of requests with members that the API's table does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownMembers {
+    /// They are forwarded, and count as text.
+    #[default]
+    Allow,
+    /// They count as content that the body does not show.
+    Reserve,
+    /// They are rejected with 400 `unknown_member`.
+    Deny,
 }
 
 /// The treatment of requests whose limits cannot be checked.

@@ -5,7 +5,9 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::defaults::template;
-use super::{AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, Unmatched};
+use super::{
+    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, Unmatched,
+};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
@@ -18,6 +20,8 @@ use crate::policy::load::value::{
 };
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
+choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
+    "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
@@ -180,9 +184,10 @@ record! {
         methods: alloc::vec::Vec<Method>,
         /// Request headers that must be present with exactly these values.
         headers: Map<Token>,
-        /// The API that requests of the route use; `plain` by default.
+        /// The API that requests of the route use; by default that of a provider's path, and `plain` for other paths.
         api: Present<Api>,
-        /// The target of every request of the route, in place of the one it names.
+        /// The target of every request of the route. A request that names another model in its path, query or body is rejected
+        /// (`model_mismatch`).
         target: Present<TargetName>,
         /// The place of the target's name in a request; by default `{model}` in the path, or `model` in the body.
         model: Present<ModelSource>,

@@ -4,7 +4,7 @@
 //! [`evaluate`] runs the same parts in one call, for `tollgate explain`. Each part reports its steps to a [`Trace`];
 //! the request path passes `()`, which discards them without building them.
 
-use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
@@ -160,7 +160,7 @@ pub fn evaluate(
     if let Some(shadow) = ShadowMode::of(mode, &identity) {
         trace.step(|| Step::Shadow(shadow));
     }
-    named_target(policy, None, Some(target), None, trace)
+    named_target(policy, TargetNames { path: Some(target), ..TargetNames::default() }, trace)
         .and_then(|target| authorize(policy, record_keys, &identity, target, call, &mut None, trace))
         .map_err(|rejection| with_shorter_name(policy, &identity, rejection))
 }
@@ -206,32 +206,50 @@ pub(super) fn identify_digest<'p>(
     Ok(identity)
 }
 
-/// The one target that route, path and body name.
+/// The names that a request gives its target, one for each place that can have one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TargetNames<'a> {
+    /// The target of the route.
+    pub(super) route: Option<TargetId>,
+    /// `{model}` of the path, or the parameter of the query in its place.
+    pub(super) path: Option<&'a str>,
+    /// Names in the query of a request whose target is named elsewhere: they must agree.
+    pub(super) query: &'a [String],
+    /// `model` of the body.
+    pub(super) body: Option<&'a str>,
+}
+
+/// The one target that a request names. The only place where names are compared: what is decided here is what the upstream
+/// reads in the path, the query or the body.
 ///
 /// # Errors
 /// [`Rejection::TargetNotAllowed`] for a name that is not in the catalogue, [`Rejection::ModelRequired`] without any,
-/// [`Rejection::InvalidBody`] if path and body differ.
+/// [`Rejection::ModelMismatch`] if two of them differ.
 pub(super) fn named_target<'p>(
     policy: &'p Policy,
-    of_route: Option<TargetId>,
-    of_path: Option<&str>,
-    of_body: Option<&str>,
+    names: TargetNames<'_>,
     trace: &mut impl Trace,
 ) -> Result<(TargetId, &'p Target), Rejection> {
-    if let Some(id) = of_route {
+    let of_route = names.route.map(|id| policy.targets.name(id.0));
+    let name = of_route.or(names.path).or(names.body).ok_or(Rejection::ModelRequired)?;
+    // Gemini's resource names.
+    let in_body = names.body.map(|body| match body.strip_prefix("models/") {
+        Some(rest) if rest == name => name,
+        Some(_) | None => body,
+    });
+    let others = [("the path", names.path), ("`model` of the body", in_body)];
+    let in_query = names.query.iter().map(|name| ("the query", Some(name.as_str())));
+    for (place, other) in others.into_iter().chain(in_query) {
+        if let Some(other) = other.filter(|other| *other != name) {
+            return Err(Rejection::ModelMismatch { target: name.into(), place, other: other.into() });
+        }
+    }
+    if let Some(id) = names.route {
         // The target may have been removed since the route was read.
         let found = policy.targets.get(id.0).map(|target| (id, target));
-        let name = || policy.targets.name(id.0);
-        trace.step(|| Step::Target { name: name(), found });
-        return found.ok_or_else(|| not_allowed(name()));
+        trace.step(|| Step::Target { name, found });
+        return found.ok_or_else(|| not_allowed(name));
     }
-    let name = match (of_path, of_body) {
-        (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
-            return Err(Rejection::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
-        }
-        (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Err(Rejection::ModelRequired),
-    };
     catalogued(policy, name, trace)
 }
 

@@ -5,14 +5,14 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 use super::authorize::{
-    Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
-    with_shorter_name,
+    Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest,
+    named_target, with_shorter_name,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::api::Api;
 use crate::auth::identity::Identity;
-use crate::config::{GatewayConfig, Unmatched};
+use crate::config::{GatewayConfig, UnknownMembers, Unmatched};
 use crate::exchange::models;
 use crate::http::answer_format::AnswerFormat;
 use crate::http::framing::offers_http;
@@ -20,7 +20,7 @@ use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, BodyPatch, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, LlmRequest, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -54,6 +54,7 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        let model = model.or_else(|| route.path_model.as_deref().map(String::from));
         self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
             return self.pass(config, head, (method, target), edit);
@@ -82,9 +83,20 @@ impl Exchange {
 
         if leaves_http || !Dialect::of(route.api).reads_body {
             self.format = AnswerFormat::of(route.api, target, head);
+            let mut query = query::models(target);
+            if !leaves_http {
+                // A parameter of an API of the operator's may have this name too.
+                query.retain(|name| policy.target(name).is_some());
+            }
+            let names = TargetNames {
+                route: route.target,
+                path: model.as_deref(),
+                query: &query,
+                ..TargetNames::default()
+            };
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
-            let decided = named_target(&policy, route.target, model.as_deref(), None, trace)
+            let decided = named_target(&policy, names, trace)
                 .and_then(|target| {
                     self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
                 })
@@ -101,7 +113,7 @@ impl Exchange {
             return Err(Rejection::BodyTooLarge { max: config.max_body });
         }
         let encoding = content_encoding(head)?;
-        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
+        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?.for_api(route.api);
         // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
         // 12.5.3).
         edit(HeaderMutation::Replace("accept-encoding", "identity"));
@@ -110,6 +122,7 @@ impl Exchange {
             key: digest,
             model,
             target: route.target,
+            query: query::models(target),
             reader,
             received: 0,
             announced: length.is_some(),
@@ -142,7 +155,8 @@ impl Exchange {
             return Action::Hold;
         };
         let config = Rc::clone(&self.config);
-        let PendingBody { sanitized, key, model, target, mut reader, announced, .. } = pending;
+        let PendingBody { sanitized, key, model, target, query, mut reader, announced, received: _ } =
+            pending;
         let is_json = matches!(reader, BodyParser::Json(_));
         let request = match reader.finish() {
             Ok(request) => request,
@@ -155,14 +169,33 @@ impl Exchange {
         let usage = usage.then(|| include_usage(request)).flatten();
         let usage =
             usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
+        let reserved;
+        let (request, unknown) = match (config.unknown_members, &request.unknown) {
+            (UnknownMembers::Deny, Some(name)) => {
+                (request, Err(Rejection::UnknownMember { name: name.clone() }))
+            }
+            (UnknownMembers::Reserve, Some(_)) => {
+                reserved = LlmRequest { external_input: true, ..request.clone() };
+                (&reserved, Ok(()))
+            }
+            (UnknownMembers::Allow | UnknownMembers::Deny | UnknownMembers::Reserve, _) => (request, Ok(())),
+        };
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            let of_body = request.model.as_deref().or(dialect.default_model.filter(|_| model.is_none()));
+            unknown?;
+            // A route's target stands in for a model that the request does not name.
+            let default_model = dialect.default_model.filter(|_| model.is_none() && target.is_none());
+            let names = TargetNames {
+                route: target,
+                path: model.as_deref(),
+                query: &query,
+                body: request.model.as_deref().or(default_model),
+            };
             let form = CallForm::Body(request);
-            named_target(&policy, target, model.as_deref(), of_body, trace)
+            named_target(&policy, names, trace)
                 .and_then(|target| {
                     self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
                 })

@@ -138,6 +138,7 @@ fn is_unreadable(rejection: &Rejection) -> bool {
     matches!(
         rejection,
         Rejection::InvalidBody(_)
+            | Rejection::ModelMismatch { .. }
             | Rejection::BodyTooLarge { .. }
             | Rejection::UnsupportedEncoding
             | Rejection::AmbiguousKey

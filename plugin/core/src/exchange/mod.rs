@@ -155,6 +155,8 @@ struct PendingBody {
     model: Option<String>,
     /// The target of the route.
     target: Option<TargetId>,
+    /// The models in the query.
+    query: Vec<String>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,

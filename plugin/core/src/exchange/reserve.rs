@@ -57,20 +57,26 @@ fn output_tokens(
     };
     let each = named.iter().map(of_target).max().unwrap_or(dialect.default_output);
     let prompts = if dialect.answers_each_prompt { request.prompts.max(1) } else { 1 };
-    match (request.choices.unwrap_or(1).max(1), prompts) {
+    // The rejected part of a prediction is charged as output (OpenAI, "Predicted Outputs").
+    let each = each.saturating_add(request.predicted);
+    match (answers(request), prompts) {
         (1, 1) => each,
-        (choices, prompts) => each.saturating_mul(choices).saturating_mul(prompts),
+        (answers, prompts) => each.saturating_mul(answers).saturating_mul(prompts),
     }
 }
 
 /// The price of a request in which the price of a call is paid for each image.
 pub(super) fn price_of_choices(api: Api, price: Price, request: &LlmRequest) -> Price {
-    match request.choices {
-        Some(choices) if Dialect::of(api).priced_by_choice => {
-            Price { request: price.request.times(choices), ..price }
-        }
-        _ => price,
+    if !Dialect::of(api).priced_by_choice {
+        return price;
     }
+    Price { request: price.request.times(request.choices.unwrap_or(1).max(1)), ..price }
+}
+
+/// The number of answers to a prompt, or of the frames of all images.
+fn answers(request: &LlmRequest) -> u64 {
+    let choices = request.choices.unwrap_or(1).max(1);
+    choices.saturating_mul(request.frames.unwrap_or(1).max(1))
 }
 
 /// The reservation of a call whose bodies are not read: the price per call.

@@ -2,6 +2,7 @@
 
 use alloc::borrow::Cow;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::text::ascii;
 use crate::text::percent::decode;
@@ -40,6 +41,19 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = QueryParameter<'_>
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
         QueryParameter { text, name, value }
     })
+}
+
+/// Returns the models that a query names, as realtime APIs do: `model`, and Azure's `deployment`. A value that cannot be decoded is
+/// returned as it is, and names no target.
+pub(crate) fn models(target: &str) -> Vec<String> {
+    let (_, query) = split(target);
+    let is_model = |parameter: &QueryParameter<'_>| {
+        parameter.name().is_some_and(|name| may_be(&name, "model") || may_be(&name, "deployment"))
+    };
+    let value = |parameter: QueryParameter<'_>| {
+        parameter.value().unwrap_or(Cow::Borrowed(parameter.value)).into_owned()
+    };
+    query.map_or_else(Vec::new, |query| parameters(query).filter(is_model).map(value).collect())
 }
 
 /// Returns true if the query of a request target may have a parameter with this name.
@@ -88,8 +102,6 @@ pub(crate) fn one_value(query: &str, name: &str) -> Result<Option<String>, Ambig
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     #[test]

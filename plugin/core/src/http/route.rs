@@ -25,10 +25,12 @@ pub struct Route {
     pub headers: Box<[(Box<str>, Box<str>)]>,
     /// The API: it determines the places of the target and the usage, and the shape of rejections.
     pub api: Api,
-    /// The target of every request, in place of the one it names.
+    /// The target of every request. A request that names another one is rejected.
     pub target: Option<TargetId>,
     /// The place of the target's name in a request.
     pub model: ModelSource,
+    /// The model that the path names in words, at a provider's path: its upstream reads it there.
+    pub path_model: Option<Box<str>>,
     /// Requests are forwarded without a key.
     pub public: bool,
     /// Upgrades are forwarded also if a token limit or a budget applies, which cannot meter them.
@@ -278,8 +280,8 @@ fn strip_prefix<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]>
     ascii::same_but_for_case(front, start.as_bytes()).then_some(rest)
 }
 
-/// Returns `None` without a match, `Some(None)` for a match without `{model}`.
-fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
+/// Returns `None` without a match, `Some(None)` for a match without `{model}`. `case`: letters of another case do not match.
+pub(crate) fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
     let mut model = None;
     // The remaining segments; `None` after the last.
     let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());

@@ -1,5 +1,6 @@
 //! Policy changes with etcd: a write is acknowledged once etcd has stored it and this process serves it.
 
+use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -251,8 +252,8 @@ impl PolicyStore {
             (AdminDecision::Write(write), Ok(()), Some((revision, documents))) => {
                 let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| etcd.name(entry));
-                let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
-                let named = (organization, name.as_str(), text.as_str());
+                let log = entry.as_ref().and_then(|entry| entry.log_name()).map(Cow::into_owned);
+                let named = (log.as_deref(), name.as_str(), text.as_str());
                 let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
                 let commit = Some(PendingCommit { documents, response: write.response, entry });
                 etcd.waiting.push((id, Waiting { request, commit }));
@@ -289,8 +290,7 @@ impl PolicyStore {
         let (Some(etcd), Some(entry)) = (&mut self.etcd, entry) else { return };
         effects.push(Effect::Audit(log_line(entry)));
         let (name, text) = (etcd.name(entry), text(&entry.to_json()));
-        let etcd_effects =
-            etcd.client.append((entry.organization.as_deref(), &name, &text), &entry.actor, now);
+        let etcd_effects = etcd.client.append((entry.log_name().as_deref(), &name, &text), &entry.actor, now);
         self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 

@@ -3,6 +3,7 @@
 //!
 //! The host is used through [`CounterStore`] only. Everything else is returned as [`Effect`]s, in order.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -195,7 +196,8 @@ impl PolicyStore {
             if let Err(error) = state {
                 return Ok(Some(self.reject(store, &write_problem(Some(error)), entry)));
             }
-            let audit = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
+            let audit =
+                entry.as_ref().map(|entry| (entry.log_name().map(Cow::into_owned), text(&entry.to_json())));
             let commit = |policy: &mut Policy| {
                 let change = overlay.bind(policy, write.change);
                 let commit = JournalCommit { change, entry: audit, ..JournalCommit::default() };
@@ -241,7 +243,7 @@ impl PolicyStore {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
             let _ = journal.append_audit(
                 store,
-                entry.organization.as_deref(),
+                entry.log_name().as_deref(),
                 &entry.actor,
                 &text(&entry.to_json()),
             );

@@ -25,7 +25,7 @@ fn failed_attempts_are_recorded_but_not_reads_and_unauthenticated_requests() {
     let mut world = World::new();
     for (person, method, path, body, status, reason, organization) in [
         ("viewer", "DELETE", "/teams/search", json!({}), 403, "not_allowed", Some("acme")),
-        ("foreign-owner", "POST", "/teams/search/keys", json!({ "name": "x" }), 403, "not_allowed", None),
+        ("foreign-owner", "POST", "/teams/search/keys", json!({ "name": "x" }), 404, "not_found", None),
         ("viewer", "PATCH", "/teams/gone", json!({}), 404, "not_found", None),
         ("viewer", "POST", "/teams/search/keys", json!({}), 400, "name_required", Some("acme")),
         ("owner", "DELETE", "/teams/search", json!({}), 409, "keys_assigned", Some("acme")),
@@ -169,7 +169,7 @@ fn the_organization_is_named_or_unambiguous() {
     assert_eq!(query_of("owner", "", policy()), of(Some("acme")));
     assert_eq!(query_of("platform", "", policy()), of(None));
     assert_eq!(query_of("platform", "organization=globex", policy()), of(Some("globex")));
-    assert_eq!(query_of("owner", "organization=globex", policy()), Err(403));
+    assert_eq!(query_of("owner", "organization=globex", policy()), Err(404));
     assert_eq!(query_of("owner", "organization=gone", policy()), Err(404));
     assert_eq!(query_of("org-admin", "", policy()), Err(403));
     let mut both = policy();

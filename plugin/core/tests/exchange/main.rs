@@ -1,5 +1,5 @@
 //! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
-//! headers, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
+//! headers, `members` the members that the gateway does not see through, `names` the names of one target, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
 //! the management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
@@ -10,6 +10,8 @@ mod endings;
 mod estimates;
 mod heads;
 mod health;
+mod members;
+mod names;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;

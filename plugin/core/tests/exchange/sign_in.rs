@@ -11,7 +11,7 @@ use tollgate_core::http::local_response::LocalResponse;
 use super::*;
 
 /// Bytes of a body within the maximum.
-const BODY: [u8; 255 * 1024] = [b' '; 255 * 1024];
+static BODY: [u8; 255 * 1024] = [b' '; 255 * 1024];
 
 fn with_jwt() -> Rc<GatewayConfig> {
     gateway(&json!({ "manage": { "jwt": { "metadata": "login", "claim": "sub" } } }))

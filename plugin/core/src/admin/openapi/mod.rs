@@ -223,7 +223,7 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
         (Endpoint::Key, _) => read("getKey", "Get a key", "Key"),
         (Endpoint::KeyRotation, _) => OperationSpec {
             body_optional: true,
-            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[])
+            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[409])
         },
         (Endpoint::KeyUsage, _) => read("getKeyUsage", "Get the usage of a key, and what remains", "Usage"),
         (Endpoint::Audit, _) => {
@@ -338,7 +338,7 @@ fn rejection(status: u16) -> &'static str {
         400 => "The request is invalid; `errors` lists each location.",
         401 => "Authentication is missing or invalid.",
         403 => "Not permitted by the user's roles or by the team's self-service policy.",
-        404 => "The resource does not exist.",
+        404 => "The resource does not exist, or the user may not read it.",
         409 => "The request conflicts with other records.",
         412 => "A precondition failed: the resource has changed, or already exists.",
         413 => "The request body is too large.",

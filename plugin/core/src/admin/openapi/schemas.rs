@@ -23,15 +23,15 @@ pub(super) fn all() -> Value {
         ("Gateway", gateway()),
         ("Me", me()),
         ("CallableTargets", list(&callable_target())),
-        ("NewOrganization", optional(&with_id(&organization), &["access"])),
-        ("OrganizationPatch", mergeable(&without(&organization, &["members"]))),
+        ("NewOrganization", optional(&with_id(&without(&organization, &["created"])), &["access"])),
+        ("OrganizationPatch", mergeable(&without(&organization, &["members", "created"]))),
         ("Organization", with_id(&organization)),
         ("Organizations", list(&reference("Organization"))),
         ("OrganizationMemberBody", OrganizationMemberBody::schema()),
         ("OrganizationMember", member(&OrganizationRole::schema())),
         ("OrganizationMembers", list(&reference("OrganizationMember"))),
-        ("NewTeam", with_id(&without(&team, &["organization"]))),
-        ("TeamPatch", mergeable(&without(&team, &["organization", "members"]))),
+        ("NewTeam", with_id(&without(&team, &["organization", "created"]))),
+        ("TeamPatch", mergeable(&without(&team, &["organization", "members", "created"]))),
         ("Team", with_id(&team)),
         ("Teams", list(&reference("Team"))),
         ("Access", AccessRecord::schema()),
@@ -40,7 +40,7 @@ pub(super) fn all() -> Value {
         ("TeamMemberBody", TeamMemberBody::schema()),
         ("TeamMember", member(&TeamRole::schema())),
         ("TeamMembers", list(&reference("TeamMember"))),
-        ("ServiceAccountBody", without(&account, &["team"])),
+        ("ServiceAccountBody", without(&account, &["team", "created"])),
         ("ServiceAccount", with_id(&account)),
         ("ServiceAccounts", list(&reference("ServiceAccount"))),
         ("NewKey", required(&only(&key, WRITABLE_FIELDS), &["name"])),
@@ -306,7 +306,10 @@ fn usage() -> Value {
         properties.extend(more.iter().map(|(name, schema)| ((*name).into(), schema.clone())));
         object(properties, required)
     };
-    of(&["organization", "team", "key"], &[("member", of(&["user"], &[]))])
+    of(
+        &["organization", "team", "key"],
+        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[]))],
+    )
 }
 
 fn audit_entry() -> Value {

@@ -27,9 +27,11 @@ impl Rejection {
             Rejection::TargetNotAllowed { target, shorter: Some(shorter) } => format!("`{0}` is not available to this key. Each name is a target of its own: `{1}` is available, and does not include `{0}`. Send `{1}`, or ask an administrator to grant `{0}`.", shown(target), shown(shorter)),
             Rejection::TargetNotAllowed { target, shorter: None } => format!("`{}` is not available to this key. Choose one that GET /v1/models lists, or ask an administrator to grant it.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}. Correct it, and send the request again."),
+            Rejection::ModelMismatch { target, place, other } => format!("This request is one for `{}`, but {place} names `{}`. Name the same model in both, or leave the second out.", shown(target), shown(other)),
+            Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
-            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`.".into(),
+            Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`, or ask an administrator for a route with `unmetered: allow`.".into(),
             Rejection::PartialAnswer => "A token limit or budget applies to this key, and a part of the answer may lack its usage. Send the request without `fields`, `$fields` and `X-Goog-FieldMask`.".into(),
             Rejection::UnpricedTarget { target } => format!("`{}` has no price, and a budget applies to this key. Ask an administrator to set one.", shown(target)),
             Rejection::UnboundedCost { target } => format!("The request refers to content it does not contain, or lets the upstream run tools that fetch content, so its cost has no bound, and a budget applies. Send the content inline, or ask an administrator to set `max_input_tokens` of `{}`.", shown(target)),
@@ -76,7 +78,7 @@ fn denial_message(exceeded: &QuotaExceeded) -> String {
             per(window)
         ),
         QuotaReason::BudgetSpent { max: Pico(0), .. } | QuotaReason::BudgetHeld { max: Pico(0), .. } => {
-            format!("The {whose} budget is $0: every request is refused. Ask an administrator to raise it.")
+            format!("The {whose} budget is $0: every request is refused until an administrator raises it.")
         }
         QuotaReason::BudgetSpent { max, left, cost, period } => {
             let advice = if left == Pico(0) { "" } else { cheaper(exceeded.input_cost, cost, left) };
@@ -163,7 +165,8 @@ mod tests {
             QuotaReason::BudgetSpent { max, left, cost, period },
             QuotaReason::CostAboveBudget { max, cost },
         ];
-        let denied = reasons.into_iter().flat_map(|reason| {
+        let held = reasons.map(QuotaReason::held);
+        let denied = reasons.into_iter().chain(held).flat_map(|reason| {
             [None, Some(1_000_000)].map(|wait| {
                 Rejection::Denied(Box::new(QuotaExceeded { scope, reason, wait, input_cost: Pico(0) }))
             })
@@ -191,6 +194,7 @@ mod tests {
             Rejection::PartialAnswer,
             Rejection::UnpricedTarget { target: name() },
             Rejection::UnboundedCost { target: name() },
+            Rejection::Busy,
             Rejection::KeysUnavailable,
             Rejection::LimitsUnavailable,
             Rejection::NoSuchModel { target: name() },
@@ -222,7 +226,8 @@ mod tests {
             let sentences = message.split_inclusive(". ").skip(1);
             let has_step =
                 sentences.into_iter().any(|sentence| STEPS.iter().any(|step| sentence.starts_with(step)));
-            let ask = message.contains(": ask an administrator");
+            let ask = message.contains(": ask an administrator")
+                || message.contains("until an administrator raises it");
             assert!(has_step || ask || message.starts_with("Send "), "{message}");
             assert!(message.ends_with('.') && !message.ends_with(".."), "{message}");
         }

@@ -10,6 +10,7 @@ use alloc::string::ToString;
 
 use crate::llm::request::BodyError;
 use crate::quota::{QuotaExceeded, QuotaReason};
+use crate::secret::redact;
 use crate::time::SECOND;
 
 /// A reason not to forward a request.
@@ -42,6 +43,15 @@ pub enum Rejection {
     DirectSessionsNotServed,
     /// The request names no target.
     ModelRequired,
+    /// The request names two models. One would be decided about, and the other called.
+    ModelMismatch {
+        /// The name that would be decided about: the target of the route, or the model in the path.
+        target: Box<str>,
+        /// The place of the other name.
+        place: &'static str,
+        /// The other name.
+        other: Box<str>,
+    },
     /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
         /// The name in the request.
@@ -51,6 +61,11 @@ pub enum Rejection {
     },
     /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
+    /// The body has a member that the API's table does not have.
+    UnknownMember {
+        /// Its name.
+        name: Box<str>,
+    },
     /// The body has a content-encoding.
     UnsupportedEncoding,
     /// The body is larger than the configured maximum.
@@ -137,8 +152,13 @@ impl Rejection {
             Rejection::StoredObjectsNotServed => label(403, PERMISSION, "stored_objects_not_served"),
             Rejection::DirectSessionsNotServed => label(403, PERMISSION, "direct_sessions_not_served"),
             Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
+            Rejection::ModelMismatch { .. } => with(label(400, INVALID, "model_mismatch"), "model"),
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
+            Rejection::UnknownMember { name } => ErrorCode {
+                param: Some(Cow::Owned(redact::redact(name, 64))),
+                ..label(400, INVALID, "unknown_member")
+            },
             Rejection::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
             Rejection::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
             Rejection::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
-    TokenField, UsageFormat,
+    TokenField, UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -24,6 +24,7 @@ const BASE: Dialect = Dialect {
     default_output: 4_096,
     priced_by_choice: false,
     takes_files: false,
+    members: members::MESSAGES,
     free: false,
     default_model: None,
     answers_each_prompt: false,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    UsageFormat,
+    UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -32,6 +32,7 @@ const BASE: Dialect = Dialect {
     default_output: 4_096,
     priced_by_choice: false,
     takes_files: false,
+    members: members::GEMINI,
     free: false,
     default_model: None,
     answers_each_prompt: false,

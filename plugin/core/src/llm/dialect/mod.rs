@@ -5,6 +5,7 @@
 
 mod anthropic;
 pub(super) mod gemini;
+pub(super) mod members;
 mod names;
 pub(super) mod openai;
 
@@ -36,6 +37,8 @@ pub(crate) struct Dialect {
     pub(crate) priced_by_choice: bool,
     /// Requests may be forms with files, which are media.
     pub(crate) takes_files: bool,
+    /// The members of requests; empty if the API has no table, so that no member is unknown.
+    pub(super) members: members::MemberTable,
     /// The provider charges nothing: a call counts as a request, without tokens and cost.
     pub(crate) free: bool,
     /// The model of a request that names none.
@@ -87,6 +90,13 @@ impl Dialect {
             Api::GeminiCountTokens => &gemini::COUNT_TOKENS,
             Api::GeminiEmbed => &gemini::EMBED,
         }
+    }
+}
+
+impl Dialect {
+    /// The tables of an API's members: its own, and vendors' additions. `None` if it has none.
+    pub(super) fn member_tables(&self) -> Option<[members::MemberTable; 2]> {
+        (!self.members.is_empty()).then_some([self.members, members::VENDORS])
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    TokenNames, UsageFormat,
+    TokenNames, UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -19,6 +19,7 @@ pub(super) const BASE: Dialect = Dialect {
     default_output: 4_096,
     priced_by_choice: false,
     takes_files: false,
+    members: &[],
     free: false,
     default_model: None,
     answers_each_prompt: false,
@@ -32,6 +33,7 @@ pub(super) const BASE: Dialect = Dialect {
 
 /// `/v1/chat/completions`
 pub(super) static CHAT: Dialect = Dialect {
+    members: members::CHAT,
     max_output: &[MaxOutputField::Tokens, MaxOutputField::CompletionTokens],
     usage_on_request: true,
     ..BASE
@@ -39,6 +41,7 @@ pub(super) static CHAT: Dialect = Dialect {
 
 /// `/v1/completions`
 pub(super) static COMPLETIONS: Dialect = Dialect {
+    members: members::COMPLETIONS,
     max_output: &[MaxOutputField::Tokens],
     answers_each_prompt: true,
     usage_on_request: true,
@@ -47,6 +50,7 @@ pub(super) static COMPLETIONS: Dialect = Dialect {
 
 /// `/v1/responses`
 pub(super) static RESPONSES: Dialect = Dialect {
+    members: members::RESPONSES,
     max_output: &[MaxOutputField::OutputTokens],
     output: NameSet::of(&["text", "arguments", "refusal"]),
     streamed_output: DELTA,
@@ -54,24 +58,29 @@ pub(super) static RESPONSES: Dialect = Dialect {
 };
 
 /// `/v1/responses/input_tokens`
-pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, ..NO_OUTPUT };
+pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, members: members::RESPONSES, ..NO_OUTPUT };
 
 /// APIs whose answers have no output tokens.
 const NO_OUTPUT: Dialect =
     Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
 
 /// `/v1/moderations`: free of charge ("Moderation" in the guides), with a default in place of `model` (API reference).
-pub(super) static MODERATIONS: Dialect =
-    Dialect { free: true, default_model: Some("omni-moderation-latest"), ..NO_OUTPUT };
+pub(super) static MODERATIONS: Dialect = Dialect {
+    free: true,
+    members: members::MODERATIONS,
+    default_model: Some("omni-moderation-latest"),
+    ..NO_OUTPUT
+};
 
 /// `/v1/rerank` and `/v2/rerank`: Voyage and Jina report `total_tokens`, Cohere units of its own.
-pub(super) static RERANK: Dialect = NO_OUTPUT;
+pub(super) static RERANK: Dialect = Dialect { members: members::RERANK, ..NO_OUTPUT };
 
 /// `/v1/embeddings`
-pub(super) static EMBEDDINGS: Dialect = NO_OUTPUT;
+pub(super) static EMBEDDINGS: Dialect = Dialect { members: members::EMBEDDINGS, ..NO_OUTPUT };
 
 /// `/v1/images/*`
 pub(super) static IMAGES: Dialect = Dialect {
+    members: members::IMAGES,
     output_if_priced: true,
     // The most for one image in OpenAI's image generation guide (high quality, 1024 x 1536).
     default_output: 6_240,
@@ -85,6 +94,7 @@ pub(super) static IMAGES: Dialect = Dialect {
 
 /// `/v1/audio/*`
 pub(super) static AUDIO: Dialect = Dialect {
+    members: members::AUDIO,
     output_if_priced: true,
     takes_files: true,
     may_be_no_text: true,
@@ -202,6 +212,11 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("audio_url", ExternalMark::Link),
         ("file_ids", ExternalMark::Stored),
         ("vector_store_ids", ExternalMark::Stored),
+        // Mistral's documents.
+        ("document_url", ExternalMark::Link),
+        // DashScope's `fileid://`, in the text of a message.
+        ("content", ExternalMark::Text),
+        ("text", ExternalMark::Text),
     ],
     client_tools: &["function", "local_shell", "apply_patch"],
     stored_items: &[

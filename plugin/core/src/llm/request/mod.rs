@@ -66,6 +66,12 @@ pub struct LlmRequest {
     pub media: InlineMedia,
     /// The body is a form.
     pub form: bool,
+    /// The number of frames of an animated image; `None` means one.
+    pub frames: Option<u64>,
+    /// The bytes of a predicted answer, which is charged as output where the model rejects it.
+    pub predicted: u64,
+    /// The first member that the API's table does not have.
+    pub unknown: Option<Box<str>>,
     /// The offset of the object's opening brace, which white space may precede.
     pub opens: u64,
     /// The body's length in bytes.

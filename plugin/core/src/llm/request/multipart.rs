@@ -10,12 +10,18 @@ use super::content_type::{parameters, spells};
 use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
 use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
+use crate::api::Api;
+use crate::llm::dialect::Dialect;
+use crate::llm::dialect::members::{self, Member, MemberTable};
 
 /// The maximum number of bytes in the headers of one part.
 const MAX_HEAD: usize = 4096;
 
 /// The maximum number of characters in a boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
+
+/// The most frames of an animated image (OpenAI's API reference, "Create image edit").
+const MAX_FRAMES: u64 = 16;
 
 const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
 
@@ -61,6 +67,8 @@ pub struct MultipartScanner {
     value: Vec<u8>,
     offset: u64,
     seen: SeenFields,
+    /// The members of the API's requests.
+    tables: Option<[MemberTable; 2]>,
     request: LlmRequest,
 }
 
@@ -87,8 +95,16 @@ impl MultipartScanner {
             value: Vec::new(),
             offset: 0,
             seen: SeenFields::default(),
+            tables: None,
             request: LlmRequest { form: true, ..LlmRequest::default() },
         })
+    }
+
+    /// Looks up parts in the table of an API. Without one no part is unknown.
+    #[must_use]
+    pub fn for_api(mut self, api: Api) -> Self {
+        self.tables = Dialect::of(api).member_tables();
+        self
     }
 
     /// Reads the next bytes of the body.
@@ -283,7 +299,10 @@ impl MultipartScanner {
         let decoded = crate::text::percent::decode(&name).unwrap_or_default();
         let plain = decoded.trim().trim_end_matches("[]");
         let field = Field::find(FORM, plain, self.offset)?;
-        let Some(field) = field else { return Ok(None) };
+        let Some(field) = field else {
+            self.find_member(plain)?;
+            return Ok(None);
+        };
         // Some servers take `model[]` or `%6dodel` for `model`; others do not.
         if plain != name && !(field == Field::Models && name == "models[]") {
             return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
@@ -296,6 +315,27 @@ impl MultipartScanner {
             self.seen.add(field, self.offset)?;
         }
         Ok(Some(field))
+    }
+
+    /// Looks up a part that is no field. Its content is not read: a part whose value would count is an error, and
+    /// others with an effect refer to hidden content.
+    fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
+        let Some(tables) = self.tables else { return Ok(()) };
+        let name = name.split('[').next().unwrap_or_default();
+        match members::find(tables, name) {
+            Some((_, Member::Plain | Member::Predicted)) => {}
+            Some((_, Member::Hidden | Member::Deferred)) => self.request.external_input = true,
+            Some((_, Member::Frames)) => self.request.frames = Some(MAX_FRAMES),
+            Some((field, Member::Models | Member::Choices | Member::MaxOutput)) => {
+                let expected = "a member of a JSON body, not a part of a form";
+                return Err(BodyError::WrongType { field, offset: self.offset, expected });
+            }
+            None => {
+                let short = || name.chars().take(64).collect();
+                self.request.unknown.get_or_insert_with(short);
+            }
+        }
+        Ok(())
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]

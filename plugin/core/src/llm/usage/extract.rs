@@ -13,12 +13,9 @@ const NAME_BYTES: usize = 40;
 /// Room for the digits of a `u64` and as many behind a point.
 const NUMBER_BYTES: usize = 40;
 /// The state of a response that failed.
-const FAILED: &str = "failed";
+pub(super) const FAILED: &str = "failed";
 /// The member that holds an error, and the kind of an object that is one.
-const ERROR: &str = "error";
-
-/// Members whose strings show a failure, or the end of a stream.
-pub(super) const OUTCOMES: NameSet = NameSet::of(&["type", "status", "object", ERROR]);
+pub(super) const ERROR: &str = "error";
 
 /// The meaning of the next value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,16 +190,6 @@ impl UsageExtractor {
     /// Returns true if the response came in several parts: events, or a list of responses.
     pub(super) fn in_parts(&self) -> bool {
         self.streamed || self.base > 1
-    }
-
-    /// Returns true if the value of one of [`OUTCOMES`] changes nothing.
-    pub(super) fn is_usual(&self, name: &[u8], value: &[u8]) -> bool {
-        match name {
-            b"type" => !self.format.last_events.contains(value) && !self.format.failed_events.contains(value),
-            b"status" => value != FAILED.as_bytes(),
-            b"object" => value != ERROR.as_bytes(),
-            _ => false,
-        }
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {

@@ -81,6 +81,8 @@ pub struct UsageReport {
 enum MeteredBody {
     /// No bytes so far, and no content-type.
     Unknown,
+    /// No bytes so far, and a content-type for text: servers also label JSON with it.
+    Text,
     Json {
         lexer: Lexer,
         broken: bool,
@@ -123,6 +125,8 @@ impl UsageMeter {
             MeteredBody::json()
         } else if media_type.is("text/event-stream") {
             MeteredBody::events()
+        } else if media_type.is("text/plain") {
+            MeteredBody::Text
         } else {
             MeteredBody::Opaque
         };
@@ -165,9 +169,10 @@ impl UsageMeter {
     /// Reads the next bytes of the response.
     pub fn push(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
-        if let MeteredBody::Unknown = self.body {
+        if let MeteredBody::Unknown | MeteredBody::Text = self.body {
             match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 Some(b'{' | b'[') => self.begin(MeteredBody::json()),
+                Some(_) if matches!(self.body, MeteredBody::Text) => self.begin(MeteredBody::Opaque),
                 Some(_) => self.begin(MeteredBody::events()),
                 None => {}
             }
@@ -177,14 +182,15 @@ impl UsageMeter {
                 *broken = *broken || lexer.push(bytes, &mut self.extractor).is_err();
             }
             MeteredBody::Events(events) => events.push(bytes, &mut self.extractor),
-            MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Opaque => {}
+            MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Text | MeteredBody::Opaque => {}
         }
     }
 
     /// Ends the response.
     #[must_use]
     pub fn finish(mut self) -> UsageReport {
-        let no_text = matches!(self.body, MeteredBody::Opaque) || self.extractor.may_be_no_text();
+        let no_text =
+            matches!(self.body, MeteredBody::Text | MeteredBody::Opaque) || self.extractor.may_be_no_text();
         let (complete, closed) = match self.body {
             // Invalid JSON, or nested too deeply: nothing shows whether it is complete.
             MeteredBody::Json { broken: true, .. } => (true, false),
@@ -194,7 +200,7 @@ impl UsageMeter {
             }
             MeteredBody::Read => (true, true),
             MeteredBody::Events(events) => (events.finish(&mut self.extractor), self.extractor.is_last()),
-            MeteredBody::Unknown | MeteredBody::Opaque => (true, false),
+            MeteredBody::Unknown | MeteredBody::Text | MeteredBody::Opaque => (true, false),
         };
         let output_seen_tokens = self.extractor.output_seen_tokens();
         UsageReport {

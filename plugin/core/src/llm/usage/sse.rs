@@ -4,7 +4,7 @@
 //! this is true of nearly all events of a stream.
 
 use super::MAX_DEPTH;
-use super::extract::{OUTCOMES, UsageExtractor};
+use super::extract::{ERROR, FAILED, UsageExtractor};
 use super::marks::QuoteMarks;
 use crate::json::lexer::Lexer;
 use crate::llm::dialect::MemberName;
@@ -219,16 +219,20 @@ fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
             [b'u', b'0', b'0', b'2'..=b'7', ..] if read.ends_with(b"\\") => return None,
             [b'u', ..] => {}
             // An error that may be one of the event itself.
-            [b'{', ..] if read.ends_with(b"\"error\":") => return None,
-            [b'{', ..] => {}
+            [b'e', ..] if has_value(rest, ERROR.as_bytes()) => return None,
+            [b'e', ..] => {}
             [b'"', text @ ..] => {
                 let read = read.get(..at - 2)?;
                 let (before, name) = read.split_at_checked(memchr::memrchr(b'"', read)?)?;
                 let name = after(name, 1);
                 if before.ends_with(b"\\") {
                     // The name contains a quote and begins earlier.
-                } else if OUTCOMES.contains(name) {
-                    if !extractor.is_usual(name, text.get(..string_length(text))?) {
+                } else if is_word(text, ERROR) || is_word(text, FAILED) {
+                    // The type, the object or the status of a failure, or output.
+                    return None;
+                } else if name == b"type" {
+                    let text = text.get(..string_length(text))?;
+                    if format.last_events.contains(text) || format.failed_events.contains(text) {
                         return None;
                     }
                 } else if extractor.is_output(name) {
@@ -250,6 +254,11 @@ fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
 /// Returns true if `text` starts with `name`, unless the value of `name` is `null` (compact JSON).
 fn has_value(text: &[u8], name: &[u8]) -> bool {
     text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(b"\":null"))
+}
+
+/// Returns true if `text` starts with this word and the quote that ends it.
+fn is_word(text: &[u8], word: &str) -> bool {
+    text.strip_prefix(word.as_bytes()).is_some_and(|rest| rest.starts_with(b"\""))
 }
 
 /// The length of the line end and the empty line that end an event.

@@ -12,4 +12,5 @@ pub(crate) mod value;
 pub use document::PolicyLoader;
 pub use value::FromNode;
 
+pub(crate) use builder::PolicyBuilder;
 pub(crate) use document::{DocumentFields, DocumentReader, PolicyFields};

@@ -158,6 +158,9 @@ record! {
         members: Map<Present<OrganizationRole>>,
         /// `blocked`: every key of the organization is rejected. Default: `active`.
         state: State,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -202,6 +205,9 @@ record! {
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.
         mode: Mode,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -219,6 +225,9 @@ record! {
         tokens: alloc::vec::Vec<Digest>,
         /// Platform-wide role. Roles in organizations and teams are in their `members`.
         role: PlatformAdmin,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -230,6 +239,9 @@ record! {
         name!required: DisplayText,
         /// `blocked`: every key of the service account is rejected. Default: `active`.
         state: State,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -266,5 +278,10 @@ record! {
         expires_at: DateTime,
         /// `blocked`: the key is rejected. Default: `active`.
         state: State,
+        /// `true`: a self-service key. Its cost also counts against the owner's self-service budget in the team.
+        self_service: bool,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }

@@ -7,6 +7,7 @@ use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
@@ -17,7 +18,7 @@ use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
-    FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
+    Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
 };
 use crate::policy::model::*;
 use crate::policy::validate::source_map::SourceList;
@@ -122,7 +123,8 @@ impl Policy {
         record: OrganizationRecord,
         source: &mut SourceList,
     ) -> Organization {
-        let OrganizationRecord { name, access, limits, budget, target_limits, members, state } = record;
+        let OrganizationRecord { name, access, limits, budget, target_limits, members, state, created } =
+            record;
         let GrantRecord { targets, access_groups } = access.unwrap_or_default();
         let targets = targets.unwrap_or_default();
         let all = targets.0.iter().any(|(_, name)| &*name.0 == "*");
@@ -135,6 +137,7 @@ impl Policy {
             allowance: self.quota(limits, target_limits, budget),
             members: self.members(members),
             state: state.unwrap_or_default(),
+            created: read_created(created),
         }
     }
 
@@ -158,6 +161,7 @@ impl Policy {
             members,
             state,
             mode,
+            created,
         } = record;
         let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
         Team {
@@ -171,6 +175,7 @@ impl Policy {
             members: self.members(members),
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
+            created: read_created(created),
         }
     }
 
@@ -181,7 +186,7 @@ impl Policy {
         source: &mut SourceList,
         report: &mut Diagnostics,
     ) -> User {
-        let UserRecord { name, access, limits, budget, tokens, role } = record;
+        let UserRecord { name, access, limits, budget, tokens, role, created } = record;
         User {
             id: id.into(),
             name: name.map_or_else(|| id.into(), |name| name.0),
@@ -189,17 +194,19 @@ impl Policy {
             allowance: self.quota(limits, None, budget),
             tokens: tokens.unwrap_or_default().into(),
             platform_admin: role.is_some_and(|PlatformAdmin| true),
+            created: read_created(created),
         }
     }
 
     fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> ServiceAccount {
-        let ServiceAccountRecord { team, name, state } = record;
+        let ServiceAccountRecord { team, name, state, created } = record;
         let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
         ServiceAccount {
             id: id.into(),
             team: TeamId(self.teams.reserve(&team)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             state: state.unwrap_or_default(),
+            created: read_created(created),
         }
     }
 
@@ -222,6 +229,8 @@ impl Policy {
             budget,
             expires_at,
             state,
+            self_service,
+            created,
         } = record;
         let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
         // No two keys share it, and no secret has it: the text is no key that a client can send.
@@ -240,6 +249,8 @@ impl Policy {
             previous: previous.and_then(|PreviousRecord { digest, until }| Some((digest?, until?.0))),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, None, budget),
+            self_service: self_service.unwrap_or_default(),
+            created: read_created(created),
         };
         Key {
             id: id.into(),
@@ -333,6 +344,10 @@ fn read_price(record: PriceRecord) -> Price {
         cache_write: cache_write.map_or(input, |price| price.0),
         request: request.map_or(Pico::default(), |price| price.0),
     }
+}
+
+fn read_created(created: Option<Count>) -> Created {
+    NonZeroU64::new(created?.0)
 }
 
 fn read_self_service(record: SelfServiceRecord) -> SelfService {

@@ -111,6 +111,14 @@ impl<'a> Validator<'a> {
         self.scope(id.0, path, &team.access, organization);
         self.target_limits(path, team.allowance.as_deref());
         self.members(path, &team.members);
+        if let Some(own) = team.self_service.as_deref()
+            && own.enabled
+            && own.budget_ceiling.is_some()
+            && own.max_keys_per_user.is_none()
+        {
+            let at = path.at(&["self_service", "budget_ceiling"]);
+            self.report.warning_at(at, DiagnosticKind::UnboundedKeys);
+        }
         let Some(organization) = organization else {
             self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
             let above = [Ceiling::team(team)];
@@ -198,7 +206,7 @@ impl<'a> Validator<'a> {
             }
         };
         let team = policy.teams.get(key.team.0);
-        let mut above = Vec::new();
+        let (mut owner, mut above) = (owner, Vec::new());
         match team {
             None => self.unknown(path.at(&["team"]), Section::Teams, key.team.0),
             Some(team) => {
@@ -206,6 +214,8 @@ impl<'a> Validator<'a> {
                     && owner.is_some()
                     && role_of(&team.members, user).is_none()
                 {
+                    // The limits of a user who is not a member are not shown to those who manage the team.
+                    owner = None;
                     let (user, of) =
                         (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
                     self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
