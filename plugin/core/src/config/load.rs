@@ -4,6 +4,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+#[cfg(feature = "schema")]
+use super::records::RouteRecord;
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix};
 use super::{
     AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults, routes,
