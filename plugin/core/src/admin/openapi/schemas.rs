@@ -179,10 +179,14 @@ fn gateway() -> Value {
         "count": { "type": "integer", "minimum": 0 },
         "records": { "type": "array", "items": record, "maxItems": 20 },
     }));
-    unapplied["description"] = json!(
-        "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
+    set(
+        &mut unapplied,
+        "description",
+        json!(
+            "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
          this name, no such record, or not the organization, team or owner that the record names. Only for platform \
          administrators."
+        ),
     );
     let mut gateway = closed(json!({
         "api": { "type": "integer", "description": "The version of the API" },
@@ -193,8 +197,15 @@ fn gateway() -> Value {
         },
         "unapplied": unapplied,
     }));
-    gateway["required"] = json!(["api", "version", "changes"]);
+    set(&mut gateway, "required", json!(["api", "version", "changes"]));
     gateway
+}
+
+/// Sets a member of a schema.
+fn set(schema: &mut Value, name: &str, value: Value) {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert(name.into(), value);
+    }
 }
 
 fn me() -> Value {
