@@ -175,32 +175,37 @@ fn gateway() -> Value {
         "change": { "enum": ["put", "removed"] },
         "reason": { "enum": ["other_record", "no_record", "missing_reference"] },
     }));
-    let unapplied = json!({
-        "type": "object",
-        "description": "Changes made through the API that have no effect on the policy of this configuration: it has another \
-            record of this name, no such record, or not the organization, team or owner that the record names. Only for \
-            platform administrators.",
-        "properties": {
-            "count": { "type": "integer", "minimum": 0 },
-            "records": { "type": "array", "items": record, "maxItems": 20 },
+    let mut unapplied = closed(json!({
+        "count": { "type": "integer", "minimum": 0 },
+        "records": { "type": "array", "items": record, "maxItems": 20 },
+    }));
+    set(
+        &mut unapplied,
+        "description",
+        json!(
+            "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
+         this name, no such record, or not the organization, team or owner that the record names. Only for platform \
+         administrators."
+        ),
+    );
+    let mut gateway = closed(json!({
+        "api": { "type": "integer", "description": "The version of the API" },
+        "version": { "type": "string", "description": "The version of the gateway" },
+        "changes": {
+            "enum": ["durable", "volatile", "not_kept"],
+            "description": "The lifetime of changes: in etcd, until the process ends, or no keys can be created",
         },
-        "required": ["count", "records"],
-        "additionalProperties": false,
-    });
-    json!({
-        "type": "object",
-        "properties": {
-            "api": { "type": "integer", "description": "The version of the API" },
-            "version": { "type": "string", "description": "The version of the gateway" },
-            "changes": {
-                "enum": ["durable", "volatile", "not_kept"],
-                "description": "The lifetime of changes: in etcd, until the process ends, or no keys can be created",
-            },
-            "unapplied": unapplied,
-        },
-        "required": ["api", "version", "changes"],
-        "additionalProperties": false,
-    })
+        "unapplied": unapplied,
+    }));
+    set(&mut gateway, "required", json!(["api", "version", "changes"]));
+    gateway
+}
+
+/// Sets a member of a schema.
+fn set(schema: &mut Value, name: &str, value: Value) {
+    if let Some(schema) = schema.as_object_mut() {
+        schema.insert(name.into(), value);
+    }
 }
 
 fn me() -> Value {
