@@ -6,7 +6,7 @@ use std::time::Duration;
 use tollgate_host::build::module;
 use tollgate_host::proxy_wasm::{Dialect, Log, Process};
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 
 use super::{Host, configuration};
@@ -64,6 +64,8 @@ impl InWasmtime {
             clusters: Vec::new(),
             lines: Lines::discard(),
             drain: Duration::ZERO,
+            limits: Limits::default(),
+            tls: None,
         };
         self.server = Some(Server::start(options).unwrap_or_else(|error| panic!("{error}")));
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -10,12 +11,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::proxy_wasm::{
-    ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError, StreamId,
-    StreamInfo, Vm, VmError,
+    Clock, ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError,
+    StreamId, StreamInfo, Vm, VmError,
 };
 
 use super::callout::Outbox;
 use super::lines::{self, Lines};
+use super::load::Load;
+use super::worker::Shared;
 
 /// The pause between restarts, as with Envoy's FAIL_RELOAD: bounds the restarts of a VM that traps
 /// repeatedly.
@@ -34,6 +37,10 @@ pub(super) struct Gate {
     draining: Cell<bool>,
     outbox: Outbox,
     lines: Lines,
+    load: Arc<Load>,
+    clock: Clock,
+    /// The number of open streams.
+    open: Cell<usize>,
 }
 
 /// The channels for events outside a stream's own callbacks.
@@ -51,7 +58,7 @@ pub(super) struct Mail {
 }
 
 impl Gate {
-    pub(super) fn new(vm: Vm, outbox: Outbox, lines: Lines) -> Gate {
+    pub(super) fn new(vm: Vm, outbox: Outbox, shared: Shared) -> Gate {
         let tick_period = Cell::new(vm.tick_period());
         Gate {
             vm: RefCell::new(vm),
@@ -62,8 +69,26 @@ impl Gate {
             tick_period,
             draining: Cell::new(false),
             outbox,
-            lines,
+            lines: shared.lines,
+            load: shared.load,
+            clock: shared.clock,
+            open: Cell::new(0),
         }
+    }
+
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Returns the number of open streams.
+    pub(super) fn open_streams(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Writes the line of a request that did not reach the module.
+    pub(super) fn refused(&self, request: &lines::Request, status: u16, details: &str) {
+        let closed = ClosedStream { status, details: details.to_owned(), ..ClosedStream::default() };
+        self.lines.write(&lines::line(request, &closed, self.clock.wall(), Duration::ZERO));
     }
 
     /// Opens a stream. This always succeeds: while the VM is dead, each event fails.
@@ -83,8 +108,10 @@ impl Gate {
                 None
             }
         };
+        self.open.set(self.open.get() + 1);
         let stream = Stream {
             gate: Rc::clone(self),
+            time: self.clock.wall(),
             id,
             generation: self.generation.get(),
             began: Instant::now(),
@@ -198,6 +225,8 @@ pub(super) struct Stream {
     /// `None` if the VM was dead.
     id: Option<StreamId>,
     generation: u64,
+    /// The wall time of the beginning, in nanoseconds.
+    time: u64,
     began: Instant,
     request: lines::Request,
     /// True after the response head is sent: from then on an error can only reset the connection.
@@ -234,6 +263,19 @@ impl Stream {
     /// Sends a response of the server's own, which the module sees like any other.
     pub(super) fn reply(&self, status: u16, text: &str, details: &str) -> Flow {
         self.event(|vm, id| vm.reply(id, status, text, details))
+    }
+
+    /// Sends a 503 of the server's own, with `Retry-After`.
+    pub(super) fn reply_busy(&self, text: &str, details: &str) -> Flow {
+        let mut flow = self.reply(503, text, details);
+        if let Flow::Reply(reply) = &mut flow {
+            reply.headers.set("retry-after", "1");
+        }
+        flow
+    }
+
+    pub(super) fn load(&self) -> &Arc<Load> {
+        self.gate.load()
     }
 
     /// Records that the client has received a status.
@@ -293,7 +335,8 @@ impl Stream {
                 })
             }
         };
-        self.gate.lines.write(&lines::line(&self.request, &closed, self.began.elapsed()));
+        self.gate.open.set(self.gate.open.get().saturating_sub(1));
+        self.gate.lines.write(&lines::line(&self.request, &closed, self.time, self.began.elapsed()));
     }
 }
 

@@ -107,10 +107,14 @@ impl Request {
     }
 }
 
-/// Formats the line of a request that has ended.
-pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> String {
+/// Formats the line of a request that has ended. `began` is its time in nanoseconds, for a request of which
+/// the module set none.
+pub(super) fn line(request: &Request, closed: &ClosedStream, began: u64, took: Duration) -> String {
+    let ms = began / 1_000_000;
+    let time = format!("{}.{:03}", ms / 1_000, ms % 1_000).into_bytes();
     let found = FIELDS.into_iter().map(|(name, kind)| {
         let property = closed.properties.get(&format!("tollgate.{name}"));
+        let property = property.or_else(|| (name == "time").then_some(&time));
         (name, property.map_or(Value::Null, |value| show(&String::from_utf8_lossy(value), &kind)))
     });
     let known = [
