@@ -113,12 +113,25 @@ impl Envoy {
         self.put(&extension)
     }
 
+    /// Replaces the gateway configuration in another file than `tollgate.yaml`, which another listener uses.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not react.
+    pub fn reload_file(&mut self, file: &str, configuration: &str) -> Reload {
+        self.put_file(file, &shipped::extension(Some(configuration)))
+    }
+
     fn put(&mut self, extension: &Value) -> Reload {
+        self.put_file("tollgate.yaml", extension)
+    }
+
+    fn put_file(&mut self, file: &str, extension: &Value) -> Reload {
         let counter = |envoy: &Self, name: &str| envoy.stat(&format!("{DISCOVERY}.{name}"));
         let before = (counter(self, "update_rejected"), counter(self, "config_reload"));
-        let fresh = self.folder.0.join("tollgate.yaml.new");
+        let fresh = self.folder.0.join(format!("{file}.new"));
         fs::write(&fresh, extension.to_string())
-            .and_then(|()| fs::rename(&fresh, self.folder.0.join("tollgate.yaml")))
+            .and_then(|()| fs::rename(&fresh, self.folder.0.join(file)))
             .unwrap_or_else(|error| panic!("{}: {error}", fresh.display()));
         self.wait_for("the new configuration", |envoy| {
             if counter(envoy, "update_rejected") > before.0 {
@@ -179,10 +192,40 @@ impl Envoy {
     }
 
     fn bound(&self) -> Option<SocketAddr> {
+        self.listener(Some("gateway"))
+    }
+
+    /// Returns the address of a listener; `None`: of any.
+    pub fn listener(&self, name: Option<&str>) -> Option<SocketAddr> {
         let listeners: Value = serde_json::from_str(&self.admin("GET", "/listeners?format=json")).ok()?;
-        let port =
-            listeners.pointer("/listener_statuses/0/local_address/socket_address/port_value")?.as_u64()?;
+        let mut listeners = listeners.get("listener_statuses")?.as_array()?.iter();
+        let listener = listeners.find(|listener| name.is_none_or(|name| listener["name"] == name))?;
+        let port = listener.pointer("/local_address/socket_address/port_value")?.as_u64()?;
         Some(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).ok()?)))
+    }
+
+    /// Returns the largest resident memory of the process since its start, or since
+    /// [`Envoy::forget_peak_memory`], in bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not report it.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        kilobytes.unwrap_or_else(|| panic!("no VmHWM in {path}")) * 1024
+    }
+
+    /// Sets the peak of [`Envoy::peak_memory`] to the present resident memory.
+    ///
+    /// # Panics
+    ///
+    /// If the system does not allow it.
+    pub fn forget_peak_memory(&self) {
+        let path = format!("/proc/{}/clear_refs", self.process.id());
+        fs::write(&path, "5").unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
     fn wait_for<T>(&mut self, what: &str, mut look: impl FnMut(&Self) -> Option<T>) -> T {

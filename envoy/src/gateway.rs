@@ -1,15 +1,15 @@
 //! Envoy with the filter and a simulated provider that records its requests.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use tollgate_host::simulator::Upstream;
 use tollgate_host::{build::module, tools};
 
 use crate::client::{self, Connection, Request, Response};
-use crate::envoy::Envoy;
-use crate::shipped::{Protocol, Site};
+use crate::envoy::{Envoy, Folder};
+use crate::shipped::{self, Protocol, Site};
 
 /// The number of worker threads of these Envoys.
 pub const WORKERS: u32 = 4;
@@ -32,6 +32,30 @@ impl Gateway {
     /// If the filter cannot be built, or Envoy does not start.
     pub fn start(configuration: &Value) -> Option<Self> {
         Self::with(configuration, filter(&[]), Protocol::Http1)
+    }
+
+    /// Starts Envoy with these options of `envoy.yaml`. `prepare` gets the folder before the start.
+    ///
+    /// # Panics
+    ///
+    /// If Envoy does not start.
+    pub fn with_options(
+        configuration: &Value,
+        options: &[&str],
+        prepare: impl FnOnce(&Path),
+    ) -> Option<Self> {
+        let program = tools::require(tools::envoy())?;
+        let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
+        let site = Site {
+            module: filter(&[]),
+            configuration: Some(configuration.to_string()),
+            upstream: upstream.addr(),
+            protocol: Protocol::Http1,
+        };
+        let folder = Folder::new();
+        shipped::lay_out_with(folder.path(), &site, options);
+        prepare(folder.path());
+        Some(Self { envoy: Envoy::run(&program, folder, WORKERS), upstream })
     }
 
     /// Starts Envoy with this module and this protocol of the upstream.

@@ -39,9 +39,23 @@ pub struct Request<'a> {
 ///
 /// If one has no response.
 pub fn requests(address: SocketAddr, requests: &[Request<'_>]) -> Vec<Response> {
+    let rounds: Vec<_> = requests.iter().map(std::slice::from_ref).collect();
+    rounds_of(address, &rounds)
+}
+
+/// Sends these requests at the same time over one connection. Returns their responses in the same order.
+///
+/// # Panics
+///
+/// If one has no response.
+pub fn together(address: SocketAddr, requests: &[Request<'_>]) -> Vec<Response> {
+    rounds_of(address, &[requests])
+}
+
+fn rounds_of(address: SocketAddr, rounds: &[&[Request<'_>]]) -> Vec<Response> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
-    let all = async { tokio::time::timeout(PATIENCE, exchange(address, requests)).await };
+    let all = async { tokio::time::timeout(PATIENCE, exchange(address, rounds)).await };
     match runtime.block_on(all) {
         Ok(Ok(responses)) => responses,
         Ok(Err(error)) => panic!("{address}: {error:?}"),
@@ -50,44 +64,67 @@ pub fn requests(address: SocketAddr, requests: &[Request<'_>]) -> Vec<Response> 
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+type Sender = http2::SendRequest<Receiver>;
+type Receiver = Channel<Bytes, Infallible>;
 
-async fn exchange(address: SocketAddr, requests: &[Request<'_>]) -> Result<Vec<Response>, Failure> {
+async fn exchange(address: SocketAddr, rounds: &[&[Request<'_>]]) -> Result<Vec<Response>, Failure> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(connection);
-    let mut responses = Vec::with_capacity(requests.len());
-    for request in requests {
+    let mut responses = Vec::new();
+    for round in rounds {
+        let sent: Result<Vec<_>, Failure> =
+            round.iter().map(|request| Ok(tokio::spawn(send(sender.clone(), Owned::of(request)?)))).collect();
+        for answer in sent? {
+            responses.push(answer.await??);
+        }
+    }
+    Ok(responses)
+}
+
+/// A request that does not borrow.
+struct Owned {
+    head: hyper::http::request::Builder,
+    body: Vec<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Owned {
+    fn of(request: &Request<'_>) -> Result<Self, Failure> {
         let mut head = hyper::Request::builder()
             .method(request.method)
             .uri(format!("http://gateway.test{}", request.path));
         for (name, value) in request.headers {
             head = head.header(*name, *value);
         }
-        let (mut body, receiver) = Channel::<Bytes, Infallible>::new(1);
-        let answer = sender.send_request(head.body(receiver)?);
-        let sent = async {
-            for piece in request.body {
-                // A gateway may reject before it has read the body.
-                if body.send_data(Bytes::copy_from_slice(piece)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            if !request.trailers.is_empty() {
-                let _ = body.send(Frame::trailers(fields(request.trailers)?)).await;
-            }
-            drop(body);
-            Ok::<_, Failure>(())
-        };
-        let (answer, sent) = tokio::join!(answer, sent);
-        sent?;
-        let (head, body) = answer?.into_parts();
-        let body = body.collect().await?;
-        let trailers = body.trailers().map(read).unwrap_or_default();
-        let data = body.to_bytes().to_vec();
-        let body = Body { raw: data.clone(), data, trailers };
-        responses.push(Response { status: head.status.as_u16(), headers: read(&head.headers), body });
+        let trailers = (!request.trailers.is_empty()).then(|| fields(request.trailers)).transpose()?;
+        let body = request.body.iter().map(|piece| Bytes::copy_from_slice(piece)).collect();
+        Ok(Self { head, body, trailers })
     }
-    Ok(responses)
+}
+
+async fn send(mut sender: Sender, request: Owned) -> Result<Response, Failure> {
+    let (mut body, receiver) = Receiver::new(1);
+    let answer = sender.send_request(request.head.body(receiver)?);
+    let sent = async {
+        for piece in request.body {
+            // A gateway may reject before it has read the body.
+            if body.send_data(piece).await.is_err() {
+                return;
+            }
+        }
+        if let Some(trailers) = request.trailers {
+            let _ = body.send(Frame::trailers(trailers)).await;
+        }
+        drop(body);
+    };
+    let (answer, ()) = tokio::join!(answer, sent);
+    let (head, body) = answer?.into_parts();
+    let body = body.collect().await?;
+    let trailers = body.trailers().map(read).unwrap_or_default();
+    let data = body.to_bytes().to_vec();
+    let body = Body { raw: data.clone(), data, trailers };
+    Ok(Response { status: head.status.as_u16(), headers: read(&head.headers), body })
 }
 
 fn fields(list: &[(&str, &str)]) -> Result<HeaderMap, Failure> {

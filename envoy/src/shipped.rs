@@ -47,6 +47,15 @@ pub fn folder() -> &'static Path {
 ///
 /// If a shipped file lacks a replaced value, or a file cannot be written.
 pub fn lay_out(folder: &Path, site: &Site) {
+    lay_out_with(folder, site, &[]);
+}
+
+/// Writes the folder with these options of `envoy.yaml` switched on. The option `http3` also needs a certificate.
+///
+/// # Panics
+///
+/// As [`lay_out`], or if there is no such option.
+pub fn lay_out_with(folder: &Path, site: &Site, options: &[&str]) {
     let secrets = folder.join("secrets");
     fs::create_dir_all(&secrets).unwrap_or_else(|error| panic!("{}: {error}", secrets.display()));
     for (name, secret) in UPSTREAM_SECRETS {
@@ -56,7 +65,7 @@ pub fn lay_out(folder: &Path, site: &Site) {
     }
     let module = folder.join("tollgate.wasm");
     fs::copy(&site.module, &module).unwrap_or_else(|error| panic!("{}: {error}", site.module.display()));
-    write(&folder.join("envoy.yaml"), bootstrap(site).to_string());
+    write(&folder.join("envoy.yaml"), bootstrap_with(site, options).to_string());
     write(&folder.join("tollgate.yaml"), extension(site.configuration.as_deref()).to_string());
 }
 
@@ -75,6 +84,28 @@ pub fn add_etcd(folder: &Path, site: &Site, etcd: SocketAddr) {
         _ => panic!("envoy.yaml has no list of clusters"),
     }
     write(&folder.join("envoy.yaml"), document.value.to_string());
+}
+
+/// Adds a second listener, `second`, with the same filter and a gateway configuration of its own in `second.yaml`.
+///
+/// # Panics
+///
+/// If the shipped file lacks a replaced value, or a file cannot be written.
+pub fn add_listener(folder: &Path, site: &Site, configuration: &str) {
+    let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
+    let discovery =
+        format!("{}/config_discovery/config_source/path_config_source/path", filter_at(&mut document));
+    let first = document.value.clone();
+    document.replace(&discovery, json!("./second.yaml"));
+    document.replace("/static_resources/listeners/0/name", json!("second"));
+    let second = document.at("/static_resources/listeners/0").clone();
+    document.value = first;
+    match document.at("/static_resources/listeners") {
+        Value::Array(listeners) => listeners.push(second),
+        _ => panic!("envoy.yaml has no list of listeners"),
+    }
+    write(&folder.join("envoy.yaml"), document.value.to_string());
+    write(&folder.join("second.yaml"), extension(Some(configuration)).to_string());
 }
 
 /// Adds the shipped check of JWTs before the filter in such a folder, with these public keys (a JWK Set).
@@ -103,11 +134,27 @@ pub fn shipped(name: &'static str) -> Value {
 
 /// Returns `envoy.yaml` for this site.
 pub fn bootstrap(site: &Site) -> Value {
-    let mut document = Document::shipped("envoy.yaml");
-    for address in ["/admin/address", "/static_resources/listeners/0/address"] {
-        document.replace(&format!("{address}/socket_address"), loopback(0));
+    bootstrap_with(site, &[])
+}
+
+/// Returns `envoy.yaml` for this site, with these options.
+///
+/// # Panics
+///
+/// If there is no such option, or the file lacks a replaced value.
+pub fn bootstrap_with(site: &Site, options: &[&str]) -> Value {
+    let mut document = Document { name: "envoy.yaml", value: parse("envoy.yaml", &with_options(options)) };
+    document.replace("/admin/address/socket_address", loopback(0));
+    let listeners = document.at("/static_resources/listeners").as_array().map_or(0, Vec::len);
+    for listener in 0..listeners {
+        let listener = format!("/static_resources/listeners/{listener}");
+        let address = format!("{listener}/address/socket_address");
+        for (field, value) in [("address", json!("127.0.0.1")), ("port_value", json!(0))] {
+            document.replace(&format!("{address}/{field}"), value);
+        }
+        let manager = format!("{listener}/filter_chains/0/filters/0/typed_config");
+        document.replace(&format!("{manager}/access_log/0/typed_config/path"), json!("./access.log"));
     }
-    document.replace(&format!("{MANAGER}/access_log/0/typed_config/path"), json!("./access.log"));
     for cluster in ["/static_resources/clusters/0", "/static_resources/clusters/1"] {
         document.replace(
             &format!("{cluster}/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address"),
@@ -128,6 +175,33 @@ pub fn bootstrap(site: &Site) -> Value {
         document.insert(&options, "explicit_http_config", protocols);
     }
     document.value
+}
+
+/// Returns the text of `envoy.yaml` with these options: in the blocks of each, the first `#` of every line is removed,
+/// as by the command in README.md.
+///
+/// # Panics
+///
+/// If there is no such option, or a block has no end.
+pub fn with_options(options: &[&str]) -> String {
+    let mut text = read("envoy.yaml");
+    for option in options {
+        let (start, end) = (format!("# --- option {option}"), format!("# --- end of option {option}"));
+        let (mut inside, mut blocks) = (false, 0);
+        let lines = text.lines().map(|line| {
+            let marker = line.trim_start();
+            if marker == start || marker == end {
+                inside = marker == start;
+                blocks += usize::from(inside);
+                return line.to_owned();
+            }
+            if inside { line.replacen('#', "", 1) } else { line.to_owned() }
+        });
+        let changed = lines.collect::<Vec<_>>().join("\n");
+        assert!(blocks > 0 && !inside, "envoy.yaml has no complete option {option}");
+        text = changed;
+    }
+    text
 }
 
 /// Returns `tollgate.yaml` with this gateway configuration.
@@ -158,7 +232,7 @@ pub fn configuration() -> String {
 /// If the shipped files do not have the filter at its expected place.
 pub fn inline(site: &Site) -> Value {
     let mut document = Document { name: "envoy.yaml", value: bootstrap(site) };
-    let filter = format!("{MANAGER}/http_filters/0");
+    let filter = filter_at(&mut document);
     document.remove(&filter, "config_discovery");
     let extension = extension(site.configuration.as_deref());
     let typed = extension.pointer("/resources/0/typed_config");
@@ -170,8 +244,20 @@ pub fn inline(site: &Site) -> Value {
     document.value
 }
 
+/// Returns the pointer of the filter in `envoy.yaml`.
+fn filter_at(document: &mut Document) -> String {
+    let filters = document.at(&format!("{MANAGER}/http_filters")).as_array();
+    let place = filters.and_then(|filters| filters.iter().position(|filter| filter["name"] == "tollgate"));
+    let place = place.unwrap_or_else(|| panic!("envoy.yaml has no filter tollgate"));
+    format!("{MANAGER}/http_filters/{place}")
+}
+
 fn loopback(port: u16) -> Value {
     json!({"address": "127.0.0.1", "port_value": port})
+}
+
+fn parse(name: &str, text: &str) -> Value {
+    serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn read(name: &str) -> String {
@@ -191,8 +277,7 @@ struct Document {
 
 impl Document {
     fn shipped(name: &'static str) -> Self {
-        let value = serde_saphyr::from_str(&read(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { name, value }
+        Self { name, value: parse(name, &read(name)) }
     }
 
     fn at(&mut self, pointer: &str) -> &mut Value {

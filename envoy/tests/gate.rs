@@ -96,7 +96,11 @@ fn a_request_passes_or_is_rejected_with_the_reason() {
     }
 
     let metrics = gateway.envoy.admin("GET", "/stats/prometheus");
-    for line in ["tollgate_allowed{} 2", "tollgate_denied{tollgate_reason=\"team_rpm_exceeded\"} 1"] {
+    for line in [
+        "tollgate_allowed{organization=\"acme\",team=\"ml\"} 2",
+        "tollgate_denied{tollgate_reason=\"team_rpm_exceeded\",organization=\"acme\",team=\"ml\"} 1",
+        "tollgate_denied{tollgate_reason=\"missing_api_key\"} 1",
+    ] {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
     gateway.assert_no_trap();
@@ -115,13 +119,14 @@ fn shadow_mode_counts_would_be_rejections_by_reason_and_not_as_denied() {
     gateway.envoy.access_log(3);
     let metrics = gateway.envoy.admin("GET", "/stats/prometheus");
     for line in [
-        "tollgate_allowed{} 1",
-        "tollgate_shadowed{} 2",
-        "tollgate_shadowed{tollgate_reason=\"team_rpm_exceeded\"} 2",
+        "tollgate_allowed{organization=\"acme\",team=\"ml\"} 1",
+        "tollgate_shadowed{tollgate_reason=\"team_rpm_exceeded\",organization=\"acme\",team=\"ml\"} 2",
+        // It exists before the first rejection, and there is no other.
+        "tollgate_denied{} 0",
     ] {
         assert!(metrics.contains(line), "no {line} in\n{metrics}");
     }
-    assert!(!metrics.contains("tollgate_denied"), "{metrics}");
+    assert!(!metrics.contains("tollgate_denied{tollgate_reason"), "{metrics}");
 }
 
 #[test]

@@ -197,7 +197,7 @@ fn keys_made_through_the_api_survive_traps_of_every_worker() {
 }
 
 #[test]
-fn another_inline_policy_drops_changes_of_the_api_and_the_same_one_keeps_them() {
+fn another_inline_policy_keeps_the_keys_of_the_api_and_their_revocations() {
     let serving = Serving::start(&volatile());
     let address = serving.server.addr();
     let secret = secret(&mint(&mut Connection::open(address), "bob"));
@@ -208,7 +208,12 @@ fn another_inline_policy_drops_changes_of_the_api_and_the_same_one_keeps_them() 
     assert_eq!(status(), 200, "the policy is the same");
     configuration["policy"]["teams"]["search"]["limits"]["rpm"] = json!(99_999);
     serving.server.reload(configuration.to_string().as_bytes()).unwrap();
-    assert_eq!(status(), 401, "the policy is another one");
+    assert_eq!(status(), 200, "the team and the owner are there");
+    let keys = client::request(address, &manage("bob", "GET", "/teams/search/keys", None)).json();
+    let path = format!("/keys/{}", keys["items"][0]["id"].as_str().unwrap());
+    assert_eq!(client::request(address, &manage("bob", "DELETE", &path, None)).status, 204);
+    serving.server.reload(volatile().to_string().as_bytes()).unwrap();
+    assert_eq!(status(), 401, "the first policy again");
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn run(block: &str, folder: &Path, envoy: &Path) -> String {
 fn every_command_of_the_readme_works() {
     let Some(program) = tools::require(tools::envoy()) else { return };
     let blocks = blocks();
-    let [deploy, change, drain, look] = blocks.as_slice() else { panic!("{blocks:#?}") };
+    let [deploy, option, change, drain, look] = blocks.as_slice() else { panic!("{blocks:#?}") };
     let module = filter(&[]);
     let folder = Folder::new();
     let repository = shipped::folder().parent().unwrap();
@@ -45,6 +45,12 @@ fn every_command_of_the_readme_works() {
     // The module is built already: cargo does not run inside cargo.
     let deploy = deploy.strip_prefix("cargo run -- build\n").unwrap();
     run(deploy, folder.path(), &program);
+    run(option, folder.path(), &program);
+    let switched = std::fs::read_to_string(folder.path().join("gateway/envoy.yaml")).unwrap();
+    assert_eq!(
+        switched.lines().collect::<Vec<_>>(),
+        shipped::with_options(&["cors"]).lines().collect::<Vec<_>>()
+    );
 
     let upstream = Upstream::start().unwrap();
     let site = Site { module, configuration: None, upstream: upstream.addr(), protocol: Protocol::Http1 };
@@ -68,7 +74,7 @@ fn every_command_of_the_readme_works() {
     assert_eq!(ask(), 200, "it is in the README's");
     let metrics = run(look);
     for line in [
-        "tollgate_allowed{} 1",
+        "tollgate_allowed{organization=\"acme\",team=\"ml\"} 1",
         "tollgate_denied{tollgate_reason=\"invalid_api_key\"} 1",
         "envoy_wasm_tollgate_vm_reload{} 0",
     ] {

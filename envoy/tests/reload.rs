@@ -90,6 +90,16 @@ fn a_gateway_that_starts_without_a_valid_policy_lets_nothing_through() {
     let mut envoy = Envoy::start(&program, &site, WORKERS);
     assert_eq!(client::request(envoy.address(), &chat().bearer(&secret("laptop"))).status, 500);
     assert!(upstream.recording().requests().is_empty());
+    // The signs that README.md names; Envoy itself is ready.
+    assert_eq!(envoy.admin("GET", "/ready").trim(), "LIVE");
+    let stat = |name: &str| envoy.stat(&format!("extension_config_discovery.http_filter.tollgate.{name}"));
+    assert_eq!(["update_rejected", "config_fail", "update_success"].map(stat), [1, 1, 0]);
+    for text in ["error /policy/version", "the configuration is not loaded", "Plugin tollgate failed to load"]
+    {
+        assert!(envoy.log().contains(text), "no {text} in\n{}", envoy.log());
+    }
+    let line = envoy.access_log(1).remove(0);
+    assert_eq!((&line["flags"], &line["decision"]), (&json!("NFCF"), &Value::Null), "{line}");
 
     // A valid one is loaded without a restart.
     assert_eq!(envoy.reload(&with_limit(1, &["laptop"]).to_string()), Reload::Taken);

@@ -195,7 +195,7 @@ fn every_api_reports_its_tokens_and_its_cost() {
     let metrics = gateway.envoy.stats();
     for (name, value) in [("tokens_input", 1_100), ("tokens_output", 220), ("tokens_cached", 440)] {
         assert_eq!(
-            metrics.get(&format!("wasmcustom.tollgate.{name}")),
+            metrics.get(&format!("wasmcustom.tollgate.{name};organization=acme;team=ml")),
             Some(&value),
             "{name} in {metrics:#?}"
         );

@@ -137,17 +137,44 @@ fn a_response_without_usage_costs_the_estimate_and_a_failure_nothing() {
 }
 
 #[test]
-fn a_client_that_disconnects_pays_for_work_that_continues() {
+fn a_client_that_disconnects_before_the_response_pays_the_input_or_for_work_that_continues() {
     let later = r#"{"model":"small","input":"Hello.","background":true,"max_output_tokens":100}"#.as_bytes();
     for (path, body, goes_on) in [(CHAT, chat(100, false).as_slice(), false), ("/v1/responses", later, true)]
     {
-        let mut filter = Filtered::new(&roomy());
-        let (stream, _) = filter.admitted(path, body);
-        let reserved = filter.charged();
-        let closed = filter.close(stream, &Ending::ClientGone);
-        assert_eq!(logged(&closed, "estimated") == Some("true"), goes_on, "{path}");
-        assert_eq!(filter.charged(), if goes_on { reserved } else { (0, 0) }, "{path}");
+        for ending in [Ending::ClientGone, Ending::Drain] {
+            let mut filter = Filtered::new(&roomy());
+            let (stream, _) = filter.admitted(path, body);
+            let reserved = filter.charged();
+            let closed = filter.close(stream, &ending);
+            assert_eq!(logged(&closed, "estimated"), Some("true"), "{path}");
+            let input = (body.len() as u64).div_ceil(4);
+            let only_input = (input, u128::from(input) * INPUT);
+            assert_eq!(filter.charged(), if goes_on { reserved } else { only_input }, "{path}");
+        }
     }
+}
+
+#[test]
+fn a_failure_in_a_200_costs_nothing_or_what_was_seen_of_a_stream() {
+    let mut filter = Filtered::new(&roomy());
+    let error = br#"{"error":{"message":"Provider returned error","code":502}}"#;
+    for told in [true, false] {
+        let (stream, _) = filter.admitted(CHAT, &chat(100, false));
+        filter.answers(stream, "200", "application/json");
+        assert_eq!(filter.more(stream, error, told), error);
+        filter.close(stream, &Ending::Complete);
+        assert_eq!(filter.charged(), (0, 0));
+    }
+    let body = chat(100, true);
+    let (stream, _) = filter.admitted(CHAT, &body);
+    filter.answers(stream, "200", STREAM);
+    let said = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let failed = b"data: {\"error\":{\"code\":502}}\n\ndata: [DONE]\n\n";
+    assert_eq!(filter.more(stream, said, false), said);
+    assert_eq!(filter.more(stream, failed, true), failed);
+    filter.close(stream, &Ending::Complete);
+    let input = (body.len() as u64).div_ceil(4);
+    assert_eq!(filter.charged(), (input + 1, u128::from(input) * INPUT + OUTPUT));
 }
 
 #[test]
@@ -155,7 +182,7 @@ fn an_encoded_response_is_not_requested_and_costs_the_estimate() {
     let mut filter = Filtered::new(&roomy());
     let body = chat(100, false);
     let (stream, flow) = filter.send(CHAT, &[("accept-encoding", "gzip, br")], &body);
-    assert_eq!(flow.forward().unwrap().headers.unwrap().get("accept-encoding"), None);
+    assert_eq!(flow.forward().unwrap().headers.unwrap().get("accept-encoding"), Some(b"identity".as_slice()));
     let head = [(":status", "200"), ("content-type", "application/json"), ("content-encoding", "gzip")];
     filter.vm.response_headers(stream, head.into(), false).unwrap();
     assert_eq!(filter.more(stream, b"\x1f\x8b\x08 not for us", true), b"\x1f\x8b\x08 not for us");

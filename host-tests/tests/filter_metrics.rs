@@ -40,7 +40,8 @@ fn a_request_that_shadow_mode_lets_pass_is_shadowed_and_not_denied() {
     }
     let count = |name: &str| filter.metric(name);
     assert_eq!((count("allowed"), count("shadowed"), count("denied")), (1, 2, 0));
-    assert_eq!((count("shadowed_team_rpm_exceeded"), count("denied_team_rpm_exceeded")), (2, 0));
+    let exceeded = |name: &str| filter.labeled(name, &[";reason=team_rpm_exceeded"]);
+    assert_eq!((exceeded("shadowed"), exceeded("denied")), (2, 0));
 }
 
 #[test]
@@ -50,9 +51,64 @@ fn denied_is_the_sum_of_its_reasons() {
     filter.refused(CHAT, &[], b"no json");
     filter.refused("/nowhere", &[], b"");
     let all = filter.process.metrics().snapshot();
-    let reasons = all.iter().filter(|(name, _)| name.starts_with("tollgate.denied_"));
-    let values: Vec<u64> = reasons.map(|(_, (_, value))| *value).collect();
-    assert_eq!((values, filter.metric("denied")), (vec![1, 1, 1], 3));
+    let series = all.iter().filter(|(name, (_, value))| name.starts_with("tollgate.denied") && *value > 0);
+    let series: Vec<_> = series.map(|(name, (_, value))| (name.as_str(), *value)).collect();
+    let team = ";organization=acme;team=blue";
+    let expected = [
+        (format!("tollgate.denied;reason=invalid_body{team}"), 1),
+        (format!("tollgate.denied;reason=target_not_allowed{team}"), 1),
+        ("tollgate.denied;reason=unknown_route".to_owned(), 1),
+    ];
+    assert_eq!(series, expected.each_ref().map(|(name, value)| (name.as_str(), *value)));
+}
+
+#[test]
+fn requests_tokens_cost_and_refusals_have_the_labels_of_their_team() {
+    let mut filter = Filtered::new(&limited());
+    let stream = admit(&mut filter);
+    settle(&mut filter, stream);
+    filter.refused(CHAT, &[], b"no json");
+    let of_team = |name| filter.labeled(name, &[";organization=acme", ";team=blue"]);
+    let names = ["allowed", "denied", "tokens_input", "tokens_output"];
+    assert_eq!(names.map(of_team), [1, 1, 100, 20]);
+    assert!(of_team("cost_picodollars") > 0);
+    for name in names.into_iter().chain(["cost_picodollars"]) {
+        assert_eq!(of_team(name), filter.metric(name), "{name} is counted once");
+    }
+}
+
+#[test]
+fn teams_above_the_maximum_are_counted_as_other_also_after_a_new_configuration() {
+    let mut configuration = limited();
+    configuration["metrics"] = json!({"max_teams": 1});
+    let mut filter = Filtered::new(&configuration);
+    let stream = admit(&mut filter);
+    settle(&mut filter, stream);
+    let green = configuration["policy"]["teams"]["blue"].clone();
+    let teams = configuration["policy"]["teams"].as_object_mut().unwrap();
+    teams.remove("blue");
+    teams.insert("green".to_owned(), green);
+    for key in configuration["policy"]["keys"].as_object_mut().unwrap().values_mut() {
+        key["team"] = json!("green");
+    }
+    filter.process.configure(configuration.to_string().as_bytes()).unwrap();
+    filter.vm.reconfigure().unwrap();
+    let stream = admit(&mut filter);
+    settle(&mut filter, stream);
+    let team = |team: &str| filter.labeled("allowed", &[&format!(";team={team}")]);
+    assert_eq!((team("blue"), team("green"), team("other")), (1, 0, 1));
+}
+
+#[test]
+fn every_series_without_a_team_exists_before_its_first_event() {
+    let filter = Filtered::new(&limited());
+    let all = filter.process.metrics().snapshot();
+    for name in
+        ["allowed", "denied", "tokens_input", "cost_picodollars", "retries", "contended", "replies_failed"]
+    {
+        let found = all.get(&format!("tollgate.{name}")).map(|(_, value)| *value);
+        assert_eq!(found, Some(0), "{name}");
+    }
 }
 
 #[test]
@@ -103,7 +159,7 @@ fn exhausted_retries_are_distinguished_from_an_unavailable_store() {
         filter.process.faults().clear();
 
         assert_eq!((filter.metric("contended"), filter.metric("retries")), (1, retries));
-        let seen = (filter.metric("denied_limits_unavailable"), filter.metric("uncounted"));
+        let seen = (filter.labeled("denied", &[";reason=limits_unavailable"]), filter.metric("uncounted"));
         assert_eq!(seen, if on == "deny" { (2, 0) } else { (0, 2) });
     }
 }

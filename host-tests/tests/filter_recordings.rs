@@ -43,6 +43,7 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
                 "openai-completions" => "/v1/completions",
                 "openai-responses" => "/v1/responses",
                 "openai-embeddings" => "/v1/embeddings",
+                "rerank" => "/v1/rerank",
                 "anthropic-messages" => "/v1/messages",
                 "gemini-generate" => "/v1beta/models/small:streamGenerateContent",
                 other => panic!("no API is called {other}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{AuditQuery, MAX_ENTRIES};
+use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
 use tollgate_core::config::EtcdConfig;
 use tollgate_core::etcd::{
     Append, AuditPage, Changes, CommitOperation, Committed, EtcdClient, EtcdEffect, EtcdError, KeySpace,
@@ -51,7 +51,8 @@ fn poll(client: &mut Client, known: u64) -> Result<Changes, EtcdError> {
 }
 
 fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(String, String)>, bool) {
-    let query = AuditQuery { organization: Some("acme".to_owned()), after, limit };
+    let query =
+        AuditQuery { organization: Some("acme".to_owned()), after, limit, kind: Some(EntryKind::Change) };
     let page = AuditPage::new(client.keys(), &query);
     client.run(page).unwrap()
 }
@@ -112,7 +113,7 @@ fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
     let base = revision(write(client, 0, 1, team("search"), Some(json!(1))));
     let mut last = 0;
     for n in 2..8 {
-        let append = Append::new(client.keys(), None, &name(n), "{}");
+        let append = Append::new(client.keys(), None, "ann", (&name(n), "{}"));
         client.run(append).unwrap();
         last = n;
     }
@@ -183,12 +184,17 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
     let count = MAX_ENTRIES as u64 + 3;
+    let mut base = 0;
     for n in 1..=count {
-        let append = Append::new(client.keys(), Some("acme"), &name(n), &format!("{{\"n\":{n}}}"));
-        client.run(append).unwrap();
+        let (name, text) = (name(n), format!("{{\"n\":{n}}}"));
+        let documents = [(team("search"), Some(json!(n)))];
+        let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, &text));
+        base = revision(client.run(commit.unwrap()).unwrap());
     }
-    let other = Append::new(client.keys(), Some("acme-2"), &name(1), "{}");
-    client.run(other).unwrap();
+    let (one, text) = (name(1), "{}");
+    let documents = [(team("search"), Some(json!(0)))];
+    let other = CommitOperation::new(client.keys(), base, &documents, (Some("acme-2"), &one, text));
+    client.run(other.unwrap()).unwrap();
 
     let (page, more) = audit(client, None, 2);
     assert!(more);
@@ -205,6 +211,32 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
         AuditQuery { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: MAX_ENTRIES };
     let page = AuditPage::new(client.keys(), &foreign);
     assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
+}
+
+#[test]
+fn attempts_without_effect_have_a_bounded_number_of_keys_and_never_remove_a_change() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    write(client, 0, 5, team("search"), Some(json!(1)));
+    let quiet = Append::new(client.keys(), Some("acme"), "ann", (&name(1), "{}"));
+    client.run(quiet).unwrap();
+    for n in 10..400 {
+        let append = Append::new(client.keys(), Some("acme"), "eve", (&name(n), "{}"));
+        client.run(append).unwrap();
+    }
+    let query = |kind, limit, after| {
+        let query = AuditQuery { organization: Some("acme".to_owned()), after, limit, kind };
+        AuditPage::new(client.keys(), &query)
+    };
+    let (changes, more) = client.run(query(Some(EntryKind::Change), 10, None)).unwrap();
+    assert_eq!((changes, more), (vec![(name(5), "{}".to_owned())], false));
+    let (attempts, _) = client.run(query(Some(EntryKind::Attempt), 500, None)).unwrap();
+    assert!((20..=33).contains(&attempts.len()), "{} attempts", attempts.len());
+    assert_eq!((&attempts[0].0, &attempts.last().unwrap().0), (&name(399), &name(1)));
+    let (all, _) = client.run(query(None, 500, None)).unwrap();
+    assert_eq!(all.len(), attempts.len() + 1);
+    let (rest, more) = client.run(query(None, 1, Some(name(6)))).unwrap();
+    assert_eq!((&rest[0].0, more), (&name(5), true), "a change between attempts");
 }
 
 #[test]

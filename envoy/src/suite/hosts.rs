@@ -1,16 +1,14 @@
 //! The hosts that the suite runs on.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use tollgate_host::build::module;
-use tollgate_host::proxy_wasm::{Dialect, Log, Process};
-use tollgate_host::server::lines::Lines;
-use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
+use tollgate_host::proxy_wasm::Dialect;
+use tollgate_host::server::Server;
 use tollgate_host::simulator::Upstream;
 
 use super::{Host, configuration};
 use crate::gateway::Gateway;
+use crate::native;
 use crate::workerd::Workerd;
 
 struct InEnvoy(Gateway);
@@ -52,22 +50,7 @@ struct InWasmtime {
 impl InWasmtime {
     fn run(&mut self) {
         self.server = None;
-        let module = module::load(&[]).unwrap_or_else(|error| panic!("{error}"));
-        let process =
-            Process::builder(&module).dialect(self.dialect).log(Log::discard()).buffer_limit(BUFFER_LIMIT);
-        let options = Options {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            workers: 2,
-            process,
-            configuration: configuration().to_string().into_bytes(),
-            upstream: Target::parse(&self.upstream.url()).unwrap_or_else(|error| panic!("{error}")),
-            clusters: Vec::new(),
-            lines: Lines::discard(),
-            drain: Duration::ZERO,
-            limits: Limits::default(),
-            tls: None,
-        };
-        self.server = Some(Server::start(options).unwrap_or_else(|error| panic!("{error}")));
+        self.server = Some(native::serve(&configuration(), self.upstream.addr(), self.dialect));
     }
 }
 

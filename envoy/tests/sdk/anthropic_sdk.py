@@ -3,8 +3,9 @@
 import asyncio
 
 import anthropic
+from pydantic import BaseModel
 
-from gateway import arguments, check, refused, retry_obeys_the_gateway
+from gateway import arguments, check, gives_up, refused, repeats, retry_obeys_the_gateway
 
 args = arguments(model="claude-haiku-4-5", forbidden_model="claude-opus-4-5")
 ASK = [{"role": "user", "content": "Say hello."}]
@@ -44,6 +45,43 @@ def synchronous():
     check("one model", good.models.retrieve(args.model).type == "model")
 
 
+class Weather(BaseModel):
+    city: str
+    degrees: float
+    days: list[str]
+
+
+@anthropic.beta_tool
+def weather(city: str) -> str:
+    """The weather in a city."""
+    return f"clear in {city}"
+
+
+def tools():
+    good = client(args.key)
+    place = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+    tools = [{"name": "weather", "description": "The weather.", "input_schema": place, "cache_control": {"type": "ephemeral"}}]
+    call = message(good, tools=tools)
+    check("tools: call", call.stop_reason == "tool_use" and call.content[0].input["city"], call)
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": call.content[0].id, "content": "clear"}]}
+    answer = good.messages.create(model=args.model, max_tokens=64, messages=[*ASK, {"role": "assistant", "content": call.content}, result], tools=tools)
+    check_message("tools: answer", answer)
+    with good.messages.stream(model=args.model, max_tokens=64, messages=ASK, tools=tools) as stream:
+        check("tools: stream", stream.get_final_message().content[0].input["city"])
+    runner = good.beta.messages.tool_runner(model=args.model, max_tokens=64, messages=ASK, tools=[weather])
+    check_message("tools: runner", runner.until_done())
+
+    parsed = good.messages.parse(model=args.model, max_tokens=64, messages=ASK, output_format=Weather)
+    check("structured", isinstance(parsed.parsed_output, Weather), parsed)
+    system = [{"type": "text", "text": "Be short.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    check_message("prompt caching", message(good, system=system))
+    beta = good.beta.messages.create(model=args.model, max_tokens=64, messages=ASK, betas=["context-1m-2025-08-07"])
+    check_message("beta headers", beta)
+    raw = good.messages.with_raw_response.create(model=args.model, max_tokens=64, messages=ASK)
+    check("raw response", raw.headers["x-ratelimit-limit-requests"] and raw.parse().content[0].text, dict(raw.headers))
+    check("token count", good.messages.count_tokens(model=args.model, messages=ASK, tools=tools).input_tokens > 0)
+
+
 async def asynchronous():
     async with async_client(args.key) as good:
         check_message("async message", await message(good))
@@ -73,6 +111,9 @@ def limits():
 
 
 synchronous()
+tools()
 asyncio.run(asynchronous())
 refusals()
 limits()
+gives_up("a day's limit", lambda retries: message(client(args.day_key, retries)), lambda name, call: refused(name, anthropic.RateLimitError, 429, "team_rpd_exceeded", call))
+repeats("a call in flight", args, lambda retries: message(client(args.busy_key, retries)), lambda name, call: refused(name, anthropic.RateLimitError, 429, "team_tpm_exceeded", call))

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import json
 import time
+import urllib.request
 from contextlib import contextmanager
 
 
@@ -11,7 +13,9 @@ def arguments(**models):
     parser = argparse.ArgumentParser(description="Calls a Tollgate gateway through an unmodified SDK.")
     parser.add_argument("--base-url", default="http://127.0.0.1:8787", help="the gateway, without a path")
     parser.add_argument("--key", required=True, help="may call the models below")
-    parser.add_argument("--limited-key", required=True, help="its team may make three requests a minute")
+    parser.add_argument("--limited-key", help="its team may make three requests a minute")
+    parser.add_argument("--busy-key", help="its team may use 10,000 tokens a minute")
+    parser.add_argument("--day-key", help="its team may make one request a day, and did so")
     parser.add_argument("--expired-key", required=True)
     parser.add_argument("--budget-key", required=True, help="its team's budget is less than any call costs")
     for name, default in models.items():
@@ -26,14 +30,15 @@ def check(name, condition, seen=None):
     print(f"ok {name}", flush=True)
 
 
-def refused(name, error_class, status, code, call):
-    """Calls, and returns the SDK's own error after checking that it is the right one, with our words."""
+def refused(name, error_class, status, code, call, exact=True):
+    """Calls, and returns the SDK's own error after checking that it is the right one, with our words; `exact` if a
+    subclass of it is wrong."""
     try:
         result = call()
         if asyncio.iscoroutine(result):
             result = asyncio.run(result)
     except error_class as error:
-        check(f"{name}: {error_class.__name__}", type(error) is error_class, type(error))
+        check(f"{name}: {error_class.__name__}", not exact or type(error) is error_class, type(error))
         check(f"{name}: status {status}", error.status_code == status, error.status_code)
         # OpenAI's SDK keeps the inside of `error`, Anthropic's the whole body.
         body = error.body.get("error", error.body)
@@ -41,6 +46,29 @@ def refused(name, error_class, status, code, call):
         check(f"{name}: our message", body["message"] and body["message"] in str(error), str(error))
         return error
     raise SystemExit(f"FAILED {name}: not refused, but {result!r}")
+
+
+def repeats(name, args, call, check_refusal):
+    """Checks that the SDK itself repeats a call that is refused while another one holds the team's tokens: a stream of
+    four seconds, which reserves all of them and uses few. `call(retries)` calls with `args.busy_key` and this number of
+    retries."""
+    body = {"model": "gpt-5-mini", "stream": True, "max_tokens": 9930, "messages": [{"role": "user", "content": "Hello."}]}
+    headers = {"authorization": f"Bearer {args.busy_key}", "content-type": "application/json", "x-simulate": "tokens=25, chunk-ms=150"}
+    request = urllib.request.Request(args.base_url + "/v1/chat/completions", json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request) as held:
+        check_refusal(f"{name}: without a retry", lambda: call(0))
+        start = time.monotonic()
+        call(8)
+        waited = time.monotonic() - start
+        check(f"{name}: the SDK waits and succeeds", 0.5 < waited < 20, waited)
+        held.read()
+
+
+def gives_up(name, call, check_refusal):
+    """Checks that the SDK does not repeat a call that cannot be admitted for hours."""
+    start = time.monotonic()
+    check_refusal(name, lambda: call(3))
+    check(f"{name}: at once", time.monotonic() - start < 2, time.monotonic() - start)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """The unmodified OpenAI SDK through a gateway: python openai_sdk.py --base-url http://127.0.0.1:8787 --key ..."""
 
 import asyncio
+import json
 
 import openai
+from pydantic import BaseModel
 
-from gateway import arguments, check, recorded_sleeps, refused, retry_obeys_the_gateway
+from gateway import arguments, check, gives_up, recorded_sleeps, refused, repeats, retry_obeys_the_gateway
 
 args = arguments(model="gpt-5-mini", embedding_model="text-embedding-3-small", forbidden_model="gpt-5")
 BASE = args.base_url + "/v1"
@@ -70,6 +72,48 @@ def synchronous():
         raw.read()
 
 
+class Weather(BaseModel):
+    city: str
+    degrees: float
+    days: list[str]
+
+
+PLACE = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
+FUNCTION = {"name": "weather", "description": "The weather.", "parameters": PLACE, "strict": True}
+
+
+def tools():
+    good = client(args.key)
+    tools = [{"type": "function", "function": FUNCTION}]
+    message = chat(good, tools=tools).choices[0].message
+    check("tools: call", json.loads(message.tool_calls[0].function.arguments)["city"], message)
+    result = {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "clear"}
+    answer = good.chat.completions.create(model=args.model, messages=[*ASK, message, result], tools=tools)
+    check("tools: answer", answer.choices[0].message.content, answer)
+    with good.chat.completions.stream(model=args.model, messages=ASK, tools=tools) as stream:
+        call = stream.get_final_completion().choices[0].message.tool_calls[0]
+    check("tools: stream", call.function.parsed_arguments["city"], call)
+    with good.responses.stream(model=args.model, input="Say hello.", tools=[{"type": "function", **FUNCTION}]) as stream:
+        item = stream.get_final_response().output[0]
+    check("tools: responses, stream", item.type == "function_call" and item.parsed_arguments["city"], item)
+
+    parsed = good.beta.chat.completions.parse(model=args.model, messages=ASK, response_format=Weather)
+    check("structured", isinstance(parsed.choices[0].message.parsed, Weather), parsed)
+    parsed = good.responses.parse(model=args.model, input="Say hello.", text_format=Weather)
+    check("structured: responses", isinstance(parsed.output_parsed, Weather), parsed)
+    answer = chat(good, response_format={"type": "json_object"})
+    check("structured: any JSON", json.loads(answer.choices[0].message.content), answer)
+
+
+def azure():
+    deployed = openai.AzureOpenAI(azure_endpoint=args.base_url, api_key=args.key, api_version="2025-04-01-preview", max_retries=0)
+    check_chat("Azure", chat(deployed))
+    check_stream("Azure: stream", list(chat(deployed, stream=True)), usage_asked=False)
+    check("Azure: embeddings", deployed.embeddings.create(model=args.embedding_model, input="a").data[0].embedding)
+    check("Azure: responses", deployed.responses.create(model=args.model, input="Say hello.").output_text)
+    check_chat("Azure: version 1", chat(openai.OpenAI(base_url=args.base_url + "/openai/v1/", api_key=args.key, max_retries=0)))
+
+
 async def asynchronous():
     async with async_client(args.key) as good:
         check_chat("async chat", await chat(good))
@@ -114,6 +158,10 @@ def limits():
 
 
 synchronous()
+tools()
+azure()
 asyncio.run(asynchronous())
 refusals()
 limits()
+gives_up("a day's limit", lambda retries: chat(client(args.day_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_rpd_exceeded", call))
+repeats("a call in flight", args, lambda retries: chat(client(args.busy_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_tpm_exceeded", call))

@@ -24,11 +24,10 @@ fn post(path: &str) -> Request {
 
 #[test]
 fn a_body_of_max_body_passes_whole_and_a_longer_one_is_refused() {
-    let mut configuration = configuration(&json!({}));
-    configuration["max_body"] = json!(9 * MIB);
-    let Some(workerd) = Workerd::start(&configuration) else { return };
-    let most = long(9 * MIB);
-    assert_eq!(most.len(), 9 * MIB);
+    let max = usize::try_from(tollgate_core::config::MAX_BODY).unwrap();
+    let Some(workerd) = Workerd::start(&configuration(&json!({}))) else { return };
+    let most = long(max);
+    assert_eq!(most.len(), max);
     let chunks: Vec<_> = most.chunks(100_000).collect();
     for request in [
         post("/v1/chat/completions").body(most.as_slice()),
@@ -40,7 +39,7 @@ fn a_body_of_max_body_passes_whole_and_a_longer_one_is_refused() {
     let arrived = workerd.upstream.recording().requests();
     assert!(arrived.iter().all(|request| request.body == most) && arrived.len() == 2);
 
-    let more = long(9 * MIB + 1);
+    let more = long(max + 1);
     let chunks: Vec<_> = more.chunks(100_000).collect();
     for request in [
         post("/v1/chat/completions").bearer(&secret("laptop")).body(more.as_slice()),

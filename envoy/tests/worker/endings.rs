@@ -92,7 +92,7 @@ fn waiting(workerd: &Workerd) -> Connection {
 }
 
 #[test]
-fn a_reset_before_the_response_ends_the_call_and_is_charged_no_tokens() {
+fn a_reset_before_the_response_ends_the_call_and_is_charged_the_input() {
     let Some(workerd) = Workerd::start(&metered()) else { return };
     let fresh = fresh(&workerd);
     let (requests, _) = left(&ask(&workerd, free()));
@@ -100,7 +100,8 @@ fn a_reset_before_the_response_ends_the_call_and_is_charged_no_tokens() {
     // An unread response turns the end of the connection into a reset.
     drop(waiting(&workerd));
     workerd.wait_for_log("a request ends early: The client has disconnected");
-    comes_to(&workerd, |left| left == fresh);
+    let line = settled_as_logged(&workerd, fresh);
+    assert_eq!(number(&line, "output_tokens"), 0, "{line}");
     // It was forwarded: as a request it counts.
     let asked = (workerd.upstream.recording().requests().len() - arrived) as u64;
     assert_eq!(left(&ask(&workerd, free())).0, requests - asked - 1);

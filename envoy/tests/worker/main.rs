@@ -5,6 +5,7 @@ mod deploy;
 mod endings;
 mod reload;
 mod reservations;
+mod streams;
 mod unavailable;
 mod websocket;
 

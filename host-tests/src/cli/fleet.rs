@@ -129,7 +129,7 @@ impl fmt::Display for Shown<'_> {
         if let Some(unpriced) = self.change.unpriced {
             writeln!(f, "~ unpriced: {}", unpriced.name())?;
         }
-        for Edit { section, id, record } in &self.change.edits {
+        for Edit { section, id, record, basis: _ } in &self.change.edits {
             let name = format!("{}/{id}", section.name());
             match (self.before.record(*section, id), record) {
                 (None, Some(_)) => writeln!(f, "+ {name}")?,

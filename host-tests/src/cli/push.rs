@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::AuditEntry;
+use tollgate_core::admin::audit::{AuditEntry, EntryKind};
 use tollgate_core::etcd::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
 use tollgate_core::policy::{Document as Part, Policy};
 use tollgate_core::time::Timestamp;
@@ -95,8 +95,10 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let time = Timestamp(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
         let entry = AuditEntry {
+            kind: EntryKind::Change,
             time,
             organization: None,
+            organization_created: None,
             actor: "tollgate push".to_owned(),
             action: format!("push {} documents", portion.len()),
             status: 200,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use crate::proxy_wasm::{
-    Clock, ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError,
-    StreamId, StreamInfo, Vm, VmError,
+    ClosedStream, Direction, Ending, Flow, HeaderMap, HttpCallResponse, LocalReply, StartError, StreamId,
+    StreamInfo, Vm, VmError,
 };
 
 use super::callout::Outbox;
@@ -38,7 +38,6 @@ pub(super) struct Gate {
     outbox: Outbox,
     lines: Lines,
     load: Arc<Load>,
-    clock: Clock,
     /// The number of open streams.
     open: Cell<usize>,
 }
@@ -71,7 +70,6 @@ impl Gate {
             outbox,
             lines: shared.lines,
             load: shared.load,
-            clock: shared.clock,
             open: Cell::new(0),
         }
     }
@@ -88,7 +86,7 @@ impl Gate {
     /// Writes the line of a request that did not reach the module.
     pub(super) fn refused(&self, request: &lines::Request, status: u16, details: &str) {
         let closed = ClosedStream { status, details: details.to_owned(), ..ClosedStream::default() };
-        self.lines.write(&lines::line(request, &closed, self.clock.wall(), Duration::ZERO));
+        self.lines.write(&lines::line(request, &closed, Duration::ZERO));
     }
 
     /// Opens a stream. This always succeeds: while the VM is dead, each event fails.
@@ -111,7 +109,6 @@ impl Gate {
         self.open.set(self.open.get() + 1);
         let stream = Stream {
             gate: Rc::clone(self),
-            time: self.clock.wall(),
             id,
             generation: self.generation.get(),
             began: Instant::now(),
@@ -225,8 +222,6 @@ pub(super) struct Stream {
     /// `None` if the VM was dead.
     id: Option<StreamId>,
     generation: u64,
-    /// The wall time of the beginning, in nanoseconds.
-    time: u64,
     began: Instant,
     request: lines::Request,
     /// True after the response head is sent: from then on an error can only reset the connection.
@@ -336,7 +331,7 @@ impl Stream {
             }
         };
         self.gate.open.set(self.gate.open.get().saturating_sub(1));
-        self.gate.lines.write(&lines::line(&self.request, &closed, self.time, self.began.elapsed()));
+        self.gate.lines.write(&lines::line(&self.request, &closed, self.began.elapsed()));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::http::request::Parts;
 use serde_json::Value;
@@ -107,15 +107,14 @@ impl Request {
     }
 }
 
-/// Formats the line of a request that has ended. `began` is its time in nanoseconds, for a request of which
-/// the module set none.
-pub(super) fn line(request: &Request, closed: &ClosedStream, began: u64, took: Duration) -> String {
-    let ms = began / 1_000_000;
-    let time = format!("{}.{:03}", ms / 1_000, ms % 1_000).into_bytes();
+/// Formats the line of a request that has ended.
+pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> String {
     let found = FIELDS.into_iter().map(|(name, kind)| {
         let property = closed.properties.get(&format!("tollgate.{name}"));
-        let property = property.or_else(|| (name == "time").then_some(&time));
-        (name, property.map_or(Value::Null, |value| show(&String::from_utf8_lossy(value), &kind)))
+        let known = property.map(|value| show(&String::from_utf8_lossy(value), &kind));
+        // A request that ended before its decision has a time too: that of its start.
+        let known = known.or_else(|| (name == "time").then(|| seconds(SystemTime::now() - took)));
+        (name, known.unwrap_or_default())
     });
     let known = [
         ("method", request.method.as_str().into()),
@@ -127,6 +126,12 @@ pub(super) fn line(request: &Request, closed: &ClosedStream, began: u64, took: D
     // Written by hand, since a map would lose the order.
     let fields: Vec<String> = found.chain(known).map(|(name, value)| format!("\"{name}\":{value}")).collect();
     format!("{{{}}}", fields.join(","))
+}
+
+/// Returns the seconds since 1970 with three decimals, as the module writes them.
+fn seconds(time: SystemTime) -> Value {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Value::from(since.as_millis() as f64 / 1_000.0)
 }
 
 fn show(text: &str, kind: &Kind) -> Value {

@@ -43,9 +43,9 @@ use self::tls::Tls;
 pub use self::worker::Stopper;
 use self::worker::{Shared, Worker};
 
-/// The size limit of a body that the module may buffer: well above the module's own limit, so that the module
-/// rejects first.
-pub const BUFFER_LIMIT: usize = 32 << 20;
+/// The size limit of a body that the module may buffer. The module's own limit is `max_body`, which an operator
+/// may raise; this bounds a module that has none.
+pub const BUFFER_LIMIT: usize = 1 << 30;
 
 /// Options of a server.
 #[derive(Debug)]
@@ -146,12 +146,7 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let load = Load::new(options.limits);
-        let shared = Shared {
-            load: Arc::clone(&load),
-            tls: options.tls,
-            lines: options.lines,
-            clock: process.clock().clone(),
-        };
+        let shared = Shared { load: Arc::clone(&load), tls: options.tls, lines: options.lines };
         let workers = (0..options.workers.max(1))
             .map(|_| Worker::start(&process, &options.upstream, &options.clusters, &shared))
             .collect::<Result<Vec<_>, _>>()?;

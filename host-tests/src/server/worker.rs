@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
-use crate::proxy_wasm::{Clock, Process, StartError, Vm};
+use crate::proxy_wasm::{Process, StartError, Vm};
 
 use super::ServeError;
 use super::callout::{self, Clusters, carry_out};
@@ -41,7 +41,6 @@ pub(super) struct Shared {
     pub(super) load: Arc<Load>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) lines: Lines,
-    pub(super) clock: Clock,
 }
 
 /// The handle of a worker's thread.

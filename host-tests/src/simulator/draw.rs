@@ -4,6 +4,7 @@
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::gemini::get;
 use super::simulate::Simulation;
 
 /// Numbers and words that depend on the request alone.
@@ -15,6 +16,10 @@ pub struct Draw {
     /// True if the response stopped at the requested maximum.
     pub cut_short: bool,
     words: usize,
+    choices: u64,
+    maximum: Option<u64>,
+    /// True if the request selects the usage.
+    selected: bool,
 }
 
 /// Tokens as a provider bills them.
@@ -79,6 +84,20 @@ impl Draw {
             usage,
             cut_short: maximum.is_some_and(|maximum| usage.output / choices >= maximum),
             words: usize::try_from(visible).unwrap_or(usize::MAX).min(4000),
+            choices,
+            maximum,
+            selected: simulation.usage.is_some() || simulation.tokens.is_some(),
+        }
+    }
+
+    /// Sets the output to a complete response of this length, within the requested maximum. A usage that the
+    /// request selects remains.
+    pub fn set_length(&mut self, tokens: u64) {
+        self.cut_short = false;
+        if !self.selected {
+            let tokens = tokens.min(self.maximum.unwrap_or(u64::MAX));
+            self.usage.output = tokens.saturating_mul(self.choices);
+            self.usage.reasoning = 0;
         }
     }
 
@@ -145,14 +164,14 @@ fn requested_maximum(request: &Value) -> Option<u64> {
     ["max_completion_tokens", "max_tokens", "max_output_tokens"]
         .iter()
         .find_map(|name| request[name].as_u64())
-        .or_else(|| request["generationConfig"]["maxOutputTokens"].as_u64())
+        .or_else(|| get(get(request, "generationConfig"), "maxOutputTokens").as_u64())
 }
 
 /// Returns the number of requested choices.
 pub fn choices(request: &Value) -> u64 {
     request["n"]
         .as_u64()
-        .or_else(|| request["generationConfig"]["candidateCount"].as_u64())
+        .or_else(|| get(get(request, "generationConfig"), "candidateCount").as_u64())
         .unwrap_or(1)
         .clamp(1, 128)
 }

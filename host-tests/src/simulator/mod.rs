@@ -1,6 +1,7 @@
 //! A simulated LLM provider on a loopback port: the APIs of OpenAI, Anthropic, Gemini and Azure, answered at
 //! once for any model. The usage differs from an estimate, above and below, and is the same for the same
-//! request. Other requests are echoed.
+//! request. A request that declares tools is answered with a tool call, and with text after the tool's result; one
+//! that sets an output format, with JSON that satisfies its schema. Other requests are echoed.
 //!
 //! The header `x-simulate` changes the behavior ([`simulate`]), and tests can read the received requests
 //! ([`Upstream::recording`]).
@@ -13,8 +14,11 @@ mod gemini;
 mod openai;
 mod provider;
 pub mod record;
+mod reply;
 mod responses;
+mod schema;
 pub mod simulate;
+mod tasks;
 
 use std::convert::Infallible;
 use std::io;
@@ -173,3 +177,6 @@ async fn receive(incoming: &mut Incoming, into: &mut Recorded) -> bool {
 fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed()
 }
+
+#[cfg(test)]
+mod tests;

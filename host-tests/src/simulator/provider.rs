@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::answer::{self, Answer, Dialect};
 use super::draw::Draw;
 use super::simulate::Simulation;
-use super::{anthropic, gemini, openai, responses};
+use super::{anthropic, gemini, openai, responses, tasks};
 
 /// Headers whose values an echo omits.
 const SECRET: [&str; 5] = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"];
@@ -26,31 +26,36 @@ pub fn answer(head: &Parts, body: &[u8], simulation: &Simulation) -> Answer {
     if let Some((model, method)) = gemini {
         let events = head.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "alt=sse"));
         return match method {
-            "streamGenerateContent" => gemini::stream(model, &draw, report, events),
-            "countTokens" => Answer::json(&json!({"totalTokens": draw.usage.input})),
-            _ => gemini::generate(model, &request, &draw, report),
+            "streamGenerateContent" => gemini::stream(model, &request, draw, report, events),
+            "countTokens" => gemini::count_tokens(&draw),
+            "embedContent" => gemini::embed(&request, &draw, report),
+            "batchEmbedContents" => gemini::embed_batch(&request, &draw, report),
+            _ => gemini::generate(model, &request, draw, report),
         };
     }
     let model = request["model"].as_str().or_else(|| deployment(path)).unwrap_or("simulated");
     if head.method == Method::GET {
         return match path.split_once("/v1/models") {
-            Some((_, "")) => openai::models(),
-            Some((_, id)) if id.starts_with('/') => openai::model(&id[1..]),
+            Some((_, "")) => tasks::models(),
+            Some((_, id)) if id.starts_with('/') => tasks::model(&id[1..]),
             _ => echo(head, body),
         };
     }
     let ends = |end: &str| path.ends_with(end);
     match () {
-        () if ends("/chat/completions") => openai::chat(model, &request, &draw, report),
+        () if ends("/chat/completions") => openai::chat(model, &request, draw, report),
         () if ends("/completions") => openai::legacy(model, &request, &draw, report),
-        () if ends("/responses") => responses::responses(model, &request, &draw, report),
-        () if ends("/embeddings") => openai::embeddings(model, &request, &draw, report),
-        () if ends("/images/generations") || ends("/images/edits") => openai::images(&request, &draw, report),
+        () if ends("/responses") => responses::responses(model, &request, draw, report),
+        () if ends("/responses/input_tokens") => responses::input_tokens(&draw),
+        () if ends("/embeddings") => tasks::embeddings(model, &request, &draw, report),
+        () if ends("/moderations") => tasks::moderations(model, &request, &draw),
+        () if ends("/rerank") => tasks::rerank(model, &request, &draw, report),
+        () if ends("/images/generations") || ends("/images/edits") => tasks::images(&request, &draw, report),
         () if ends("/audio/transcriptions") || ends("/audio/translations") => {
-            openai::transcription(&draw, report)
+            tasks::transcription(&draw, report)
         }
-        () if ends("/audio/speech") => openai::speech(&draw),
-        () if ends("/messages") => anthropic::messages(model, &request, &draw, report),
+        () if ends("/audio/speech") => tasks::speech(&draw),
+        () if ends("/messages") => anthropic::messages(model, &request, draw, report),
         () if ends("/messages/count_tokens") => anthropic::count_tokens(&draw),
         () => echo(head, body),
     }

@@ -25,6 +25,16 @@ pub fn installed(
     installed_in(&tools(), name, version, recipe, fill)
 }
 
+/// Calls `install` while no other process does so for this tool, with a folder for its output.
+pub fn alone(name: &str, install: impl FnOnce(&Path) -> Result<(), Reason>) -> Result<(), Reason> {
+    let folder = tools().join(name);
+    fs::create_dir_all(&folder).map_err(|error| file(&folder, &error))?;
+    let lock_path = folder.with_added_extension("lock");
+    let lock = File::create(&lock_path).map_err(|error| file(&lock_path, &error))?;
+    lock.lock().map_err(|error| file(&lock_path, &error))?;
+    install(&folder)
+}
+
 pub(super) fn installed_in(
     tools: &Path,
     name: &str,

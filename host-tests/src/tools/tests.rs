@@ -141,13 +141,25 @@ fn cargo_deny_is_the_pinned_one() {
 }
 
 #[test]
-fn python_has_both_sdks() {
+fn python_has_the_pinned_sdks() {
     let Some(python) = require(python_sdks()) else {
         return;
     };
-    let versions =
-        says(&python, &["-c", "import anthropic, openai; print(openai.__version__, anthropic.__version__)"]);
-    assert_eq!(versions.trim(), "3.54.0 2.12.0");
+    let names = ["openai", "anthropic", "google-genai", "langchain-openai", "litellm"];
+    let script = format!("from importlib.metadata import version; print(*map(version, {names:?}))");
+    assert_eq!(says(&python, &["-c", &script]).trim(), "3.54.0 2.12.0 3.6.1 1.7.4 1.110.2");
+}
+
+#[test]
+fn node_and_its_sdks_are_the_pinned_ones() {
+    let Some(sdks) = require(node_sdks()) else { return };
+    assert_eq!(says(&sdks.node, &["--version"]).trim(), format!("v{NODE}"));
+    for (name, version) in
+        [("openai", "7.59.0"), ("@anthropic-ai/sdk", "1.14.0"), ("@google/genai", "3.3.0"), ("ai", "7.0.173")]
+    {
+        let manifest = fs::read_to_string(sdks.modules.join(name).join("package.json")).unwrap();
+        assert!(manifest.contains(&format!("\"version\": \"{version}\"")), "{name}");
+    }
 }
 
 #[test]

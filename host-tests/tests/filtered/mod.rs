@@ -21,7 +21,7 @@ pub const INPUT: u128 = 1_000_000;
 pub const CACHED: u128 = INPUT / 10;
 pub const OUTPUT: u128 = 10 * INPUT;
 /// Input tokens that a budget's reservation contains besides one per byte.
-pub const ENVELOPE: usize = 3_072;
+pub const ENVELOPE: usize = 32;
 
 pub fn module() -> &'static Module {
     static MODULE: OnceLock<Module> = OnceLock::new();
@@ -140,8 +140,21 @@ impl Filtered {
         (tokens, cell.spend().spent().0)
     }
 
+    /// Returns the sum of the series of a metric that have all of these labels, written as `;name=value`.
+    pub fn labeled(&self, name: &str, labels: &[&str]) -> u64 {
+        let all = self.process.metrics().snapshot();
+        let is_meant = |series: &str| {
+            let (series, rest) = series.split_at(series.find(';').unwrap_or(series.len()));
+            let rest = format!("{rest};");
+            series == format!("tollgate.{name}")
+                && labels.iter().all(|label| rest.contains(&format!("{label};")))
+        };
+        all.iter().filter(|(series, _)| is_meant(series)).map(|(_, (_, value))| value).sum()
+    }
+
+    /// Returns the sum of all series of a metric.
     pub fn metric(&self, name: &str) -> u64 {
-        self.process.metrics().get(&format!("tollgate.{name}")).unwrap_or(0)
+        self.labeled(name, &[])
     }
 }
 

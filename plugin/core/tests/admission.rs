@@ -105,7 +105,7 @@ fn the_status_of_a_rejection_excludes_the_rejected_request() {
     team.budget = Some(Budget { max: Pico(100), soft: Some(Pico(60)), period: Period::Lifetime });
     let charges = AdmissionRequest {
         principals: vec![principal(PrincipalKind::Key, "key", limits), team],
-        reservation: Reservation { input_tokens: 10, tokens: 510, cost: Pico(55) },
+        reservation: Reservation { input_tokens: 10, tokens: 510, input_cost: Pico(5), cost: Pico(55) },
     };
     let headers = |status: &RateLimitStatus| {
         let mut headers = Vec::new();
@@ -132,7 +132,7 @@ fn a_reservation_of_tokens_is_reduced_to_a_limit_and_one_of_money_is_not() {
     let map = Map::new();
     let mut store = store_over(&map);
     let mut team = principal(PrincipalKind::Team, "team", Limits { tpm: limit(100), ..Limits::default() });
-    let reservation = Reservation { input_tokens: 40, tokens: 4_000, cost: Pico(70) };
+    let reservation = Reservation { input_tokens: 40, tokens: 4_000, input_cost: Pico(7), cost: Pico(70) };
     let receipt =
         acquire(&mut store, AdmissionRequest { principals: vec![team.clone()], reservation }, at(0))
             .unwrap()
@@ -140,11 +140,11 @@ fn a_reservation_of_tokens_is_reduced_to_a_limit_and_one_of_money_is_not() {
     assert!(
         settle(&mut store, receipt, ActualUsage { tokens: 60, cost: Pico(0), estimated: false }).is_empty()
     );
-    let small = Reservation { input_tokens: 40, tokens: 40, cost: Pico(70) };
+    let small = Reservation { input_tokens: 40, tokens: 40, input_cost: Pico(7), cost: Pico(70) };
     acquire(&mut store, AdmissionRequest { principals: vec![team.clone()], reservation: small }, at(1))
         .unwrap();
 
-    let input_alone = Reservation { input_tokens: 101, tokens: 101, cost: Pico(0) };
+    let input_alone = Reservation { input_tokens: 101, tokens: 101, input_cost: Pico(0), cost: Pico(0) };
     let rejected = acquire(
         &mut store,
         AdmissionRequest { principals: vec![team.clone()], reservation: input_alone },
@@ -166,14 +166,74 @@ fn a_reservation_of_tokens_is_reduced_to_a_limit_and_one_of_money_is_not() {
     let Err(NotAdmitted { error: AdmissionError::Denied(denial), .. }) = rejected else {
         panic!("{rejected:?}")
     };
-    assert!(matches!(denial.reason, QuotaReason::BudgetSpent { left: Pico(30), cost: Pico(31), .. }));
+    assert!(matches!(denial.reason, QuotaReason::BudgetHeld { left: Pico(30), cost: Pico(31), .. }));
     settle(&mut store, receipt, ActualUsage { tokens: 0, cost: Pico(69), estimated: false });
-    acquire(&mut store, of(&team, 31), at(5)).unwrap();
+    let receipt = acquire(&mut store, of(&team, 31), at(5)).unwrap().receipt;
     assert!(acquire(&mut store, of(&team, 1), at(6)).is_err());
+    settle(&mut store, receipt, ActualUsage { tokens: 0, cost: Pico(31), estimated: false });
+    let rejected = acquire(&mut store, of(&team, 2), at(6)).unwrap_err();
+    let AdmissionError::Denied(denial) = rejected.error else { panic!("{rejected:?}") };
+    assert!(matches!(denial.reason, QuotaReason::BudgetSpent { left: Pico(0), cost: Pico(2), .. }));
     assert!(matches!(
         acquire(&mut store, of(&team, 101), at(7)).unwrap_err().error,
         AdmissionError::Denied(denial) if matches!(denial.reason, QuotaReason::CostAboveBudget { .. })
     ));
+}
+
+#[test]
+fn a_wait_is_short_only_while_calls_in_flight_hold_what_is_missing() {
+    const CALL: u128 = 40_000_000_000;
+    let denial = |store: &mut _, request: &AdmissionRequest, now| {
+        let rejected = acquire(store, request.clone(), now).unwrap_err();
+        let AdmissionError::Denied(denial) = rejected.error else { panic!("{rejected:?}") };
+        *denial
+    };
+    let used = |tokens, cost| ActualUsage { tokens, cost: Pico(cost), estimated: false };
+    let mut of_tokens =
+        principal(PrincipalKind::Team, "team", Limits { tpd: limit(1_000), ..Limits::default() });
+    let mut of_money = principal(PrincipalKind::Team, "team", Limits::default());
+    of_money.budget = Some(Budget { max: Pico(CALL * 2 + CALL / 2), soft: None, period: Period::Month });
+    let both = Principal { budget: of_money.budget, ..of_tokens.clone() };
+    of_tokens.limits.tpm = limit(100_000);
+    for team in [of_tokens, of_money, both] {
+        let map = Map::new();
+        let mut store = store_over(&map);
+        let reservation =
+            Reservation { input_tokens: 10, tokens: 400, input_cost: Pico(1), cost: Pico(CALL) };
+        let request = AdmissionRequest { principals: vec![team], reservation };
+        let first = acquire(&mut store, request.clone(), at(0)).unwrap().receipt;
+        let second = acquire(&mut store, request.clone(), at(1)).unwrap().receipt;
+        let held = denial(&mut store, &request, at(2));
+        assert_eq!(held.wait, Some(SECOND), "{held:?}");
+        assert!(
+            matches!(held.reason, QuotaReason::LimitHeld { .. } | QuotaReason::BudgetHeld { .. }),
+            "{held:?}"
+        );
+        // A call that used nearly all of its reservation leaves the other one in flight.
+        settle(&mut store, first, used(399, CALL - 1));
+        assert_eq!(denial(&mut store, &request, at(3)).wait, Some(SECOND));
+        settle(&mut store, second, used(399, CALL - 1));
+        let spent = denial(&mut store, &request, at(4));
+        assert!(spent.wait > Some(60 * SECOND), "{spent:?}");
+        assert!(
+            matches!(spent.reason, QuotaReason::LimitReached { .. } | QuotaReason::BudgetSpent { .. }),
+            "{spent:?}"
+        );
+    }
+    // A call whose worker was stopped is never settled: its reservation is spent, and soon counts as such.
+    let map = Map::new();
+    let mut store = store_over(&map);
+    let team = principal(PrincipalKind::Team, "team", Limits { tpd: limit(500), ..Limits::default() });
+    let reservation = Reservation { input_tokens: 10, tokens: 400, ..Reservation::default() };
+    let request = AdmissionRequest { principals: vec![team], reservation };
+    acquire(&mut store, request.clone(), at(0)).unwrap();
+    assert_eq!(denial(&mut store, &request, at(60_000)).wait, Some(SECOND));
+    assert!(denial(&mut store, &request, at(16 * 60_000)).wait > Some(60 * SECOND));
+    // Requests that ran are not returned.
+    let team = principal(PrincipalKind::Team, "other", Limits { rpd: limit(1), ..Limits::default() });
+    let request = AdmissionRequest { principals: vec![team], reservation };
+    acquire(&mut store, request.clone(), at(0)).unwrap();
+    assert!(denial(&mut store, &request, at(1)).wait > Some(60 * SECOND));
 }
 
 /// The reference: every admission with its time.

@@ -16,7 +16,7 @@ const APIS: [Api; 5] = [
 ];
 
 /// Names and texts with a meaning in some API, and similar ones without.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 25] = [
     "content",
     "text",
     "delta",
@@ -33,6 +33,15 @@ const WORDS: [&str; 16] = [
     "response.completed",
     "output_tokens",
     "[DONE]",
+    "error",
+    "status",
+    "object",
+    "failed",
+    "response",
+    "choices",
+    "meta",
+    "tokens",
+    "response.failed",
 ];
 
 fn metered<'a>(api: Api, pieces: impl IntoIterator<Item = &'a [u8]>) -> UsageReport {
@@ -73,6 +82,7 @@ proptest! {
         events in proptest::collection::vec(prop_oneof![value(), event()], 1..4),
         spaced in any::<bool>(),
         escaped in any::<bool>(),
+        named in proptest::sample::select(&["", "", "event: error", "event:error", "event: errors", "event: x", "e"][..]),
         end in proptest::sample::select(&["\n", "\r\n", "\r"][..]),
     ) {
         let written = |event: &Value| match spaced {
@@ -86,8 +96,9 @@ proptest! {
                 .replace("message_", "message\\u005f"),
             false => written(event),
         };
+        let first = if named.is_empty() { String::new() } else { format!("{named}{end}") };
         let events: Vec<String> =
-            events.iter().map(|event| format!("data: {}{end}{end}", written(event))).collect();
+            events.iter().map(|event| format!("{first}data: {}{end}{end}", written(event))).collect();
         let stream = events.concat();
         for api in APIS {
             let parsed = metered(api, stream.as_bytes().chunks(1));

@@ -23,6 +23,8 @@ struct Recording {
     bytes: Vec<u8>,
     /// Input, output, cached input, reasoning.
     figures: [u64; 4],
+    /// The input that was written to a cache, if the manifest has it.
+    cache_write: Option<u64>,
 }
 
 fn folders() -> Vec<PathBuf> {
@@ -46,6 +48,7 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
             content_type: if entry["stream"] == true { "text/event-stream" } else { "application/json" },
             bytes: fs::read(folder.join(&name)).expect("the recording is readable"),
             figures: ["input", "output", "cached_input", "reasoning"].map(figure),
+            cache_write: entry["usage"]["cache_write"].as_u64(),
             name,
         }
     };
@@ -79,6 +82,11 @@ fn every_recording_has_the_manifests_figures() {
     for recording in recordings() {
         let whole = recording.metered([recording.bytes.as_slice()]);
         assert_eq!(figures(&whole), Some(recording.figures), "{}", recording.name);
+        if recording.cache_write.is_some() {
+            let written = whole.usage.map(|usage| usage.cache_write);
+            assert_eq!(written, recording.cache_write, "{}", recording.name);
+        }
+        assert!(!whole.failed, "{}", recording.name);
         assert_eq!(
             metered(recording.api, None, [recording.bytes.as_slice()]),
             whole,
@@ -179,10 +187,22 @@ fn whole_recordings_are_complete_and_cut_documents_are_not() {
 fn sound_holds_no_usage() {
     let sound =
         metered(Api::OpenAiAudio, Some("audio/mpeg"), [br#"{"usage":{"input_tokens":1}}"#.as_slice()]);
-    let expected =
-        UsageReport { usage: None, output_seen_tokens: 0, uncounted: true, complete: true, closed: false };
+    let expected = UsageReport { uncounted: true, complete: true, ..UsageReport::default() };
     assert_eq!(sound, expected);
     assert!(!metered(Api::OpenAiAudio, Some("audio/mpeg"), []).uncounted, "nothing came");
+}
+
+#[test]
+fn json_that_is_labelled_as_text_is_read() {
+    let answer = br#" {"usage":{"prompt_tokens":1,"completion_tokens":2}}"#.as_slice();
+    for content_type in ["text/plain", "text/plain; charset=utf-8"] {
+        for size in [1, answer.len()] {
+            let metered = metered(Api::OpenAiChat, Some(content_type), answer.chunks(size));
+            assert_eq!((figures(&metered), metered.closed), (Some([1, 2, 0, 0]), true));
+        }
+    }
+    let transcript = metered(Api::OpenAiAudio, Some("text/plain"), [b"Good morning.".as_slice()]);
+    assert_eq!((transcript.usage, transcript.uncounted, transcript.complete), (None, true, true));
 }
 
 #[test]

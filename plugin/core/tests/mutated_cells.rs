@@ -35,7 +35,7 @@ fn principal(target: bool) -> Principal {
 }
 
 fn charges(target: bool) -> AdmissionRequest {
-    let reservation = Reservation { input_tokens: 5, tokens: 50, cost: Pico(40) };
+    let reservation = Reservation { input_tokens: 5, tokens: 50, input_cost: Pico(4), cost: Pico(40) };
     AdmissionRequest { principals: vec![principal(target)], reservation }
 }
 

@@ -68,6 +68,7 @@ fn is_default(field: &str, value: &Value) -> bool {
         "state" => value == "active",
         "mode" => value == "enforce",
         "unpriced" => value == "deny",
+        "usage_chunk" => value == "add",
         "request" => value == "0.00",
         "require_expiry" => *value == false,
         "access" => *value == serde_json::json!({ "mode": "inherit" }),

@@ -9,15 +9,17 @@
 //! nothing. The SDK's dispatcher also keeps contexts as trait objects, whose tables import 40 functions instead of 23: a
 //! host that lacks one could not load the module. It is 65 KB larger and executes up to 1 % more instructions.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::Action;
 
+use crate::held_bodies::HeldBodies;
 use crate::host;
 use crate::http_context::HttpFilter;
+use crate::metrics::Metrics;
 use crate::pending_responses::PendingResponses;
 use crate::root_context::RootFilter;
 use crate::settlement_queue::SettlementQueue;
@@ -29,7 +31,9 @@ struct Dispatcher {
     // Boxed, because the table moves its entries.
     http_streams: ById<Box<HttpFilter>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
+    metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
 
 type ById<T> = HashMap<u32, T, foldhash::fast::FixedState>;
@@ -98,8 +102,14 @@ proxy_wasm::main! {{}}
 extern "C" fn proxy_on_context_create(id: u32, parent: u32) {
     dispatcher(|dispatcher| {
         if parent == 0 {
-            let (settlements, responses) = (&dispatcher.settlements, &dispatcher.responses);
-            let root = RootFilter::new(id, Rc::clone(settlements), Rc::clone(responses));
+            let Dispatcher { settlements, held, responses, metrics, .. } = dispatcher;
+            let root = RootFilter::new(
+                id,
+                Rc::clone(settlements),
+                Rc::clone(held),
+                Rc::clone(responses),
+                Rc::clone(metrics),
+            );
             dispatcher.roots.insert(id, root);
         } else {
             let root = dispatcher.roots.get(&parent);
@@ -167,7 +177,9 @@ extern "C" fn proxy_on_log(id: u32) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_done(_: u32) -> bool {
+extern "C" fn proxy_on_done(id: u32) -> bool {
+    // Envoy calls `proxy_on_log` before this, but not for streams of HTTP/3, whose log it writes later without filters.
+    http(id, HttpContext::on_log);
     true
 }
 

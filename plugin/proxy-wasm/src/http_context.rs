@@ -7,7 +7,9 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
 use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{HostStatus, StoreError};
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::exchange::{self, Exchange};
 use tollgate_core::http::headers::{HeaderMutation, Headers};
 use tollgate_core::http::local_response::LocalResponse;
@@ -31,6 +33,8 @@ struct Stream {
     exchange: Exchange,
     /// The number of bytes of the held request body that were read.
     read: usize,
+    /// The bytes of the request body that are counted as held.
+    held: u64,
     /// True once the host has refused a change to the request.
     edit_failed: Cell<bool>,
     replied: bool,
@@ -41,7 +45,7 @@ impl HttpFilter {
     pub fn new(id: u32, plugin: Option<Rc<Plugin>>) -> Self {
         HttpFilter(plugin.map(|plugin| {
             let exchange = Exchange::new(Rc::clone(&plugin.gateway));
-            Stream { id, plugin, exchange, read: 0, edit_failed: Cell::new(false), replied: false }
+            Stream { id, plugin, exchange, read: 0, held: 0, edit_failed: Cell::new(false), replied: false }
         }))
     }
 
@@ -58,17 +62,23 @@ impl Stream {
     /// Carries out actions until one ends the callback.
     fn carry_out(&mut self, mut action: exchange::Action, wall: impl Fn() -> u64) -> Action {
         loop {
+            if !matches!(action, exchange::Action::Hold) {
+                self.let_go();
+            }
             action = match action {
-                exchange::Action::Hold => return Action::Pause,
+                exchange::Action::Hold => match self.hold(&wall) {
+                    Ok(()) => return Action::Pause,
+                    Err(NoRoom) => self.exchange.cannot_hold(),
+                },
                 exchange::Action::Admit(_) if self.edit_failed.get() => return self.forward(),
                 exchange::Action::Admit(request) => {
                     let mut counters = self.plugin.counters();
                     let outcome = acquire(&mut counters, request, self.plugin.moment(wall()));
-                    self.plugin.metrics.add("retries", counters.conflicts().into());
+                    self.plugin.metrics.add(Counter::Retries, counters.conflicts().into());
                     match &outcome {
-                        Ok(_) => self.plugin.metrics.reserved(),
+                        Ok(_) => self.plugin.metrics.count(Counter::Reserved),
                         Err(NotAdmitted { error: AdmissionError::Store(StoreError::Contention), .. }) => {
-                            self.plugin.metrics.count("contended");
+                            self.plugin.metrics.count(Counter::Contended);
                         }
                         Err(_) => {}
                     }
@@ -78,7 +88,7 @@ impl Stream {
                 }
                 exchange::Action::Forward(forward) => {
                     if forward.body_patch().is_some_and(|patch| self.edit_held_body(patch).is_err()) {
-                        self.plugin.metrics.count("body_edits_failed");
+                        self.plugin.metrics.count(Counter::BodyEditsFailed);
                         self.edit_failed.set(true);
                     }
                     return self.forward();
@@ -87,11 +97,29 @@ impl Stream {
                     self.reply(&response);
                     return Action::Pause;
                 }
+                exchange::Action::SignIn => self.exchange.signed_in(self.plugin.subject()),
                 exchange::Action::Manage(request) => {
                     self.plugin.manage(self.id, *request);
                     return Action::Pause;
                 }
             };
+        }
+    }
+
+    /// Counts the bytes that are held and were not counted before.
+    fn hold(&mut self, wall: impl Fn() -> u64) -> Result<(), NoRoom> {
+        let held = self.exchange.held_bytes();
+        if held > self.held {
+            self.plugin.hold(held - self.held, wall())?;
+            self.held = held;
+        }
+        Ok(())
+    }
+
+    /// Counts the request's body as no longer held.
+    fn let_go(&mut self) {
+        if self.held > 0 {
+            self.plugin.let_go(std::mem::take(&mut self.held));
         }
     }
 
@@ -135,7 +163,7 @@ impl Stream {
         self.replied = true;
         let fields: Vec<_> = response.fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
         if host::send_local_response(response.status, &fields, &response.body).is_err() {
-            self.plugin.metrics.count("replies_failed");
+            self.plugin.metrics.count(Counter::RepliesFailed);
         }
     }
 
@@ -200,10 +228,10 @@ impl Stream {
     /// Settles the reservation. `complete`: the response came to its end.
     fn finish(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.finish(complete) {
-            self.plugin.metrics.settled();
+            self.plugin.metrics.count(Counter::Settled);
             let mut counters = self.plugin.counters();
             let corrections = settle(&mut counters, receipt, actual);
-            self.plugin.metrics.add("retries", counters.conflicts().into());
+            self.plugin.metrics.add(Counter::Retries, counters.conflicts().into());
             self.plugin.queue(corrections);
         }
     }
@@ -214,27 +242,13 @@ impl Stream {
         for (name, value) in entry.fields() {
             let _ = host::set_property(name, &value);
         }
-        let decision = entry.decision.name();
-        self.plugin.metrics.count(decision);
-        if let Some(reason) = &entry.reason {
-            self.plugin.metrics.count(&format!("{decision}_{reason}"));
-        }
-        if let Some(usage) = entry.usage {
-            self.plugin.metrics.add("tokens_input", usage.input.into());
-            self.plugin.metrics.add("tokens_output", usage.output.into());
-            self.plugin.metrics.add("tokens_cached", usage.cached_input.into());
-            self.plugin.metrics.add("tokens_reasoning", usage.reasoning.into());
-        }
-        self.plugin.metrics.add("cost_picodollars", entry.cost.0);
-        if entry.estimated {
-            self.plugin.metrics.count("estimated");
-        }
-        if entry.over_soft_budget.is_some() {
-            self.plugin.metrics.count("over_soft_budget");
-        }
-        if entry.uncounted {
-            self.plugin.metrics.count("uncounted");
-        }
+        self.plugin.metrics.record(entry, self.plugin.gateway.max_metric_teams);
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 
@@ -246,7 +260,7 @@ fn apply(plugin: &Plugin, map: MapType, edit: HeaderMutation<'_>) -> bool {
         HeaderMutation::Replace(name, value) => host::replace_header(map, name, value),
     };
     if done.is_err() {
-        plugin.metrics.count("header_edits_failed");
+        plugin.metrics.count(Counter::HeaderEditsFailed);
     }
     done.is_ok()
 }
@@ -369,7 +383,7 @@ impl HttpContext for HttpFilter {
             && !stream.replied
         {
             if stream.pass_response(size, end_of_stream).is_err() {
-                stream.plugin.metrics.count("answer_edits_failed");
+                stream.plugin.metrics.count(Counter::AnswerEditsFailed);
             }
             if end_of_stream {
                 stream.finish(true);
@@ -386,9 +400,9 @@ impl HttpContext for HttpFilter {
         Action::Continue
     }
 
-    /// Runs once, however the stream ended.
+    /// Settles and reports, however the stream ended. A second call has no effect.
     fn on_log(&mut self) {
-        if let Some(stream) = &mut self.0 {
+        if let Some(mut stream) = self.0.take() {
             stream.finish(false);
             stream.report();
         }

@@ -9,6 +9,7 @@
 mod capabilities;
 mod dispatch;
 #[cfg_attr(feature = "bare", allow(dead_code, reason = "host calls of the management API"))]
+mod held_bodies;
 mod host;
 mod http_context;
 #[cfg(not(feature = "bare"))]

@@ -8,6 +8,7 @@ use tollgate_core::admin::{AdminRequest, RequestInputs};
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::{HostStatus, SharedDataStore};
 use tollgate_core::etcd::EtcdCall;
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::http::headers::Headers;
 use tollgate_core::replication::{Effect, PolicyStore};
 
@@ -43,21 +44,23 @@ impl Management {
         Ok(())
     }
 
-    /// Opens the policy store that the VMs of the process share. `None` if the policy cannot change: there is neither
-    /// a management API nor etcd.
+    /// Opens the policy store that the VMs of the process share. A configuration without management API has it too:
+    /// changes made through that of another one hold here.
     pub fn open(
         gateway: &GatewayConfig,
         counters: &mut SharedDataStore<Shared>,
         root: u32,
     ) -> Option<Management> {
-        if gateway.admin.is_none() && gateway.etcd.is_none() {
-            return None;
-        }
         // The id of this VM among those that share a lease. A host without random numbers has no etcd either.
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (store, error) = PolicyStore::open(counters, gateway, vm);
-        if let Some(error) = error {
+        if let Some(error) = error
+            && (gateway.admin.is_some() || gateway.etcd.is_some())
+        {
             host::log(LogLevel::Warn, &format!("the policy cannot be changed here ({error:?}): {error}"));
+        }
+        if let Some(line) = store.unapplied(gateway) {
+            host::log(LogLevel::Warn, &line);
         }
         Some(Management {
             store: RefCell::new(store),
@@ -83,7 +86,7 @@ impl Plugin {
     pub fn refresh(&self) {
         let Some(management) = &self.management else { return };
         if management.store.borrow_mut().refresh(&mut self.counters(), &self.gateway).is_err() {
-            self.metrics.count("documents_unavailable");
+            self.metrics.count(Counter::DocumentsUnavailable);
         }
     }
 
@@ -97,9 +100,8 @@ impl Plugin {
     }
 
     /// Processes a management request. Its response is added to [`Plugin::responses`], now or after it is stored.
-    pub fn manage(&self, context: u32, mut request: AdminRequest) {
+    pub fn manage(&self, context: u32, request: AdminRequest) {
         let Some(management) = &self.management else { return };
-        request.subject = self.subject();
         let effects = management.store.borrow_mut().manage(
             &mut self.counters(),
             &self.gateway,
@@ -145,7 +147,7 @@ impl Plugin {
                 Effect::Answer(waiting, reply) => self.responses.push(waiting, reply),
                 Effect::Audit(line) => host::log(LogLevel::Info, &line),
                 Effect::Warn(line) => {
-                    self.metrics.count("documents_trouble");
+                    self.metrics.count(Counter::DocumentsTrouble);
                     host::log(LogLevel::Warn, &line);
                 }
                 Effect::Call { slot, call, timeout } => {
@@ -186,7 +188,7 @@ impl Plugin {
     }
 
     /// The caller's claim from a JWT that the host has verified.
-    fn subject(&self) -> Option<String> {
+    pub fn subject(&self) -> Option<String> {
         let jwt = self.gateway.admin.as_ref()?.jwt.as_ref()?;
         let [first, second, third] = JWT;
         let claim = host::property(&[first, second, third, &jwt.metadata, &jwt.claim]).ok()?;

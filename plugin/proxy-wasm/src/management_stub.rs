@@ -39,6 +39,11 @@ impl Management {
 }
 
 impl Plugin {
+    /// Returns `None`: no request is one of the management API.
+    pub fn subject(&self) -> Option<String> {
+        None
+    }
+
     /// Does nothing: the policy does not change.
     pub fn refresh(&self) {}
 

@@ -1,15 +1,19 @@
 //! The root context: a configuration, read in pieces and shared by the streams that begin under it.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
 use tollgate_core::admission::Correction;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
+use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
+use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
 
 use crate::capabilities;
+use crate::held_bodies::{Bound, HeldBodies};
 use crate::host::{self, Shared};
 use crate::http_context::HttpFilter;
 use crate::management::Management;
@@ -32,11 +36,12 @@ pub struct Plugin {
     /// The kind of the host's shared data, which is never [`SharedDataKind::InsertIfAbsent`].
     pub shared_data: SharedDataKind,
     /// Counters.
-    pub metrics: Metrics,
+    pub metrics: Rc<Metrics>,
     /// Changes of the policy. `None`: it does not change.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     /// Responses for streams that wait.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "no stream waits"))]
     pub responses: Rc<PendingResponses>,
@@ -54,10 +59,25 @@ impl Plugin {
         Now { wall, monotonic: host::monotonic(self.shared_data).unwrap_or(wall) }
     }
 
+    /// Adds bytes of a body that a stream holds from now on; an error if there is no room for them.
+    pub fn hold(&self, bytes: u64, wall: u64) -> Result<(), NoRoom> {
+        self.held.add(self.bound(), bytes, wall)
+    }
+
+    /// Removes bytes of a body that a stream no longer holds.
+    pub fn let_go(&self, bytes: u64) {
+        self.held.remove(self.bound(), bytes);
+    }
+
+    fn bound(&self) -> Bound<'_> {
+        let GatewayConfig { held_bodies, max_held, .. } = &*self.gateway;
+        Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
+    }
+
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
-            self.metrics.count("corrections_kept");
+            self.metrics.count(Counter::CorrectionsKept);
             self.settlements.extend(self.shared_data, corrections);
         }
     }
@@ -68,13 +88,21 @@ pub struct RootFilter {
     id: u32,
     plugin: Option<Rc<Plugin>>,
     settlements: Rc<SettlementQueue>,
+    held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
+    metrics: Rc<OnceCell<Rc<Metrics>>>,
 }
 
 impl RootFilter {
     /// Returns a root context without a configuration.
-    pub fn new(id: u32, settlements: Rc<SettlementQueue>, responses: Rc<PendingResponses>) -> Self {
-        RootFilter { id, plugin: None, settlements, responses }
+    pub fn new(
+        id: u32,
+        settlements: Rc<SettlementQueue>,
+        held: Rc<HeldBodies>,
+        responses: Rc<PendingResponses>,
+        metrics: Rc<OnceCell<Rc<Metrics>>>,
+    ) -> Self {
+        RootFilter { id, plugin: None, settlements, held, responses, metrics }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -129,7 +157,9 @@ impl RootContext for RootFilter {
             host::log(LogLevel::Error, UNSUPPORTED);
             return false;
         }
-        let metrics = Metrics::default();
+        // Not earlier: some hosts have no metrics before.
+        let metrics = Rc::clone(self.metrics.get_or_init(|| Rc::new(Metrics::new())));
+        metrics.follow(kind);
         capabilities::announce(kind, &gateway, &metrics);
         let management = Management::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
         self.plugin = Some(Rc::new(Plugin {
@@ -138,6 +168,7 @@ impl RootContext for RootFilter {
             metrics,
             management,
             settlements: Rc::clone(&self.settlements),
+            held: Rc::clone(&self.held),
             responses: Rc::clone(&self.responses),
         }));
         true
@@ -146,7 +177,9 @@ impl RootContext for RootFilter {
     /// Runs once every tick period, in every VM.
     fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
-            plugin.metrics.add("retries", self.settlements.retry().into());
+            plugin.metrics.follow(plugin.shared_data);
+            plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
+            plugin.held.tick(plugin.bound());
             plugin.tick();
         }
     }

@@ -122,7 +122,7 @@ impl Exchange {
                 let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
                 Step::Answer { status, fields, body }
             }
-            core::Action::Manage(_) => {
+            core::Action::SignIn | core::Action::Manage(_) => {
                 return Err(JsError::new("a worker does not serve the management API"));
             }
         };

@@ -55,7 +55,8 @@ pub(super) fn put(context: &mut RequestContext<'_>, team: &str, id: &str) -> Res
     let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("id", id), ("team", team)])?;
     body.push(("team".into(), Node::String(team.to_string())));
-    body::read::<ServiceAccountRecord>(body.clone(), INVALID)?;
+    let record = Node::Object(body.clone());
+    context.read_record::<ServiceAccountRecord>(Section::ServiceAccounts, id, &record)?;
     let mut change = Change::default();
     change.put(Section::ServiceAccounts, id, body::object_json(&body));
     context.change(&change, &["service_accounts", id], &|policy| audited(policy, id), &|policy, _| {

@@ -103,6 +103,21 @@ pub(super) fn take_fixed(members: &mut Members, fixed: &[(&str, &str)]) -> Resul
     Ok(())
 }
 
+/// Removes fields of a record, which a request may repeat but not change.
+///
+/// # Errors
+/// 400 if a value differs from that of the record.
+pub(super) fn take_equal(members: &mut Members, record: &Json, names: &[&str]) -> Result<(), Problem> {
+    for name in names {
+        if let Some(node) = take(members, name)
+            && to_json(&node) != record.get(name).cloned().unwrap_or_default()
+        {
+            return Err(Problem::at(INVALID, pointer("", &[name]), format!("`{name}` cannot be changed.")));
+        }
+    }
+    Ok(())
+}
+
 /// Rejects unknown fields.
 ///
 /// # Errors

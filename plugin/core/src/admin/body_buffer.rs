@@ -1,83 +1,109 @@
 //! Buffering of a management request until its body is complete.
+//!
+//! The caller is known before a byte of the body is kept: only [`ManagementHead::sign_in`] creates a [`BodyBuffer`].
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::AdminRequest;
+use super::caller::Caller;
+use super::problem::Problem;
+use crate::collections::held_bytes::HeldBytes;
 use crate::http::headers::Headers;
 use crate::http::query;
 use crate::policy::Policy;
-use crate::secret::api_key;
 
 /// Maximum size of a request body in bytes.
 pub(crate) const MAX_BODY: usize = 256 * 1024;
 
-/// Error for a body larger than [`MAX_BODY`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TooLarge;
+/// The head of a management request. Its caller is not known yet.
+#[derive(Clone, Debug)]
+pub(crate) struct ManagementHead {
+    request: AdminRequest,
+    /// The request ends with its head.
+    bodiless: bool,
+    /// The value of `content-length`.
+    announced: Option<usize>,
+}
 
-/// A management request whose body is incomplete.
+/// A management request of a known caller whose body is incomplete.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyBuffer {
     request: AdminRequest,
 }
 
-impl BodyBuffer {
-    /// Starts buffering; `None` if the path is not below the prefix. `target` is the complete request target, with its
+impl ManagementHead {
+    /// Reads the head; `None` if the path is not below the prefix. `target` is the complete request target, with its
     /// query.
-    ///
-    /// # Errors
-    /// [`TooLarge`] if `content-length` exceeds [`MAX_BODY`].
-    pub(crate) fn begin(
+    pub(crate) fn read(
         prefix: &str,
         head: &Headers<'_>,
         target: &str,
-    ) -> Result<Option<BodyBuffer>, TooLarge> {
-        let Some(below) =
-            target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))
-        else {
-            return Ok(None);
-        };
+        bodiless: bool,
+    ) -> Option<ManagementHead> {
+        let below =
+            target.strip_prefix(prefix).filter(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]))?;
         let (path, query) = query::split(below);
         let query = query.unwrap_or_default();
         let announced = head.text("content-length").and_then(|length| length.parse::<usize>().ok());
-        if announced.is_some_and(|length| length > MAX_BODY) {
-            return Err(TooLarge);
-        }
         let text = |name: &str| head.text(name).map(ToString::to_string);
         let request = AdminRequest {
             method: text(":method").unwrap_or_default(),
             path: path.to_string(),
             query: query.to_string(),
             token: bearer(head),
-            subject: None,
             if_match: list(head, "if-match"),
             if_none_match: list(head, "if-none-match"),
             content_type: text("content-type"),
-            body: Vec::new(),
-            unread: false,
+            ..AdminRequest::default()
         };
-        Ok(Some(BodyBuffer { request }))
+        Some(ManagementHead { request, bodiless, announced })
     }
 
-    /// Returns true if the policy contains the token.
-    pub(crate) fn has_known_token(&self, policy: &Policy) -> bool {
-        let token = self.request.token.as_deref();
-        token.is_some_and(|token| policy.user_by_token(&api_key::digest(token.as_bytes())).is_some())
+    /// Returns true if the request ends with its head.
+    pub(crate) fn is_bodiless(&self) -> bool {
+        self.bodiless
     }
 
-    /// Marks the request as decided without its body.
-    pub(crate) fn skip_body(&mut self) {
-        self.request.unread = true;
+    /// Returns true if the method is `HEAD`, whose responses have no body.
+    pub(crate) fn is_head(&self) -> bool {
+        self.request.method == "HEAD"
     }
 
+    /// Authenticates the caller, and starts buffering. `subject` is the claim of a JWT that the host has verified.
+    ///
+    /// # Errors
+    /// 401 for an unknown caller, 413 if `content-length` exceeds [`MAX_BODY`], 503 if too much is held already.
+    pub(crate) fn sign_in(
+        self,
+        policy: &Policy,
+        subject: Option<String>,
+        held: &HeldBytes,
+    ) -> Result<BodyBuffer, Problem> {
+        let mut request = AdminRequest { subject, ..self.request };
+        let caller = Caller::sign_in(policy, &request)?;
+        if self.announced.is_some_and(|length| length > MAX_BODY) {
+            return Err(Problem::too_large(MAX_BODY));
+        }
+        let fields = [&request.token, &request.subject, &request.if_match, &request.if_none_match];
+        let head = fields.into_iter().flatten().map(String::len).sum::<usize>();
+        let head = head.saturating_add(request.path.len()).saturating_add(request.query.len());
+        request.held = held.begin(caller.user.0, head).ok_or_else(Problem::busy)?;
+        Ok(BodyBuffer { request })
+    }
+}
+
+impl BodyBuffer {
     /// Appends bytes of the body.
     ///
     /// # Errors
-    /// [`TooLarge`] if the body exceeds [`MAX_BODY`].
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+    /// 413 if the body exceeds [`MAX_BODY`], 503 if too much is held already.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), Problem> {
         if self.request.body.len().saturating_add(bytes.len()) > MAX_BODY {
-            return Err(TooLarge);
+            return Err(Problem::too_large(MAX_BODY));
+        }
+        if !self.request.held.grow(bytes.len()) {
+            return Err(Problem::busy());
         }
         self.request.body.extend_from_slice(bytes);
         Ok(())
@@ -108,8 +134,8 @@ fn bearer(head: &Headers<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn begin(fields: &[(&[u8], &[u8])], target: &str) -> Result<Option<AdminRequest>, TooLarge> {
-        Ok(BodyBuffer::begin("/tollgate/v1", &Headers::new(fields), target)?.map(BodyBuffer::finish))
+    fn read(fields: &[(&[u8], &[u8])], target: &str) -> Option<AdminRequest> {
+        ManagementHead::read("/tollgate/v1", &Headers::new(fields), target, false).map(|head| head.request)
     }
 
     #[test]
@@ -119,17 +145,17 @@ mod tests {
             ("/tollgate/v1/me", "/me", ""),
             ("/tollgate/v1/audit?limit=2&after=1", "/audit", "limit=2&after=1"),
         ] {
-            let request = begin(&[(b":method", b"GET")], target).unwrap().unwrap();
+            let request = read(&[(b":method", b"GET")], target).unwrap();
             assert_eq!((request.path.as_str(), request.query.as_str()), (path, query));
         }
         for target in ["/tollgate/v10/me", "/tollgate", "/v1/chat/completions", "/x/tollgate/v1/me"] {
-            assert_eq!(begin(&[], target).unwrap().map(|request| request.path), None);
+            assert_eq!(read(&[], target).map(|request| request.path), None);
         }
     }
 
     #[test]
     fn a_token_is_taken_from_one_bearer_field_and_from_no_other_header() {
-        let token = |fields: &[(&[u8], &[u8])]| begin(fields, "/tollgate/v1/me").unwrap().unwrap().token;
+        let token = |fields: &[(&[u8], &[u8])]| read(fields, "/tollgate/v1/me").unwrap().token;
         assert_eq!(token(&[(b"authorization", b"bearer tok")]).as_deref(), Some("tok"));
         assert_eq!(token(&[(b"authorization", b"Basic tok")]), None);
         assert_eq!(token(&[(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]), None);
@@ -140,18 +166,9 @@ mod tests {
     fn the_lines_of_a_list_are_one_list() {
         let sent: [(&[u8], &[u8]); 3] =
             [(b"if-match", b"\"a\""), (b"If-Match", b"\"b\""), (b"if-none-match", b"*")];
-        let request = begin(&sent, "/tollgate/v1/me").unwrap().unwrap();
+        let request = read(&sent, "/tollgate/v1/me").unwrap();
         assert_eq!(request.if_match.as_deref(), Some("\"a\", \"b\""));
         assert_eq!(request.if_none_match.as_deref(), Some("*"));
-        assert_eq!(begin(&[], "/tollgate/v1/me").unwrap().unwrap().if_match, None);
-    }
-
-    #[test]
-    fn a_body_that_is_too_large_is_refused_when_it_is_announced_and_when_it_comes() {
-        assert_eq!(begin(&[(b"content-length", b"262145")], "/tollgate/v1/me"), Err(TooLarge));
-        let mut buffer =
-            BodyBuffer::begin("/tollgate/v1", &Headers::new(&[]), "/tollgate/v1/me").unwrap().unwrap();
-        assert_eq!(buffer.append(&alloc::vec![b' '; MAX_BODY]), Ok(()));
-        assert_eq!(buffer.append(b" "), Err(TooLarge));
+        assert_eq!(read(&[], "/tollgate/v1/me").unwrap().if_match, None);
     }
 }

@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use serde_json::Value;
 
@@ -14,10 +16,11 @@ use super::problem::Problem;
 use super::route::Endpoint;
 use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
 use crate::http::local_response::LocalResponse;
+use crate::json::node::Node;
 use crate::json::out_of_line::text;
-use crate::policy::diagnostic::pointer;
-use crate::policy::load::value::Id;
-use crate::policy::{Change, KeyId, OrganizationId, Policy, Section, TeamId};
+use crate::policy::diagnostic::{Diagnostic, Diagnostics, pointer};
+use crate::policy::load::value::{FromNode, Id};
+use crate::policy::{Change, Created, Edit, KeyId, OrganizationId, Owner, Policy, Section, TeamId, instance};
 
 /// The inputs of a decision, and the audit data collected on the way.
 pub(super) struct RequestContext<'a> {
@@ -48,15 +51,9 @@ pub(super) struct Representation {
 }
 
 impl Representation {
-    /// Creates a representation whose entity tag depends on its body only.
+    /// Creates a representation. Its entity tag depends on its body only, and reveals nothing about omitted parts.
     pub(super) fn new(body: Value) -> Self {
-        let etag = etag([text(&body).as_str()]);
-        Representation { body, etag }
-    }
-
-    /// Creates a representation that omits parts of its record; the entity tag depends on both.
-    pub(super) fn of_record(body: Value, record: &Value) -> Self {
-        let etag = etag([text(&body).as_str(), text(record).as_str()]);
+        let etag = etag(&text(&body));
         Representation { body, etag }
     }
 
@@ -82,33 +79,66 @@ impl RequestContext<'_> {
         }
     }
 
-    /// Finds an organization by id.
+    /// Returns the organization whose audit log gets the entry; `None` for the platform's. Callers without a
+    /// role in an organization do not write to its log.
+    pub(super) fn audit_organization(&self) -> Option<(String, Created)> {
+        let id = self.organization.as_deref()?;
+        let known = self.policy.organizations.find(id).map(OrganizationId);
+        let is_insider = self.caller.platform_admin
+            || known.is_some_and(|ix| self.caller.organization_role(self.policy, ix).is_some());
+        let created = match known.and_then(|ix| self.policy.organizations.get(ix.0)) {
+            Some(organization) => organization.created,
+            // The request creates it.
+            None => created_at(self.inputs),
+        };
+        is_insider.then(|| (id.to_string(), created))
+    }
+
+    /// Returns the name of the audit log that gets the entry; `None` for the platform's.
+    pub(super) fn log_name(&self) -> Option<String> {
+        let (id, created) = self.audit_organization()?;
+        Some(instance(&id, created).into_owned())
+    }
+
+    /// Finds an organization by id. One that the caller may not read is not found.
     pub(super) fn organization(&mut self, id: &str) -> Result<OrganizationId, Problem> {
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let ix = known.filter(|ix| self.policy.organizations.get(ix.0).is_some());
-        let ix = ix.ok_or_else(|| Problem::not_found("organization", id))?;
-        self.organization = Some(id.into());
-        Ok(ix)
+        self.organization = ix.map(|_| id.into());
+        let ix = ix.filter(|ix| self.may(Permission::Read, Resource::Organization(*ix)));
+        ix.ok_or_else(|| Problem::not_found("organization", id))
     }
 
-    /// Finds a team by id, with its organization.
+    /// Finds a team by id, with its organization. One that the caller may not read is not found.
     pub(super) fn team(&mut self, id: &str) -> Result<(TeamId, OrganizationId), Problem> {
         let known = self.policy.teams.find(id).map(TeamId);
         let found = known.and_then(|ix| Some((ix, self.policy.teams.get(ix.0)?.organization)));
-        let (ix, organization) = found.ok_or_else(|| Problem::not_found("team", id))?;
-        self.organization = Some(self.policy.organizations.name(organization.0).into());
-        Ok((ix, organization))
+        self.organization =
+            found.map(|(_, organization)| self.policy.organizations.name(organization.0).into());
+        let found = found.filter(|(ix, _)| self.may(Permission::Read, Resource::Team(*ix)));
+        found.ok_or_else(|| Problem::not_found("team", id))
     }
 
-    /// Finds a key by id, with its team.
+    /// Finds a key by id, with its team. One of which the caller may read neither the record nor the usage is not found.
     pub(super) fn key(&mut self, id: &str) -> Result<(KeyId, TeamId), Problem> {
         let known = self.policy.keys.find(id).map(KeyId);
         let found = known.and_then(|ix| Some((ix, self.policy.keys.get(ix.0)?.team)));
-        let (ix, team) = found.ok_or_else(|| Problem::not_found("key", id))?;
-        let organization = self.policy.teams.get(team.0).map(|team| team.organization);
+        let organization = found.and_then(|(_, team)| Some(self.policy.teams.get(team.0)?.organization));
         self.organization =
             organization.map(|organization| self.policy.organizations.name(organization.0).into());
-        Ok((ix, team))
+        let found = found.filter(|(ix, team)| {
+            let resource = Resource::Team(*team);
+            self.may(Permission::ReadKeys, resource)
+                || self.may(Permission::ReadUsage, resource)
+                || self.is_own(*ix, *team)
+        });
+        found.ok_or_else(|| Problem::not_found("key", id))
+    }
+
+    /// Returns true if the caller owns the key, and has a role in its team that holds keys.
+    pub(super) fn is_own(&self, key: KeyId, team: TeamId) -> bool {
+        let owner = self.policy.keys.get(key.0).map(|key| key.owner);
+        owner == Some(Owner::User(self.caller.user)) && self.may(Permission::OwnKeys, Resource::Team(team))
     }
 
     /// Returns true if the caller has the permission.
@@ -133,6 +163,56 @@ impl RequestContext<'_> {
         }
     }
 
+    /// Gives each new record the number that tells it from earlier ones of its id. Existing records keep theirs.
+    ///
+    /// # Errors
+    /// 400 if the body has another number.
+    fn with_created(&self, change: &Change) -> Result<Change, Problem> {
+        let mut change = change.clone();
+        for Edit { section, id, record, basis: _ } in &mut change.edits {
+            let Some(fields) = record.as_mut().and_then(Value::as_object_mut) else { continue };
+            let created = match self.policy.record(*section, id) {
+                Some(current) => current.get("created").cloned(),
+                None if *section == Section::Targets => continue,
+                None => created_at(self.inputs).map(|created| created.get().into()),
+            };
+            let sent = fields.remove("created");
+            if sent.is_some() && sent != created {
+                return Err(Problem::at(INVALID, "/created", "`created` cannot be changed."));
+            }
+            fields.extend(created.map(|created| ("created".to_string(), created)));
+        }
+        Ok(change)
+    }
+
+    /// Reads the record that a body describes.
+    ///
+    /// # Errors
+    /// 400 with every fault of the record, those against other records included.
+    pub(super) fn read_record<T: FromNode>(
+        &mut self,
+        section: Section,
+        id: &str,
+        record: &Node,
+    ) -> Result<T, Problem> {
+        let mut report = Diagnostics::default();
+        let within = |report: &mut Diagnostics| report.within(id, |report| T::read(record.clone(), report));
+        let read = report.within(section.name(), within);
+        if let Some(read) = read
+            && !report.has_errors()
+        {
+            return Ok(read);
+        }
+        let mut change = Change::default();
+        change.put(section, id, super::body::to_json(record));
+        let mut diagnostics = report.finish();
+        let others = self.policy.try_change(&change).err().unwrap_or_default();
+        let is_new = |other: &Diagnostic| !diagnostics.iter().any(|known| known.pointer == other.pointer);
+        let others: Vec<Diagnostic> = others.into_iter().filter(is_new).collect();
+        diagnostics.extend(others);
+        Err(Problem::from_diagnostics(INVALID, diagnostics, &pointer("", &[section.name(), id])))
+    }
+
     /// Validates a change against the policy and leaves the policy unchanged.
     ///
     /// `own` is the path in the policy that the body describes. `subject` returns the resource for the audit log,
@@ -145,6 +225,7 @@ impl RequestContext<'_> {
         show: &dyn Fn(&Policy, &Caller) -> LocalResponse,
     ) -> Result<AdminDecision, Problem> {
         let own = pointer("", own);
+        let change = &self.with_created(change)?;
         self.policy
             .try_change(change)
             .map_err(|diagnostics| Problem::from_diagnostics(INVALID, diagnostics, &own))?;
@@ -171,6 +252,11 @@ impl RequestContext<'_> {
             AdminDecision::Write(Write { change: normalized, response })
         })
     }
+}
+
+/// Returns the number of a record that this request creates.
+fn created_at(inputs: &RequestInputs) -> Created {
+    NonZeroU64::new(inputs.now.timestamp().0)
 }
 
 /// Returns a change that sets the records named by `change` to their current content.

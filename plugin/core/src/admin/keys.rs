@@ -30,6 +30,8 @@ record! {
     RotationBody {
         /// Seconds for which the old secret stays valid; 0 if left out.
         grace_seconds: Small,
+        /// `true`: ends the grace period of an earlier rotation. Without it, a rotation within that period is refused.
+        end_previous: bool,
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
     ]);
     new.add_to(&mut record);
     if by_admin {
-        add_any(context, ix, requested, &mut record)?;
+        add_any(context, ix, requested, (&new.id, &mut record))?;
     } else {
         self_service::grant(context, ix, requested, &new.id, &mut record)?;
     }
@@ -97,17 +99,17 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
 
 /// Adds the fields requested by a team admin, who may set every writable field of a key.
 fn add_any(
-    context: &RequestContext<'_>,
+    context: &mut RequestContext<'_>,
     team: TeamId,
     mut requested: Members,
-    record: &mut Members,
+    (id, record): (&str, &mut Members),
 ) -> Result<(), Problem> {
     let is_member = context.caller.team_role(context.policy, team).is_some();
     if is_member && !requested.iter().any(|(name, _)| name == "owner") {
         requested.push(("owner".into(), Node::String(format!("user/{}", context.caller.id))));
     }
     record.append(&mut requested);
-    let typed = body::read::<KeyRecord>(record.clone(), INVALID)?;
+    let typed: KeyRecord = context.read_record(Section::Keys, id, &Node::Object(record.clone()))?;
     require_future(context.inputs, typed.expires_at)
 }
 
@@ -135,10 +137,11 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     for (field, value) in &fixed {
         take_fixed(&mut patch, &[(field, value)])?;
     }
+    body::take_equal(&mut patch, &record, &["created", "self_service"])?;
     body::only(&patch, WRITABLE_FIELDS)?;
     let expiry_changes = patch.iter().any(|(name, _)| name == "expires_at");
     let merged = body::merge(Node::from(&record), patch);
-    let typed = body::read_at::<KeyRecord>("", merged.clone(), INVALID)?;
+    let typed: KeyRecord = context.read_record(Section::Keys, id, &merged)?;
     if expiry_changes {
         require_future(context.inputs, typed.expires_at)?;
     }
@@ -171,11 +174,23 @@ pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     require_for_key(context, ix, team, Permission::ManageTeam)?;
     context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
     let body = body::object_or_nothing(context.request)?;
-    let RotationBody { grace_seconds } = body::read(body, INVALID)?;
+    let RotationBody { grace_seconds, end_previous } = body::read(body, INVALID)?;
     let grace = grace_seconds.map_or(0, |seconds| seconds.0);
     if grace > MAX_GRACE_SECONDS {
         let detail = format!("The old secret can stay valid for at most {MAX_GRACE_SECONDS} seconds.");
         return Err(Problem::at(INVALID, "/grace_seconds", detail));
+    }
+    let key = context.policy.keys.get(ix.0);
+    let previous = key.and_then(|key| key.more.as_ref()?.previous);
+    if let Some((_, until)) = previous.filter(|(_, until)| context.inputs.now.timestamp() < *until)
+        && end_previous != Some(true)
+    {
+        let detail = format!(
+            "The secret before the last rotation works until {}, and this rotation would end it. Send \
+             `\"end_previous\": true` to do that.",
+            rfc3339(until)
+        );
+        return Err(Problem::new(409, "previous_in_use", detail));
     }
     require_durability(context.inputs)?;
     let new = NewSecret::of(id, context.inputs);
@@ -207,10 +222,7 @@ pub(super) fn require_for_key(
     team: TeamId,
     permission: Permission,
 ) -> Result<(), Problem> {
-    let owner = context.policy.keys.get(key.0).map(|key| key.owner);
-    let own = owner == Some(Owner::User(context.caller.user))
-        && context.may(Permission::OwnKeys, Resource::Team(team));
-    if own { Ok(()) } else { context.require(permission, Resource::Team(team)) }
+    if context.is_own(key, team) { Ok(()) } else { context.require(permission, Resource::Team(team)) }
 }
 
 /// Fails if the expiry has passed: the key would never work.

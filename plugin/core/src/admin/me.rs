@@ -1,4 +1,4 @@
-//! `/me` and `/targets`: the caller with its roles, and the targets it may call.
+//! `/`, `/me` and `/targets`: the gateway, the caller with its roles, and the targets it may call.
 
 use alloc::vec::Vec;
 
@@ -14,6 +14,12 @@ use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
 use crate::policy::access::{AccessChain, AccessDecision};
 use crate::policy::{OrganizationId, Target, TargetId};
+
+/// `GET /`: the version of the API, and for platform administrators the changes that have no effect.
+pub(super) fn gateway(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    Ok(AdminDecision::Gateway { details: context.caller.platform_admin })
+}
 
 /// `GET /me`
 pub(super) fn show(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {

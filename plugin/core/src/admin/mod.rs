@@ -15,6 +15,7 @@ pub(crate) mod body_buffer;
 mod caller;
 mod context;
 mod etag;
+mod growth;
 mod keys;
 mod me;
 mod members;
@@ -37,11 +38,13 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use audit::EntryKind;
 use caller::Caller;
 use context::RequestContext;
 use problem::Problem;
 use route::{Endpoint, EndpointMatch, HttpMethod};
 
+use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
 use crate::http::local_response::LocalResponse;
@@ -70,8 +73,10 @@ pub struct AdminRequest {
     pub content_type: Option<String>,
     /// The body.
     pub body: Vec<u8>,
-    /// True if the body was not read because the token is unknown. Such a request is only ever rejected.
-    pub unread: bool,
+    /// True for a request of the readiness endpoint, which has no path of the API and needs no caller.
+    pub readiness: bool,
+    /// The bytes that the request counts for while it is held.
+    pub held: HeldLease,
 }
 
 /// The outcome of a request.
@@ -83,6 +88,11 @@ pub enum AdminDecision {
     Write(Write),
     /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
+    /// Send the facts about this gateway.
+    Gateway {
+        /// True if the caller may read all of them.
+        details: bool,
+    },
 }
 
 /// A change to be stored, with the response for success.
@@ -126,6 +136,17 @@ pub enum Durability {
     No,
 }
 
+impl Durability {
+    /// Returns the name in responses.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Durable => "durable",
+            Durability::Volatile => "volatile",
+            Durability::No => "not_kept",
+        }
+    }
+}
+
 /// Decides a management request against the current policy. Changes are applied to the policy to validate them,
 /// and undone before this returns.
 pub fn decide<C: CounterStore>(
@@ -136,11 +157,6 @@ pub fn decide<C: CounterStore>(
     inputs: &RequestInputs,
 ) -> Decided {
     let caller = match Caller::sign_in(policy, request) {
-        // The token was added to the policy after the headers were read.
-        Ok(_) if request.unread => {
-            let response = Problem::contended().response();
-            return Decided { outcome: AdminDecision::Answer(finish(request, response)), entry: None };
-        }
         Ok(caller) => caller,
         Err(problem) => {
             return Decided {
@@ -161,7 +177,14 @@ pub fn decide<C: CounterStore>(
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found));
+        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found))
+        .and_then(|outcome| {
+            if let AdminDecision::Write(write) = &outcome {
+                let log = context.log_name();
+                growth::count_created(store, &config.prefix, context.policy, log.as_deref(), write)?;
+            }
+            Ok(outcome)
+        });
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
@@ -171,11 +194,23 @@ pub fn decide<C: CounterStore>(
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
         AdminDecision::Write(write) => write.response.status,
-        AdminDecision::Audit(_) => 200,
+        AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => 200,
     };
+    let kind = match &outcome {
+        AdminDecision::Write(_) => EntryKind::Change,
+        AdminDecision::Answer(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => {
+            EntryKind::Attempt
+        }
+    };
+    if kind == EntryKind::Attempt {
+        (context.before, context.after) = (None, None);
+    }
+    let organization = context.audit_organization();
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
+        kind,
         time: inputs.now.timestamp(),
-        organization: context.organization.as_deref().map(ToString::to_string),
+        organization: organization.as_ref().map(|(id, _)| id.clone()),
+        organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
         action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
         status,
@@ -197,6 +232,7 @@ fn dispatch<C: CounterStore>(
     let [one, two] = &found.ids;
     context.set_organization(found.endpoint, one);
     match (found.endpoint, found.method) {
+        (Endpoint::Gateway, _) => me::gateway(context),
         (Endpoint::Me, _) => me::show(context),
         (Endpoint::Targets, _) => me::targets(context),
         (Endpoint::Organizations, Post) => organizations::create(context),
@@ -251,7 +287,7 @@ fn finish(request: &AdminRequest, mut response: LocalResponse) -> LocalResponse 
 }
 
 /// Builds a response with a JSON body that caches must not store.
-fn json_response(status: u16, body: &Value) -> LocalResponse {
+pub(crate) fn json_response(status: u16, body: &Value) -> LocalResponse {
     let fields = Vec::from([
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),

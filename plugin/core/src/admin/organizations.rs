@@ -40,7 +40,8 @@ pub(super) fn create(context: &mut RequestContext<'_>) -> Result<AdminDecision, 
         // Default deny.
         body.push(("access".into(), Node::Object(Members::new())));
     }
-    body::read::<OrganizationRecord>(body.clone(), INVALID)?;
+    let record = Node::Object(body.clone());
+    context.read_record::<OrganizationRecord>(Section::Organizations, &id, &record)?;
     context.organization = Some(id.clone());
     let mut change = Change::default();
     change.put(Section::Organizations, &id, body::object_json(&body));
@@ -81,7 +82,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     refuse_members(&mut patch, &format!("{}/organizations/{id}/members", context.path_prefix))?;
     let record = context.policy.record(Section::Organizations, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
-    body::read_at::<OrganizationRecord>("", merged.clone(), INVALID)?;
+    context.read_record::<OrganizationRecord>(Section::Organizations, id, &merged)?;
     let mut change = Change::default();
     change.put(Section::Organizations, id, body::to_json(&merged));
     context.change(

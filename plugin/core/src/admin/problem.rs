@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
-use crate::policy::Diagnostic;
 use crate::policy::diagnostic::Severity;
+use crate::policy::{Diagnostic, DiagnosticKind};
 use crate::secret::redact::without_secrets;
 
 /// The location of a fault.
@@ -65,6 +65,24 @@ impl Problem {
         Problem::new(503, "contended", "Too many concurrent changes. Try again.").with("retry-after", "1")
     }
 
+    /// Creates the 413 for a body that exceeds `max` bytes.
+    pub(crate) fn too_large(max: usize) -> Self {
+        let detail = format!("A request of the management API has at most {max} bytes.");
+        Problem::new(413, "body_too_large", detail)
+    }
+
+    /// Creates the 503 for a gateway that holds too many management requests.
+    pub(crate) fn busy() -> Self {
+        let detail = "Too many requests of yours, or of all callers, are being read. Try again shortly.";
+        Problem::new(503, "busy", detail).with("retry-after", "1")
+    }
+
+    /// Creates the 503 for a gateway that has not read the fleet's policy yet.
+    pub(crate) fn never_read() -> Self {
+        let detail = "This gateway has not read the fleet's policy from etcd yet. Try again shortly.";
+        Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
+    }
+
     /// Creates a 404.
     #[inline(never)]
     pub(crate) fn not_found(kind: &str, id: &str) -> Self {
@@ -98,7 +116,7 @@ impl Problem {
                     Some(rest) => FaultLocation::Body(rest.to_string()),
                     None => FaultLocation::Policy(diagnostic.pointer),
                 };
-                Fault { location, detail: diagnostic.kind.to_string() }
+                Fault { location, detail: detail(&diagnostic.kind) }
             })
             .collect();
         let is_own = |fault: &&Fault| matches!(fault.location, FaultLocation::Body(_));
@@ -146,6 +164,21 @@ impl Problem {
         // A duplicate member name may be a key.
         let body = without_secrets(&text(&body)).into_owned();
         LocalResponse { status: self.status, fields, body }
+    }
+}
+
+/// Returns the message of a diagnostic, which is the same for a person or service account that does not exist and for one
+/// that the caller may not read.
+#[allow(clippy::wildcard_enum_match_arm, reason = "every other kind has its own message")]
+fn detail(kind: &DiagnosticKind) -> String {
+    match kind {
+        DiagnosticKind::Unknown { kind: "user", id } | DiagnosticKind::NotMember { user: id, .. } => {
+            format!("user `{id}` is not a member: add the user to `members` first")
+        }
+        DiagnosticKind::Unknown { kind: "service account", id } | DiagnosticKind::OtherTeam(id) => {
+            format!("the team has no service account `{id}`")
+        }
+        other => other.to_string(),
     }
 }
 

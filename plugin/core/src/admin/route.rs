@@ -50,6 +50,8 @@ impl HttpMethod {
 /// An endpoint of the management API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
+    /// This gateway.
+    Gateway,
     /// The current user.
     Me,
     /// The targets that the current user may call.
@@ -98,7 +100,11 @@ impl Endpoint {
     /// Returns the section of the policy that the first id in the path belongs to.
     pub(super) fn section(self) -> Option<Section> {
         match self {
-            Endpoint::Me | Endpoint::Targets | Endpoint::Organizations | Endpoint::Audit => None,
+            Endpoint::Gateway
+            | Endpoint::Me
+            | Endpoint::Targets
+            | Endpoint::Organizations
+            | Endpoint::Audit => None,
             Endpoint::Organization
             | Endpoint::OrganizationUsage
             | Endpoint::OrganizationMembers
@@ -137,6 +143,7 @@ use HttpMethod::{Delete, Get, Patch, Post, Put};
 
 /// All endpoints. A path matches at most one.
 pub(super) const ENDPOINTS: &[EndpointRoute] = &[
+    route(Endpoint::Gateway, "/", &[Get]),
     route(Endpoint::Me, "/me", &[Get]),
     route(Endpoint::Targets, "/targets", &[Get]),
     route(Endpoint::Organizations, "/organizations", &[Get, Post]),
@@ -176,6 +183,7 @@ pub(super) struct EndpointMatch {
 /// # Errors
 /// 404 for an unknown path, 405 with `Allow` for an unsupported method.
 pub(super) fn find(method: &str, path: &str) -> Result<EndpointMatch, Problem> {
+    let path = if path.is_empty() { "/" } else { path };
     let found = ENDPOINTS.iter().find_map(|route| Some((route, ids(route.template, path)?)));
     let Some((route, ids)) = found else {
         return Err(Problem::new(404, "not_found", "The management API has no endpoint at this path."));
@@ -217,7 +225,10 @@ mod tests {
         assert_eq!(found.endpoint, Endpoint::TeamMember);
         assert_eq!(found.ids, ["search".to_string(), "bob@acme.example".to_string()]);
         assert_eq!(find("HEAD", "/me").unwrap().method, HttpMethod::Get);
-        for path in ["", "/", "/teams", "/teams/", "/teams/a/", "/teams/a/keys/b", "/me/x", "me"] {
+        for path in ["", "/"] {
+            assert_eq!(find("GET", path).unwrap().endpoint, Endpoint::Gateway);
+        }
+        for path in ["//", "/teams", "/teams/", "/teams/a/", "/teams/a/keys/b", "/me/x", "me"] {
             assert_eq!(find("GET", path).unwrap_err().status, 404, "{path}");
         }
     }

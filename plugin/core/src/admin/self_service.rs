@@ -37,6 +37,7 @@ pub(super) fn grant(
 
     let owner = format!("user/{}", context.caller.id);
     record.push(("owner".into(), Node::String(owner.clone())));
+    record.push(("self_service".into(), Node::Bool(true)));
     let budget = take(&mut requested, "budget");
     require_budget(&policy, budget.as_ref())?;
     record.extend(budget.map(|budget| ("budget".to_string(), budget)));

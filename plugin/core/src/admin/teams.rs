@@ -33,7 +33,7 @@ pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Re
         let on = Members::from([("enabled".to_string(), Node::Bool(true))]);
         body.push(("self_service".into(), Node::Object(on)));
     }
-    let record = body::read::<TeamRecord>(body.clone(), INVALID)?;
+    let record: TeamRecord = context.read_record(Section::Teams, &id, &Node::Object(body.clone()))?;
     if let Some(access) = &record.access {
         preview::require_available(
             context.policy,
@@ -85,7 +85,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     refuse_members(&mut patch, &format!("{}/teams/{id}/members", context.path_prefix))?;
     let record = context.policy.record(Section::Teams, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
-    let typed = body::read_at::<TeamRecord>("", merged.clone(), INVALID)?;
+    let typed: TeamRecord = context.read_record(Section::Teams, id, &merged)?;
     if let Some(access) = &typed.access {
         let before = scope(context.policy, ix);
         preview::require_available(context.policy, organization, &before, access, "/access")?;

@@ -1,5 +1,6 @@
 //! Usage, remaining quota and time until reset, read from the counter records that admission charges.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -12,6 +13,7 @@ use super::json_response;
 use super::keys::require_for_key;
 use super::page::no_parameters;
 use super::problem::Problem;
+use crate::auth::identity::{member_record, self_service_record};
 use crate::counters::RecordKeys;
 use crate::counters::{CounterRecord, CounterStore, RecordKey, StoreError};
 use crate::json::out_of_line::object;
@@ -32,8 +34,10 @@ pub(super) fn of_organization<C: CounterStore>(
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
     context.require(Permission::ReadUsage, Resource::Organization(ix))?;
-    let allowance = context.policy.organizations.get(ix.0).and_then(|record| record.allowance.as_deref());
-    show(context, store, ("organization", id), &RecordKeys::new(key_prefix).organization(id), allowance)
+    let organization = context.policy.organizations.get(ix.0);
+    let allowance = organization.and_then(|record| record.allowance.as_deref());
+    let name = organization.map_or(Cow::Borrowed(id), |organization| organization.instance());
+    show(context, store, ("organization", id), &RecordKeys::new(key_prefix).organization(&name), allowance)
 }
 
 /// `GET /teams/{id}/usage`
@@ -46,8 +50,10 @@ pub(super) fn of_team<C: CounterStore>(
     no_parameters(context.request)?;
     let (ix, _) = context.team(id)?;
     context.require(Permission::ReadUsage, Resource::Team(ix))?;
-    let allowance = context.policy.teams.get(ix.0).and_then(|team| team.allowance.as_deref());
-    show(context, store, ("team", id), &RecordKeys::new(key_prefix).team(id), allowance)
+    let team = context.policy.teams.get(ix.0);
+    let allowance = team.and_then(|team| team.allowance.as_deref());
+    let name = team.map_or(Cow::Borrowed(id), |team| team.instance());
+    show(context, store, ("team", id), &RecordKeys::new(key_prefix).team(&name), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the usage of the key and, if the team limits its members, of the owner as a member.
@@ -62,19 +68,25 @@ pub(super) fn of_key<C: CounterStore>(
     require_for_key(context, ix, team, Permission::ReadUsage)?;
     let (policy, now) = (&*context.policy, context.inputs.now);
     let key = policy.keys.get(ix.0);
-    let record = RecordKeys::new(key_prefix).key(id);
+    let names = RecordKeys::new(key_prefix);
+    let record = names.key(&key.map_or(Cow::Borrowed(id), |key| key.instance()));
     let mut used_of_key = used(policy, store, &record, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
     let owner = match key.map(|key| key.owner) {
         Some(Owner::User(user)) => policy.users.get(user.0),
         _ => None,
     };
-    if let (Some(team), Some(user)) = (team, owner)
-        && let Some(allowance) = team.member_allowance.as_deref()
-    {
-        let record = RecordKeys::new(key_prefix).member(&team.id, &user.id);
-        let member = used(policy, store, &record, Some(allowance), now)?;
-        used_of_key.insert("member".into(), with("user", &user.id, member));
+    if let (Some(key), Some(team), Some(user)) = (key, team, owner) {
+        if let Some(allowance) = team.member_allowance.as_deref() {
+            let record = member_record(&names, team, user);
+            let member = used(policy, store, &record, Some(allowance), now)?;
+            used_of_key.insert("member".into(), with("user", &user.id, member));
+        }
+        if let Some(allowance) = key.self_service_budget(team) {
+            let record = self_service_record(&names, key, team, user);
+            let keys = used(policy, store, &record, Some(&allowance), now)?;
+            used_of_key.insert("self_service".into(), with("user", &user.id, keys));
+        }
     }
     Ok(AdminDecision::Answer(json_response(200, &with("key", id, used_of_key))))
 }

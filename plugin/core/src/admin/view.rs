@@ -31,19 +31,19 @@ pub(super) fn audited(policy: &Policy, section: Section, id: &str) -> Option<Val
 /// Returns a record with its id.
 pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Representation {
     let record = policy.record(section, id).unwrap_or_default();
-    Representation::of_record(with_id(without_digests(record.clone()), id), &record)
+    Representation::new(with_id(without_digests(record), id))
 }
 
 /// Returns a team for a caller. Only callers with [`Permission::ReadSelfService`] see the self-service policy.
 pub(super) fn team(policy: &Policy, caller: &Caller, id: &str) -> Representation {
     let record = policy.record(Section::Teams, id).unwrap_or_default();
-    let mut body = with_id(record.clone(), id);
+    let mut body = with_id(record, id);
     let resource = policy.teams.find(id).map(|position| Resource::Team(TeamId(position)));
     let sees_all = resource.is_some_and(|resource| caller.may(policy, Permission::ReadSelfService, resource));
     if let (Some(fields), false) = (body.as_object_mut(), sees_all) {
         fields.remove("self_service");
     }
-    Representation::of_record(body, &record)
+    Representation::new(body)
 }
 
 /// Returns a member; `None` if the user is not a member.

@@ -17,7 +17,7 @@ use crate::counters::{
 };
 use crate::money::{Budget, Pico};
 use crate::quota::{Limits, QuotaExceeded, QuotaReason, QuotaScope, QuotaViolations, Window};
-use crate::time::Now;
+use crate::time::{Now, SECOND};
 
 /// One principal that governs the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,17 @@ impl Principal {
         core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
     }
 
+    /// Removes its budget and its limits of tokens, for a call that has neither cost nor tokens. Returns true if a limit
+    /// is left.
+    pub fn keep_request_limits(&mut self) -> bool {
+        self.budget = None;
+        self.limits.remove_tokens();
+        if let Some(of_target) = &mut self.target_limits {
+            of_target.1.remove_tokens();
+        }
+        self.all_limits().any(|(_, _, limits)| !limits.is_empty())
+    }
+
     /// True if one of its limits counts tokens.
     pub fn counts_tokens(&self) -> bool {
         self.limits.counts_tokens()
@@ -59,6 +70,10 @@ pub struct Reservation {
     /// Estimated tokens of input and output, for limits. Capped at a limit that is smaller when
     /// it is charged there.
     pub tokens: u64,
+    /// The part of `cost` that a lower maximum of output tokens does not change: the input, and the price of the call. For
+    /// messages only: it is not sent with a reservation.
+    #[cfg_attr(feature = "wire", serde(skip))]
+    pub input_cost: Pico,
     /// The most that the call can cost. Never reduced.
     pub cost: Pico,
 }
@@ -163,6 +178,10 @@ pub enum AdmissionError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+/// The wait of a request if calls in flight hold what it lacks: they return the unused part of their reservation as they
+/// end. Calls take seconds, and a retry costs nothing.
+const IN_FLIGHT_WAIT: u64 = SECOND;
 
 /// A record that was read and charged, and is not yet stored.
 struct Planned<V> {
@@ -285,15 +304,12 @@ fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
         for (scope, _, limits) in principal.all_limits() {
             limits.below_tokens(input, &mut |window, limit| {
                 let reason = QuotaReason::InputAboveLimit { window, limit, input };
-                violations.add(QuotaExceeded { scope, reason, wait: None });
+                violations.add(QuotaExceeded::new(scope, reason, None));
             });
         }
         if let Some(budget) = principal.budget.filter(|budget| cost > budget.max && budget.max.0 > 0) {
-            violations.add(QuotaExceeded {
-                scope: principal.scope,
-                reason: QuotaReason::CostAboveBudget { max: budget.max, cost },
-                wait: None,
-            });
+            let reason = QuotaReason::CostAboveBudget { max: budget.max, cost };
+            violations.add(QuotaExceeded::new(principal.scope, reason, None));
         }
     }
     violations.into_one()
@@ -401,41 +417,64 @@ impl Charging<'_> {
         let Some(mut counter) = self.record.counter(window, target, now) else {
             // Without a counter nothing is admitted.
             let reason = QuotaReason::LimitReached { window, limit, used: limit, requested: amount };
-            return self.violations.add(QuotaExceeded { scope, reason, wait: None });
+            return self.violations.add(QuotaExceeded::new(scope, reason, None));
         };
+        let block = CounterId { kind: CounterKind::Window(window), target };
         let mut used = counter.used();
-        if used.saturating_add(amount) > limit {
+        let total = used.saturating_add(amount);
+        let mut exceeded = None;
+        if total > limit {
             let reason = QuotaReason::LimitReached { window, limit, used, requested: amount };
             let wait = counter.wait(now, amount, limit);
-            self.violations.add(QuotaExceeded { scope, reason, wait });
+            exceeded = Some(QuotaExceeded::new(scope, reason, wait));
         } else if self.violations.is_empty() {
             counter.charge(amount);
-            used = used.saturating_add(amount);
-            let block = CounterId { kind: CounterKind::Window(window), target };
+            used = total;
             self.entries.push(HoldEntry { block, slot: counter.slot(), amount: u128::from(amount) });
         }
         self.status.record_window(scope, window, limit, used, || counter.until_empty(now));
+        if let Some(exceeded) = exceeded {
+            // A request that ran stays counted, so that none in flight is returned.
+            let lacks = if window.counts_tokens() { u128::from(total - limit) } else { u128::MAX };
+            self.exceeded(exceeded, block, u128::from(used), lacks);
+        } else if window.counts_tokens() && self.violations.is_empty() {
+            self.record.add_in_flight(block, u128::from(amount), now);
+        }
+    }
+
+    /// Adds a violation of a count that is `used` and `lacks` this much. If calls in flight hold it, the wait is short.
+    fn exceeded(&mut self, mut exceeded: QuotaExceeded, block: CounterId, used: u128, lacks: u128) {
+        let is_long = exceeded.wait.is_none_or(|wait| wait > IN_FLIGHT_WAIT);
+        if is_long && self.record.in_flight(block, self.now).min(used) >= lacks {
+            exceeded.wait = Some(IN_FLIGHT_WAIT);
+            exceeded.reason = exceeded.reason.held();
+        }
+        self.violations.add(exceeded);
     }
 
     fn budget(&mut self, scope: QuotaScope, budget: &Budget, cost: Pico) {
+        let (max, period) = (budget.max, budget.period);
         let Some((mut spend, stored)) = self.record.spend_mut() else {
             // Without a counter nothing is admitted.
-            let reason =
-                QuotaReason::BudgetSpent { max: budget.max, left: Pico(0), cost, period: budget.period };
-            return self.violations.add(QuotaExceeded { scope, reason, wait: None });
+            let reason = QuotaReason::BudgetSpent { max, left: Pico(0), cost, period };
+            return self.violations.add(QuotaExceeded::new(scope, reason, None));
         };
         spend.advance(budget.period, self.now.wall);
-        let left = Pico(budget.max.0.saturating_sub(spend.spent().0));
+        let spent = spend.spent();
+        let left = Pico(budget.max.0.saturating_sub(spent.0));
+        let block = CounterId { kind: CounterKind::Budget, target: 0 };
         if cost > left || left.0 == 0 {
-            let reason = QuotaReason::BudgetSpent { max: budget.max, left, cost, period: budget.period };
+            let reason = QuotaReason::BudgetSpent { max, left, cost, period };
             // A budget of 0 is 0 in the next period too.
             let wait = spend.until_over(self.now.wall).filter(|_| budget.max.0 > 0);
-            self.violations.add(QuotaExceeded { scope, reason, wait });
+            let exceeded = QuotaExceeded::new(scope, reason, wait);
+            let lacks = cost.0.max(1).saturating_add(spent.0).saturating_sub(max.0);
+            self.exceeded(exceeded, block, spent.0, lacks);
         } else if self.violations.is_empty() {
             spend.charge(cost);
-            let block = CounterId { kind: CounterKind::Budget, target: 0 };
             self.entries.push(HoldEntry { block, slot: spend.number(), amount: cost.0 });
             spend.store(stored);
+            self.record.add_in_flight(block, cost.0, self.now);
         }
         self.status.record_budget(scope, budget, spend.spent());
     }
@@ -455,8 +494,12 @@ fn correct(record: &mut CounterRecord, entry: &HoldEntry, change: HoldChange) {
             if let Some(mut counter) = record.stored_counter(window, entry.block.target) {
                 counter.correct(entry.slot, u64::try_from(entry.amount).unwrap_or(u64::MAX), actual.tokens);
             }
+            if window.counts_tokens() {
+                record.remove_in_flight(entry.block, entry.amount);
+            }
         }
         CounterKind::Budget => {
+            record.remove_in_flight(entry.block, entry.amount);
             record.correct_spend(|spend| {
                 spend.correct(entry.slot, Pico(entry.amount), actual.cost, actual.estimated);
             });

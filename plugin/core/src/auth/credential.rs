@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::http::answer_format::FORMAT_HEADERS;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::query::{self, QueryParameter};
 use crate::http::rejection::Rejection;
@@ -70,6 +71,19 @@ impl CredentialSources {
     /// The sources in this order.
     pub fn new(sources: Vec<CredentialSource>) -> Self {
         CredentialSources { sources: sources.into() }
+    }
+
+    /// The request headers on which a local response depends: those that may hold a key, and those that decide on its
+    /// shape.
+    pub fn vary(&self) -> String {
+        let mut names = String::from(FORMAT_HEADERS);
+        for name in self.sources.iter().filter_map(header) {
+            if !names.split(", ").any(|known| known.eq_ignore_ascii_case(name)) {
+                names.push_str(", ");
+                names.push_str(name);
+            }
+        }
+        names
     }
 
     /// Finds the one key of a request with these headers and this path.

@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::admission::Principal;
 use crate::counters::RecordKey;
 use crate::http::rejection::Rejection;
+use crate::money::Period;
 use crate::policy::access::AccessChain;
 use crate::policy::*;
 use crate::quota::{PrincipalKind, QuotaScope};
@@ -106,7 +107,7 @@ impl<'p> Identity<'p> {
 
     /// Returns the principals that are charged for a call of this target, narrow to wide.
     pub fn principals(&self, names: &RecordKeys, target: Option<(TargetId, &Target)>) -> Vec<Principal> {
-        let mut principals = Vec::with_capacity(5);
+        let mut principals = Vec::with_capacity(6);
         let mut add = |level, allowance: Option<&Quota>, record: &dyn Fn(&CachedRecordKey) -> RecordKey| {
             if let Some(allowance) = allowance {
                 let of_target = target.and_then(|(ix, target)| {
@@ -129,18 +130,37 @@ impl<'p> Identity<'p> {
             }
         };
         let Identity { key, team, organization, user } = *self;
-        add(PrincipalKind::Key, key.allowance(), &|known| known.name(&names.keys, &key.id));
+        add(PrincipalKind::Key, key.allowance(), &|known| known.name(&names.keys, &key.id, key.created()));
         if let Some(user) = user {
+            let of_keys = key.self_service_budget(team);
+            add(PrincipalKind::Member, of_keys.as_ref(), &|_| self_service_record(names, key, team, user));
             let member = team.member_allowance.as_deref();
             // Members and users have one record per team or organization: it is not cached with them.
-            add(PrincipalKind::Member, member, &|_| names.member(&team.id, &user.id));
-            add(PrincipalKind::User, user.allowance.as_deref(), &|_| names.user(&organization.id, &user.id));
+            add(PrincipalKind::Member, member, &|_| member_record(names, team, user));
+            add(PrincipalKind::User, user.allowance.as_deref(), &|_| {
+                names.user(&organization.instance(), &user.instance())
+            });
         }
-        add(PrincipalKind::Team, team.allowance.as_deref(), &|known| known.name(&names.teams, &team.id));
+        add(PrincipalKind::Team, team.allowance.as_deref(), &|known| {
+            known.name(&names.teams, &team.id, team.created)
+        });
         let ceiling = organization.allowance.as_deref();
         add(PrincipalKind::Organization, ceiling, &|known| {
-            known.name(&names.organizations, &organization.id)
+            known.name(&names.organizations, &organization.id, organization.created)
         });
         principals
     }
+}
+
+/// Returns the name of the counter record of a user within a team.
+pub(crate) fn member_record(names: &RecordKeys, team: &Team, user: &User) -> RecordKey {
+    names.member(&team.instance(), &user.instance())
+}
+
+/// Returns the name of the counter record of the self-service keys of a user within a team, of those with the period of
+/// this key.
+pub(crate) fn self_service_record(names: &RecordKeys, key: &Key, team: &Team, user: &User) -> RecordKey {
+    let budget = key.allowance().and_then(|quota| quota.budget);
+    let period = budget.map_or(Period::default(), |budget| budget.period);
+    names.self_service(&team.instance(), &user.instance(), period.name())
 }

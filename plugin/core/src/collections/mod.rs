@@ -1,4 +1,5 @@
-//! A Bloom filter over names, and a sort that is small in wasm.
+//! A Bloom filter over names, a sort that is small in wasm, and a bound on held bytes.
 
+pub mod held_bytes;
 pub mod name_filter;
 pub(crate) mod sort;

@@ -4,17 +4,19 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::records::{CredentialRecord, FleetRecord, ManageRecord, Prefix, RouteRecord};
-use super::{AdminConfig, EtcdConfig, FailureMode, GatewayConfig, Unmatched, defaults};
+use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix, RouteRecord};
+use super::{
+    AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults, routes,
+};
 use crate::admission::headers::HeaderStyle;
-use crate::api::Api;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
-use crate::counters::RecordKeys;
-use crate::http::route::{Route, Segment};
+use crate::collections::held_bytes::HeldBytes;
+use crate::counters::{RecordKey, RecordKeys};
+use crate::http::route::Route;
 use crate::json::node::Node;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
-use crate::policy::load::value::{Count, FromNode, Present};
+use crate::policy::load::value::{Count, FromNode};
 use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
 use crate::policy::{Mode, PolicyHandle};
 
@@ -22,20 +24,31 @@ const FIELDS: &[&str] = &[
     "policy",
     "credentials",
     "routes",
+    "default_routes",
     "unmatched",
     "on_unavailable",
     "on_contention",
     "mode",
     "volatile_keys",
     "headers",
+    "unknown_members",
     "max_body",
+    "max_held",
     "prefix",
     "manage",
     "fleet",
+    "metrics",
 ];
 
-/// The default of `max_body` in bytes: 10 MiB.
-pub const MAX_BODY: u64 = 10 * 1024 * 1024;
+/// The default of `max_body` in bytes: 32 MiB, which lets a recording of 25 MB, the most that OpenAI transcribes,
+/// pass.
+pub const MAX_BODY: u64 = 32 * 1024 * 1024;
+
+/// The default of `max_held` in bytes: 512 MiB.
+pub const MAX_HELD: u64 = 512 * 1024 * 1024;
+
+/// The default of `metrics.max_teams`.
+pub const MAX_METRIC_TEAMS: u64 = 1_000;
 
 /// The default of `prefix`.
 pub const PREFIX: &str = "tollgate/1/";
@@ -46,7 +59,7 @@ pub const PREFIX: &str = "tollgate/1/";
 /// let mut loader = tollgate_core::config::ConfigLoader::default();
 /// loader.push(br#"{"policy": {"version": 1}, "unmatched": "pass"}"#);
 /// let (gateway, _) = loader.finish().unwrap();
-/// assert_eq!(gateway.max_body, 10 * 1024 * 1024);
+/// assert_eq!(gateway.max_body, 32 * 1024 * 1024);
 /// ```
 #[derive(Debug)]
 pub struct ConfigLoader {
@@ -87,18 +100,22 @@ struct GatewayFields {
     policy: PolicyFields,
     has_policy: bool,
     credentials: Option<Vec<CredentialSource>>,
-    routes: Option<Vec<Route>>,
+    routes: Vec<Route>,
+    default_routes: Option<bool>,
     unmatched: Unmatched,
     on_unavailable: FailureMode,
     on_contention: FailureMode,
     mode: Mode,
     volatile_keys: bool,
     headers: HeaderStyle,
+    unknown_members: UnknownMembers,
     max_body: Option<Count>,
+    max_held: Option<Count>,
     prefix: Option<Prefix>,
     /// `Some(None)`: turned off.
     manage: Option<Option<AdminConfig>>,
     fleet: Option<EtcdConfig>,
+    metrics: Option<MetricsRecord>,
 }
 
 impl DocumentFields for GatewayFields {
@@ -137,16 +154,22 @@ impl DocumentFields for GatewayFields {
                 self.policy.value(inner, node, report);
             }
             "credentials" => self.credentials = read_credentials(node, report),
-            "routes" => self.routes = self.read_routes(node, report),
+            "routes" => {
+                self.routes = routes::read(node, &mut self.policy.builder, report).unwrap_or_default()
+            }
+            "default_routes" => self.default_routes = bool::read(node, report),
             "unmatched" => keep(&mut self.unmatched, node, report),
             "on_unavailable" => keep(&mut self.on_unavailable, node, report),
             "on_contention" => keep(&mut self.on_contention, node, report),
             "mode" => keep(&mut self.mode, node, report),
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
+            "unknown_members" => keep(&mut self.unknown_members, node, report),
             "max_body" => self.max_body = Count::read(node, report),
+            "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
             "manage" => self.manage = ManageRecord::read(node, report).map(ManageRecord::settings),
+            "metrics" => self.metrics = MetricsRecord::read(node, report),
             "fleet" => {
                 self.fleet = FleetRecord::read(node, report).and_then(|record| record.settings(report));
             }
@@ -156,70 +179,54 @@ impl DocumentFields for GatewayFields {
 }
 
 impl GatewayFields {
-    fn read_routes(&mut self, node: Node, report: &mut Diagnostics) -> Option<Vec<Route>> {
-        let Node::Array(items) = node else {
-            report.error(DiagnosticKind::Expected { expected: "an array", found: node.describe() });
-            return None;
-        };
-        let routes = items.into_iter().enumerate().filter_map(|(position, item)| {
-            report.within(&position.to_string(), |report| {
-                let record = RouteRecord::read(item, report)?;
-                // An API that could not be read might not need a target.
-                let known_api = !matches!(record.api, Some(Present(None)));
-                let api = record.api.and_then(|api| api.0).unwrap_or_default();
-                let path = record.path?.0;
-                let public = record.public.unwrap_or_default();
-                let needs_target = api == Api::Plain && known_api && !public && !names_model(&path);
-                if needs_target && record.target.is_none() {
-                    report.error(DiagnosticKind::Missing("target"));
-                }
-                let pointer = format!("{}/target", report.place());
-                let target = record.target.and_then(|target| target.0);
-                Some(Route {
-                    exact: crate::http::route::is_exact(&path),
-                    path,
-                    methods: record.methods.unwrap_or_default().into_iter().map(|method| method.0).collect(),
-                    headers: record
-                        .headers
-                        .unwrap_or_default()
-                        .0
-                        .into_iter()
-                        .map(|(name, value)| (name.to_ascii_lowercase().into(), value.0))
-                        .collect(),
-                    api,
-                    target: target.map(|name| self.policy.builder.mention_target(&name.0, pointer)),
-                    public,
-                    unmetered: record.unmetered.is_some(),
-                })
-            })
-        });
-        Some(routes.collect())
+    /// The operator's routes, and behind them the default ones.
+    fn routes(&mut self) -> Vec<Route> {
+        let mut routes = core::mem::take(&mut self.routes);
+        if self.default_routes != Some(false) {
+            routes.extend(defaults::routes());
+        }
+        routes
     }
 
-    fn gateway(self, report: &mut Diagnostics) -> GatewayConfig {
+    fn gateway(mut self, report: &mut Diagnostics) -> GatewayConfig {
+        let routes = self.routes();
         let policy = PolicyHandle::new(self.policy.builder.finish("/policy", report));
         let prefix = self.prefix.map_or_else(|| PREFIX.into(), |prefix| prefix.0);
+        let max_body = self.max_body.map_or(MAX_BODY, |bytes| bytes.0);
+        let max_held = self.max_held.map_or_else(|| MAX_HELD.max(max_body), |bytes| bytes.0);
+        if max_held < max_body {
+            report.within("max_held", |report| {
+                report.error(DiagnosticKind::Expected {
+                    expected: "at least `max_body`",
+                    found: format!("{max_held}, and `max_body` is {max_body}"),
+                });
+            });
+        }
         GatewayConfig {
             policy,
             credentials: CredentialSources::new(self.credentials.unwrap_or_else(defaults::credentials)),
-            routes: self.routes.unwrap_or_else(defaults::routes),
+            routes,
             unmatched: self.unmatched,
             on_unavailable: self.on_unavailable,
             on_contention: self.on_contention,
             mode: self.mode,
             volatile_keys: self.volatile_keys,
             headers: self.headers,
-            max_body: self.max_body.map_or(MAX_BODY, |bytes| bytes.0),
+            unknown_members: self.unknown_members,
+            max_body,
+            max_held,
             record_keys: RecordKeys::new(&prefix),
+            held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
+            held_bytes: HeldBytes::default(),
             etcd: self.fleet,
+            max_metric_teams: self
+                .metrics
+                .and_then(|metrics| metrics.max_teams)
+                .map_or(MAX_METRIC_TEAMS, |teams| teams.0),
         }
     }
-}
-
-fn names_model(path: &[Segment]) -> bool {
-    path.iter().any(|segment| matches!(segment, Segment::Model { .. }))
 }
 
 fn keep<T: FromNode>(place: &mut T, node: Node, report: &mut Diagnostics) {
@@ -250,16 +257,20 @@ pub fn schema() -> serde_json::Value {
             "policy": crate::policy::load::schema::policy_fields(),
             "credentials": Vec::<CredentialRecord>::schema(),
             "routes": Vec::<RouteRecord>::schema(),
+            "default_routes": bool::schema(),
             "unmatched": Unmatched::schema(),
             "on_unavailable": FailureMode::schema(),
             "on_contention": FailureMode::schema(),
             "mode": Mode::schema(),
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
+            "unknown_members": UnknownMembers::schema(),
             "max_body": Count::schema(),
+            "max_held": Count::schema(),
             "prefix": Prefix::schema(),
             "manage": ManageRecord::schema(),
             "fleet": FleetRecord::schema(),
+            "metrics": MetricsRecord::schema(),
         },
         "required": ["policy"],
         "additionalProperties": false,

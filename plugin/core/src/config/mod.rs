@@ -3,17 +3,20 @@
 mod defaults;
 mod load;
 mod records;
+mod routes;
 
+pub use defaults::{DefaultRoute, ROUTES as DEFAULT_ROUTES};
 #[cfg(feature = "schema")]
 pub use load::schema;
-pub use load::{ConfigLoader, MAX_BODY, PREFIX};
+pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSources;
-use crate::counters::RecordKeys;
+use crate::collections::held_bytes::HeldBytes;
+use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
 
@@ -25,7 +28,7 @@ pub struct GatewayConfig {
     pub policy: PolicyHandle,
     /// The sources of keys. Default: the headers and the query parameter that the providers' SDKs use.
     pub credentials: CredentialSources,
-    /// The routes; the first match wins. Default: the providers' own paths.
+    /// The routes; the first match wins. The operator's are before the default ones: the providers' own paths.
     pub routes: Vec<Route>,
     /// The treatment of a request that no route matches.
     pub unmatched: Unmatched,
@@ -39,16 +42,27 @@ pub struct GatewayConfig {
     pub volatile_keys: bool,
     /// The rate-limit headers of responses.
     pub headers: HeaderStyle,
-    /// The largest request body in bytes; a larger one is rejected with 413. Default 10 MiB.
+    /// The treatment of members of a request's body that the API's table does not have.
+    pub unknown_members: UnknownMembers,
+    /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
+    /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
+    /// exceed it is rejected with 503. Default 512 MiB.
+    pub max_held: u64,
+    /// The name of the record of held bodies, below that prefix.
+    pub held_bodies: RecordKey,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
     /// The names of principals' counter records, below that prefix.
     pub record_keys: RecordKeys,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
+    /// The bytes of management requests that this VM holds.
+    pub held_bytes: HeldBytes,
     /// The etcd cluster that stores documents; `None`: they are lost when the process ends.
     pub etcd: Option<EtcdConfig>,
+    /// The maximum number of teams with series of their own in the metrics of the process. Default 1,000.
+    pub max_metric_teams: u64,
 }
 
 /// The management API of one gateway.
@@ -94,6 +108,18 @@ pub enum Unmatched {
     Deny,
     /// They are forwarded without identity headers.
     Pass,
+}
+
+/// The treatment of requests with members that the API's table does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownMembers {
+    /// They are forwarded, and count as text.
+    #[default]
+    Allow,
+    /// They count as content that the body does not show.
+    Reserve,
+    /// They are rejected with 400 `unknown_member`.
+    Deny,
 }
 
 /// The treatment of requests whose limits cannot be checked.

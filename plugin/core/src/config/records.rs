@@ -5,27 +5,46 @@ use alloc::format;
 use alloc::string::ToString;
 
 use super::defaults::template;
-use super::{AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, Unmatched};
+use super::{
+    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, Unmatched,
+};
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
 use crate::auth::credential::CredentialSource;
-use crate::http::route::Segment;
+use crate::http::route::{ModelSource, Segment};
 use crate::json::node::Node;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::{
-    DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
+    Count, DisplayText, FromNode, HeaderName, Map, Method, Present, TargetName, Token,
 };
 
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
+choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
+    "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
-choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-embeddings`, `openai-images`, `openai-audio`, `anthropic-messages`, `gemini-generate` or `models`",
-    "plain" => Api::Plain, "openai-chat" => Api::OpenAiChat, "openai-completions" => Api::OpenAiCompletions,
-    "openai-responses" => Api::OpenAiResponses, "openai-embeddings" => Api::OpenAiEmbeddings,
-    "openai-images" => Api::OpenAiImages, "openai-audio" => Api::OpenAiAudio,
-    "anthropic-messages" => Api::AnthropicMessages, "gemini-generate" => Api::GeminiGenerate, "models" => Api::Models);
+choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-count-tokens`, `openai-embeddings`, `openai-images`, `openai-audio`, `openai-moderations`, `openai-realtime`, `anthropic-messages`, `anthropic-count-tokens`, `gemini-generate`, `gemini-count-tokens`, `gemini-embed`, `rerank`, `models`, `stored-objects` or `direct-sessions`",
+    "plain" => Api::Plain,
+    "openai-chat" => Api::OpenAiChat,
+    "openai-completions" => Api::OpenAiCompletions,
+    "openai-responses" => Api::OpenAiResponses,
+    "openai-count-tokens" => Api::OpenAiCountTokens,
+    "openai-embeddings" => Api::OpenAiEmbeddings,
+    "openai-images" => Api::OpenAiImages,
+    "openai-audio" => Api::OpenAiAudio,
+    "openai-moderations" => Api::OpenAiModerations,
+    "openai-realtime" => Api::OpenAiRealtime,
+    "anthropic-messages" => Api::AnthropicMessages,
+    "anthropic-count-tokens" => Api::AnthropicCountTokens,
+    "gemini-generate" => Api::GeminiGenerate,
+    "gemini-count-tokens" => Api::GeminiCountTokens,
+    "gemini-embed" => Api::GeminiEmbed,
+    "rerank" => Api::Rerank,
+    "models" => Api::Models,
+    "stored-objects" => Api::StoredObjects,
+    "direct-sessions" => Api::DirectSessions);
 
 /// The value of a route's `unmetered`; `allow` is the only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +138,43 @@ impl CredentialRecord {
     }
 }
 
+const MODEL: &str = "`path`, `body`, or `query` and the name of a parameter, such as `query model`";
+
+impl FromNode for ModelSource {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        let source = match &node {
+            Node::String(text) => match text.split_once(' ') {
+                None if text == "path" => Some(ModelSource::Path),
+                None if text == "body" => Some(ModelSource::Body),
+                Some(("query", name)) if is_parameter(name) => {
+                    Some(ModelSource::Query(name.to_string().into()))
+                }
+                _ => None,
+            },
+            _ => None,
+        };
+        if source.is_none() {
+            report.error(DiagnosticKind::Expected { expected: MODEL, found: node.describe() });
+        }
+        source
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({
+            "type": "string",
+            "pattern": "^(path|body|query [A-Za-z0-9._~-]+)$",
+            "description": MODEL,
+        })
+    }
+}
+
+/// Returns true for a parameter's name that needs no encoding.
+fn is_parameter(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(&byte))
+}
+
 record! {
     /// One route.
     RouteRecord {
@@ -128,10 +184,13 @@ record! {
         methods: alloc::vec::Vec<Method>,
         /// Request headers that must be present with exactly these values.
         headers: Map<Token>,
-        /// The API that requests of the route use; `plain` by default.
+        /// The API that requests of the route use; by default that of a provider's path, and `plain` for other paths.
         api: Present<Api>,
-        /// The target of every request of the route, in place of the one it names.
+        /// The target of every request of the route. A request that names another model in its path, query or body is rejected
+        /// (`model_mismatch`).
         target: Present<TargetName>,
+        /// The place of the target's name in a request; by default `{model}` in the path, or `model` in the body.
+        model: Present<ModelSource>,
         /// `true` forwards requests without a key; `false` by default.
         public: bool,
         /// `allow` forwards protocol upgrades also if a token limit or a budget applies, which cannot meter them.
@@ -205,6 +264,15 @@ impl ManageRecord {
         });
         let prefix = self.prefix.map_or_else(|| AdminConfig::default().prefix, |prefix| prefix.0);
         Some(AdminConfig { prefix, jwt })
+    }
+}
+
+record! {
+    /// The metrics of this gateway.
+    MetricsRecord {
+        /// The maximum number of teams with series of their own, 1,000 by default: counted from the start of the process, since
+        /// a proxy never forgets a name. All other teams are counted together as `other`.
+        max_teams: Count,
     }
 }
 

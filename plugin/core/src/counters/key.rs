@@ -58,10 +58,13 @@ impl RecordKey {
 }
 
 /// The names of counter records, with the prefix of each level prepared.
+///
+/// A principal is named by its id and, if it has one, the number that tells it from an earlier one of the same id.
 #[derive(Clone, Debug)]
 pub struct RecordKeys {
     pub(crate) keys: RecordKey,
     pub(crate) members: RecordKey,
+    pub(crate) self_service: RecordKey,
     pub(crate) users: RecordKey,
     pub(crate) teams: RecordKey,
     pub(crate) organizations: RecordKey,
@@ -74,6 +77,7 @@ impl RecordKeys {
         RecordKeys {
             keys: level("key"),
             members: level("member"),
+            self_service: level("self_service"),
             users: level("user"),
             teams: level("team"),
             organizations: level("organization"),
@@ -88,6 +92,11 @@ impl RecordKeys {
     /// The record of a user within a team.
     pub fn member(&self, team: &str, user: &str) -> RecordKey {
         self.members.below(&[team, user])
+    }
+
+    /// The record of a user's self-service keys within a team, of those with budgets of one period.
+    pub fn self_service(&self, team: &str, user: &str, period: &str) -> RecordKey {
+        self.self_service.below(&[team, user, period])
     }
 
     /// The record of a user within an organization.

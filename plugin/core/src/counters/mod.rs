@@ -3,12 +3,14 @@
 //! [`CounterStore`] reads a record and writes it by compare-and-swap. It treats the bytes as opaque; only
 //! [`CounterRecord`] interprets them, so every store runs the same decisions.
 
+mod body_claim;
 mod calendar;
 mod key;
 mod record;
 mod shared_data;
 mod sliding_window;
 
+pub use body_claim::{BodyClaim, NoRoom};
 pub use calendar::{DailyCounter, SpendCounter};
 pub use key::{RecordKey, RecordKeys};
 pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC};

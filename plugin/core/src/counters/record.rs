@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! header  "TGc" version:u8  0:u32  fingerprint:u64
-//! block   kind:u8  0:u24  0:u32  target:u64  payload (its length follows from the kind)
+//! block   kind:u8  in flight:u40  minute:u16  target:u64  payload (its length follows from the kind)
 //! ```
+//!
+//! `in flight` is the part of the count that unfinished calls reserve (money in units of 2^20 picodollars), and `minute` the
+//! time of the last of them. Earlier versions wrote zeros there, and keep what they find.
 //!
 //! All integers are little-endian. A record of another format is never overwritten: a newer version may have written it.
 
@@ -13,11 +16,18 @@ use super::calendar::{DailyCounter, SpendCounter};
 use super::sliding_window::{SlidingWindow, Span};
 use super::{StoreError, UnavailableError};
 use crate::quota::{Window, WindowSpan};
-use crate::time::Now;
+use crate::time::{Now, SECOND};
 
 const MAGIC: [u8; 4] = *b"TGc\x01";
 const HEADER: usize = 16;
 const BLOCK_HEADER: usize = 16;
+
+/// The largest amount in flight that a block stores.
+const MAX_IN_FLIGHT: u64 = (1 << 40) - 1;
+
+/// Minutes after which a call is taken for lost: no call of a provider's runs longer, and a call whose worker was stopped is
+/// never settled.
+const LOST_AFTER: u16 = 15;
 
 /// The unit that a block counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,6 +210,42 @@ impl CounterRecord {
         counter(window, self.bytes.get_mut(start..end)?)
     }
 
+    /// Adds an amount to what unfinished calls reserve in a block; nothing if the block is missing.
+    pub fn add_in_flight(&mut self, id: CounterId, amount: u128, now: Now) {
+        let minute = minute_of(now);
+        self.change_in_flight(id, |held, since| {
+            let held = if is_lost(since, minute) { 0 } else { held };
+            (held.saturating_add(in_units(id.kind, amount)), minute)
+        });
+    }
+
+    /// Removes the same amount when its call ends.
+    pub fn remove_in_flight(&mut self, id: CounterId, amount: u128) {
+        self.change_in_flight(id, |held, since| (held.saturating_sub(in_units(id.kind, amount)), since));
+    }
+
+    /// The amount that unfinished calls reserve in a block; calls that are probably lost do not count.
+    pub fn in_flight(&self, id: CounterId, now: Now) -> u128 {
+        let stored = find(&self.bytes, id).and_then(|(start, _)| {
+            let at = start.saturating_sub(BLOCK_HEADER);
+            self.bytes.get(at..)?.first_chunk::<8>().copied()
+        });
+        let (_, held, since) = split(stored.unwrap_or_default());
+        if is_lost(since, minute_of(now)) { 0 } else { u128::from(held) << unit_bits(id.kind) }
+    }
+
+    fn change_in_flight(&mut self, id: CounterId, change: impl FnOnce(u64, u16) -> (u64, u16)) {
+        let Some((start, _)) = find(&self.bytes, id) else { return };
+        let at = start.saturating_sub(BLOCK_HEADER);
+        let Some(word) = self.bytes.get_mut(at..).and_then(|bytes| bytes.first_chunk_mut::<8>()) else {
+            return;
+        };
+        let (kind, held, since) = split(*word);
+        let (held, since) = change(held, since);
+        let held = held.min(MAX_IN_FLIGHT);
+        *word = (u64::from(kind) | held << 8 | u64::from(since) << 48).to_le_bytes();
+    }
+
     /// The counter of the budget as stored, without advancing it; empty if missing.
     pub fn spend(&self) -> SpendCounter {
         let stored = self.payload(CounterId { kind: CounterKind::Budget, target: 0 });
@@ -252,6 +298,38 @@ impl CounterRecord {
         self.bytes.resize(end, 0);
         Some((start, end))
     }
+}
+
+/// The kind of a block, the amount in flight, and its minute.
+fn split(word: [u8; 8]) -> (u8, u64, u16) {
+    let word = u64::from_le_bytes(word);
+    (word as u8, word >> 8 & MAX_IN_FLIGHT, (word >> 48) as u16)
+}
+
+/// The minute of the wall clock, modulo 2^16.
+fn minute_of(now: Now) -> u16 {
+    (now.wall / (60 * SECOND)) as u16
+}
+
+fn is_lost(since: u16, minute: u16) -> bool {
+    // A clock that is slightly behind loses no call.
+    (LOST_AFTER..=u16::MAX - 1).contains(&minute.wrapping_sub(since))
+}
+
+/// Units that an amount in flight is stored in: single requests and tokens, and 2^20 picodollars, about a millionth of a dollar.
+fn unit_bits(kind: CounterKind) -> u32 {
+    match kind {
+        CounterKind::Window(_) => 0,
+        CounterKind::Budget => 20,
+    }
+}
+
+/// An amount in these units, rounded up.
+fn in_units(kind: CounterKind, amount: u128) -> u64 {
+    let bits = unit_bits(kind);
+    let units = amount >> bits;
+    let rest = u128::from(units << bits != amount);
+    u64::try_from(units.saturating_add(rest)).unwrap_or(u64::MAX)
 }
 
 #[inline(always)]
@@ -328,6 +406,42 @@ mod tests {
         assert_eq!(used(Window::Rph, 0), 1);
         assert_eq!(used(Window::Tpd, 0), 1);
         assert_eq!(used(Window::Tpm, 0), 0);
+    }
+
+    #[test]
+    fn amounts_in_flight_end_with_their_calls_or_are_lost_after_a_quarter_of_an_hour() {
+        let mut record = charged();
+        let id = CounterId { kind: CounterKind::Window(Window::Tpd), target: 0 };
+        let later = |minutes: u64| Now { wall: NOW.wall + minutes * 60 * SECOND, ..NOW };
+        record.add_in_flight(id, 700, NOW);
+        record.add_in_flight(id, 300, later(1));
+        assert_eq!(record.in_flight(id, later(2)), 1_000);
+        record.remove_in_flight(id, 700);
+        assert_eq!(record.in_flight(id, later(15)), 300);
+        assert_eq!(record.in_flight(id, later(16)), 0);
+        record.add_in_flight(id, 5, later(16));
+        assert_eq!(record.in_flight(id, later(16)), 5, "a lost call is forgotten");
+        assert_eq!(record.counter(Window::Tpd, 0, NOW).unwrap().used(), 1, "the count is another");
+        let reread = CounterRecord::open(record.bytes, 7).unwrap();
+        assert_eq!(reread.in_flight(id, later(16)), 5);
+        let missing = CounterId { kind: CounterKind::Budget, target: 0 };
+        assert_eq!(reread.in_flight(missing, NOW), 0);
+    }
+
+    #[test]
+    fn money_in_flight_is_never_below_its_amount() {
+        let mut record = CounterRecord::open(Vec::new(), 7).unwrap();
+        record.spend_mut().unwrap();
+        let id = CounterId { kind: CounterKind::Budget, target: 0 };
+        for amount in [0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 5_000_000_000] {
+            record.add_in_flight(id, amount, NOW);
+            let held = record.in_flight(id, NOW);
+            assert!(held >= amount && held - amount < 1 << 20, "{amount} {held}");
+            record.remove_in_flight(id, amount);
+            assert_eq!(record.in_flight(id, NOW), 0);
+        }
+        record.add_in_flight(id, u128::MAX, NOW);
+        assert_eq!(record.in_flight(id, NOW), u128::from(MAX_IN_FLIGHT) << 20);
     }
 
     #[test]

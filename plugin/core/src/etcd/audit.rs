@@ -1,4 +1,6 @@
 //! The audit log in etcd: append, read newest first, and trim to [`MAX_ENTRIES`].
+//!
+//! Attempts that changed nothing have a fixed number of keys in each organization, and each actor writes to a few of them.
 
 use alloc::format;
 use alloc::string::String;
@@ -8,8 +10,9 @@ use serde_json::Value;
 
 use super::kv::{self, DELETE, EtcdReply, RANGE, TXN};
 use super::{EtcdError, KeySpace, Operation, Progress};
-use crate::admin::audit::{AuditQuery, MAX_ENTRIES};
+use crate::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES, merge};
 use crate::json::out_of_line::{object, text};
+use crate::text::hash::fingerprint;
 use crate::time::Timestamp;
 
 /// Returns the name of a new entry. Names are unique and sort by time.
@@ -17,7 +20,13 @@ pub fn entry_name(time: Timestamp, random: u64) -> String {
     format!("{:015}-{random:016x}", time.0)
 }
 
-/// Appends the entry of an attempt that changed nothing.
+/// The number of groups of actors in an organization, each with its own keys for attempts.
+const ACTOR_GROUPS: u64 = 16;
+
+/// The number of attempts of a group of actors that are stored in an organization.
+const ATTEMPTS_PER_GROUP: u64 = 32;
+
+/// Appends the entry of an attempt that changed nothing. It replaces an earlier attempt of the same group of actors.
 #[derive(Clone, Debug)]
 pub struct Append {
     key: String,
@@ -26,8 +35,11 @@ pub struct Append {
 
 impl Append {
     /// Creates the operation. `text` is the entry as JSON.
-    pub fn new(keys: &KeySpace, organization: Option<&str>, name: &str, text: &str) -> Self {
-        Append { key: format!("{}{name}", keys.audit(organization)), text: text.into() }
+    pub fn new(keys: &KeySpace, organization: Option<&str>, actor: &str, (name, text): (&str, &str)) -> Self {
+        let group = fingerprint(actor.as_bytes()) % ACTOR_GROUPS;
+        let slot = fingerprint(name.as_bytes()) % ATTEMPTS_PER_GROUP;
+        let key = format!("{}{group:02x}{slot:02x}", keys.attempts(organization));
+        Append { key, text: format!("{name}\n{text}") }
     }
 }
 
@@ -49,7 +61,10 @@ impl Operation for Append {
 pub struct AuditPage {
     prefix: String,
     before: String,
-    limit: usize,
+    attempts: String,
+    query: AuditQuery,
+    /// The changes of the page, once they are read, and true if older ones follow.
+    changes: Option<(Vec<(String, String)>, bool)>,
 }
 
 impl AuditPage {
@@ -62,7 +77,10 @@ impl AuditPage {
         };
         // The name comes from the request: it must not reach keys outside of the prefix.
         let before = before.min(kv::prefix_end(&prefix));
-        AuditPage { prefix, before, limit: query.limit.min(MAX_ENTRIES) }
+        let query = AuditQuery { limit: query.limit.min(MAX_ENTRIES), ..query.clone() };
+        let attempts = keys.attempts(query.organization.as_deref());
+        let changes = (!query.selects(EntryKind::Change)).then(|| (Vec::new(), false));
+        AuditPage { prefix, before, attempts, query, changes }
     }
 }
 
@@ -71,17 +89,37 @@ impl Operation for AuditPage {
     type Output = (Vec<(String, String)>, bool);
 
     fn call(&self) -> (&'static str, String) {
-        (RANGE, text(&Value::Object(descending(&self.prefix, &self.before, self.limit))))
+        let range = match &self.changes {
+            None => descending(&self.prefix, &self.before, self.query.limit),
+            Some(_) => kv::span(&self.attempts, &kv::prefix_end(&self.attempts)),
+        };
+        (RANGE, text(&Value::Object(range)))
     }
 
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError> {
         let range_reply = kv::pairs(answer.fields()?)?;
-        let entries = range_reply.pairs.into_iter().map(|pair| {
-            let name = pair.key.strip_prefix(&self.prefix).unwrap_or_default().into();
-            let text = String::from_utf8(pair.value);
-            Ok((name, text.map_err(|_| kv::unreadable("an entry of the audit log"))?))
+        let unreadable = || kv::unreadable("an entry of the audit log");
+        let read = range_reply
+            .pairs
+            .into_iter()
+            .map(|pair| Ok((pair.key, String::from_utf8(pair.value).map_err(|_| unreadable())?)))
+            .collect::<Result<Vec<_>, EtcdError>>()?;
+        let Some((changes, more)) = self.changes.take() else {
+            let changes = read
+                .into_iter()
+                .map(|(key, text)| (key.strip_prefix(&self.prefix).unwrap_or_default().into(), text))
+                .collect();
+            if !self.query.selects(EntryKind::Attempt) {
+                return Ok(Progress::Done((changes, range_reply.more)));
+            }
+            self.changes = Some((changes, range_reply.more));
+            return Ok(Progress::More);
+        };
+        let attempts = read.into_iter().filter_map(|(_, text)| {
+            let (name, text) = text.split_once('\n')?;
+            Some((name.into(), text.into()))
         });
-        Ok(Progress::Done((entries.collect::<Result<_, _>>()?, range_reply.more)))
+        Ok(Progress::Done(merge(changes, more, attempts, &self.query)))
     }
 }
 

@@ -103,7 +103,6 @@ enum Task {
     },
     Append {
         session: Session<Append>,
-        trim: Option<Trim>,
     },
     Trim {
         session: Session<Trim>,
@@ -202,16 +201,16 @@ impl EtcdClient {
     }
 
     /// Appends the audit entry of an attempt that changed nothing, in the background.
-    pub fn append(&mut self, entry: NamedEntry<'_>, now: Now) -> Vec<EtcdEffect> {
+    pub fn append(&mut self, entry: NamedEntry<'_>, actor: &str, now: Now) -> Vec<EtcdEffect> {
         let appends =
             self.in_flight.iter().filter(|(_, flight)| matches!(flight.task, Task::Append { .. })).count();
         if appends >= MAX_APPENDS {
             return Vec::new();
         }
         let (organization, name, text) = entry;
-        let session = Session::new(Append::new(&self.keys, organization, name, text), &self.credentials);
-        let trim = self.due_trim(entry);
-        self.send(Task::Append { session, trim }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
+        let append = Append::new(&self.keys, organization, actor, (name, text));
+        let session = Session::new(append, &self.credentials);
+        self.send(Task::Append { session }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
     }
 
     /// Accepts the response to a call. Status 0 means that there was none or that the call failed.
@@ -259,12 +258,9 @@ impl EtcdClient {
                 }
                 Err(error) => vec![EtcdEffect::Failed { id: *id, error }],
             },
-            Task::Append { session, trim } => match session.answer(credentials, status, &answer) {
+            Task::Append { session } => match session.answer(credentials, status, &answer) {
                 Ok(Progress::More) => self.send(task, deadline, now),
-                Ok(Progress::Done(())) => {
-                    let trim = trim.take();
-                    self.start_trim(trim, now)
-                }
+                Ok(Progress::Done(())) => Vec::new(),
                 Err(error) => vec![EtcdEffect::BackgroundError(error)],
             },
             Task::Trim { session } => match session.answer(credentials, status, &answer) {
@@ -292,7 +288,7 @@ impl EtcdClient {
             Task::Poll { session, .. } | Task::Reload { session, .. } => session.call(credentials),
             Task::Commit { session, .. } => session.call(credentials),
             Task::Page { session, .. } => session.call(credentials),
-            Task::Append { session, .. } => session.call(credentials),
+            Task::Append { session } => session.call(credentials),
             Task::Trim { session } => session.call(credentials),
         };
         self.last_slot = self.last_slot.wrapping_add(1);

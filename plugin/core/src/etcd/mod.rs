@@ -7,7 +7,8 @@
 //! ```text
 //! <prefix>epoch                            put by every write; its revision orders all writes of the fleet
 //! <prefix>doc/<document>                   a document as JSON; `null` if removed
-//! <prefix>audit/<organization or _>/<name> an audit entry; names sort by time
+//! <prefix>audit/<organization or _>/<name> the audit entry of a change; names sort by time
+//! <prefix>attempts/<organization or _>/<slot> the audit entry of an attempt that changed nothing, with its name
 //! ```
 //!
 //! A removed document is stored as `null` rather than deleted, so that a read of all changes since a revision returns it.
@@ -76,5 +77,9 @@ impl KeySpace {
     /// `_` stands for the platform: ids of organizations begin with a letter or a digit.
     fn audit(&self, organization: Option<&str>) -> String {
         format!("{}audit/{}/", self.prefix, organization.unwrap_or("_"))
+    }
+
+    fn attempts(&self, organization: Option<&str>) -> String {
+        format!("{}attempts/{}/", self.prefix, organization.unwrap_or("_"))
     }
 }

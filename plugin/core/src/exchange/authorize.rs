@@ -4,19 +4,20 @@
 //! [`evaluate`] runs the same parts in one call, for `tollgate explain`. Each part reports its steps to a [`Trace`];
 //! the request path passes `()`, which discards them without building them.
 
-use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::reserve::{bare_call, highest_price, reserve};
-use crate::admission::{AdmissionRequest, Principal};
-use crate::api::Api;
+use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
+use crate::admission::{AdmissionRequest, Principal, Reservation};
+use crate::api::{Api, Provider};
 use crate::auth::identity::{Identity, check_key};
 use crate::counters::RecordKeys;
 use crate::http::rejection::Rejection;
+use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
 use crate::money::Price;
 use crate::policy::access::AccessDecision;
-use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced};
+use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced, UsageChunk};
 use crate::quota::QuotaScope;
 use crate::secret::api_key::{self, Digest, KeyFormat};
 use crate::time::Clock;
@@ -136,6 +137,8 @@ pub struct Grant {
     pub price: Option<Price>,
     /// The charge before the call runs; without principals nothing limits it.
     pub admission: AdmissionRequest,
+    /// The usage of the response counts, and a request may be changed to obtain it.
+    pub requests_usage: bool,
 }
 
 /// Decides about a call of one target with a key, as a request does, without the admission itself.
@@ -157,8 +160,9 @@ pub fn evaluate(
     if let Some(shadow) = ShadowMode::of(mode, &identity) {
         trace.step(|| Step::Shadow(shadow));
     }
-    let target = named_target(policy, None, Some(target), None, trace)?;
-    authorize(policy, record_keys, &identity, target, call, &mut None, trace)
+    named_target(policy, TargetNames { path: Some(target), ..TargetNames::default() }, trace)
+        .and_then(|target| authorize(policy, record_keys, &identity, target, call, &mut None, trace))
+        .map_err(|rejection| with_shorter_name(policy, &identity, rejection))
 }
 
 /// The identity behind a key's text, and the key's digest.
@@ -202,32 +206,50 @@ pub(super) fn identify_digest<'p>(
     Ok(identity)
 }
 
-/// The one target that route, path and body name.
+/// The names that a request gives its target, one for each place that can have one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TargetNames<'a> {
+    /// The target of the route.
+    pub(super) route: Option<TargetId>,
+    /// `{model}` of the path, or the parameter of the query in its place.
+    pub(super) path: Option<&'a str>,
+    /// Names in the query of a request whose target is named elsewhere: they must agree.
+    pub(super) query: &'a [String],
+    /// `model` of the body.
+    pub(super) body: Option<&'a str>,
+}
+
+/// The one target that a request names. The only place where names are compared: what is decided here is what the upstream
+/// reads in the path, the query or the body.
 ///
 /// # Errors
 /// [`Rejection::TargetNotAllowed`] for a name that is not in the catalogue, [`Rejection::ModelRequired`] without any,
-/// [`Rejection::InvalidBody`] if path and body differ.
+/// [`Rejection::ModelMismatch`] if two of them differ.
 pub(super) fn named_target<'p>(
     policy: &'p Policy,
-    of_route: Option<TargetId>,
-    of_path: Option<&str>,
-    of_body: Option<&str>,
+    names: TargetNames<'_>,
     trace: &mut impl Trace,
 ) -> Result<(TargetId, &'p Target), Rejection> {
-    if let Some(id) = of_route {
+    let of_route = names.route.map(|id| policy.targets.name(id.0));
+    let name = of_route.or(names.path).or(names.body).ok_or(Rejection::ModelRequired)?;
+    // Gemini's resource names.
+    let in_body = names.body.map(|body| match body.strip_prefix("models/") {
+        Some(rest) if rest == name => name,
+        Some(_) | None => body,
+    });
+    let others = [("the path", names.path), ("`model` of the body", in_body)];
+    let in_query = names.query.iter().map(|name| ("the query", Some(name.as_str())));
+    for (place, other) in others.into_iter().chain(in_query) {
+        if let Some(other) = other.filter(|other| *other != name) {
+            return Err(Rejection::ModelMismatch { target: name.into(), place, other: other.into() });
+        }
+    }
+    if let Some(id) = names.route {
         // The target may have been removed since the route was read.
         let found = policy.targets.get(id.0).map(|target| (id, target));
-        let name = || policy.targets.name(id.0);
-        trace.step(|| Step::Target { name: name(), found });
-        return found.ok_or_else(|| Rejection::TargetNotAllowed { target: name().into() });
+        trace.step(|| Step::Target { name, found });
+        return found.ok_or_else(|| not_allowed(name));
     }
-    let name = match (of_path, of_body) {
-        (Some(path), Some(body)) if path != body.strip_prefix("models/").unwrap_or(body) => {
-            return Err(Rejection::InvalidBody(Cow::Borrowed("`/model` names another model than the path")));
-        }
-        (Some(name), _) | (None, Some(name)) => name,
-        (None, None) => return Err(Rejection::ModelRequired),
-    };
     catalogued(policy, name, trace)
 }
 
@@ -238,7 +260,31 @@ fn catalogued<'p>(
 ) -> Result<(TargetId, &'p Target), Rejection> {
     let found = policy.target(name);
     trace.step(|| Step::Target { name, found });
-    found.ok_or_else(|| Rejection::TargetNotAllowed { target: name.into() })
+    found.ok_or_else(|| not_allowed(name))
+}
+
+fn not_allowed(target: &str) -> Rejection {
+    Rejection::TargetNotAllowed { target: target.into(), shorter: None }
+}
+
+/// Adds the longest target that the caller may call and of which the refused name is a longer form, such as `gpt-5` for
+/// `gpt-5-2025-08-07`. Other targets are not looked at: a name that exists must look like one that does not.
+#[cold]
+pub(super) fn with_shorter_name(policy: &Policy, identity: &Identity<'_>, rejection: Rejection) -> Rejection {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is about something else")]
+    match rejection {
+        Rejection::TargetNotAllowed { target, .. } => {
+            let is_form_of = |name: &str| {
+                let rest = target.strip_prefix(name);
+                rest.is_some_and(|rest| rest.starts_with(|first: char| !first.is_alphanumeric()))
+            };
+            let allowed = identity.levels().targets(policy).map(|(_, target)| &*target.name);
+            let shorter =
+                allowed.filter(|name| is_form_of(name)).max_by_key(|name| name.len()).map(Into::into);
+            Rejection::TargetNotAllowed { target, shorter }
+        }
+        other => other,
+    }
 }
 
 fn granted<'p>(
@@ -250,9 +296,7 @@ fn granted<'p>(
     trace.step(|| Step::Access { identity: *identity, id, target, decision });
     match decision {
         AccessDecision::Granted(_) => Ok(target),
-        AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => {
-            Err(Rejection::TargetNotAllowed { target: (&*target.name).into() })
-        }
+        AccessDecision::NotGranted | AccessDecision::RefusedBy(_) => Err(not_allowed(&target.name)),
     }
 }
 
@@ -279,13 +323,20 @@ pub(super) fn authorize<'p>(
     if !fallbacks.is_empty() {
         all.extend(first);
         for fallback in fallbacks {
-            let found = catalogued(policy, fallback, trace)?;
+            // Gemini's API writes names with their collection.
+            let in_collection = call.api.provider() == Some(Provider::Gemini);
+            let name = fallback.strip_prefix("models/").filter(|_| in_collection).unwrap_or(fallback);
+            let found = catalogued(policy, name, trace)?;
             all.push(granted(identity, found, trace)?);
         }
     }
     // The upstream chooses which of them answers.
     let candidates = if all.is_empty() { &first[..] } else { &all };
-    let principals = identity.principals(record_keys, Some((id, target)));
+    let mut principals = identity.principals(record_keys, Some((id, target)));
+    let is_free = Dialect::of(call.api).free;
+    if is_free {
+        principals.retain_mut(Principal::keep_request_limits);
+    }
     trace.step(|| Step::Quotas { identity: *identity, principals: &principals });
     *budget = principals.iter().find(|principal| principal.budget.is_some()).map(|principal| principal.scope);
     let budgeted = budget.is_some();
@@ -306,10 +357,15 @@ pub(super) fn authorize<'p>(
             return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
         }
     }
-    let price = highest_price(candidates);
-    let reservation = match call.form {
-        CallForm::Body(request) => reserve(call.api, candidates, price, request),
-        CallForm::Bare | CallForm::Upgrade { .. } => bare_call(price),
+    let price = if is_free { None } else { highest_price(candidates) };
+    let (price, reservation) = match call.form {
+        _ if is_free => (price, Reservation::default()),
+        CallForm::Body(request) => {
+            let price = price.map(|price| price_of_choices(call.api, price, request));
+            (price, reserve(call.api, candidates, price, request, external_input))
+        }
+        CallForm::Bare | CallForm::Upgrade { .. } => (price, bare_call(price)),
     };
-    Ok(Grant { price, admission: AdmissionRequest { principals, reservation } })
+    let requests_usage = metered && candidates.iter().all(|target| target.usage_chunk == UsageChunk::Add);
+    Ok(Grant { price, admission: AdmissionRequest { principals, reservation }, requests_usage })
 }

@@ -5,20 +5,22 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
 use super::authorize::{
-    Call, CallForm, Grant, ShadowMode, Trace, authorize, identify, identify_digest, named_target,
+    Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest,
+    named_target, with_shorter_name,
 };
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::api::Api;
 use crate::auth::identity::Identity;
-use crate::config::{GatewayConfig, Unmatched};
+use crate::config::{GatewayConfig, UnknownMembers, Unmatched};
 use crate::exchange::models;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::rejection::Rejection;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
-use crate::llm::request::{BodyParser, LlmRequest, include_usage};
+use crate::llm::request::{BodyParser, BodyPatch, LlmRequest, include_usage};
 use crate::policy::{Policy, Target, TargetId};
 use crate::text::ascii;
 use crate::time::Timestamp;
@@ -37,6 +39,9 @@ impl Exchange {
         let Some(target) = head.text(":path") else {
             return Err(Rejection::AmbiguousPath);
         };
+        if let Some(action) = self.health(config, method, target) {
+            return Ok(action);
+        }
         if let Some(action) = self.manages(config, head, target, end_of_stream) {
             return Ok(action);
         }
@@ -49,6 +54,8 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        let model = model.or_else(|| route.path_model.as_deref().map(String::from));
+        self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
             return self.pass(config, head, (method, target), edit);
         }
@@ -59,7 +66,8 @@ impl Exchange {
             .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
         if route.api == Api::Models {
-            return Ok(match models::answer(&policy, &identity, head, path) {
+            self.format = AnswerFormat::of(route.api, target, head);
+            return Ok(match models::answer(&policy, &identity, self.format.provider, path) {
                 Ok(response) => self.answer(response),
                 Err(rejection) => self.refuse_always(&rejection),
             });
@@ -69,14 +77,30 @@ impl Exchange {
             trace.step(|| super::Step::Shadow(shadow));
             self.shadow = Some(sanitized);
         }
+        refuse_unserved(route.api, target)?;
         self.partial_response =
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
         if leaves_http || !Dialect::of(route.api).reads_body {
-            let target = named_target(&policy, route.target, model.as_deref(), None, trace)?;
+            self.format = AnswerFormat::of(route.api, target, head);
+            let mut query = query::models(target);
+            if !leaves_http {
+                // A parameter of an API of the operator's may have this name too.
+                query.retain(|name| policy.target(name).is_some());
+            }
+            let names = TargetNames {
+                route: route.target,
+                path: model.as_deref(),
+                query: &query,
+                ..TargetNames::default()
+            };
             let form =
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
-            let decided = self.authorize(sanitized, config, &policy, &identity, target, form, trace);
+            let decided = named_target(&policy, names, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection));
             self.tell_target(edit);
             return decided;
         }
@@ -89,16 +113,16 @@ impl Exchange {
             return Err(Rejection::BodyTooLarge { max: config.max_body });
         }
         let encoding = content_encoding(head)?;
-        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?;
-        // The usage in an encoded response cannot be read.
-        if head.first("accept-encoding").is_some() {
-            edit(HeaderMutation::Remove("accept-encoding"));
-        }
+        let reader = BodyParser::for_head(content_type(head)?, encoding.as_deref())?.for_api(route.api);
+        // The usage in an encoded response cannot be read. A request without the field accepts any coding (RFC 9110,
+        // 12.5.3).
+        edit(HeaderMutation::Replace("accept-encoding", "identity"));
         self.state = ExchangeState::Body(PendingBody {
             sanitized,
             key: digest,
             model,
             target: route.target,
+            query: query::models(target),
             reader,
             received: 0,
             announced: length.is_some(),
@@ -131,25 +155,51 @@ impl Exchange {
             return Action::Hold;
         };
         let config = Rc::clone(&self.config);
-        let PendingBody { sanitized, key, model, target, mut reader, announced, .. } = pending;
+        let PendingBody { sanitized, key, model, target, query, mut reader, announced, received: _ } =
+            pending;
         let is_json = matches!(reader, BodyParser::Json(_));
         let request = match reader.finish() {
             Ok(request) => request,
             Err(error) => return self.refuse_always(&error.into()),
         };
-        self.metered = true;
+        let dialect = Dialect::of(self.api);
+        self.metered = !dialect.free;
         self.unseen_output = request.unmetered_output;
-        if is_json && Dialect::of(self.api).usage_on_request {
-            self.request_usage(request, announced, edit);
-        }
+        let usage = is_json && dialect.usage_on_request;
+        let usage = usage.then(|| include_usage(request)).flatten();
+        let usage =
+            usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
+        let reserved;
+        let (request, unknown) = match (config.unknown_members, &request.unknown) {
+            (UnknownMembers::Deny, Some(name)) => {
+                (request, Err(Rejection::UnknownMember { name: name.clone() }))
+            }
+            (UnknownMembers::Reserve, Some(_)) => {
+                reserved = LlmRequest { external_input: true, ..request.clone() };
+                (&reserved, Ok(()))
+            }
+            (UnknownMembers::Allow | UnknownMembers::Deny | UnknownMembers::Reserve, _) => (request, Ok(())),
+        };
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            let target = named_target(&policy, target, model.as_deref(), request.model.as_deref(), trace)?;
+            unknown?;
+            // A route's target stands in for a model that the request does not name.
+            let default_model = dialect.default_model.filter(|_| model.is_none() && target.is_none());
+            let names = TargetNames {
+                route: target,
+                path: model.as_deref(),
+                query: &query,
+                body: request.model.as_deref().or(default_model),
+            };
             let form = CallForm::Body(request);
-            self.authorize(sanitized, &config, &policy, &identity, target, form, trace)
+            named_target(&policy, names, trace)
+                .and_then(|target| {
+                    self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
+                })
+                .map_err(|rejection| with_shorter_name(&policy, &identity, rejection))
         });
         self.tell_target(edit);
         decided.unwrap_or_else(|rejection| self.refuse(&rejection))
@@ -164,10 +214,10 @@ impl Exchange {
     }
 
     /// Patches the body so that the stream ends with a usage chunk.
-    fn request_usage(&mut self, request: &LlmRequest, announced: bool, edit: &mut HeaderMutator<'_>) {
-        let Some(patch) = include_usage(request) else { return };
+    fn request_usage(&mut self, request: UsageRequest, edit: &mut HeaderMutator<'_>) {
+        let UsageRequest { patch, length, announced } = request;
         if announced {
-            edit(HeaderMutation::Replace("content-length", &patch.length_of(request.bytes).to_string()));
+            edit(HeaderMutation::Replace("content-length", &length.to_string()));
         }
         self.usage_added = true;
         self.body_patch = Some(patch);
@@ -183,15 +233,20 @@ impl Exchange {
         identity: &Identity<'p>,
         target: (TargetId, &'p Target),
         form: CallForm<'_>,
+        usage: Option<UsageRequest>,
+        edit: &mut HeaderMutator<'_>,
         trace: &mut impl Trace,
     ) -> Result<Action, Rejection> {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission } =
+        let Grant { price, admission, requests_usage } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.reservation = admission.reservation;
+        if let Some(usage) = usage.filter(|_| requests_usage) {
+            self.request_usage(usage, edit);
+        }
         if admission.principals.is_empty() {
             return Ok(self.forward(sanitized, None));
         }
@@ -203,6 +258,27 @@ impl Exchange {
         if let Some(target) = &self.log.target {
             set_target_header(target, edit);
         }
+    }
+}
+
+/// A change of the body that requests the usage of a stream.
+struct UsageRequest {
+    patch: BodyPatch,
+    /// The length of the body after the change.
+    length: u64,
+    /// The headers announce the length of the body.
+    announced: bool,
+}
+
+/// Rejects requests that no team may send, since all teams share the account at the provider.
+fn refuse_unserved(api: Api, target: &str) -> Result<(), Rejection> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other API is served")]
+    match api {
+        Api::StoredObjects => Err(Rejection::StoredObjectsNotServed),
+        Api::DirectSessions => Err(Rejection::DirectSessionsNotServed),
+        // `call_id` joins a call that exists, perhaps another team's.
+        Api::OpenAiRealtime if query::has(target, "call_id") => Err(Rejection::StoredObjectsNotServed),
+        _ => Ok(()),
     }
 }
 

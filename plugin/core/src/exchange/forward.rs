@@ -1,13 +1,14 @@
 //! The two ends of a decision: the request is forwarded, or rejected with a response of the gateway's own.
 
 use alloc::borrow::ToOwned;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::sanitize::{Sanitized, remove_identity};
 use super::{Action, Exchange, ExchangeState};
 use crate::admission::Receipt;
 use crate::exchange::access_log::Decision;
+use crate::http::answer_format::{AnswerFormat, grpc_message, grpc_status};
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
@@ -63,7 +64,15 @@ impl Exchange {
         self.state = ExchangeState::Over;
         self.log.decision = Decision::Answered;
         self.log.status = response.status;
+        let mut response = response;
+        self.private(&mut response.fields);
         Action::Answer(response)
+    }
+
+    /// Adds the fields of every local response: it depends on the key, so that no cache may keep it.
+    fn private(&self, fields: &mut Vec<(&'static str, String)>) {
+        fields.push(("cache-control", "no-store".into()));
+        fields.push(("vary", self.config.credentials.vary()));
     }
 
     /// Rejects a request by the policy; in shadow mode the rejection is recorded and the request is forwarded.
@@ -78,11 +87,17 @@ impl Exchange {
         }
     }
 
+    /// Rejects a request by its headers, in the form that they name.
+    pub(super) fn refuse_head(&mut self, rejection: &Rejection, head: &Headers<'_>) -> Action {
+        self.format = AnswerFormat::of(self.api, head.text(":path").unwrap_or_default(), head);
+        self.refuse(rejection)
+    }
+
     /// Rejects a request in every mode.
     pub(super) fn refuse_always(&mut self, rejection: &Rejection) -> Action {
         self.state = ExchangeState::Over;
         let label = rejection.label();
-        let mut fields = Vec::from([(JSON.0, JSON.1.to_owned())]);
+        let mut fields = Vec::new();
         self.rate_limit_status.headers(self.config.headers, self.budget, &mut |name, value| {
             fields.extend(value.map(|value| (name, value.to_owned())));
         });
@@ -100,7 +115,21 @@ impl Exchange {
         self.log.decision = Decision::Denied;
         self.log.status = label.status;
         self.log.reason = Some(label.code);
-        Action::Answer(LocalResponse { status: label.status, fields, body: rejection.body(self.api) })
+        fields.extend(rejection.challenge().map(|challenge| ("www-authenticate", challenge.to_owned())));
+        self.private(&mut fields);
+        let response = match self.format.grpc {
+            None => {
+                fields.push((JSON.0, JSON.1.to_owned()));
+                LocalResponse { status: label.status, fields, body: rejection.body(self.format.provider) }
+            }
+            Some(grpc) => {
+                fields.push((JSON.0, grpc.content_type().to_owned()));
+                fields.push(("grpc-status", grpc_status(label.status).to_string()));
+                fields.push(("grpc-message", grpc_message(&rejection.message())));
+                LocalResponse { status: 200, fields, body: String::new() }
+            }
+        };
+        Action::Answer(response)
     }
 }
 
@@ -109,6 +138,7 @@ fn is_unreadable(rejection: &Rejection) -> bool {
     matches!(
         rejection,
         Rejection::InvalidBody(_)
+            | Rejection::ModelMismatch { .. }
             | Rejection::BodyTooLarge { .. }
             | Rejection::UnsupportedEncoding
             | Rejection::AmbiguousKey

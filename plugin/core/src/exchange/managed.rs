@@ -2,10 +2,11 @@
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
-use alloc::format;
+use alloc::rc::Rc;
+use alloc::string::String;
 
 use super::{Action, Exchange, ExchangeState};
-use crate::admin::body_buffer::{BodyBuffer, MAX_BODY, TooLarge};
+use crate::admin::body_buffer::ManagementHead;
 use crate::admin::problem::Problem;
 use crate::config::GatewayConfig;
 use crate::exchange::access_log::Decision;
@@ -23,45 +24,70 @@ impl Exchange {
         end_of_stream: bool,
     ) -> Option<Action> {
         let manage = gateway.admin.as_ref()?;
-        Some(match BodyBuffer::begin(&manage.prefix, head, target) {
-            Err(TooLarge) => self.too_large(),
-            Ok(intake) => {
-                let mut intake = intake?;
-                if route::plain_path(target).is_err() {
-                    return Some(self.refuse_managing(
-                        400,
-                        &Rejection::AmbiguousPath.message(),
-                        "ambiguous_path",
-                    ));
-                }
-                // The body of an unknown caller is not read. A JWT names its caller only when the request is decided.
-                let waits = manage.jwt.is_some() || intake.has_known_token(&gateway.policy.read());
-                if !end_of_stream && !waits {
-                    intake.skip_body();
-                }
-                self.state = ExchangeState::BufferingBody(Box::new(intake));
-                if end_of_stream || !waits { self.take_in() } else { Action::Hold }
-            }
-        })
+        let is_head = head.text(":method") == Some("HEAD");
+        let head = ManagementHead::read(&manage.prefix, head, target, end_of_stream)?;
+        if route::plain_path(target).is_err() {
+            let problem = Problem::new(400, "ambiguous_path", Rejection::AmbiguousPath.message());
+            return Some(self.refuse_managing(&problem, is_head));
+        }
+        self.state = ExchangeState::SigningIn(Box::new(head));
+        Some(if manage.jwt.is_some() { Action::SignIn } else { self.signed_in(None) })
     }
 
-    /// Ends buffering and returns the complete management request to decide.
+    /// Takes the result of [`Action::SignIn`]: the claim of the JWT that the host has verified, if there is one. An
+    /// unknown caller is answered here, before its body is read.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other state waits for the caller")]
+    pub fn signed_in(&mut self, subject: Option<String>) -> Action {
+        let head = match core::mem::replace(&mut self.state, ExchangeState::Over) {
+            ExchangeState::SigningIn(head) => *head,
+            other => {
+                self.state = other;
+                return Action::Hold;
+            }
+        };
+        let (config, bodiless, is_head) = (Rc::clone(&self.config), head.is_bodiless(), head.is_head());
+        match head.sign_in(&config.policy.read(), subject, &config.held_bytes) {
+            Ok(buffer) => {
+                self.state = ExchangeState::BufferingBody(Box::new(buffer));
+                if bodiless { self.take_in() } else { Action::Hold }
+            }
+            // The caller may be in etcd.
+            Err(problem) if self.awaits_keys && problem.status == 401 => {
+                self.refuse_managing(&Problem::never_read(), is_head)
+            }
+            Err(problem) => self.refuse_managing(&problem, is_head),
+        }
+    }
+
+    /// Takes the next bytes of a management request's body.
     #[allow(clippy::wildcard_enum_match_arm, reason = "no other state has a body")]
-    pub(super) fn take_in(&mut self) -> Action {
-        match core::mem::replace(&mut self.state, ExchangeState::Managing) {
-            ExchangeState::BufferingBody(intake) => Action::Manage(Box::new(intake.finish())),
+    pub(super) fn take_body(&mut self, bytes: &[u8], end_of_stream: bool) -> Action {
+        match &mut self.state {
+            ExchangeState::BufferingBody(buffer) => match buffer.append(bytes) {
+                Err(problem) => self.refuse_managing(&problem, false),
+                Ok(()) if end_of_stream => self.take_in(),
+                Ok(()) => Action::Hold,
+            },
             _ => Action::Hold,
         }
     }
 
-    pub(super) fn too_large(&mut self) -> Action {
-        let detail = format!("A request of the management API has at most {MAX_BODY} bytes.");
-        self.refuse_managing(413, &detail, "body_too_large")
+    /// Ends buffering and returns the complete management request to decide.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other state has a body")]
+    fn take_in(&mut self) -> Action {
+        match core::mem::replace(&mut self.state, ExchangeState::Managing) {
+            ExchangeState::BufferingBody(buffer) => Action::Manage(Box::new(buffer.finish())),
+            _ => Action::Hold,
+        }
     }
 
-    fn refuse_managing(&mut self, status: u16, detail: &str, code: &'static str) -> Action {
-        self.managed(status, Some(Cow::Borrowed(code)));
-        Action::Answer(Problem::new(status, code, detail).response())
+    fn refuse_managing(&mut self, problem: &Problem, is_head: bool) -> Action {
+        self.managed(problem.status, Some(Cow::Borrowed(problem.code)));
+        let mut response = problem.response();
+        if is_head {
+            response.body.clear();
+        }
+        Action::Answer(response)
     }
 
     /// Records the reply to a management request. `reason`: the code of its rejection.

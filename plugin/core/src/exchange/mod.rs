@@ -1,7 +1,8 @@
 //! The state machine of one request and its response, driven by an adapter.
 //!
 //! ```text
-//! request_headers(), request_body() -> Hold | Admit | Forward | Answer | Manage
+//! request_headers(), request_body() -> Hold | SignIn | Admit | Forward | Answer | Manage
+//! SignIn: the adapter reads the verified JWT and calls signed_in() -> Hold | Answer | Manage
 //! Admit:  the adapter runs admission::acquire on its counter store and calls admitted() -> Forward | Answer
 //! Manage: the adapter runs replication::PolicyStore::manage, sends the reply and calls managed()
 //! response_headers(), response_body() -> the bytes for the client
@@ -19,7 +20,9 @@
 //! | `settle` | the actual usage and its cost |
 //! | `models` | the model list |
 //! | `managed` | requests of the management API |
+//! | `health` | the health endpoints |
 //! | [`access_log`] | the fields for logs and metrics |
+//! | [`series`] | the series of the metrics with their labels |
 //!
 //! Header mutations are passed to a [`HeaderMutator`] as they become known. If the request is then answered here, they
 //! have no effect.
@@ -28,11 +31,13 @@ pub mod access_log;
 pub mod authorize;
 mod decide;
 mod forward;
+pub(crate) mod health;
 mod managed;
 mod models;
 mod reserve;
 mod response;
 mod sanitize;
+pub mod series;
 mod settle;
 
 use alloc::boxed::Box;
@@ -45,7 +50,7 @@ pub use forward::Forward;
 use sanitize::Sanitized;
 
 use crate::admin;
-use crate::admin::body_buffer::{BodyBuffer, TooLarge};
+use crate::admin::body_buffer::{BodyBuffer, ManagementHead};
 use crate::admission::status::RateLimitStatus;
 use crate::admission::{
     AdmissionError, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, Reservation,
@@ -54,6 +59,7 @@ use crate::api::Api;
 use crate::config::{FailureMode, GatewayConfig};
 use crate::counters::StoreError;
 use crate::exchange::access_log::AccessLogEntry;
+use crate::http::answer_format::AnswerFormat;
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::LocalResponse;
 use crate::http::rejection::Rejection;
@@ -70,6 +76,9 @@ use crate::time::{Clock, Timestamp};
 pub enum Action {
     /// Hold everything back: the decision needs more of the body.
     Hold,
+    /// Read the caller of a management request from the JWT that the host has verified, and pass it to
+    /// [`Exchange::signed_in`].
+    SignIn,
     /// Run [`crate::admission::acquire`] and pass its result to [`Exchange::admitted`].
     Admit(AdmissionRequest),
     /// Forward the request, with [`Forward::body_patch`] applied.
@@ -88,6 +97,7 @@ pub struct Exchange {
     log: AccessLogEntry,
     rate_limit_status: RateLimitStatus,
     api: Api,
+    format: AnswerFormat,
     /// Present in shadow mode: the request is forwarded although it is rejected.
     shadow: Option<Sanitized>,
     /// The fleet's keys were never read, so an unknown key may be one of them.
@@ -120,6 +130,8 @@ enum ExchangeState {
     Fresh,
     /// Held back until the body is read.
     Body(PendingBody),
+    /// A management request whose caller is not known yet.
+    SigningIn(Box<ManagementHead>),
     /// A management request whose body is incomplete.
     BufferingBody(Box<BodyBuffer>),
     /// A management request that is being decided or stored.
@@ -143,6 +155,8 @@ struct PendingBody {
     model: Option<String>,
     /// The target of the route.
     target: Option<TargetId>,
+    /// The models in the query.
+    query: Vec<String>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,
@@ -165,6 +179,7 @@ impl Exchange {
             log: AccessLogEntry::default(),
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
+            format: AnswerFormat::default(),
             shadow: None,
             awaits_keys: false,
             body_patch: None,
@@ -187,6 +202,7 @@ impl Exchange {
         match self.state {
             ExchangeState::Body(_)
             | ExchangeState::Admitting(_)
+            | ExchangeState::SigningIn(_)
             | ExchangeState::BufferingBody(_)
             | ExchangeState::Managing => true,
             ExchangeState::Fresh
@@ -194,6 +210,27 @@ impl Exchange {
             | ExchangeState::Forwarded(_)
             | ExchangeState::Over => false,
         }
+    }
+
+    /// The bytes of the request's body that the host holds while the request is undecided.
+    pub fn held_bytes(&self) -> u64 {
+        match &self.state {
+            ExchangeState::Body(pending) => pending.received,
+            // Management requests have a bound of their own.
+            ExchangeState::Fresh
+            | ExchangeState::SigningIn(_)
+            | ExchangeState::BufferingBody(_)
+            | ExchangeState::Managing
+            | ExchangeState::Admitting(_)
+            | ExchangeState::Running(..)
+            | ExchangeState::Forwarded(_)
+            | ExchangeState::Over => 0,
+        }
+    }
+
+    /// Rejects the request, because there is no room for its [`Exchange::held_bytes`].
+    pub fn cannot_hold(&mut self) -> Action {
+        self.refuse_always(&Rejection::Busy)
     }
 
     /// The request's fields for logs and metrics.
@@ -228,7 +265,7 @@ impl Exchange {
         let config = Rc::clone(&self.config);
         let action = self
             .decide_headers(&config, head, end_of_stream, &|| now.timestamp(), edit, trace)
-            .unwrap_or_else(|rejection| self.refuse(&rejection));
+            .unwrap_or_else(|rejection| self.refuse_head(&rejection, head));
         if !matches!(action, Action::Hold) {
             self.log.time = Some(now.timestamp());
         }
@@ -259,12 +296,8 @@ impl Exchange {
             // The log's time is that of the last body piece before the decision.
             self.log.time = Some(now);
         }
-        if let ExchangeState::BufferingBody(intake) = &mut self.state {
-            return match intake.append(bytes) {
-                Err(TooLarge) => self.too_large(),
-                Ok(()) if end_of_stream => self.take_in(),
-                Ok(()) => Action::Hold,
-            };
+        if matches!(self.state, ExchangeState::BufferingBody(_)) {
+            return self.take_body(bytes, end_of_stream);
         }
         let ExchangeState::Body(pending) = &mut self.state else {
             return self.repeat();
@@ -292,6 +325,7 @@ impl Exchange {
             }
             ExchangeState::Fresh
             | ExchangeState::Body(_)
+            | ExchangeState::SigningIn(_)
             | ExchangeState::BufferingBody(_)
             | ExchangeState::Managing
             | ExchangeState::Admitting(_)
@@ -313,7 +347,10 @@ impl Exchange {
             Err(NotAdmitted { error, status, unsettled }) => {
                 self.take_rate_limit_status(status);
                 let action = match error {
-                    AdmissionError::Denied(exceeded) => self.refuse(&Rejection::Denied(exceeded)),
+                    AdmissionError::Denied(mut exceeded) => {
+                        exceeded.input_cost = self.reservation.input_cost;
+                        self.refuse(&Rejection::Denied(exceeded))
+                    }
                     AdmissionError::Store(error) => {
                         let mode = match error {
                             StoreError::Contention => self.config.on_contention,

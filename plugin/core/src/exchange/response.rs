@@ -47,8 +47,8 @@ impl Exchange {
     }
 
     /// Takes the next bytes of the response, and returns those for the client; borrowed if they are unchanged.
-    /// `end_of_stream`: they are the last. A response that ends with trailers has no last bytes; a partial line before
-    /// them is lost.
+    /// `end_of_stream`: they are the last. A response that ends with trailers has no last bytes; all that is then held back
+    /// is a usage chunk that the client did not request, or an incomplete document.
     pub fn response_body<'a>(&mut self, bytes: &'a [u8], end_of_stream: bool) -> Cow<'a, [u8]> {
         if let Some(meter) = &mut self.meter {
             if end_of_stream || self.announced == Some(bytes.len() as u64) {

@@ -17,6 +17,7 @@ impl Exchange {
             }
             ExchangeState::Fresh
             | ExchangeState::Body(_)
+            | ExchangeState::SigningIn(_)
             | ExchangeState::BufferingBody(_)
             | ExchangeState::Managing
             | ExchangeState::Admitting(_)
@@ -39,26 +40,36 @@ impl Exchange {
         }
     }
 
-    /// The reported usage. Without a report: nothing for a response that is missing or no success; the reservation for
-    /// a complete one, or if the output cannot be counted; the estimated input and the counted output for an incomplete
-    /// one. A call in the background goes on although its client has left.
+    /// The usage of an ended call, the one rule for every host:
+    ///
+    /// | ending | usage |
+    /// |---|---|
+    /// | the provider reported it | as reported; of an incomplete response at least the output that was seen |
+    /// | another status than 2xx, or an error of the proxy's own | nothing |
+    /// | a failure reported in a 2xx | nothing; in a stream, the estimated input and the output that was seen |
+    /// | complete, or with output that cannot be counted | the reservation |
+    /// | the client left, also before any response | the estimated input and the output that was seen |
+    ///
+    /// A call in the background goes on although its client has left: its reservation stays.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
-        let Reservation { input_tokens, tokens, cost } = self.reservation;
+        let Reservation { input_tokens, tokens, input_cost: _, cost } = self.reservation;
+        // The client left before the response; a proxy that gives up an upstream responds itself.
+        let unanswered = self.status == 0;
         if !self.metered {
             // Its charge was exact.
-            let ran = (100..400).contains(&self.status);
+            let ran = unanswered || (100..400).contains(&self.status);
             return (
                 if ran { ActualUsage { tokens, cost, estimated: false } } else { ActualUsage::default() },
                 None,
             );
         }
+        let report = metered.unwrap_or_default();
         let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
-        let seen = metered.map_or(0, |metered| metered.output_seen_tokens);
+        let seen = report.output_seen_tokens;
         // The usage in an encoded response cannot be read.
-        let unseen = self.unseen_output || metered.is_none_or(|metered| metered.uncounted);
-        let goes_on = self.status == 0 && self.unseen_output;
-        let failed = !goes_on && !(200..300).contains(&self.status);
-        match metered.and_then(|metered| metered.usage) {
+        let unseen = self.unseen_output || !unanswered && metered.is_none_or(|metered| metered.uncounted);
+        let refused = !unanswered && !(200..300).contains(&self.status);
+        match report.usage {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
                 let usage = Usage { output, ..usage };
@@ -69,8 +80,8 @@ impl Exchange {
                 };
                 (actual, Some(usage))
             }
-            None if failed => (ActualUsage::default(), None),
-            None if whole || unseen => {
+            None if refused || report.failed && !report.in_parts => (ActualUsage::default(), None),
+            None if !report.failed && (whole || unseen) => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
                 (ActualUsage { tokens, cost, estimated: true }, Some(usage))

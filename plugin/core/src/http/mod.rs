@@ -1,5 +1,6 @@
 //! HTTP as the filter sees it: headers, framing, routes, and rejections in each API's shape.
 
+pub mod answer_format;
 pub mod framing;
 pub mod headers;
 pub mod local_response;

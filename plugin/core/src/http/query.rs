@@ -1,6 +1,8 @@
 //! The query of a request target.
 
 use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
 
 use crate::text::ascii;
 use crate::text::percent::decode;
@@ -41,10 +43,65 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = QueryParameter<'_>
     })
 }
 
+/// Returns the models that a query names, as realtime APIs do: `model`, and Azure's `deployment`. A value that cannot be decoded is
+/// returned as it is, and names no target.
+pub(crate) fn models(target: &str) -> Vec<String> {
+    let (_, query) = split(target);
+    let is_model = |parameter: &QueryParameter<'_>| {
+        parameter.name().is_some_and(|name| may_be(&name, "model") || may_be(&name, "deployment"))
+    };
+    let value = |parameter: QueryParameter<'_>| {
+        parameter.value().unwrap_or(Cow::Borrowed(parameter.value)).into_owned()
+    };
+    query.map_or_else(Vec::new, |query| parameters(query).filter(is_model).map(value).collect())
+}
+
+/// Returns true if the query of a request target may have a parameter with this name.
+pub(crate) fn has(target: &str, name: &str) -> bool {
+    let (_, query) = split(target);
+    // Some servers take `;` for a separator.
+    let mut all = query.unwrap_or_default().split(';').flat_map(parameters);
+    all.any(|parameter| parameter.name().is_none_or(|other| may_be(&other, name)))
+}
+
+/// Returns true if a server may read a parameter as the one with this name: some ignore case and white space, end at a
+/// NUL, or read `name[]` and `name[0]` as `name`.
+fn may_be(parameter: &str, name: &str) -> bool {
+    let stem = parameter.split(['[', '\0']).next().unwrap_or_default();
+    stem.trim().eq_ignore_ascii_case(name)
+}
+
+/// Servers may read another value of a parameter, or another parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ambiguous;
+
+/// Returns the value of the one parameter with this name; `None` without any, or if it is empty.
+///
+/// # Errors
+/// [`Ambiguous`] for two of them, for another case of the name, which some servers read as the same, for `;`, which some
+/// take for a separator, for `+`, which some take for a space, for control characters, and for invalid encoding.
+pub(crate) fn one_value(query: &str, name: &str) -> Result<Option<String>, Ambiguous> {
+    let mut found = None;
+    for parameter in parameters(query) {
+        let Some(other) = parameter.name() else { return Err(Ambiguous) };
+        if !may_be(&other, name) {
+            continue;
+        }
+        let value = parameter.value().filter(|value| !value.contains(|c: char| c.is_control()));
+        let is_plain = *other == *name && !parameter.text.contains('+');
+        match value {
+            Some(value) if is_plain && found.is_none() => found = Some(value.into_owned()),
+            _ => return Err(Ambiguous),
+        }
+    }
+    if query.contains(';') {
+        return Err(Ambiguous);
+    }
+    Ok(found.filter(|value| !value.is_empty()))
+}
+
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
 
     #[test]
@@ -67,5 +124,35 @@ mod tests {
             found,
             [(text("a"), text("b=")), (text(""), text("")), (text("c"), text("")), (text("d"), None)]
         );
+    }
+
+    #[test]
+    fn a_value_that_servers_may_read_differently_is_ambiguous() {
+        let one = |query| one_value(query, "model");
+        assert_eq!(one("a=b&model=gpt%2D5"), Ok(Some("gpt-5".into())));
+        assert_eq!(one("models=b&xmodel=c&a=b"), Ok(None));
+        for none in ["", "model", "model=", "a&b"] {
+            assert_eq!(one(none), Ok(None), "{none}");
+        }
+        for query in [
+            "model=a&model=a",
+            "model=a&model=b",
+            "model=a&Model=b",
+            "MODEL=a",
+            "model=a&mod%65l=b",
+            "model=a&model[]=b",
+            "model[0]=b",
+            "model=a&%20model=b",
+            "model=a&model%00x=b",
+            "model=a+b",
+            "model=a%00b",
+            "model=a%0Ab",
+            "model=%zz",
+            "%zz=a&model=a",
+            "x=1;model=b&model=a",
+            "model=a&x=1;y=2",
+        ] {
+            assert_eq!(one(query), Err(Ambiguous), "{query}");
+        }
     }
 }

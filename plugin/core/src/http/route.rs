@@ -25,8 +25,12 @@ pub struct Route {
     pub headers: Box<[(Box<str>, Box<str>)]>,
     /// The API: it determines the places of the target and the usage, and the shape of rejections.
     pub api: Api,
-    /// The target of every request, in place of the one it names.
+    /// The target of every request. A request that names another one is rejected.
     pub target: Option<TargetId>,
+    /// The place of the target's name in a request.
+    pub model: ModelSource,
+    /// The model that the path names in words, at a provider's path: its upstream reads it there.
+    pub path_model: Option<Box<str>>,
     /// Requests are forwarded without a key.
     pub public: bool,
     /// Upgrades are forwarded also if a token limit or a budget applies, which cannot meter them.
@@ -36,7 +40,35 @@ pub struct Route {
 impl Route {
     /// Returns true if the route matches requests with this method.
     pub fn allows_method(&self, method: &str) -> bool {
-        self.methods.is_empty() || self.methods.iter().any(|known| **known == *method)
+        let listed = |method: &str| self.methods.iter().any(|known| **known == *method);
+        // HEAD is a GET without the body (RFC 9110, 9.3.2).
+        self.methods.is_empty() || listed(method) || method == "HEAD" && listed("GET")
+    }
+}
+
+/// The place of the target's name in a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ModelSource {
+    /// `{model}` in the path, or `model` in the body. If both name one, it is the same.
+    #[default]
+    PathOrBody,
+    /// `path`: `{model}` in the path.
+    Path,
+    /// `body`: `model` in the body.
+    Body,
+    /// `query NAME`: a parameter of the query.
+    Query(Cow<'static, str>),
+}
+
+impl ModelSource {
+    /// The source as configurations write it.
+    pub fn describe(&self) -> String {
+        match self {
+            ModelSource::PathOrBody => "no source".into(),
+            ModelSource::Path => "`path`".into(),
+            ModelSource::Body => "`body`".into(),
+            ModelSource::Query(name) => ["`query ", name, "`"].concat(),
+        }
     }
 }
 
@@ -63,7 +95,7 @@ pub struct RouteMatch<'r> {
     pub route: &'r Route,
     /// The request's path without the query.
     pub path: &'r str,
-    /// The value of `{model}`, percent-decoded.
+    /// The target's name in the path or in the query, percent-decoded.
     pub model: Option<String>,
 }
 
@@ -141,6 +173,7 @@ pub fn is_exact(template: &[Segment]) -> bool {
 ///
 /// # Errors
 /// [`Rejection::AmbiguousPath`]: as [`plain_path`], and for a path whose decoded spelling matches another route.
+/// [`Rejection::AmbiguousQuery`]: servers may read another target's name in the query.
 #[inline]
 pub fn of_request<'r>(
     routes: &'r [Route],
@@ -180,7 +213,15 @@ fn full_match<'r>(
     // CONNECT has a host and a port as its target; extended CONNECT (RFC 8441) has a path.
     let names_host = method == "CONNECT" && !target.starts_with('/');
     let path = if names_host { target } else { plain_path(target)? };
-    find(routes, method, path, |name| head.text(name).map(ToString::to_string))
+    let mut found = find(routes, method, path, |name| head.text(name).map(ToString::to_string))?;
+    if let Some(found) = &mut found
+        && let ModelSource::Query(name) = &found.route.model
+    {
+        let (_, query) = query::split(target);
+        let value = query::one_value(query.unwrap_or_default(), name);
+        found.model = value.map_err(|_| Rejection::AmbiguousQuery { name: (&**name).into() })?;
+    }
+    Ok(found)
 }
 
 /// Returns true if a route that needs a key matches this path case-insensitively: forwarding the request without a key
@@ -239,8 +280,8 @@ fn strip_prefix<'t>(text: &'t [u8], start: &str, case: bool) -> Option<&'t [u8]>
     ascii::same_but_for_case(front, start.as_bytes()).then_some(rest)
 }
 
-/// Returns `None` without a match, `Some(None)` for a match without `{model}`.
-fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
+/// Returns `None` without a match, `Some(None)` for a match without `{model}`. `case`: letters of another case do not match.
+pub(crate) fn matches(template: &[Segment], path: &str, case: bool) -> Option<Option<String>> {
     let mut model = None;
     // The remaining segments; `None` after the last.
     let mut rest = Some(path.strip_prefix('/').unwrap_or(path).as_bytes());

@@ -20,6 +20,12 @@ impl SimdStep {
         Self(imp::equal(self.0, byte))
     }
 
+    /// Compares each byte with `byte` and with the one that differs from it in the bit `other` only; `byte` lacks that bit.
+    #[inline]
+    pub(crate) fn is_either(self, byte: u8, other: u8) -> Self {
+        Self(imp::equal(imp::clear(self.0, other), byte))
+    }
+
     /// Compares each byte with `"` and the control characters, which a JSON string contains only escaped.
     #[inline]
     pub(crate) fn is_quote_or_control(self) -> Self {
@@ -75,6 +81,11 @@ mod imp {
     }
 
     #[inline]
+    pub(super) fn clear(bytes: v128, bits: u8) -> v128 {
+        v128_and(bytes, u8x16_splat(!bits))
+    }
+
+    #[inline]
     pub(super) fn xor(bytes: v128, byte: u8) -> v128 {
         v128_xor(bytes, u8x16_splat(byte))
     }
@@ -124,6 +135,12 @@ mod imp {
     }
 
     #[inline]
+    pub(super) fn clear(bytes: __m128i, bits: u8) -> __m128i {
+        // SAFETY: SSE2 is part of every x86_64.
+        unsafe { _mm_and_si128(bytes, _mm_set1_epi8((!bits).cast_signed())) }
+    }
+
+    #[inline]
     pub(super) fn xor(bytes: __m128i, byte: u8) -> __m128i {
         // SAFETY: SSE2 is part of every x86_64.
         unsafe { _mm_xor_si128(bytes, _mm_set1_epi8(byte.cast_signed())) }
@@ -168,6 +185,10 @@ mod imp {
         bytes.map(|each| mask(each.cast_signed() < than))
     }
 
+    pub(super) fn clear(bytes: Bytes, bits: u8) -> Bytes {
+        bytes.map(|each| each & !bits)
+    }
+
     pub(super) fn xor(bytes: Bytes, byte: u8) -> Bytes {
         bytes.map(|each| each ^ byte)
     }
@@ -207,6 +228,8 @@ mod tests {
                     };
                     assert_eq!(step.high_bits(), bits(&|byte| byte >= 0x80));
                     assert_eq!(step.is(byte).high_bits(), bits(&|each| each == byte));
+                    let either = step.is_either(byte & !0x10, 0x10).high_bits();
+                    assert_eq!(either, bits(&|each| each | 0x10 == byte | 0x10));
                     let special = |each: u8| each == b'"' || each < b' ';
                     let (one, two) = (step.is(byte), step.is_quote_or_control());
                     assert_eq!(two.high_bits(), bits(&special));

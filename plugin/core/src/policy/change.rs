@@ -76,12 +76,35 @@ pub struct Edit {
     pub id: String,
     /// The whole record in the form of a document. `None`: the record is removed.
     pub record: Option<Value>,
+    /// The circumstances of the edit, if it is kept for several policies (`replication`).
+    pub basis: Option<Basis>,
+}
+
+/// The circumstances of an edit, from which another policy can tell if it applies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    /// Fingerprint of the record that the edit replaces or removes; 0 if there was none.
+    pub record: u64,
+    /// The organization of the team that the new record names.
+    pub organization: Option<String>,
+}
+
+impl Basis {
+    fn to_json(&self) -> Value {
+        Value::Array(Vec::from([self.record.into(), self.organization.clone().into()]))
+    }
+
+    fn from_json(json: &Value) -> Option<Basis> {
+        let [record, organization] = json.as_array()?.as_slice() else { return None };
+        Some(Basis { record: record.as_u64()?, organization: organization.as_str().map(ToString::to_string) })
+    }
 }
 
 /// An atomic change of several records.
 ///
 /// Its JSON form is a fragment of a policy document with `null` for each removed record:
-/// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`.
+/// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`. Edits with a [`Basis`] add
+/// `"bases": {"teams": {"search": [fingerprint, organization]}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Edits in order. The later of two edits of one record applies.
@@ -94,13 +117,13 @@ impl Change {
     /// Adds or replaces a record.
     #[inline(never)]
     pub fn put(&mut self, section: Section, id: &str, record: Value) {
-        self.edits.push(Edit { section, id: id.to_string(), record: Some(record) });
+        self.edits.push(Edit { section, id: id.to_string(), record: Some(record), basis: None });
     }
 
     /// Removes a record.
     #[inline(never)]
     pub fn remove(&mut self, section: Section, id: &str) {
-        self.edits.push(Edit { section, id: id.to_string(), record: None });
+        self.edits.push(Edit { section, id: id.to_string(), record: None, basis: None });
     }
 
     /// Returns true if nothing changes.
@@ -109,18 +132,21 @@ impl Change {
     }
 
     /// Sorts the edits into the order of [`Section::ALL`].
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         sort_by_key(&mut self.edits, |edit| Section::ALL.iter().position(|section| *section == edit.section));
     }
 
     /// Returns the JSON form.
     pub fn to_json(&self) -> Value {
-        let mut sections = Map::new();
-        for Edit { section, id, record } in &self.edits {
-            let section = sections.entry(section.name()).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(records) = section {
-                records.insert(id.clone(), record.clone().unwrap_or_default());
+        let (mut sections, mut bases) = (Map::new(), Map::new());
+        for Edit { section, id, record, basis } in &self.edits {
+            insert(&mut sections, *section, id, record.clone().unwrap_or_default());
+            if let Some(basis) = basis {
+                insert(&mut bases, *section, id, basis.to_json());
             }
+        }
+        if !bases.is_empty() {
+            sections.insert("bases".into(), Value::Object(bases));
         }
         if let Some(unpriced) = self.unpriced {
             sections.insert("unpriced".into(), unpriced.name().into());
@@ -131,7 +157,11 @@ impl Change {
     /// Reads the JSON form. `None` if it is not a change.
     pub fn from_json(json: &Value) -> Option<Change> {
         let mut change = Change::default();
+        let bases = json.get("bases");
         for (name, records) in json.as_object()? {
+            if name == "bases" {
+                continue;
+            }
             if name == "unpriced" {
                 change.unpriced = Some(Unpriced::named(records.as_str()?)?);
                 continue;
@@ -139,11 +169,24 @@ impl Change {
             let section = Section::named(name)?;
             for (id, record) in records.as_object()? {
                 let record = (!record.is_null()).then(|| record.clone());
-                change.edits.push(Edit { section, id: id.clone(), record });
+                let basis = bases.and_then(|bases| bases.get(name)?.get(id));
+                let basis = match basis {
+                    Some(basis) => Some(Basis::from_json(basis)?),
+                    None => None,
+                };
+                change.edits.push(Edit { section, id: id.clone(), record, basis });
             }
         }
         change.sort();
         Some(change)
+    }
+}
+
+/// Inserts a value at the place of a record.
+fn insert(sections: &mut Map<String, Value>, section: Section, id: &str, value: Value) {
+    let section = sections.entry(section.name()).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(records) = section {
+        records.insert(id.to_string(), value);
     }
 }
 
@@ -197,6 +240,8 @@ mod tests {
         change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
         change.remove(Section::Keys, "k1");
         change.unpriced = Some(Unpriced::Allow);
+        change.edits[0].basis = Some(Basis { record: u64::MAX, organization: None });
+        change.edits[1].basis = Some(Basis { record: 0, organization: Some("acme".to_string()) });
         assert_eq!(Change::from_json(&change.to_json()), Some(change));
         assert_eq!(Change::from_json(&serde_json::json!({ "teams": 1 })), None);
         assert_eq!(Change::from_json(&serde_json::json!({ "version": 1 })), None);

@@ -103,9 +103,42 @@ pub enum DiagnosticKind {
         /// The id of the organization.
         organization: String,
     },
+    /// A route whose path names another model than its target.
+    #[error(
+        "the path of this route names `{model}` and not `{target}`, so that each of its requests is refused (400 `model_mismatch`): name one target in both"
+    )]
+    OtherModel {
+        /// The model in the path.
+        model: String,
+        /// The target of the route.
+        target: String,
+    },
+    /// A route with a target whose path has `{model}`.
+    #[error(
+        "requests of this route whose path names another model than `{target}` are refused (400 `model_mismatch`): remove `target`, or write its name into the path"
+    )]
+    OneModel {
+        /// The target of the route.
+        target: String,
+    },
+    /// A route with a target at a provider's path whose bodies are not read.
+    #[error(
+        "bodies of a `plain` route are not read, and may name another model than `{target}`: set `api` to `{api}`"
+    )]
+    UnreadModel {
+        /// The target of the route.
+        target: String,
+        /// The name of the provider's API.
+        api: &'static str,
+    },
     /// A group without targets.
     #[error("no target is in this access group: it has no effect until one is")]
     EmptyGroup,
+    /// A ceiling of the budget of self-service keys whose number is not bounded.
+    #[error(
+        "without `max_keys_per_user`, this bounds each key but not a person's spend, since keys can be replaced: add it"
+    )]
+    UnboundedKeys,
     /// The number of diagnostics that are not listed.
     #[error("{0} more errors or warnings are not listed")]
     More(usize),

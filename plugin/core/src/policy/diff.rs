@@ -80,7 +80,7 @@ impl Policy {
     /// Returns the documents that a change modifies: those that its records belong to before and after it.
     pub fn touched(&self, change: &Change) -> Vec<Document> {
         let mut touched = Vec::new();
-        for Edit { section, id, record } in &change.edits {
+        for Edit { section, id, record, basis: _ } in &change.edits {
             touched.extend(self.document_of(*section, id, None));
             touched.extend(record.as_ref().and_then(|record| self.document_of(*section, id, Some(record))));
         }

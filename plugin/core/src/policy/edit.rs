@@ -122,7 +122,7 @@ impl Policy {
     fn read_edits(&mut self, change: &Change, report: &mut Diagnostics) -> (Vec<PlacedEntity>, SourceMap) {
         let mut entities = Vec::with_capacity(change.edits.len());
         let mut source_map = SourceMap::default();
-        for Edit { section, id, record } in &change.edits {
+        for Edit { section, id, record, basis: _ } in &change.edits {
             match record {
                 None => {
                     entities.extend(self.position(*section, id).map(|position| (*section, position, None)));

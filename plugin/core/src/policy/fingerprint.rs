@@ -63,7 +63,7 @@ impl Policy {
         let expires_at = expires_at.map_or(u64::MAX, |moment| moment.0);
         bytes.extend_from_slice(&expires_at.to_le_bytes());
         let Some(more) = more else { return };
-        let KeyDetails { name, hint, previous, access, allowance } = &**more;
+        let KeyDetails { name, hint, previous, access, allowance, self_service, created } = &**more;
         for text in [name, hint] {
             bytes.push(text.is_some().into());
             part(bytes, text.as_deref().unwrap_or_default());
@@ -74,6 +74,14 @@ impl Policy {
         }
         if let Some(restrictions) = self.key_restrictions(access, allowance.as_deref()) {
             part(bytes, &text(&restrictions));
+        }
+        // Keys without these fields have the fingerprint that they had before the fields existed.
+        if *self_service {
+            part(bytes, "self_service");
+        }
+        if let Some(created) = created {
+            part(bytes, "created");
+            bytes.extend_from_slice(&created.get().to_le_bytes());
         }
     }
 }

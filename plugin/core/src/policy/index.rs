@@ -1,6 +1,7 @@
 //! The policy as an index: every lookup of a request is answered without an allocation.
 
 use crate::secret::api_key::Digest;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -198,9 +199,42 @@ impl Key {
         self.more.as_ref().map_or(&INHERIT, |more| &more.access)
     }
 
+    /// Returns the number that tells the key from an earlier one of the same id.
+    pub fn created(&self) -> Created {
+        self.more.as_ref()?.created
+    }
+
+    /// Returns the budget of all self-service keys of the key's owner in its team. `None` if the key is no self-service key
+    /// with a budget of its own, or if the team does not bound them.
+    pub fn self_service_budget(&self, team: &Team) -> Option<Quota> {
+        if !self.more.as_ref()?.self_service {
+            return None;
+        }
+        team.self_service.as_ref()?.budget(self.allowance()?.budget?.period)
+    }
+
     /// Returns the limits and the budget of the key.
     pub fn allowance(&self) -> Option<&Quota> {
         self.more.as_ref()?.allowance.as_deref()
+    }
+}
+
+macro_rules! instances {
+    ($($record:ident)*) => {$(
+        impl $record {
+            /// Returns the name of the record in the names of counters; see [`instance`].
+            pub fn instance(&self) -> Cow<'_, str> {
+                instance(&self.id, self.created)
+            }
+        }
+    )*};
+}
+instances!(Organization Team User);
+
+impl Key {
+    /// Returns the name of the record in the names of counters; see [`instance`].
+    pub fn instance(&self) -> Cow<'_, str> {
+        instance(&self.id, self.created())
     }
 }
 

@@ -24,7 +24,7 @@ mod serialize;
 mod validate;
 
 pub use arena::Arena;
-pub use change::{Change, Document, Edit, Section};
+pub use change::{Basis, Change, Document, Edit, Section};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
 pub use handle::PolicyHandle;
 pub use index::Policy;

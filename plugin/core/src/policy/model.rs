@@ -1,13 +1,16 @@
 //! The entities of a policy, every name resolved to a position.
 
 use crate::secret::api_key::Digest;
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::OnceCell;
+use core::num::NonZeroU64;
 
 use crate::counters::RecordKey;
-use crate::money::{Budget, Price};
+use crate::money::{Budget, Period, Pico, Price};
 use crate::quota::Limits;
 use crate::time::Timestamp;
 
@@ -90,15 +93,27 @@ pub struct Quota {
     pub record: CachedRecordKey,
 }
 
+/// The number that tells a record from an earlier one of the same id; `None` for a record that has none.
+pub type Created = Option<NonZeroU64>;
+
+/// Returns the name of a record in the names of counters, which no earlier or later record of the same id has.
+pub fn instance(id: &str, created: Created) -> Cow<'_, str> {
+    match created {
+        None => Cow::Borrowed(id),
+        // No id contains the separator.
+        Some(created) => Cow::Owned(format!("{id}~{created}")),
+    }
+}
+
 /// The key of a counter record, computed on first use and cached, because every request needs it. All values compare
 /// equal.
 #[derive(Clone, Debug, Default)]
 pub struct CachedRecordKey(OnceCell<(u64, RecordKey)>);
 
 impl CachedRecordKey {
-    /// Returns the key of this id below `level`.
-    pub fn name(&self, level: &RecordKey, id: &str) -> RecordKey {
-        let make = || level.below(&[id]);
+    /// Returns the key of this record below `level`.
+    pub fn name(&self, level: &RecordKey, id: &str, created: Created) -> RecordKey {
+        let make = || level.below(&[&instance(id, created)]);
         let (of, name) = self.0.get_or_init(|| (level.fingerprint(), make()));
         // A gateway with another prefix has another key.
         if *of == level.fingerprint() { name.clone() } else { make() }
@@ -148,12 +163,24 @@ pub struct Target {
     pub name: Rc<str>,
     /// Groups that the target belongs to, sorted.
     pub groups: Box<[GroupId]>,
-    /// Upper bound of the input in tokens, for input that is not in the body.
+    /// Upper bound of the input in tokens.
     pub max_input_tokens: Option<u64>,
-    /// Upper bound of the output in tokens, for requests that set none.
+    /// Upper bound of the output in tokens.
     pub max_output_tokens: Option<u64>,
     /// Price, if there is one.
     pub price: Option<Price>,
+    /// Request for usage in streams.
+    pub usage_chunk: UsageChunk,
+}
+
+/// The treatment of a stream whose client does not request its usage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UsageChunk {
+    /// Usage is requested if a token limit or a budget applies, and removed from the response.
+    #[default]
+    Add,
+    /// The request is forwarded as it is.
+    Never,
 }
 
 /// A tenant. Its access bounds that of everything below it.
@@ -171,6 +198,8 @@ pub struct Organization {
     pub members: Vec<(UserId, OrganizationRole)>,
     /// Blocked: every key of the organization is rejected.
     pub state: State,
+    /// Number that tells the record from an earlier one of the same id.
+    pub created: Created,
 }
 
 /// A team of an organization.
@@ -196,6 +225,8 @@ pub struct Team {
     pub state: State,
     /// Effect of violations.
     pub mode: Mode,
+    /// Number that tells the record from an earlier one of the same id.
+    pub created: Created,
 }
 
 /// The self-service policy of a team: which keys members may create themselves.
@@ -206,11 +237,25 @@ pub struct SelfService {
     /// Maximum number of active keys of a member in this team.
     pub max_keys_per_user: Option<u32>,
     /// Maximum budget of such a key.
-    pub budget_ceiling: Option<crate::money::Pico>,
+    pub budget_ceiling: Option<Pico>,
     /// True if such a key must have an expiry date.
     pub require_expiry: bool,
     /// Maximum time until such a key expires, in days.
     pub max_expiry_days: Option<u32>,
+}
+
+impl SelfService {
+    /// Returns the budget of all self-service keys of one person in the team, revoked ones included, for keys whose own
+    /// budget has this period. `None` if the policy bounds their number or budget only.
+    pub fn budget(&self, period: Period) -> Option<Quota> {
+        let max = self.budget_ceiling?.0.saturating_mul(u128::from(self.max_keys_per_user?));
+        Some(Quota {
+            limits: Limits::default(),
+            target_limits: Box::default(),
+            budget: Some(Budget { max: Pico(max), soft: None, period }),
+            record: CachedRecordKey::default(),
+        })
+    }
 }
 
 /// A person.
@@ -228,6 +273,8 @@ pub struct User {
     pub tokens: Box<[Digest]>,
     /// True for the role `platform_admin`.
     pub platform_admin: bool,
+    /// Number that tells the record from an earlier one of the same id.
+    pub created: Created,
 }
 
 /// An owner of keys that is not a person.
@@ -241,6 +288,8 @@ pub struct ServiceAccount {
     pub name: Box<str>,
     /// Blocked: every key of the service account is rejected.
     pub state: State,
+    /// Number that tells the record from an earlier one of the same id.
+    pub created: Created,
 }
 
 /// The owner of a key.
@@ -286,6 +335,10 @@ pub struct KeyDetails {
     pub access: AccessScope,
     /// Limits and budget. `None`: nothing is limited, and there is no counter record.
     pub allowance: Option<Box<Quota>>,
+    /// True for a self-service key: it is also charged to the owner's self-service budget in the team.
+    pub self_service: bool,
+    /// Number that tells the key from an earlier one of the same id.
+    pub created: Created,
 }
 
 /// The decision about a call that counts against a budget and whose target has no price.
@@ -306,7 +359,7 @@ mod tests {
     fn a_cached_record_key_is_not_used_for_another_prefix() {
         let known = CachedRecordKey::default();
         for prefix in ["one/1/", "two/1/", "one/1/"] {
-            let name = known.name(&RecordKey::new(prefix, &["team"]), "search");
+            let name = known.name(&RecordKey::new(prefix, &["team"]), "search", None);
             assert_eq!(name, RecordKey::new(prefix, &["team", "search"]));
         }
     }

@@ -49,17 +49,20 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        let Target { name: _, groups, max_input_tokens, max_output_tokens, price } = target;
+        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk } = target;
         if !groups.is_empty() {
             record.put("access_groups", self.group_names(groups));
         }
         record.put_some("max_input_tokens", *max_input_tokens);
         record.put_some("max_output_tokens", *max_output_tokens);
         record.put_some("price", price.as_ref().map(write_price));
+        if *usage_chunk != UsageChunk::default() {
+            record.put("usage_chunk", usage_chunk.name());
+        }
     }
 
     fn write_organization(&self, organization: &Organization, record: &mut Object) {
-        let Organization { id: _, name, access, allowance, members, state } = organization;
+        let Organization { id: _, name, access, allowance, members, state, created } = organization;
         record.put("name", &**name);
         let mut grant = Object::default();
         self.write_target_set(access, &mut grant);
@@ -67,6 +70,7 @@ impl Policy {
         self.write_quota(allowance.as_deref(), record);
         self.write_members(members, OrganizationRole::name, record);
         record.put_state(*state);
+        record.put_created(*created);
     }
 
     fn write_team(&self, team: &Team, record: &mut Object) {
@@ -81,6 +85,7 @@ impl Policy {
             members,
             state,
             mode,
+            created,
         } = team;
         record.put("organization", self.organizations.name(organization.0));
         record.put("name", &**name);
@@ -98,10 +103,11 @@ impl Policy {
         if *mode != Mode::default() {
             record.put("mode", mode.name());
         }
+        record.put_created(*created);
     }
 
     fn write_user(&self, user: &User, record: &mut Object) {
-        let User { id: _, name, access, allowance, tokens, platform_admin } = user;
+        let User { id: _, name, access, allowance, tokens, platform_admin, created } = user;
         record.put("name", &**name);
         self.write_scope(access, record);
         self.write_quota(allowance.as_deref(), record);
@@ -111,13 +117,15 @@ impl Policy {
         if *platform_admin {
             record.put("role", PlatformAdmin.name());
         }
+        record.put_created(*created);
     }
 
     fn write_service_account(&self, account: &ServiceAccount, record: &mut Object) {
-        let ServiceAccount { id: _, team, name, state } = account;
+        let ServiceAccount { id: _, team, name, state, created } = account;
         record.put("team", self.teams.name(team.0));
         record.put("name", &**name);
         record.put_state(*state);
+        record.put_created(*created);
     }
 
     fn write_key(&self, key: &Key, record: &mut Object) {
@@ -133,13 +141,15 @@ impl Policy {
         }
         record.put("digest", format_digest(digest));
         if let Some(more) = more {
-            let KeyDetails { name, hint, previous, access, allowance } = &**more;
+            let KeyDetails { name, hint, previous, access, allowance, self_service, created } = &**more;
             record.put_some("name", name.as_deref());
             record.put_some("hint", hint.as_deref());
             let write_previous = |(digest, until): &(Digest, Timestamp)| object!({ "digest": format_digest(digest), "until": rfc3339(*until) });
             record.put_some("previous", previous.as_ref().map(write_previous));
             self.write_scope(access, record);
             self.write_quota(allowance.as_deref(), record);
+            record.put_some("self_service", self_service.then_some(true));
+            record.put_created(*created);
         }
         record.put_some("expires_at", expires_at.map(rfc3339));
         record.put_state(*state);
@@ -229,6 +239,10 @@ impl Object {
         if let Some(value) = value {
             self.put(name, value);
         }
+    }
+
+    fn put_created(&mut self, created: Created) {
+        self.put_some("created", created.map(NonZeroU64::get));
     }
 
     fn put_state(&mut self, state: State) {

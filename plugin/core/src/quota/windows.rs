@@ -140,6 +140,13 @@ macro_rules! define {
                 false $(|| (Window::$variant.counts_tokens() && self.$field.is_some()))*
             }
 
+            /// Removes the limits of the windows that count tokens.
+            pub fn remove_tokens(&mut self) {
+                $(if Window::$variant.counts_tokens() {
+                    self.$field = None;
+                })*
+            }
+
             /// Calls `visit` with each token limit that is below `tokens`. Written out, so that other windows cost nothing.
             pub fn below_tokens(&self, tokens: u64, visit: &mut dyn FnMut(Window, u64)) {
                 $(if Window::$variant.counts_tokens()
@@ -192,6 +199,8 @@ mod tests {
             };
             assert_eq!(below(7), []);
             assert_eq!(below(8), if window.counts_tokens() { vec![(window, 7)] } else { vec![] });
+            limits.remove_tokens();
+            assert_eq!(limits.is_empty(), window.counts_tokens());
         }
     }
 

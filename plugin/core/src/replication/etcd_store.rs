@@ -1,6 +1,8 @@
 //! Policy changes with etcd: a write is acknowledged once etcd has stored it and this process serves it.
 
+use alloc::borrow::Cow;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -18,6 +20,7 @@ use crate::etcd::{
     EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
     take_lease,
 };
+use crate::exchange::health::health_response;
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::time::{Now, SECOND};
@@ -94,6 +97,22 @@ impl PolicyStore {
         self.etcd.as_ref().is_some_and(|etcd| etcd.freshness(store).is_none())
     }
 
+    /// Returns the response of the readiness endpoint: ready once etcd was read, or with a policy of the configuration.
+    pub(super) fn readiness<C: CounterStore>(&self, store: &mut C, method: &str, now: Now) -> LocalResponse {
+        let freshness = self.etcd.as_ref().map(|etcd| etcd.freshness(store));
+        let (status, text) = match freshness {
+            None => (200, "ready: the policy is loaded".to_string()),
+            Some(None) => (503, "not ready: etcd was never read".to_string()),
+            Some(Some(freshness)) => {
+                let age = freshness.age(now);
+                let state = if age > STALE_AFTER { "behind the fleet" } else { "up to date" };
+                let (seconds, tenths) = (age / SECOND, (age % SECOND) / (SECOND / 10));
+                (200, format!("ready: {state}, etcd was read {seconds}.{tenths} s ago"))
+            }
+        };
+        health_response(status, method, text)
+    }
+
     pub(super) fn manage_in_etcd<C: CounterStore>(
         &mut self,
         store: &mut C,
@@ -109,7 +128,7 @@ impl PolicyStore {
                 let freshness = etcd.freshness(store);
                 if freshness.is_none() && matches!(response.status, 401 | 403 | 404) {
                     // The caller or the resource may be in etcd.
-                    let response = never_read().response();
+                    let response = Problem::never_read().response();
                     effects.push(Effect::Answer(id, admin_reply(response, None)));
                     return;
                 }
@@ -119,6 +138,13 @@ impl PolicyStore {
                 return;
             }
             AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
+            AdminDecision::Gateway { details } => {
+                let freshness = etcd.freshness(store);
+                let response = self.overview(config, inputs, details);
+                let response = with_age(response, &request, freshness, inputs.now);
+                effects.push(Effect::Answer(id, admin_reply(response, None)));
+                return;
+            }
             AdminDecision::Write(_) => {
                 etcd.waiting.push((id, Waiting { request, commit: None }));
                 etcd.client.submit(id, inputs.now)
@@ -226,8 +252,8 @@ impl PolicyStore {
             (AdminDecision::Write(write), Ok(()), Some((revision, documents))) => {
                 let text = entry.as_ref().map_or_else(String::new, |entry| text(&entry.to_json()));
                 let name = entry.as_ref().map_or_else(String::new, |entry| etcd.name(entry));
-                let organization = entry.as_ref().and_then(|entry| entry.organization.as_deref());
-                let named = (organization, name.as_str(), text.as_str());
+                let log = entry.as_ref().and_then(|entry| entry.log_name()).map(Cow::into_owned);
+                let named = (log.as_deref(), name.as_str(), text.as_str());
                 let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
                 let commit = Some(PendingCommit { documents, response: write.response, entry });
                 etcd.waiting.push((id, Waiting { request, commit }));
@@ -241,7 +267,9 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_), _, _) => Problem::contended().response(),
+            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+                Problem::contended().response()
+            }
         };
         let etcd_effects = etcd.client.finish(id, inputs.now);
         self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);
@@ -262,7 +290,7 @@ impl PolicyStore {
         let (Some(etcd), Some(entry)) = (&mut self.etcd, entry) else { return };
         effects.push(Effect::Audit(log_line(entry)));
         let (name, text) = (etcd.name(entry), text(&entry.to_json()));
-        let etcd_effects = etcd.client.append((entry.organization.as_deref(), &name, &text), now);
+        let etcd_effects = etcd.client.append((entry.log_name().as_deref(), &name, &text), &entry.actor, now);
         self.carry_out(store, config, etcd_effects, inputs, effects);
     }
 
@@ -318,11 +346,6 @@ impl PolicyStore {
         effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
         effects.push(Effect::Answer(id, admin_reply(problem.response(), entry.as_ref())));
     }
-}
-
-fn never_read() -> Problem {
-    let detail = "This gateway has not read the fleet's policy from etcd yet. Try again shortly.";
-    Problem::new(503, "fleet_unavailable", detail).with("retry-after", "1")
 }
 
 /// Adds the age of the policy to the response of a read (RFC 9111, 5.1).

@@ -6,28 +6,27 @@ use alloc::vec::Vec;
 use serde_json::{Value, json};
 
 use crate::json::out_of_line::{object, text};
-use crate::policy::{Change, Document};
+use crate::policy::Change;
 
 /// The head record.
 pub(super) struct JournalHead {
     pub(super) base: u64,
-    /// Fingerprint of the inline policy below the documents.
-    pub(super) inline: u64,
+    /// Number of the format of the changes and documents.
+    pub(super) format: u64,
     pub(super) revision: u64,
-    pub(super) documents: Vec<Document>,
+    pub(super) documents: Vec<String>,
     pub(super) change: Change,
     pub(super) entry: Option<(Option<String>, String)>,
 }
 
 impl JournalHead {
     pub(super) fn to_json(&self) -> String {
-        let names: Vec<String> = self.documents.iter().map(Document::to_string).collect();
         let entry = self.entry.as_ref().map(|(organization, text)| json!([organization, text]));
         text(&object!({
             "base": self.base,
-            "inline": self.inline,
+            "format": self.format,
             "revision": self.revision,
-            "documents": names,
+            "documents": self.documents,
             "change": self.change.to_json(),
             "entry": entry,
         }))
@@ -44,7 +43,7 @@ impl JournalHead {
         };
         Some(JournalHead {
             base: number("base")?,
-            inline: number("inline")?,
+            format: number("format")?,
             revision: number("revision")?,
             documents: documents(json.get("documents")?)?,
             change: Change::from_json(json.get("change")?)?,
@@ -54,8 +53,8 @@ impl JournalHead {
 }
 
 /// Parses a list of document names.
-pub(super) fn documents(names: &Value) -> Option<Vec<Document>> {
-    names.as_array()?.iter().map(|name| Document::named(name.as_str()?)).collect()
+pub(super) fn documents(names: &Value) -> Option<Vec<String>> {
+    names.as_array()?.iter().map(|name| Some(name.as_str()?.to_string())).collect()
 }
 
 /// The head record with its epoch and version.

@@ -8,7 +8,6 @@
 //! epoch       n, once all of the above is written
 //! ```
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -22,7 +21,7 @@ use crate::admin::audit::AuditQuery;
 use crate::collections::sort::once;
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, retry_conflicts};
 use crate::json::out_of_line::text;
-use crate::policy::{Change, Document};
+use crate::policy::Change;
 
 /// Number of stored changes: a VM that lacks more reads all documents.
 pub const DELTA_SLOTS: u64 = 64;
@@ -53,7 +52,7 @@ pub struct JournalCommit {
     /// The change, decided on the current replica.
     pub change: Change,
     /// Documents to store besides those that the change affects, for VMs that start later.
-    pub documents: Vec<Document>,
+    pub documents: Vec<String>,
     /// The audit entry as JSON, with its organization.
     pub entry: Option<(Option<String>, String)>,
     /// Revision of etcd that the documents came from; never decreases.
@@ -61,18 +60,18 @@ pub struct JournalCommit {
 }
 
 impl Journal {
-    /// Opens the journal of the process, or creates it. If it belongs to another inline policy, its changes are dropped
-    /// and it starts over.
+    /// Opens the journal of the process, or creates it. If it has another format, its changes are dropped and it starts
+    /// over.
     ///
     /// # Errors
     /// Errors of shared data.
-    pub fn open<C: CounterStore>(store: &mut C, prefix: &str, inline: u64) -> Result<Journal, JournalError> {
-        let prefix = format!("{prefix}doc/");
+    pub fn open<C: CounterStore>(store: &mut C, prefix: &str, format: u64) -> Result<Journal, JournalError> {
+        let prefix = alloc::format!("{prefix}doc/");
         let key = |part: &str| RecordKey::new(&prefix, &[part]);
         let (epoch_key, head_key) = (key("epoch"), key("head"));
         let base = retry_conflicts::<_, JournalError>(|| {
             let current = read(store, &head_key)?;
-            if let Some(head) = JournalHead::read(&current.body).filter(|head| head.inline == inline) {
+            if let Some(head) = JournalHead::read(&current.body).filter(|head| head.format == format) {
                 return Ok(Some(head.base));
             }
             // Epochs only grow, so that no VM mistakes an old one for a new one.
@@ -80,7 +79,7 @@ impl Journal {
             let base = newest.saturating_add(1);
             let head = JournalHead {
                 base,
-                inline,
+                format,
                 revision: 0,
                 documents: Vec::new(),
                 change: Change::default(),
@@ -103,7 +102,7 @@ impl Journal {
         self.revision
     }
 
-    /// Returns true if a configuration with another inline policy has replaced this one.
+    /// Returns true if another journal has replaced this one.
     pub fn is_superseded(&self) -> bool {
         self.superseded
     }
@@ -171,7 +170,7 @@ impl Journal {
         once(&mut documents);
         let head = JournalHead {
             base: self.base,
-            inline: newest.head.inline,
+            format: newest.head.format,
             revision,
             documents,
             change: commit.change,
@@ -228,7 +227,7 @@ impl Journal {
         }
         self.add_to_index(store, newest.epoch, &newest.head.documents)?;
         if let Some((organization, text)) = &newest.head.entry {
-            audit_log::append(store, &self.prefix, organization.as_deref(), text, Some(newest.epoch))?;
+            audit_log::append(store, &self.prefix, organization.as_deref(), text, newest.epoch)?;
         }
         write_if_newer(store, &self.epoch_key, newest.epoch, &[])
     }
@@ -238,7 +237,7 @@ impl Journal {
         &self,
         store: &mut C,
         epoch: u64,
-        documents: &[Document],
+        documents: &[String],
     ) -> Result<(), JournalError> {
         let name = self.index_key();
         retry_conflicts(|| {
@@ -253,7 +252,6 @@ impl Journal {
             if names.len() == before && current.number > self.base {
                 return Ok(Some(()));
             }
-            let names: Vec<String> = names.iter().map(Document::to_string).collect();
             let body = text(&json!(names));
             let stored = compare_and_swap(store, &name, current.version, epoch, body.as_bytes())?;
             Ok((stored == Cas::Stored).then_some(()))
@@ -261,7 +259,7 @@ impl Journal {
     }
 
     /// Returns the names in an index record; none if it belongs to an earlier base.
-    fn index_names<V>(&self, index: &VersionedRecord<V>) -> Result<Vec<Document>, JournalError> {
+    fn index_names<V>(&self, index: &VersionedRecord<V>) -> Result<Vec<String>, JournalError> {
         if index.number <= self.base {
             return Ok(Vec::new());
         }
@@ -331,9 +329,10 @@ impl Journal {
         &self,
         store: &mut C,
         organization: Option<&str>,
+        actor: &str,
         entry: &str,
     ) -> Result<(), JournalError> {
-        audit_log::append(store, &self.prefix, organization, entry, None)
+        audit_log::append_attempt(store, &self.prefix, organization, actor, entry)
     }
 
     /// Returns a page of audit entries, and the name to continue from if there are more.
@@ -366,8 +365,8 @@ impl Journal {
         RecordKey::new(&self.prefix, &["delta", &slot])
     }
 
-    fn document_key(&self, document: &Document) -> RecordKey {
-        RecordKey::new(&self.prefix, &["d", &document.to_string()])
+    fn document_key(&self, document: &str) -> RecordKey {
+        RecordKey::new(&self.prefix, &["d", document])
     }
 
     fn index_key(&self) -> RecordKey {

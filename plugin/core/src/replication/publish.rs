@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use serde_json::Value;
 
+use super::overlay::PolicyReplica;
 use super::store::{Effect, POLICY_IN_USE, PolicyStore};
 use super::{JournalCommit, JournalError};
 use crate::config::GatewayConfig;
@@ -65,9 +66,9 @@ impl PolicyStore {
                         let first = diagnostics.first().map(ToString::to_string);
                         PublishError::Invalid(first.unwrap_or_default())
                     })?;
-                    let documents = batch.iter().map(|(document, _)| document.clone()).collect();
+                    let documents = batch.iter().map(|(document, _)| document.to_string()).collect();
                     let commit = JournalCommit { change, documents, revision, entry: None };
-                    Ok(journal.commit(store, policy, commit)?)
+                    Ok(journal.commit(store, &mut PolicyReplica { policy, overlay: None }, commit)?)
                 });
                 if !committed.unwrap_or(Err(PublishError::Journal(POLICY_IN_USE)))? {
                     return Ok(None);

@@ -3,17 +3,21 @@
 //!
 //! The host is used through [`CounterStore`] only. Everything else is returned as [`Effect`]s, in order.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde_json::Value;
+
 use super::etcd_store::EtcdStore;
+use super::overlay::{Overlay, PolicyReplica, Unapplied};
 use super::{Journal, JournalCommit, JournalError};
 use crate::admin::audit;
-use crate::admin::audit::{AuditEntry, AuditQuery};
+use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
+use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide, json_response};
 use crate::config::GatewayConfig;
 use crate::counters::{CounterStore, StoreError, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId};
@@ -25,6 +29,12 @@ use crate::time::Now;
 
 /// The error of a policy that a reader still holds. No reader holds it across callbacks.
 pub(super) const POLICY_IN_USE: JournalError = JournalError::Store(StoreError::Contention);
+
+/// The format of the changes and documents in the journal.
+const FORMAT: u64 = 1;
+
+/// Maximum number of changes without effect that a log line and a response list.
+const MAX_LISTED: usize = 20;
 
 /// An effect for the adapter to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,6 +72,8 @@ pub struct PolicyStore {
     pub(super) journal: Option<Journal>,
     /// `None` without a configured etcd.
     pub(super) etcd: Option<Box<EtcdStore>>,
+    /// `None` with a configured etcd, whose documents take precedence over any inline policy.
+    overlay: Option<Overlay>,
 }
 
 impl PolicyStore {
@@ -72,19 +84,23 @@ impl PolicyStore {
         config: &GatewayConfig,
         vm: u64,
     ) -> (PolicyStore, Option<JournalError>) {
-        let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &config.prefix, vm)));
-        // The documents of etcd take precedence over any inline policy.
-        let inline = match &config.etcd {
-            Some(etcd) => fingerprint(format!("fleet {} {}", etcd.cluster, etcd.prefix).as_bytes()),
-            None => config.policy.read().fingerprint(),
+        // Each etcd has a journal of its own, and one is for all policies without etcd.
+        let prefix = match &config.etcd {
+            Some(etcd) => {
+                let fleet = fingerprint(format!("{} {}", etcd.cluster, etcd.prefix).as_bytes());
+                format!("{}fleet/{fleet:016x}/", config.prefix)
+            }
+            None => format!("{}edits/", config.prefix),
         };
-        match Journal::open(store, &config.prefix, inline) {
+        let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &prefix, vm)));
+        let overlay = etcd.is_none().then(Overlay::default);
+        match Journal::open(store, &prefix, FORMAT) {
             Ok(journal) => {
-                let mut policies = PolicyStore { journal: Some(journal), etcd };
+                let mut policies = PolicyStore { journal: Some(journal), etcd, overlay };
                 let error = policies.catch_up(store, config).err();
                 (policies, error)
             }
-            Err(error) => (PolicyStore { journal: None, etcd }, Some(error)),
+            Err(error) => (PolicyStore { journal: None, etcd, overlay }, Some(error)),
         }
     }
 
@@ -122,8 +138,11 @@ impl PolicyStore {
         store: &mut C,
         config: &GatewayConfig,
     ) -> Result<(), JournalError> {
-        let Some(journal) = &mut self.journal else { return Ok(()) };
-        config.policy.change(|policy| journal.catch_up(store, policy)).unwrap_or(Err(POLICY_IN_USE))
+        let PolicyStore { journal: Some(journal), overlay, .. } = self else { return Ok(()) };
+        let catch_up = |policy: &mut Policy| {
+            journal.catch_up(store, &mut PolicyReplica { policy, overlay: overlay.as_mut() })
+        };
+        config.policy.change(catch_up).unwrap_or(Err(POLICY_IN_USE))
     }
 
     /// Handles a management request. If it waits for etcd, its reply is among the effects of a later call.
@@ -135,6 +154,11 @@ impl PolicyStore {
         inputs: &RequestInputs,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
+        if request.readiness {
+            let response = self.readiness(store, &request.method, inputs.now);
+            effects.push(Effect::Answer(id, admin_reply(response, None)));
+            return effects;
+        }
         if self.etcd.is_some() {
             self.manage_in_etcd(store, config, (id, request), inputs, &mut effects);
             return effects;
@@ -161,27 +185,32 @@ impl PolicyStore {
                     return Ok(Some(self.append_audit(store, response, entry)));
                 }
                 AdminDecision::Audit(query) => return Ok(Some((self.page(store, &query), None))),
+                AdminDecision::Gateway { details } => {
+                    return Ok(Some((self.overview(config, inputs, details), None)));
+                }
                 AdminDecision::Write(write) => write,
             };
-            let Some(journal) = self.journal.as_mut().filter(|_| state.is_ok()) else {
+            let PolicyStore { journal: Some(journal), overlay: Some(overlay), .. } = self else {
                 return Ok(Some(self.reject(store, &write_problem(state.err()), entry)));
             };
-            let audit = entry.as_ref().map(|entry| (entry.organization.clone(), text(&entry.to_json())));
-            let commit = JournalCommit { change: write.change, entry: audit, ..JournalCommit::default() };
-            Ok(
-                match config
-                    .policy
-                    .change(|policy| journal.commit(store, policy, commit))
-                    .unwrap_or(Err(POLICY_IN_USE))
-                {
-                    Ok(true) => Some((write.response, entry)),
-                    Ok(false) => {
-                        lost_entry = entry;
-                        None
-                    }
-                    Err(error) => Some(self.reject(store, &write_problem(Some(error)), entry)),
-                },
-            )
+            if let Err(error) = state {
+                return Ok(Some(self.reject(store, &write_problem(Some(error)), entry)));
+            }
+            let audit =
+                entry.as_ref().map(|entry| (entry.log_name().map(Cow::into_owned), text(&entry.to_json())));
+            let commit = |policy: &mut Policy| {
+                let change = overlay.bind(policy, write.change);
+                let commit = JournalCommit { change, entry: audit, ..JournalCommit::default() };
+                journal.commit(store, &mut PolicyReplica { policy, overlay: Some(overlay) }, commit)
+            };
+            Ok(match config.policy.change(commit).unwrap_or(Err(POLICY_IN_USE)) {
+                Ok(true) => Some((write.response, entry)),
+                Ok(false) => {
+                    lost_entry = entry;
+                    None
+                }
+                Err(error) => Some(self.reject(store, &write_problem(Some(error)), entry)),
+            })
         });
         result.unwrap_or_else(|_| self.reject(store, &Problem::contended(), lost_entry))
     }
@@ -212,7 +241,12 @@ impl PolicyStore {
         entry: Option<AuditEntry>,
     ) -> (LocalResponse, Option<AuditEntry>) {
         if let (Some(journal), Some(entry)) = (&self.journal, &entry) {
-            let _ = journal.append_audit(store, entry.organization.as_deref(), &text(&entry.to_json()));
+            let _ = journal.append_audit(
+                store,
+                entry.log_name().as_deref(),
+                &entry.actor,
+                &text(&entry.to_json()),
+            );
         }
         (response, entry)
     }
@@ -228,13 +262,56 @@ impl PolicyStore {
         self.append_audit(store, problem.response(), entry)
     }
 
+    /// Returns the response with the facts about this gateway.
+    pub(super) fn overview(
+        &self,
+        config: &GatewayConfig,
+        inputs: &RequestInputs,
+        details: bool,
+    ) -> LocalResponse {
+        let mut body = object!({
+            "api": 1,
+            "version": env!("CARGO_PKG_VERSION"),
+            "changes": inputs.durability.name(),
+        });
+        if details && let (Some(overlay), Value::Object(members)) = (&self.overlay, &mut body) {
+            let (first, count) = overlay.unapplied(&config.policy.read(), MAX_LISTED);
+            let first: Vec<Value> = first.iter().map(Unapplied::to_json).collect();
+            members.insert("unapplied".to_string(), object!({ "count": count, "records": first }));
+        }
+        json_response(200, &body)
+    }
+
+    /// Returns the log line about changes that have no effect on the policy of the configuration, if there are any.
+    pub fn unapplied(&self, config: &GatewayConfig) -> Option<String> {
+        let (first, count) = self.overlay.as_ref()?.unapplied(&config.policy.read(), MAX_LISTED);
+        if count == 0 {
+            return None;
+        }
+        let names = first.iter().map(|Unapplied { section, id, removal, reason }| {
+            format!(
+                "{} {}/{id} ({})",
+                if *removal { "removed" } else { "put" },
+                section.name(),
+                reason.name()
+            )
+        });
+        let names: Vec<String> = names.collect();
+        let more = if count > first.len() { ", ..." } else { "" };
+        Some(format!(
+            "{count} changes made through the management API have no effect on the policy of this configuration, which \
+             has other records of these names: {}{more}",
+            names.join(", ")
+        ))
+    }
+
     fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> LocalResponse {
         let Some(journal) = &self.journal else { return write_problem(None).response() };
         match journal.audit_page(store, query) {
             Ok((stored, next)) => {
                 let entries: Vec<_> = stored
                     .iter()
-                    .filter_map(|stored| Some((stored.name(), parse_entry(&stored.entry)?)))
+                    .filter_map(|stored| Some((stored.name.clone(), parse_entry(&stored.entry)?)))
                     .collect();
                 audit::page(&entries, next.as_deref())
             }
@@ -250,11 +327,13 @@ impl PolicyStore {
         inputs: &RequestInputs,
     ) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if let Some(journal) = &mut self.journal
+        if let PolicyStore { journal: Some(journal), overlay, .. } = self
             && !journal.is_superseded()
         {
-            match config.policy.change(|policy| journal.recover(store, policy)).unwrap_or(Err(POLICY_IN_USE))
-            {
+            let recover = |policy: &mut Policy| {
+                journal.recover(store, &mut PolicyReplica { policy, overlay: overlay.as_mut() })
+            };
+            match config.policy.change(recover).unwrap_or(Err(POLICY_IN_USE)) {
                 Ok(()) | Err(JournalError::Superseded) => {}
                 Err(error) => effects.push(Effect::Warn(write_problem(Some(error)).detail)),
             }
@@ -277,7 +356,14 @@ pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -
 
 /// Returns the audit entry of a rejected write.
 pub(super) fn rejected_entry(entry: AuditEntry, problem: &Problem) -> AuditEntry {
-    AuditEntry { status: problem.status, reason: Some(problem.code.to_string()), after: None, ..entry }
+    AuditEntry {
+        kind: EntryKind::Attempt,
+        status: problem.status,
+        reason: Some(problem.code.to_string()),
+        before: None,
+        after: None,
+        ..entry
+    }
 }
 
 /// Parses a stored audit entry.
@@ -302,23 +388,4 @@ pub(super) fn write_problem(error: Option<JournalError>) -> Problem {
     let problem =
         Problem::new(status, code, error.map_or_else(|| without.to_string(), |error| error.to_string()));
     if error == Some(JournalError::Superseded) { problem.with("retry-after", "1") } else { problem }
-}
-
-impl super::Replica for Policy {
-    fn apply(&mut self, change: &crate::policy::Change) -> bool {
-        Policy::apply(self, change).is_ok()
-    }
-
-    fn replace(&mut self, documents: &[(crate::policy::Document, Option<serde_json::Value>)]) -> bool {
-        let difference = self.difference(documents);
-        difference.is_ok_and(|change| Policy::apply(self, &change).is_ok())
-    }
-
-    fn document(&self, document: &crate::policy::Document) -> Option<serde_json::Value> {
-        Policy::document(self, document)
-    }
-
-    fn touched(&self, change: &crate::policy::Change) -> Vec<crate::policy::Document> {
-        Policy::touched(self, change)
-    }
 }

@@ -1,7 +1,7 @@
 //! The audit log of write attempts.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{AuditEntry, AuditQuery, page};
+use tollgate_core::admin::audit::{AuditEntry, AuditQuery, EntryKind, page};
 use tollgate_core::admin::{AdminDecision, AdminRequest};
 
 use super::world::{World, policy, read, request};
@@ -15,7 +15,7 @@ fn a_change_is_recorded_with_actor_action_before_and_after() {
     assert_eq!(entry.organization.as_deref(), Some("acme"));
     assert_eq!(entry.actor, "team-admin");
     assert_eq!(entry.action, "PATCH /teams/search");
-    assert_eq!((entry.status, entry.reason), (200, None));
+    assert_eq!((entry.kind, entry.status, entry.reason), (EntryKind::Change, 200, None));
     assert_eq!(entry.before.unwrap()["limits"], json!({ "rpm": 100 }));
     assert_eq!(entry.after.unwrap()["limits"], json!({ "rpm": 7 }));
 }
@@ -25,15 +25,7 @@ fn failed_attempts_are_recorded_but_not_reads_and_unauthenticated_requests() {
     let mut world = World::new();
     for (person, method, path, body, status, reason, organization) in [
         ("viewer", "DELETE", "/teams/search", json!({}), 403, "not_allowed", Some("acme")),
-        (
-            "foreign-owner",
-            "POST",
-            "/teams/search/keys",
-            json!({ "name": "x" }),
-            403,
-            "not_allowed",
-            Some("acme"),
-        ),
+        ("foreign-owner", "POST", "/teams/search/keys", json!({ "name": "x" }), 404, "not_found", None),
         ("viewer", "PATCH", "/teams/gone", json!({}), 404, "not_found", None),
         ("viewer", "POST", "/teams/search/keys", json!({}), 400, "name_required", Some("acme")),
         ("owner", "DELETE", "/teams/search", json!({}), 409, "keys_assigned", Some("acme")),
@@ -43,12 +35,30 @@ fn failed_attempts_are_recorded_but_not_reads_and_unauthenticated_requests() {
         let entry = world.audit.pop().unwrap();
         assert_eq!((entry.status, entry.reason.as_deref()), (status, Some(reason)), "{method} {path}");
         assert_eq!(entry.organization.as_deref(), organization, "{method} {path}");
-        assert_eq!(entry.actor, person);
+        assert_eq!((entry.kind, entry.actor.as_str()), (EntryKind::Attempt, person));
     }
     world.get("viewer", "/teams/search/keys");
     world.get("viewer", "/teams/search");
     world.send("anonymous", "DELETE", "/teams/search", Value::Null);
     assert_eq!(world.audit, []);
+}
+
+#[test]
+fn attempts_without_effect_are_not_changes_and_hold_no_copies_of_records() {
+    let mut world = World::new();
+    for (method, path, body) in [
+        ("PATCH", "/teams/search", json!({ "limits": { "rpm": 100 } })),
+        ("PATCH", "/teams/search", json!({ "limits": { "rpm": 0 } })),
+        ("DELETE", "/teams/search", Value::Null),
+    ] {
+        world.send("owner", method, path, body);
+        let entry = world.audit.pop().unwrap();
+        assert_eq!(
+            (entry.kind, &entry.before, &entry.after),
+            (EntryKind::Attempt, &None, &None),
+            "{entry:?}"
+        );
+    }
 }
 
 /// Holds for every kind of fault, however early it is detected.
@@ -147,29 +157,31 @@ fn query_of(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16>
         AdminDecision::Audit(query) => Ok(query),
         AdminDecision::Answer(response) => Err(response.status),
         AdminDecision::Write(write) => panic!("{write:?}"),
+        AdminDecision::Gateway { .. } => panic!("another endpoint"),
     }
 }
 
 #[test]
 fn the_organization_is_named_or_unambiguous() {
     let of = |organization: Option<&str>| {
-        Ok(AuditQuery { organization: organization.map(str::to_string), after: None, limit: 50 })
+        Ok(AuditQuery { organization: organization.map(str::to_string), after: None, limit: 50, kind: None })
     };
     assert_eq!(query_of("owner", "", policy()), of(Some("acme")));
     assert_eq!(query_of("platform", "", policy()), of(None));
     assert_eq!(query_of("platform", "organization=globex", policy()), of(Some("globex")));
-    assert_eq!(query_of("owner", "organization=globex", policy()), Err(403));
+    assert_eq!(query_of("owner", "organization=globex", policy()), Err(404));
     assert_eq!(query_of("owner", "organization=gone", policy()), Err(404));
     assert_eq!(query_of("org-admin", "", policy()), Err(403));
     let mut both = policy();
     both["organizations"]["globex"]["members"]["owner"] = json!("org_auditor");
     assert_eq!(query_of("owner", "", both.clone()), Err(400));
     assert_eq!(query_of("owner", "organization=globex", both), of(Some("globex")));
-    let page = query_of("owner", "limit=3&after=42", policy());
-    assert_eq!(
-        page,
-        Ok(AuditQuery { organization: Some("acme".into()), after: Some("42".into()), limit: 3 })
-    );
+    for (name, kind) in [("change", EntryKind::Change), ("attempt", EntryKind::Attempt)] {
+        let page = query_of("owner", &format!("limit=3&after=42&kind={name}"), policy());
+        let (organization, after) = (Some("acme".into()), Some("42".into()));
+        assert_eq!(page, Ok(AuditQuery { organization, after, limit: 3, kind: Some(kind) }));
+    }
+    assert_eq!(query_of("owner", "kind=reads", policy()), Err(400));
 }
 
 #[test]

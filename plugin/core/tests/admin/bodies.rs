@@ -165,3 +165,56 @@ fn an_ambiguous_path_is_rejected_with_problem_details() {
         }
     }
 }
+
+#[test]
+fn a_refusal_names_every_fault_of_the_record_at_once() {
+    let access = json!({ "mode": "restrict", "targets": ["gone"] });
+    let cases = [
+        (
+            "POST",
+            "/organizations",
+            json!({ "id": "new", "name": 5, "access": { "targets": ["gone"] }, "limits": { "rpm": 0 }, "x": 1 }),
+            vec!["/access/targets/0", "/limits/rpm", "/name", "/x"],
+        ),
+        (
+            "PATCH",
+            "/organizations/acme",
+            json!({ "state": "asleep", "target_limits": { "gone": { "rpm": 1 } } }),
+            vec!["/state", "/target_limits/gone"],
+        ),
+        (
+            "POST",
+            "/organizations/acme/teams",
+            json!({ "id": "new", "name": "", "limits": { "rpm": 2000 }, "members": { "ghost": "team_admin" } }),
+            vec!["/limits/rpm", "/members/ghost", "/name"],
+        ),
+        (
+            "PATCH",
+            "/teams/search",
+            json!({ "limits": { "rpm": 5000 }, "target_limits": { "gone": { "rpm": 1 } }, "name": "" }),
+            vec!["/limits/rpm", "/name", "/target_limits/gone"],
+        ),
+        (
+            "POST",
+            "/teams/search/keys",
+            json!({ "name": "k", "access": access, "owner": "user/ghost", "limits": { "rpm": 200, "tpm": -1 } }),
+            vec!["/access/targets/0", "/limits/rpm", "/limits/tpm", "/owner"],
+        ),
+        (
+            "PATCH",
+            "/keys/developers",
+            json!({ "access": access, "state": 1, "limits": { "rpm": 200 } }),
+            vec!["/access/targets/0", "/limits/rpm", "/state"],
+        ),
+    ];
+    for (method, path, body, expected) in cases {
+        let mut request = request("platform", method, path, &body);
+        if method == "PATCH" {
+            request.content_type = Some("application/merge-patch+json".into());
+        }
+        let answer = answer(&request);
+        let mut found = answer.pointers();
+        found.sort_unstable();
+        assert_eq!((answer.status, found), (400, expected), "{method} {path}: {:?}", answer.body);
+    }
+}

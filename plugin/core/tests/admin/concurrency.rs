@@ -91,6 +91,19 @@ fn concurrent_creations_respect_the_maximum_number_of_keys() {
 }
 
 #[test]
+fn an_entity_tag_covers_only_what_the_caller_sees() {
+    let mut world = World::new();
+    let tag = |world: &mut World, person: &str| {
+        world.get(person, "/teams/search").field("etag").unwrap().to_string()
+    };
+    let [viewer, admin] = ["viewer", "team-admin"].map(|person| tag(&mut world, person));
+    let policy = json!({ "enabled": true, "max_keys_per_user": 1 });
+    assert_eq!(world.send("team-admin", "PUT", "/teams/search/self-service", policy).status, 200);
+    assert_eq!(tag(&mut world, "viewer"), viewer);
+    assert_ne!(tag(&mut world, "team-admin"), admin);
+}
+
+#[test]
 fn an_entity_tag_is_the_same_until_something_changes() {
     let mut world = World::new();
     for (path, method, body) in [

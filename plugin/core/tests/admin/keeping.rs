@@ -1,7 +1,7 @@
 //! Writes that cannot be stored are rejected and recorded as rejected.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{Durability, RequestInputs};
+use tollgate_core::admin::{AdminRequest, Durability, RequestInputs};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::{Cas, CounterStore, RecordKey, SharedDataStore, StoreError};
@@ -15,13 +15,14 @@ use super::world::{START, policy, request};
 struct Busy {
     store: SharedDataStore<Map>,
     busy: bool,
+    draws: u8,
 }
 
 impl Busy {
     fn new() -> Busy {
         let mut map = Map::new();
         let kind = SharedDataStore::probe(&mut map, "tollgate/1/");
-        Busy { store: SharedDataStore::new(map, kind), busy: false }
+        Busy { store: SharedDataStore::new(map, kind), busy: false, draws: 0 }
     }
 }
 
@@ -53,7 +54,8 @@ fn gateway(more: Value) -> GatewayConfig {
 /// Creates a key; returns the status and code of the response, and the logged audit entry.
 fn create(policies: &mut PolicyStore, store: &mut Busy, gateway: &GatewayConfig) -> (u16, String, Value) {
     let now = Now { wall: START, monotonic: SECOND };
-    let inputs = RequestInputs { now, random: [u8::from(store.busy); 48], durability: Durability::Durable };
+    store.draws += 1;
+    let inputs = RequestInputs { now, random: [store.draws; 48], durability: Durability::Durable };
     let request = request("developer", "POST", "/teams/search/keys", &json!({ "name": "x" }));
     let (mut answers, mut logged) = (Vec::new(), Vec::new());
     for act in policies.manage(store, gateway, (1, request), &inputs) {
@@ -82,14 +84,48 @@ fn a_write_that_always_conflicts_is_recorded_as_rejected() {
 }
 
 #[test]
-fn a_write_of_a_superseded_configuration_is_recorded_as_rejected() {
-    let (old, mut store) = (gateway(json!({ "fleet": { "cluster": "old" } })), Busy::new());
-    let (mut policies, error) = PolicyStore::open(&mut store, &old, 1);
+fn a_write_after_the_journal_was_lost_is_recorded_as_rejected() {
+    let (gateway, mut store) = (gateway(json!({})), Busy::new());
+    let (mut policies, error) = PolicyStore::open(&mut store, &gateway, 1);
     assert_eq!(error, None);
-    let new = gateway(json!({ "fleet": { "cluster": "new" } }));
-    let (_, error) = PolicyStore::open(&mut store, &new, 2);
+    assert_eq!(create(&mut policies, &mut store, &gateway).0, 201);
+    // A host that evicts records, and a VM that starts afterwards.
+    let head = RecordKey::new("tollgate/1/edits/doc/", &["head"]);
+    let (record, version) = store.read(&head).unwrap();
+    assert!(!record.is_empty());
+    assert_eq!(store.compare_and_swap(&head, version, &[]), Ok(Cas::Stored));
+    let (_, error) = PolicyStore::open(&mut store, &gateway, 2);
     assert_eq!(error, None);
-    let (status, code, entry) = create(&mut policies, &mut store, &old);
+    let (status, code, entry) = create(&mut policies, &mut store, &gateway);
     assert_eq!((&entry["status"], &entry["reason"]), (&json!(503), &json!("superseded")));
     assert_eq!((status, code.as_str()), (503, "superseded"));
+}
+
+#[test]
+fn two_fleets_under_one_prefix_have_different_journals() {
+    let (one, mut store) = (gateway(json!({ "fleet": { "cluster": "old" } })), Busy::new());
+    let (_, error) = PolicyStore::open(&mut store, &one, 1);
+    assert_eq!(error, None);
+    let two = gateway(json!({ "fleet": { "cluster": "new" } }));
+    let (_, error) = PolicyStore::open(&mut store, &two, 2);
+    assert_eq!(error, None);
+    let heads = store.store.host().rows().into_keys().filter(|name| name.ends_with("/doc/head")).count();
+    assert_eq!(heads, 2);
+}
+
+#[test]
+fn readiness_needs_no_caller_and_says_when_etcd_was_read() {
+    let ask = |settings: Value| {
+        let (gateway, mut store) = (gateway(settings), Busy::new());
+        let (mut policies, _) = PolicyStore::open(&mut store, &gateway, 1);
+        let inputs = PolicyStore::request_inputs(&gateway, Now { wall: START, monotonic: SECOND }, None);
+        let request = AdminRequest { method: "GET".into(), readiness: true, ..AdminRequest::default() };
+        match policies.manage(&mut store, &gateway, (1, request), &inputs).as_slice() {
+            [Effect::Answer(1, reply)] => (reply.response.status, reply.response.body.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask(json!({})), (200, "ready: the policy is loaded\n".to_owned()));
+    let (status, text) = ask(json!({ "fleet": { "cluster": "etcd" } }));
+    assert_eq!((status, text.as_str()), (503, "not ready: etcd was never read\n"));
 }

@@ -109,6 +109,16 @@ fn the_old_secret_is_valid_for_the_grace_period_only() {
     let week = world.send("developer", "POST", &path, json!({ "grace_seconds": 604_800 }));
     assert_eq!(week.status, 201);
     // An empty body is a rotation without a grace period.
+    let week = week.body["secret"].as_str().unwrap();
+    let refused = world.send("developer", "POST", &path, Value::Null);
+    assert_eq!((refused.status, refused.code()), (409, "previous_in_use"), "{}", refused.body);
+    let refused =
+        world.send("developer", "POST", &path, json!({ "grace_seconds": 60, "end_previous": false }));
+    assert_eq!(refused.status, 409);
+    assert!(works(&world, week) && works(&world, rotated["secret"].as_str().unwrap()), "nothing has ended");
+    let ended = world.send("developer", "POST", &path, json!({ "end_previous": true }));
+    assert_eq!(ended.status, 201);
+    assert!(!works(&world, week) && !works(&world, rotated["secret"].as_str().unwrap()));
     assert_eq!(world.send("developer", "POST", &path, Value::Null).status, 201);
 }
 

@@ -2,9 +2,11 @@
 
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod allowances;
 mod audit;
 mod bodies;
 mod concurrency;
+mod configurations;
 mod keeping;
 mod keys;
 mod lists;

@@ -105,7 +105,8 @@ fn deleting_a_service_account_revokes_its_keys() {
     let mut world = World::new();
     let put =
         world.send("team-admin", "PUT", "/teams/search/service-accounts/weekly", json!({ "name": "Weekly" }));
-    assert_eq!(put.body, json!({ "id": "weekly", "team": "search", "name": "Weekly" }));
+    let created = world.now.timestamp().0;
+    assert_eq!(put.body, json!({ "id": "weekly", "team": "search", "name": "Weekly", "created": created }));
     let taken = world.send(
         "other-team-admin",
         "PUT",

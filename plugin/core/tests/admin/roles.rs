@@ -27,12 +27,15 @@ const SPEND_READERS: &[&str] = &["platform", "owner", "billing", "auditor"];
 const TEAM_USAGE_READERS: &[&str] = &["platform", "owner", "billing", "auditor", "team-admin"];
 const OWN_KEY_USAGE_READERS: &[&str] =
     &["platform", "owner", "billing", "auditor", "team-admin", "developer"];
+/// The users who may read the usage of any key, or the key itself.
+const ANY_KEY_SEERS: &[&str] = &["platform", "owner", "org-admin", "billing", "auditor", "team-admin"];
 const AUDIT_READERS: &[&str] = &["platform", "owner", "auditor"];
 
 /// Method, path, body, and the permitted users.
 pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str])> {
     let nothing = Value::Null;
     vec![
+        ("GET", "/", nothing.clone(), &PEOPLE),
         ("GET", "/me", nothing.clone(), &PEOPLE),
         ("GET", "/targets", nothing.clone(), &PEOPLE),
         ("GET", "/organizations", nothing.clone(), &PEOPLE),
@@ -94,6 +97,18 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
     ]
 }
 
+/// Returns true if the resource in the path looks to the user as if it did not exist.
+fn is_hidden(person: &str, path: &str) -> bool {
+    match path {
+        "/organizations" => false,
+        "/keys/developers" | "/keys/developers/rotate" | "/keys/developers/usage" => {
+            person != "developer" && !ANY_KEY_SEERS.contains(&person)
+        }
+        path if path.starts_with("/keys/") => !ANY_KEY_SEERS.contains(&person),
+        _ => !CEILING_READERS.contains(&person),
+    }
+}
+
 #[test]
 fn every_endpoint_is_open_to_its_roles_only() {
     let mut wrong = Vec::new();
@@ -103,12 +118,13 @@ fn every_endpoint_is_open_to_its_roles_only() {
             let (status, body) = match decided.outcome {
                 AdminDecision::Answer(response) => (response.status, response.body),
                 AdminDecision::Write(write) => (write.response.status, write.response.body),
-                AdminDecision::Audit(_) => (200, String::new()),
+                AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => (200, String::new()),
             };
             let right = match allowed.contains(&person) {
                 true => (200..300).contains(&status),
                 // A developer may create keys but not choose the owner: row 9 of the table.
                 false if person == "developer" && body.contains("not_choosable") => status == 400,
+                false if is_hidden(person, path) => status == 404 && body.contains("\"not_found\""),
                 false => status == 403 && body.contains("\"not_allowed\""),
             };
             if !right {
@@ -139,7 +155,12 @@ fn only_the_platforms_administrators_delete_an_organization() {
             "name": "Bare", "access": {}, "members": { "owner": "org_owner", "org-admin": "org_admin" },
         });
         let answer = World::of(policy).send(person, "DELETE", "/organizations/bare", Value::Null);
-        assert_eq!(answer.status, if person == "platform" { 204 } else { 403 }, "{person}");
+        let expected = match person {
+            "platform" => 204,
+            "owner" | "org-admin" => 403,
+            _ => 404,
+        };
+        assert_eq!(answer.status, expected, "{person}");
     }
 }
 
@@ -165,7 +186,7 @@ fn a_role_in_one_team_grants_nothing_in_another() {
     }
     for person in ["team-admin", "developer", "viewer"] {
         for path in ["/teams/lab", "/teams/lab/access", "/teams/lab/members", "/organizations/globex"] {
-            assert_eq!(World::new().get(person, path).status, 403, "{person}: {path}");
+            assert_eq!(World::new().get(person, path).status, 404, "{person}: {path}");
         }
     }
 }
@@ -196,6 +217,58 @@ fn a_developer_reads_and_changes_own_keys_only() {
         ("POST", "/keys/admins/rotate"),
         ("DELETE", "/keys/jobs"),
     ] {
-        assert_eq!(world.send("developer", method, path, Value::Null).status, 403, "{method} {path}");
+        assert_eq!(world.send("developer", method, path, Value::Null).status, 404, "{method} {path}");
     }
+}
+
+/// The text before the first quoted name.
+fn begin(detail: &Value) -> String {
+    detail.as_str().unwrap().split('`').next().unwrap().to_string()
+}
+
+#[test]
+fn what_one_may_not_read_looks_like_what_does_not_exist() {
+    for person in ["foreign-owner", "foreign-team-admin"] {
+        for (method, path, body, _) in table() {
+            if matches!(path, "/" | "/me" | "/targets" | "/organizations") {
+                continue;
+            }
+            let known = ["acme", "search", "empty", "keys/developers", "keys/admins", "keys/jobs"];
+            let missing = known.iter().fold(path.to_string(), |path, known| {
+                path.replacen(known, if known.starts_with("keys/") { "keys/gone" } else { "gone" }, 1)
+            });
+            let mut world = World::new();
+            let hidden = world.send(person, method, path, body.clone());
+            let gone = world.send(person, method, &missing, body);
+            assert_eq!((hidden.status, gone.status), (404, 404), "{person}: {method} {path} {missing}");
+            assert_eq!(begin(&hidden.body["detail"]), begin(&gone.body["detail"]), "{method} {path}");
+            let mut expected = gone.body;
+            expected["detail"] = hidden.body["detail"].clone();
+            assert_eq!((hidden.body, hidden.fields), (expected, gone.fields), "{method} {path}");
+        }
+    }
+}
+
+#[test]
+fn error_texts_do_not_reveal_persons_and_accounts() {
+    let mut policy = super::world::policy();
+    policy["service_accounts"]["theirs"] = json!({ "team": "lab", "name": "Theirs" });
+    policy["users"]["foreign-owner"]["limits"] = json!({ "rpm": 7 });
+    let mut world = World::of(policy);
+    let mut faults = |owner: &str| {
+        let body = json!({ "name": "x", "owner": owner, "limits": { "rpm": 50 } });
+        let answer = world.send("team-admin", "POST", "/teams/search/keys", body);
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        let (_, id) = owner.split_once('/').unwrap();
+        answer.body.to_string().replace(id, "ID")
+    };
+    assert_eq!(faults("user/foreign-owner"), faults("user/gone"));
+    assert_eq!(faults("service_account/theirs"), faults("service_account/gone"));
+    let mut member = |user: &str| {
+        let path = format!("/teams/search/members/{user}");
+        let answer = world.send("team-admin", "PUT", &path, json!({ "role": "team_viewer" }));
+        assert_eq!(answer.status, 409, "{}", answer.body);
+        answer.body.to_string().replace(user, "ID")
+    };
+    assert_eq!(member("foreign-owner"), member("gone"));
 }

@@ -46,16 +46,6 @@ fn a_verified_jwt_identifies_the_caller_whatever_the_bearer_token() {
 }
 
 #[test]
-fn a_token_added_after_the_headers_gets_a_retry() {
-    let mut world = World::new();
-    let patch = request("team-admin", "PATCH", "/teams/search", &json!({}));
-    let (code, body) = status(&mut world, &AdminRequest { unread: true, ..patch.clone() });
-    assert_eq!((code, &body["code"]), (503, &json!("contended")));
-    let unknown = AdminRequest { unread: true, token: Some("unknown".into()), ..patch };
-    assert_eq!(status(&mut world, &unknown).0, 401);
-}
-
-#[test]
 fn partial_credentials_do_not_authenticate() {
     let (status, body) = me(None, Some("unheard-of"));
     assert_eq!((status, &body["code"]), (401, &json!("unknown_user")));

@@ -25,7 +25,8 @@ fn call(world: &mut World, ended: bool) {
     let key = policy.keys.get(policy.keys.find("developers").unwrap()).unwrap();
     let identity = check_key(&policy, key, world.now.timestamp()).unwrap();
     let principals = identity.principals(&world.gateway.record_keys, policy.target("small"));
-    let reservation = Reservation { input_tokens: 10, tokens: 100, cost: Pico(500_000_000_000) };
+    let reservation =
+        Reservation { input_tokens: 10, tokens: 100, input_cost: Pico(0), cost: Pico(500_000_000_000) };
     let admitted =
         acquire(&mut world.store, AdmissionRequest { principals, reservation }, world.now).unwrap();
     if ended {

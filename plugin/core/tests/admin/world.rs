@@ -196,6 +196,7 @@ impl World {
                 read(write.response)
             }
             AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
+            AdminDecision::Gateway { .. } => panic!("no policy store here"),
         }
     }
 

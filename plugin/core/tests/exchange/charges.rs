@@ -35,7 +35,7 @@ fn legacy_completions_are_reserved_for_every_prompt_and_no_other_api_is() {
         let prompt = json!(vec!["x"; prompts]);
         let body = json!({ "model": "small", "max_tokens": 100, "prompt": prompt }).to_string();
         let charges = with_key(&gateway, completions, Some(&body));
-        charges.charges().reservation.cost.0 - (body.len() as u128 + 3_072) * 1_000_000
+        charges.charges().reservation.cost.0 - (body.len() as u128 + 32) * 1_000_000
     };
     assert_eq!(cost(10), 10 * cost(1));
 }

@@ -1,13 +1,25 @@
-//! Requests up to their decision: `charges` has the reservations, `heads` the headers, `steps` the decision's trace.
+//! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
+//! headers, `members` the members that the gateway does not see through, `names` the names of one target, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
+//! the management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
 mod charges;
+mod endings;
+mod estimates;
 mod heads;
+mod health;
+mod members;
+mod names;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
+mod refusals;
+mod routes;
+mod sign_in;
 mod steps;
+mod usage_chunk;
 
 use std::rc::Rc;
 
@@ -16,6 +28,7 @@ use tollgate_core::admission::AdmissionRequest;
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::exchange::{Action, Exchange};
 use tollgate_core::http::headers::{HeaderMutation, Headers};
+use tollgate_core::money::Pico;
 use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND};
 

@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Map;
-use tollgate_core::admin::audit::{AuditQuery, MAX_ENTRIES};
+use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
 use tollgate_core::counters::{
     Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
 };
-use tollgate_core::policy::{Change, Document, Section};
+use tollgate_core::policy::{Change, Section};
 use tollgate_core::replication::{DELTA_SLOTS, Journal, JournalCommit, JournalError, Replica};
 
 const PREFIX: &str = "t/";
-const INLINE: u64 = 7;
+const FORMAT: u64 = 7;
 
 /// Teams by id: a minimal replica.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,24 +41,23 @@ impl Replica for Teams {
         true
     }
 
-    fn replace(&mut self, documents: &[(Document, Option<Value>)]) -> bool {
+    fn replace(&mut self, documents: &[(String, Option<Value>)]) -> bool {
         for (document, content) in documents {
-            let Document::Team(id) = document else { return false };
+            let Some(id) = document.strip_prefix("team/") else { return false };
             match content {
-                Some(content) => drop(self.0.insert(id.clone(), content.clone())),
+                Some(content) => drop(self.0.insert(id.to_owned(), content.clone())),
                 None => drop(self.0.remove(id)),
             }
         }
         true
     }
 
-    fn document(&self, document: &Document) -> Option<Value> {
-        let Document::Team(id) = document else { return None };
-        self.0.get(id).cloned()
+    fn document(&self, document: &str) -> Option<Value> {
+        self.0.get(document.strip_prefix("team/")?).cloned()
     }
 
-    fn touched(&self, change: &Change) -> Vec<Document> {
-        change.edits.iter().map(|edit| Document::Team(edit.id.clone())).collect()
+    fn touched(&self, change: &Change) -> Vec<String> {
+        change.edits.iter().map(|edit| format!("team/{}", edit.id)).collect()
     }
 }
 
@@ -70,9 +69,9 @@ struct Vm<S> {
 }
 
 impl<S: SharedData> Vm<S> {
-    fn start(shared: S, kind: SharedDataKind, inline: u64) -> Result<Self, JournalError> {
+    fn start(shared: S, kind: SharedDataKind, format: u64) -> Result<Self, JournalError> {
         let mut store = SharedDataStore::new(shared, kind);
-        let journal = Journal::open(&mut store, PREFIX, inline)?;
+        let journal = Journal::open(&mut store, PREFIX, format)?;
         let mut vm = Vm { store, journal, teams: Teams::default() };
         vm.journal.catch_up(&mut vm.store, &mut vm.teams)?;
         Ok(vm)
@@ -117,7 +116,7 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn attempts(&mut self, limit: usize) -> Vec<String> {
-        let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit };
+        let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit, kind: None };
         let (entries, _) = self.journal.audit_page(&mut self.store, &query).unwrap();
         entries.into_iter().map(|stored| stored.entry).collect()
     }
@@ -130,7 +129,7 @@ fn put(team: &str, number: u64) -> Change {
 }
 
 fn vm(map: &Map) -> Vm<Map> {
-    Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE).unwrap()
+    Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT).unwrap()
 }
 
 #[test]
@@ -171,7 +170,7 @@ fn a_refresh_without_changes_reads_one_short_record() {
     let mut writer = vm(&map);
     writer.add_one("search").unwrap();
     let calls = Counted { map: map.clone(), gets: 0, bytes: 0 };
-    let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, INLINE).unwrap();
+    let mut reader = Vm::start(calls, SharedDataKind::CompareAndSwap, FORMAT).unwrap();
     let before = (reader.store.host().gets, reader.store.host().bytes);
     reader.refresh().unwrap();
     let host = reader.store.host();
@@ -214,20 +213,20 @@ fn a_vm_catches_up_from_any_epoch() {
 }
 
 #[test]
-fn another_inline_policy_drops_the_changes_and_supersedes_the_old_configuration() {
+fn another_format_drops_the_changes_and_supersedes_the_old_journal() {
     let map = Map::new();
     let mut old = vm(&map);
     old.add_one("search").unwrap();
-    assert_eq!(vm(&map).number("search"), 1, "the same policy keeps it");
-    let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
+    assert_eq!(vm(&map).number("search"), 1, "the same format keeps it");
+    let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT + 1).unwrap();
     assert_eq!(new.teams, Teams::default());
     new.add_one("ads").unwrap();
     old.refresh().unwrap();
     assert_eq!(old.number("search"), 1, "it serves what it had");
     assert_eq!(old.commit(put("search", 2), None), Err(JournalError::Superseded));
     assert!(old.journal.is_superseded());
-    let again = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, INLINE + 1).unwrap();
-    assert_eq!(again.teams, new.teams, "nothing of the first policy's documents is left");
+    let again = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT + 1).unwrap();
+    assert_eq!(again.teams, new.teams, "nothing of the first journal's documents is left");
 }
 
 #[test]
@@ -255,7 +254,7 @@ fn documents_committed_without_a_change_are_read_by_later_vms() {
     let map = Map::new();
     let mut one = vm(&map);
     one.teams.0.insert("inline".to_owned(), json!(3));
-    let documents = vec![Document::Team("inline".to_owned())];
+    let documents = vec!["team/inline".to_owned()];
     let commit = JournalCommit { documents, ..JournalCommit::default() };
     assert_eq!(one.journal.commit(&mut one.store, &mut one.teams, commit), Ok(true));
     assert_eq!(vm(&map).number("inline"), 3);
@@ -267,10 +266,10 @@ fn the_last_thousand_audit_entries_are_stored_newest_first() {
     let mut vm = vm(&map);
     assert!(vm.attempts(10).is_empty());
     for number in 0..MAX_ENTRIES + 30 {
-        vm.journal.append_audit(&mut vm.store, Some("acme"), &number.to_string()).unwrap();
+        assert_eq!(vm.commit(put("search", number as u64), Some(number.to_string())), Ok(true));
     }
-    vm.journal.append_audit(&mut vm.store, None, "platform").unwrap();
-    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64 };
+    vm.journal.append_audit(&mut vm.store, None, "ann", "platform").unwrap();
+    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64, kind: None };
     let mut all = Vec::new();
     loop {
         let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
@@ -286,8 +285,46 @@ fn the_last_thousand_audit_entries_are_stored_newest_first() {
 }
 
 #[test]
+fn attempts_without_effect_never_remove_a_change() {
+    let map = Map::new();
+    let mut vm = vm(&map);
+    for number in 0..3 {
+        vm.commit(put("search", number), Some(format!("change {number}"))).unwrap();
+    }
+    for number in 0..2 * MAX_ENTRIES {
+        vm.journal.append_audit(&mut vm.store, Some("acme"), "eve", &format!("attempt {number}")).unwrap();
+    }
+    vm.commit(put("search", 3), Some("change 3".to_owned())).unwrap();
+    vm.journal.append_audit(&mut vm.store, Some("acme"), "ann", "attempt of ann").unwrap();
+    let read = |vm: &mut Vm<Map>, kind, limit| {
+        let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit, kind };
+        let mut all = Vec::new();
+        loop {
+            let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
+            assert!(page.len() <= limit);
+            all.extend(page.into_iter().map(|stored| stored.entry));
+            let Some(next) = next else { return all };
+            query.after = Some(next);
+        }
+    };
+    let changes = ["change 3", "change 2", "change 1", "change 0"];
+    assert_eq!(read(&mut vm, Some(EntryKind::Change), 3), changes);
+    let attempts = read(&mut vm, Some(EntryKind::Attempt), 5);
+    assert_eq!(attempts.len(), 33, "the last of each actor");
+    assert_eq!((&*attempts[0], &*attempts[1]), ("attempt of ann", "attempt 1999"));
+    for limit in [1, 4, 200] {
+        let all = read(&mut vm, None, limit);
+        assert_eq!(all.len(), 37, "pages of {limit}");
+        assert_eq!(all[..3], ["attempt of ann", "change 3", "attempt 1999"], "pages of {limit}");
+        assert_eq!(all[34..], changes[1..], "pages of {limit}");
+    }
+    let names = map.rows().into_keys().filter(|name| name.contains("/attempts/")).count();
+    assert_eq!(names, 1, "one record for all attempts");
+}
+
+#[test]
 fn a_host_without_shared_data_has_no_journal() {
     let map = Map::new();
-    let refused = Vm::start(map, SharedDataKind::None, INLINE).err();
+    let refused = Vm::start(map, SharedDataKind::None, FORMAT).err();
     assert!(matches!(refused, Some(JournalError::Store(StoreError::Unavailable(_)))));
 }

@@ -88,7 +88,7 @@ impl<T: Send + 'static> Stepped<T> {
 }
 
 fn writer() -> Stepped<Result<(), JournalError>> {
-    Stepped::start(move |remote| Vm::start(remote, SharedDataKind::CompareAndSwap, INLINE)?.add_one("search"))
+    Stepped::start(move |remote| Vm::start(remote, SharedDataKind::CompareAndSwap, FORMAT)?.add_one("search"))
 }
 
 /// Asserts the final state: every VM, old and new, has all acknowledged changes, and each commit has one audit entry.
@@ -178,7 +178,7 @@ fn random_schedules_of_four_vms_lose_no_write_and_readers_never_go_back() {
         let mut random = seed;
         let mut writers: Vec<_> = (0..3).map(|_| writer()).collect();
         let mut readers = vec![Stepped::start(move |remote| {
-            let mut vm = Vm::start(remote, SharedDataKind::CompareAndSwap, INLINE)?;
+            let mut vm = Vm::start(remote, SharedDataKind::CompareAndSwap, FORMAT)?;
             let mut last = 0;
             for _ in 0..6 {
                 vm.refresh()?;

@@ -168,7 +168,9 @@ fn new(section: Section, tape: &mut Tape<'_>) -> Value {
 /// Changes or removes a field.
 fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
     let fields: &[&str] = match section {
-        Section::Targets => &["access_groups", "price", "max_input_tokens", "max_output_tokens"],
+        Section::Targets => {
+            &["access_groups", "price", "max_input_tokens", "max_output_tokens", "usage_chunk"]
+        }
         Section::Organizations => &[
             "access",
             "access",
@@ -238,6 +240,7 @@ fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
             json!({"input": "0.250", "output": "1", "cached_input": cached, "request": request})
         }
         "max_input_tokens" | "max_output_tokens" => json!(1 + tape.below(5)),
+        "usage_chunk" => json!(tape.of(&["add", "never"])),
         "access" => access(tape, section == Section::Organizations),
         "limits" | "member_limits" => limits(tape),
         "budget" | "member_budget" => {

@@ -84,7 +84,12 @@ fn charges() -> AdmissionRequest {
     };
     AdmissionRequest {
         principals: vec![principal(PrincipalKind::Key, &["key", "laptop"]), team, organization],
-        reservation: Reservation { input_tokens: 12, tokens: 612, cost: Pico(340_000_000) },
+        reservation: Reservation {
+            input_tokens: 12,
+            tokens: 612,
+            input_cost: Pico(0),
+            cost: Pico(340_000_000),
+        },
     }
 }
 
@@ -129,10 +134,17 @@ fn responses_of_an_object() {
     let Err(NotAdmitted { error: AdmissionError::Denied(denial), status: standing, .. }) =
         admission::acquire(&mut cells, charges(), now())
     else {
-        panic!("612 of 700 tokens are spent");
+        panic!("612 of 700 tokens are reserved");
     };
+    // The first call has not ended. The bytes are those of a limit that is used up.
+    let QuotaReason::LimitHeld { window: Window::Tpm, limit: 1_000, used, requested } = denial.reason else {
+        panic!("{denial:?}");
+    };
+    let reason = QuotaReason::LimitReached { window: Window::Tpd, limit: 700, used, requested };
+    let midnight = 86_400 * SECOND - now().wall % (86_400 * SECOND);
+    let denial = QuotaExceeded::new(denial.scope.of_target(), reason, Some(midnight));
     pinned(
-        &Outcome::Denied(*denial, standing),
+        &Outcome::Denied(denial, standing),
         "010103010004bc05e404e404018080c0ee8ed20b010300000a0980c4889fe30101030104bc05588080c0ee8ed20b\
         010300",
     );
@@ -152,9 +164,16 @@ fn every_reason_level_window_and_period() {
         "010400040504ac0201040506020302ffffffffffffffffffffffffffffffffffff03020303ffffffffffffffffff\
          ffffffffffffffffff03",
     );
+    pinned(
+        &vec![
+            QuotaReason::LimitHeld { window, limit: 5, used: 4, requested: 300 },
+            QuotaReason::BudgetHeld { max: left, left, cost: max, period: Period::Week },
+        ],
+        "010204040504ac020502020302",
+    );
     let scope = QuotaScope { principal: PrincipalKind::Team, target: true };
     pinned(
-        &QuotaExceeded { scope, reason: QuotaReason::CostAboveBudget { max, cost: left }, wait: None },
+        &QuotaExceeded::new(scope, QuotaReason::CostAboveBudget { max, cost: left }, None),
         "01030103030200",
     );
     pinned(

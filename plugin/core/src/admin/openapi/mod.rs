@@ -99,6 +99,11 @@ const fn remove(id: &'static str, summary: &'static str, rejections: &'static [u
 fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
     use HttpMethod::{Delete, Patch, Post, Put};
     match (endpoint, method) {
+        (Endpoint::Gateway, _) => read(
+            "getGateway",
+            "Get the version of the API, and (platform administrators) the changes without effect",
+            "Gateway",
+        ),
         (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
         (Endpoint::Targets, _) => read(
             "listTargets",
@@ -218,7 +223,7 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
         (Endpoint::Key, _) => read("getKey", "Get a key", "Key"),
         (Endpoint::KeyRotation, _) => OperationSpec {
             body_optional: true,
-            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[])
+            ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[409])
         },
         (Endpoint::KeyUsage, _) => read("getKeyUsage", "Get the usage of a key, and what remains", "Usage"),
         (Endpoint::Audit, _) => {
@@ -333,7 +338,7 @@ fn rejection(status: u16) -> &'static str {
         400 => "The request is invalid; `errors` lists each location.",
         401 => "Authentication is missing or invalid.",
         403 => "Not permitted by the user's roles or by the team's self-service policy.",
-        404 => "The resource does not exist.",
+        404 => "The resource does not exist, or the user may not read it.",
         409 => "The request conflicts with other records.",
         412 => "A precondition failed: the resource has changed, or already exists.",
         413 => "The request body is too large.",
@@ -378,6 +383,12 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
                 "description": "Id of the organization. If left out: the platform's own log for platform \
                     administrators, otherwise that of the only organization whose log the user may read.",
                 "schema": { "type": "string" },
+            }),
+            json!({
+                "name": "kind",
+                "in": "query",
+                "description": "Return only changes, or only attempts that changed nothing.",
+                "schema": { "enum": ["change", "attempt"] },
             }),
         ]),
     }

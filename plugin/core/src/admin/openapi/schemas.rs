@@ -20,17 +20,18 @@ pub(super) fn all() -> Value {
     let account = ServiceAccountRecord::schema();
     let schemas = [
         ("Problem", problem()),
+        ("Gateway", gateway()),
         ("Me", me()),
         ("CallableTargets", list(&callable_target())),
-        ("NewOrganization", optional(&with_id(&organization), &["access"])),
-        ("OrganizationPatch", mergeable(&without(&organization, &["members"]))),
+        ("NewOrganization", optional(&with_id(&without(&organization, &["created"])), &["access"])),
+        ("OrganizationPatch", mergeable(&without(&organization, &["members", "created"]))),
         ("Organization", with_id(&organization)),
         ("Organizations", list(&reference("Organization"))),
         ("OrganizationMemberBody", OrganizationMemberBody::schema()),
         ("OrganizationMember", member(&OrganizationRole::schema())),
         ("OrganizationMembers", list(&reference("OrganizationMember"))),
-        ("NewTeam", with_id(&without(&team, &["organization"]))),
-        ("TeamPatch", mergeable(&without(&team, &["organization", "members"]))),
+        ("NewTeam", with_id(&without(&team, &["organization", "created"]))),
+        ("TeamPatch", mergeable(&without(&team, &["organization", "members", "created"]))),
         ("Team", with_id(&team)),
         ("Teams", list(&reference("Team"))),
         ("Access", AccessRecord::schema()),
@@ -39,7 +40,7 @@ pub(super) fn all() -> Value {
         ("TeamMemberBody", TeamMemberBody::schema()),
         ("TeamMember", member(&TeamRole::schema())),
         ("TeamMembers", list(&reference("TeamMember"))),
-        ("ServiceAccountBody", without(&account, &["team"])),
+        ("ServiceAccountBody", without(&account, &["team", "created"])),
         ("ServiceAccount", with_id(&account)),
         ("ServiceAccounts", list(&reference("ServiceAccount"))),
         ("NewKey", required(&only(&key, WRITABLE_FIELDS), &["name"])),
@@ -166,6 +167,36 @@ fn problem() -> Value {
     })
 }
 
+fn gateway() -> Value {
+    let text = json!({ "type": "string" });
+    let record = closed(json!({
+        "section": text,
+        "id": text,
+        "change": { "enum": ["put", "removed"] },
+        "reason": { "enum": ["other_record", "no_record", "missing_reference"] },
+    }));
+    let mut unapplied = closed(json!({
+        "count": { "type": "integer", "minimum": 0 },
+        "records": { "type": "array", "items": record, "maxItems": 20 },
+    }));
+    unapplied["description"] = json!(
+        "Changes made through the API that have no effect on the policy of this configuration: it has another record of \
+         this name, no such record, or not the organization, team or owner that the record names. Only for platform \
+         administrators."
+    );
+    let mut gateway = closed(json!({
+        "api": { "type": "integer", "description": "The version of the API" },
+        "version": { "type": "string", "description": "The version of the gateway" },
+        "changes": {
+            "enum": ["durable", "volatile", "not_kept"],
+            "description": "The lifetime of changes: in etcd, until the process ends, or no keys can be created",
+        },
+        "unapplied": unapplied,
+    }));
+    gateway["required"] = json!(["api", "version", "changes"]);
+    gateway
+}
+
 fn me() -> Value {
     let text = json!({ "type": "string" });
     let organization = closed(json!({ "id": text, "name": text, "role": OrganizationRole::schema() }));
@@ -269,7 +300,10 @@ fn usage() -> Value {
         properties.extend(more.iter().map(|(name, schema)| ((*name).into(), schema.clone())));
         object(properties, required)
     };
-    of(&["organization", "team", "key"], &[("member", of(&["user"], &[]))])
+    of(
+        &["organization", "team", "key"],
+        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[]))],
+    )
 }
 
 fn audit_entry() -> Value {
@@ -278,6 +312,7 @@ fn audit_entry() -> Value {
     let resource = json!({ "type": ["object", "null"] });
     closed(json!({
         "id": text,
+        "kind": { "enum": ["change", "attempt"] },
         "time": { "type": "string", "format": "date-time" },
         "organization": perhaps,
         "actor": text,

@@ -10,6 +10,7 @@ use alloc::string::ToString;
 
 use crate::llm::request::BodyError;
 use crate::quota::{QuotaExceeded, QuotaReason};
+use crate::secret::redact;
 use crate::time::SECOND;
 
 /// A reason not to forward a request.
@@ -31,15 +32,40 @@ pub enum Rejection {
     UnknownRoute,
     /// Proxies and servers may interpret the path differently.
     AmbiguousPath,
+    /// Servers may read another target's name in the query.
+    AmbiguousQuery {
+        /// The parameter that names the target.
+        name: Box<str>,
+    },
+    /// The path serves objects of an account at the provider, which all teams share.
+    StoredObjectsNotServed,
+    /// The path hands out a credential of the provider, or opens a connection past the gateway.
+    DirectSessionsNotServed,
     /// The request names no target.
     ModelRequired,
+    /// The request names two models. One would be decided about, and the other called.
+    ModelMismatch {
+        /// The name that would be decided about: the target of the route, or the model in the path.
+        target: Box<str>,
+        /// The place of the other name.
+        place: &'static str,
+        /// The other name.
+        other: Box<str>,
+    },
     /// The target is not granted or unknown; the client cannot tell which.
     TargetNotAllowed {
         /// The name in the request.
         target: Box<str>,
+        /// The longest target that the caller may call and whose name the requested one begins with.
+        shorter: Option<Box<str>>,
     },
     /// The body cannot be read, or two readers could read it differently; holds the reason.
     InvalidBody(Cow<'static, str>),
+    /// The body has a member that the API's table does not have.
+    UnknownMember {
+        /// Its name.
+        name: Box<str>,
+    },
     /// The body has a content-encoding.
     UnsupportedEncoding,
     /// The body is larger than the configured maximum.
@@ -65,6 +91,8 @@ pub enum Rejection {
     Denied(Box<QuotaExceeded>),
     /// The key is unknown here, and the fleet's keys have not been read yet: it may be one of them.
     KeysUnavailable,
+    /// The gateway holds as many bytes of request bodies as it may.
+    Busy,
     /// The counters are unavailable, so that limits cannot be checked.
     LimitsUnavailable,
     /// The model list does not contain the model.
@@ -120,15 +148,24 @@ impl Rejection {
             Rejection::Blocked(code) => label(403, PERMISSION, code),
             Rejection::UnknownRoute => label(404, INVALID, "unknown_route"),
             Rejection::AmbiguousPath => label(400, INVALID, "ambiguous_path"),
+            Rejection::AmbiguousQuery { .. } => label(400, INVALID, "ambiguous_query"),
+            Rejection::StoredObjectsNotServed => label(403, PERMISSION, "stored_objects_not_served"),
+            Rejection::DirectSessionsNotServed => label(403, PERMISSION, "direct_sessions_not_served"),
             Rejection::ModelRequired => with(label(400, INVALID, "model_required"), "model"),
+            Rejection::ModelMismatch { .. } => with(label(400, INVALID, "model_mismatch"), "model"),
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
+            Rejection::UnknownMember { name } => ErrorCode {
+                param: Some(Cow::Owned(redact::redact(name, 64))),
+                ..label(400, INVALID, "unknown_member")
+            },
             Rejection::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
             Rejection::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
             Rejection::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),
             Rejection::PartialAnswer => with(label(400, INVALID, "partial_answer"), "fields"),
             Rejection::UnpricedTarget { .. } => with(label(403, PERMISSION, "unpriced_target"), "model"),
             Rejection::UnboundedCost { .. } => with(label(400, INVALID, "unbounded_cost"), "model"),
+            Rejection::Busy => label(503, "service_unavailable", "busy"),
             Rejection::KeysUnavailable => label(503, "service_unavailable", "keys_unavailable"),
             Rejection::LimitsUnavailable => label(503, "service_unavailable", "limits_unavailable"),
             Rejection::NoSuchModel { .. } => with(label(404, INVALID, "model_not_found"), "model"),
@@ -144,7 +181,18 @@ impl Rejection {
             Rejection::Denied(exceeded) => {
                 exceeded.wait.map(|wait| (wait.div_ceil(SECOND), wait.div_ceil(1_000_000)))
             }
-            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => Some((1, 1_000)),
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable | Rejection::Busy => Some((1, 1_000)),
+            _ => None,
+        }
+    }
+
+    /// Returns the value of `WWW-Authenticate`, which every 401 has (RFC 9110, 11.6.1; RFC 6750, 3).
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other rejection is treated alike")]
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            // Without a credential the challenge has no error.
+            Rejection::MissingKey => Some("Bearer realm=\"tollgate\""),
+            _ if self.label().status == 401 => Some("Bearer realm=\"tollgate\", error=\"invalid_token\""),
             _ => None,
         }
     }
@@ -154,7 +202,7 @@ impl Rejection {
     pub fn should_not_retry(&self) -> bool {
         match self {
             Rejection::Denied(exceeded) => exceeded.wait.is_none_or(|wait| wait > 60 * SECOND),
-            Rejection::LimitsUnavailable | Rejection::KeysUnavailable => false,
+            Rejection::LimitsUnavailable | Rejection::KeysUnavailable | Rejection::Busy => false,
             _ => self.label().status < 500,
         }
     }
@@ -163,7 +211,7 @@ impl Rejection {
 fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
     let scope = exceeded.scope.name();
     match exceeded.reason {
-        QuotaReason::LimitReached { window, .. } => {
+        QuotaReason::LimitReached { window, .. } | QuotaReason::LimitHeld { window, .. } => {
             let param = format!("{scope}_{}", window.name());
             ErrorCode {
                 status: 429,
@@ -178,7 +226,7 @@ fn denied(exceeded: &QuotaExceeded) -> ErrorCode {
             code: Cow::Borrowed("request_too_large_for_limit"),
             param: Some(Cow::Owned(format!("{scope}_{}", window.name()))),
         },
-        QuotaReason::BudgetSpent { .. } => ErrorCode {
+        QuotaReason::BudgetSpent { .. } | QuotaReason::BudgetHeld { .. } => ErrorCode {
             status: 429,
             kind: "budget_exceeded",
             code: Cow::Owned(format!("{scope}_budget_exceeded")),
@@ -202,7 +250,7 @@ mod tests {
     #[test]
     fn a_key_sent_as_a_model_is_redacted() {
         let target = "sk-tg-demo-secretsecretsecretsecretsecretsecretsecretsecret".into();
-        let message = Rejection::TargetNotAllowed { target }.message();
+        let message = Rejection::TargetNotAllowed { target, shorter: None }.message();
         assert!(message.starts_with("`sk-tg-demo-…` is not available"), "{message}");
     }
 
@@ -212,6 +260,7 @@ mod tests {
             scope: QuotaScope::whole(PrincipalKind::Team),
             reason: QuotaReason::LimitReached { window: Window::Rpm, limit: 3, used: 3, requested: 1 },
             wait: Some(12_000_000_001),
+            input_cost: Pico(0),
         }));
         let label = rejection.label();
         assert_eq!(
@@ -228,9 +277,11 @@ mod tests {
 
     #[test]
     fn text_of_the_client_is_shortened_and_has_no_control_characters() {
-        let message =
-            Rejection::TargetNotAllowed { target: format!("a\u{1b}[31m{}", "x".repeat(500)).into() }
-                .message();
+        let message = Rejection::TargetNotAllowed {
+            target: format!("a\u{1b}[31m{}", "x".repeat(500)).into(),
+            shorter: None,
+        }
+        .message();
         assert!(!message.contains('\u{1b}'));
         assert!(message.len() < 200);
     }

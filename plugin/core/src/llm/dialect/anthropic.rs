@@ -4,17 +4,29 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
-    TokenField, UsageFormat,
+    TokenField, UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
 
 /// `/v1/messages`
-pub(super) static MESSAGES: Dialect = Dialect {
+pub(super) static MESSAGES: Dialect = BASE;
+
+/// `/v1/messages/count_tokens`: free of charge ("Token counting" in the documentation).
+pub(super) static COUNT_TOKENS: Dialect = Dialect { has_output: false, free: true, ..BASE };
+
+const BASE: Dialect = Dialect {
     reads_body: true,
     max_output: &[MaxOutputField::Tokens, MaxOutputField::TokensToSample],
     zero_output: true,
     has_output: true,
+    output_if_priced: false,
+    default_output: 4_096,
+    priced_by_choice: false,
+    takes_files: false,
+    members: members::MESSAGES,
+    free: false,
+    default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
@@ -22,7 +34,6 @@ pub(super) static MESSAGES: Dialect = Dialect {
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
-    error_body,
 };
 
 const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
@@ -30,6 +41,8 @@ const TEXT: NameSet = NameSet::of(&["text", "thinking", "partial_json"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
     wrappers: NameSet::of(&["message"]),
+    listed_in: "",
+    document_members: NameSet::NONE,
     fields: NameTable::of(&[
         ("input_tokens", TokenField::Input),
         ("output_tokens", TokenField::Output),
@@ -43,7 +56,11 @@ static USAGE: UsageFormat = UsageFormat {
         member: "iterations",
         not_included: NameSet::of(&["compaction", "advisor_message"]),
     }),
+    // `message_start` has the input; servers that imitate the API repeat it as 0 in `message_delta`, and a call that used
+    // tools of the provider reports more there ("Streaming messages" in the documentation: the figures are cumulative).
+    largest_counts: true,
     last_events: NameSet::of(&["message_stop"]),
+    failed_events: NameSet::of(&["error"]),
     ends_between_events: false,
     in_list: false,
     input_includes_cache: false,
@@ -65,8 +82,8 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
     ..RequestFormat::NONE
 };
 
-fn error_body(error: ErrorParts<'_>) -> Value {
-    let ErrorParts { status, code, param, message, kind: _ } = error;
+pub(super) fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { status, code, param, message, kind: _, retry_after: _ } = error;
     serde_json::json!({
         "type": "error",
         "error": { "type": error_type(status), "message": message, "code": code, "param": param },

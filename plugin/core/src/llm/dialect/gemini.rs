@@ -1,20 +1,40 @@
 //! Google's Gemini API.
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
 use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    UsageFormat,
+    UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
 
 /// `:generateContent` and `:streamGenerateContent`
-pub(super) static GENERATE: Dialect = Dialect {
+pub(super) static GENERATE: Dialect = BASE;
+
+/// `:countTokens`: free of charge ("Count tokens" in the documentation).
+pub(super) static COUNT_TOKENS: Dialect = Dialect { has_output: false, free: true, ..BASE };
+
+/// `:embedContent` and `:batchEmbedContents`
+pub(super) static EMBED: Dialect =
+    Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
+
+const BASE: Dialect = Dialect {
     reads_body: true,
     max_output: &[MaxOutputField::Generation],
     zero_output: false,
     has_output: true,
+    output_if_priced: false,
+    default_output: 4_096,
+    priced_by_choice: false,
+    takes_files: false,
+    members: members::GEMINI,
+    free: false,
+    default_model: None,
     answers_each_prompt: false,
     partial_responses: true,
     usage_on_request: false,
@@ -22,7 +42,6 @@ pub(super) static GENERATE: Dialect = Dialect {
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
-    error_body,
 };
 
 const TEXT: NameSet = NameSet::of(&["text"]);
@@ -30,6 +49,8 @@ const TEXT: NameSet = NameSet::of(&["text"]);
 static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usageMetadata"),
     wrappers: NameSet::NONE,
+    listed_in: "",
+    document_members: NameSet::NONE,
     fields: NameTable::of(&[
         ("promptTokenCount", TokenField::Input),
         ("candidatesTokenCount", TokenField::Output),
@@ -40,7 +61,9 @@ static USAGE: UsageFormat = UsageFormat {
     ]),
     details: NameTable::NONE,
     passes: None,
+    largest_counts: false,
     last_events: NameSet::NONE,
+    failed_events: NameSet::NONE,
     ends_between_events: true,
     in_list: true,
     input_includes_cache: true,
@@ -54,6 +77,10 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("generation_config", Field::GenerationConfig),
         ("cachedContent", Field::CachedContent),
         ("cached_content", Field::CachedContent),
+        // The calls of `:batchEmbedContents`, and the one that `:countTokens` counts. Each names its model.
+        ("requests", Field::Requests),
+        ("generateContentRequest", Field::GenerateContentRequest),
+        ("generate_content_request", Field::GenerateContentRequest),
     ],
     marks: &[("fileUri", ExternalMark::Stored), ("file_uri", ExternalMark::Stored)],
     upstream_tools: NameSet::of(&[
@@ -90,21 +117,31 @@ pub(in crate::llm) const GENERATION_CONFIG: &[(&str, Field)] = &[
     ("candidate_count", Field::GeminiCandidateCount),
 ];
 
-fn error_body(error: ErrorParts<'_>) -> Value {
-    let ErrorParts { status, code, param, message, kind: _ } = error;
+pub(super) fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { status, code, param, message, retry_after, kind: _ } = error;
+    let mut details = Vec::from([serde_json::json!({
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": code,
+        "domain": "tollgate",
+        "metadata": { "param": param },
+    })]);
+    if let Some(millis) = retry_after {
+        details.push(serde_json::json!({
+            "@type": "type.googleapis.com/google.rpc.RetryInfo",
+            "retryDelay": duration(millis),
+        }));
+    }
     serde_json::json!({
-        "error": {
-            "code": status,
-            "message": message,
-            "status": canonical_code(status),
-            "details": [{
-                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
-                "reason": code,
-                "domain": "tollgate",
-                "metadata": { "param": param },
-            }],
-        },
+        "error": { "code": status, "message": message, "status": canonical_code(status), "details": details },
     })
+}
+
+/// A `google.protobuf.Duration` in JSON: seconds with at most nine decimals, and `s`.
+fn duration(millis: u64) -> String {
+    match (millis / 1_000, millis % 1_000) {
+        (seconds, 0) => format!("{seconds}s"),
+        (seconds, rest) => format!("{seconds}.{rest:03}s"),
+    }
 }
 
 /// Canonical codes of `google.rpc.Code`.

@@ -5,6 +5,7 @@
 
 mod anthropic;
 pub(super) mod gemini;
+pub(super) mod members;
 mod names;
 pub(super) mod openai;
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 
 use super::request::external_content::ExternalMark;
 use super::request::fields::Field;
-use crate::api::Api;
+use crate::api::{Api, Provider};
 
 /// One API, as far as it differs from others.
 #[derive(Debug)]
@@ -27,6 +28,21 @@ pub(crate) struct Dialect {
     pub(super) zero_output: bool,
     /// Responses consist of output tokens; false for embeddings.
     pub(crate) has_output: bool,
+    /// Output is made of tokens only for targets with an output price: some models of the API are priced by the call, by the
+    /// second or by the character.
+    pub(crate) output_if_priced: bool,
+    /// Output tokens that are reserved if neither the request nor the target has a maximum.
+    pub(crate) default_output: u64,
+    /// The price of a call is that of one image, of which a request may order several.
+    pub(crate) priced_by_choice: bool,
+    /// Requests may be forms with files, which are media.
+    pub(crate) takes_files: bool,
+    /// The members of requests; empty if the API has no table, so that no member is unknown.
+    pub(super) members: members::MemberTable,
+    /// The provider charges nothing: a call counts as a request, without tokens and cost.
+    pub(crate) free: bool,
+    /// The model of a request that names none.
+    pub(crate) default_model: Option<&'static str>,
     /// Each entry of the list `prompt` is answered.
     pub(crate) answers_each_prompt: bool,
     /// A client may select fields of the response.
@@ -41,28 +57,50 @@ pub(crate) struct Dialect {
     pub(super) streamed_output: NameSet,
     /// The usage in a response.
     pub(super) usage: &'static UsageFormat,
-    /// The body of a rejection, in the shape that the API's SDKs read.
-    pub(crate) error_body: fn(ErrorParts<'_>) -> Value,
+}
+
+/// The body of a rejection, in the shape that the provider's SDKs read.
+pub(crate) fn error_body(provider: Provider, error: ErrorParts<'_>) -> Value {
+    match provider {
+        Provider::OpenAi => openai::error_body(error),
+        Provider::Anthropic => anthropic::error_body(error),
+        Provider::Gemini => gemini::error_body(error),
+    }
 }
 
 impl Dialect {
     /// The dialect of an API.
     pub(crate) const fn of(api: Api) -> &'static Self {
         match api {
-            Api::Plain | Api::Models => &UNREAD,
+            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => {
+                &UNREAD
+            }
             Api::OpenAiChat => &openai::CHAT,
             Api::OpenAiCompletions => &openai::COMPLETIONS,
             Api::OpenAiResponses => &openai::RESPONSES,
+            Api::OpenAiCountTokens => &openai::COUNT_TOKENS,
             Api::OpenAiEmbeddings => &openai::EMBEDDINGS,
             Api::OpenAiImages => &openai::IMAGES,
             Api::OpenAiAudio => &openai::AUDIO,
+            Api::OpenAiModerations => &openai::MODERATIONS,
+            Api::Rerank => &openai::RERANK,
             Api::AnthropicMessages => &anthropic::MESSAGES,
+            Api::AnthropicCountTokens => &anthropic::COUNT_TOKENS,
             Api::GeminiGenerate => &gemini::GENERATE,
+            Api::GeminiCountTokens => &gemini::COUNT_TOKENS,
+            Api::GeminiEmbed => &gemini::EMBED,
         }
     }
 }
 
-/// APIs whose bodies are not read; errors have OpenAI's shape.
+impl Dialect {
+    /// The tables of an API's members: its own, and vendors' additions. `None` if it has none.
+    pub(super) fn member_tables(&self) -> Option<[members::MemberTable; 2]> {
+        (!self.members.is_empty()).then_some([self.members, members::VENDORS])
+    }
+}
+
+/// APIs whose bodies are not read.
 static UNREAD: Dialect =
     Dialect { reads_body: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..openai::BASE };
 
@@ -145,14 +183,23 @@ pub(super) struct UsageFormat {
     pub(super) member: MemberName,
     /// Members of the response, or of an event, in which the usage object may be instead.
     pub(super) wrappers: NameSet,
+    /// A list in the response whose entries may hold the usage object instead.
+    pub(super) listed_in: &'static str,
+    /// Members of a whole response that are usage objects too.
+    pub(super) document_members: NameSet,
     /// Figures in the usage object.
     pub(super) fields: TokenNames,
     /// Figures in objects within the usage object.
     pub(super) details: NameTable<&'static TokenNames>,
     /// A list in the usage object of the passes that a call took.
     pub(super) passes: Option<PassesFormat>,
+    /// The largest of the figures in the events of a message counts, which begins with a usage in a wrapper; otherwise
+    /// the last one does.
+    pub(super) largest_counts: bool,
     /// The types of the events that end a stream.
     pub(super) last_events: NameSet,
+    /// The types of the events, and of the documents, that report a failure.
+    pub(super) failed_events: NameSet,
     /// Streams end without a last event of their own.
     pub(super) ends_between_events: bool,
     /// A response may be a list of responses.
@@ -183,8 +230,16 @@ pub(super) enum TokenField {
     Total,
     Cached,
     CacheWrite,
+    /// Read from a cache, and not part of the input, whatever [`UsageFormat::input_includes_cache`] says.
+    CachedApart,
+    /// Written to a cache, and not part of the input.
+    CacheWriteApart,
     Reasoning,
     ToolInput,
+    /// The input that is billed, if the provider reports it beside the input that the model read.
+    BilledInput,
+    /// The output that is billed.
+    BilledOutput,
 }
 
 /// A rejection, ready to be put into an API's shape.
@@ -200,4 +255,6 @@ pub(crate) struct ErrorParts<'a> {
     pub(crate) param: Option<&'a str>,
     /// The sentence for people.
     pub(crate) message: &'a str,
+    /// The milliseconds after which the same request may pass.
+    pub(crate) retry_after: Option<u64>,
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    TokenNames, UsageFormat,
+    TokenNames, UsageFormat, members,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -15,6 +15,13 @@ pub(super) const BASE: Dialect = Dialect {
     max_output: &[],
     zero_output: false,
     has_output: true,
+    output_if_priced: false,
+    default_output: 4_096,
+    priced_by_choice: false,
+    takes_files: false,
+    members: &[],
+    free: false,
+    default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
@@ -22,11 +29,11 @@ pub(super) const BASE: Dialect = Dialect {
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
-    error_body,
 };
 
 /// `/v1/chat/completions`
 pub(super) static CHAT: Dialect = Dialect {
+    members: members::CHAT,
     max_output: &[MaxOutputField::Tokens, MaxOutputField::CompletionTokens],
     usage_on_request: true,
     ..BASE
@@ -34,6 +41,7 @@ pub(super) static CHAT: Dialect = Dialect {
 
 /// `/v1/completions`
 pub(super) static COMPLETIONS: Dialect = Dialect {
+    members: members::COMPLETIONS,
     max_output: &[MaxOutputField::Tokens],
     answers_each_prompt: true,
     usage_on_request: true,
@@ -42,22 +50,57 @@ pub(super) static COMPLETIONS: Dialect = Dialect {
 
 /// `/v1/responses`
 pub(super) static RESPONSES: Dialect = Dialect {
+    members: members::RESPONSES,
     max_output: &[MaxOutputField::OutputTokens],
     output: NameSet::of(&["text", "arguments", "refusal"]),
     streamed_output: DELTA,
     ..BASE
 };
 
-/// `/v1/embeddings`
-pub(super) static EMBEDDINGS: Dialect =
+/// `/v1/responses/input_tokens`
+pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, members: members::RESPONSES, ..NO_OUTPUT };
+
+/// APIs whose answers have no output tokens.
+const NO_OUTPUT: Dialect =
     Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
 
+/// `/v1/moderations`: free of charge ("Moderation" in the guides), with a default in place of `model` (API reference).
+pub(super) static MODERATIONS: Dialect = Dialect {
+    free: true,
+    members: members::MODERATIONS,
+    default_model: Some("omni-moderation-latest"),
+    ..NO_OUTPUT
+};
+
+/// `/v1/rerank` and `/v2/rerank`: Voyage and Jina report `total_tokens`, Cohere units of its own.
+pub(super) static RERANK: Dialect = Dialect { members: members::RERANK, ..NO_OUTPUT };
+
+/// `/v1/embeddings`
+pub(super) static EMBEDDINGS: Dialect = Dialect { members: members::EMBEDDINGS, ..NO_OUTPUT };
+
 /// `/v1/images/*`
-pub(super) static IMAGES: Dialect =
-    Dialect { may_be_no_text: true, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
+pub(super) static IMAGES: Dialect = Dialect {
+    members: members::IMAGES,
+    output_if_priced: true,
+    // The most for one image in OpenAI's image generation guide (high quality, 1024 x 1536).
+    default_output: 6_240,
+    priced_by_choice: true,
+    takes_files: true,
+    may_be_no_text: true,
+    output: NameSet::NONE,
+    streamed_output: NameSet::NONE,
+    ..BASE
+};
 
 /// `/v1/audio/*`
-pub(super) static AUDIO: Dialect = Dialect { may_be_no_text: true, streamed_output: DELTA, ..BASE };
+pub(super) static AUDIO: Dialect = Dialect {
+    members: members::AUDIO,
+    output_if_priced: true,
+    takes_files: true,
+    may_be_no_text: true,
+    streamed_output: DELTA,
+    ..BASE
+};
 
 const TEXT: NameSet =
     NameSet::of(&["content", "text", "reasoning_content", "reasoning", "arguments", "refusal"]);
@@ -70,7 +113,12 @@ pub(in crate::llm) const CHUNK_CHOICES: &str = "choices";
 /// The usage in all of these APIs.
 pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     member: MemberName::behind_quote("\"usage"),
-    wrappers: NameSet::of(&["response", "x_groq"]),
+    // `delta`: Cohere's event `message-end`.
+    wrappers: NameSet::of(&["response", "x_groq", "delta"]),
+    // Moonshot's streams report the usage in the last choice.
+    listed_in: CHUNK_CHOICES,
+    // Cohere's embeddings.
+    document_members: NameSet::of(&["meta"]),
     fields: NameTable::of(&[
         ("prompt_tokens", TokenField::Input),
         ("input_tokens", TokenField::Input),
@@ -79,14 +127,34 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
         ("total_tokens", TokenField::Total),
         // DeepSeek's own name for what its details repeat.
         ("prompt_cache_hit_tokens", TokenField::Cached),
+        // Moonshot, Cohere.
+        ("cached_tokens", TokenField::Cached),
+        // LiteLLM's proxy: Anthropic's names beside OpenAI's, as parts of `prompt_tokens`.
+        ("cache_read_input_tokens", TokenField::Cached),
+        ("cache_creation_input_tokens", TokenField::CacheWrite),
+        // Mistral.
+        ("num_cached_tokens", TokenField::Cached),
+        // `TokenUsage` of Bedrock's Converse API; `inputTokens` leaves the cache out.
+        ("inputTokens", TokenField::Input),
+        ("outputTokens", TokenField::Output),
+        ("totalTokens", TokenField::Total),
+        ("cacheReadInputTokens", TokenField::CachedApart),
+        ("cacheWriteInputTokens", TokenField::CacheWriteApart),
     ]),
     details: NameTable::of(&[
         ("prompt_tokens_details", INPUT_DETAILS),
         ("input_tokens_details", INPUT_DETAILS),
         ("completion_tokens_details", OUTPUT_DETAILS),
         ("output_tokens_details", OUTPUT_DETAILS),
+        // Mistral.
+        ("prompt_token_details", INPUT_DETAILS),
+        // Cohere: the tokens that the model read and wrote, and those that are billed, without the provider's own
+        // prompt.
+        ("tokens", TOKENS),
+        ("billed_units", BILLED_UNITS),
     ]),
     passes: None,
+    largest_counts: false,
     last_events: NameSet::of(&[
         "response.completed",
         "response.incomplete",
@@ -95,15 +163,29 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
         "speech.audio.done",
         "image_generation.completed",
         "image_edit.completed",
+        // Cohere.
+        "message-end",
     ]),
+    failed_events: NameSet::of(&["error", "response.failed"]),
     ends_between_events: false,
     in_list: false,
     input_includes_cache: true,
     output_includes_reasoning: true,
 };
 
-const INPUT_DETAILS: &TokenNames =
-    &NameTable::of(&[("cached_tokens", TokenField::Cached), ("cache_write_tokens", TokenField::CacheWrite)]);
+const INPUT_DETAILS: &TokenNames = &NameTable::of(&[
+    ("cached_tokens", TokenField::Cached),
+    ("cache_write_tokens", TokenField::CacheWrite),
+    // DashScope, LiteLLM.
+    ("cache_creation_input_tokens", TokenField::CacheWrite),
+    ("cache_creation_tokens", TokenField::CacheWrite),
+]);
+
+const TOKENS: &TokenNames =
+    &NameTable::of(&[("input_tokens", TokenField::Input), ("output_tokens", TokenField::Output)]);
+
+const BILLED_UNITS: &TokenNames =
+    &NameTable::of(&[("input_tokens", TokenField::BilledInput), ("output_tokens", TokenField::BilledOutput)]);
 
 const OUTPUT_DETAILS: &TokenNames = &NameTable::of(&[("reasoning_tokens", TokenField::Reasoning)]);
 
@@ -120,6 +202,7 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("input", Field::Input),
         ("web_search_options", Field::WebSearchOptions),
         ("background", Field::Background),
+        ("functions", Field::Functions),
     ],
     marks: &[
         ("audio", ExternalMark::Audio),
@@ -129,6 +212,11 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
         ("audio_url", ExternalMark::Link),
         ("file_ids", ExternalMark::Stored),
         ("vector_store_ids", ExternalMark::Stored),
+        // Mistral's documents.
+        ("document_url", ExternalMark::Link),
+        // DashScope's `fileid://`, in the text of a message.
+        ("content", ExternalMark::Text),
+        ("text", ExternalMark::Text),
     ],
     client_tools: &["function", "local_shell", "apply_patch"],
     stored_items: &[
@@ -144,8 +232,8 @@ pub(super) const REQUEST: RequestFormat = RequestFormat {
 /// Members of `stream_options`.
 pub(in crate::llm) const STREAM_OPTIONS: &[(&str, Field)] = &[("include_usage", Field::IncludeUsage)];
 
-fn error_body(error: ErrorParts<'_>) -> Value {
-    let ErrorParts { kind, code, param, message, status: _ } = error;
+pub(super) fn error_body(error: ErrorParts<'_>) -> Value {
+    let ErrorParts { kind, code, param, message, status: _, retry_after: _ } = error;
     serde_json::json!({
         "error": { "message": message, "type": kind, "param": param, "code": code },
     })

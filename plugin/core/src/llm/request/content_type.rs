@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{BodyError, LlmRequest, MultipartScanner, RequestScanner};
+use crate::api::Api;
 use crate::text::media_type::MediaType;
 
 /// The maximum number of characters of a header in an error.
@@ -61,6 +62,15 @@ impl BodyParser {
             })
         });
         if json && utf8 { Ok(Self::json()) } else { Err(unsupported()) }
+    }
+
+    /// Looks up members in the table of an API. Without one no member is unknown.
+    #[must_use]
+    pub fn for_api(self, api: Api) -> Self {
+        match self {
+            Self::Json(scanner) => Self::Json(Box::new(scanner.for_api(api))),
+            Self::Multipart(scanner) => Self::Multipart(Box::new(scanner.for_api(api))),
+        }
     }
 
     fn json() -> Self {

@@ -2,6 +2,7 @@
 
 use crate::collections::name_filter::NameFilter;
 use crate::json::lexer::Container;
+use crate::llm::dialect::members::names_model;
 use crate::llm::dialect::{REQUESTS, RequestFormat, joined};
 use crate::text::ascii;
 
@@ -33,6 +34,8 @@ pub(in crate::llm) enum ExternalMark {
     ToolType,
     /// `type` of an item of the input.
     ItemType,
+    /// The text of a message, in which DashScope's `fileid://` stands for a stored file.
+    Text,
     /// `encrypted_content` of an item of the input.
     ItemContent,
     /// `type` of a context management step.
@@ -74,17 +77,26 @@ impl ExternalMark {
         }
     }
 
-    /// The mark of a member of an entry of `fallbacks`.
+    /// The mark of a member of a call within the body, which names its model.
+    pub(super) fn of_call(name: &str) -> Self {
+        if name.eq_ignore_ascii_case("model") { Self::Model } else { Self::of(name) }
+    }
+
+    /// The mark of a member of an entry of `fallbacks`, at any depth: an entry may have fallbacks of its own.
     pub(super) fn of_fallback(name: &str) -> Self {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name.len() {
-            5 if is("model") => Self::Model,
             10 if is("max_tokens") => Self::MaxTokens,
             17 if is("max_output_tokens") => Self::MaxTokens,
             21 if is("max_completion_tokens") => Self::MaxTokens,
             1 if is("n") => Self::Choices,
-            _ => Self::None,
+            _ => Self::of_vendor(name),
         }
+    }
+
+    /// The mark of a member inside an object of a vendor's, in which models may be named.
+    pub(super) fn of_vendor(name: &str) -> Self {
+        if names_model(name) { Self::Model } else { Self::of(name) }
     }
 
     /// The mark of a member of `context_management`.
@@ -105,6 +117,7 @@ impl ExternalMark {
             (ExternalMark::Id, ExternalMark::Audio) => true,
             (ExternalMark::Type, ExternalMark::Source) => matches!(text, "url" | "file"),
             (ExternalMark::Stored, _) => true,
+            (ExternalMark::Text, _) => text.starts_with("fileid://"),
             (ExternalMark::ToolType, _) => {
                 !begins(text, |request| request.client_tools) || begins(text, |request| request.long_tools)
             }

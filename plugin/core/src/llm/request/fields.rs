@@ -29,10 +29,13 @@ pub(in crate::llm) enum Field {
     Prompt,
     Input,
     Tools,
+    Functions,
     McpServers,
     WebSearchOptions,
     ContextManagement,
     Background,
+    Requests,
+    GenerateContentRequest,
 }
 
 /// The fields of one object by name.
@@ -121,7 +124,7 @@ fn fold(character: char) -> char {
 
 /// The set of fields that were seen.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct SeenFields(u32);
+pub(super) struct SeenFields(u64);
 
 impl SeenFields {
     /// Adds a field.
@@ -129,7 +132,7 @@ impl SeenFields {
     /// # Errors
     /// [`BodyError::Duplicate`] if it was seen before.
     pub(super) fn add(&mut self, field: Field, offset: u64) -> Result<(), BodyError> {
-        let bit = 1 << field as u8;
+        let bit = 1_u64 << field as u8;
         if self.0 & bit != 0 {
             return Err(BodyError::Duplicate { field: field.name(), offset });
         }

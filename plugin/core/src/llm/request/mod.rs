@@ -9,6 +9,7 @@ mod error;
 pub(super) mod external_content;
 pub(super) mod fields;
 mod include_usage;
+mod media;
 mod multipart;
 mod scanner;
 
@@ -19,6 +20,7 @@ use core::ops::Range;
 pub use content_type::BodyParser;
 pub use error::BodyError;
 pub use include_usage::{BodyPatch, include_usage};
+pub use media::InlineMedia;
 pub use multipart::MultipartScanner;
 pub use scanner::RequestScanner;
 
@@ -58,29 +60,55 @@ pub struct LlmRequest {
     /// The response does not show all output tokens: audio output, or a call that continues in the background after its client
     /// disconnects.
     pub unmetered_output: bool,
+    /// The request declares tools.
+    pub tools: bool,
+    /// Images, sound, video and documents in the body.
+    pub media: InlineMedia,
+    /// The body is a form.
+    pub form: bool,
+    /// The number of frames of an animated image; `None` means one.
+    pub frames: Option<u64>,
+    /// The bytes of a predicted answer, which is charged as output where the model rejects it.
+    pub predicted: u64,
+    /// The first member that the API's table does not have.
+    pub unknown: Option<Box<str>>,
     /// The offset of the object's opening brace, which white space may precede.
     pub opens: u64,
     /// The body's length in bytes.
     pub bytes: u64,
 }
 
-/// Input tokens that are not in the text of the body: roles, separators, and a provider's own prompts for tools.
-/// Anthropic's tools, which take a line to name, are the most expensive: its API documentation has, for the newest models,
-/// 804 tokens for any tool at all, 499 for the use of a computer, and for the three tools 325 (bash), 700 (editor) and
-/// 735 (computer). Together that is 3,063.
-const ENVELOPE_TOKENS: u64 = 3_072;
+/// Input tokens that are not in the text of the body: roles, separators, and the beginning of an answer. The names and quotes of
+/// a message's own JSON take more bytes than its separators take tokens.
+const ENVELOPE_TOKENS: u64 = 32;
+
+/// Input tokens of a provider's own prompts for tools. Anthropic's tools, which take a line to name, are the most expensive: its
+/// API documentation has, for the newest models, 804 tokens for any tool at all, 499 for the use of a computer, and for the
+/// three tools 325 (bash), 700 (editor) and 735 (computer). Together that is 3,063.
+const TOOL_TOKENS: u64 = 3_072;
 
 impl LlmRequest {
-    /// Returns an upper bound of the input tokens: one per byte, and a constant.
+    /// Returns an upper bound of the input tokens: one per byte of text, the bound of each piece of media, and a constant, which
+    /// is larger with tools.
     #[must_use]
-    pub fn most_input_tokens(&self) -> u64 {
-        self.bytes.saturating_add(ENVELOPE_TOKENS)
+    pub fn most_input_tokens(&self, api: Api) -> u64 {
+        let media = self.media_in(api);
+        let tools = if self.tools { TOOL_TOKENS } else { 0 };
+        let text = self.bytes.saturating_sub(media.bytes);
+        text.saturating_add(media.most_tokens()).saturating_add(ENVELOPE_TOKENS + tools)
     }
 
-    /// Returns the input tokens as token limits estimate them: one per four bytes.
+    /// Returns the input tokens as token limits estimate them: one per four bytes of text, and the estimate of each piece of
+    /// media.
     #[must_use]
-    pub fn likely_input_tokens(&self) -> u64 {
-        self.bytes.div_ceil(4)
+    pub fn likely_input_tokens(&self, api: Api) -> u64 {
+        let media = self.media_in(api);
+        self.bytes.saturating_sub(media.bytes).div_ceil(4).saturating_add(media.likely_tokens())
+    }
+
+    /// The files of a form are media only in an API that takes such forms.
+    fn media_in(&self, api: Api) -> InlineMedia {
+        if self.form && !Dialect::of(api).takes_files { InlineMedia::default() } else { self.media }
     }
 
     fn choices_at_least(&mut self, choices: u64) {

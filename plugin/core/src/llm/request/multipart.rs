@@ -8,13 +8,20 @@ use alloc::vec::Vec;
 
 use super::content_type::{parameters, spells};
 use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
+use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
+use crate::api::Api;
+use crate::llm::dialect::Dialect;
+use crate::llm::dialect::members::{self, Member, MemberTable};
 
 /// The maximum number of bytes in the headers of one part.
 const MAX_HEAD: usize = 4096;
 
 /// The maximum number of characters in a boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
+
+/// The most frames of an animated image (OpenAI's API reference, "Create image edit").
+const MAX_FRAMES: u64 = 16;
 
 const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
 
@@ -53,9 +60,15 @@ pub struct MultipartScanner {
     state: MultipartState,
     head: Vec<u8>,
     field: Option<Field>,
+    /// The present part is a file of this kind.
+    file: Option<MediaKind>,
+    /// The offset of the present part's content.
+    content_at: u64,
     value: Vec<u8>,
     offset: u64,
     seen: SeenFields,
+    /// The members of the API's requests.
+    tables: Option<[MemberTable; 2]>,
     request: LlmRequest,
 }
 
@@ -77,11 +90,21 @@ impl MultipartScanner {
             state: MultipartState::Content,
             head: Vec::new(),
             field: None,
+            file: None,
+            content_at: 0,
             value: Vec::new(),
             offset: 0,
             seen: SeenFields::default(),
-            request: LlmRequest::default(),
+            tables: None,
+            request: LlmRequest { form: true, ..LlmRequest::default() },
         })
+    }
+
+    /// Looks up parts in the table of an API. Without one no part is unknown.
+    #[must_use]
+    pub fn for_api(mut self, api: Api) -> Self {
+        self.tables = Dialect::of(api).member_tables();
+        self
     }
 
     /// Reads the next bytes of the body.
@@ -228,6 +251,7 @@ impl MultipartScanner {
         let head = core::mem::take(&mut self.head);
         self.field = self.part_named(&head)?;
         self.head = head;
+        self.content_at = self.offset.saturating_add(1);
         self.value.clear();
         self.matched = 2;
         self.at_start = true;
@@ -270,15 +294,20 @@ impl MultipartScanner {
         if !kind.trim().eq_ignore_ascii_case("form-data") {
             return Err(self.unreadable(NAMED));
         }
+        let is_file = parameters.iter().any(|(name, _)| spells(name, "filename"));
+        self.file = kind_of_part(&name).filter(|_| is_file);
         let decoded = crate::text::percent::decode(&name).unwrap_or_default();
         let plain = decoded.trim().trim_end_matches("[]");
         let field = Field::find(FORM, plain, self.offset)?;
-        let Some(field) = field else { return Ok(None) };
+        let Some(field) = field else {
+            self.find_member(plain)?;
+            return Ok(None);
+        };
         // Some servers take `model[]` or `%6dodel` for `model`; others do not.
         if plain != name && !(field == Field::Models && name == "models[]") {
             return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
         }
-        if parameters.iter().any(|(name, _)| spells(name, "filename")) {
+        if is_file {
             let (field, offset) = (field.name(), self.offset);
             return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
         }
@@ -288,8 +317,35 @@ impl MultipartScanner {
         Ok(Some(field))
     }
 
+    /// Looks up a part that is no field. Its content is not read: a part whose value would count is an error, and
+    /// others with an effect refer to hidden content.
+    fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
+        let Some(tables) = self.tables else { return Ok(()) };
+        let name = name.split('[').next().unwrap_or_default();
+        match members::find(tables, name) {
+            Some((_, Member::Plain | Member::Predicted)) => {}
+            Some((_, Member::Hidden | Member::Deferred)) => self.request.external_input = true,
+            Some((_, Member::Frames)) => self.request.frames = Some(MAX_FRAMES),
+            Some((field, Member::Models | Member::Choices | Member::MaxOutput)) => {
+                let expected = "a member of a JSON body, not a part of a form";
+                return Err(BodyError::WrongType { field, offset: self.offset, expected });
+            }
+            None => {
+                let short = || name.chars().take(64).collect();
+                self.request.unknown.get_or_insert_with(short);
+            }
+        }
+        Ok(())
+    }
+
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
     fn part_ended(&mut self) -> Result<(), BodyError> {
+        if let Some(kind) = self.file.take() {
+            // The delimiter's last byte is the present one.
+            let end = (self.offset + 1).saturating_sub(self.delimiter.len() as u64);
+            let bytes = end.saturating_sub(self.content_at);
+            self.request.media.add(kind, bytes, bytes);
+        }
         let Some(field) = self.field.take() else { return Ok(()) };
         let offset = self.offset;
         let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };

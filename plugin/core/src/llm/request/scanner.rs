@@ -4,8 +4,12 @@ use alloc::boxed::Box;
 
 use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_upstream_tool};
 use super::fields::{self, Field, SeenFields, is_name, whole_number};
+use super::media::{OpenObject, Place};
 use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
+use crate::api::Api;
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
+use crate::llm::dialect::Dialect;
+use crate::llm::dialect::members::{self, Member, MemberTable};
 
 /// The longest look-alike spelling of a known name has fewer bytes.
 const FIELD_NAME_BYTES: usize = 64;
@@ -45,6 +49,13 @@ impl RequestScanner {
         Self { lexer: Lexer::new(MAX_DEPTH), found: ScannedMember::new() }
     }
 
+    /// Looks up members in the table of an API. Without one no member is unknown.
+    #[must_use]
+    pub fn for_api(mut self, api: Api) -> Self {
+        self.found.tables = Dialect::of(api).member_tables();
+        self
+    }
+
     /// Reads the next bytes of the body.
     ///
     /// # Errors
@@ -72,6 +83,15 @@ struct ScannedMember {
     field: Option<Field>,
     /// The same in `stream_options` and `generationConfig`.
     inner: Option<Field>,
+    /// The members of the API's requests.
+    tables: Option<[MemberTable; 2]>,
+    /// The name of the current member of the body, as its table has it, and its effect; that of a member of
+    /// `generationConfig` inside of it.
+    member: (&'static str, Member),
+    /// The depth of that member's name.
+    member_depth: usize,
+    /// The end of that member's name.
+    member_at: u64,
     /// The current item of `input`.
     item: ContentItem,
     /// The number of names before the current entry of `fallbacks`.
@@ -80,6 +100,12 @@ struct ScannedMember {
     token_prompt: bool,
     /// The mark of the last name, by depth; entries of a list have the mark of their list.
     marks: [ExternalMark; MAX_DEPTH + 2],
+    /// The place of the last name, by depth, as marks.
+    places: [Place; MAX_DEPTH + 2],
+    /// The innermost object that may hold media.
+    object: OpenObject,
+    /// The end of the event before the present one.
+    before: u64,
     reached: u64,
 }
 
@@ -90,10 +116,17 @@ impl ScannedMember {
             seen: SeenFields::default(),
             field: None,
             inner: None,
+            tables: None,
+            member: ("", Member::Plain),
+            member_depth: 1,
+            member_at: 0,
             item: ContentItem::default(),
             names_before: 0,
             token_prompt: false,
             marks: [ExternalMark::None; MAX_DEPTH + 2],
+            places: [Place::Elsewhere; MAX_DEPTH + 2],
+            object: OpenObject::default(),
+            before: 0,
             reached: 0,
         }
     }
@@ -105,6 +138,16 @@ impl ScannedMember {
     fn set_mark(&mut self, depth: usize, mark: ExternalMark) {
         if let Some(slot) = self.marks.get_mut(depth) {
             *slot = mark;
+        }
+    }
+
+    fn place(&self, depth: usize) -> Place {
+        self.places.get(depth).copied().unwrap_or_default()
+    }
+
+    fn set_place(&mut self, depth: usize, place: Place) {
+        if let Some(slot) = self.places.get_mut(depth) {
+            *slot = place;
         }
     }
 
@@ -220,7 +263,10 @@ impl ScannedMember {
             | Field::Prompt
             | Field::Input
             | Field::Tools
-            | Field::ContextManagement => {}
+            | Field::Functions
+            | Field::ContextManagement
+            | Field::Requests
+            | Field::GenerateContentRequest => {}
         }
         Ok(())
     }
@@ -228,8 +274,16 @@ impl ScannedMember {
     /// Adds the name of another model that may be called.
     fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
         let name = self.target(field, value)?;
+        // Each call of a batch names its model.
+        if field == Field::Requests && self.request.fallbacks.contains(&name) {
+            return Ok(());
+        }
+        self.another_model(field.name(), name)
+    }
+
+    fn another_model(&mut self, field: &'static str, name: Box<str>) -> Result<(), BodyError> {
         if self.request.fallbacks.len() >= MAX_FALLBACKS {
-            return Err(BodyError::TooMany { field: field.name(), offset: self.reached, max: MAX_FALLBACKS });
+            return Err(BodyError::TooMany { field, offset: self.reached, max: MAX_FALLBACKS });
         }
         self.request.fallbacks.push(name);
         Ok(())
@@ -256,8 +310,11 @@ impl ScannedMember {
                 | Field::McpServers
                 | Field::Input
                 | Field::Tools
+                | Field::Functions
                 | Field::ContextManagement
-                | Field::Background,
+                | Field::Background
+                | Field::Requests
+                | Field::GenerateContentRequest,
                 _,
             ) => {}
             (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
@@ -286,6 +343,66 @@ impl ScannedMember {
         self.request.external_input |= mark.is_external(parent, text);
     }
 
+    /// Returns true inside of a member that stands for content that the body does not show.
+    fn is_hidden(&self, depth: usize) -> bool {
+        self.member.1 == Member::Hidden && depth > self.member_depth
+    }
+
+    /// Looks up a member of the body, or of `generationConfig`, in the table of the API.
+    fn find_member(&mut self, depth: usize, name: &str, known: bool) {
+        let Some(of_api) = self.tables else { return };
+        let tables = if depth == 1 { of_api } else { [members::GENERATION_CONFIG, &[]] };
+        let found = members::find(tables, name);
+        if found.is_none() && !known && self.request.unknown.is_none() {
+            self.request.unknown = Some(name.into());
+        }
+        self.member = found.filter(|_| !known).unwrap_or_default();
+        self.member_depth = depth;
+        self.member_at = self.reached;
+    }
+
+    /// Takes a value of the current member of the body, or inside of it. Returns true if that is all.
+    fn member_value(&mut self, depth: usize, value: Scalar<'_>) -> Result<bool, BodyError> {
+        let (name, member) = self.member;
+        let wrong = |expected| BodyError::WrongType { field: name, offset: self.reached, expected };
+        let number = match value {
+            Scalar::Number(text) if text.whole => whole_number(text.text),
+            Scalar::Number(_) | Scalar::String(_) | Scalar::Bool(_) | Scalar::Null => None,
+        };
+        match (member, value) {
+            (Member::Plain | Member::Predicted, _) | (_, Scalar::Null) => return Ok(false),
+            (Member::Hidden, Scalar::Bool(false)) => {}
+            (Member::Hidden, Scalar::String(text)) if text.is("") => {}
+            (Member::Hidden, _) => {
+                self.request.external_input |= number != Some(0);
+                return Ok(false);
+            }
+            (Member::Models, Scalar::String(text)) => {
+                if !text.whole || !is_name(text.text) {
+                    return Err(wrong("a name of at most 256 bytes"));
+                }
+                self.another_model(name, text.text.into())?;
+            }
+            (Member::Models, _) if depth == self.member_depth => {
+                return Err(wrong("a name, or a list of names"));
+            }
+            (Member::Models, _) => {}
+            (Member::Choices, _) => {
+                let number = number.ok_or_else(|| wrong("a whole number"))?;
+                self.request.choices_at_least(number.max(1));
+            }
+            (Member::Frames, _) => {
+                self.request.frames = Some(number.ok_or_else(|| wrong("a whole number"))?.max(1));
+            }
+            (Member::MaxOutput, _) => {
+                let number = number.ok_or_else(|| wrong("a whole number"))?;
+                self.request.max_output.of_fallbacks = self.request.max_output.of_fallbacks.max(number);
+            }
+            (Member::Deferred, _) => self.request.unmetered_output |= value == Scalar::Bool(true),
+        }
+        Ok(true)
+    }
+
     /// Returns the mark of a member at this depth.
     fn member(&mut self, depth: usize, name: &str) -> ExternalMark {
         match (depth, self.field) {
@@ -295,9 +412,13 @@ impl ScannedMember {
                 self.request.external_input |= is_upstream_tool(name);
                 ExternalMark::of_tool(name)
             }
+            (2 | 3, Some(Field::Requests)) | (2, Some(Field::GenerateContentRequest)) => {
+                ExternalMark::of_call(name)
+            }
             (3, Some(Field::Input)) => self.item.member(name),
-            (3, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),
+            (_, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),
             (_, Some(Field::ContextManagement)) => ExternalMark::of_edit(name),
+            _ if matches!(self.member.1, Member::Hidden | Member::Models) => ExternalMark::of_vendor(name),
             _ => ExternalMark::of(name),
         }
     }
@@ -307,6 +428,7 @@ impl Visitor for ScannedMember {
     type Stop = BodyError;
 
     fn reached(&mut self, offset: u64) {
+        self.before = self.reached;
         self.reached = offset;
     }
 
@@ -316,7 +438,20 @@ impl Visitor for ScannedMember {
         }
         if depth == 0 {
             self.request.opens = self.reached.saturating_sub(1);
+            self.set_place(0, Place::Body);
         }
+        let place = self.place(depth);
+        match kind {
+            Container::Array => self.set_place(depth + 1, place),
+            Container::Object => {
+                self.set_place(depth + 1, Place::Elsewhere);
+                if place != Place::Elsewhere {
+                    self.object = OpenObject::begin(depth + 1);
+                }
+            }
+        }
+        self.request.tools |= depth >= 2 && matches!(self.field, Some(Field::Tools | Field::Functions));
+        self.request.external_input |= self.is_hidden(depth);
         if let Some(field) = self.field_at(depth) {
             self.field_container(field, depth, kind)?;
         }
@@ -338,6 +473,10 @@ impl Visitor for ScannedMember {
     }
 
     fn end(&mut self, depth: usize, kind: Container) -> Result<(), BodyError> {
+        if kind == Container::Object {
+            let place = self.place(depth);
+            self.object.end(place, depth + 1, &mut self.request.media);
+        }
         if depth == 2 && self.field == Some(Field::Input) {
             self.request.external_input |= self.item.is_reference(kind);
         }
@@ -348,6 +487,10 @@ impl Visitor for ScannedMember {
             return Err(self.wrong(Field::Fallbacks, "a list of names, or of objects with a `model`"));
         }
         if depth == 1 {
+            if self.member.1 == Member::Predicted {
+                self.request.predicted = self.reached.saturating_sub(self.member_at);
+            }
+            self.member = Default::default();
             self.inner = None;
             if let (Some(Field::StreamOptions), StreamOptions::Object { at, .. }) =
                 (self.field, &mut self.request.stream_options)
@@ -366,6 +509,10 @@ impl Visitor for ScannedMember {
         let text = if name.whole { name.text } else { "" };
         let mark = self.member(depth, text);
         self.set_mark(depth, mark);
+        let parent = depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default();
+        self.set_place(depth, parent.member(text));
+        self.request.tools |= depth == 2 && self.field == Some(Field::Tools);
+        self.request.external_input |= self.is_hidden(depth);
         let names = match (depth, self.field) {
             (1, _) => fields::BODY,
             (2, Some(Field::StreamOptions)) => {
@@ -387,6 +534,9 @@ impl Visitor for ScannedMember {
             self.seen.add(field, self.reached)?;
         }
         *if depth == 1 { &mut self.field } else { &mut self.inner } = field;
+        if depth == 1 || self.field == Some(Field::GenerationConfig) {
+            self.find_member(depth, name.text, field.is_some());
+        }
         Ok(())
     }
 
@@ -396,11 +546,20 @@ impl Visitor for ScannedMember {
             Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,
             Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
-            None => match self.mark(depth) {
-                ExternalMark::None => 0,
-                ExternalMark::Model => MAX_NAME,
-                _ => MARK_BYTES,
-            },
+            None => {
+                let for_mark = match self.mark(depth) {
+                    ExternalMark::None => 0,
+                    ExternalMark::Model => MAX_NAME,
+                    _ => MARK_BYTES,
+                };
+                let for_member = match self.member.1 {
+                    Member::Plain | Member::Predicted | Member::Deferred => 0,
+                    Member::Hidden => 1,
+                    Member::Models => MAX_NAME,
+                    Member::Choices | Member::Frames | Member::MaxOutput => NUMBER_BYTES,
+                };
+                for_mark.max(for_member).max(self.place(depth).bytes_to_keep())
+            }
         }
     }
 
@@ -410,6 +569,24 @@ impl Visitor for ScannedMember {
         }
         if let Some(field) = self.field_at(depth) {
             return self.field_value(field, depth, value);
+        }
+        if depth == 2 && self.field == Some(Field::Tools) && matches!(value, Scalar::String(_)) {
+            // A tool by its name alone is one that the upstream has.
+            self.request.tools = true;
+            self.request.external_input = true;
+        }
+        if self.member.1 != Member::Plain {
+            if self.member.1 == Member::Predicted && depth == 1 {
+                self.request.predicted = self.reached.saturating_sub(self.member_at);
+            }
+            if self.member_value(depth, value)? {
+                return Ok(());
+            }
+        }
+        let place = self.place(depth);
+        if let (true, Scalar::String(text)) = (place != Place::Elsewhere, value) {
+            let bytes = self.reached.saturating_sub(self.before);
+            self.object.string(place, depth, text, bytes, &mut self.request.media);
         }
         match (self.mark(depth), value) {
             (ExternalMark::Model, Scalar::Null) => {}

@@ -2,7 +2,7 @@
 
 use core::convert::Infallible;
 
-use super::token_fields::TokenFields;
+use super::token_fields::{TokenFields, count};
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::api::Api;
 use crate::json::lexer::{Container, JsonText, Scalar, Visitor};
@@ -10,8 +10,12 @@ use crate::llm::dialect::{Dialect, NameSet, TokenField, TokenNames, UsageFormat,
 
 /// The longest known name or type has fewer bytes.
 const NAME_BYTES: usize = 40;
-/// The most digits of a `u64`.
-const NUMBER_BYTES: usize = 20;
+/// Room for the digits of a `u64` and as many behind a point.
+const NUMBER_BYTES: usize = 40;
+/// The state of a response that failed.
+pub(super) const FAILED: &str = "failed";
+/// The member that holds an error, and the kind of an object that is one.
+pub(super) const ERROR: &str = "error";
 
 /// The meaning of the next value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,8 +23,13 @@ enum UsageMember {
     #[default]
     Other,
     Wrapper,
+    /// The list whose entries may hold the usage object.
+    List,
     Usage,
     Type,
+    Error,
+    Status,
+    Object,
     /// `type` of a pass.
     PassType,
     Output,
@@ -60,11 +69,16 @@ pub(super) struct UsageExtractor {
     output_pieces: u64,
     output_bytes: u64,
     last: bool,
+    failed: bool,
+    /// The response consists of events.
+    streamed: bool,
     /// The depth of the response's own members: 1, or 2 in a list of responses.
     base: usize,
     member: UsageMember,
     /// The value is within a member that may hold the usage object.
     wrapped: bool,
+    /// The value is within the list whose entries may hold the usage object.
+    listed: bool,
     /// The depth of the usage object's members, while within it.
     usage: Option<usize>,
     /// The document has had a usage object, this one included.
@@ -97,9 +111,12 @@ impl UsageExtractor {
             output_pieces: 0,
             output_bytes: 0,
             last: false,
+            failed: false,
+            streamed: false,
             base: 1,
             member: UsageMember::Other,
             wrapped: false,
+            listed: false,
             usage: None,
             seen_usage: false,
             replaces: false,
@@ -123,6 +140,7 @@ impl UsageExtractor {
     /// Sets that the response is a stream of events.
     pub(super) fn set_streamed(&mut self) {
         self.outputs = &self.dialect.streamed_output;
+        self.streamed = true;
     }
 
     /// Returns true if the strings of this member are output.
@@ -135,6 +153,7 @@ impl UsageExtractor {
         self.base = 1;
         self.member = UsageMember::Other;
         self.wrapped = false;
+        self.listed = false;
         self.usage = None;
         self.seen_usage = false;
         self.details = None;
@@ -159,8 +178,66 @@ impl UsageExtractor {
         self.last
     }
 
+    /// Records that the response reports a failure.
+    pub(super) fn saw_failure(&mut self) {
+        self.failed = true;
+    }
+
+    pub(super) fn is_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Returns true if the response came in several parts: events, or a list of responses.
+    pub(super) fn in_parts(&self) -> bool {
+        self.streamed || self.base > 1
+    }
+
     pub(super) fn usage(&self) -> Option<Usage> {
-        Some(self.figures.usage(self.format)?.plus(self.not_included))
+        Some(self.figures.usage(self.dialect)?.plus(self.not_included))
+    }
+
+    fn set_figure(&mut self, figure: TokenField, value: u64) {
+        if self.in_passes() {
+            self.pass.0.set(figure, value);
+            return;
+        }
+        if core::mem::take(&mut self.replaces) {
+            self.figures = TokenFields::default();
+        }
+        if self.format.largest_counts {
+            self.figures.raise(figure, value);
+        } else {
+            self.figures.set(figure, value);
+        }
+    }
+
+    /// Returns the meaning of a member outside of the usage object.
+    fn meaning(&self, depth: usize, name: &str) -> UsageMember {
+        let own = depth == self.base;
+        // The response's own members, and those that may stand for them.
+        let outer = own || self.wrapped && depth == self.base + 1 || self.listed && depth == self.base + 2;
+        let bytes = name.as_bytes();
+        if outer && is_same(bytes, self.format.member.name.as_bytes())
+            || own && !self.streamed && self.format.document_members.contains(bytes)
+        {
+            UsageMember::Usage
+        } else if own && self.format.wrappers.contains(bytes) && !self.is_output(bytes) {
+            UsageMember::Wrapper
+        } else if own && name == self.format.listed_in {
+            UsageMember::List
+        } else if outer && name == ERROR {
+            UsageMember::Error
+        } else if own && name == "type" {
+            UsageMember::Type
+        } else if own && name == "object" {
+            UsageMember::Object
+        } else if outer && name == "status" {
+            UsageMember::Status
+        } else if self.is_output(bytes) {
+            UsageMember::Output
+        } else {
+            UsageMember::Other
+        }
     }
 
     pub(super) fn output_seen_tokens(&self) -> u64 {
@@ -195,15 +272,17 @@ impl Visitor for UsageExtractor {
         if depth == 0 && kind == Container::Array && self.format.in_list {
             self.base = 2;
         }
-        if kind == Container::Object {
-            match member {
-                UsageMember::Usage => {
-                    self.usage = Some(depth + 1);
-                    self.replaces = core::mem::replace(&mut self.seen_usage, true);
-                }
-                UsageMember::Wrapper => self.wrapped = true,
-                _ => {}
+        match (member, kind) {
+            (UsageMember::Usage, Container::Object) => {
+                self.usage = Some(depth + 1);
+                // The usage within a wrapper is that of a message's begin (Anthropic).
+                let begins = self.format.largest_counts && self.wrapped;
+                self.replaces = core::mem::replace(&mut self.seen_usage, true) || begins;
             }
+            (UsageMember::Wrapper, Container::Object) => self.wrapped = true,
+            (UsageMember::List, Container::Array) => self.listed = true,
+            (UsageMember::Error, Container::Object) => self.failed = true,
+            _ => {}
         }
         if self.usage == Some(depth) {
             self.details = self.named.take().or(Some(Details::Fields(NO_FIELDS)));
@@ -220,7 +299,7 @@ impl Visitor for UsageExtractor {
     fn end(&mut self, depth: usize, _: Container) -> Result<(), Infallible> {
         if self.is_pass(depth) {
             if let (figures, true) = &self.pass {
-                self.not_included = self.not_included.plus(figures.usage(self.format).unwrap_or_default());
+                self.not_included = self.not_included.plus(figures.usage(self.dialect).unwrap_or_default());
             }
         } else if self.usage == Some(depth + 1) {
             self.usage = None;
@@ -229,6 +308,7 @@ impl Visitor for UsageExtractor {
         }
         if depth == self.base {
             self.wrapped = false;
+            self.listed = false;
         }
         Ok(())
     }
@@ -263,48 +343,41 @@ impl Visitor for UsageExtractor {
             };
             return Ok(());
         }
-        let own = depth == self.base;
-        self.member = if (own || self.wrapped && depth == self.base + 1)
-            && is_same(text.as_bytes(), self.format.member.name.as_bytes())
-        {
-            UsageMember::Usage
-        } else if own && self.format.wrappers.contains(text.as_bytes()) {
-            UsageMember::Wrapper
-        } else if own && text == "type" {
-            UsageMember::Type
-        } else if self.is_output(text.as_bytes()) {
-            UsageMember::Output
-        } else {
-            UsageMember::Other
-        };
+        self.member = self.meaning(depth, text);
         Ok(())
     }
 
     fn scalar_bytes(&self, _: usize) -> usize {
         match (self.figure, self.member) {
             (Some(_), _) => NUMBER_BYTES,
-            (None, UsageMember::Type | UsageMember::PassType) => NAME_BYTES,
+            (
+                None,
+                UsageMember::Type
+                | UsageMember::PassType
+                | UsageMember::Error
+                | UsageMember::Status
+                | UsageMember::Object,
+            ) => NAME_BYTES,
             _ => 0,
         }
     }
 
     fn scalar(&mut self, _: usize, value: Scalar<'_>) -> Result<(), Infallible> {
         match (core::mem::take(&mut self.member), self.figure.take(), value) {
-            (_, Some(figure), Scalar::Number(text)) if text.whole => {
-                if let Ok(value) = text.text.parse() {
-                    if self.in_passes() {
-                        self.pass.0.set(figure, value);
-                        return Ok(());
-                    }
-                    if core::mem::take(&mut self.replaces) {
-                        self.figures = TokenFields::default();
-                    }
-                    self.figures.set(figure, value);
+            (_, Some(figure), Scalar::Number(text) | Scalar::String(text)) if text.whole => {
+                if let Some(value) = count(text.text) {
+                    self.set_figure(figure, value);
                 }
             }
-            (UsageMember::Type, _, Scalar::String(text)) => {
-                self.last |= text.whole && self.format.last_events.contains(text.text.as_bytes())
+            (UsageMember::Type, _, Scalar::String(text)) if text.whole => {
+                self.last |= self.format.last_events.contains(text.text.as_bytes());
+                self.failed |= self.format.failed_events.contains(text.text.as_bytes());
             }
+            (UsageMember::Error, _, Scalar::String(text)) => {
+                self.failed |= !text.whole || !text.text.is_empty()
+            }
+            (UsageMember::Status, _, Scalar::String(text)) => self.failed |= text.is(FAILED),
+            (UsageMember::Object, _, Scalar::String(text)) => self.failed |= text.is(ERROR),
             (UsageMember::PassType, _, Scalar::String(text)) => {
                 self.pass.1 = text.whole
                     && self

@@ -3,8 +3,11 @@
 use crate::json::simd::{STEP, SimdStep};
 use crate::llm::dialect::MemberName;
 
-/// Iterates over the positions, from the third byte on, of the last byte of each `":"`, `"u` and `\u`, and of each
-/// CR and LF. A text shorter than two bytes and one step has no marks.
+/// The bit in which `u` and `e` differ.
+const LETTERS_DIFFER: u8 = b'u' ^ b'e';
+
+/// Iterates over the positions, from the third byte on, of the last byte of each `":"`, `"u`, `\u`, `"e` and `\e`,
+/// and of each CR and LF. A text shorter than two bytes and one step has no marks.
 #[derive(Debug)]
 pub(super) struct QuoteMarks<'a> {
     text: &'a [u8],
@@ -30,11 +33,11 @@ impl<'a> QuoteMarks<'a> {
             .map(|start| self.text.get(start..).and_then(<[u8]>::first_chunk).map(SimdStep::of));
         let (two_before, one_before, here) = (two_before?, one_before?, here?);
         let value = here.is(b'"').and(one_before.is(b':')).and(two_before.is(b'"'));
-        // One comparison finds both, the escape and the first letter of a usage member.
-        const { assert!(MemberName::INITIAL == b'u') };
-        let usage = here.is(b'u').and(one_before.is(b'"').or(one_before.is(b'\\')));
+        // One comparison finds the escape, the first letter of a usage member, and that of `error`.
+        const { assert!(MemberName::INITIAL == b'u' && b'u' == b'e' | LETTERS_DIFFER) };
+        let letter = here.is_either(b'e', LETTERS_DIFFER).and(one_before.is(b'"').or(one_before.is(b'\\')));
         let line = here.is(b'\n').or(here.is(b'\r'));
-        self.found = value.or(usage).or(line).high_bits() & (u32::MAX << (seen - self.start));
+        self.found = value.or(letter).or(line).high_bits() & (u32::MAX << (seen - self.start));
         Some(())
     }
 }
@@ -64,11 +67,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_mark_is_found_once_and_in_order(text in "[\":u\\\\\r\nx]{0,80}") {
+        fn every_mark_is_found_once_and_in_order(text in "[\":eu\\\\\r\nx]{0,80}") {
             let text = text.as_bytes();
             let expected = (2..text.len()).filter(|at| {
                 let seen = &text[..=*at];
-                seen.ends_with(b"\":\"") || seen.ends_with(b"\"u") || seen.ends_with(b"\\u") || matches!(text[*at], b'\r' | b'\n')
+                [b"\"u", b"\\u", b"\"e", b"\\e"].iter().any(|mark| seen.ends_with(*mark)) || seen.ends_with(b"\":\"") || matches!(text[*at], b'\r' | b'\n')
             });
             let expected: Vec<usize> = if text.len() < STEP + 2 { Vec::new() } else { expected.collect() };
             prop_assert_eq!(QuoteMarks::of(text).collect::<Vec<_>>(), expected);

@@ -2,7 +2,8 @@
 //!
 //! A [`UsageMeter`] reads the bytes of a response, keeps none of them, and returns the usage that the provider
 //! reported: in a JSON document or in server-sent events, in the dialect of the API. Figures are absolute: the last
-//! one that is not null counts, and of two usage objects in one document the later.
+//! one that is not null counts (with Anthropic, the largest), and of two usage objects in one document the later.
+//! A figure is a number or a string, and its value a whole number: `10`, `10.0`, `"10"`; others are ignored.
 
 mod extract;
 mod marks;
@@ -69,12 +70,19 @@ pub struct UsageReport {
     pub complete: bool,
     /// The response itself shows its end: a whole document, or the last event of its API.
     pub closed: bool,
+    /// The response reports that the call failed: an error in place of the answer or after a part of it, whatever the
+    /// HTTP status is.
+    pub failed: bool,
+    /// The response came in several parts, so that output may have preceded a failure: events, or a list of responses.
+    pub in_parts: bool,
 }
 
 #[derive(Clone, Debug)]
 enum MeteredBody {
     /// No bytes so far, and no content-type.
     Unknown,
+    /// No bytes so far, and a content-type for text: servers also label JSON with it.
+    Text,
     Json {
         lexer: Lexer,
         broken: bool,
@@ -117,6 +125,8 @@ impl UsageMeter {
             MeteredBody::json()
         } else if media_type.is("text/event-stream") {
             MeteredBody::events()
+        } else if media_type.is("text/plain") {
+            MeteredBody::Text
         } else {
             MeteredBody::Opaque
         };
@@ -159,9 +169,10 @@ impl UsageMeter {
     /// Reads the next bytes of the response.
     pub fn push(&mut self, bytes: &[u8]) {
         self.began |= !bytes.is_empty();
-        if let MeteredBody::Unknown = self.body {
+        if let MeteredBody::Unknown | MeteredBody::Text = self.body {
             match bytes.iter().find(|byte| !byte.is_ascii_whitespace()) {
                 Some(b'{' | b'[') => self.begin(MeteredBody::json()),
+                Some(_) if matches!(self.body, MeteredBody::Text) => self.begin(MeteredBody::Opaque),
                 Some(_) => self.begin(MeteredBody::events()),
                 None => {}
             }
@@ -171,14 +182,15 @@ impl UsageMeter {
                 *broken = *broken || lexer.push(bytes, &mut self.extractor).is_err();
             }
             MeteredBody::Events(events) => events.push(bytes, &mut self.extractor),
-            MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Opaque => {}
+            MeteredBody::Read | MeteredBody::Unknown | MeteredBody::Text | MeteredBody::Opaque => {}
         }
     }
 
     /// Ends the response.
     #[must_use]
     pub fn finish(mut self) -> UsageReport {
-        let no_text = matches!(self.body, MeteredBody::Opaque) || self.extractor.may_be_no_text();
+        let no_text =
+            matches!(self.body, MeteredBody::Text | MeteredBody::Opaque) || self.extractor.may_be_no_text();
         let (complete, closed) = match self.body {
             // Invalid JSON, or nested too deeply: nothing shows whether it is complete.
             MeteredBody::Json { broken: true, .. } => (true, false),
@@ -188,7 +200,7 @@ impl UsageMeter {
             }
             MeteredBody::Read => (true, true),
             MeteredBody::Events(events) => (events.finish(&mut self.extractor), self.extractor.is_last()),
-            MeteredBody::Unknown | MeteredBody::Opaque => (true, false),
+            MeteredBody::Unknown | MeteredBody::Text | MeteredBody::Opaque => (true, false),
         };
         let output_seen_tokens = self.extractor.output_seen_tokens();
         UsageReport {
@@ -197,6 +209,8 @@ impl UsageMeter {
             uncounted: self.began && no_text && output_seen_tokens == 0,
             complete,
             closed,
+            failed: self.extractor.is_failed(),
+            in_parts: self.extractor.in_parts(),
         }
     }
 }

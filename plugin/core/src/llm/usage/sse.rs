@@ -4,7 +4,7 @@
 //! this is true of nearly all events of a stream.
 
 use super::MAX_DEPTH;
-use super::extract::UsageExtractor;
+use super::extract::{ERROR, FAILED, UsageExtractor};
 use super::marks::QuoteMarks;
 use crate::json::lexer::Lexer;
 use crate::llm::dialect::MemberName;
@@ -13,6 +13,10 @@ use crate::llm::dialect::MemberName;
 const DONE: &[u8] = b"[DONE]";
 const BOM: &[u8] = b"\xef\xbb\xbf";
 const DATA: &[u8] = b"data";
+/// The lines of an event that reports a failure by its name.
+const FAILURE_LINES: [&[u8]; 2] = [b"event: error", b"event:error"];
+/// The length of the longer one.
+const FAILURE_LINE: usize = 12;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SseState {
@@ -24,6 +28,8 @@ enum SseState {
     Space,
     /// In the value of a `data` line.
     Data,
+    /// In a line that may be one of [`FAILURE_LINES`]; holds the number of its bytes that were read.
+    Name(usize),
     /// In a line with another field.
     Skip,
 }
@@ -38,6 +44,8 @@ pub(super) struct SseParser {
     length: u64,
     /// The number of bytes of [`DONE`] that the data consists of so far.
     done: Option<usize>,
+    /// The first bytes of a line that lies across pieces and may be one of [`FAILURE_LINES`].
+    line: [u8; FAILURE_LINE],
     broken: bool,
 }
 
@@ -49,6 +57,7 @@ impl SseParser {
             after_cr: false,
             length: 0,
             done: Some(0),
+            line: [0; FAILURE_LINE],
             broken: false,
         }
     }
@@ -75,6 +84,9 @@ impl SseParser {
     pub(super) fn finish(mut self, extractor: &mut UsageExtractor) -> bool {
         // The standard drops an event without its blank line; its output was sent nevertheless.
         let between = self.length == 0 && matches!(self.state, SseState::Start(_) | SseState::Field(0));
+        if let SseState::Name(read) = self.state {
+            self.end_name(read, extractor);
+        }
         self.end_event(extractor);
         extractor.is_last() || extractor.format().ends_between_events && between
     }
@@ -87,6 +99,7 @@ impl SseParser {
             match core::mem::replace(&mut self.state, SseState::Field(0)) {
                 SseState::Field(0) => self.end_event(extractor),
                 SseState::Data | SseState::Space => self.data(b"\n", extractor),
+                SseState::Name(read) => self.end_name(read, extractor),
                 _ => {}
             }
             return 1;
@@ -118,10 +131,33 @@ impl SseParser {
                 self.data(rest.get(..length).unwrap_or_default(), extractor);
                 length
             }
+            SseState::Field(0) if byte == b'e' => self.name(0, rest),
+            SseState::Name(read) => self.name(read, rest),
             SseState::Start(_) | SseState::Field(_) | SseState::Skip => {
                 self.state = SseState::Skip;
                 memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())
             }
+        }
+    }
+
+    /// Reads more of a line that may be one of [`FAILURE_LINES`], of which `read` bytes were read before; returns the
+    /// number of bytes.
+    fn name(&mut self, read: usize, rest: &[u8]) -> usize {
+        let length = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        let room = self.line.get_mut(read..).and_then(|room| room.get_mut(..length));
+        self.state = match (room, rest.get(..length)) {
+            (Some(room), Some(bytes)) => {
+                room.copy_from_slice(bytes);
+                SseState::Name(read + length)
+            }
+            _ => SseState::Skip,
+        };
+        length
+    }
+
+    fn end_name(&self, read: usize, extractor: &mut UsageExtractor) {
+        if self.line.get(..read).is_some_and(|line| FAILURE_LINES.contains(&line)) {
+            extractor.saw_failure();
         }
     }
 
@@ -182,14 +218,21 @@ fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
             // A name may contain escapes; only these spell a character of a known name.
             [b'u', b'0', b'0', b'2'..=b'7', ..] if read.ends_with(b"\\") => return None,
             [b'u', ..] => {}
+            // An error that may be one of the event itself.
+            [b'e', ..] if has_value(rest, ERROR.as_bytes()) => return None,
+            [b'e', ..] => {}
             [b'"', text @ ..] => {
                 let read = read.get(..at - 2)?;
                 let (before, name) = read.split_at_checked(memchr::memrchr(b'"', read)?)?;
                 let name = after(name, 1);
                 if before.ends_with(b"\\") {
                     // The name contains a quote and begins earlier.
+                } else if is_word(text, ERROR) || is_word(text, FAILED) {
+                    // The type, the object or the status of a failure, or output.
+                    return None;
                 } else if name == b"type" {
-                    if format.last_events.contains(text.get(..string_length(text))?) {
+                    let text = text.get(..string_length(text))?;
+                    if format.last_events.contains(text) || format.failed_events.contains(text) {
                         return None;
                     }
                 } else if extractor.is_output(name) {
@@ -211,6 +254,11 @@ fn skip_event(bytes: &[u8], extractor: &mut UsageExtractor) -> Option<usize> {
 /// Returns true if `text` starts with `name`, unless the value of `name` is `null` (compact JSON).
 fn has_value(text: &[u8], name: &[u8]) -> bool {
     text.strip_prefix(name).is_some_and(|rest| !rest.starts_with(b"\":null"))
+}
+
+/// Returns true if `text` starts with this word and the quote that ends it.
+fn is_word(text: &[u8], word: &str) -> bool {
+    text.strip_prefix(word.as_bytes()).is_some_and(|rest| rest.starts_with(b"\""))
 }
 
 /// The length of the line end and the empty line that end an event.

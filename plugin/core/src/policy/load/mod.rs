@@ -4,7 +4,7 @@ mod builder;
 mod document;
 pub(crate) mod record;
 pub(crate) mod records;
-mod resolve;
+pub(in crate::policy) mod resolve;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub(crate) mod value;
@@ -12,4 +12,5 @@ pub(crate) mod value;
 pub use document::PolicyLoader;
 pub use value::FromNode;
 
+pub(crate) use builder::PolicyBuilder;
 pub(crate) use document::{DocumentFields, DocumentReader, PolicyFields};

@@ -3,7 +3,7 @@
 use crate::money::Period;
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
-use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced};
+use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced, UsageChunk};
 use crate::quota::{Limits, windows};
 use crate::secret::api_key::Digest;
 #[cfg(feature = "schema")]
@@ -12,6 +12,7 @@ use alloc::format;
 choice!(State, "`active` or `blocked`", "active" => State::Active, "blocked" => State::Blocked);
 choice!(Mode, "`enforce` or `shadow`", "enforce" => Mode::Enforce, "shadow" => Mode::Shadow);
 choice!(Unpriced, "`deny` or `allow`", "deny" => Unpriced::Deny, "allow" => Unpriced::Allow);
+choice!(UsageChunk, "`add` or `never`", "add" => UsageChunk::Add, "never" => UsageChunk::Never);
 choice!(Period, "`hour`, `day`, `week`, `month` or `lifetime`",
     "hour" => Period::Hour, "day" => Period::Day, "week" => Period::Week, "month" => Period::Month,
     "lifetime" => Period::Lifetime);
@@ -58,12 +59,18 @@ record! {
     TargetRecord {
         /// Access groups that the target belongs to.
         access_groups: Indexed<GroupName>,
-        /// Input tokens reserved for a call whose input is not entirely in its body.
+        /// Maximum number of input tokens that the model reads. It caps the input tokens reserved for a call, and is reserved for
+        /// a call whose input is not entirely in its body.
         max_input_tokens: Count,
-        /// Output tokens reserved for a request that sets no maximum itself.
+        /// Maximum number of output tokens that the model generates. It caps the output tokens reserved for a call, and is reserved
+        /// for a request that sets no maximum itself.
         max_output_tokens: Count,
         /// Price of the target. Without a price, `unpriced` decides about calls that count against a budget.
         price: PriceRecord,
+        /// `add`: the usage of a stream is requested (`stream_options`) if its client does not and a token limit or a budget
+        /// applies, and removed from the response. `never`: the request stays as it is, for an upstream that rejects
+        /// `stream_options`; the estimate is charged. Default: `add`.
+        usage_chunk: UsageChunk,
     }
 }
 record! {
@@ -151,6 +158,9 @@ record! {
         members: Map<Present<OrganizationRole>>,
         /// `blocked`: every key of the organization is rejected. Default: `active`.
         state: State,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -195,6 +205,9 @@ record! {
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.
         mode: Mode,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -212,6 +225,9 @@ record! {
         tokens: alloc::vec::Vec<Digest>,
         /// Platform-wide role. Roles in organizations and teams are in their `members`.
         role: PlatformAdmin,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -223,6 +239,9 @@ record! {
         name!required: DisplayText,
         /// `blocked`: every key of the service account is rejected. Default: `active`.
         state: State,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }
 record! {
@@ -259,5 +278,10 @@ record! {
         expires_at: DateTime,
         /// `blocked`: the key is rejected. Default: `active`.
         state: State,
+        /// `true`: a self-service key. Its cost also counts against the owner's self-service budget in the team.
+        self_service: bool,
+        /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
+        /// not those of the other.
+        created: Count,
     }
 }

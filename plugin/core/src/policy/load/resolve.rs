@@ -2,10 +2,12 @@
 //!
 //! Every function destructures its record without `..`, so that a new field fails to compile until it is used.
 
+use crate::secret::api_key;
 use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use core::num::NonZeroU64;
 
 use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
@@ -16,11 +18,14 @@ use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
-    FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
+    Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
 };
 use crate::policy::model::*;
 use crate::policy::validate::source_map::SourceList;
 use crate::quota::Limits;
+
+/// The name of a team or organization in place of one that could not be read. It is no id.
+pub(in crate::policy) const UNREADABLE: &str = "\0unreadable";
 
 /// A record after reading.
 pub(in crate::policy) struct ReadRecord {
@@ -36,8 +41,10 @@ pub(in crate::policy) struct ReadRecord {
 
 impl Policy {
     /// Reads a record and resolves its names. The policy changes only by new names that get a position. Diagnostics
-    /// are reported relative to the current pointer of `report`. `None` if a field is missing without which there
-    /// is no entity.
+    /// are reported relative to the current pointer of `report`. `None` if the record is not an object.
+    ///
+    /// In place of an invalid field without which there is no entity, which was reported, the entity has one that
+    /// adds no diagnostics. The other fields are thereby checked against other records as well.
     pub(in crate::policy) fn read(
         &mut self,
         section: Section,
@@ -65,7 +72,6 @@ impl Policy {
                 }
             };
             report.error(DiagnosticKind::Expected { expected, found: redact_quoted(id) });
-            return None;
         }
         let mut source = SourceList::default();
         let listed = &mut source;
@@ -78,18 +84,18 @@ impl Policy {
             )),
             Section::Teams => {
                 let record = TeamRecord::read(node, report)?;
-                Entity::Team(self.read_team(id, record, listed, report)?)
+                Entity::Team(self.read_team(id, record, listed, report))
             }
             Section::Users => {
                 let record = UserRecord::read(node, report)?;
                 Entity::User(self.read_user(id, record, listed, report))
             }
             Section::ServiceAccounts => Entity::ServiceAccount(
-                self.read_service_account(id, ServiceAccountRecord::read(node, report)?)?,
+                self.read_service_account(id, ServiceAccountRecord::read(node, report)?),
             ),
             Section::Keys => {
                 let record = KeyRecord::read(node, report)?;
-                Entity::Key(self.read_key(id, record, listed, report)?)
+                Entity::Key(self.read_key(id, record, listed, report))
             }
         };
         let all = matches!(&entity, Entity::Organization(organization) if organization.access.all);
@@ -97,7 +103,7 @@ impl Policy {
     }
 
     fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
-        let TargetRecord { access_groups, max_input_tokens, max_output_tokens, price } = record;
+        let TargetRecord { access_groups, max_input_tokens, max_output_tokens, price, usage_chunk } = record;
         let groups = access_groups.unwrap_or_default().0;
         let mut groups: Vec<GroupId> = groups.iter().map(|(_, name)| self.group(&name.0)).collect();
         once(&mut groups);
@@ -107,6 +113,7 @@ impl Policy {
             max_input_tokens: max_input_tokens.map(|count| count.0),
             max_output_tokens: max_output_tokens.map(|count| count.0),
             price: price.map(read_price),
+            usage_chunk: usage_chunk.unwrap_or_default(),
         }
     }
 
@@ -116,7 +123,8 @@ impl Policy {
         record: OrganizationRecord,
         source: &mut SourceList,
     ) -> Organization {
-        let OrganizationRecord { name, access, limits, budget, target_limits, members, state } = record;
+        let OrganizationRecord { name, access, limits, budget, target_limits, members, state, created } =
+            record;
         let GrantRecord { targets, access_groups } = access.unwrap_or_default();
         let targets = targets.unwrap_or_default();
         let all = targets.0.iter().any(|(_, name)| &*name.0 == "*");
@@ -129,6 +137,7 @@ impl Policy {
             allowance: self.quota(limits, target_limits, budget),
             members: self.members(members),
             state: state.unwrap_or_default(),
+            created: read_created(created),
         }
     }
 
@@ -138,7 +147,7 @@ impl Policy {
         record: TeamRecord,
         source: &mut SourceList,
         report: &mut Diagnostics,
-    ) -> Option<Team> {
+    ) -> Team {
         let TeamRecord {
             organization,
             name,
@@ -152,11 +161,12 @@ impl Policy {
             members,
             state,
             mode,
+            created,
         } = record;
-        let organization = OrganizationId(self.organizations.reserve(&organization?.0));
-        Some(Team {
+        let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
+        Team {
             id: id.into(),
-            organization,
+            organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, target_limits, budget),
@@ -165,7 +175,8 @@ impl Policy {
             members: self.members(members),
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
-        })
+            created: read_created(created),
+        }
     }
 
     fn read_user(
@@ -175,7 +186,7 @@ impl Policy {
         source: &mut SourceList,
         report: &mut Diagnostics,
     ) -> User {
-        let UserRecord { name, access, limits, budget, tokens, role } = record;
+        let UserRecord { name, access, limits, budget, tokens, role, created } = record;
         User {
             id: id.into(),
             name: name.map_or_else(|| id.into(), |name| name.0),
@@ -183,17 +194,20 @@ impl Policy {
             allowance: self.quota(limits, None, budget),
             tokens: tokens.unwrap_or_default().into(),
             platform_admin: role.is_some_and(|PlatformAdmin| true),
+            created: read_created(created),
         }
     }
 
-    fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> Option<ServiceAccount> {
-        let ServiceAccountRecord { team, name, state } = record;
-        Some(ServiceAccount {
+    fn read_service_account(&mut self, id: &str, record: ServiceAccountRecord) -> ServiceAccount {
+        let ServiceAccountRecord { team, name, state, created } = record;
+        let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
+        ServiceAccount {
             id: id.into(),
-            team: TeamId(self.teams.reserve(&team?.0)),
+            team: TeamId(self.teams.reserve(&team)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             state: state.unwrap_or_default(),
-        })
+            created: read_created(created),
+        }
     }
 
     fn read_key(
@@ -202,7 +216,7 @@ impl Policy {
         record: KeyRecord,
         source: &mut SourceList,
         report: &mut Diagnostics,
-    ) -> Option<Key> {
+    ) -> Key {
         let KeyRecord {
             team,
             owner,
@@ -215,8 +229,13 @@ impl Policy {
             budget,
             expires_at,
             state,
+            self_service,
+            created,
         } = record;
-        let (team, digest) = (team?, digest?);
+        let team = team.map_or_else(|| UNREADABLE.into(), |team| team.0);
+        // No two keys share it, and no secret has it: the text is no key that a client can send.
+        let digest =
+            digest.unwrap_or_else(|| api_key::digest(alloc::format!("{UNREADABLE}\0{id}").as_bytes()));
         let owner = match owner.as_ref().and_then(|owner| owner.0.split_once('/')) {
             Some(("user", user)) => Owner::User(UserId(self.users.reserve(user))),
             Some((_, account)) => {
@@ -230,16 +249,18 @@ impl Policy {
             previous: previous.and_then(|PreviousRecord { digest, until }| Some((digest?, until?.0))),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, None, budget),
+            self_service: self_service.unwrap_or_default(),
+            created: read_created(created),
         };
-        Some(Key {
+        Key {
             id: id.into(),
-            team: TeamId(self.teams.reserve(&team.0)),
+            team: TeamId(self.teams.reserve(&team)),
             owner,
             digest,
             more: (more != KeyDetails::default()).then(|| Box::new(more)),
             expires_at: expires_at.map(|time| time.0),
             state: state.unwrap_or_default(),
-        })
+        }
     }
 
     fn group(&mut self, name: &str) -> GroupId {
@@ -323,6 +344,10 @@ fn read_price(record: PriceRecord) -> Price {
         cache_write: cache_write.map_or(input, |price| price.0),
         request: request.map_or(Pico::default(), |price| price.0),
     }
+}
+
+fn read_created(created: Option<Count>) -> Created {
+    NonZeroU64::new(created?.0)
 }
 
 fn read_self_service(record: SelfServiceRecord) -> SelfService {

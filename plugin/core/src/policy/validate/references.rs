@@ -9,6 +9,7 @@ use crate::policy::access::role_of;
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics, pointer};
 use crate::policy::index::Policy;
+use crate::policy::load::resolve::UNREADABLE;
 use crate::policy::model::*;
 use crate::policy::validate::affected::AffectedRecords;
 use crate::policy::validate::ceilings::{Ceiling, Holder, check_budget, check_limits};
@@ -110,8 +111,19 @@ impl<'a> Validator<'a> {
         self.scope(id.0, path, &team.access, organization);
         self.target_limits(path, team.allowance.as_deref());
         self.members(path, &team.members);
+        if let Some(own) = team.self_service.as_deref()
+            && own.enabled
+            && own.budget_ceiling.is_some()
+            && own.max_keys_per_user.is_none()
+        {
+            let at = path.at(&["self_service", "budget_ceiling"]);
+            self.report.warning_at(at, DiagnosticKind::UnboundedKeys);
+        }
         let Some(organization) = organization else {
-            return self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
+            self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
+            let above = [Ceiling::team(team)];
+            let member = team.member_allowance.as_deref();
+            return self.check_quota(member, &above, path, ["member_limits", "member_budget"]);
         };
         let ceiling = Ceiling::organization(organization);
         self.check_quota(team.allowance.as_deref(), &[ceiling], path, ["limits", "budget"]);
@@ -169,6 +181,7 @@ impl<'a> Validator<'a> {
         let path = self.path(Section::Keys, &key.id);
         self.scope(id.0, path, key.access(), None);
         self.digests(key, path);
+        let readable = |team: TeamId| policy.teams.name(team.0) != UNREADABLE;
         let owner = match key.owner {
             Owner::None => None,
             Owner::User(user) => {
@@ -181,7 +194,9 @@ impl<'a> Validator<'a> {
             Owner::ServiceAccount(account) => {
                 match policy.service_accounts.get(account.0) {
                     None => self.unknown(path.at(&["owner"]), Section::ServiceAccounts, account.0),
-                    Some(account) if account.team != key.team => {
+                    Some(account)
+                        if account.team != key.team && readable(account.team) && readable(key.team) =>
+                    {
                         let kind = DiagnosticKind::OtherTeam(account.id.to_string());
                         self.report.error_at(path.at(&["owner"]), kind);
                     }
@@ -190,25 +205,29 @@ impl<'a> Validator<'a> {
                 None
             }
         };
-        let Some(team) = policy.teams.get(key.team.0) else {
-            return self.unknown(path.at(&["team"]), Section::Teams, key.team.0);
-        };
-        if let Owner::User(user) = key.owner
-            && owner.is_some()
-            && role_of(&team.members, user).is_none()
-        {
-            let (user, of) = (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
-            self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
-        }
-        let Some(organization) = policy.organizations.get(team.organization.0) else { return };
-        let (whole, ceiling) = (Ceiling::team(team), Ceiling::organization(organization));
-        match owner {
-            Some(owner) => {
-                let above = [Ceiling::member_of(team), Ceiling::user(owner), whole, ceiling];
-                self.check_quota(key.allowance(), &above, path, ["limits", "budget"]);
+        let team = policy.teams.get(key.team.0);
+        let (mut owner, mut above) = (owner, Vec::new());
+        match team {
+            None => self.unknown(path.at(&["team"]), Section::Teams, key.team.0),
+            Some(team) => {
+                if let Owner::User(user) = key.owner
+                    && owner.is_some()
+                    && role_of(&team.members, user).is_none()
+                {
+                    // The limits of a user who is not a member are not shown to those who manage the team.
+                    owner = None;
+                    let (user, of) =
+                        (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
+                    self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
+                }
+                above.extend(owner.map(|_| Ceiling::member_of(team)));
             }
-            None => self.check_quota(key.allowance(), &[whole, ceiling], path, ["limits", "budget"]),
         }
+        above.extend(owner.map(Ceiling::user));
+        above.extend(team.map(Ceiling::team));
+        let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
+        above.extend(organization.map(Ceiling::organization));
+        self.check_quota(key.allowance(), &above, path, ["limits", "budget"]);
     }
 
     /// Reports the digests of a key that another key has too. The first by id of several keys with one digest owns it
@@ -327,8 +346,9 @@ impl<'a> Validator<'a> {
     /// Reports a name without a record, unless the record is there and could not be read: that was reported.
     #[inline(never)]
     fn unknown(&mut self, pointer: String, section: Section, position: u32) {
-        if !self.source_map.is_unread(section, position) {
-            let (kind, id) = (section.singular(), self.policy.name(section, position).to_string());
+        let name = self.policy.name(section, position);
+        if name != UNREADABLE && !self.source_map.is_unread(section, position) {
+            let (kind, id) = (section.singular(), name.to_string());
             self.report.error_at(pointer, DiagnosticKind::Unknown { kind, id });
         }
     }

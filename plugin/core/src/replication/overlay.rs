@@ -1,0 +1,324 @@
+//! The edits of the management API, kept apart from the policies of the configurations ("inline policies").
+//!
+//! A process can hold several inline policies under one prefix: an update drains the old one, an update is taken back, a
+//! new module runs beside the old one, and two listeners can have different ones for good. From inside these cases look
+//! alike, so one rule serves all of them. Every inline policy is used as it is, and all of them share the edits:
+//!
+//! > An edit applies to an inline policy if that has the very record that the edit replaced, or lacks it likewise.
+//!
+//! A key that the API made therefore works under every inline policy with its team and owner, and a revoked key stays
+//! revoked under every one whose record of it is the same. An edit of a record that differs in another inline policy has
+//! no effect there: policies do not mix. The edits without effect are reported ([`Overlay::unapplied`]).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::{Value, json};
+
+use super::Replica;
+use crate::json::out_of_line::{object, text};
+use crate::policy::{Basis, Change, Document, Edit, Policy, Section};
+use crate::text::hash::fingerprint;
+
+/// Number of documents that the edits are distributed over. A commit writes one or a few of them.
+const BUCKETS: u64 = 64;
+
+/// Maximum number of kept edits of one record that replaced different records of inline policies. The oldest is dropped.
+const MAX_VERSIONS: usize = 8;
+
+/// A record: the position of its section in [`Section::ALL`], and its id. Records sort after those that they name.
+type RecordName = (usize, String);
+
+/// An edit with its basis.
+#[derive(Clone, Debug, PartialEq)]
+struct Version {
+    basis: Basis,
+    record: Option<Value>,
+}
+
+/// The edits of all configurations of a process under one prefix.
+#[derive(Debug, Default)]
+pub(super) struct Overlay {
+    edits: BTreeMap<RecordName, Vec<Version>>,
+    /// Fingerprints of the inline policy's records that were replaced or removed; 0 if it lacks the record.
+    inline: BTreeMap<RecordName, u64>,
+}
+
+/// The reason why an edit has no effect on an inline policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnappliedReason {
+    /// The inline policy has another record of this name, which is in force.
+    OtherRecord,
+    /// The inline policy has no such record.
+    NoRecord,
+    /// The organization, team or owner that the record names does not exist, or the team is in another organization.
+    MissingReference,
+}
+
+impl UnappliedReason {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            UnappliedReason::OtherRecord => "other_record",
+            UnappliedReason::NoRecord => "no_record",
+            UnappliedReason::MissingReference => "missing_reference",
+        }
+    }
+}
+
+/// An edit without effect on the inline policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unapplied {
+    pub(super) section: Section,
+    pub(super) id: String,
+    /// The edit removed the record.
+    pub(super) removal: bool,
+    pub(super) reason: UnappliedReason,
+}
+
+fn record_name(section: Section, id: &str) -> RecordName {
+    (Section::ALL.iter().position(|known| *known == section).unwrap_or_default(), id.to_string())
+}
+
+fn section_of(name: &RecordName) -> Section {
+    Section::ALL.get(name.0).copied().unwrap_or(Section::Keys)
+}
+
+/// The name of the document that keeps the edits of a record. It depends on the record's name alone.
+fn bucket(name: &RecordName) -> String {
+    let hash = fingerprint(name.1.as_bytes()).wrapping_add(name.0 as u64);
+    format!("edits/{}", hash.checked_rem(BUCKETS).unwrap_or_default())
+}
+
+fn record_fingerprint(policy: &Policy, section: Section, id: &str) -> u64 {
+    // 0 stands for no record.
+    policy.record(section, id).map_or(0, |record| fingerprint(text(&record).as_bytes()).max(1))
+}
+
+/// Returns the organization of the team that a record names.
+fn organization(policy: &Policy, record: Option<&Value>) -> Option<String> {
+    let team = policy.record(Section::Teams, record?.get("team")?.as_str()?)?;
+    Some(team.get("organization")?.as_str()?.to_string())
+}
+
+/// Returns false if the organization or the owner that a record names does not exist.
+fn has_references(policy: &Policy, record: &Value) -> bool {
+    let exists = |section, id: &str| policy.record(section, id).is_some();
+    let field = |name: &str| record.get(name).and_then(Value::as_str);
+    field("organization").is_none_or(|id| exists(Section::Organizations, id))
+        && field("owner").is_none_or(|owner| match owner.split_once('/') {
+            Some(("user", id)) => exists(Section::Users, id),
+            Some((_, id)) => exists(Section::ServiceAccounts, id),
+            None => true,
+        })
+}
+
+impl Unapplied {
+    /// Returns the form in responses.
+    pub(super) fn to_json(&self) -> Value {
+        let Unapplied { section, id, removal, reason } = self;
+        object!({
+            "section": section.name(),
+            "id": id,
+            "change": if *removal { "removed" } else { "put" },
+            "reason": reason.name(),
+        })
+    }
+}
+
+impl Overlay {
+    /// Adds the basis of each edit of a change that was decided on this policy.
+    pub(super) fn bind(&self, policy: &Policy, mut change: Change) -> Change {
+        change.sort();
+        // A key can be in a team that the same change creates.
+        let teams: Vec<Edit> =
+            change.edits.iter().filter(|edit| edit.section == Section::Teams).cloned().collect();
+        for edit in &mut change.edits {
+            let name = record_name(edit.section, &edit.id);
+            let own_team = || {
+                let team = edit.record.as_ref()?.get("team")?.as_str()?;
+                let new = teams.iter().rev().find(|edit| edit.id == team)?;
+                Some(new.record.as_ref()?.get("organization")?.as_str()?.to_string())
+            };
+            let organization = own_team().or_else(|| organization(policy, edit.record.as_ref()));
+            edit.basis = Some(Basis { record: self.own(policy, &name), organization });
+        }
+        change
+    }
+
+    /// Returns the fingerprint of the inline policy's record.
+    fn own(&self, policy: &Policy, name: &RecordName) -> u64 {
+        // A record that no edit has changed is the inline policy's.
+        let changed = self.inline.get(name).copied();
+        changed.unwrap_or_else(|| record_fingerprint(policy, section_of(name), &name.1))
+    }
+
+    /// Keeps an edit.
+    fn keep(&mut self, name: &RecordName, version: Version) {
+        let versions = self.edits.entry(name.clone()).or_default();
+        versions.retain(|kept| kept.basis.record != version.basis.record);
+        // Nothing is left of a record that the API made and removed.
+        if version.record.is_some() || version.basis.record != 0 {
+            versions.push(version);
+        }
+        if versions.len() > MAX_VERSIONS {
+            versions.remove(0);
+        }
+        if versions.is_empty() {
+            self.edits.remove(name);
+        }
+    }
+
+    /// Carries out an edit if it applies to the inline policy.
+    fn carry_out(&mut self, policy: &mut Policy, name: &RecordName, version: &Version) {
+        let own = self.own(policy, name);
+        if version.basis.record != own || missing_reference(policy, version) {
+            return;
+        }
+        let (section, id) = (section_of(name), name.1.clone());
+        let edit = Edit { section, id, record: version.record.clone(), basis: None };
+        // A malformed record was written by another version of this module; it is as if the edit did not apply.
+        if Policy::apply(policy, &Change { edits: Vec::from([edit]), unpriced: None }).is_ok() {
+            if version.record.is_none() && own == 0 {
+                self.inline.remove(name);
+            } else {
+                self.inline.insert(name.clone(), own);
+            }
+        }
+    }
+
+    /// Returns the edits that have no effect on the policy, and the number of all of them; at most `limit`.
+    pub(super) fn unapplied(&self, policy: &Policy, limit: usize) -> (Vec<Unapplied>, usize) {
+        let (mut first, mut count) = (Vec::new(), 0_usize);
+        for (name, versions) in &self.edits {
+            let own = self.own(policy, name);
+            let Some(version) =
+                versions.iter().find(|version| version.basis.record == own).or(versions.last())
+            else {
+                continue;
+            };
+            let removal = version.record.is_none();
+            let reason = if version.basis.record == own {
+                if !missing_reference(policy, version) {
+                    continue;
+                }
+                UnappliedReason::MissingReference
+            } else if own != 0 {
+                UnappliedReason::OtherRecord
+            } else if removal {
+                // There is nothing to remove.
+                continue;
+            } else {
+                UnappliedReason::NoRecord
+            };
+            count = count.saturating_add(1);
+            if first.len() < limit {
+                first.push(Unapplied { section: section_of(name), id: name.1.clone(), removal, reason });
+            }
+        }
+        (first, count)
+    }
+
+    /// Returns the content of a document: `{"keys": {"k1": [[fingerprint, organization, record], ...]}}`.
+    fn document(&self, document: &str) -> Option<Value> {
+        let mut records = Vec::new();
+        for (name, versions) in self.edits.iter().filter(|(name, _)| bucket(name) == document) {
+            let versions: Vec<Value> = versions
+                .iter()
+                .map(|Version { basis, record }| json!([basis.record, basis.organization, record]))
+                .collect();
+            records.push(json!([section_of(name).name(), name.1, versions]));
+        }
+        (!records.is_empty()).then_some(Value::Array(records))
+    }
+
+    /// Replaces the edits of a document, and carries out those that apply.
+    fn replace(&mut self, policy: &mut Policy, documents: &[(String, Option<Value>)]) -> Option<()> {
+        let mut given: BTreeMap<RecordName, Vec<Version>> = BTreeMap::new();
+        for (_, content) in documents {
+            for record in content.as_ref().and_then(Value::as_array).into_iter().flatten() {
+                let [section, id, versions] = record.as_array()?.as_slice() else { return None };
+                let name = record_name(Section::named(section.as_str()?)?, id.as_str()?);
+                let versions: Option<Vec<Version>> = versions.as_array()?.iter().map(version).collect();
+                given.insert(name, versions?);
+            }
+        }
+        let is_given = |name: &RecordName| documents.iter().any(|(document, _)| *document == bucket(name));
+        let gone: Vec<RecordName> =
+            self.edits.keys().filter(|name| is_given(name) && !given.contains_key(*name)).cloned().collect();
+        for name in gone {
+            // Made and removed since: only such an edit leaves nothing behind.
+            let removed = Version { basis: Basis { record: 0, organization: None }, record: None };
+            self.edits.remove(&name);
+            self.carry_out(policy, &name, &removed);
+        }
+        for (name, versions) in given {
+            for version in &versions {
+                self.carry_out(policy, &name, version);
+            }
+            self.edits.insert(name, versions);
+        }
+        Some(())
+    }
+}
+
+fn version(json: &Value) -> Option<Version> {
+    let [fingerprint, organization, record] = json.as_array()?.as_slice() else { return None };
+    let organization = organization.as_str().map(ToString::to_string);
+    let basis = Basis { record: fingerprint.as_u64()?, organization };
+    Some(Version { basis, record: (!record.is_null()).then(|| record.clone()) })
+}
+
+/// Returns true if the policy lacks a record that the edit names.
+fn missing_reference(policy: &Policy, version: &Version) -> bool {
+    version.record.as_ref().is_some_and(|record| {
+        organization(policy, Some(record)) != version.basis.organization || !has_references(policy, record)
+    })
+}
+
+/// The policy of one VM, as a journal replicates it.
+pub(super) struct PolicyReplica<'a> {
+    pub(super) policy: &'a mut Policy,
+    /// `None` with etcd: documents replace those of the inline policy then.
+    pub(super) overlay: Option<&'a mut Overlay>,
+}
+
+impl Replica for PolicyReplica<'_> {
+    fn apply(&mut self, change: &Change) -> bool {
+        let Some(overlay) = &mut self.overlay else { return Policy::apply(self.policy, change).is_ok() };
+        for Edit { section, id, record, basis } in &change.edits {
+            let Some(basis) = basis.clone() else { return false };
+            let name = record_name(*section, id);
+            let version = Version { basis, record: record.clone() };
+            overlay.carry_out(self.policy, &name, &version);
+            overlay.keep(&name, version);
+        }
+        true
+    }
+
+    fn replace(&mut self, documents: &[(String, Option<Value>)]) -> bool {
+        if let Some(overlay) = &mut self.overlay {
+            return overlay.replace(self.policy, documents).is_some();
+        }
+        let named =
+            |(name, content): &(String, Option<Value>)| Some((Document::named(name)?, content.clone()));
+        let documents: Option<Vec<_>> = documents.iter().map(named).collect();
+        let difference = documents.and_then(|documents| self.policy.difference(&documents).ok());
+        difference.is_some_and(|change| Policy::apply(self.policy, &change).is_ok())
+    }
+
+    fn document(&self, document: &str) -> Option<Value> {
+        match &self.overlay {
+            Some(overlay) => overlay.document(document),
+            None => Policy::document(self.policy, &Document::named(document)?),
+        }
+    }
+
+    fn touched(&self, change: &Change) -> Vec<String> {
+        match self.overlay {
+            Some(_) => change.edits.iter().map(|edit| bucket(&record_name(edit.section, &edit.id))).collect(),
+            None => self.policy.touched(change).iter().map(ToString::to_string).collect(),
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Several configurations in one process, under one prefix.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use tollgate_core::auth::identity::authenticate;
+use tollgate_core::config;
+use tollgate_core::config::GatewayConfig;
+use tollgate_core::counters::SharedDataStore;
+use tollgate_core::replication::{DELTA_SLOTS, Effect, PolicyStore};
+use tollgate_core::time::{Now, SECOND};
+
+use super::support::Map;
+use super::world::{START, policy, request};
+
+type Store = SharedDataStore<Map>;
+
+const NOW: Now = Now { wall: START, monotonic: SECOND };
+
+/// A configuration in one VM.
+struct Vm {
+    gateway: GatewayConfig,
+    policies: PolicyStore,
+    store: Store,
+}
+
+impl Vm {
+    fn load(map: &Map, policy: &Value) -> Vm {
+        Vm::configure(map, &json!({ "policy": policy, "volatile_keys": true }))
+    }
+
+    fn configure(map: &Map, configuration: &Value) -> Vm {
+        let mut loader = config::ConfigLoader::default();
+        loader.push(configuration.to_string().as_bytes());
+        let gateway = loader.finish().unwrap().0;
+        let mut map = map.clone();
+        let kind = SharedDataStore::probe(&mut map, "tollgate/1/");
+        let mut store = SharedDataStore::new(map, kind);
+        let (policies, error) = PolicyStore::open(&mut store, &gateway, 1);
+        assert_eq!(error, None);
+        Vm { gateway, policies, store }
+    }
+
+    /// Sends a management request, and returns the status and body of the response.
+    fn send(&mut self, person: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+        static DRAWS: AtomicU64 = AtomicU64::new(1);
+        let draw = DRAWS.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+        let random = std::array::from_fn(|at| draw[at % 8].wrapping_add(at as u8));
+        let inputs = PolicyStore::request_inputs(&self.gateway, NOW, Some(random));
+        let request = request(person, method, path, &body);
+        let effects = self.policies.manage(&mut self.store, &self.gateway, (1, request), &inputs);
+        let reply = effects.into_iter().find_map(|effect| match effect {
+            Effect::Answer(_, reply) => Some(reply.response),
+            _ => None,
+        });
+        let reply = reply.unwrap();
+        (reply.status, serde_json::from_str(&reply.body).unwrap_or_default())
+    }
+
+    /// Creates a key, and returns its id and secret.
+    fn create(&mut self, team: &str) -> (String, String) {
+        let path = format!("/teams/{team}/keys");
+        let (status, body) = self.send("platform", "POST", &path, json!({ "name": "laptop" }));
+        assert_eq!(status, 201, "{body}");
+        let text = |name: &str| body[name].as_str().unwrap().to_owned();
+        (text("id"), text("secret"))
+    }
+
+    fn revoke(&mut self, id: &str) {
+        let (status, body) = self.send("platform", "DELETE", &format!("/keys/{id}"), Value::Null);
+        assert_eq!(status, 204, "{body}");
+    }
+
+    /// Returns true if a request with this secret passes, after the refresh that precedes each request.
+    fn accepts(&mut self, secret: &str) -> bool {
+        self.policies.refresh(&mut self.store, &self.gateway).unwrap();
+        authenticate(&self.gateway.policy.read(), secret, NOW.timestamp()).is_ok()
+    }
+
+    fn rpm(&mut self, team: &str) -> Value {
+        self.send("platform", "GET", &format!("/teams/{team}"), Value::Null).1["limits"]["rpm"].take()
+    }
+
+    fn unapplied(&mut self) -> Value {
+        let (status, mut body) = self.send("platform", "GET", "", Value::Null);
+        assert_eq!(status, 200, "{body}");
+        body["unapplied"].take()
+    }
+}
+
+/// The policy of `world` with another value at some pointers.
+fn with(changes: &[(&str, Value)]) -> Value {
+    let mut policy = policy();
+    for (pointer, value) in changes {
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        let parent = policy.pointer_mut(parent).unwrap().as_object_mut().unwrap();
+        if value.is_null() {
+            parent.remove(name);
+        } else {
+            parent.insert(name.to_owned(), value.clone());
+        }
+    }
+    policy
+}
+
+#[test]
+fn an_update_of_the_policy_keeps_what_the_api_made_and_what_it_revoked() {
+    let map = Map::new();
+    let mut old = Vm::load(&map, &policy());
+    let (kept, (gone, gone_secret)) = (old.create("search"), old.create("search"));
+    old.revoke(&gone);
+    old.revoke("developers");
+    let (status, _) = old.send("platform", "PATCH", "/teams/other", json!({ "limits": { "rpm": 7 } }));
+    assert_eq!(status, 200);
+
+    let mut new = Vm::load(&map, &with(&[("/teams/search/limits/rpm", json!(50))]));
+    assert!(new.accepts(&kept.1) && !new.accepts(&gone_secret) && !new.accepts("one") && new.accepts("two"));
+    assert_eq!((new.rpm("search"), new.rpm("other")), (json!(50), json!(7)));
+    assert_eq!(new.unapplied()["count"], 0);
+
+    // The old one drains: what is changed in one holds in the other, in both directions.
+    let late = old.create("other");
+    assert!(new.accepts(&late.1) && old.accepts(&late.1));
+    new.revoke(&kept.0);
+    assert!(!old.accepts(&kept.1) && !new.accepts(&kept.1));
+    // The update is taken back.
+    let mut back = Vm::load(&map, &policy());
+    assert!(back.accepts(&late.1) && !back.accepts(&kept.1) && !back.accepts("one"));
+    assert_eq!(back.rpm("search"), 100);
+}
+
+#[test]
+fn two_policies_under_one_prefix_do_not_mix() {
+    let map = Map::new();
+    let mut left = Vm::load(&map, &with(&[("/teams/search/limits/rpm", json!(10))]));
+    let mut right = Vm::load(
+        &map,
+        &with(&[
+            ("/teams/search/limits/rpm", json!(20)),
+            ("/teams/lab", Value::Null),
+            ("/teams/empty/organization", json!("globex")),
+            ("/keys/jobs/digest", json!(format!("sha256:{}", "7".repeat(64)))),
+        ]),
+    );
+    let mut again = Vm::load(&map, &with(&[("/teams/search/limits/rpm", json!(10))]));
+
+    // A record that both have, with different content: an edit of one has no effect on the other.
+    let (status, _) = left.send("platform", "PATCH", "/teams/search", json!({ "limits": { "rpm": 11 } }));
+    assert_eq!(status, 200);
+    assert_eq!(
+        (left.rpm("search"), again.rpm("search"), right.rpm("search")),
+        (11.into(), 11.into(), 20.into())
+    );
+    let (status, _) = right.send("platform", "PATCH", "/teams/search", json!({ "limits": { "rpm": 21 } }));
+    assert_eq!(status, 200);
+    assert_eq!(
+        (left.rpm("search"), again.rpm("search"), right.rpm("search")),
+        (11.into(), 11.into(), 21.into())
+    );
+    left.revoke("jobs");
+    assert!(!left.accepts("three") && !again.accepts("three"));
+    assert!(right.policies.refresh(&mut right.store, &right.gateway).is_ok());
+    assert!(right.gateway.policy.read().keys.find("jobs").is_some());
+
+    // A team that the other lacks, or has in another organization: its keys do not exist there.
+    let (lab, moved) = (left.create("lab"), left.create("empty"));
+    for vm in [&mut left, &mut again] {
+        assert!(vm.accepts(&lab.1) && vm.accepts(&moved.1));
+    }
+    assert!(!right.accepts(&lab.1) && !right.accepts(&moved.1));
+
+    // The management of both goes on, in every VM.
+    for vm in [&mut left, &mut right, &mut again] {
+        let (id, secret) = vm.create("search");
+        assert!(vm.accepts(&secret));
+        vm.revoke(&id);
+        assert!(!vm.accepts(&secret));
+    }
+    let expected = json!({ "count": 3, "records": [
+        { "section": "keys", "id": moved.0, "change": "put", "reason": "missing_reference" },
+        { "section": "keys", "id": "jobs", "change": "removed", "reason": "other_record" },
+        { "section": "keys", "id": lab.0, "change": "put", "reason": "missing_reference" },
+    ]});
+    let mut unapplied = right.unapplied();
+    let (mut found, mut wanted) = (unapplied["records"].take(), expected["records"].clone());
+    for list in [&mut found, &mut wanted] {
+        list.as_array_mut().unwrap().sort_by_key(Value::to_string);
+    }
+    assert_eq!((found, &unapplied["count"]), (wanted, &json!(3)));
+}
+
+#[test]
+fn an_edit_of_a_record_that_the_new_policy_changed_is_named_in_the_log_and_in_the_api() {
+    let map = Map::new();
+    let mut old = Vm::load(&map, &policy());
+    let (status, _) = old.send("platform", "PATCH", "/teams/other", json!({ "limits": { "rpm": 7 } }));
+    assert_eq!(status, 200);
+    let key = old.create("lab");
+    old.revoke("admins");
+    let mut new = Vm::load(
+        &map,
+        &with(&[
+            ("/teams/other/limits", json!({ "rpm": 8 })),
+            ("/teams/lab", Value::Null),
+            ("/keys/admins/name", json!("another")),
+        ]),
+    );
+    assert_eq!(new.rpm("other"), 8);
+    let line = new.policies.unapplied(&new.gateway).unwrap();
+    let expected = [
+        "put teams/other (other_record)".to_owned(),
+        "removed keys/admins (other_record)".to_owned(),
+        format!("put keys/{} (missing_reference)", key.0),
+    ];
+    for part in ["3 changes"].into_iter().chain(expected.iter().map(String::as_str)) {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert_eq!(new.unapplied()["count"], 3);
+    let (_, body) = new.send("owner", "GET", "/", Value::Null);
+    assert_eq!(
+        (&body["api"], &body["changes"], &body["unapplied"]),
+        (&json!(1), &json!("volatile"), &Value::Null)
+    );
+    assert_eq!(old.policies.unapplied(&old.gateway), None);
+
+    // The list is bounded, the number is not.
+    for _ in 0..30 {
+        old.create("lab");
+    }
+    let unapplied = new.unapplied();
+    assert_eq!((&unapplied["count"], unapplied["records"].as_array().map(Vec::len)), (&json!(33), Some(20)));
+}
+
+#[test]
+fn a_vm_that_missed_many_changes_agrees_with_those_that_did_not() {
+    let map = Map::new();
+    let other = with(&[("/teams/search/name", json!("Find"))]);
+    let (mut writer, mut follower, mut late) =
+        (Vm::load(&map, &policy()), Vm::load(&map, &other), Vm::load(&map, &other));
+    // Not new, so that changes and not only documents are read.
+    let first = writer.create("search");
+    assert!(late.accepts(&first.1));
+    let mut secrets = vec![first.1];
+    writer.revoke(&first.0);
+    for number in 0..=DELTA_SLOTS {
+        let key = writer.create(if number % 2 == 0 { "lab" } else { "other" });
+        if number % 3 == 0 {
+            writer.revoke(&key.0);
+        }
+        follower.accepts(&key.1);
+        secrets.push(key.1);
+    }
+    let mut fresh = Vm::load(&map, &other);
+    for secret in &secrets {
+        let wanted = writer.accepts(secret);
+        let found = [&mut follower, &mut late, &mut fresh].map(|vm| vm.accepts(secret));
+        assert_eq!(found, [wanted; 3], "{secret}");
+    }
+    let records = map.rows().into_keys().filter(|name| name.contains("/doc/d/")).count();
+    assert!(records <= 64, "{records} records for ever");
+}
+
+#[test]
+fn a_team_made_by_the_api_survives_an_update_with_its_members_and_keys() {
+    let map = Map::new();
+    let mut old = Vm::load(&map, &policy());
+    let made = json!({ "id": "vision", "name": "Vision", "limits": { "rpm": 5 } });
+    assert_eq!(old.send("owner", "POST", "/organizations/acme/teams", made).0, 201);
+    let joined = old.send("owner", "PUT", "/teams/vision/members/developer", json!({ "role": "team_admin" }));
+    assert!(joined.0 < 300, "{joined:?}");
+    let key = old.create("vision");
+    let mut new = Vm::load(&map, &with(&[("/targets/more", json!({}))]));
+    assert!(new.accepts(&key.1));
+    assert_eq!(new.send("developer", "GET", "/teams/vision", Value::Null).1["limits"], json!({ "rpm": 5 }));
+    // Without the organization the team has no effect.
+    let mut without = Vm::load(
+        &map,
+        &json!({ "version": 1, "users": policy()["users"].clone(), "organizations": {}, "teams": {} }),
+    );
+    assert!(!without.accepts(&key.1));
+    assert_eq!(without.unapplied()["count"], 2);
+}
+
+#[test]
+fn a_configuration_without_management_follows_the_changes_of_the_others() {
+    let map = Map::new();
+    let mut managing = Vm::load(&map, &policy());
+    let public = json!({ "policy": policy(), "manage": { "enabled": false } });
+    let mut public = Vm::configure(&map, &public);
+    let key = managing.create("search");
+    assert!(public.accepts(&key.1) && public.accepts("one"));
+    managing.revoke("developers");
+    assert!(!public.accepts("one"));
+}
+
+#[test]
+fn another_prefix_is_another_world() {
+    let map = Map::new();
+    let mut one = Vm::load(&map, &policy());
+    let mut two = json!({ "policy": policy(), "volatile_keys": true });
+    two["prefix"] = json!("internal/1/");
+    let mut two = Vm::configure(&map, &two);
+    let key = one.create("search");
+    one.revoke("developers");
+    assert!(!two.accepts(&key.1) && two.accepts("one"));
+}
