@@ -7,7 +7,7 @@ use serde_json::Value;
 use tollgate_host::build::module;
 use tollgate_host::proxy_wasm::{Dialect, Log, Process};
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
 
 /// Starts the server with this gateway configuration and upstream, with two workers.
 ///
@@ -27,6 +27,8 @@ pub fn serve(configuration: &Value, upstream: SocketAddr, dialect: Dialect) -> S
         clusters: Vec::new(),
         lines: Lines::discard(),
         drain: Duration::ZERO,
+        limits: Limits::default(),
+        tls: None,
     };
     Server::start(options).unwrap_or_else(|error| panic!("{error}"))
 }

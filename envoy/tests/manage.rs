@@ -15,7 +15,7 @@ use tollgate_envoy::world::chat;
 use tollgate_host::build::module;
 use tollgate_host::proxy_wasm::{Log, Process};
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools::Etcd;
 
@@ -53,6 +53,8 @@ impl Serving {
             clusters: Vec::new(),
             lines: Lines::discard(),
             drain: Duration::ZERO,
+            limits: Limits::default(),
+            tls: None,
         })
         .unwrap();
         Serving { server, _upstream: upstream }

@@ -13,7 +13,7 @@ use tollgate_envoy::shipped;
 use tollgate_envoy::world::{chat, key_of, secret};
 use tollgate_host::proxy_wasm::Process;
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 use tollgate_host::{build::module, tools};
 
@@ -167,6 +167,8 @@ fn the_sdks_work_behind_the_command() {
         clusters: Vec::new(),
         lines: Lines::discard(),
         drain: Duration::ZERO,
+        limits: Limits::default(),
+        tls: None,
     })
     .unwrap();
     run(&interpreters, server.addr(), "sdk-serve");

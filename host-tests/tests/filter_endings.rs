@@ -19,7 +19,7 @@ fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
     let mut filter = Filtered::new(&roomy());
     let mut charged = (0, 0);
     // A client that has read the last event may disconnect before the host reports the end.
-    for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
+    for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain, Ending::Idle] {
         for told in [true, false] {
             let (stream, _) = filter.admitted(CHAT, &chat(100, false));
             filter.answers(stream, "200", "application/json");

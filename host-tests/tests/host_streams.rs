@@ -48,7 +48,7 @@ fn an_exchange_passes_every_callback_in_order_and_ends_with_log_done_delete() {
 
 #[test]
 fn every_ending_calls_log_done_delete_once() {
-    for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain] {
+    for ending in [Ending::Complete, Ending::ClientGone, Ending::UpstreamReset, Ending::Drain, Ending::Idle] {
         let mut host = Recorder::new("ppcccccccccc");
         let id = host.open();
         assert_eq!(host.vm.request_headers(id, post(), false).unwrap(), Flow::Hold);

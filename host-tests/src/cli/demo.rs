@@ -1,9 +1,15 @@
-//! Requests to try against `policies/demo.json`.
+//! `policies/demo.json`: requests to try against it, and the search for its secrets, which are public.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
+
+use tollgate_core::config::ConfigLoader;
+use tollgate_core::policy::{Policy, PolicyLoader};
 
 /// The text that documents the demo keys.
 const README: &str = include_str!("../../../policies/README.md");
+/// The policy with their digests.
+const POLICY: &[u8] = include_bytes!("../../../policies/demo.json");
 
 /// Returns the commands to paste and their expected results.
 pub fn requests(base: &str) -> String {
@@ -28,6 +34,38 @@ pub fn requests(base: &str) -> String {
     }
     text.push('\n');
     text
+}
+
+/// Returns the record of a gateway configuration that has a secret of the demo, such as `keys/demobob`. A
+/// configuration with errors has none; the module rejects it.
+pub fn public_secret(configuration: &[u8]) -> Option<String> {
+    let mut demo = PolicyLoader::default();
+    demo.push(POLICY);
+    let (demo, _) = demo.finish().ok()?;
+    let public: HashSet<_> = digests(&demo).into_iter().map(|(digest, _)| digest).collect();
+    let mut loader = ConfigLoader::default();
+    loader.push(configuration);
+    let (gateway, _) = loader.finish().ok()?;
+    let found = digests(&gateway.policy.read());
+    found.into_iter().find(|(digest, _)| public.contains(digest)).map(|(_, record)| record)
+}
+
+/// Returns a sentence about a record that [`public_secret`] found.
+pub fn warning(record: &str) -> String {
+    format!("`{record}` has a secret of policies/demo.json, which is public")
+}
+
+/// Returns the digest of every secret of a policy, with the record that has it.
+fn digests(policy: &Policy) -> Vec<(Vec<u8>, String)> {
+    let keys = policy.keys.iter().flat_map(|(_, id, key)| {
+        let previous = key.more.as_deref().and_then(|more| more.previous.as_ref()).map(|(digest, _)| digest);
+        let digests = std::iter::once(&key.digest).chain(previous);
+        digests.map(|digest| (digest.to_vec(), format!("keys/{id}"))).collect::<Vec<_>>()
+    });
+    let users = policy.users.iter().flat_map(|(_, id, user)| {
+        user.tokens.iter().map(move |digest| (digest.to_vec(), format!("users/{id}")))
+    });
+    keys.chain(users).collect()
 }
 
 /// Returns the demo key with this public id.

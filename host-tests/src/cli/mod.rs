@@ -8,6 +8,7 @@ mod explain;
 mod fleet;
 mod import;
 mod key;
+mod listening;
 mod log;
 mod pull;
 mod push;

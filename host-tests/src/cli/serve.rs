@@ -9,21 +9,24 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 use tollgate_host::build::module::{self, BuildError};
 use tollgate_host::etcd::{self, EtcdSetupError};
-use tollgate_host::proxy_wasm::{Module, ModuleError, Process};
+use tollgate_host::proxy_wasm::{Module, ModuleError, Process, StartError};
 use tollgate_host::server::lines::Lines;
 use tollgate_host::server::source::Source;
+use tollgate_host::server::tls::{Tls, TlsError};
 use tollgate_host::server::{BUFFER_LIMIT, Options, ServeError, Server, Target, TargetError};
 use tollgate_host::simulator::Upstream;
 
+use super::listening::{Listening, raise_open_files};
 use super::{demo, log};
 
-/// The time that open exchanges have to finish on shutdown.
-const DRAIN: Duration = Duration::from_secs(5);
-/// The interval between checks of the configuration file.
+/// The interval between checks of the configuration file and of the certificate.
 const LOOK: Duration = Duration::from_millis(500);
+/// The time in which the workers end after the second signal, before the process ends without them.
+const STOP: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -56,6 +59,8 @@ pub struct Arguments {
     /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    #[command(flatten)]
+    listening: Listening,
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -68,14 +73,27 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 pub enum Error {
     #[error(transparent)]
     Build(#[from] BuildError),
-    #[error("{}: {error}", path.display())]
+    #[error("`--module {}`: {error}: it must be a build of the filter, as `tollgate build` writes it", path.display())]
     Module { path: PathBuf, error: ModuleError },
-    #[error("{}: {error}", path.display())]
-    Source { path: PathBuf, error: io::Error },
-    #[error(transparent)]
-    Upstream(#[from] TargetError),
-    #[error(transparent)]
+    #[error("`{flag} {}`: {error}: it must be {right}", path.display())]
+    Source { flag: &'static str, path: PathBuf, error: io::Error, right: &'static str },
+    #[error("`{flag} {path}`: {error}: `tollgate check {path}` lists every error", path = path.display())]
+    Rejected { flag: &'static str, path: PathBuf, error: StartError },
+    #[error("`--upstream`: {0}")]
+    Upstream(TargetError),
+    #[error("`--upstream-header-file`: {0}")]
+    UpstreamHeaders(TargetError),
+    #[error("`--fleet`: {0}")]
     Fleet(#[from] EtcdSetupError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(
+        "{}: {}; not served on {listen}, which is not a loopback address: use a policy with keys of your own (`--policy`), \
+         listen on 127.0.0.1, or allow it with `--allow-demo-keys` in a network that you trust", path.display(), demo::warning(found)
+    )]
+    Demo { path: PathBuf, found: String, listen: SocketAddr },
+    #[error("a stream of the filter does not end: the process ends without it")]
+    Stuck,
     #[error("{_0}{}", advice(_0))]
     Serve(#[from] ServeError),
     #[error("{0}")]
@@ -87,15 +105,19 @@ fn advice(error: &ServeError) -> &'static str {
         ServeError::Listen { error, .. } if error.kind() == io::ErrorKind::AddrInUse => {
             ": stop the other server, or choose another address with `--listen`"
         }
+        ServeError::Listen { .. } => ": `--listen` must be an address of this machine that this user may use",
         _ => "",
     }
 }
 
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
+    let listening = &arguments.listening;
     let fleet = arguments.fleet.as_deref().map(etcd::target).transpose()?;
     let clusters: Vec<_> = fleet.into_iter().map(|etcd| (etcd.authority().to_owned(), etcd)).collect();
     let (mut source, demo) = source(arguments, clusters.first().map(|(name, _)| name.clone()))?;
-    let configuration = read(&mut source)?;
+    let configuration = read(arguments, &mut source)?;
+    refuse_demo(arguments, source.path(), &configuration)?;
+    let tls = listening.tls()?;
     let (target, simulated) = upstream(arguments)?;
     let module = match &arguments.module {
         Some(path) => Module::load(path).map_err(|error| Error::Module { path: path.clone(), error })?,
@@ -104,6 +126,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
     let workers =
         arguments.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
+    let limits = listening.limits();
+    if let Some(files) = raise_open_files(&limits) {
+        eprintln!(
+            "tollgate: this process may open {files} files only: raise the limit (`ulimit -n`, `LimitNOFILE=`), or \
+             lower `--max-connections` and `--max-requests`"
+        );
+    }
     let server = Server::start(Options {
         listen: arguments.listen,
         workers,
@@ -112,14 +141,28 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         upstream: target,
         clusters,
         lines: Lines::stdout(),
-        drain: DRAIN,
+        drain: listening.drain,
+        limits,
+        tls: tls.clone(),
+    })
+    .map_err(|error| match error {
+        ServeError::Module(error @ StartError::ConfigurationRefused) => {
+            Error::Rejected { flag: named(arguments).0, path: source.path().to_owned(), error }
+        }
+        error => error.into(),
     })?;
 
     let what = simulated.as_ref().map_or_else(
         || arguments.upstream.clone().unwrap_or_default(),
         |upstream| format!("a simulated LLM provider at {}", upstream.url()),
     );
-    eprintln!("tollgate: http://{} serves {} in front of {what}", server.addr(), source.path().display());
+    let base = format!("{}://{}", if tls.is_some() { "https" } else { "http" }, server.addr());
+    eprintln!("tollgate: {base} serves {} in front of {what}", source.path().display());
+    if tls.is_none() && !is_loopback(arguments.listen) {
+        eprintln!(
+            "tollgate: keys travel in the clear: use `--tls-cert` and `--tls-key`, or a proxy with TLS in front"
+        );
+    }
     match &arguments.fleet {
         Some(url) => eprintln!(
             "tollgate: changes made through the API are stored in {url}; counters last as long as this process"
@@ -130,14 +173,31 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         None => {}
     }
     if demo {
-        eprint!("{}", demo::requests(&format!("http://{}", server.addr())));
+        eprint!("{}", demo::requests(&base));
     }
     // Signals are handled from here on. A caller that waits for the lines above may send them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(until_stopped(&server, &mut source))?;
-    eprintln!("tollgate: stopping");
-    server.shutdown();
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        until_stopped(arguments, &server, &mut source, tls.as_deref(), &mut signals).await?;
+        stop(server, listening.drain, &mut signals).await
+    })
+}
+
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+/// Returns an error if the configuration has secrets of the demo, which are public, and the address may be
+/// reached from other machines.
+fn refuse_demo(arguments: &Arguments, path: &Path, configuration: &[u8]) -> Result<(), Error> {
+    if is_loopback(arguments.listen) || arguments.listening.allow_demo_keys {
+        return Ok(());
+    }
+    match demo::public_secret(configuration) {
+        Some(found) => Err(Error::Demo { path: path.to_owned(), found, listen: arguments.listen }),
+        None => Ok(()),
+    }
 }
 
 fn source(arguments: &Arguments, fleet: Option<String>) -> Result<(Source, bool), Error> {
@@ -150,53 +210,124 @@ fn source(arguments: &Arguments, fleet: Option<String>) -> Result<(Source, bool)
 
 fn upstream(arguments: &Arguments) -> Result<(Target, Option<Upstream>), Error> {
     let (mut target, simulated) = match &arguments.upstream {
-        Some(url) => (Target::parse(url)?, None),
+        Some(url) => (Target::parse(url).map_err(Error::Upstream)?, None),
         None => {
             let upstream = Upstream::start()?;
-            (Target::parse(&upstream.url())?, Some(upstream))
+            (Target::parse(&upstream.url()).map_err(Error::Upstream)?, Some(upstream))
         }
     };
     if let Some(path) = &arguments.upstream_header_file {
-        target = target.with_header_file(path)?;
+        target = target.with_header_file(path).map_err(Error::UpstreamHeaders)?;
     }
     Ok((target, simulated))
 }
 
-fn read(source: &mut Source) -> Result<Vec<u8>, Error> {
-    source.read().map_err(|error| Error::Source { path: source.path().to_owned(), error })
+/// Returns the flag of the configuration, and its content.
+fn named(arguments: &Arguments) -> (&'static str, &'static str) {
+    match arguments.config {
+        Some(_) => ("--config", "a gateway configuration (policies/gateway.schema.json)"),
+        None => ("--policy", "a policy (policies/README.md)"),
+    }
 }
 
-/// Serves until a signal stops it, and reloads the configuration on change or on request.
-async fn until_stopped(server: &Server, source: &mut Source) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+fn read(arguments: &Arguments, source: &mut Source) -> Result<Vec<u8>, Error> {
+    let (flag, right) = named(arguments);
+    source.read().map_err(|error| Error::Source { flag, path: source.path().to_owned(), error, right })
+}
+
+/// The signals that end the server, and the one that reloads it.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for SIGINT or SIGTERM.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// Serves until a signal stops it, and reloads the configuration and the certificate on change or on request.
+async fn until_stopped(
+    arguments: &Arguments,
+    server: &Server,
+    source: &mut Source,
+    tls: Option<&Tls>,
+    signals: &mut Signals,
+) -> io::Result<()> {
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => {}
-            () = tokio::time::sleep(LOOK) => if !source.changed() { continue },
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.hangup.recv() => {
+                reload(arguments, server, source);
+            }
+            () = tokio::time::sleep(LOOK) => if source.changed() {
+                reload(arguments, server, source);
+            }
         }
-        reload(server, source);
+        if let Some(tls) = tls
+            && let Some(outcome) = tls.refresh()
+        {
+            match outcome {
+                Ok(()) => eprintln!("tollgate: {} is loaded", tls.certificate().display()),
+                Err(error) => eprintln!("tollgate: the previous certificate stays: {error}"),
+            }
+        }
+    }
+}
+
+/// Stops the server: running requests have the time `drain` to end, unless a second signal comes.
+async fn stop(server: Server, drain: Duration, signals: &mut Signals) -> Result<ExitCode, Error> {
+    eprintln!(
+        "tollgate: stopping: running requests have {} s to end; a second signal cuts them",
+        drain.as_secs_f64()
+    );
+    let stopper = server.stopper();
+    let (done, mut ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        server.shutdown();
+        // The receiver is gone only if the process ends without it.
+        let _ = done.send(());
+    });
+    tokio::select! {
+        _ = &mut ended => return Ok(ExitCode::SUCCESS),
+        () = signals.end() => {}
+    }
+    eprintln!("tollgate: cutting the running requests");
+    stopper.stop();
+    match tokio::time::timeout(STOP, ended).await {
+        Ok(_) => Ok(ExitCode::SUCCESS),
+        Err(_) => Err(Error::Stuck),
     }
 }
 
 /// Reloads the configuration. One that does not load is reported on standard error and changes nothing else.
-fn reload(server: &Server, source: &mut Source) {
-    let path = source.path().to_owned();
-    let outcome = match source.read() {
+fn reload(arguments: &Arguments, server: &Server, source: &mut Source) {
+    let loaded = read(arguments, source).and_then(|configuration| {
+        refuse_demo(arguments, source.path(), &configuration)?;
+        Ok(configuration)
+    });
+    let outcome = match loaded {
         Ok(configuration) => server.reload(&configuration).map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
+    let path = source.path().display();
     match outcome {
-        Ok(()) => eprintln!("tollgate: {} is loaded", shown(&path)),
-        Err(error) => {
-            eprintln!("tollgate: {} is rejected, the previous configuration stays: {error}", shown(&path))
-        }
+        Ok(()) => eprintln!("tollgate: {path} is loaded"),
+        Err(error) => eprintln!("tollgate: {path} is rejected, the previous configuration stays: {error}"),
     }
-}
-
-fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

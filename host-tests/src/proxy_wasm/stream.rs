@@ -96,16 +96,20 @@ pub enum Ending {
     UpstreamReset,
     /// The host stops and cuts open streams.
     Drain,
+    /// No part of the response was received or sent for too long.
+    Idle,
 }
 
 impl Ending {
-    /// Envoy's bits (`stream_info.h`): upstream connection termination is 6, downstream termination 14.
+    /// Envoy's bits (`stream_info.h`): upstream connection termination is 6, downstream termination 14, stream
+    /// idle timeout 16.
     pub(crate) fn flags(&self) -> u64 {
         match self {
             Ending::Complete => 0,
             Ending::ClientGone => 1 << 14,
             Ending::UpstreamReset => 1 << 6,
             Ending::Drain => 1 << 14,
+            Ending::Idle => 1 << 16,
         }
     }
 
@@ -115,6 +119,7 @@ impl Ending {
             Ending::ClientGone => "downstream_remote_disconnect",
             Ending::UpstreamReset => "upstream_reset_after_response_started{connection_termination}",
             Ending::Drain => "downstream_local_disconnect(drain)",
+            Ending::Idle => "stream_idle_timeout",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::channel::Channel;
@@ -14,6 +13,7 @@ use hyper_util::client::legacy;
 use crate::proxy_wasm::{Flow, Forward, HeaderMap, StreamInfo};
 
 use super::answer::Answer;
+use super::connection::Connected;
 use super::forward::{RequestBody, Target};
 use super::gate::{Gate, Mail, Stream};
 use super::head::{self, BadHead};
@@ -24,9 +24,6 @@ use super::{Cut, forward, lines};
 
 /// The response to a client; the body of a 101 is empty.
 pub(super) type Reply = Response<Either<Answer, Empty<Bytes>>>;
-
-/// The time limit for the upstream's response head. Models take long to think; SDKs wait as long.
-const ANSWER: Duration = Duration::from_secs(600);
 
 /// The state that all exchanges of a worker share.
 pub(super) struct Exchanger {
@@ -90,11 +87,14 @@ impl Exchanger {
         }
 
         let mut length = Length::new(&pairs, false);
-        let tunnel = (upgrade && head::still_upgrades(&pairs)).then(|| Tunnel::new(leaving));
+        let tunnel = (upgrade && head::still_upgrades(&pairs)).then(|| {
+            let connected = parts.extensions.get::<Connected>().cloned();
+            Tunnel::new(leaving, connected, self.gate.load().limits.stream)
+        });
         let body = match tunnel {
             Some(_) => Full::new(Bytes::new()).map_err(never).boxed(),
             None if first.end_of_stream && first.trailers.is_none() => match length.count(&first) {
-                Ok(()) => Full::new(Bytes::from(first.body)).map_err(never).boxed(),
+                Ok(()) => Full::new(inbound.release(first.body)).map_err(never).boxed(),
                 Err(cut) => return local(answer, module_erred(&stream, &cut), bodiless).await,
             },
             None => {
@@ -117,7 +117,7 @@ impl Exchanger {
                 }
             },
             flow = answer.interrupted() => flow,
-            () = tokio::time::sleep(ANSWER) => stream.reply(504, "the upstream did not respond in time\n", "response_timeout"),
+            () = tokio::time::sleep(self.gate.load().limits.stream) => stream.reply(504, "the upstream did not respond in time\n", "response_timeout"),
         };
         local(answer, flow, bodiless).await
     }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -16,6 +17,8 @@ use crate::proxy_wasm::{
 
 use super::callout::Outbox;
 use super::lines::{self, Lines};
+use super::load::Load;
+use super::worker::Shared;
 
 /// The pause between restarts, as with Envoy's FAIL_RELOAD: bounds the restarts of a VM that traps
 /// repeatedly.
@@ -34,6 +37,9 @@ pub(super) struct Gate {
     draining: Cell<bool>,
     outbox: Outbox,
     lines: Lines,
+    load: Arc<Load>,
+    /// The number of open streams.
+    open: Cell<usize>,
 }
 
 /// The channels for events outside a stream's own callbacks.
@@ -51,7 +57,7 @@ pub(super) struct Mail {
 }
 
 impl Gate {
-    pub(super) fn new(vm: Vm, outbox: Outbox, lines: Lines) -> Gate {
+    pub(super) fn new(vm: Vm, outbox: Outbox, shared: Shared) -> Gate {
         let tick_period = Cell::new(vm.tick_period());
         Gate {
             vm: RefCell::new(vm),
@@ -62,8 +68,25 @@ impl Gate {
             tick_period,
             draining: Cell::new(false),
             outbox,
-            lines,
+            lines: shared.lines,
+            load: shared.load,
+            open: Cell::new(0),
         }
+    }
+
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Returns the number of open streams.
+    pub(super) fn open_streams(&self) -> usize {
+        self.open.get()
+    }
+
+    /// Writes the line of a request that did not reach the module.
+    pub(super) fn refused(&self, request: &lines::Request, status: u16, details: &str) {
+        let closed = ClosedStream { status, details: details.to_owned(), ..ClosedStream::default() };
+        self.lines.write(&lines::line(request, &closed, Duration::ZERO));
     }
 
     /// Opens a stream. This always succeeds: while the VM is dead, each event fails.
@@ -83,6 +106,7 @@ impl Gate {
                 None
             }
         };
+        self.open.set(self.open.get() + 1);
         let stream = Stream {
             gate: Rc::clone(self),
             id,
@@ -236,6 +260,19 @@ impl Stream {
         self.event(|vm, id| vm.reply(id, status, text, details))
     }
 
+    /// Sends a 503 of the server's own, with `Retry-After`.
+    pub(super) fn reply_busy(&self, text: &str, details: &str) -> Flow {
+        let mut flow = self.reply(503, text, details);
+        if let Flow::Reply(reply) = &mut flow {
+            reply.headers.set("retry-after", "1");
+        }
+        flow
+    }
+
+    pub(super) fn load(&self) -> &Arc<Load> {
+        self.gate.load()
+    }
+
     /// Records that the client has received a status.
     pub(super) fn answered(&self) {
         self.answered.set(true);
@@ -293,6 +330,7 @@ impl Stream {
                 })
             }
         };
+        self.gate.open.set(self.gate.open.get().saturating_sub(1));
         self.gate.lines.write(&lines::line(&self.request, &closed, self.began.elapsed()));
     }
 }

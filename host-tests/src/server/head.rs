@@ -9,6 +9,7 @@ use tollgate_core::http::framing::offers_http;
 
 use crate::proxy_wasm::HeaderMap;
 
+use super::connection::Connected;
 use super::forward::Target;
 
 /// Fields that apply to one connection (RFC 9110, 7.6.1) and are never forwarded.
@@ -44,9 +45,10 @@ pub(super) fn of_request(head: &Parts) -> Result<HeaderMap, BadHead> {
         return Err(BadHead::Hosts);
     }
     let path = head.uri.path_and_query().map_or("", uri::PathAndQuery::as_str);
+    let secure = head.extensions.get::<Connected>().is_some_and(|connected| connected.secure);
     let mut pairs = HeaderMap::from([
         (":method", head.method.as_str().as_bytes()),
-        (":scheme", b"http"),
+        (":scheme", if secure { b"https".as_slice() } else { b"http" }),
         (":authority", authority),
         (":path", path.as_bytes()),
     ]);

@@ -10,6 +10,7 @@
 
 mod answer;
 mod callout;
+mod connection;
 mod exchange;
 mod forward;
 mod gate;
@@ -17,12 +18,16 @@ mod head;
 mod inbound;
 mod length;
 pub mod lines;
+mod load;
 pub mod source;
+pub mod tls;
 mod tunnel;
+mod watch;
 mod worker;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,7 +37,11 @@ use crate::proxy_wasm::{Process, ProcessBuilder, StartError};
 
 pub use self::forward::{Target, TargetError};
 use self::lines::Lines;
-use self::worker::Worker;
+pub use self::load::Limits;
+use self::load::Load;
+use self::tls::Tls;
+pub use self::worker::Stopper;
+use self::worker::{Shared, Worker};
 
 /// The size limit of a body that the module may buffer. The module's own limit is `max_body`, which an operator
 /// may raise; this bounds a module that has none.
@@ -57,6 +66,10 @@ pub struct Options {
     pub lines: Lines,
     /// The time that [`Server::shutdown`] gives open exchanges before it cuts them.
     pub drain: Duration,
+    /// The limits towards clients.
+    pub limits: Limits,
+    /// The certificate with its key; `None`: HTTP in the clear.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// An error that prevents a server from starting.
@@ -107,6 +120,9 @@ pub enum Cut {
     /// The module produced a head that is not valid in HTTP.
     #[error("the filter produced a head that cannot be sent")]
     Head,
+    /// No part of the response was received or sent for too long.
+    #[error("the stream was idle for too long")]
+    Idle,
 }
 
 /// A running server. Dropping it stops it at once and cuts open exchanges.
@@ -129,10 +145,12 @@ impl Server {
         let listener = TcpListener::bind(addr).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
+        let load = Load::new(options.limits);
+        let shared = Shared { load: Arc::clone(&load), tls: options.tls, lines: options.lines };
         let workers = (0..options.workers.max(1))
-            .map(|_| Worker::start(&process, &options.upstream, &options.clusters, &options.lines))
+            .map(|_| Worker::start(&process, &options.upstream, &options.clusters, &shared))
             .collect::<Result<Vec<_>, _>>()?;
-        let accepting = worker::accept(listener, &workers).map_err(ServeError::Worker)?;
+        let accepting = worker::accept(listener, &workers, &load).map_err(ServeError::Worker)?;
         Ok(Server { addr, process, workers, accepting: Some(accepting), drain: options.drain })
     }
 
@@ -154,6 +172,11 @@ impl Server {
         self.process.configure(configuration)?;
         let waiting: Vec<_> = self.workers.iter().map(Worker::reconfigure).collect();
         waiting.into_iter().try_for_each(worker::Pending::wait)
+    }
+
+    /// Returns a handle that ends a [`Server::shutdown`] before its time.
+    pub fn stopper(&self) -> Stopper {
+        worker::stopper(&self.workers)
     }
 
     /// Stops listening, waits for open exchanges as long as the options allow, and cuts the rest.

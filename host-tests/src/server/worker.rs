@@ -1,34 +1,47 @@
 //! A worker: one thread with a runtime, a VM, and its connections.
 
-use std::future::Future;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::Instant;
 
-use crate::proxy_wasm::{Process, StartError, StreamInfo, Vm};
+use crate::proxy_wasm::{Process, StartError, Vm};
 
 use super::ServeError;
 use super::callout::{self, Clusters, carry_out};
-use super::exchange::{Exchanger, protocol};
+use super::connection::{self, Accepted, Seat};
+use super::exchange::Exchanger;
 use super::forward::Target;
 use super::gate::Gate;
 use super::lines::Lines;
+use super::load::Load;
+use super::tls::Tls;
+use super::watch::Watch;
 
-/// The size limit of a head. Large, so that the module rejects hostile heads itself.
-const HEAD: usize = 256 << 10;
+/// The number of connections beyond the limit that get an answer at the same time. Others wait in the
+/// system's queue.
+const SPARE: usize = 64;
+/// The pause between two looks at streams that no connection belongs to, while the server drains.
+const DRAIN_PAUSE: Duration = Duration::from_millis(20);
 /// The pause before another accept after the system ran out of a resource.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The values that all workers of a server share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) load: Arc<Load>,
+    pub(super) tls: Option<Arc<Tls>>,
+    pub(super) lines: Lines,
+}
 
 /// The handle of a worker's thread.
 pub(super) struct Worker {
@@ -37,7 +50,7 @@ pub(super) struct Worker {
 }
 
 enum Command {
-    Connection(TcpStream, SocketAddr),
+    Connection(TcpStream, SocketAddr, OwnedSemaphorePermit),
     Reconfigure(mpsc::Sender<Result<(), StartError>>),
     Stop(Duration),
 }
@@ -57,7 +70,7 @@ impl Worker {
         process: &Process,
         target: &Target,
         clusters: &[(String, Target)],
-        lines: &Lines,
+        shared: &Shared,
     ) -> Result<Worker, ServeError> {
         let vm = process.worker()?;
         let client = target.client()?;
@@ -65,17 +78,18 @@ impl Worker {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Worker)?;
         let (commands, received) = unbounded_channel();
-        let (target, lines) = (target.clone(), lines.clone());
+        let (target, shared) = (target.clone(), shared.clone());
         let thread = std::thread::Builder::new()
             .name("worker".to_owned())
             .spawn(move || {
                 let local = LocalSet::new();
                 let run = move |vm: Vm| async move {
                     let (outbox, calls) = callout::outbox();
-                    let gate = Rc::new(Gate::new(vm, outbox, lines));
+                    let tls = shared.tls.clone();
+                    let gate = Rc::new(Gate::new(vm, outbox, shared));
                     let calling = tokio::task::spawn_local(carry_out(calls, clusters, Rc::clone(&gate)));
                     let exchanger = Exchanger { gate, target, client };
-                    serve(Rc::new(exchanger), received).await;
+                    serve(Rc::new(exchanger), tls, received).await;
                     calling.abort();
                 };
                 local.block_on(&runtime, run(vm));
@@ -100,25 +114,48 @@ impl Worker {
     }
 }
 
+/// A handle that cuts what a draining server still runs.
+#[derive(Clone)]
+pub struct Stopper(Vec<UnboundedSender<Command>>);
+
+impl Stopper {
+    /// Cuts all exchanges. The module sees the end of each, so what they cost is settled.
+    pub fn stop(&self) {
+        for worker in &self.0 {
+            // An error means that the worker has stopped.
+            let _ = worker.send(Command::Stop(Duration::ZERO));
+        }
+    }
+}
+
+pub(super) fn stopper(workers: &[Worker]) -> Stopper {
+    Stopper(workers.iter().map(|worker| worker.commands.clone()).collect())
+}
+
 /// Deals connections to the workers in turn: on a quiet machine the kernel would give all of them to one
 /// worker.
 pub(super) fn accept(
     listener: TcpListener,
     workers: &[Worker],
+    load: &Load,
 ) -> io::Result<(oneshot::Sender<()>, JoinHandle<()>)> {
     let workers: Vec<_> = workers.iter().map(|worker| worker.commands.clone()).collect();
+    let places = load.limits.connections.saturating_add(SPARE).min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(places));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (stop, stopped) = oneshot::channel();
     let deal = async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         for worker in workers.iter().cycle() {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&places).acquire_owned().await else { break };
             let (stream, client) = loop {
                 match listener.accept().await {
                     Ok(accepted) => break accepted,
                     Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
                 }
             };
-            if worker.send(Command::Connection(stream.into_std()?, client)).is_err() {
+            if worker.send(Command::Connection(stream.into_std()?, client, permit)).is_err() {
                 break;
             }
         }
@@ -139,21 +176,66 @@ pub(super) fn accept(
     Ok((stop, thread))
 }
 
-async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command>) {
+/// The connections of a worker.
+#[derive(Default)]
+struct Connections {
+    open: RefCell<HashMap<u64, Rc<Watch>>>,
+}
+
+impl Connections {
+    /// Closes the connection that has been without a request for the longest time. Returns false if each of
+    /// them has one.
+    fn evict(&self) -> bool {
+        let open = self.open.borrow();
+        let idle = open.values().filter_map(|watch| Some((watch.idle_since()?, watch)));
+        let oldest = idle.min_by_key(|(since, _)| *since);
+        oldest.map(|(_, watch)| watch.evict()).is_some()
+    }
+
+    /// Counts a connection, and makes room for it if there is none.
+    fn admit(&self, load: &Arc<Load>, permit: OwnedSemaphorePermit) -> (Seat, Rc<Watch>) {
+        let mut share = load.connections.take(1);
+        if share.is_none() && self.evict() {
+            share = Some(load.connections.exceed());
+        }
+        if share.is_none() {
+            load.report("--max-connections", load.limits.connections);
+        }
+        let watch = Watch::new(load, share.is_none());
+        (Seat { _permit: permit, _share: share }, watch)
+    }
+}
+
+async fn serve(exchanger: Rc<Exchanger>, tls: Option<Arc<Tls>>, mut commands: UnboundedReceiver<Command>) {
     let gate = Rc::clone(&exchanger.gate);
     let (draining, drained) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let connections = Rc::new(Connections::default());
+    let mut numbers = 0_u64..;
     let ticks = gate.tick();
     tokio::pin!(ticks);
     let drain = loop {
         let command = tokio::select! {
             command = commands.recv() => command,
             () = &mut ticks => return,
-            Some(_) = connections.join_next() => continue,
+            Some(_) = tasks.join_next() => continue,
         };
         match command {
-            Some(Command::Connection(stream, client)) => {
-                connections.spawn_local(connection(Rc::clone(&exchanger), stream, client, drained.clone()));
+            Some(Command::Connection(stream, client, permit)) => {
+                let (Ok(stream), Some(number)) = (tokio::net::TcpStream::from_std(stream), numbers.next())
+                else {
+                    continue;
+                };
+                let (seat, watch) = connections.admit(gate.load(), permit);
+                connections.open.borrow_mut().insert(number, Rc::clone(&watch));
+                let accepted = Accepted { stream, client, seat };
+                let served =
+                    connection::serve(Rc::clone(&exchanger), accepted, tls.clone(), watch, drained.clone());
+                let connections = Rc::clone(&connections);
+                tasks.spawn_local(async move {
+                    served.await;
+                    connections.open.borrow_mut().remove(&number);
+                });
             }
             Some(Command::Reconfigure(done)) => {
                 let _ = done.send(gate.reconfigure());
@@ -163,54 +245,32 @@ async fn serve(exchanger: Rc<Exchanger>, mut commands: UnboundedReceiver<Command
         }
     };
     let _ = draining.send(true);
-    let rest = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(drain, rest).await;
+    let mut end = Instant::now() + drain;
+    let rest = async {
+        while tasks.join_next().await.is_some() {}
+        // Tunnels outlive their connection's task.
+        while gate.open_streams() > 0 {
+            tokio::time::sleep(DRAIN_PAUSE).await;
+        }
+    };
+    {
+        tokio::pin!(rest);
+        loop {
+            tokio::select! {
+                () = &mut rest => break,
+                () = tokio::time::sleep_until(end) => break,
+                () = &mut ticks => {}
+                command = commands.recv() => match command {
+                    Some(Command::Stop(drain)) => end = end.min(Instant::now() + drain),
+                    Some(Command::Reconfigure(done)) => {
+                        let _ = done.send(gate.reconfigure());
+                    }
+                    Some(Command::Connection(..)) => {}
+                    None => end = Instant::now(),
+                },
+            }
+        }
+    }
     gate.drain();
-    connections.shutdown().await;
-}
-
-/// Serves a connection to its end, or until its exchange ends while the server drains.
-async fn connection(
-    exchanger: Rc<Exchanger>,
-    stream: TcpStream,
-    client: SocketAddr,
-    mut drained: watch::Receiver<bool>,
-) {
-    static NUMBER: AtomicU64 = AtomicU64::new(0);
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let _ = stream.set_nodelay(true);
-    let here = stream.local_addr().ok();
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let exchanger = Rc::clone(&exchanger);
-        let info = StreamInfo {
-            source: Some(client),
-            destination: here,
-            protocol: protocol(request.version()).to_owned(),
-            connection_id: number,
-            ..StreamInfo::default()
-        };
-        async move { exchanger.exchange(request, info).await }
-    });
-    let mut builder = auto::Builder::new(LocalExecutor);
-    builder.http1().timer(TokioTimer::new()).max_buf_size(HEAD);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD as u32);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        // Its outcome is in the log lines of its requests.
-        _ = connection.as_mut() => return,
-        _ = drained.wait_for(|drained| *drained) => connection.as_mut().graceful_shutdown(),
-    }
-    let _ = connection.await;
-}
-
-/// Runs a connection's streams on the thread of their VM.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(future);
-    }
+    tasks.shutdown().await;
 }

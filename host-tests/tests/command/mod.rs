@@ -38,11 +38,11 @@ impl Serve {
         let errors = lines_of(process.stderr.take().unwrap());
         let lines = lines_of(process.stdout.take().unwrap());
         let mut serve = Serve { process, errors, lines, said: String::new(), address: String::new() };
-        let begins = "tollgate: http://";
         while serve.address.is_empty() {
             let line = serve.errors.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("it does not serve:\n{}", serve.said));
-            if let Some(rest) = line.strip_prefix(begins) {
+            let begins = ["tollgate: http://", "tollgate: https://"];
+            if let Some(rest) = begins.iter().find_map(|begins| line.strip_prefix(begins)) {
                 serve.address = rest.split(' ').next().unwrap_or_default().to_owned();
             }
             serve.said += &(line + "\n");
@@ -62,6 +62,28 @@ impl Serve {
             }
         }
         requests
+    }
+
+    /// Waits for a line on standard error with this text.
+    pub fn says(&mut self, text: &str) -> String {
+        loop {
+            let line = self.errors.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?}:\n{}", self.said));
+            self.said += &(line.clone() + "\n");
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let id = i32::try_from(self.process.id()).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_raw(id).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub fn ended(&mut self) -> std::process::ExitStatus {
+        self.process.wait().unwrap()
     }
 
     /// Returns the next line about a request.

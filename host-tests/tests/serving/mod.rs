@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,7 +20,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tollgate_host::proxy_wasm::{CapturedLog, Clock, Log, Module, Process};
 use tollgate_host::server::lines::{Captured, Lines};
-use tollgate_host::server::{BUFFER_LIMIT, Options, Server, Target};
+use tollgate_host::server::tls::Tls;
+use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 
 /// The time limit for any event.
@@ -42,6 +44,8 @@ pub struct Choices {
     pub drain: Duration,
     pub clock: Clock,
     pub clusters: Vec<(String, Target)>,
+    pub limits: Limits,
+    pub tls: Option<Arc<Tls>>,
 }
 
 impl Default for Choices {
@@ -53,6 +57,8 @@ impl Default for Choices {
             drain: Duration::from_secs(5),
             clock: Clock::system(),
             clusters: Vec::new(),
+            limits: Limits::default(),
+            tls: None,
         }
     }
 }
@@ -77,6 +83,8 @@ impl Serving {
             clusters: choices.clusters,
             lines,
             drain: choices.drain,
+            limits: choices.limits,
+            tls: choices.tls,
         })
         .expect("the module takes its configuration");
         Serving { server, upstream, lines: captured, log }
