@@ -51,7 +51,12 @@ fn requests_over_http3_are_decided_charged_and_logged_like_others() {
     let unknown = [("content-type", "application/json"), ("authorization", "Bearer sk-unknown")];
     let answers = client.requests(
         quic,
-        &[&[whole.clone()], &[post(&exact, &forbidden)], &[post(&unknown, &plain)], &[post(&exact, &stream)]],
+        &[
+            std::slice::from_ref(&whole),
+            &[post(&exact, &forbidden)],
+            &[post(&unknown, &plain)],
+            &[post(&exact, &stream)],
+        ],
     );
     assert_eq!(answers.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 403, 401, 200]);
     assert_eq!(answers[0].headers.get("x-ratelimit-remaining-requests"), Some("3"));
@@ -71,7 +76,7 @@ fn requests_over_http3_are_decided_charged_and_logged_like_others() {
     }
     assert_eq!(["reserved", "settled", "allowed", "denied"].map(count), [3, 3, 3, 2]);
     // The fourth request of the minute, and one above the limit.
-    let last = client.requests(quic, &[&[whole.clone()], &[whole]]);
+    let last = client.requests(quic, &[std::slice::from_ref(&whole), std::slice::from_ref(&whole)]);
     assert_eq!(last.iter().map(|answer| answer.status).collect::<Vec<_>>(), [200, 429], "{last:?}");
 
     let mut log = gateway.envoy.access_log(7);

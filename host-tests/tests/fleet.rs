@@ -207,8 +207,12 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     let (page, more) = audit(client, None, MAX_ENTRIES);
     assert_eq!((page.len(), more), (MAX_ENTRIES, false));
     assert_eq!(page.last().unwrap().0, name(4));
-    let foreign =
-        AuditQuery { organization: Some("acme".to_owned()), after: Some("~".to_owned()), limit: MAX_ENTRIES };
+    let foreign = AuditQuery {
+        organization: Some("acme".to_owned()),
+        after: Some("~".to_owned()),
+        limit: MAX_ENTRIES,
+        kind: None,
+    };
     let page = AuditPage::new(client.keys(), &foreign);
     assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
 }
@@ -224,9 +228,10 @@ fn attempts_without_effect_have_a_bounded_number_of_keys_and_never_remove_a_chan
         let append = Append::new(client.keys(), Some("acme"), "eve", (&name(n), "{}"));
         client.run(append).unwrap();
     }
+    let keys = client.keys().clone();
     let query = |kind, limit, after| {
         let query = AuditQuery { organization: Some("acme".to_owned()), after, limit, kind };
-        AuditPage::new(client.keys(), &query)
+        AuditPage::new(&keys, &query)
     };
     let (changes, more) = client.run(query(Some(EntryKind::Change), 10, None)).unwrap();
     assert_eq!((changes, more), (vec![(name(5), "{}".to_owned())], false));

@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the filter in wasmtime behind an HTTP server.
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Validate policies and gateway configurations: prints every error and warning with its location.
     Check {
         /// The documents; one with a `policy` field is read as a gateway configuration.
@@ -92,7 +92,7 @@ impl Failure {
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let arguments = Cli::parse();
-    let outcome = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
+    let outcome = match arguments.command.unwrap_or(Command::Serve(Box::new(arguments.serve))) {
         Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
         Command::Check { files } => Ok(check::run(&files)),
         Command::Explain(arguments) => explain::run(&arguments),

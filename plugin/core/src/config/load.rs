@@ -258,7 +258,7 @@ pub fn schema() -> serde_json::Value {
         "properties": {
             "policy": crate::policy::load::schema::policy_fields(),
             "credentials": Vec::<CredentialRecord>::schema(),
-            "routes": Vec::<super::records::RouteRecord>::schema(),
+            "routes": Vec::<RouteRecord>::schema(),
             "default_routes": bool::schema(),
             "unmatched": Unmatched::schema(),
             "on_unavailable": FailureMode::schema(),

@@ -44,9 +44,12 @@ fn gateway_of(change: impl Fn(&mut Value)) -> Rc<GatewayConfig> {
     gateway(&json!({ "policy": policy }))
 }
 
+/// A kind of caller, true if the usage of its streams counts, and its change to the policy.
+type Case = (&'static str, bool, fn(&mut Value));
+
 #[test]
 fn usage_is_requested_only_if_tokens_or_money_of_the_caller_count() {
-    let cases: [(&str, bool, fn(&mut Value)); 9] = [
+    let cases: [Case; 9] = [
         ("nothing", false, |_| {}),
         ("requests", false, |policy| policy["teams"]["blue"]["limits"] = json!({ "rpm": 5, "rpd": 9 })),
         ("the team's tokens", true, |policy| policy["teams"]["blue"]["limits"] = json!({ "tpm": 100_000 })),
