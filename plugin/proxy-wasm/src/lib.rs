@@ -8,8 +8,8 @@
 
 mod capabilities;
 mod dispatch;
-#[cfg_attr(feature = "bare", allow(dead_code, reason = "host calls of the management API"))]
 mod held_bodies;
+#[cfg_attr(feature = "bare", allow(dead_code, reason = "host calls of the management API"))]
 mod host;
 mod http_context;
 #[cfg(not(feature = "bare"))]
