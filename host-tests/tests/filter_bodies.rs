@@ -168,6 +168,8 @@ fn a_call_larger_than_a_limit_is_rejected_with_the_limit_or_reduced_to_it() {
     let refused = filter.refused(CHAT, JSON, br#"{"model":"small","max_tokens":1}"#);
     let answer: Value = serde_json::from_slice(&refused.body).unwrap();
     assert_eq!((refused.status, answer["error"]["type"].as_str()), (429, Some("rate_limit_error")));
+    // A proxy that does not reach the upstream responds itself.
+    filter.answers(stream, "503", "text/plain");
     filter.close(stream, &Ending::UpstreamReset);
     assert_eq!(filter.charged(), (0, 0));
 }

@@ -41,9 +41,9 @@ fn an_answer_that_reports_its_usage_costs_that_on_every_ending() {
             assert_eq!(seen, ["blue", "laptop", "small", "100", "20", "40", "0.000264", "false"]);
         }
     }
-    assert_eq!(filter.metric("settled"), 8);
+    assert_eq!(filter.metric("settled"), 10);
     for (name, value) in
-        [("tokens_input", 800), ("tokens_output", 160), ("tokens_cached", 320), ("estimated", 0)]
+        [("tokens_input", 1_000), ("tokens_output", 200), ("tokens_cached", 400), ("estimated", 0)]
     {
         assert_eq!(filter.metric(name), value, "{name}");
     }

@@ -163,5 +163,7 @@ azure()
 asyncio.run(asynchronous())
 refusals()
 limits()
-gives_up("a day's limit", lambda retries: chat(client(args.day_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_rpd_exceeded", call))
-repeats("a call in flight", args, lambda retries: chat(client(args.busy_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_tpm_exceeded", call))
+if args.day_key:
+    gives_up("a day's limit", lambda retries: chat(client(args.day_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_rpd_exceeded", call))
+if args.busy_key:
+    repeats("a call in flight", args, lambda retries: chat(client(args.busy_key, retries)), lambda name, call: refused(name, openai.RateLimitError, 429, "team_tpm_exceeded", call))
