@@ -38,7 +38,7 @@ fn configuration() -> Value {
         })
     };
     let mut organizations: Map<String, Value> =
-        (1..=3).map(|n| (format!("bare{n}"), organization(json!({})))).collect();
+        (1..=6).map(|n| (format!("bare{n}"), organization(json!({})))).collect();
     let members: Map<String, Value> =
         people.iter().map(|person| ((*person).to_owned(), json!("org_member"))).collect();
     organizations.insert("acme".to_owned(), organization(members.into()));

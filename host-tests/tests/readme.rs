@@ -71,7 +71,8 @@ fn the_tests_named_in_security_md_exist() {
         let path = root.join(file).with_extension("rs");
         let source = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let before = source.split_once(&format!("fn {test}(")).map(|(before, _)| before.trim_end());
-        assert!(before.is_some_and(|before| before.ends_with("#[test]")), "no test {test} in {file}.rs");
+        let is_test = |before: &str| before.ends_with("#[test]") || before.ends_with("#[tokio::test]\nasync");
+        assert!(before.is_some_and(is_test), "no test {test} in {file}.rs");
     }
     // Each promise of the tables names one.
     let promises = text.lines().skip_while(|line| *line != "## What is promised");
