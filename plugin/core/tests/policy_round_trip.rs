@@ -69,6 +69,7 @@ fn is_default(field: &str, value: &Value) -> bool {
         "mode" => value == "enforce",
         "unpriced" => value == "deny",
         "usage_chunk" => value == "add",
+        "abandoned" => value == "seen",
         "request" => value == "0.00",
         "require_expiry" => *value == false,
         "access" => *value == serde_json::json!({ "mode": "inherit" }),

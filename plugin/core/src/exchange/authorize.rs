@@ -17,7 +17,7 @@ use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
 use crate::money::Price;
 use crate::policy::access::AccessDecision;
-use crate::policy::{Key, Mode, Policy, Target, TargetId, Unpriced, UsageChunk};
+use crate::policy::{Abandoned, Key, Mode, Policy, Target, TargetId, Unpriced, UsageChunk};
 use crate::quota::QuotaScope;
 use crate::secret::api_key::{self, Digest, KeyFormat};
 use crate::time::Clock;
@@ -139,6 +139,8 @@ pub struct Grant {
     pub admission: AdmissionRequest,
     /// The usage of the response counts, and a request may be changed to obtain it.
     pub requests_usage: bool,
+    /// The charge if the call ends before its response does.
+    pub abandoned: Abandoned,
 }
 
 /// Decides about a call of one target with a key, as a request does, without the admission itself.
@@ -367,5 +369,8 @@ pub(super) fn authorize<'p>(
         CallForm::Bare | CallForm::Upgrade { .. } => (price, bare_call(price)),
     };
     let requests_usage = metered && candidates.iter().all(|target| target.usage_chunk == UsageChunk::Add);
-    Ok(Grant { price, admission: AdmissionRequest { principals, reservation }, requests_usage })
+    let any_reserves = candidates.iter().any(|target| target.abandoned == Abandoned::Reserved);
+    let abandoned = if any_reserves { Abandoned::Reserved } else { Abandoned::Seen };
+    let admission = AdmissionRequest { principals, reservation };
+    Ok(Grant { price, admission, requests_usage, abandoned })
 }

@@ -66,7 +66,7 @@ use crate::http::rejection::Rejection;
 use crate::llm::request::{BodyParser, BodyPatch};
 use crate::llm::usage::{UsageChunkFilter, UsageMeter};
 use crate::money::Price;
-use crate::policy::TargetId;
+use crate::policy::{Abandoned, TargetId};
 use crate::quota::QuotaScope;
 use crate::secret::api_key::Digest;
 use crate::time::{Clock, Timestamp};
@@ -108,6 +108,8 @@ pub struct Exchange {
     /// The scope of the narrowest budget that applies.
     budget: Option<QuotaScope>,
     price: Option<Price>,
+    /// The charge if the call ends before its response does.
+    abandoned: Abandoned,
     /// The request's body was read, so its response holds usage.
     metered: bool,
     /// Only some fields of the response were requested, perhaps without the usage.
@@ -186,6 +188,7 @@ impl Exchange {
             reservation: Reservation::default(),
             budget: None,
             price: None,
+            abandoned: Abandoned::Seen,
             metered: false,
             partial_response: false,
             unseen_output: false,

@@ -4,6 +4,7 @@ use super::{Exchange, ExchangeState};
 use crate::admission::{ActualUsage, Receipt, Reservation};
 use crate::llm::usage::{Usage, UsageMeter, UsageReport};
 use crate::money::Pico;
+use crate::policy::Abandoned;
 
 impl Exchange {
     /// Takes the end of the stream, and returns the arguments of [`crate::admission::settle`]; `None` from the second
@@ -48,7 +49,7 @@ impl Exchange {
     /// | another status than 2xx, or an error of the proxy's own | nothing |
     /// | a failure reported in a 2xx | nothing; in a stream, the estimated input and the output that was seen |
     /// | complete, or with output that cannot be counted | the reservation |
-    /// | the client left, also before any response | the estimated input and the output that was seen |
+    /// | the client left, also before any response | the estimated input and the output that was seen; the reservation, if the target says `abandoned: reserved` and no more is reported |
     ///
     /// A call in the background goes on although its client has left: its reservation stays.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
@@ -69,6 +70,17 @@ impl Exchange {
         // The usage in an encoded response cannot be read.
         let unseen = self.unseen_output || !unanswered && metered.is_none_or(|metered| metered.uncounted);
         let refused = !unanswered && !(200..300).contains(&self.status);
+        if self.abandoned == Abandoned::Reserved && !whole && !refused && !report.failed {
+            let reported = report.usage.unwrap_or_default();
+            let usage = Usage {
+                input: reported.input.max(input_tokens),
+                output: reported.output.max(seen).max(tokens.saturating_sub(input_tokens)),
+                ..reported
+            };
+            let tokens = usage.input.saturating_add(usage.output);
+            let cost = self.cost(usage).max(cost);
+            return (ActualUsage { tokens, cost, estimated: true }, Some(usage));
+        }
         match report.usage {
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };

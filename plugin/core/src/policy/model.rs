@@ -171,6 +171,18 @@ pub struct Target {
     pub price: Option<Price>,
     /// Request for usage in streams.
     pub usage_chunk: UsageChunk,
+    /// Charge of a call that ends before its response does.
+    pub abandoned: Abandoned,
+}
+
+/// The charge of a call without a reported usage that ends before its response does, because its client left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Abandoned {
+    /// The estimated input, and the output that was seen.
+    #[default]
+    Seen,
+    /// The whole reservation: the provider completes and bills such calls.
+    Reserved,
 }
 
 /// The treatment of a stream whose client does not request its usage.

@@ -49,7 +49,8 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk } = target;
+        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk, abandoned } =
+            target;
         if !groups.is_empty() {
             record.put("access_groups", self.group_names(groups));
         }
@@ -58,6 +59,9 @@ impl Policy {
         record.put_some("price", price.as_ref().map(write_price));
         if *usage_chunk != UsageChunk::default() {
             record.put("usage_chunk", usage_chunk.name());
+        }
+        if *abandoned != Abandoned::default() {
+            record.put("abandoned", abandoned.name());
         }
     }
 

@@ -265,3 +265,32 @@ fn a_call_whose_bodies_are_not_read_costs_its_price_if_its_client_leaves() {
         assert_eq!(call.end(false).0.cost, Pico(cost * 1_000_000_000_000), "{status:?}");
     }
 }
+
+#[test]
+fn a_target_may_keep_the_reservation_of_calls_whose_client_leaves() {
+    let mut policy = policy();
+    policy["targets"]["small"]["abandoned"] = json!("reserved");
+    let gateway = gateway(&json!({ "policy": policy }));
+    let call = || {
+        let body = r#"{"model":"small","stream":true,"stream_options":{"include_usage":true}}"#;
+        let mut decided = with_key(&gateway, CHAT, Some(body));
+        let reservation = decided.charges().reservation;
+        let admitted = Ok(Admitted { receipt: Receipt::default(), status: RateLimitStatus::default() });
+        decided.exchange.admitted(admitted);
+        Call { exchange: decided.exchange, reservation }
+    };
+    let (actual, reservation) = call().end(false);
+    assert_eq!(actual, reserved(&reservation), "before the response");
+    let said = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let (actual, reservation) = call().after(EVENTS, said, false);
+    assert_eq!(actual, reserved(&reservation), "within the response");
+    // More than was reserved is charged as reported.
+    let usage = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9000,\"completion_tokens\":9000}}\n\n";
+    let (actual, reservation) = call().after(EVENTS, &format!("{said}{usage}"), false);
+    assert_eq!(actual.tokens, 18_000, "{reservation:?}");
+    // A response that ends, and a failure, are charged as those of other targets.
+    let (actual, _) = call().after(EVENTS, &format!("{said}{usage}data: [DONE]\n\n"), true);
+    assert_eq!(actual.tokens, 18_000);
+    let (actual, reservation) = call().after(EVENTS, "data: {\"error\":{\"code\":502}}\n\n", false);
+    assert_eq!(actual, input_and(&reservation, 0));
+}

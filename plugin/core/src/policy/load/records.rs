@@ -3,7 +3,7 @@
 use crate::money::Period;
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
-use crate::policy::model::{Mode, OrganizationRole, State, TeamRole, Unpriced, UsageChunk};
+use crate::policy::model::{Abandoned, Mode, OrganizationRole, State, TeamRole, Unpriced, UsageChunk};
 use crate::quota::{Limits, windows};
 use crate::secret::api_key::Digest;
 #[cfg(feature = "schema")]
@@ -12,6 +12,7 @@ use alloc::format;
 choice!(State, "`active` or `blocked`", "active" => State::Active, "blocked" => State::Blocked);
 choice!(Mode, "`enforce` or `shadow`", "enforce" => Mode::Enforce, "shadow" => Mode::Shadow);
 choice!(Unpriced, "`deny` or `allow`", "deny" => Unpriced::Deny, "allow" => Unpriced::Allow);
+choice!(Abandoned, "`seen` or `reserved`", "seen" => Abandoned::Seen, "reserved" => Abandoned::Reserved);
 choice!(UsageChunk, "`add` or `never`", "add" => UsageChunk::Add, "never" => UsageChunk::Never);
 choice!(Period, "`hour`, `day`, `week`, `month` or `lifetime`",
     "hour" => Period::Hour, "day" => Period::Day, "week" => Period::Week, "month" => Period::Month,
@@ -71,6 +72,9 @@ record! {
         /// applies, and removed from the response. `never`: the request stays as it is, for an upstream that rejects
         /// `stream_options`; the estimate is charged. Default: `add`.
         usage_chunk: UsageChunk,
+        /// The charge of a call whose client leaves before the end of the response. `seen`: the input and the output that was
+        /// seen. `reserved`: what was reserved, for a provider that completes and bills the call. Default: `seen`.
+        abandoned: Abandoned,
     }
 }
 record! {

@@ -103,7 +103,14 @@ impl Policy {
     }
 
     fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
-        let TargetRecord { access_groups, max_input_tokens, max_output_tokens, price, usage_chunk } = record;
+        let TargetRecord {
+            access_groups,
+            max_input_tokens,
+            max_output_tokens,
+            price,
+            usage_chunk,
+            abandoned,
+        } = record;
         let groups = access_groups.unwrap_or_default().0;
         let mut groups: Vec<GroupId> = groups.iter().map(|(_, name)| self.group(&name.0)).collect();
         once(&mut groups);
@@ -114,6 +121,7 @@ impl Policy {
             max_output_tokens: max_output_tokens.map(|count| count.0),
             price: price.map(read_price),
             usage_chunk: usage_chunk.unwrap_or_default(),
+            abandoned: abandoned.unwrap_or_default(),
         }
     }
 
