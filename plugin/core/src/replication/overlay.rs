@@ -44,6 +44,9 @@ pub(super) struct Overlay {
     edits: BTreeMap<RecordName, Vec<Version>>,
     /// Fingerprints of the inline policy's records that were replaced or removed; 0 if it lacks the record.
     inline: BTreeMap<RecordName, u64>,
+    /// The organization of each team of the inline policy, and the team of each of its service accounts, that was replaced
+    /// or removed.
+    homes: BTreeMap<RecordName, String>,
 }
 
 /// The reason why an edit has no effect on an inline policy.
@@ -102,6 +105,16 @@ fn organization(policy: &Policy, record: Option<&Value>) -> Option<String> {
     Some(team.get("organization")?.as_str()?.to_string())
 }
 
+/// Returns the organization that a team names, or the team that a service account names.
+fn home(section: Section, record: &Value) -> Option<&str> {
+    let name = match section {
+        Section::Teams => "organization",
+        Section::ServiceAccounts => "team",
+        Section::Targets | Section::Users | Section::Organizations | Section::Keys => return None,
+    };
+    record.get(name)?.as_str()
+}
+
 /// Returns false if the organization or the owner that a record names does not exist.
 fn has_references(policy: &Policy, record: &Value) -> bool {
     let exists = |section, id: &str| policy.record(section, id).is_some();
@@ -147,6 +160,18 @@ impl Overlay {
         change
     }
 
+    /// Returns the section and id of a record that a change would put elsewhere than in its place in the inline policy: a
+    /// team into another organization, or a service account into another team. Keys of inline policies can name the
+    /// record, and would follow it there.
+    pub(super) fn moved<'c>(&self, change: &'c Change) -> Option<(Section, &'c str)> {
+        let moved = |edit: &&Edit| {
+            let new = edit.record.as_ref().and_then(|record| home(edit.section, record));
+            let own = self.homes.get(&record_name(edit.section, &edit.id));
+            own.is_some_and(|own| new.is_some_and(|new| own != new))
+        };
+        change.edits.iter().find(moved).map(|edit| (edit.section, edit.id.as_str()))
+    }
+
     /// Returns the fingerprint of the inline policy's record.
     fn own(&self, policy: &Policy, name: &RecordName) -> u64 {
         // A record that no edit has changed is the inline policy's.
@@ -177,6 +202,12 @@ impl Overlay {
             return;
         }
         let (section, id) = (section_of(name), name.1.clone());
+        if !self.inline.contains_key(name)
+            && let Some(record) = policy.record(section, &id)
+            && let Some(home) = home(section, &record)
+        {
+            self.homes.insert(name.clone(), home.to_string());
+        }
         let edit = Edit { section, id, record: version.record.clone(), basis: None };
         // A malformed record was written by another version of this module; it is as if the edit did not apply.
         if Policy::apply(policy, &Change { edits: Vec::from([edit]), unpriced: None }).is_ok() {
@@ -245,14 +276,18 @@ impl Overlay {
             }
         }
         let is_given = |name: &RecordName| documents.iter().any(|(document, _)| *document == bucket(name));
-        let gone: Vec<RecordName> =
-            self.edits.keys().filter(|name| is_given(name) && !given.contains_key(*name)).cloned().collect();
+        let is_new = |version: &Version| version.basis.record == 0;
+        let has_new = |versions: &Vec<Version>| versions.iter().any(is_new);
+        let gone = self.edits.iter().filter(|(name, versions)| {
+            is_given(name) && has_new(versions) && !given.get(*name).is_some_and(has_new)
+        });
+        let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             // Made and removed since: only such an edit leaves nothing behind.
             let removed = Version { basis: Basis { record: 0, organization: None }, record: None };
-            self.edits.remove(&name);
             self.carry_out(policy, &name, &removed);
         }
+        self.edits.retain(|name, _| !is_given(name));
         for (name, versions) in given {
             for version in &versions {
                 self.carry_out(policy, &name, version);
