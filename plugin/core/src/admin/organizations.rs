@@ -112,7 +112,7 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &|policy| view::audited(policy, Section::Organizations, id),
         &|_, _| removed(),
     )?;
-    // Nobody can read the organization's own log afterwards.
+    // The organization's own log cannot be read afterwards.
     context.organization = None;
     Ok(decided)
 }

@@ -127,6 +127,19 @@ fn has_references(policy: &Policy, record: &Value) -> bool {
         })
 }
 
+/// Returns true if a record names another one.
+fn refers_to(record: &Value, (section, id): (Section, &str)) -> bool {
+    let field = |name: &str| record.get(name).and_then(Value::as_str);
+    let owner = |kind: &str| field("owner").and_then(|owner| owner.split_once('/')) == Some((kind, id));
+    match section {
+        Section::Organizations => field("organization") == Some(id),
+        Section::Teams => field("team") == Some(id),
+        Section::Users => owner("user"),
+        Section::ServiceAccounts => owner("service_account"),
+        Section::Targets | Section::Keys => false,
+    }
+}
+
 impl Unapplied {
     /// Returns the form in responses.
     pub(super) fn to_json(&self) -> Value {
@@ -215,6 +228,30 @@ impl Overlay {
                 self.inline.remove(name);
             } else {
                 self.inline.insert(name.clone(), own);
+            }
+        }
+    }
+
+    /// Carries out the edits that had no effect as long as this record did not exist.
+    fn carry_out_those_of(&mut self, policy: &mut Policy, created: RecordName) {
+        let mut created = Vec::from([created]);
+        while let Some(new) = created.pop() {
+            let new = (section_of(&new), new.1.as_str());
+            let refers =
+                |version: &&Version| version.record.as_ref().is_some_and(|record| refers_to(record, new));
+            let edits = self.edits.iter().flat_map(|(name, versions)| {
+                versions.iter().filter(refers).map(move |version| (name.clone(), version.clone()))
+            });
+            let edits: Vec<(RecordName, Version)> = edits.collect();
+            for (name, version) in edits {
+                let before = policy.record(section_of(&name), &name.1);
+                if before == version.record {
+                    continue;
+                }
+                self.carry_out(policy, &name, &version);
+                if before.is_none() && policy.record(section_of(&name), &name.1).is_some() {
+                    created.push(name);
+                }
             }
         }
     }
@@ -322,12 +359,21 @@ pub(super) struct PolicyReplica<'a> {
 impl Replica for PolicyReplica<'_> {
     fn apply(&mut self, change: &Change) -> bool {
         let Some(overlay) = &mut self.overlay else { return Policy::apply(self.policy, change).is_ok() };
+        let mut created = Vec::new();
         for Edit { section, id, record, basis } in &change.edits {
             let Some(basis) = basis.clone() else { return false };
             let name = record_name(*section, id);
             let version = Version { basis, record: record.clone() };
+            let existed = self.policy.record(*section, id).is_some();
             overlay.carry_out(self.policy, &name, &version);
             overlay.keep(&name, version);
+            // No record names a key.
+            if !existed && *section != Section::Keys && self.policy.record(*section, id).is_some() {
+                created.push(name);
+            }
+        }
+        for name in created {
+            overlay.carry_out_those_of(self.policy, name);
         }
         true
     }

@@ -365,3 +365,19 @@ fn a_service_account_of_the_policy_does_not_move_to_another_team() {
     let (status, body) = vm.send("platform", "PUT", "/teams/search/service-accounts/nightly", account);
     assert_eq!(status, 200, "{body}");
 }
+
+#[test]
+fn an_edit_applies_once_the_records_that_it_names_exist() {
+    let map = Map::new();
+    let other = with(&[("/teams/lab", Value::Null)]);
+    let (mut left, mut right) = (Vm::load(&map, &policy()), Vm::load(&map, &other));
+    let key = left.create("lab");
+    assert!(left.accepts(&key.1) && !right.accepts(&key.1));
+    let made = json!({ "id": "lab", "name": "Lab" });
+    assert_eq!(right.send("platform", "POST", "/organizations/globex/teams", made).0, 201);
+    let mut fresh = Vm::load(&map, &other);
+    assert_eq!(right.unapplied(), fresh.unapplied());
+    assert_eq!((right.accepts(&key.1), fresh.accepts(&key.1)), (true, true), "one policy, one answer");
+    right.revoke(&key.0);
+    assert!(!left.accepts(&key.1) && !fresh.accepts(&key.1));
+}
