@@ -180,3 +180,12 @@ fn no_series_is_a_sum_of_others_and_no_two_have_one_name() {
     let name = series_name("denied", Some("invalid_body"), ("acme", "a.b+c@d_e-f"));
     assert_eq!(name, "tollgate.denied;reason=invalid_body;organization=acme;team=a.b+c@d_e-f");
 }
+
+#[test]
+fn the_series_of_all_other_teams_are_in_the_list() {
+    let map = Map::new();
+    let mut old = Vm::start(&map);
+    assert_eq!(["ml", "search", "search"].map(|team| old.team(team, 1)), ["ml", OTHER, OTHER]);
+    let new = Vm::start(&map);
+    assert!(new.defined.contains(&"tollgate.allowed;organization=other;team=other".to_owned()));
+}

@@ -9,6 +9,7 @@ use core::num::NonZeroU64;
 use serde_json::Value;
 
 use super::AdminDecision;
+use super::audit::EntryKind;
 use super::body::INVALID;
 use super::caller::{Caller, Permission, Resource};
 use super::etag::{etag, require_match, require_no_match};
@@ -80,23 +81,24 @@ impl RequestContext<'_> {
     }
 
     /// Returns the organization whose audit log gets the entry; `None` for the platform's. Callers without a
-    /// role in an organization do not write to its log.
-    pub(super) fn audit_organization(&self) -> Option<(String, Created)> {
+    /// role in an organization do not write to its log, and one that was not created has none.
+    pub(super) fn audit_organization(&self, kind: EntryKind) -> Option<(String, Created)> {
         let id = self.organization.as_deref()?;
         let known = self.policy.organizations.find(id).map(OrganizationId);
         let is_insider = self.caller.platform_admin
             || known.is_some_and(|ix| self.caller.organization_role(self.policy, ix).is_some());
         let created = match known.and_then(|ix| self.policy.organizations.get(ix.0)) {
             Some(organization) => organization.created,
-            // The request creates it.
-            None => created_at(self.inputs),
+            None if kind == EntryKind::Change => created_at(self.inputs),
+            None => return None,
         };
         is_insider.then(|| (id.to_string(), created))
     }
 
-    /// Returns the name of the audit log that gets the entry; `None` for the platform's.
+    /// Returns the name of the log of the organization in which the request creates records; `None` for the platform's,
+    /// which also counts the organizations.
     pub(super) fn log_name(&self) -> Option<String> {
-        let (id, created) = self.audit_organization()?;
+        let (id, created) = self.audit_organization(EntryKind::Attempt)?;
         Some(instance(&id, created).into_owned())
     }
 

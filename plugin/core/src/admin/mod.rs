@@ -205,7 +205,7 @@ pub fn decide<C: CounterStore>(
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);
     }
-    let organization = context.audit_organization();
+    let organization = context.audit_organization(kind);
     let entry = (!is_read(request)).then(|| audit::AuditEntry {
         kind,
         time: inputs.now.timestamp(),

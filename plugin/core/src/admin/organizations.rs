@@ -106,12 +106,15 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     }
     let mut change = Change::default();
     change.remove(Section::Organizations, id);
-    context.change(
+    let decided = context.change(
         &change,
         &["organizations", id],
         &|policy| view::audited(policy, Section::Organizations, id),
         &|_, _| removed(),
-    )
+    )?;
+    // The organization's own log cannot be read afterwards.
+    context.organization = None;
+    Ok(decided)
 }
 
 /// Rejects `members` in a patch: removing a member also revokes keys, so members have their own endpoint.

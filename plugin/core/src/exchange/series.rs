@@ -262,6 +262,11 @@ impl SeriesList {
             return labels;
         }
         if self.teams >= max_teams || !self.add(store, line, max_teams, added) {
+            let other = Line::new((OTHER, OTHER), None);
+            if !self.lines.contains(&other) {
+                // A new module continues this series as well.
+                let _ = self.add(store, other, max_teams, added);
+            }
             return (OTHER, OTHER);
         }
         labels

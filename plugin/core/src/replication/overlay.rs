@@ -44,6 +44,9 @@ pub(super) struct Overlay {
     edits: BTreeMap<RecordName, Vec<Version>>,
     /// Fingerprints of the inline policy's records that were replaced or removed; 0 if it lacks the record.
     inline: BTreeMap<RecordName, u64>,
+    /// The organization of each team of the inline policy, and the team of each of its service accounts, that was replaced
+    /// or removed.
+    homes: BTreeMap<RecordName, String>,
 }
 
 /// The reason why an edit has no effect on an inline policy.
@@ -102,6 +105,16 @@ fn organization(policy: &Policy, record: Option<&Value>) -> Option<String> {
     Some(team.get("organization")?.as_str()?.to_string())
 }
 
+/// Returns the organization that a team names, or the team that a service account names.
+fn home(section: Section, record: &Value) -> Option<&str> {
+    let name = match section {
+        Section::Teams => "organization",
+        Section::ServiceAccounts => "team",
+        Section::Targets | Section::Users | Section::Organizations | Section::Keys => return None,
+    };
+    record.get(name)?.as_str()
+}
+
 /// Returns false if the organization or the owner that a record names does not exist.
 fn has_references(policy: &Policy, record: &Value) -> bool {
     let exists = |section, id: &str| policy.record(section, id).is_some();
@@ -112,6 +125,19 @@ fn has_references(policy: &Policy, record: &Value) -> bool {
             Some((_, id)) => exists(Section::ServiceAccounts, id),
             None => true,
         })
+}
+
+/// Returns true if a record names another one.
+fn refers_to(record: &Value, (section, id): (Section, &str)) -> bool {
+    let field = |name: &str| record.get(name).and_then(Value::as_str);
+    let owner = |kind: &str| field("owner").and_then(|owner| owner.split_once('/')) == Some((kind, id));
+    match section {
+        Section::Organizations => field("organization") == Some(id),
+        Section::Teams => field("team") == Some(id),
+        Section::Users => owner("user"),
+        Section::ServiceAccounts => owner("service_account"),
+        Section::Targets | Section::Keys => false,
+    }
 }
 
 impl Unapplied {
@@ -147,6 +173,18 @@ impl Overlay {
         change
     }
 
+    /// Returns the section and id of a record that a change would put elsewhere than in its place in the inline policy: a
+    /// team into another organization, or a service account into another team. Keys of inline policies can name the
+    /// record, and would follow it there.
+    pub(super) fn moved<'c>(&self, change: &'c Change) -> Option<(Section, &'c str)> {
+        let moved = |edit: &&Edit| {
+            let new = edit.record.as_ref().and_then(|record| home(edit.section, record));
+            let own = self.homes.get(&record_name(edit.section, &edit.id));
+            own.is_some_and(|own| new.is_some_and(|new| own != new))
+        };
+        change.edits.iter().find(moved).map(|edit| (edit.section, edit.id.as_str()))
+    }
+
     /// Returns the fingerprint of the inline policy's record.
     fn own(&self, policy: &Policy, name: &RecordName) -> u64 {
         // A record that no edit has changed is the inline policy's.
@@ -177,6 +215,12 @@ impl Overlay {
             return;
         }
         let (section, id) = (section_of(name), name.1.clone());
+        if !self.inline.contains_key(name)
+            && let Some(record) = policy.record(section, &id)
+            && let Some(home) = home(section, &record)
+        {
+            self.homes.insert(name.clone(), home.to_string());
+        }
         let edit = Edit { section, id, record: version.record.clone(), basis: None };
         // A malformed record was written by another version of this module; it is as if the edit did not apply.
         if Policy::apply(policy, &Change { edits: Vec::from([edit]), unpriced: None }).is_ok() {
@@ -184,6 +228,30 @@ impl Overlay {
                 self.inline.remove(name);
             } else {
                 self.inline.insert(name.clone(), own);
+            }
+        }
+    }
+
+    /// Carries out the edits that had no effect as long as this record did not exist.
+    fn carry_out_those_of(&mut self, policy: &mut Policy, created: RecordName) {
+        let mut created = Vec::from([created]);
+        while let Some(new) = created.pop() {
+            let new = (section_of(&new), new.1.as_str());
+            let refers =
+                |version: &&Version| version.record.as_ref().is_some_and(|record| refers_to(record, new));
+            let edits = self.edits.iter().flat_map(|(name, versions)| {
+                versions.iter().filter(refers).map(move |version| (name.clone(), version.clone()))
+            });
+            let edits: Vec<(RecordName, Version)> = edits.collect();
+            for (name, version) in edits {
+                let before = policy.record(section_of(&name), &name.1);
+                if before == version.record {
+                    continue;
+                }
+                self.carry_out(policy, &name, &version);
+                if before.is_none() && policy.record(section_of(&name), &name.1).is_some() {
+                    created.push(name);
+                }
             }
         }
     }
@@ -245,14 +313,18 @@ impl Overlay {
             }
         }
         let is_given = |name: &RecordName| documents.iter().any(|(document, _)| *document == bucket(name));
-        let gone: Vec<RecordName> =
-            self.edits.keys().filter(|name| is_given(name) && !given.contains_key(*name)).cloned().collect();
+        let is_new = |version: &Version| version.basis.record == 0;
+        let has_new = |versions: &Vec<Version>| versions.iter().any(is_new);
+        let gone = self.edits.iter().filter(|(name, versions)| {
+            is_given(name) && has_new(versions) && !given.get(*name).is_some_and(has_new)
+        });
+        let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             // Made and removed since: only such an edit leaves nothing behind.
             let removed = Version { basis: Basis { record: 0, organization: None }, record: None };
-            self.edits.remove(&name);
             self.carry_out(policy, &name, &removed);
         }
+        self.edits.retain(|name, _| !is_given(name));
         for (name, versions) in given {
             for version in &versions {
                 self.carry_out(policy, &name, version);
@@ -287,12 +359,21 @@ pub(super) struct PolicyReplica<'a> {
 impl Replica for PolicyReplica<'_> {
     fn apply(&mut self, change: &Change) -> bool {
         let Some(overlay) = &mut self.overlay else { return Policy::apply(self.policy, change).is_ok() };
+        let mut created = Vec::new();
         for Edit { section, id, record, basis } in &change.edits {
             let Some(basis) = basis.clone() else { return false };
             let name = record_name(*section, id);
             let version = Version { basis, record: record.clone() };
+            let existed = self.policy.record(*section, id).is_some();
             overlay.carry_out(self.policy, &name, &version);
             overlay.keep(&name, version);
+            // No record names a key.
+            if !existed && *section != Section::Keys && self.policy.record(*section, id).is_some() {
+                created.push(name);
+            }
+        }
+        for name in created {
+            overlay.carry_out_those_of(self.policy, name);
         }
         true
     }

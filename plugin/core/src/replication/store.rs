@@ -196,6 +196,14 @@ impl PolicyStore {
             if let Err(error) = state {
                 return Ok(Some(self.reject(store, &write_problem(Some(error)), entry)));
             }
+            if let Some((section, id)) = overlay.moved(&write.change) {
+                let kind = section.singular();
+                let detail = format!(
+                    "The policy of the configuration has a {kind} `{id}` elsewhere, whose keys would follow it. Choose another \
+                     id."
+                );
+                return Ok(Some(self.reject(store, &Problem::new(409, "already_exists", detail), entry)));
+            }
             let audit =
                 entry.as_ref().map(|entry| (entry.log_name().map(Cow::into_owned), text(&entry.to_json())));
             let commit = |policy: &mut Policy| {

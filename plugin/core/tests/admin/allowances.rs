@@ -194,6 +194,8 @@ fn an_organization_does_not_inherit_the_audit_log_of_an_earlier_one() {
         let request = request("platform", "GET", "/audit?organization=initech", &Value::Null);
         let AdminDecision::Audit(query) = world.decide(&request).outcome else { panic!("a page") };
         assert_eq!(world.send("platform", "DELETE", "/organizations/initech", Value::Null).status, 204);
+        // After its end only the platform's log can be read.
+        assert_eq!(world.audit.pop().map(|entry| entry.log_name().map(String::from)), Some(None));
         for entry in world.audit.drain(..) {
             assert_eq!(entry.log_name().as_deref(), query.organization.as_deref(), "{entry:?}");
             assert_eq!(entry.organization.as_deref(), Some("initech"));

@@ -194,3 +194,32 @@ fn a_page_has_the_name_of_each_entry() {
     assert_eq!(shown.body["items"][0]["id"], "17");
     assert_eq!(shown.body["items"][0]["actor"], "viewer");
 }
+
+#[test]
+fn an_organization_that_does_not_exist_has_no_log() {
+    let mut world = World::new();
+    let new = json!({ "id": "new", "name": "New" });
+    let mut faulty = new.clone();
+    faulty["created"] = json!(7);
+    for (method, path, body, status, log) in [
+        ("POST", "/organizations", faulty, 400, None),
+        ("POST", "/organizations", new, 201, Some(format!("new~{}", world.now.timestamp().0))),
+        ("DELETE", "/organizations/new", Value::Null, 204, None),
+    ] {
+        assert_eq!(world.send("platform", method, path, body).status, status);
+        let entry = world.audit.pop().unwrap();
+        assert_eq!((entry.log_name().map(String::from), entry.status), (log, status));
+    }
+}
+
+#[test]
+fn organizations_are_counted_on_the_platform() {
+    let mut world = World::new();
+    for number in 0..3 {
+        let body = json!({ "id": format!("new-{number}"), "name": "New" });
+        assert_eq!(world.send("platform", "POST", "/organizations", body).status, 201);
+    }
+    let rows = world.store.host().rows();
+    let counters: Vec<&String> = rows.keys().filter(|name| name.contains("created/")).collect();
+    assert_eq!(counters.len(), 1, "{counters:?}");
+}

@@ -8,6 +8,7 @@ use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataStore;
 use tollgate_core::replication::{DELTA_SLOTS, Effect, PolicyStore};
+use tollgate_core::secret::api_key;
 use tollgate_core::time::{Now, SECOND};
 
 use super::support::Map;
@@ -303,4 +304,80 @@ fn another_prefix_is_another_world() {
     let key = one.create("search");
     one.revoke("developers");
     assert!(!two.accepts(&key.1) && two.accepts("one"));
+}
+
+#[test]
+fn a_vm_that_missed_many_changes_loses_a_removed_key_that_another_policy_also_names() {
+    let map = Map::new();
+    let (mut left, mut late) = (Vm::load(&map, &policy()), Vm::load(&map, &policy()));
+    let (id, secret) = left.create("search");
+    assert!(late.accepts(&secret));
+    // The other policy has a key of the same id, and an edit of it.
+    let own = json!({ "team": "search", "digest": format!("sha256:{}", "7".repeat(64)) });
+    let mut right = Vm::load(&map, &with(&[(&format!("/keys/{id}"), own)]));
+    let named = right.send("platform", "PATCH", &format!("/keys/{id}"), json!({ "name": "named" }));
+    assert_eq!(named.0, 200, "{}", named.1);
+    left.revoke(&id);
+    for _ in 0..=DELTA_SLOTS {
+        left.create("other");
+    }
+    assert!(!left.accepts(&secret) && !Vm::load(&map, &policy()).accepts(&secret));
+    assert!(!late.accepts(&secret), "a revoked key is gone in every VM");
+    assert!(right.gateway.policy.read().keys.find(&id).is_some());
+}
+
+#[test]
+fn a_key_of_the_policy_does_not_follow_the_id_of_its_team_into_another_organization() {
+    let map = Map::new();
+    let key = json!({ "team": "empty", "digest": api_key::format_digest(&api_key::digest(b"four")) });
+    let newer = with(&[("/keys/new", key)]);
+    let (mut old, mut new) = (Vm::load(&map, &policy()), Vm::load(&map, &newer));
+    assert!(new.accepts("four"));
+    assert_eq!(old.send("platform", "DELETE", "/teams/empty", Value::Null).0, 204);
+    assert!(!new.accepts("four"));
+    let mut fresh = Vm::load(&map, &policy());
+    for vm in [&mut old, &mut fresh] {
+        let made = json!({ "id": "empty", "name": "Empty" });
+        let (status, body) = vm.send("foreign-owner", "POST", "/organizations/globex/teams", made);
+        assert_eq!((status, &body["code"]), (409, &json!("already_exists")), "{body}");
+    }
+    assert!(!new.accepts("four") && !Vm::load(&map, &newer).accepts("four"));
+    // In its own organization, and under another id, a team can be made.
+    for (organization, id) in [("acme", "empty"), ("globex", "filled")] {
+        let path = format!("/organizations/{organization}/teams");
+        let (status, body) = fresh.send("platform", "POST", &path, json!({ "id": id, "name": "Team" }));
+        assert_eq!(status, 201, "{body}");
+        assert!(
+            fresh.send("platform", "PATCH", &format!("/teams/{id}"), json!({ "name": "Other" })).0 == 200
+        );
+    }
+}
+
+#[test]
+fn a_service_account_of_the_policy_does_not_move_to_another_team() {
+    let map = Map::new();
+    let mut vm = Vm::load(&map, &policy());
+    vm.revoke("jobs");
+    assert_eq!(vm.send("platform", "DELETE", "/teams/search/service-accounts/nightly", Value::Null).0, 204);
+    let account = json!({ "name": "Nightly" });
+    let (status, body) = vm.send("platform", "PUT", "/teams/lab/service-accounts/nightly", account.clone());
+    assert_eq!((status, &body["code"]), (409, &json!("already_exists")), "{body}");
+    let (status, body) = vm.send("platform", "PUT", "/teams/search/service-accounts/nightly", account);
+    assert_eq!(status, 200, "{body}");
+}
+
+#[test]
+fn an_edit_applies_once_the_records_that_it_names_exist() {
+    let map = Map::new();
+    let other = with(&[("/teams/lab", Value::Null)]);
+    let (mut left, mut right) = (Vm::load(&map, &policy()), Vm::load(&map, &other));
+    let key = left.create("lab");
+    assert!(left.accepts(&key.1) && !right.accepts(&key.1));
+    let made = json!({ "id": "lab", "name": "Lab" });
+    assert_eq!(right.send("platform", "POST", "/organizations/globex/teams", made).0, 201);
+    let mut fresh = Vm::load(&map, &other);
+    assert_eq!(right.unapplied(), fresh.unapplied());
+    assert_eq!((right.accepts(&key.1), fresh.accepts(&key.1)), (true, true), "one policy, one answer");
+    right.revoke(&key.0);
+    assert!(!left.accepts(&key.1) && !fresh.accepts(&key.1));
 }
