@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::content_type::{parameters, spells};
-use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
+use super::fields::{self, FORM, Field, SeenFields, is_name, whole_number};
 use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
 use crate::api::Api;
@@ -322,10 +322,11 @@ impl MultipartScanner {
     fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
         let Some(tables) = self.tables else { return Ok(()) };
         let name = name.split('[').next().unwrap_or_default();
-        match members::find(tables, name) {
+        match members::find(tables, &fields::folded(name)) {
             Some((_, Member::Plain | Member::Predicted)) => {}
             Some((_, Member::Hidden | Member::Deferred)) => self.request.external_input = true,
             Some((_, Member::Frames)) => self.request.frames = Some(MAX_FRAMES),
+            Some((_, Member::Series)) => self.request.choices_at_least(members::SERIES),
             Some((field, Member::Models | Member::Choices | Member::MaxOutput)) => {
                 let expected = "a member of a JSON body, not a part of a form";
                 return Err(BodyError::WrongType { field, offset: self.offset, expected });
