@@ -137,6 +137,25 @@ fn a_part_of_a_form_that_stands_for_a_recording_is_reserved_as_hidden_content() 
 }
 
 #[test]
+fn a_form_for_an_api_without_forms_has_no_part_that_counts() {
+    let bearer = format!("Bearer {KEY}");
+    let head = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+    let part = |name: &str, value: &str| {
+        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let decided = |path: &str, name: &str| {
+        let body = part("model", "small") + &part(name, "100000") + "--b--\r\n";
+        decide(&unbounded(json!({})), path, &head, Some(&body))
+    };
+    for name in ["max_tokens", "Max_Tokens", "tools", "previous_response_id", "fallbacks[]"] {
+        assert!(refusal(&decided(COMPLETIONS, name)).contains("invalid_body"), "{name}");
+    }
+    decided(COMPLETIONS, "prompt").charges();
+    decided("/v1/images/edits", "background").charges();
+    decided("/v1/audio/transcriptions", "max_completion_tokens").charges();
+}
+
+#[test]
 fn a_member_that_is_turned_off_adds_nothing() {
     let gateway = unbounded(json!({}));
     for (name, value) in [

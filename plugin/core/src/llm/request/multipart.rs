@@ -69,6 +69,8 @@ pub struct MultipartScanner {
     seen: SeenFields,
     /// The members of the API's requests.
     tables: Option<[MemberTable; 2]>,
+    /// The API has no forms, so that a server that takes one reads its parts as the members of a JSON body.
+    as_json: bool,
     request: LlmRequest,
 }
 
@@ -96,6 +98,7 @@ impl MultipartScanner {
             offset: 0,
             seen: SeenFields::default(),
             tables: None,
+            as_json: false,
             request: LlmRequest { form: true, ..LlmRequest::default() },
         })
     }
@@ -104,6 +107,7 @@ impl MultipartScanner {
     #[must_use]
     pub fn for_api(mut self, api: Api) -> Self {
         self.tables = Dialect::of(api).member_tables();
+        self.as_json = !Dialect::of(api).takes_files;
         self
     }
 
@@ -322,6 +326,11 @@ impl MultipartScanner {
     fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
         let Some(tables) = self.tables else { return Ok(()) };
         let name = name.split('[').next().unwrap_or_default();
+        let field = if self.as_json { Field::find(fields::BODY, name, self.offset)? } else { None };
+        if let Some(field) = field.filter(|field| !matches!(field, Field::Prompt | Field::Input)) {
+            let (field, offset) = (field.name(), self.offset);
+            return Err(BodyError::WrongType { field, offset, expected: "a member of a JSON body" });
+        }
         match members::find(tables, &fields::folded(name)) {
             Some((_, Member::Plain | Member::Predicted)) => {}
             Some((_, Member::Hidden | Member::Deferred)) => self.request.external_input = true,
