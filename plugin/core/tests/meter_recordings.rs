@@ -203,6 +203,13 @@ fn json_that_is_labelled_as_text_is_read() {
     }
     let transcript = metered(Api::OpenAiAudio, Some("text/plain"), [b"Good morning.".as_slice()]);
     assert_eq!((transcript.usage, transcript.uncounted, transcript.complete), (None, true, true));
+    // The caller chooses what a recording says.
+    for said in [r#"{"error":"x"}"#, r#"{"usage":{"input_tokens":0,"output_tokens":0}}"#] {
+        for size in [1, said.len()] {
+            let metered = metered(Api::OpenAiAudio, Some("text/plain"), said.as_bytes().chunks(size));
+            assert_eq!((metered.usage, metered.failed, metered.uncounted), (None, false, true), "{said}");
+        }
+    }
 }
 
 #[test]

@@ -81,7 +81,13 @@ impl Exchange {
         self.partial_response =
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
-        if leaves_http || !Dialect::of(route.api).reads_body {
+        let reads_body = Dialect::of(route.api).reads_body;
+        if leaves_http && reads_body && !matches!(method, "GET" | "CONNECT") {
+            // A server that does not know the protocol answers the call, with the models that its body names.
+            let reason = "a request with `Upgrade` has none; send it without that header";
+            return Err(Rejection::InvalidBody(Cow::Borrowed(reason)));
+        }
+        if leaves_http || !reads_body {
             self.format = AnswerFormat::of(route.api, target, head);
             let mut query = query::models(target);
             if !leaves_http {

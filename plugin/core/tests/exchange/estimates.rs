@@ -275,6 +275,19 @@ fn text_in_the_form_of_media_costs_as_much_as_text() {
             GEMINI,
             r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","mime_type":"text/plain","data":"DATA"}}]}]}"#,
         ),
+        // A description that only some servers read, in place of the other.
+        (
+            MESSAGES,
+            r#"{"model":"small","max_tokens":1,"messages":[{"content":[{"source":{"type":"base64","Type":"text","media_type":"image/png","data":"DATA"}}]}]}"#,
+        ),
+        (
+            MESSAGES,
+            r#"{"model":"small","max_tokens":1,"messages":[{"content":[{"source":{"MEDIA_TYPE":"text/plain","type":"base64","media_type":"image/png","data":"DATA"}}]}]}"#,
+        ),
+        (
+            GEMINI,
+            r#"{"contents":[{"parts":[{"inlineData":{"mimeType":"image/png","mimetype":"text/plain","data":"DATA"}}]}]}"#,
+        ),
         // Spellings that only some servers know.
         (GEMINI, r#"{"contents":[{"parts":[{"inlinedata":{"mimeType":"image/png","data":"DATA"}}]}]}"#),
         (

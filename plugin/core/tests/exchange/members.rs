@@ -85,6 +85,33 @@ fn what_the_upstream_adds_by_itself_is_reserved_as_content_that_the_body_does_no
             "messages",
             json!([{ "content": [{ "type": "document_url", "document_url": "https://example.com/a.pdf" }] }]),
         ),
+        (
+            &[CHAT],
+            "messages",
+            json!([{ "content": [{ "type": "input_audio", "input_audio": { "data": "https://example.com/a.mp3" } }] }]),
+        ),
+        (
+            &[CHAT],
+            "messages",
+            json!([{ "content": [{ "type": "video", "video": ["https://example.com/1.png"] }] }]),
+        ),
+        (&[CHAT], "mm_processor_kwargs", json!({ "max_pixels": 100_000_000 })),
+        (&[CHAT], "media_io_kwargs", json!({ "video": { "num_frames": 9_000 } })),
+        (&[EMBEDDINGS], "input", json!([{ "text": "x" }, { "image": "https://example.com/1.png" }])),
+        (&[EMBEDDINGS], "input", json!([{ "pdf": "https://example.com/1.pdf" }])),
+        (&[IMAGES], "image", json!("https://example.com/1.png")),
+        (&[IMAGES], "image", json!({ "url": "https://example.com/1.png" })),
+        (&[IMAGES], "images", json!(["data:image/png;base64,AA", "https://example.com/1.png"])),
+        (&["/v1/audio/transcriptions"], "url", json!("https://example.com/a.mp3")),
+        (&[CHAT], "fallbacks", json!([{ "model": "small", "enable_search": true }])),
+        (
+            &[MESSAGES],
+            "fallbacks",
+            json!([{ "model": "small", "tools": [{ "type": "web_search_20250305" }] }]),
+        ),
+        // Letters that Go's `encoding/json` takes for others, and a name that some servers end at a NUL.
+        (&[CHAT], "enable_\u{17f}earch", json!(true)),
+        (&[CHAT], "plugins\u{0}x", json!([1])),
     ] {
         for path in paths {
             let body = body(path, name, &value);
@@ -93,6 +120,39 @@ fn what_the_upstream_adds_by_itself_is_reserved_as_content_that_the_body_does_no
             assert_eq!(reservation.input_tokens, 50_000, "{path} {body}");
         }
     }
+}
+
+#[test]
+fn a_part_of_a_form_that_stands_for_a_recording_is_reserved_as_hidden_content() {
+    let bearer = format!("Bearer {KEY}");
+    let head = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+    for name in ["url", "file_url", "file_id"] {
+        let part = |name: &str, value: &str| {
+            format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        };
+        let body = part("model", "small") + &part(name, "https://example.com/a.mp3") + "--b--\r\n";
+        let decided = decide(&unbounded(json!({})), "/v1/audio/transcriptions", &head, Some(&body));
+        assert!(refusal(&decided).contains("unbounded_cost"), "{name}");
+    }
+}
+
+#[test]
+fn a_form_for_an_api_without_forms_has_no_part_that_counts() {
+    let bearer = format!("Bearer {KEY}");
+    let head = [("authorization", bearer.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+    let part = |name: &str, value: &str| {
+        format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let decided = |path: &str, name: &str| {
+        let body = part("model", "small") + &part(name, "100000") + "--b--\r\n";
+        decide(&unbounded(json!({})), path, &head, Some(&body))
+    };
+    for name in ["max_tokens", "Max_Tokens", "tools", "previous_response_id", "fallbacks[]"] {
+        assert!(refusal(&decided(COMPLETIONS, name)).contains("invalid_body"), "{name}");
+    }
+    decided(COMPLETIONS, "prompt").charges();
+    decided("/v1/images/edits", "background").charges();
+    decided("/v1/audio/transcriptions", "max_completion_tokens").charges();
 }
 
 #[test]
@@ -189,6 +249,19 @@ fn members_that_ask_for_more_output_raise_the_reservation() {
     let predicted = output(CHAT, json!({ "max_tokens": 10, "prediction": prediction }));
     assert!((5_010..5_100).contains(&predicted), "{predicted}");
     assert_eq!(output(IMAGES, json!({ "frame_count": 16, "n": 2 })), 2 * 16 * 6_240);
+    assert_eq!(output(IMAGES, json!({ "sequential_image_generation": "auto" })), 15 * 6_240);
+    assert_eq!(output(IMAGES, json!({ "sequential_image_generation": "disabled" })), 6_240);
+    let merged = json!({ "max_tokens": 9_000, "n": 3 });
+    assert_eq!(output(CHAT, json!({ "max_tokens": 10, "extra_body": merged })), 3 * 9_000);
+    // A server reads one of several spellings.
+    for (name, other) in [("frame_count", "Frame_Count"), ("Frame_Count", "frame_count")] {
+        assert_eq!(output(IMAGES, json!({ name: 16, other: 1 })), 16 * 6_240, "{name}");
+    }
+    let prediction = json!({ "type": "content", "content": "x".repeat(5_000) });
+    let twice = output(CHAT, json!({ "max_tokens": 10, "prediction": prediction, "predictioN": 1 }));
+    assert!((5_010..5_100).contains(&twice), "{twice}");
+    let twice = output(CHAT, json!({ "max_tokens": 10, "Prediction": prediction, "prediction": 1 }));
+    assert!((5_010..5_100).contains(&twice), "{twice}");
     for malformed in [json!("7"), json!(1.5), json!([7]), json!(-1)] {
         let body = body(CHAT, "num_return_sequences", &malformed);
         let refused = code(&gateway, CHAT, &body);

@@ -110,6 +110,19 @@ fn a_route_with_a_target_refuses_requests_for_another_one() {
 }
 
 #[test]
+fn a_call_that_requests_an_upgrade_is_not_decided_without_its_body() {
+    // Nothing of this team has to be metered, so that a connection would be forwarded.
+    let mut policy = policy();
+    policy["teams"]["blue"].as_object_mut().unwrap().remove("budget");
+    let gateway = gateway(&json!({ "policy": policy }));
+    for path in ["/openai/deployments/small/chat/completions", "/v1beta/models/small:generateContent"] {
+        for body in [r#"{"model":"large"}"#, r#"{"models":["large"]}"#, "{}"] {
+            assert_eq!(target(&gateway, path, Some(body), true), "invalid_body", "{path} {body}");
+        }
+    }
+}
+
+#[test]
 fn path_query_and_body_must_name_the_same_model_without_a_target_too() {
     let mut settings = settings(json!([]));
     settings.as_object_mut().unwrap().remove("routes");

@@ -21,6 +21,8 @@ pub(in crate::llm) enum Member {
     Choices,
     /// A number of frames, each as large as an answer.
     Frames,
+    /// Volcengine's series of images, up to [`SERIES`] unless it is `disabled`.
+    Series,
     /// Another spelling of the maximum of output tokens: it can only raise the reservation.
     MaxOutput,
     /// Text that the model may reject, which is then charged as output.
@@ -29,7 +31,10 @@ pub(in crate::llm) enum Member {
     Deferred,
 }
 
-use Member::{Choices, Deferred, Frames, Hidden, MaxOutput, Models, Plain, Predicted};
+use Member::{Choices, Deferred, Frames, Hidden, MaxOutput, Models, Plain, Predicted, Series};
+
+/// The most images of a series (Volcengine's API reference, "Image generation").
+pub(in crate::llm) const SERIES: u64 = 15;
 
 /// A table of members.
 pub(in crate::llm) type MemberTable = &'static [(&'static str, Member)];
@@ -78,16 +83,17 @@ pub(super) const IMAGES: MemberTable = members![
     "prompt" "model" "n" "size" "quality" "style" "background" "moderation" "response_format" "output_format"
     "output_compression" "partial_images" "stream" "complexity" "frame_duration_ms" "image" "images" "mask" "markup"
     "input_fidelity" "aspect_ratio" "resolution" "negative_prompt" "width" "height" "steps" "num_inference_steps"
-    "guidance_scale" "watermark";
-    "frame_count": Frames, "svg": Models, "sequential_image_generation": Hidden,
-    "sequential_image_generation_options": Hidden,
+    "guidance_scale" "watermark" "sequential_image_generation_options";
+    "frame_count": Frames, "svg": Models, "sequential_image_generation": Series,
 ];
 
 /// `/v1/audio/*`
 pub(super) const AUDIO: MemberTable = members![
     "input" "file" "model" "voice" "instructions" "prompt" "speed" "stream" "stream_format" "response_format" "language"
     "languages" "keywords" "temperature" "timestamp_granularities" "chunking_strategy" "include" "known_speaker_names"
-    "known_speaker_references" "sample_rate" "modalities" "max_completion_tokens" "to_language" "hotwords"
+    "known_speaker_references" "sample_rate" "modalities" "max_completion_tokens" "to_language" "hotwords";
+    // A recording that the body does not hold: Groq, Mistral.
+    "url": Hidden, "file_url": Hidden, "file_id": Hidden,
 ];
 
 /// `/v1/moderations`
@@ -138,7 +144,7 @@ pub(super) const VENDORS: MemberTable = members![
     "use_beam_search" "stop_token_ids" "include_stop_str_in_output" "ignore_eos" "skip_special_tokens"
     "spaces_between_special_tokens" "truncate_prompt_tokens" "prompt_logprobs" "top_prompt_logprobs"
     "allowed_token_ids" "bad_words" "echo" "add_generation_prompt" "continue_final_message" "add_special_tokens"
-    "chat_template_kwargs" "mm_processor_kwargs" "media_io_kwargs" "guided_json" "guided_regex" "guided_choice"
+    "chat_template_kwargs" "guided_json" "guided_regex" "guided_choice"
     "guided_grammar" "guided_decoding_backend" "guided_whitespace_pattern" "structured_outputs" "structural_tag" "regex"
     "json_schema" "ebnf" "priority" "request_id" "return_tokens_as_token_ids" "return_token_ids" "cache_salt"
     "kv_transfer_params" "vllm_xargs" "logits_processors" "prompt_embeds" "data_parallel_rank" "nvext" "rid"
@@ -179,6 +185,8 @@ pub(super) const VENDORS: MemberTable = members![
     "memory": Hidden, "memory_id": Hidden, "skills": Hidden, "compound_custom": Hidden,
     "mcp_servers": Hidden, "integrations": Hidden,
     // Prompts and parameters that the body does not show
+    // vLLM: the tokens of an image and the frames of a video.
+    "mm_processor_kwargs": Hidden, "media_io_kwargs": Hidden,
     "chat_template": Hidden, "prompt_id": Hidden, "prompt_variables": Hidden, "prompt_template": Hidden,
     "extra_body": Hidden, "user_config": Hidden, "router_settings": Hidden, "model_list": Hidden,
     "providerOptions": Hidden, "provider_options": Hidden,

@@ -18,6 +18,8 @@ pub(in crate::llm) enum ExternalMark {
     Link,
     /// `url`
     Url,
+    /// Media, as base64 text or a URL, or an object with a URL in `url`.
+    Address,
     /// Anthropic's `source`
     Source,
     /// `type`
@@ -111,9 +113,11 @@ impl ExternalMark {
             !text.is_empty() && !inline
         };
         match (self, parent) {
-            (ExternalMark::Link, _) | (ExternalMark::Url, ExternalMark::Link | ExternalMark::Source) => {
+            (ExternalMark::Link, _)
+            | (ExternalMark::Url, ExternalMark::Link | ExternalMark::Source | ExternalMark::Address) => {
                 remote()
             }
+            (ExternalMark::Address, _) => text.contains("://"),
             (ExternalMark::Id, ExternalMark::Audio) => true,
             (ExternalMark::Type, ExternalMark::Source) => matches!(text, "url" | "file"),
             (ExternalMark::Stored, _) => true,

@@ -1,5 +1,7 @@
 //! The fields that decisions need, and the lookup of their names.
 
+use alloc::borrow::Cow;
+
 use super::BodyError;
 use crate::collections::name_filter::NameFilter;
 use crate::llm::dialect::{gemini, joined, openai};
@@ -112,6 +114,14 @@ impl Field {
             None => Ok(None),
         }
     }
+}
+
+/// Returns a name as servers read it that fold letters, or end it at a NUL.
+pub(super) fn folded(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| (1..0x80).contains(&byte)) {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.chars().take_while(|c| *c != '\0').map(fold).collect())
 }
 
 fn fold(character: char) -> char {

@@ -183,11 +183,71 @@ pub(super) enum Place {
     InlineData,
     /// Gemini's `functionResponse`, whose `parts` may be media.
     FunctionResponse,
+    /// A member that describes media in letters of another case: some servers read it in place of the other.
+    Lookalike,
 }
 
 impl Place {
     /// The place of a member. Other spellings of its name are text.
     pub(super) fn member(self, name: &str) -> Self {
+        let place = self.exact_member(name);
+        if place == Self::Elsewhere && self.is_described_by(name) { Self::Lookalike } else { place }
+    }
+
+    /// Returns true for a member that holds media as base64 text or as a URL, which only its value shows.
+    pub(super) fn may_be_address(self, name: &str) -> bool {
+        let names: &[&str] = match self {
+            // xAI's and Volcengine's images.
+            Self::Body => &["image", "images", "mask"],
+            // Jina's documents, DashScope's frames of a video.
+            Self::Messages | Self::Parts => &["image", "pdf", "video"],
+            // DashScope's recordings.
+            Self::Recording => &["data"],
+            Self::Elsewhere
+            | Self::Link
+            | Self::RecordingData
+            | Self::File
+            | Self::FileData
+            | Self::FileName
+            | Self::Source
+            | Self::SourceType
+            | Self::MediaType
+            | Self::Data
+            | Self::Contents
+            | Self::GeminiParts
+            | Self::InlineData
+            | Self::FunctionResponse
+            | Self::Lookalike => &[],
+        };
+        names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Returns true if a member of this object with this name, in letters of any case, may say that the content is text.
+    fn is_described_by(self, name: &str) -> bool {
+        let names: &[&str] = match self {
+            Self::Parts | Self::File => &["file_data", "filename"],
+            Self::Source => &["type", "media_type", "data"],
+            Self::InlineData => &["mimeType", "mime_type", "data"],
+            Self::Elsewhere
+            | Self::Body
+            | Self::Messages
+            | Self::Link
+            | Self::Recording
+            | Self::RecordingData
+            | Self::FileData
+            | Self::FileName
+            | Self::SourceType
+            | Self::MediaType
+            | Self::Data
+            | Self::Contents
+            | Self::GeminiParts
+            | Self::FunctionResponse
+            | Self::Lookalike => &[],
+        };
+        names.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    fn exact_member(self, name: &str) -> Self {
         match self {
             Self::Body => match name {
                 "messages" | "input" | "inputs" => Self::Messages,
@@ -253,7 +313,8 @@ impl Place {
             | Self::SourceType
             | Self::MediaType
             | Self::Data
-            | Self::FunctionResponse => Self::Elsewhere,
+            | Self::FunctionResponse
+            | Self::Lookalike => Self::Elsewhere,
         }
     }
 
@@ -275,7 +336,8 @@ impl Place {
             | Self::Contents
             | Self::GeminiParts
             | Self::InlineData
-            | Self::FunctionResponse => 0,
+            | Self::FunctionResponse
+            | Self::Lookalike => 0,
         }
     }
 }
@@ -344,6 +406,7 @@ impl OpenObject {
                 let kind = MediaKind::of_type(text.text).filter(|_| text.whole);
                 self.set_kind(kind);
             }
+            Place::Lookalike => self.is_text = true,
             Place::Elsewhere
             | Place::Body
             | Place::Messages

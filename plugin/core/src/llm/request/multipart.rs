@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::content_type::{parameters, spells};
-use super::fields::{FORM, Field, SeenFields, is_name, whole_number};
+use super::fields::{self, FORM, Field, SeenFields, is_name, whole_number};
 use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
 use crate::api::Api;
@@ -69,6 +69,8 @@ pub struct MultipartScanner {
     seen: SeenFields,
     /// The members of the API's requests.
     tables: Option<[MemberTable; 2]>,
+    /// The API has no forms, so that a server that takes one reads its parts as the members of a JSON body.
+    as_json: bool,
     request: LlmRequest,
 }
 
@@ -96,6 +98,7 @@ impl MultipartScanner {
             offset: 0,
             seen: SeenFields::default(),
             tables: None,
+            as_json: false,
             request: LlmRequest { form: true, ..LlmRequest::default() },
         })
     }
@@ -104,6 +107,7 @@ impl MultipartScanner {
     #[must_use]
     pub fn for_api(mut self, api: Api) -> Self {
         self.tables = Dialect::of(api).member_tables();
+        self.as_json = !Dialect::of(api).takes_files;
         self
     }
 
@@ -322,10 +326,16 @@ impl MultipartScanner {
     fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
         let Some(tables) = self.tables else { return Ok(()) };
         let name = name.split('[').next().unwrap_or_default();
-        match members::find(tables, name) {
+        let field = if self.as_json { Field::find(fields::BODY, name, self.offset)? } else { None };
+        if let Some(field) = field.filter(|field| !matches!(field, Field::Prompt | Field::Input)) {
+            let (field, offset) = (field.name(), self.offset);
+            return Err(BodyError::WrongType { field, offset, expected: "a member of a JSON body" });
+        }
+        match members::find(tables, &fields::folded(name)) {
             Some((_, Member::Plain | Member::Predicted)) => {}
             Some((_, Member::Hidden | Member::Deferred)) => self.request.external_input = true,
             Some((_, Member::Frames)) => self.request.frames = Some(MAX_FRAMES),
+            Some((_, Member::Series)) => self.request.choices_at_least(members::SERIES),
             Some((field, Member::Models | Member::Choices | Member::MaxOutput)) => {
                 let expected = "a member of a JSON body, not a part of a form";
                 return Err(BodyError::WrongType { field, offset: self.offset, expected });

@@ -352,7 +352,7 @@ impl ScannedMember {
     fn find_member(&mut self, depth: usize, name: &str, known: bool) {
         let Some(of_api) = self.tables else { return };
         let tables = if depth == 1 { of_api } else { [members::GENERATION_CONFIG, &[]] };
-        let found = members::find(tables, name);
+        let found = members::find(tables, &fields::folded(name));
         if found.is_none() && !known && self.request.unknown.is_none() {
             self.request.unknown = Some(name.into());
         }
@@ -392,19 +392,50 @@ impl ScannedMember {
                 self.request.choices_at_least(number.max(1));
             }
             (Member::Frames, _) => {
-                self.request.frames = Some(number.ok_or_else(|| wrong("a whole number"))?.max(1));
+                let number = number.ok_or_else(|| wrong("a whole number"))?;
+                // A server reads one of several spellings.
+                self.request.frames = self.request.frames.max(Some(number.max(1)));
             }
             (Member::MaxOutput, _) => {
                 let number = number.ok_or_else(|| wrong("a whole number"))?;
                 self.request.max_output.of_fallbacks = self.request.max_output.of_fallbacks.max(number);
             }
+            (Member::Series, Scalar::String(text)) if text.is("disabled") => {}
+            (Member::Series, _) => self.request.choices_at_least(members::SERIES),
             (Member::Deferred, _) => self.request.unmetered_output |= value == Scalar::Bool(true),
         }
         Ok(true)
     }
 
+    /// Returns true for a member of an entry of `fallbacks` that adds to the call what the body itself does not show.
+    fn adds_to_fallback(&self, name: &str) -> bool {
+        const NAMES: [&str; 8] = [
+            "tools",
+            "functions",
+            "mcp_servers",
+            "web_search_options",
+            "previous_response_id",
+            "conversation",
+            "cached_content",
+            "context_management",
+        ];
+        let of_table = self.tables.and_then(|tables| members::find(tables, name));
+        of_table.is_some_and(|(_, member)| member == Member::Hidden)
+            || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
+    /// Ends a predicted answer. A server reads one of several spellings.
+    fn predicted(&mut self) {
+        let bytes = self.reached.saturating_sub(self.member_at);
+        self.request.predicted = self.request.predicted.max(bytes);
+    }
+
     /// Returns the mark of a member at this depth.
     fn member(&mut self, depth: usize, name: &str) -> ExternalMark {
+        let parent = depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default();
+        if parent.may_be_address(name) {
+            return ExternalMark::Address;
+        }
         match (depth, self.field) {
             (1, _) => ExternalMark::of_body(name),
             // Gemini's API accepts one tool in place of a list.
@@ -416,8 +447,13 @@ impl ScannedMember {
                 ExternalMark::of_call(name)
             }
             (3, Some(Field::Input)) => self.item.member(name),
-            (_, Some(Field::Fallbacks)) => ExternalMark::of_fallback(name),
+            (_, Some(Field::Fallbacks)) => {
+                self.request.external_input |= depth == 3 && self.adds_to_fallback(name);
+                ExternalMark::of_fallback(name)
+            }
             (_, Some(Field::ContextManagement)) => ExternalMark::of_edit(name),
+            // LiteLLM's proxy puts these in place of the body's own members.
+            (2, _) if self.member.0 == "extra_body" => ExternalMark::of_fallback(name),
             _ if matches!(self.member.1, Member::Hidden | Member::Models) => ExternalMark::of_vendor(name),
             _ => ExternalMark::of(name),
         }
@@ -488,7 +524,7 @@ impl Visitor for ScannedMember {
         }
         if depth == 1 {
             if self.member.1 == Member::Predicted {
-                self.request.predicted = self.reached.saturating_sub(self.member_at);
+                self.predicted();
             }
             self.member = Default::default();
             self.inner = None;
@@ -556,7 +592,7 @@ impl Visitor for ScannedMember {
                     Member::Plain | Member::Predicted | Member::Deferred => 0,
                     Member::Hidden => 1,
                     Member::Models => MAX_NAME,
-                    Member::Choices | Member::Frames | Member::MaxOutput => NUMBER_BYTES,
+                    Member::Choices | Member::Frames | Member::Series | Member::MaxOutput => NUMBER_BYTES,
                 };
                 for_mark.max(for_member).max(self.place(depth).bytes_to_keep())
             }
@@ -577,7 +613,7 @@ impl Visitor for ScannedMember {
         }
         if self.member.1 != Member::Plain {
             if self.member.1 == Member::Predicted && depth == 1 {
-                self.request.predicted = self.reached.saturating_sub(self.member_at);
+                self.predicted();
             }
             if self.member_value(depth, value)? {
                 return Ok(());

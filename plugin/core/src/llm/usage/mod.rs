@@ -119,19 +119,20 @@ impl UsageMeter {
     #[must_use]
     pub fn new(api: Api, content_type: Option<&str>) -> Self {
         let media_type = MediaType::of(content_type.unwrap_or_default());
+        let extractor = UsageExtractor::new(api);
         let body = if media_type.essence.is_empty() {
             MeteredBody::Unknown
         } else if media_type.is_json() {
             MeteredBody::json()
         } else if media_type.is("text/event-stream") {
             MeteredBody::events()
-        } else if media_type.is("text/plain") {
+        } else if media_type.is("text/plain") && api != Api::OpenAiAudio {
             MeteredBody::Text
         } else {
+            // Among them the text of a recording, which is the caller's: what it says is no report.
             MeteredBody::Opaque
         };
-        let mut meter =
-            Self { body: MeteredBody::Unknown, extractor: UsageExtractor::new(api), began: false };
+        let mut meter = Self { body: MeteredBody::Unknown, extractor, began: false };
         meter.begin(body);
         meter
     }
