@@ -49,7 +49,9 @@ fn a_slow_body_passes_and_an_idle_one_ends_with_the_time_limit() {
     assert_eq!(slow.response().unwrap().status, 200);
     let answer = idle.response().unwrap();
     assert_eq!((answer.status, answer.text()), (408, "request timeout"));
-    assert!(start.elapsed() >= LIMIT && start.elapsed() < 3 * LIMIT, "{:?}", start.elapsed());
+    // Envoy's timers may be some milliseconds early.
+    let range = LIMIT - LIMIT / 10..3 * LIMIT;
+    assert!(range.contains(&start.elapsed()), "{:?}", start.elapsed());
     assert_eq!(upstream.recording().requests().len(), 1, "a part of a body is never sent on");
 
     // Neither a request that the filter never decided nor one that Envoy rejected lacks its time.

@@ -45,8 +45,8 @@ impl Exchange {
     ///
     /// | ending | usage |
     /// |---|---|
-    /// | the provider reported it | as reported; of an incomplete response at least the output that was seen |
     /// | another status than 2xx, or an error of the proxy's own | nothing |
+    /// | the provider reported it | as reported; of an incomplete response at least the output that was seen |
     /// | a failure reported in a 2xx | nothing; in a stream, the estimated input and the output that was seen |
     /// | complete, or with output that cannot be counted | the reservation |
     /// | the client left, also before any response | the estimated input and the output that was seen; the reservation, if the target says `abandoned: reserved` and no more is reported |
@@ -82,6 +82,7 @@ impl Exchange {
             return (ActualUsage { tokens, cost, estimated: true }, Some(usage));
         }
         match report.usage {
+            _ if refused => (ActualUsage::default(), None),
             Some(usage) => {
                 let output = if whole { usage.output } else { usage.output.max(seen) };
                 let usage = Usage { output, ..usage };
@@ -92,7 +93,7 @@ impl Exchange {
                 };
                 (actual, Some(usage))
             }
-            None if refused || report.failed && !report.in_parts => (ActualUsage::default(), None),
+            None if report.failed && !report.in_parts => (ActualUsage::default(), None),
             None if !report.failed && (whole || unseen) => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
