@@ -87,16 +87,24 @@ pub struct Basis {
     pub record: u64,
     /// The organization of the team that the new record names.
     pub organization: Option<String>,
+    /// Fingerprints of the secrets that the key had, with its team; empty for other records.
+    pub secrets: Vec<u64>,
 }
 
 impl Basis {
     fn to_json(&self) -> Value {
-        Value::Array(Vec::from([self.record.into(), self.organization.clone().into()]))
+        let Basis { record, organization, secrets } = self;
+        Value::Array(Vec::from([(*record).into(), organization.clone().into(), secrets.clone().into()]))
     }
 
     fn from_json(json: &Value) -> Option<Basis> {
-        let [record, organization] = json.as_array()?.as_slice() else { return None };
-        Some(Basis { record: record.as_u64()?, organization: organization.as_str().map(ToString::to_string) })
+        let [record, organization, secrets] = json.as_array()?.as_slice() else { return None };
+        let secrets: Option<Vec<u64>> = secrets.as_array()?.iter().map(Value::as_u64).collect();
+        Some(Basis {
+            record: record.as_u64()?,
+            organization: organization.as_str().map(ToString::to_string),
+            secrets: secrets?,
+        })
     }
 }
 
@@ -104,7 +112,7 @@ impl Basis {
 ///
 /// Its JSON form is a fragment of a policy document with `null` for each removed record:
 /// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`. Edits with a [`Basis`] add
-/// `"bases": {"teams": {"search": [fingerprint, organization]}}`.
+/// `"bases": {"teams": {"search": [fingerprint, organization, secrets]}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Edits in order. The later of two edits of one record applies.
@@ -240,8 +248,10 @@ mod tests {
         change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
         change.remove(Section::Keys, "k1");
         change.unpriced = Some(Unpriced::Allow);
-        change.edits[0].basis = Some(Basis { record: u64::MAX, organization: None });
-        change.edits[1].basis = Some(Basis { record: 0, organization: Some("acme".to_string()) });
+        change.edits[0].basis =
+            Some(Basis { record: u64::MAX, organization: None, secrets: Vec::from([1, u64::MAX]) });
+        change.edits[1].basis =
+            Some(Basis { record: 0, organization: Some("acme".to_string()), secrets: Vec::new() });
         assert_eq!(Change::from_json(&change.to_json()), Some(change));
         assert_eq!(Change::from_json(&serde_json::json!({ "teams": 1 })), None);
         assert_eq!(Change::from_json(&serde_json::json!({ "version": 1 })), None);

@@ -8,7 +8,8 @@
 //!
 //! A key that the API made therefore works under every inline policy with its team and owner, and a revoked key stays
 //! revoked under every one whose record of it is the same. An edit of a record that differs in another inline policy has
-//! no effect there: policies do not mix. The edits without effect are reported ([`Overlay::unapplied`]).
+//! no effect there: policies do not mix. One edit is stronger: a revoked key stays revoked under every inline policy that
+//! gives it the same team and secret, whatever else its record says. The edits without effect are reported ([`Overlay::unapplied`]).
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -24,6 +25,9 @@ use crate::text::hash::fingerprint;
 
 /// Number of documents that the edits are distributed over. A commit writes one or a few of them.
 const BUCKETS: u64 = 64;
+
+/// Maximum number of remembered secrets of one key. The oldest is dropped.
+const MAX_SECRETS: usize = 8;
 
 /// Maximum number of kept edits of one record that replaced different records of inline policies. The oldest is dropped.
 const MAX_VERSIONS: usize = 8;
@@ -115,6 +119,13 @@ fn home(section: Section, record: &Value) -> Option<&str> {
     record.get(name)?.as_str()
 }
 
+/// Returns the fingerprint of a key's team and secret.
+fn secret_fingerprint(policy: &Policy, name: &RecordName) -> Option<u64> {
+    let record = policy.record(section_of(name), &name.1).filter(|_| section_of(name) == Section::Keys)?;
+    let field = |field: &str| record.get(field).and_then(Value::as_str);
+    Some(fingerprint(format!("{} {}", field("team")?, field("digest")?).as_bytes()))
+}
+
 /// Returns false if the organization or the owner that a record names does not exist.
 fn has_references(policy: &Policy, record: &Value) -> bool {
     let exists = |section, id: &str| policy.record(section, id).is_some();
@@ -168,7 +179,9 @@ impl Overlay {
                 Some(new.record.as_ref()?.get("organization")?.as_str()?.to_string())
             };
             let organization = own_team().or_else(|| organization(policy, edit.record.as_ref()));
-            edit.basis = Some(Basis { record: self.own(policy, &name), organization });
+            let record = self.own(policy, &name);
+            let secrets = self.secrets(policy, &name, record);
+            edit.basis = Some(Basis { record, organization, secrets });
         }
         change
     }
@@ -192,6 +205,32 @@ impl Overlay {
         changed.unwrap_or_else(|| record_fingerprint(policy, section_of(name), &name.1))
     }
 
+    /// Returns the fingerprints of the secrets that a key has and had, with its team. `own` is its record's in the inline
+    /// policy.
+    fn secrets(&self, policy: &Policy, name: &RecordName, own: u64) -> Vec<u64> {
+        let edits = self.edits.get(name).into_iter().flatten();
+        let earlier =
+            edits.filter(|version| version.basis.record == own).flat_map(|version| &version.basis.secrets);
+        let mut secrets: Vec<u64> = earlier.copied().collect();
+        if let Some(secret) = secret_fingerprint(policy, name).filter(|secret| !secrets.contains(secret)) {
+            secrets.push(secret);
+        }
+        let dropped = secrets.len().saturating_sub(MAX_SECRETS);
+        secrets.drain(..dropped);
+        secrets
+    }
+
+    /// Returns true if an edit applies to the inline policy: that has the record that the edit replaced, or the edit
+    /// revoked a key that has the same team and secret there.
+    fn applies(&self, policy: &Policy, name: &RecordName, version: &Version) -> bool {
+        let revokes = || {
+            version.record.is_none()
+                && secret_fingerprint(policy, name)
+                    .is_some_and(|secret| version.basis.secrets.contains(&secret))
+        };
+        version.basis.record == self.own(policy, name) || revokes()
+    }
+
     /// Keeps an edit.
     fn keep(&mut self, name: &RecordName, version: Version) {
         let versions = self.edits.entry(name.clone()).or_default();
@@ -211,7 +250,7 @@ impl Overlay {
     /// Carries out an edit if it applies to the inline policy.
     fn carry_out(&mut self, policy: &mut Policy, name: &RecordName, version: &Version) {
         let own = self.own(policy, name);
-        if version.basis.record != own || missing_reference(policy, version) {
+        if !self.applies(policy, name, version) || missing_reference(policy, version) {
             return;
         }
         let (section, id) = (section_of(name), name.1.clone());
@@ -267,6 +306,10 @@ impl Overlay {
                 continue;
             };
             let removal = version.record.is_none();
+            if removal && policy.record(section_of(name), &name.1).is_none() {
+                // There is nothing to remove, or it was removed.
+                continue;
+            }
             let reason = if version.basis.record == own {
                 if !missing_reference(policy, version) {
                     continue;
@@ -274,9 +317,6 @@ impl Overlay {
                 UnappliedReason::MissingReference
             } else if own != 0 {
                 UnappliedReason::OtherRecord
-            } else if removal {
-                // There is nothing to remove.
-                continue;
             } else {
                 UnappliedReason::NoRecord
             };
@@ -288,13 +328,15 @@ impl Overlay {
         (first, count)
     }
 
-    /// Returns the content of a document: `{"keys": {"k1": [[fingerprint, organization, record], ...]}}`.
+    /// Returns the content of a document: `{"keys": {"k1": [[fingerprint, organization, record, secrets], ...]}}`.
     fn document(&self, document: &str) -> Option<Value> {
         let mut records = Vec::new();
         for (name, versions) in self.edits.iter().filter(|(name, _)| bucket(name) == document) {
             let versions: Vec<Value> = versions
                 .iter()
-                .map(|Version { basis, record }| json!([basis.record, basis.organization, record]))
+                .map(|Version { basis, record }| {
+                    json!([basis.record, basis.organization, record, basis.secrets])
+                })
                 .collect();
             records.push(json!([section_of(name).name(), name.1, versions]));
         }
@@ -321,7 +363,8 @@ impl Overlay {
         let gone: Vec<RecordName> = gone.map(|(name, _)| name.clone()).collect();
         for name in gone {
             // Made and removed since: only such an edit leaves nothing behind.
-            let removed = Version { basis: Basis { record: 0, organization: None }, record: None };
+            let basis = Basis { record: 0, organization: None, secrets: Vec::new() };
+            let removed = Version { basis, record: None };
             self.carry_out(policy, &name, &removed);
         }
         self.edits.retain(|name, _| !is_given(name));
@@ -336,9 +379,10 @@ impl Overlay {
 }
 
 fn version(json: &Value) -> Option<Version> {
-    let [fingerprint, organization, record] = json.as_array()?.as_slice() else { return None };
+    let [fingerprint, organization, record, secrets] = json.as_array()?.as_slice() else { return None };
     let organization = organization.as_str().map(ToString::to_string);
-    let basis = Basis { record: fingerprint.as_u64()?, organization };
+    let secrets: Option<Vec<u64>> = secrets.as_array()?.iter().map(Value::as_u64).collect();
+    let basis = Basis { record: fingerprint.as_u64()?, organization, secrets: secrets? };
     Some(Version { basis, record: (!record.is_null()).then(|| record.clone()) })
 }
 

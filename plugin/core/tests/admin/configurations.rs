@@ -197,7 +197,8 @@ fn an_edit_of_a_record_that_the_new_policy_changed_is_named_in_the_log_and_in_th
     let (status, _) = old.send("platform", "PATCH", "/teams/other", json!({ "limits": { "rpm": 7 } }));
     assert_eq!(status, 200);
     let key = old.create("lab");
-    old.revoke("admins");
+    let (status, _) = old.send("platform", "PATCH", "/keys/admins", json!({ "name": "of the API" }));
+    assert_eq!(status, 200);
     let mut new = Vm::load(
         &map,
         &with(&[
@@ -210,7 +211,7 @@ fn an_edit_of_a_record_that_the_new_policy_changed_is_named_in_the_log_and_in_th
     let line = new.policies.unapplied(&new.gateway).unwrap();
     let expected = [
         "put teams/other (other_record)".to_owned(),
-        "removed keys/admins (other_record)".to_owned(),
+        "put keys/admins (other_record)".to_owned(),
         format!("put keys/{} (missing_reference)", key.0),
     ];
     for part in ["3 changes"].into_iter().chain(expected.iter().map(String::as_str)) {
@@ -380,4 +381,29 @@ fn an_edit_applies_once_the_records_that_it_names_exist() {
     assert_eq!((right.accepts(&key.1), fresh.accepts(&key.1)), (true, true), "one policy, one answer");
     right.revoke(&key.0);
     assert!(!left.accepts(&key.1) && !fresh.accepts(&key.1));
+}
+
+#[test]
+fn a_revoked_key_stays_revoked_whatever_else_a_new_policy_says_of_it() {
+    let map = Map::new();
+    let mut old = Vm::load(&map, &policy());
+    old.revoke("admins");
+    let (status, body) = old.send("platform", "POST", "/keys/jobs/rotate", json!({}));
+    assert_eq!(status, 201, "{body}");
+    old.revoke("jobs");
+    for changes in [
+        &[("/keys/admins/name", json!("another")), ("/keys/jobs/name", json!("another"))][..],
+        &[("/keys/admins/limits", json!({ "rpm": 1 })), ("/keys/jobs/state", json!("active"))],
+    ] {
+        let mut new = Vm::load(&map, &with(changes));
+        assert_eq!((new.accepts("two"), new.accepts("three")), (false, false), "{changes:?}");
+        assert_eq!(new.unapplied()["count"], 0, "{changes:?}");
+        // A VM that has it already agrees.
+        old.create("search");
+        assert!(!new.accepts("two") && !new.accepts("three"));
+    }
+    // Another secret under the same name is another key.
+    let digest = json!(format!("sha256:{}", "7".repeat(64)));
+    let new = Vm::load(&map, &with(&[("/keys/admins/digest", digest)]));
+    assert!(new.gateway.policy.read().keys.find("admins").is_some());
 }
