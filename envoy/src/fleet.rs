@@ -9,8 +9,8 @@ use tollgate_host::tools;
 
 use crate::client::{self, Connection, Request, Response};
 use crate::envoy::{Envoy, Folder};
-use crate::gateway::{WORKERS, filter};
-use crate::shipped::{self, Protocol, Site};
+use crate::gateway::{WORKERS, site};
+use crate::shipped;
 use crate::world::digest;
 
 /// Returns the token of a user in [`configuration`].
@@ -111,12 +111,7 @@ pub fn manage(user: &str, method: &str, path: &str, body: Option<&Value>) -> Req
 }
 
 fn run(program: &std::path::Path, configuration: &Value, upstream: &Upstream, etcd: SocketAddr) -> Envoy {
-    let site = Site {
-        module: filter(&[]),
-        configuration: Some(configuration.to_string()),
-        upstream: upstream.addr(),
-        protocol: Protocol::Http1,
-    };
+    let site = site(configuration, upstream.addr());
     let folder = Folder::new();
     shipped::lay_out(folder.path(), &site);
     shipped::add_etcd(folder.path(), &site, etcd);

@@ -46,12 +46,7 @@ impl Gateway {
     ) -> Option<Self> {
         let program = tools::require(tools::envoy())?;
         let upstream = Upstream::start_recording().unwrap_or_else(|error| panic!("upstream: {error}"));
-        let site = Site {
-            module: filter(&[]),
-            configuration: Some(configuration.to_string()),
-            upstream: upstream.addr(),
-            protocol: Protocol::Http1,
-        };
+        let site = site(configuration, upstream.addr());
         let folder = Folder::new();
         shipped::lay_out_with(folder.path(), &site, options);
         prepare(folder.path());
@@ -106,6 +101,20 @@ impl Gateway {
         let reloads =
             self.envoy.stats().into_iter().filter(|(name, value)| name.contains("vm_reload") && *value > 0);
         assert_eq!(reloads.collect::<Vec<_>>(), []);
+    }
+}
+
+/// Returns the site with this gateway configuration and this HTTP/1.1 upstream.
+///
+/// # Panics
+///
+/// If the filter cannot be built.
+pub fn site(configuration: &Value, upstream: SocketAddr) -> Site {
+    Site {
+        module: filter(&[]),
+        configuration: Some(configuration.to_string()),
+        upstream,
+        protocol: Protocol::Http1,
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Request, Response};
-use tollgate_envoy::gateway::{Gateway, filter};
+use tollgate_envoy::gateway::{Gateway, filter, site};
 use tollgate_envoy::http2;
 use tollgate_envoy::shipped::Protocol;
 use tollgate_envoy::wire::{Framing, Reader, request_head};
@@ -236,12 +236,7 @@ fn with_realtime(mut configuration: Value) -> Value {
 fn upgrades_are_decided_by_the_head() {
     let Some(program) = tollgate_host::tools::require(tollgate_host::tools::envoy()) else { return };
     let (upstream, opened) = websocket_upstream();
-    let site = tollgate_envoy::shipped::Site {
-        module: filter(&[]),
-        configuration: Some(with_realtime(ml()).to_string()),
-        upstream,
-        protocol: Protocol::Http1,
-    };
+    let site = site(&with_realtime(ml()), upstream);
     let mut envoy = tollgate_envoy::envoy::Envoy::start(&program, &site, 2);
     let refused = |path: &str, code: &str| {
         let refused = Connection::open(envoy.address()).request(&upgrade(path));

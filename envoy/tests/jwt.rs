@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tollgate_envoy::client::{Request, Response, request};
 use tollgate_envoy::envoy::{Envoy, Folder};
 use tollgate_envoy::fleet::{self, token};
-use tollgate_envoy::gateway::{WORKERS, filter};
-use tollgate_envoy::shipped::{self, Protocol, Site};
+use tollgate_envoy::gateway::{WORKERS, site};
+use tollgate_envoy::shipped;
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools;
 
@@ -50,12 +50,7 @@ fn a_jwt_that_envoy_has_verified_signs_in_and_nothing_else_does() {
     let mut configuration = fleet::configuration();
     configuration.as_object_mut().unwrap().remove("fleet");
     configuration["manage"] = json!({"jwt": {"metadata": "people"}});
-    let site = Site {
-        module: filter(&[]),
-        configuration: Some(configuration.to_string()),
-        upstream: upstream.addr(),
-        protocol: Protocol::Http1,
-    };
+    let site = site(&configuration, upstream.addr());
     let (login, folder) = (Login::new(), Folder::new());
     shipped::lay_out(folder.path(), &site);
     shipped::add_jwt(folder.path(), &site, &login.keys());

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Ended, Response, request};
 use tollgate_envoy::envoy::{Envoy, Folder, Reload};
 use tollgate_envoy::fleet::{self, manage};
-use tollgate_envoy::gateway::{Gateway, WORKERS, filter};
-use tollgate_envoy::shipped::{self, Protocol, Site};
+use tollgate_envoy::gateway::{Gateway, WORKERS, filter, site};
+use tollgate_envoy::shipped;
 use tollgate_envoy::world::{chat, key_of, secret};
 use tollgate_host::simulator::Upstream;
 use tollgate_host::tools;
@@ -91,12 +91,7 @@ fn two_listeners_with_different_policies_keep_them_and_both_are_managed() {
     let mut second = volatile(2_000_000);
     second["policy"]["teams"]["lab"] =
         json!({"organization": "acme", "name": "Lab", "limits": {"rpm": 1_000_000}});
-    let site = Site {
-        module: filter(&[]),
-        configuration: Some(first.to_string()),
-        upstream: upstream.addr(),
-        protocol: Protocol::Http1,
-    };
+    let site = site(&first, upstream.addr());
     let folder = Folder::new();
     shipped::lay_out(folder.path(), &site);
     shipped::add_listener(folder.path(), &site, &second.to_string());

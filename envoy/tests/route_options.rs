@@ -8,8 +8,8 @@ use std::thread;
 use serde_json::{Value, json};
 use tollgate_envoy::client::{Request, request};
 use tollgate_envoy::envoy::{Envoy, Folder};
-use tollgate_envoy::gateway::filter;
-use tollgate_envoy::shipped::{self, Protocol, Site};
+use tollgate_envoy::gateway::site;
+use tollgate_envoy::shipped;
 use tollgate_envoy::world::{configuration, key_of, secret};
 use tollgate_host::tools;
 
@@ -81,12 +81,7 @@ fn start(upstream: &Upstream, change: impl FnOnce(&mut Vec<Value>)) -> Option<En
         {"path": "/reports", "target": "gpt-5-mini"},
         {"path": "/open", "public": true},
     ]);
-    let site = Site {
-        module: filter(&[]),
-        configuration: Some(configuration.to_string()),
-        upstream: upstream.address,
-        protocol: Protocol::Http1,
-    };
+    let site = site(&configuration, upstream.address);
     let folder = Folder::new();
     shipped::lay_out(folder.path(), &site);
     let mut bootstrap = shipped::bootstrap(&site);

@@ -169,7 +169,7 @@ fn both_access_logs_contain_every_field_of_a_request() {
     let bootstrap = shipped::shipped("envoy.yaml");
     let format =
         bootstrap.pointer(&format!("{manager}/access_log/0/typed_config/log_format/json_format")).unwrap();
-    // Of every request, also of those that the filter never decides.
+    // A request has them also if the filter never decides it.
     assert_eq!(format["time"], "%START_TIME%");
     let fields =
         format.as_object().unwrap().iter().filter(|(_, value)| value.as_str().unwrap().contains("(wasm."));

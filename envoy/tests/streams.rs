@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Request, Response};
 use tollgate_envoy::envoy::{Envoy, Folder};
-use tollgate_envoy::gateway::filter;
+use tollgate_envoy::gateway::site;
 use tollgate_envoy::live::{CHAT_STEPS, Live, Lockstep, Sender};
 use tollgate_envoy::native;
-use tollgate_envoy::shipped::{self, Protocol, Site};
+use tollgate_envoy::shipped;
 use tollgate_envoy::world::{configuration, key_of, secret};
 use tollgate_host::proxy_wasm::Dialect;
 use tollgate_host::tools;
@@ -37,12 +37,7 @@ struct Pair {
 impl Pair {
     fn start(upstream: SocketAddr) -> Option<Self> {
         let program = tools::require(tools::envoy())?;
-        let site = Site {
-            module: filter(&[]),
-            configuration: Some(limited().to_string()),
-            upstream,
-            protocol: Protocol::Http1,
-        };
+        let site = site(&limited(), upstream);
         let folder = Folder::new();
         shipped::lay_out(folder.path(), &site);
         let mut bootstrap = shipped::bootstrap(&site);

@@ -173,7 +173,7 @@ fn a_second_signal_and_the_end_of_the_drain_cut_and_settle() {
         assert!(!curl.wait().unwrap().success());
         let line = serve.line();
         assert_eq!(line["details"], "downstream_local_disconnect(drain)");
-        // What was delivered is charged.
+        // The client pays for the delivered part.
         assert_eq!(line["estimated"], true, "{line}");
         assert!(line["output_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{line}");
     }

@@ -12,10 +12,9 @@ use std::net::SocketAddr;
 
 use cases::{Case, configuration};
 use tollgate_envoy::envoy::Envoy;
-use tollgate_envoy::gateway::filter;
+use tollgate_envoy::gateway::site;
 use tollgate_envoy::native;
 use tollgate_envoy::scripted::Scripted;
-use tollgate_envoy::shipped::{Protocol, Site};
 use tollgate_host::proxy_wasm::Dialect;
 use tollgate_host::tools;
 
@@ -46,12 +45,7 @@ fn answers_of_providers_are_charged_right_in_envoy() {
     let Some(program) = tools::require(tools::envoy()) else { return };
     let cases = all();
     let upstream = upstream(&cases);
-    let site = Site {
-        module: filter(&[]),
-        configuration: Some(configuration(&cases).to_string()),
-        upstream: upstream.address(),
-        protocol: Protocol::Http1,
-    };
+    let site = site(&configuration(&cases), upstream.address());
     let envoy = Envoy::start(&program, &site, 2);
     hold(envoy.address(), &upstream, &cases);
 }

@@ -1,6 +1,7 @@
-//! One request: `charges` has the reservations, `estimates` those of media and of APIs without output, `heads` the
-//! headers, `members` the members that the gateway does not see through, `names` the names of one target, `routes` the default routes, `answers` and `refusals` the filter's own responses, `sign_in` the callers of
-//! the management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
+//! One request: `charges`, `estimates` and `media` have the reservations, `running` the settlements with counters,
+//! `heads` the headers, `members` the members that the gateway does not see through, `names` the names of one target,
+//! `routes` the default routes, `answers`, `health` and `refusals` the filter's own responses, `sign_in` the callers of the
+//! management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -10,6 +11,7 @@ mod endings;
 mod estimates;
 mod heads;
 mod health;
+mod media;
 mod members;
 mod names;
 #[path = "../support/policies.rs"]
@@ -17,8 +19,11 @@ mod names;
 mod policies;
 mod refusals;
 mod routes;
+mod running;
 mod sign_in;
 mod steps;
+#[path = "../support/mod.rs"]
+mod support;
 mod usage_chunk;
 
 use std::rc::Rc;

@@ -187,6 +187,25 @@ pub(super) enum Place {
     Lookalike,
 }
 
+/// Members that may hold an address in place of media.
+const ADDRESSES: &[(Place, &[&str])] = &[
+    // xAI's and Volcengine's images.
+    (Place::Body, &["image", "images", "mask"]),
+    // Jina's documents, DashScope's frames of a video.
+    (Place::Messages, &["image", "pdf", "video"]),
+    (Place::Parts, &["image", "pdf", "video"]),
+    // DashScope's recordings.
+    (Place::Recording, &["data"]),
+];
+
+/// Members that may say that the content is text.
+const DESCRIPTIONS: &[(Place, &[&str])] = &[
+    (Place::Parts, &["file_data", "filename"]),
+    (Place::File, &["file_data", "filename"]),
+    (Place::Source, &["type", "media_type", "data"]),
+    (Place::InlineData, &["mimeType", "mime_type", "data"]),
+];
+
 impl Place {
     /// The place of a member. Other spellings of its name are text.
     pub(super) fn member(self, name: &str) -> Self {
@@ -196,55 +215,22 @@ impl Place {
 
     /// Returns true for a member that holds media as base64 text or as a URL, which only its value shows.
     pub(super) fn may_be_address(self, name: &str) -> bool {
-        let names: &[&str] = match self {
-            // xAI's and Volcengine's images.
-            Self::Body => &["image", "images", "mask"],
-            // Jina's documents, DashScope's frames of a video.
-            Self::Messages | Self::Parts => &["image", "pdf", "video"],
-            // DashScope's recordings.
-            Self::Recording => &["data"],
-            Self::Elsewhere
-            | Self::Link
-            | Self::RecordingData
-            | Self::File
-            | Self::FileData
-            | Self::FileName
-            | Self::Source
-            | Self::SourceType
-            | Self::MediaType
-            | Self::Data
-            | Self::Contents
-            | Self::GeminiParts
-            | Self::InlineData
-            | Self::FunctionResponse
-            | Self::Lookalike => &[],
-        };
-        names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        self.has_any_of(ADDRESSES, name)
     }
 
     /// Returns true if a member of this object with this name, in letters of any case, may say that the content is text.
     fn is_described_by(self, name: &str) -> bool {
-        let names: &[&str] = match self {
-            Self::Parts | Self::File => &["file_data", "filename"],
-            Self::Source => &["type", "media_type", "data"],
-            Self::InlineData => &["mimeType", "mime_type", "data"],
-            Self::Elsewhere
-            | Self::Body
-            | Self::Messages
-            | Self::Link
-            | Self::Recording
-            | Self::RecordingData
-            | Self::FileData
-            | Self::FileName
-            | Self::SourceType
-            | Self::MediaType
-            | Self::Data
-            | Self::Contents
-            | Self::GeminiParts
-            | Self::FunctionResponse
-            | Self::Lookalike => &[],
-        };
-        names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        self.has_any_of(DESCRIPTIONS, name)
+    }
+
+    /// Returns true if a table has the name, in letters of any case, for this object.
+    fn has_any_of(self, table: &[(Self, &[&str])], name: &str) -> bool {
+        // Nearly every member is elsewhere.
+        if self == Self::Elsewhere {
+            return false;
+        }
+        let mut names = table.iter().filter(|(place, _)| *place == self).flat_map(|(_, names)| *names);
+        names.any(|known| known.eq_ignore_ascii_case(name))
     }
 
     fn exact_member(self, name: &str) -> Self {

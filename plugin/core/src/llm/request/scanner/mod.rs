@@ -1,15 +1,16 @@
 //! A scanner of JSON bodies, fed as they arrive.
 
-use alloc::boxed::Box;
+mod known;
+mod table;
 
 use super::external_content::{ContentItem, ExternalMark, MARK_BYTES, is_upstream_tool};
-use super::fields::{self, Field, SeenFields, is_name, whole_number};
+use super::fields::{self, Field, SeenFields};
 use super::media::{OpenObject, Place};
-use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_FALLBACKS, MAX_NAME, StreamOptions, Switch};
+use super::{BodyError, LlmRequest, MAX_DEPTH, MAX_NAME, StreamOptions};
 use crate::api::Api;
 use crate::json::lexer::{Container, JsonText, Lexer, Scalar, Visitor};
 use crate::llm::dialect::Dialect;
-use crate::llm::dialect::members::{self, Member, MemberTable};
+use crate::llm::dialect::members::{Member, MemberTable};
 
 /// The longest look-alike spelling of a known name has fewer bytes.
 const FIELD_NAME_BYTES: usize = 64;
@@ -161,176 +162,6 @@ impl ScannedMember {
         }
     }
 
-    fn wrong(&self, field: Field, expected: &'static str) -> BodyError {
-        BodyError::WrongType { field: field.name(), offset: self.reached, expected }
-    }
-
-    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
-    fn target(&self, field: Field, value: Scalar<'_>) -> Result<Box<str>, BodyError> {
-        match value {
-            Scalar::String(text) if !text.whole => {
-                Err(BodyError::TooLong { field: field.name(), offset: self.reached, max: MAX_NAME })
-            }
-            Scalar::String(text) if is_name(text.text) => Ok(text.text.into()),
-            _ => Err(self.wrong(field, "a name: a string that is not empty, without control characters")),
-        }
-    }
-
-    /// Reads a number; `None` for null, which every API takes for an absent field.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
-    fn count(&self, field: Field, value: Scalar<'_>, least: u64) -> Result<Option<u64>, BodyError> {
-        let expected = if least == 0 { "a whole number" } else { "a whole number, at least 1" };
-        match value {
-            Scalar::Null => Ok(None),
-            Scalar::Number(text) if text.whole => whole_number(text.text)
-                .filter(|number| *number >= least)
-                .map(Some)
-                .ok_or_else(|| self.wrong(field, expected)),
-            _ => Err(self.wrong(field, expected)),
-        }
-    }
-
-    #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
-    fn switch(&self, field: Field, value: Scalar<'_>) -> Result<Switch, BodyError> {
-        let (on, length) = match value {
-            Scalar::Bool(true) => (true, 4),
-            Scalar::Bool(false) => (false, 5),
-            Scalar::Null => (false, 4),
-            _ => return Err(self.wrong(field, "true or false")),
-        };
-        Ok(Switch { on, at: self.reached.saturating_sub(length)..self.reached })
-    }
-
-    fn field_value(&mut self, field: Field, depth: usize, value: Scalar<'_>) -> Result<(), BodyError> {
-        match field {
-            Field::Model => self.request.model = Some(self.target(field, value)?),
-            Field::Models | Field::Fallbacks if depth == 2 => self.fallback(field, value)?,
-            // `"default"` leaves the choice to the provider; it is treated as a target's name like any other.
-            Field::Fallbacks if matches!(value, Scalar::String(_)) => self.fallback(field, value)?,
-            Field::Models | Field::Fallbacks if value != Scalar::Null => {
-                return Err(self.wrong(field, "a list of names"));
-            }
-            Field::Stream => self.request.stream = self.switch(field, value)?.on,
-            Field::StreamOptions => {
-                if value != Scalar::Null {
-                    return Err(self.wrong(field, "an object"));
-                }
-                self.request.stream_options = StreamOptions::Null { at: self.switch(field, value)?.at };
-            }
-            Field::IncludeUsage => {
-                let switch = self.switch(field, value)?;
-                if let StreamOptions::Object { include_usage, .. } = &mut self.request.stream_options {
-                    *include_usage = Some(switch);
-                }
-            }
-            Field::MaxTokens => self.request.max_output.tokens = self.count(field, value, 0)?,
-            Field::MaxCompletionTokens => {
-                self.request.max_output.completion_tokens = self.count(field, value, 0)?
-            }
-            Field::MaxOutputTokens => self.request.max_output.output_tokens = self.count(field, value, 0)?,
-            Field::MaxTokensToSample => {
-                self.request.max_output.tokens_to_sample = self.count(field, value, 0)?
-            }
-            Field::GeminiMaxOutputTokens => {
-                self.request.max_output.generation = self.count(field, value, 0)?
-            }
-            Field::N | Field::BestOf | Field::GeminiCandidateCount => {
-                if let Some(choices) = self.count(field, value, 1)? {
-                    self.request.choices_at_least(choices);
-                }
-            }
-            Field::GenerationConfig if value != Scalar::Null => {
-                return Err(self.wrong(field, "an object"));
-            }
-            Field::PreviousResponseId
-            | Field::Conversation
-            | Field::CachedContent
-            | Field::McpServers
-            | Field::WebSearchOptions => self.request.external_input |= value != Scalar::Null,
-            Field::Prompt if depth == 2 => {
-                // All numbers together are the tokens of one prompt.
-                let token = matches!(value, Scalar::Number(_));
-                if !(token && self.token_prompt) {
-                    self.request.prompts += 1;
-                }
-                self.token_prompt |= token;
-            }
-            // In the images API this is a colour.
-            Field::Background => self.request.unmetered_output |= value == Scalar::Bool(true),
-            Field::Models
-            | Field::Fallbacks
-            | Field::GenerationConfig
-            | Field::Prompt
-            | Field::Input
-            | Field::Tools
-            | Field::Functions
-            | Field::ContextManagement
-            | Field::Requests
-            | Field::GenerateContentRequest => {}
-        }
-        Ok(())
-    }
-
-    /// Adds the name of another model that may be called.
-    fn fallback(&mut self, field: Field, value: Scalar<'_>) -> Result<(), BodyError> {
-        let name = self.target(field, value)?;
-        // Each call of a batch names its model.
-        if field == Field::Requests && self.request.fallbacks.contains(&name) {
-            return Ok(());
-        }
-        self.another_model(field.name(), name)
-    }
-
-    fn another_model(&mut self, field: &'static str, name: Box<str>) -> Result<(), BodyError> {
-        if self.request.fallbacks.len() >= MAX_FALLBACKS {
-            return Err(BodyError::TooMany { field, offset: self.reached, max: MAX_FALLBACKS });
-        }
-        self.request.fallbacks.push(name);
-        Ok(())
-    }
-
-    fn field_container(&mut self, field: Field, depth: usize, kind: Container) -> Result<(), BodyError> {
-        match (field, kind) {
-            (Field::Models | Field::Fallbacks, Container::Array) if depth == 1 => {}
-            (Field::Fallbacks, Container::Object) if depth == 2 => {}
-            (Field::GenerationConfig, Container::Object) => {}
-            (Field::StreamOptions, Container::Object) => {
-                let start = self.reached.saturating_sub(1);
-                self.request.stream_options =
-                    StreamOptions::Object { at: start..self.reached, empty: true, include_usage: None };
-            }
-            (Field::Prompt, _) if depth == 2 => self.request.prompts += 1,
-            // An object is a stored prompt; a list is text or tokens.
-            (
-                Field::Prompt | Field::Conversation | Field::McpServers | Field::WebSearchOptions,
-                Container::Object,
-            ) => self.request.external_input = true,
-            (
-                Field::Prompt
-                | Field::McpServers
-                | Field::Input
-                | Field::Tools
-                | Field::Functions
-                | Field::ContextManagement
-                | Field::Background
-                | Field::Requests
-                | Field::GenerateContentRequest,
-                _,
-            ) => {}
-            (Field::Models | Field::Fallbacks, _) => return Err(self.wrong(field, "a list of names")),
-            (Field::StreamOptions | Field::GenerationConfig, _) => {
-                return Err(self.wrong(field, "an object"));
-            }
-            (Field::Model | Field::PreviousResponseId | Field::Conversation | Field::CachedContent, _) => {
-                return Err(self.wrong(field, "a string"));
-            }
-            (Field::WebSearchOptions, _) => return Err(self.wrong(field, "an object")),
-            (Field::Stream | Field::IncludeUsage, _) => return Err(self.wrong(field, "true or false")),
-            _ => return Err(self.wrong(field, "a whole number")),
-        }
-        Ok(())
-    }
-
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other field or JSON type is treated alike")]
     fn content(&mut self, depth: usize, text: &str) {
         let parent = depth.checked_sub(1).map(|depth| self.mark(depth)).unwrap_or_default();
@@ -343,96 +174,8 @@ impl ScannedMember {
         self.request.external_input |= mark.is_external(parent, text);
     }
 
-    /// Returns true inside of a member that stands for content that the body does not show.
-    fn is_hidden(&self, depth: usize) -> bool {
-        self.member.1 == Member::Hidden && depth > self.member_depth
-    }
-
-    /// Looks up a member of the body, or of `generationConfig`, in the table of the API.
-    fn find_member(&mut self, depth: usize, name: &str, known: bool) {
-        let Some(of_api) = self.tables else { return };
-        let tables = if depth == 1 { of_api } else { [members::GENERATION_CONFIG, &[]] };
-        let found = members::find(tables, &fields::folded(name));
-        if found.is_none() && !known && self.request.unknown.is_none() {
-            self.request.unknown = Some(name.into());
-        }
-        self.member = found.filter(|_| !known).unwrap_or_default();
-        self.member_depth = depth;
-        self.member_at = self.reached;
-    }
-
-    /// Takes a value of the current member of the body, or inside of it. Returns true if that is all.
-    fn member_value(&mut self, depth: usize, value: Scalar<'_>) -> Result<bool, BodyError> {
-        let (name, member) = self.member;
-        let wrong = |expected| BodyError::WrongType { field: name, offset: self.reached, expected };
-        let number = match value {
-            Scalar::Number(text) if text.whole => whole_number(text.text),
-            Scalar::Number(_) | Scalar::String(_) | Scalar::Bool(_) | Scalar::Null => None,
-        };
-        match (member, value) {
-            (Member::Plain | Member::Predicted, _) | (_, Scalar::Null) => return Ok(false),
-            (Member::Hidden, Scalar::Bool(false)) => {}
-            (Member::Hidden, Scalar::String(text)) if text.is("") => {}
-            (Member::Hidden, _) => {
-                self.request.external_input |= number != Some(0);
-                return Ok(false);
-            }
-            (Member::Models, Scalar::String(text)) => {
-                if !text.whole || !is_name(text.text) {
-                    return Err(wrong("a name of at most 256 bytes"));
-                }
-                self.another_model(name, text.text.into())?;
-            }
-            (Member::Models, _) if depth == self.member_depth => {
-                return Err(wrong("a name, or a list of names"));
-            }
-            (Member::Models, _) => {}
-            (Member::Choices, _) => {
-                let number = number.ok_or_else(|| wrong("a whole number"))?;
-                self.request.choices_at_least(number.max(1));
-            }
-            (Member::Frames, _) => {
-                let number = number.ok_or_else(|| wrong("a whole number"))?;
-                // A server reads one of several spellings.
-                self.request.frames = self.request.frames.max(Some(number.max(1)));
-            }
-            (Member::MaxOutput, _) => {
-                let number = number.ok_or_else(|| wrong("a whole number"))?;
-                self.request.max_output.of_fallbacks = self.request.max_output.of_fallbacks.max(number);
-            }
-            (Member::Series, Scalar::String(text)) if text.is("disabled") => {}
-            (Member::Series, _) => self.request.choices_at_least(members::SERIES),
-            (Member::Deferred, _) => self.request.unmetered_output |= value == Scalar::Bool(true),
-        }
-        Ok(true)
-    }
-
-    /// Returns true for a member of an entry of `fallbacks` that adds to the call what the body itself does not show.
-    fn adds_to_fallback(&self, name: &str) -> bool {
-        const NAMES: [&str; 8] = [
-            "tools",
-            "functions",
-            "mcp_servers",
-            "web_search_options",
-            "previous_response_id",
-            "conversation",
-            "cached_content",
-            "context_management",
-        ];
-        let of_table = self.tables.and_then(|tables| members::find(tables, name));
-        of_table.is_some_and(|(_, member)| member == Member::Hidden)
-            || NAMES.iter().any(|known| known.eq_ignore_ascii_case(name))
-    }
-
-    /// Ends a predicted answer. A server reads one of several spellings.
-    fn predicted(&mut self) {
-        let bytes = self.reached.saturating_sub(self.member_at);
-        self.request.predicted = self.request.predicted.max(bytes);
-    }
-
-    /// Returns the mark of a member at this depth.
-    fn member(&mut self, depth: usize, name: &str) -> ExternalMark {
-        let parent = depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default();
+    /// Returns the mark of a member at this depth, in an object at `parent`.
+    fn member(&mut self, depth: usize, parent: Place, name: &str) -> ExternalMark {
         if parent.may_be_address(name) {
             return ExternalMark::Address;
         }
@@ -543,9 +286,9 @@ impl Visitor for ScannedMember {
 
     fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), BodyError> {
         let text = if name.whole { name.text } else { "" };
-        let mark = self.member(depth, text);
-        self.set_mark(depth, mark);
         let parent = depth.checked_sub(1).map(|parent| self.place(parent)).unwrap_or_default();
+        let mark = self.member(depth, parent, text);
+        self.set_mark(depth, mark);
         self.set_place(depth, parent.member(text));
         self.request.tools |= depth == 2 && self.field == Some(Field::Tools);
         self.request.external_input |= self.is_hidden(depth);
