@@ -130,6 +130,7 @@ fn a_bomb_is_rejected_and_memory_stays_bounded() {
         let before = envoy.peak_memory();
         let answer = send();
         let grown = envoy.peak_memory().saturating_sub(before);
+        println!("{encoding}: {} MiB", grown >> 20);
         assert!(grown < BOUND, "{encoding}: {} MiB", grown >> 20);
         answer
     };
