@@ -95,6 +95,17 @@ pub(super) fn revision(fields: &Map<String, Value>) -> Result<u64, EtcdError> {
         .ok_or_else(|| unreadable("the revision in the response of etcd"))
 }
 
+/// Returns the number of the cluster, which is part of every response.
+pub(super) fn cluster(fields: &Map<String, Value>) -> Result<u64, EtcdError> {
+    let cluster = fields.get("header").and_then(|header| long(header.get("cluster_id")));
+    cluster.ok_or_else(|| unreadable("the cluster in the response of etcd"))
+}
+
+/// Reads a positive 64-bit integer.
+pub(super) fn positive(value: Option<&Value>) -> Option<u64> {
+    long(value).filter(|number| *number > 0)
+}
+
 /// Reads a 64-bit integer in protobuf's JSON mapping: a string; omitted if 0.
 fn long(value: Option<&Value>) -> Option<u64> {
     match value {

@@ -17,22 +17,29 @@ mod audit;
 mod client;
 mod commit;
 mod error;
+mod gateway_lease;
 mod kv;
 mod lease;
 mod overlay;
 mod poll;
 mod session;
+mod transaction;
 
 pub use audit::{Append, AuditPage, Trim, entry_name};
 pub use client::{EtcdClient, EtcdEffect, NamedEntry, RequestId, WRITE_TIMEOUT};
 pub use commit::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENT, MAX_DOCUMENTS};
 pub use error::EtcdError;
+pub use gateway_lease::{GrantLease, KeepAlive, RevokeLease};
 pub use kv::EtcdReply;
 pub use lease::POLL_INTERVAL;
 pub(crate) use lease::{Freshness, STALE_AFTER, take_lease};
 pub use overlay::{complete, overlay};
 pub use poll::{Changes, PAGE, Poll};
 pub use session::{Credentials, Operation, Progress, Session};
+pub use transaction::{
+    Compare, MAX_PARTS, Part, PartReply, Read, RemoveAll, Snapshot, StoreState, Stored, Transaction,
+    TransactionReply, Write,
+};
 
 use alloc::format;
 use alloc::string::String;
