@@ -44,7 +44,7 @@
 //! A module uses only modules to the left of it. The test `layers` checks this.
 //!
 //! ```text
-//! collections money time text | secret json api | quota counters admission | policy | llm http auth config
+//! collections money time text | secret json api | quota counters admission fleet | policy | llm http auth config
 //!     | admin | exchange | etcd replication
 //! ```
 
@@ -65,6 +65,7 @@ pub mod config;
 pub mod counters;
 pub mod etcd;
 pub mod exchange;
+pub mod fleet;
 pub mod http;
 pub mod json;
 pub mod llm;

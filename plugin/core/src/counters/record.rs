@@ -30,7 +30,7 @@ const MAX_IN_FLIGHT: u64 = (1 << 40) - 1;
 const LOST_AFTER: u16 = 15;
 
 /// The unit that a block counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub enum CounterKind {
     /// Requests or tokens of a window.
@@ -40,7 +40,7 @@ pub enum CounterKind {
 }
 
 /// The identity of a block within a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct CounterId {
     /// The unit that it counts.
@@ -54,10 +54,20 @@ const BUDGET: u8 = 16;
 const _: () = assert!(Window::from_code(BUDGET).is_none());
 
 impl CounterKind {
-    fn code(self) -> u8 {
+    /// The code of the kind in stored records.
+    pub(crate) fn code(self) -> u8 {
         match self {
             CounterKind::Window(window) => window.code(),
             CounterKind::Budget => BUDGET,
+        }
+    }
+
+    /// The kind with this code.
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        if code == BUDGET {
+            Some(CounterKind::Budget)
+        } else {
+            Window::from_code(code).map(CounterKind::Window)
         }
     }
 
@@ -73,7 +83,7 @@ impl CounterKind {
 }
 
 /// The slots of a sliding window; `None`: a UTC day.
-fn sliding(span: WindowSpan) -> Option<Span> {
+pub(crate) fn sliding(span: WindowSpan) -> Option<Span> {
     match span {
         WindowSpan::Minute => Some(Span::Minute),
         WindowSpan::Hour => Some(Span::Hour),

@@ -19,7 +19,7 @@ const LONGS: usize = 16;
 const TOLERANCE: u64 = 2 * SECOND;
 
 /// The length of one slot: a sixtieth of the window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Span {
     /// One second a slot: any 60 s.
     Minute,
@@ -37,7 +37,7 @@ impl Span {
     }
 
     /// The number of whole slots in a time. Dividing by a constant compiles to a multiplication.
-    fn slots(self, nanos: u64) -> u64 {
+    pub(crate) fn slots(self, nanos: u64) -> u64 {
         match self {
             Span::Minute => nanos / SECOND,
             Span::Hour => nanos / (60 * SECOND),
@@ -45,7 +45,7 @@ impl Span {
     }
 
     /// The begin of a slot in nanoseconds, saturating.
-    fn begin(self, slot: u64) -> u64 {
+    pub(crate) fn begin(self, slot: u64) -> u64 {
         // A multiplication with an overflow check is a call in wasm; this one cannot overflow.
         if slot > u64::MAX / self.slot() { u64::MAX } else { slot * self.slot() }
     }

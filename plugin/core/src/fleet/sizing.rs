@@ -1,0 +1,136 @@
+//! The sizes of slices, and the times of refills and returns: the only place of these decisions.
+//!
+//! Far below a limit a slice lasts for half a minute, so that requests never wait and engine calls are rare. Near it, slices
+//! are small and return as soon as they are idle, so that the limit can be used to the end. Where not even two typical
+//! requests are left for each gateway, nothing is leased: a request takes its amount with a call of its own.
+
+use crate::time::SECOND;
+
+use super::clock::FleetTime;
+
+/// The time after which half of a use is forgotten.
+const HALF_LIFE: u64 = 8 * SECOND;
+/// Seconds that a slice lasts far below the limit.
+const RELAXED: u128 = 30;
+/// Seconds that a slice lasts otherwise.
+const CLOSE: u128 = 1;
+/// The same for money, which is tied up by a slice: a crash strands it.
+const RELAXED_MONEY: u128 = 8;
+/// Nanoseconds without use after which a slice far below the limit is idle.
+const IDLE: u64 = 30 * SECOND;
+/// Nanoseconds without use after which another slice is idle.
+const IDLE_CLOSE: u64 = SECOND / 2;
+
+/// The recent use of one counter at one gateway.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Demand {
+    /// The amounts used, of which half is forgotten after every half-life.
+    pub(super) recent: u128,
+    /// The moment of the last use.
+    pub(super) last: FleetTime,
+    /// The amount of a typical request.
+    pub(super) typical: u128,
+}
+
+impl Demand {
+    /// Adds a use.
+    pub(super) fn add(&mut self, amount: u128, now: FleetTime) {
+        self.recent = self.recent_at(now).saturating_add(amount);
+        self.last = self.last.max(now);
+        // A moving average over about eight requests, rounded up.
+        self.typical = match self.typical {
+            0 => amount,
+            typical => typical.saturating_mul(7).saturating_add(amount).saturating_add(7) / 8,
+        };
+    }
+
+    /// Removes a use that did not happen.
+    pub(super) fn remove(&mut self, amount: u128) {
+        self.recent = self.recent.saturating_sub(amount);
+    }
+
+    fn recent_at(&self, now: FleetTime) -> u128 {
+        let passed = now.0.saturating_sub(self.last.0);
+        let halved = self.recent >> (passed / HALF_LIFE).min(127);
+        // Between two half-lives the decay is linear.
+        let part = u128::from(passed % HALF_LIFE);
+        halved - (halved / 2).saturating_mul(part) / u128::from(HALF_LIFE)
+    }
+
+    /// The use expected in these seconds: ln 2 of the recent use for each half-life.
+    fn expected(&self, seconds: u128, now: FleetTime) -> u128 {
+        self.recent_at(now).saturating_mul(seconds).saturating_mul(693)
+            / (1_000 * u128::from(HALF_LIFE / SECOND))
+    }
+}
+
+/// The state of one counter in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Supply {
+    /// The limit.
+    pub limit: u128,
+    /// The amount spent in the window or period.
+    pub used: u128,
+    /// The amount in all slices.
+    pub leased: u128,
+    /// True if it counts money.
+    pub is_money: bool,
+    /// The number of gateways that are alive, at least 1.
+    pub live: u64,
+    /// True if another gateway wants what slices hold.
+    pub wanted: bool,
+}
+
+impl Supply {
+    fn left(&self) -> u128 {
+        self.limit.saturating_sub(self.used.saturating_add(self.leased))
+    }
+
+    /// True if less than half of the limit is spent or leased.
+    fn is_relaxed(&self) -> bool {
+        self.used.saturating_add(self.leased) < self.limit.div_ceil(2)
+    }
+
+    /// True if nothing is leased: less than two typical requests are left for each gateway.
+    fn is_tight(&self, demand: &Demand) -> bool {
+        self.left() < demand.typical.saturating_mul(2).saturating_mul(u128::from(self.live))
+    }
+
+    /// The amount that a gateway with this demand should have in hand.
+    fn target(&self, demand: &Demand, now: FleetTime) -> u128 {
+        let seconds = match (self.is_relaxed(), self.is_money) {
+            (true, false) => RELAXED,
+            (true, true) => RELAXED_MONEY,
+            (false, _) => CLOSE,
+        };
+        demand.expected(seconds, now).saturating_add(demand.typical)
+    }
+
+    /// The amount to grant to a gateway that has `free` in hand.
+    pub(super) fn grant(&self, demand: &Demand, free: u128, now: FleetTime) -> u128 {
+        if self.wanted || demand.typical == 0 || self.is_tight(demand) || self.is_idle(demand, now) {
+            return 0;
+        }
+        let share = if self.is_money { u128::from(self.live).saturating_mul(4) } else { 2 };
+        self.target(demand, now).saturating_sub(free).min(self.left() / share.max(2))
+    }
+
+    /// The amount to give back of `free`.
+    pub(super) fn excess(&self, demand: &Demand, free: u128, now: FleetTime) -> u128 {
+        if self.wanted || self.is_idle(demand, now) {
+            return free;
+        }
+        if self.is_relaxed() { 0 } else { free.saturating_sub(self.target(demand, now).saturating_mul(2)) }
+    }
+
+    /// True if a refill is due before the slice is used up.
+    pub(super) fn is_low(&self, demand: &Demand, free: u128, now: FleetTime) -> bool {
+        let lead = if self.is_relaxed() { 4 } else { CLOSE };
+        !self.is_idle(demand, now) && free < demand.expected(lead, now).saturating_add(demand.typical)
+    }
+
+    fn is_idle(&self, demand: &Demand, now: FleetTime) -> bool {
+        let after = if self.is_relaxed() { IDLE } else { IDLE_CLOSE };
+        now.0.saturating_sub(demand.last.0) > after
+    }
+}
