@@ -40,7 +40,7 @@ pub struct Principal {
 
 impl Principal {
     /// Each set of limits with its scope and the fingerprint of the target that it counts; 0 for all targets.
-    fn all_limits(&self) -> impl Iterator<Item = (QuotaScope, u64, &Limits)> {
+    pub(crate) fn all_limits(&self) -> impl Iterator<Item = (QuotaScope, u64, &Limits)> {
         let of_target = self.target_limits.as_deref();
         let of_target = of_target.map(|(target, limits)| (self.scope.of_target(), *target, limits));
         core::iter::once((self.scope, 0, &self.limits)).chain(of_target)
@@ -111,15 +111,18 @@ pub struct Hold {
     entries: Vec<HoldEntry>,
 }
 
+/// The amount charged to one counter of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 // Aligned as `Pico` is.
 #[repr(Rust, packed(8))]
-struct HoldEntry {
-    block: CounterId,
+pub(crate) struct HoldEntry {
+    /// The counter.
+    pub(crate) block: CounterId,
     /// The number of the slot, day or period.
-    slot: u64,
-    amount: u128,
+    pub(crate) slot: u64,
+    /// The amount.
+    pub(crate) amount: u128,
 }
 
 /// The charges of an admission. Settlement consumes it, so that it cannot happen twice.
@@ -127,12 +130,37 @@ struct HoldEntry {
 #[cfg_attr(feature = "wire", derive(serde::Serialize, serde::Deserialize))]
 pub struct Receipt {
     held: Vec<Hold>,
+    /// The id that the gateway had in its fleet; 0 if the counters are its own.
+    #[cfg_attr(feature = "wire", serde(skip))]
+    under: u128,
 }
 
 impl Receipt {
     /// True if nothing was charged.
     pub fn is_empty(&self) -> bool {
         self.held.is_empty()
+    }
+
+    /// An empty receipt of a gateway that has this id in its fleet.
+    pub(crate) fn under(gateway: u128) -> Self {
+        Receipt { held: Vec::new(), under: gateway }
+    }
+
+    /// The id that the gateway had in its fleet.
+    pub(crate) fn gateway(&self) -> u128 {
+        self.under
+    }
+
+    /// Adds the charges of one record.
+    pub(crate) fn push(&mut self, record: RecordKey, entries: Vec<HoldEntry>) {
+        self.held.push(Hold { record, entries });
+    }
+
+    /// The releases of all charges, for [`retry`].
+    pub fn into_corrections(self) -> Vec<Correction> {
+        let Receipt { held, under } = self;
+        let release = |held| Correction { held, change: HoldChange::Release, under };
+        held.into_iter().rev().map(release).collect()
     }
 }
 
@@ -141,10 +169,12 @@ impl Receipt {
 pub struct Correction {
     held: Hold,
     change: HoldChange,
+    under: u128,
 }
 
+/// The change of a charge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HoldChange {
+pub(crate) enum HoldChange {
     /// The request was never forwarded: everything is released.
     Release,
     /// The request was forwarded, with this usage.
@@ -242,45 +272,102 @@ pub fn acquire<C: CounterStore>(
         match charged {
             Ok(entries) => held.push(Hold { record: principal.record.clone(), entries }),
             Err(error) => {
-                let unsettled = apply(store, held.into_iter().rev(), HoldChange::Release);
+                let unsettled =
+                    apply::<CounterRecord, _>(store, held.into_iter().rev(), HoldChange::Release, 0);
                 return Err(NotAdmitted { error, status, unsettled });
             }
         }
     }
-    Ok(Admitted { receipt: Receipt { held }, status })
+    Ok(Admitted { receipt: Receipt { held, under: 0 }, status })
 }
 
 /// Settles an admission: corrects the reservation to the actual usage. Returns the corrections that failed, for
 /// [`retry`].
 pub fn settle<C: CounterStore>(store: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
-    let held = receipt.held.into_iter().filter(Hold::awaits_settlement);
-    apply(store, held, HoldChange::Settle(actual))
+    settle_account::<CounterRecord, C>(store, receipt, actual)
 }
 
 /// Releases an admission whose request was not forwarded. Returns the corrections that failed, for [`retry`].
 pub fn release<C: CounterStore>(store: &mut C, receipt: Receipt) -> Vec<Correction> {
-    apply(store, receipt.held.into_iter().rev(), HoldChange::Release)
+    release_account::<CounterRecord, C>(store, receipt)
 }
 
 /// Retries a correction. Returns it if it failed again.
 pub fn retry<C: CounterStore>(store: &mut C, correction: Correction) -> Option<Correction> {
-    let Correction { held, change } = correction;
-    apply(store, core::iter::once(held), change).pop()
+    retry_account::<CounterRecord, C>(store, correction)
 }
 
-fn apply<C: CounterStore>(
+/// The kind of record that charges go to: the counters of a gateway, or its slices of a fleet's.
+pub(crate) trait Account: Sized {
+    /// Opens a stored record; empty bytes are a record without charges.
+    fn open(bytes: Vec<u8>, fingerprint: u64) -> Result<Self, StoreError>;
+
+    /// Changes a charge that was made while the gateway had the id `under`.
+    fn correct(&mut self, entry: &HoldEntry, change: HoldChange, under: u128);
+
+    /// The bytes to store.
+    fn into_bytes(self) -> Vec<u8>;
+}
+
+impl Account for CounterRecord {
+    fn open(bytes: Vec<u8>, fingerprint: u64) -> Result<Self, StoreError> {
+        CounterRecord::open(bytes, fingerprint)
+    }
+
+    fn correct(&mut self, entry: &HoldEntry, change: HoldChange, _: u128) {
+        correct(self, entry, change);
+    }
+
+    fn into_bytes(self) -> Vec<u8> {
+        CounterRecord::into_bytes(self)
+    }
+}
+
+/// [`settle`] for any kind of record.
+pub(crate) fn settle_account<A: Account, C: CounterStore>(
+    store: &mut C,
+    receipt: Receipt,
+    actual: ActualUsage,
+) -> Vec<Correction> {
+    let Receipt { held, under } = receipt;
+    let held = held.into_iter().filter(Hold::awaits_settlement);
+    apply::<A, C>(store, held, HoldChange::Settle(actual), under)
+}
+
+/// [`release`] for any kind of record.
+pub(crate) fn release_account<A: Account, C: CounterStore>(
+    store: &mut C,
+    receipt: Receipt,
+) -> Vec<Correction> {
+    let Receipt { held, under } = receipt;
+    apply::<A, C>(store, held.into_iter().rev(), HoldChange::Release, under)
+}
+
+/// [`retry`] for any kind of record.
+pub(crate) fn retry_account<A: Account, C: CounterStore>(
+    store: &mut C,
+    correction: Correction,
+) -> Option<Correction> {
+    let Correction { held, change, under } = correction;
+    apply::<A, C>(store, core::iter::once(held), change, under).pop()
+}
+
+fn apply<A: Account, C: CounterStore>(
     store: &mut C,
     held: impl Iterator<Item = Hold>,
     change: HoldChange,
+    under: u128,
 ) -> Vec<Correction> {
     held.filter_map(|held| {
-        let done = store.update(&held.record, |record| {
+        let done = store.update_bytes::<_, StoreError>(&held.record, |_, bytes| {
+            let mut record = A::open(core::mem::take(bytes), held.record.fingerprint())?;
             for entry in &held.entries {
-                correct(record, entry, change);
+                record.correct(entry, change, under);
             }
-            Update::Write(())
+            *bytes = record.into_bytes();
+            Ok(Update::Write(()))
         });
-        done.err().map(|_| Correction { held, change })
+        done.err().map(|_| Correction { held, change, under })
     })
     .collect()
 }
@@ -295,7 +382,7 @@ impl Hold {
 }
 
 /// Returns a limit or budget that is smaller than the request itself, whatever is counted already.
-fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
+pub(crate) fn check_capacity(request: &AdmissionRequest) -> Option<QuotaExceeded> {
     let input = request.reservation.input_tokens;
     let cost = request.reservation.cost;
     let mut violations = QuotaViolations::default();

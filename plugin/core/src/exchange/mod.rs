@@ -340,7 +340,11 @@ impl Exchange {
     pub fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> (Action, Vec<Correction>) {
         let ExchangeState::Admitting(sanitized) = self.state else {
             // A repeated result never forwards: the mutations of the headers were handed out with the first one.
-            return (Action::Hold, outcome.err().map(|refused| refused.unsettled).unwrap_or_default());
+            let corrections = match outcome {
+                Ok(Admitted { receipt, status: _ }) => receipt.into_corrections(),
+                Err(NotAdmitted { unsettled, .. }) => unsettled,
+            };
+            return (Action::Hold, corrections);
         };
         match outcome {
             Ok(Admitted { receipt, status }) => {
