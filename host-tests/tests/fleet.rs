@@ -300,7 +300,12 @@ struct Vm {
 
 impl Vm {
     fn new(etcd: &Etcd) -> Vm {
-        let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+        let fleet = EtcdConfig {
+            cluster: "etcd".into(),
+            prefix: PREFIX.into(),
+            login: None,
+            counters: tollgate_core::config::CounterSharing::Own,
+        };
         Vm {
             desk: EtcdClient::new(&fleet),
             client: client(etcd),
@@ -395,7 +400,12 @@ fn concurrent_writers_on_several_gateways_lose_nothing() {
 
 #[test]
 fn writes_are_queued_within_their_time_limit() {
-    let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let fleet = EtcdConfig {
+        cluster: "etcd".into(),
+        prefix: PREFIX.into(),
+        login: None,
+        counters: tollgate_core::config::CounterSharing::Own,
+    };
     let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
     assert_eq!(desk.submit(1, at(0)), [EtcdEffect::Decide(1)]);
@@ -418,7 +428,12 @@ fn writes_are_queued_within_their_time_limit() {
 
 #[test]
 fn a_hanging_etcd_does_not_block_the_next_poll() {
-    let fleet = EtcdConfig { cluster: "etcd".into(), prefix: PREFIX.into(), login: None };
+    let fleet = EtcdConfig {
+        cluster: "etcd".into(),
+        prefix: PREFIX.into(),
+        login: None,
+        counters: tollgate_core::config::CounterSharing::Own,
+    };
     let mut desk = EtcdClient::new(&fleet);
     let at = |millis: u64| Now { wall: 0, monotonic: millis * 1_000_000 };
     let effects = desk.poll(0, at(0));

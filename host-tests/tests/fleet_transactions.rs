@@ -91,8 +91,10 @@ fn a_transaction_of_the_most_parts_is_within_the_limits_of_etcd() {
 fn a_key_ends_with_the_lease_that_is_no_longer_renewed_or_is_revoked() {
     let Some(etcd) = Etcd::start() else { return };
     let client = &mut client(&etcd);
-    let (state, short) = client.run(GrantLease(2)).unwrap();
-    let (_, long) = client.run(GrantLease(60)).unwrap();
+    let (short, long) = (u64::MAX >> 1, 7);
+    let state = client.run(GrantLease { seconds: 2, id: short }).unwrap();
+    client.run(GrantLease { seconds: 60, id: long }).unwrap();
+    assert!(client.run(GrantLease { seconds: 60, id: long }).is_err(), "there is one");
     let attach = |key: &str, lease| Part {
         compares: vec![Compare::Missing(key.to_owned())],
         writes: vec![Write::Put { key: key.to_owned(), value: vec![], lease: Some(lease) }],

@@ -45,7 +45,7 @@
 //!
 //! ```text
 //! collections money time text | secret json api | quota counters admission fleet | policy | llm http auth config
-//!     | admin | exchange | etcd replication
+//!     | admin | exchange | etcd leases replication
 //! ```
 
 #![no_std]
@@ -68,6 +68,7 @@ pub mod exchange;
 pub mod fleet;
 pub mod http;
 pub mod json;
+pub mod leases;
 pub mod llm;
 pub mod money;
 pub mod policy;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `lib.rs`, lowest layer first.
-const LAYERS: [&str; 20] = [
+const LAYERS: [&str; 21] = [
     "collections",
     "money",
     "time",
@@ -30,6 +30,7 @@ const LAYERS: [&str; 20] = [
     "admin",
     "exchange",
     "etcd",
+    "leases",
     "replication",
 ];
 

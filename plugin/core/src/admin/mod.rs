@@ -46,7 +46,7 @@ use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
-use crate::counters::CounterStore;
+use crate::counters::{CounterStore, RecordKeys};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
@@ -177,7 +177,7 @@ pub fn decide<C: CounterStore>(
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, store, &config.prefix, &found))
+        .and_then(|found| dispatch(&mut context, store, &config.record_keys, &found))
         .and_then(|outcome| {
             if let AdminDecision::Write(write) = &outcome {
                 let log = context.log_name();
@@ -225,7 +225,7 @@ pub fn decide<C: CounterStore>(
 fn dispatch<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    key_prefix: &str,
+    record_keys: &RecordKeys,
     found: &EndpointMatch,
 ) -> Result<AdminDecision, Problem> {
     use HttpMethod::{Delete, Patch, Post, Put};
@@ -240,7 +240,7 @@ fn dispatch<C: CounterStore>(
         (Endpoint::Organization, Patch) => organizations::update(context, one),
         (Endpoint::Organization, Delete) => organizations::remove(context, one),
         (Endpoint::Organization, _) => organizations::show(context, one),
-        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, key_prefix, one),
+        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, record_keys, one),
         (Endpoint::OrganizationMembers, _) => members::of_organization(context, one),
         (Endpoint::OrganizationMember, Put) => members::put_in_organization(context, one, two),
         (Endpoint::OrganizationMember, Delete) => members::remove_from_organization(context, one, two),
@@ -264,12 +264,12 @@ fn dispatch<C: CounterStore>(
         (Endpoint::ServiceAccount, _) => accounts::show(context, one, two),
         (Endpoint::TeamKeys, Post) => keys::create(context, one),
         (Endpoint::TeamKeys, _) => keys::list(context, one),
-        (Endpoint::TeamUsage, _) => usage::of_team(context, store, key_prefix, one),
+        (Endpoint::TeamUsage, _) => usage::of_team(context, store, record_keys, one),
         (Endpoint::Key, Patch) => keys::update(context, one),
         (Endpoint::Key, Delete) => keys::remove(context, one),
         (Endpoint::Key, _) => keys::show(context, one),
         (Endpoint::KeyRotation, _) => keys::rotate(context, one),
-        (Endpoint::KeyUsage, _) => usage::of_key(context, store, key_prefix, one),
+        (Endpoint::KeyUsage, _) => usage::of_key(context, store, record_keys, one),
         (Endpoint::Audit, _) => audit::show(context),
     }
 }

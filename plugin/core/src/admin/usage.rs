@@ -28,7 +28,7 @@ use crate::time::{Now, SECOND};
 pub(super) fn of_organization<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    key_prefix: &str,
+    names: &RecordKeys,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
@@ -37,14 +37,14 @@ pub(super) fn of_organization<C: CounterStore>(
     let organization = context.policy.organizations.get(ix.0);
     let allowance = organization.and_then(|record| record.allowance.as_deref());
     let name = organization.map_or(Cow::Borrowed(id), |organization| organization.instance());
-    show(context, store, ("organization", id), &RecordKeys::new(key_prefix).organization(&name), allowance)
+    show(context, store, ("organization", id), &names.organization(&name), allowance)
 }
 
 /// `GET /teams/{id}/usage`
 pub(super) fn of_team<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    key_prefix: &str,
+    names: &RecordKeys,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
@@ -53,14 +53,14 @@ pub(super) fn of_team<C: CounterStore>(
     let team = context.policy.teams.get(ix.0);
     let allowance = team.and_then(|team| team.allowance.as_deref());
     let name = team.map_or(Cow::Borrowed(id), |team| team.instance());
-    show(context, store, ("team", id), &RecordKeys::new(key_prefix).team(&name), allowance)
+    show(context, store, ("team", id), &names.team(&name), allowance)
 }
 
 /// `GET /keys/{id}/usage`: the usage of the key and, if the team limits its members, of the owner as a member.
 pub(super) fn of_key<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    key_prefix: &str,
+    names: &RecordKeys,
     id: &str,
 ) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
@@ -68,7 +68,6 @@ pub(super) fn of_key<C: CounterStore>(
     require_for_key(context, ix, team, Permission::ReadUsage)?;
     let (policy, now) = (&*context.policy, context.inputs.now);
     let key = policy.keys.get(ix.0);
-    let names = RecordKeys::new(key_prefix);
     let record = names.key(&key.map_or(Cow::Borrowed(id), |key| key.instance()));
     let mut used_of_key = used(policy, store, &record, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team.0);
@@ -78,12 +77,12 @@ pub(super) fn of_key<C: CounterStore>(
     };
     if let (Some(key), Some(team), Some(user)) = (key, team, owner) {
         if let Some(allowance) = team.member_allowance.as_deref() {
-            let record = member_record(&names, team, user);
+            let record = member_record(names, team, user);
             let member = used(policy, store, &record, Some(allowance), now)?;
             used_of_key.insert("member".into(), with("user", &user.id, member));
         }
         if let Some(allowance) = key.self_service_budget(team) {
-            let record = self_service_record(&names, key, team, user);
+            let record = self_service_record(names, key, team, user);
             let keys = used(policy, store, &record, Some(&allowance), now)?;
             used_of_key.insert("self_service".into(), with("user", &user.id, keys));
         }

@@ -14,7 +14,7 @@ use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSource;
 use crate::auth::credential::CredentialSources;
 use crate::collections::held_bytes::HeldBytes;
-use crate::counters::{RecordKey, RecordKeys};
+use crate::counters::RecordKey;
 use crate::http::route::Route;
 use crate::json::node::Node;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
@@ -217,7 +217,7 @@ impl GatewayFields {
             unknown_members: self.unknown_members,
             max_body,
             max_held,
-            record_keys: RecordKeys::new(&prefix),
+            record_keys: GatewayConfig::record_keys(&prefix, self.fleet.as_ref()),
             held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),

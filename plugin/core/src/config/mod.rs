@@ -11,6 +11,8 @@ pub use load::schema;
 pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
 
 use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
@@ -19,6 +21,7 @@ use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::policy::{Mode, PolicyHandle};
+use crate::text::hash::fingerprint;
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
 /// providers' own paths.
@@ -53,7 +56,7 @@ pub struct GatewayConfig {
     pub held_bodies: RecordKey,
     /// The prefix of the names of all records in shared data. Default `tollgate/1/`.
     pub prefix: Box<str>,
-    /// The names of principals' counter records, below that prefix.
+    /// The names of principals' records, below that prefix: counter records, or, with counters that a fleet shares, slices.
     pub record_keys: RecordKeys,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
@@ -63,6 +66,24 @@ pub struct GatewayConfig {
     pub etcd: Option<EtcdConfig>,
     /// The maximum number of teams with series of their own in the metrics of the process. Default 1,000.
     pub max_metric_teams: u64,
+}
+
+/// The part of the names of slices between [`EtcdConfig::record_prefix`] and the principal.
+pub(crate) const SLICES: &str = "slice/";
+
+impl GatewayConfig {
+    /// The names of principals' records in shared data. Slices have names of their own, since they are no counter records.
+    pub(crate) fn record_keys(prefix: &str, etcd: Option<&EtcdConfig>) -> RecordKeys {
+        match etcd.filter(|etcd| etcd.counters == CounterSharing::Shared) {
+            Some(etcd) => RecordKeys::new(&format!("{}{SLICES}", etcd.record_prefix(prefix))),
+            None => RecordKeys::new(prefix),
+        }
+    }
+
+    /// The etcd that holds the counters; `None`: they are those of this process.
+    pub fn shared_counters(&self) -> Option<&EtcdConfig> {
+        self.etcd.as_ref().filter(|etcd| etcd.counters == CounterSharing::Shared)
+    }
 }
 
 /// The management API of one gateway.
@@ -98,6 +119,26 @@ pub struct EtcdConfig {
     pub prefix: Box<str>,
     /// User and password, if etcd requires authentication.
     pub login: Option<(Box<str>, Box<str>)>,
+    /// The counters of limits and budgets.
+    pub counters: CounterSharing,
+}
+
+impl EtcdConfig {
+    /// The prefix of the names of the records in shared data that belong to this etcd: each has its own.
+    pub fn record_prefix(&self, prefix: &str) -> String {
+        let etcd = fingerprint(format!("{} {}", self.cluster, self.prefix).as_bytes());
+        format!("{prefix}fleet/{etcd:016x}/")
+    }
+}
+
+/// The gateways that a counter is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CounterSharing {
+    /// All gateways with this etcd.
+    #[default]
+    Shared,
+    /// This process alone.
+    Own,
 }
 
 /// The treatment of requests that no route matches.

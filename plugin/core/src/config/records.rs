@@ -6,7 +6,8 @@ use alloc::string::ToString;
 
 use super::defaults::template;
 use super::{
-    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, Unmatched,
+    AdminConfig, CounterSharing, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX,
+    UnknownMembers, Unmatched,
 };
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
@@ -23,6 +24,7 @@ choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unma
 choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
     "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
+choice!(CounterSharing, "`shared` or `own`", "shared" => CounterSharing::Shared, "own" => CounterSharing::Own);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);
 choice!(Api, "`plain`, `openai-chat`, `openai-completions`, `openai-responses`, `openai-count-tokens`, `openai-embeddings`, `openai-images`, `openai-audio`, `openai-moderations`, `openai-realtime`, `anthropic-messages`, `anthropic-count-tokens`, `gemini-generate`, `gemini-count-tokens`, `gemini-embed`, `rerank`, `models`, `stored-objects` or `direct-sessions`",
@@ -287,6 +289,9 @@ record! {
         user: DisplayText,
         /// The password of the etcd user.
         password: DisplayText,
+        /// The counters of limits and budgets: `shared` by all gateways with this etcd (the default), or `own` of each gateway,
+        /// which then admits the whole of every limit. All gateways with one prefix need the same setting.
+        counters: CounterSharing,
     }
 }
 
@@ -306,6 +311,7 @@ impl FleetRecord {
             }
         };
         let prefix = self.prefix.map_or_else(|| DEFAULT_PREFIX.into(), |prefix| prefix.0);
-        Some(EtcdConfig { cluster: self.cluster?.0, prefix, login })
+        let counters = self.counters.unwrap_or_default();
+        Some(EtcdConfig { cluster: self.cluster?.0, prefix, login, counters })
     }
 }

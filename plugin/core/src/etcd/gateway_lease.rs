@@ -14,25 +14,29 @@ const GRANT: &str = "/v3/lease/grant";
 const KEEP_ALIVE: &str = "/v3/lease/keepalive";
 const REVOKE: &str = "/v3/lease/revoke";
 
-/// Grants a lease of so many seconds. Its output is the number of the lease.
+/// Grants a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GrantLease(
-    /// Seconds.
-    pub u64,
-);
+pub struct GrantLease {
+    /// Its time to live, in seconds.
+    pub seconds: u64,
+    /// Its number, which no other lease has.
+    pub id: u64,
+}
 
 impl Operation for GrantLease {
-    type Output = (StoreState, u64);
+    type Output = StoreState;
 
     fn call(&self) -> (&'static str, String) {
-        (GRANT, text(&object!({ "TTL": format!("{}", self.0) })))
+        let (seconds, id) = (format!("{}", self.seconds), format!("{}", self.id));
+        (GRANT, text(&object!({ "TTL": seconds, "ID": id })))
     }
 
-    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<Self::Output>, EtcdError> {
+    fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<StoreState>, EtcdError> {
         let fields = answer.fields()?;
-        let lease = kv::positive(fields.get("ID"));
-        let lease = lease.ok_or_else(|| kv::unreadable("the lease in the response of etcd"))?;
-        Ok(Progress::Done((state(fields)?, lease)))
+        if kv::positive(fields.get("ID")) != Some(self.id) {
+            return Err(kv::unreadable("the lease in the response of etcd"));
+        }
+        Ok(Progress::Done(state(fields)?))
     }
 }
 

@@ -24,7 +24,6 @@ use crate::etcd::{EtcdCall, RequestId};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
 use crate::policy::Policy;
-use crate::text::hash::fingerprint;
 use crate::time::Now;
 
 /// The error of a policy that a reader still holds. No reader holds it across callbacks.
@@ -86,10 +85,7 @@ impl PolicyStore {
     ) -> (PolicyStore, Option<JournalError>) {
         // Each etcd has a journal of its own, and one is for all policies without etcd.
         let prefix = match &config.etcd {
-            Some(etcd) => {
-                let fleet = fingerprint(format!("{} {}", etcd.cluster, etcd.prefix).as_bytes());
-                format!("{}fleet/{fleet:016x}/", config.prefix)
-            }
+            Some(etcd) => etcd.record_prefix(&config.prefix),
             None => format!("{}edits/", config.prefix),
         };
         let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &prefix, vm)));
@@ -102,6 +98,11 @@ impl PolicyStore {
             }
             Err(error) => (PolicyStore { journal: None, etcd, overlay }, Some(error)),
         }
+    }
+
+    /// Returns the revision of etcd that the policy is from; 0 if it is the configuration's.
+    pub fn revision(&self) -> u64 {
+        self.journal.as_ref().map_or(0, Journal::revision)
     }
 
     /// Returns the inputs of a decision. Without `random`, no keys can be created.

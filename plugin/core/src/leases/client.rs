@@ -1,0 +1,498 @@
+//! The calls to etcd of one VM for shared counters, without I/O: the membership, the rows of principals, and the streams
+//! that wait for them.
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::account::SliceAccount;
+use super::keys::{FleetKeys, FleetRecords};
+use super::rows::{Group, Item, KnownRows};
+use super::standing::{Change, FailedStep, Standing, Step, Survey};
+use crate::admission::status::RateLimitStatus;
+use crate::admission::{
+    ActualUsage, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, retry_account, settle_account,
+};
+use crate::config::{EtcdConfig, GatewayConfig};
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
+use crate::etcd::{
+    Credentials, EtcdCall, EtcdError, EtcdReply, GrantLease, KeepAlive, Progress, RemoveAll, RequestId,
+    Session, Snapshot, StoreState, Stored, Transaction, TransactionReply, take_lease,
+};
+use crate::fleet::{CALL_TIMEOUT, FleetNow, GatewayId, Membership};
+use crate::time::{Now, SECOND};
+
+/// Timeout of a call for the membership (ns).
+const STANDING_TIMEOUT: u64 = 2 * SECOND;
+/// The interval of looks at the slices (ns).
+const CARE: u64 = SECOND / 4;
+/// The time for which a stream waits for a call, before one is sent for it (ns).
+pub(super) const PATIENCE: u64 = CALL_TIMEOUT;
+
+/// An effect of the client. Effects are carried out in order.
+#[derive(Debug, PartialEq)]
+pub enum LeaseEffect {
+    /// Send this call, and pass its response to [`LeaseClient::answer`].
+    Call {
+        /// Identifies the call in [`LeaseClient::answer`].
+        slot: u32,
+        /// The call.
+        call: EtcdCall,
+        /// Timeout in milliseconds.
+        timeout: u32,
+    },
+    /// The decision about a request that has waited.
+    Decided(RequestId, Result<Admitted, NotAdmitted>),
+    /// Retry these corrections later, with [`retry`].
+    Queue(Vec<Correction>),
+    /// Log this event.
+    Note(String),
+    /// Log this error.
+    Warn(String),
+}
+
+/// A call of an operation under way.
+#[derive(Debug)]
+pub(super) enum Task {
+    Grant(Session<GrantLease>),
+    Renew(Session<KeepAlive>),
+    Survey(Session<Snapshot>),
+    Publish(Session<Transaction>),
+    /// Rows that are not known.
+    Read(Session<Snapshot>, GatewayId, Vec<RecordKey>),
+    /// Changes of rows.
+    Rows(Session<Transaction>, GatewayId, Vec<Group>),
+    /// The rows of calls whose outcome is not known.
+    Resolve(Session<Snapshot>, Vec<Item>),
+    /// Writes that make the rest of these calls impossible.
+    Bump(Session<Transaction>, Vec<Item>),
+    /// The records that a dead gateway holds.
+    Held(Session<Snapshot>, GatewayId),
+    /// The rows of these records.
+    HeldRows(Session<Snapshot>, GatewayId, Vec<Stored>),
+    /// The retirement of a gateway, which may go on.
+    Retire(Session<Transaction>, Option<GatewayId>),
+    /// The removal of a gateway's records.
+    Forget(Session<RemoveAll>, GatewayId),
+    /// A write whose result does not matter.
+    Other(Session<Transaction>),
+}
+
+/// A stream that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) id: RequestId,
+    pub(super) request: AdmissionRequest,
+    /// What its slices covered.
+    pub(super) receipt: Receipt,
+    pub(super) status: RateLimitStatus,
+    /// The positions of the principals that need a call.
+    pub(super) missing: Vec<usize>,
+    /// The monotonic time until which it waits.
+    pub(super) deadline: u64,
+    /// True while a call for it is under way.
+    pub(super) in_call: bool,
+    /// True if its slices were just tried.
+    pub(super) tried: bool,
+    /// True once its stream has ended.
+    pub(super) gone: bool,
+}
+
+/// The calls of one VM, and the streams that wait for them.
+#[derive(Debug)]
+pub struct LeaseClient {
+    pub(super) keys: FleetKeys,
+    pub(super) records: FleetRecords,
+    pub(super) credentials: Credentials,
+    /// The random id of this VM.
+    pub(super) vm: u64,
+    standing: Standing,
+    pub(super) survey: Survey,
+    in_flight: Vec<(u32, Task, u64)>,
+    last_slot: u32,
+    pub(super) waiters: Vec<Waiter>,
+    pub(super) known: KnownRows,
+    /// The slices of which a row is being read or changed.
+    pub(super) busy: BTreeSet<String>,
+    /// Calls whose outcome is not known, and that are not being resolved.
+    pub(super) unresolved: Vec<Item>,
+    /// The number of the last call that changes rows.
+    pub(super) number: u64,
+    /// The revision of the policy.
+    pub(super) policy: u64,
+    /// The gateway's id, as this VM last read it.
+    pub(super) gateway: Option<GatewayId>,
+    /// True once this process was a member of its fleet.
+    pub(super) was_member: bool,
+    /// True once the gateway gives its slices back.
+    pub(super) leaving: bool,
+    /// The monotonic time before which no outcome is looked for.
+    pub(super) resolve_at: u64,
+    /// Principals that other gateways' slices keep from requests: since when, and true if etcd has it.
+    pub(super) wants: Vec<(String, u64, bool)>,
+    /// The monotonic time of the last look at the slices.
+    cared: u64,
+    /// The last error that was logged: it is not repeated.
+    told: Option<String>,
+}
+
+impl LeaseClient {
+    /// Creates a client without calls. `None`: the gateway's counters are its own. `vm` is a unique number of the VM.
+    pub fn new(config: &GatewayConfig, vm: u64) -> Option<Self> {
+        let etcd: &EtcdConfig = config.shared_counters()?;
+        let user = etcd.login.as_ref().map(|(user, password)| (&**user, &**password));
+        Some(LeaseClient {
+            keys: FleetKeys::new(etcd),
+            records: FleetRecords::new(etcd, &config.prefix),
+            credentials: Credentials::new(user),
+            vm,
+            standing: Standing::default(),
+            survey: Survey::default(),
+            in_flight: Vec::new(),
+            last_slot: 0,
+            waiters: Vec::new(),
+            known: KnownRows::default(),
+            busy: BTreeSet::new(),
+            unresolved: Vec::new(),
+            number: 0,
+            policy: 0,
+            gateway: None,
+            was_member: false,
+            leaving: false,
+            resolve_at: 0,
+            wants: Vec::new(),
+            cared: 0,
+            told: None,
+        })
+    }
+
+    /// The membership of this process, if its record is not too old.
+    pub(super) fn membership<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        now: Now,
+    ) -> Option<(GatewayId, FleetNow)> {
+        let membership = self.stored_membership(store)?;
+        let fleet = membership.now(now)?;
+        self.gateway = Some(membership.id);
+        self.was_member = true;
+        Some((membership.id, fleet))
+    }
+
+    fn stored_membership<C: CounterStore>(&self, store: &mut C) -> Option<Membership> {
+        let (record, _) = store.read(&self.records.membership).ok()?;
+        Membership::from_bytes(&record)
+    }
+
+    /// Runs on every tick: decides about streams that have waited for too long and, if it is the turn of this VM, renews the
+    /// membership and takes care of slices.
+    pub fn tick<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (random, policy): (Option<u128>, u64),
+        now: Now,
+    ) -> Vec<LeaseEffect> {
+        let mut effects = Vec::new();
+        self.policy = self.policy.max(policy);
+        if self.leads(store, now) {
+            let shared = self.stored_membership(store);
+            let steps = self.standing.tick(&self.keys, shared.as_ref(), random, now);
+            self.start(steps, now, &mut effects);
+            if now.monotonic.saturating_sub(self.cared) >= CARE {
+                self.cared = now.monotonic;
+                self.care(store, now, &mut effects);
+            }
+        } else {
+            self.expire_wants(now, &mut effects);
+        }
+        self.look(store, now, &mut effects);
+        effects
+    }
+
+    /// The number of calls under way that change rows.
+    pub(super) fn row_calls(&self) -> usize {
+        self.in_flight.iter().filter(|(_, task, _)| matches!(task, Task::Rows(..) | Task::Read(..))).count()
+    }
+
+    pub(super) fn is_resolving(&self) -> bool {
+        self.in_flight.iter().any(|(_, task, _)| matches!(task, Task::Resolve(..) | Task::Bump(..)))
+    }
+
+    pub(super) fn is_retiring(&self) -> bool {
+        let is = |task: &Task| matches!(task, Task::Held(..) | Task::HeldRows(..) | Task::Retire(..));
+        self.in_flight.iter().any(|(_, task, _)| is(task))
+    }
+
+    /// Settles an admission. Returns the corrections that failed, for [`LeaseClient::retry`].
+    pub fn settle<C: CounterStore>(store: &mut C, receipt: Receipt, actual: ActualUsage) -> Vec<Correction> {
+        settle_account::<SliceAccount, C>(store, receipt, actual)
+    }
+
+    /// Retries a correction. Returns it if it failed again.
+    pub fn retry<C: CounterStore>(store: &mut C, correction: Correction) -> Option<Correction> {
+        retry_account::<SliceAccount, C>(store, correction)
+    }
+
+    /// True if this VM renews the membership and takes care of rows.
+    fn leads<C: CounterStore>(&self, store: &mut C, now: Now) -> bool {
+        let Ok((record, version)) = store.read(&self.records.leader) else { return false };
+        let Some(turn) = take_lease(&record, self.vm, now) else { return false };
+        store.compare_and_swap(&self.records.leader, version, &turn) == Ok(Cas::Stored)
+    }
+
+    fn start(&mut self, steps: Vec<Step>, now: Now, effects: &mut Vec<LeaseEffect>) {
+        let deadline = now.monotonic.saturating_add(STANDING_TIMEOUT);
+        for step in steps {
+            let credentials = &self.credentials;
+            let task = match step {
+                Step::Grant(grant) => Task::Grant(Session::new(grant, credentials)),
+                Step::Renew(renewal) => Task::Renew(Session::new(renewal, credentials)),
+                Step::Survey(survey) => Task::Survey(Session::new(survey, credentials)),
+                Step::Publish(key) => Task::Publish(Session::new(key, credentials)),
+            };
+            self.send(task, deadline, now, effects);
+        }
+    }
+
+    /// Sends the next call of a task.
+    pub(super) fn send(&mut self, task: Task, deadline: u64, now: Now, effects: &mut Vec<LeaseEffect>) {
+        let credentials = &self.credentials;
+        let call = match &task {
+            Task::Grant(session) => session.call(credentials),
+            Task::Renew(session) => session.call(credentials),
+            Task::Survey(session)
+            | Task::Read(session, ..)
+            | Task::Resolve(session, _)
+            | Task::Held(session, _)
+            | Task::HeldRows(session, ..) => session.call(credentials),
+            Task::Publish(session)
+            | Task::Rows(session, ..)
+            | Task::Bump(session, _)
+            | Task::Retire(session, _)
+            | Task::Other(session) => session.call(credentials),
+            Task::Forget(session, _) => session.call(credentials),
+        };
+        // A host takes 0 for no timeout.
+        let left = (deadline.saturating_sub(now.monotonic) / 1_000_000).max(1);
+        self.last_slot = self.last_slot.wrapping_add(1);
+        self.in_flight.push((self.last_slot, task, deadline));
+        let timeout = u32::try_from(left).unwrap_or(u32::MAX);
+        effects.push(LeaseEffect::Call { slot: self.last_slot, call, timeout });
+    }
+
+    /// Accepts the response to a call. Status 0 means that there was none or that the call failed.
+    pub fn answer<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (slot, status, body): (u32, u16, &[u8]),
+        now: Now,
+    ) -> Vec<LeaseEffect> {
+        let mut effects = Vec::new();
+        let Some(at) = self.in_flight.iter().position(|(sent, ..)| *sent == slot) else { return effects };
+        let (_, mut task, deadline) = self.in_flight.swap_remove(at);
+        let reply = EtcdReply::new(body);
+        let credentials = &mut self.credentials;
+        let read = match &mut task {
+            Task::Grant(session) => {
+                session.answer(credentials, status, &reply).map(|it| progress(it, Reply::State))
+            }
+            Task::Renew(session) => {
+                session.answer(credentials, status, &reply).map(|it| progress(it, Reply::Renewed))
+            }
+            Task::Survey(session)
+            | Task::Read(session, ..)
+            | Task::Resolve(session, _)
+            | Task::Held(session, _)
+            | Task::HeldRows(session, ..) => {
+                session.answer(credentials, status, &reply).map(|it| progress(it, Reply::Read))
+            }
+            Task::Publish(session)
+            | Task::Rows(session, ..)
+            | Task::Bump(session, _)
+            | Task::Retire(session, _)
+            | Task::Other(session) => {
+                session.answer(credentials, status, &reply).map(|it| progress(it, Reply::Changed))
+            }
+            Task::Forget(session, _) => {
+                session.answer(credentials, status, &reply).map(|it| progress(it, |()| Reply::Removed))
+            }
+        };
+        match read {
+            Ok(None) => self.send(task, deadline, now, &mut effects),
+            Ok(Some(reply)) => {
+                self.told = None;
+                self.done(store, task, reply, now, &mut effects);
+            }
+            Err(error) => {
+                self.failed(store, task, now, &mut effects);
+                self.warn(&error, &mut effects);
+            }
+        }
+        effects
+    }
+
+    fn done<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        task: Task,
+        reply: Reply,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        match (task, reply) {
+            (Task::Grant(_), Reply::State(state)) => {
+                let steps = self.standing.granted(&self.keys, state, now);
+                self.start(steps, now, effects);
+            }
+            (Task::Renew(_), Reply::Renewed(renewed)) => {
+                let (steps, change) = self.standing.renewed(&self.keys, renewed, now);
+                self.start(steps, now, effects);
+                self.store(store, change, now, effects);
+            }
+            (Task::Survey(_), Reply::Read(read)) => {
+                let (steps, change, survey) = self.standing.surveyed(&self.keys, read, now);
+                self.start(steps, now, effects);
+                self.store(store, change, now, effects);
+                if let Some(survey) = survey {
+                    self.survey = survey;
+                    if let Some((_, fleet)) = self.membership(store, now) {
+                        self.forget_gateways(fleet, now, effects);
+                    }
+                }
+            }
+            (Task::Publish(_), Reply::Changed(reply)) => {
+                let change = self.standing.published(&reply, now);
+                self.store(store, change, now, effects);
+                self.start_calls(store, now, effects);
+            }
+            (Task::Read(_, gateway, records), Reply::Read((_, reads))) => {
+                self.rows_read(store, (gateway, &records), &reads, now, effects);
+            }
+            (Task::Rows(_, gateway, groups), Reply::Changed(reply)) => {
+                self.rows_changed(store, gateway, groups, reply, now, effects);
+            }
+            (Task::Resolve(_, items), Reply::Read((_, reads))) => {
+                let values: Vec<Option<Stored>> =
+                    reads.into_iter().map(|read| read.into_iter().next()).collect();
+                self.resolved(store, items, &values, now, effects);
+            }
+            (Task::Bump(_, items), Reply::Changed(reply)) => self.bumped(store, items, reply, now, effects),
+            (Task::Held(_, dead), Reply::Read((_, reads))) => {
+                let held = reads.into_iter().next().unwrap_or_default();
+                self.held_read(store, dead, held, now, effects);
+            }
+            (Task::HeldRows(_, dead, open), Reply::Read((_, reads))) => {
+                self.held_rows_read(store, (dead, open), &reads, now, effects);
+            }
+            (Task::Retire(_, dead), Reply::Changed(_)) => self.retired(dead),
+            (Task::Forget(_, gateway), Reply::Removed) => self.forgotten(gateway, now, effects),
+            // The rest is impossible: a reply is made for its task.
+            (
+                Task::Grant(_)
+                | Task::Renew(_)
+                | Task::Survey(_)
+                | Task::Publish(_)
+                | Task::Read(..)
+                | Task::Rows(..)
+                | Task::Resolve(..)
+                | Task::Bump(..)
+                | Task::Held(..)
+                | Task::HeldRows(..)
+                | Task::Retire(..)
+                | Task::Forget(..)
+                | Task::Other(_),
+                _,
+            ) => {}
+        }
+    }
+
+    /// Takes the failure of a call: that of a change has an unknown outcome.
+    fn failed<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        task: Task,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        match task {
+            Task::Survey(_) => self.standing.failed(&FailedStep::Survey, now),
+            Task::Grant(_) | Task::Renew(_) | Task::Publish(_) => {
+                self.standing.failed(&FailedStep::Other, now);
+            }
+            Task::Read(_, _, records) => self.read_failed(&records),
+            Task::Rows(_, _, groups) => self.rows_unknown(store, groups, effects),
+            Task::Resolve(_, items) | Task::Bump(_, items) => self.unresolved.extend(items),
+            // The next survey finds it again.
+            Task::Held(..) | Task::HeldRows(..) | Task::Retire(..) | Task::Forget(..) | Task::Other(_) => {}
+        }
+    }
+
+    /// Logs an error, once while it repeats.
+    fn warn(&mut self, error: &EtcdError, effects: &mut Vec<LeaseEffect>) {
+        let text = error.to_string();
+        if self.told.as_ref() != Some(&text) {
+            effects.push(LeaseEffect::Warn(alloc::format!("shared counters: {text}")));
+            self.told = Some(text);
+        }
+    }
+
+    /// Stores a change of the membership for all VMs.
+    pub(super) fn store<C: CounterStore>(
+        &self,
+        store: &mut C,
+        change: Option<Change>,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let note = match change {
+            None => return,
+            Some(Change::Is(new)) => {
+                store.update_bytes::<_, StoreError>(&self.records.membership, |_, record| {
+                    let known = Membership::from_bytes(record);
+                    let other = known.filter(|known| known.id != new.id && known.now(now).is_some());
+                    if other.is_some() {
+                        // Another VM was first; this one follows it at its next tick.
+                        return Ok(Update::Keep(None));
+                    }
+                    let joined = known.is_none_or(|known| known.id != new.id);
+                    *record = new.to_bytes();
+                    Ok(Update::Write(
+                        joined.then(|| alloc::format!("this gateway is {} of its fleet", new.id.text())),
+                    ))
+                })
+            }
+            Some(Change::Lost(id)) => {
+                store.update_bytes::<_, StoreError>(&self.records.membership, |_, record| {
+                    if Membership::from_bytes(record).is_none_or(|known| known.id != id) {
+                        return Ok(Update::Keep(None));
+                    }
+                    record.clear();
+                    Ok(Update::Write(Some(alloc::format!(
+                        "the lease of gateway {} has ended in etcd",
+                        id.text()
+                    ))))
+                })
+            }
+        };
+        match note {
+            Ok(note) => effects.extend(note.map(LeaseEffect::Note)),
+            Err(error) => effects.push(LeaseEffect::Warn(error.to_string())),
+        }
+    }
+}
+
+/// The output of an operation.
+enum Reply {
+    State(StoreState),
+    Renewed((StoreState, bool)),
+    Read((StoreState, Vec<Vec<Stored>>)),
+    Changed(TransactionReply),
+    Removed,
+}
+
+fn progress<T>(progress: Progress<T>, reply: impl FnOnce(T) -> Reply) -> Option<Reply> {
+    match progress {
+        Progress::More => None,
+        Progress::Done(output) => Some(reply(output)),
+    }
+}

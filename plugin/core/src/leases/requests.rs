@@ -1,0 +1,650 @@
+//! The streams that wait for a call, and the calls that decide about them.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::account::{Moment, SliceAccount, acquire, admitted, charge_again, needs, not_admitted};
+use super::client::{LeaseClient, LeaseEffect, PATIENCE, Task, Waiter};
+use super::rows::{Built, Group, Item, Principal, Request, Sender, item_finish};
+use super::standing::Change;
+use crate::admission::status::RateLimitStatus;
+use crate::admission::{
+    AdmissionError, AdmissionRequest, Admitted, NotAdmitted, Receipt, check_capacity, release_account,
+};
+use crate::counters::{CounterStore, RecordKey, StoreError, UnavailableError};
+use crate::etcd::{
+    Compare, MAX_PARTS, PartReply, Read, RequestId, Session, Snapshot, StoreState, Stored, Transaction,
+    TransactionReply,
+};
+use crate::fleet::{Ask, CALL_TIMEOUT, Finished, FleetNow, GatewayId, Outcome};
+use crate::time::Now;
+
+const UNREACHABLE: AdmissionError =
+    AdmissionError::Store(StoreError::Unavailable(UnavailableError::Unreachable));
+
+impl LeaseClient {
+    /// Decides about a request. `None`: it waits for a call, and the decision is an effect of a later callback. `policy` is
+    /// the revision of the policy that it was authorized by.
+    #[allow(clippy::result_large_err, reason = "both ends of one decision, taken once a request")]
+    pub fn admit<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (id, request): (RequestId, AdmissionRequest),
+        policy: u64,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) -> Option<Result<Admitted, NotAdmitted>> {
+        let status = RateLimitStatus::default();
+        if let Some(exceeded) = check_capacity(&request) {
+            return Some(Err(not_admitted(AdmissionError::Denied(Box::new(exceeded)), status, Vec::new())));
+        }
+        self.policy = self.policy.max(policy);
+        let deadline = now.monotonic.saturating_add(PATIENCE);
+        let waiter = match self.membership(store, now) {
+            Some((gateway, fleet)) => {
+                let acquired = match acquire(store, &request, Moment { gateway, fleet, policy }) {
+                    Ok(acquired) => acquired,
+                    Err(refused) => return Some(Err(refused)),
+                };
+                let (receipt, status, missing) = (acquired.receipt, acquired.status, acquired.missing);
+                if missing.is_empty() {
+                    return Some(admitted(receipt, status));
+                }
+                Waiter {
+                    id,
+                    request,
+                    receipt,
+                    status,
+                    missing,
+                    deadline,
+                    in_call: false,
+                    tried: true,
+                    gone: false,
+                }
+            }
+            // A gateway that is joining for the first time is about to be a member.
+            None if !self.was_member => {
+                let missing = (0..request.principals.len()).collect();
+                let receipt = Receipt::default();
+                Waiter {
+                    id,
+                    request,
+                    receipt,
+                    status,
+                    missing,
+                    deadline,
+                    in_call: false,
+                    tried: false,
+                    gone: false,
+                }
+            }
+            None => return Some(Err(not_admitted(UNREACHABLE, status, Vec::new()))),
+        };
+        self.waiters.push(waiter);
+        self.start_calls(store, now, effects);
+        None
+    }
+
+    /// Forgets a stream that has ended. What its slices covered is given back, and what a call grants to it will be.
+    pub fn cancel<C: CounterStore>(&mut self, store: &mut C, id: RequestId, effects: &mut Vec<LeaseEffect>) {
+        let Some(at) = self.waiters.iter().position(|waiter| waiter.id == id) else { return };
+        let in_call = self.waiters.get(at).is_some_and(|waiter| waiter.in_call);
+        if in_call {
+            if let Some(waiter) = self.waiters.get_mut(at) {
+                waiter.gone = true;
+            }
+            return;
+        }
+        let waiter = self.waiters.remove(at);
+        give_back(store, waiter.receipt, effects);
+    }
+
+    /// True if streams wait or calls are to be resolved, so that [`LeaseClient::look`] has work.
+    pub fn has_waiters(&self) -> bool {
+        !self.waiters.is_empty() || !self.unresolved.is_empty()
+    }
+
+    /// Decides about streams that have waited for too long, and starts the calls that are due.
+    pub fn look<C: CounterStore>(&mut self, store: &mut C, now: Now, effects: &mut Vec<LeaseEffect>) {
+        self.resolve(now, effects);
+        self.start_calls(store, now, effects);
+        let late = |waiter: &Waiter| !waiter.in_call && waiter.deadline <= now.monotonic;
+        while let Some(at) = self.waiters.iter().position(late) {
+            let waiter = self.waiters.remove(at);
+            decide(store, waiter, Err(UNREACHABLE), effects);
+        }
+    }
+
+    /// Charges waiting streams to slices that were refilled meanwhile.
+    fn retry_locally<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (gateway, fleet): (GatewayId, FleetNow),
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let moment = Moment { gateway, fleet, policy: self.policy };
+        let mut at = 0;
+        while let Some(waiter) = self.waiters.get_mut(at) {
+            if waiter.in_call || waiter.tried {
+                waiter.tried = false;
+                at = at.saturating_add(1);
+                continue;
+            }
+            if waiter.receipt.is_empty() {
+                waiter.receipt = Receipt::under(gateway.0);
+            }
+            // What was charged under an id that has ended counts as spent.
+            let mut failed = (waiter.receipt.gateway() != gateway.0).then_some(UNREACHABLE);
+            let positions = core::mem::take(&mut waiter.missing);
+            for position in positions {
+                let Some(principal) = waiter.request.principals.get(position) else { continue };
+                let needs = needs(principal, &waiter.request.reservation, moment.policy);
+                match charge_again(store, &principal.record, &needs, moment) {
+                    Ok(Some(entries)) => waiter.receipt.push(principal.record.clone(), entries),
+                    Ok(None) => waiter.missing.push(position),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if failed.is_none() && !waiter.missing.is_empty() {
+                at = at.saturating_add(1);
+                continue;
+            }
+            let waiter = self.waiters.remove(at);
+            decide(store, waiter, failed.map_or(Ok(()), Err), effects);
+        }
+    }
+
+    /// Sends the calls for waiting streams whose principals no call of this VM is changing.
+    pub(super) fn start_calls<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        if self.waiters.iter().all(|waiter| waiter.in_call) {
+            return;
+        }
+        let Some((gateway, fleet)) = self.membership(store, now) else { return };
+        self.retry_locally(store, (gateway, fleet), effects);
+        let mut plans: Vec<Plan> = Vec::new();
+        let mut count = 0;
+        for waiter in self.waiters.iter().filter(|waiter| !waiter.in_call && !waiter.gone) {
+            let records = waiter.records();
+            let blocked = records.iter().any(|record| self.busy.contains(record.as_str()));
+            if blocked {
+                continue;
+            }
+            count += records.len();
+            if count > MAX_PARTS {
+                break;
+            }
+            Plan::add(&mut plans, waiter.id, records);
+        }
+        let plans: Vec<_> = plans.iter().map(|plan| self.plan(plan)).collect();
+        self.call(store, (gateway, fleet), plans, now, effects);
+    }
+
+    /// The principals and requests of a plan.
+    fn plan(&self, plan: &Plan) -> (Vec<Principal>, Vec<Request>) {
+        let mut principals: Vec<Principal> = Vec::new();
+        let mut requests = Vec::new();
+        for waiter in self.waiters.iter().filter(|waiter| plan.waiters.contains(&waiter.id)) {
+            let mut request = Request { id: waiter.id, needs: Vec::new() };
+            for principal in waiter.principals() {
+                let needs = needs(principal, &waiter.request.reservation, self.policy);
+                let known = principals.iter().position(|known| known.record == principal.record);
+                let at = known.unwrap_or(principals.len());
+                let asks = needs.iter().map(|need| need.ask);
+                match principals.get_mut(at) {
+                    Some(known) => {
+                        for ask in asks {
+                            if !known.asks.iter().any(|other| other.id == ask.id) {
+                                known.asks.push(ask);
+                            }
+                        }
+                    }
+                    None => {
+                        let record = principal.record.clone();
+                        principals.push(Principal { record, asks: asks.collect() });
+                    }
+                }
+                request.needs.push((at, needs));
+            }
+            requests.push(request);
+        }
+        (principals, requests)
+    }
+
+    /// Builds and sends the calls of these groups.
+    pub(super) fn call<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (gateway, fleet): (GatewayId, FleetNow),
+        plans: Vec<(Vec<Principal>, Vec<Request>)>,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        self.known.follow(gateway);
+        self.number = self.number.saturating_add(1);
+        let (mut groups, mut parts, mut unknown) = (Vec::new(), Vec::new(), Vec::new());
+        for (principals, requests) in plans {
+            let sender = Sender {
+                keys: &self.keys,
+                index: &self.records.index,
+                slices: &self.records.slices,
+                lane: self.vm,
+                moment: Moment { gateway, fleet, policy: self.policy },
+                now,
+                number: self.number,
+                live: self.survey.members.max(1) as u64,
+                wanted: &self.survey.wanted,
+                leaving: self.leaving,
+            };
+            match sender.build(store, &mut self.known, &principals, &requests) {
+                Built::Ready(group, part) => {
+                    for request in &requests {
+                        if let Some(waiter) = self.waiters.iter_mut().find(|waiter| waiter.id == request.id) {
+                            waiter.in_call = true;
+                        }
+                    }
+                    self.busy.extend(group.items.iter().map(|item| item.record.as_str().to_string()));
+                    groups.push(group);
+                    parts.push(part);
+                }
+                Built::Unknown(records) => unknown.extend(records),
+                Built::Failed(error) => {
+                    for request in &requests {
+                        if let Some(at) = self.waiters.iter().position(|waiter| waiter.id == request.id) {
+                            let waiter = self.waiters.remove(at);
+                            decide(store, waiter, Err(AdmissionError::Store(error)), effects);
+                        }
+                    }
+                }
+            }
+        }
+        let deadline = now.monotonic.saturating_add(CALL_TIMEOUT);
+        if !parts.is_empty() {
+            let transaction = Transaction::new(vec![Compare::Exists(self.keys.member(gateway))], parts);
+            let session = Session::new(transaction, &self.credentials);
+            self.send(Task::Rows(session, gateway, groups), deadline, now, effects);
+        }
+        if !unknown.is_empty() {
+            self.busy.extend(unknown.iter().map(|record| record.as_str().to_string()));
+            let principals = unknown.iter().map(|record| self.records.principal(record.as_str()));
+            let reads = principals.flat_map(|principal| {
+                [Read::Key(self.keys.row(principal)), Read::Key(self.keys.held(gateway, principal))]
+            });
+            let session = Session::new(Snapshot::new(reads.collect()), &self.credentials);
+            self.send(Task::Read(session, gateway, unknown), deadline, now, effects);
+        }
+    }
+
+    /// Takes rows that were not known.
+    pub(super) fn rows_read<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        (gateway, records): (GatewayId, &[RecordKey]),
+        reads: &[Vec<Stored>],
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        self.known.follow(gateway);
+        for (record, read) in records.iter().zip(reads.chunks(2)) {
+            self.busy.remove(record.as_str());
+            let principal = self.records.principal(record.as_str());
+            let [row, held] =
+                [read.first(), read.get(1)].map(|stored| stored.and_then(|stored| stored.first()));
+            if !self.known.read(principal, row, held, now) {
+                effects.push(LeaseEffect::Warn(newer_format(principal)));
+            }
+        }
+        self.start_calls(store, now, effects);
+    }
+
+    /// Takes the end of a read that failed.
+    pub(super) fn read_failed(&mut self, records: &[RecordKey]) {
+        for record in records {
+            self.busy.remove(record.as_str());
+        }
+    }
+
+    /// Takes the result of a call that changes rows.
+    pub(super) fn rows_changed<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        gateway: GatewayId,
+        groups: Vec<Group>,
+        reply: TransactionReply,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let TransactionReply { state, parts } = reply;
+        match parts {
+            None => {
+                for group in &groups {
+                    self.not_applied(store, group, None, now, effects);
+                }
+                self.store(store, Some(Change::Lost(gateway)), now, effects);
+            }
+            Some(parts) => {
+                for (group, part) in groups.into_iter().zip(parts) {
+                    match part {
+                        PartReply::Stored => self.applied(store, group, state, now, effects),
+                        PartReply::Stale(values) => {
+                            self.not_applied(store, &group, Some(&values), now, effects);
+                        }
+                    }
+                }
+            }
+        }
+        self.start_calls(store, now, effects);
+    }
+
+    fn applied<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        group: Group,
+        state: StoreState,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let fleet = self.membership(store, now).map(|(_, fleet)| fleet);
+        let mut admits = Vec::with_capacity(group.items.len());
+        for item in &group.items {
+            self.busy.remove(item.record.as_str());
+            let principal = self.records.principal(item.record.as_str());
+            self.known.put(principal, item.known(state.revision, now));
+            // If the slice cannot be written, the call stays in it until a VM resolves it.
+            let finished = item_finish(store, item, Outcome::Applied, now);
+            admits.push((&item.record, finished == Ok(Finished::Admitted)));
+        }
+        let all = admits.iter().all(|(_, admits)| *admits);
+        for (id, charges) in group.charged {
+            let mut receipt = Receipt::default();
+            let waiter = self.take(id);
+            let (mut rest, own) = match waiter {
+                Some(waiter) => {
+                    let Waiter { receipt: own, .. } = &waiter;
+                    receipt = Receipt::under(own.gateway());
+                    (Some(waiter), true)
+                }
+                None => (None, false),
+            };
+            if let Some(waiter) = rest.as_mut().filter(|waiter| all && !waiter.gone) {
+                for (record, entries) in charges {
+                    waiter.receipt.push(record, entries);
+                }
+                if let Some(fleet) = fleet {
+                    waiter.record(&group.items, self.policy, fleet);
+                }
+                if let Some(waiter) = rest {
+                    decide(store, waiter, Ok(()), effects);
+                }
+                continue;
+            }
+            // Charges of a call that did not admit its requests were given back in the slice.
+            for (record, entries) in charges {
+                if admits.iter().any(|(of, admits)| **of == record && *admits) {
+                    receipt.push(record, entries);
+                }
+            }
+            if own {
+                give_back(store, receipt, effects);
+            }
+            if let Some(waiter) = rest {
+                decide(store, waiter, Err(UNREACHABLE), effects);
+            }
+        }
+        for (id, exceeded) in group.refused {
+            if let Some(waiter) = self.take(id) {
+                decide(store, waiter, Err(AdmissionError::Denied(Box::new(exceeded))), effects);
+            }
+        }
+        for principal in group.wanted {
+            self.want(&principal, now);
+        }
+    }
+
+    /// Takes a call that was not applied and never will be. Its streams wait for the next.
+    fn not_applied<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        group: &Group,
+        values: Option<&[Option<Stored>]>,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        for (position, item) in group.items.iter().enumerate() {
+            self.busy.remove(item.record.as_str());
+            let principal = self.records.principal(item.record.as_str());
+            match values.and_then(|values| values.chunks(2).nth(position)) {
+                Some([row, held]) => {
+                    if !self.known.read(principal, row.as_ref(), held.as_ref(), now) {
+                        effects.push(LeaseEffect::Warn(newer_format(principal)));
+                    }
+                }
+                _ => self.known.forget(principal),
+            }
+            if let Err(error) = item_finish(store, item, Outcome::NotApplied, now) {
+                effects.push(LeaseEffect::Warn(error.to_string()));
+            }
+        }
+        let ids = group.charged.iter().map(|(id, _)| *id).chain(group.refused.iter().map(|(id, _)| *id));
+        let ids: Vec<RequestId> = ids.collect();
+        let mut at = 0;
+        while let Some(waiter) = self.waiters.get_mut(at) {
+            if !ids.contains(&waiter.id) {
+                at += 1;
+            } else if waiter.gone {
+                let waiter = self.waiters.remove(at);
+                give_back(store, waiter.receipt, effects);
+            } else {
+                waiter.in_call = false;
+                at += 1;
+            }
+        }
+    }
+
+    /// Takes a call whose outcome is not known.
+    pub(super) fn rows_unknown<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        groups: Vec<Group>,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        for Group { items, charged, refused, .. } in groups {
+            for item in &items {
+                self.known.forget(self.records.principal(item.record.as_str()));
+            }
+            self.unresolved.extend(items);
+            let ids = charged.into_iter().map(|(id, _)| id).chain(refused.into_iter().map(|(id, _)| id));
+            for id in ids {
+                if let Some(waiter) = self.take(id) {
+                    decide(store, waiter, Err(UNREACHABLE), effects);
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, id: RequestId) -> Option<Waiter> {
+        let at = self.waiters.iter().position(|waiter| waiter.id == id)?;
+        Some(self.waiters.remove(at))
+    }
+
+    /// Reads the rows of calls whose outcome is not known.
+    fn resolve(&mut self, now: Now, effects: &mut Vec<LeaseEffect>) {
+        if self.unresolved.is_empty() || self.is_resolving() || now.monotonic < self.resolve_at {
+            return;
+        }
+        self.resolve_at = now.monotonic.saturating_add(CALL_TIMEOUT);
+        let rest = self.unresolved.split_off(self.unresolved.len().min(MAX_PARTS));
+        let items = core::mem::replace(&mut self.unresolved, rest);
+        let reads = items.iter().flat_map(|item| item.keys(&self.keys, &self.records.slices)).map(Read::Key);
+        let session = Session::new(Snapshot::new(reads.collect()), &self.credentials);
+        let deadline = now.monotonic.saturating_add(CALL_TIMEOUT);
+        self.send(Task::Resolve(session, items), deadline, now, effects);
+    }
+
+    /// Takes the rows of calls whose outcome is not known.
+    pub(super) fn resolved<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        items: Vec<Item>,
+        values: &[Option<Stored>],
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        let mut open = Vec::new();
+        let mut parts = Vec::new();
+        for (item, values) in items.into_iter().zip(values.chunks(2)) {
+            let [row, held] = [values.first(), values.get(1)].map(|value| value.and_then(Option::as_ref));
+            match item.outcome(row, held) {
+                Some(outcome) => self.resolve_one(store, &item, outcome, now, effects),
+                None => {
+                    let [row_key, held_key] = item.keys(&self.keys, &self.records.slices);
+                    parts.push(item.bump(row, [row_key, held_key]));
+                    open.push(item);
+                }
+            }
+        }
+        if !open.is_empty() {
+            let session = Session::new(Transaction::new(Vec::new(), parts), &self.credentials);
+            let deadline = now.monotonic.saturating_add(CALL_TIMEOUT);
+            self.send(Task::Bump(session, open), deadline, now, effects);
+        }
+        self.start_calls(store, now, effects);
+    }
+
+    /// Takes the result of the writes that make calls impossible.
+    pub(super) fn bumped<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        items: Vec<Item>,
+        reply: TransactionReply,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        for (item, part) in items.into_iter().zip(reply.parts.unwrap_or_default()) {
+            let outcome = match &part {
+                PartReply::Stored => Some(Outcome::NotApplied),
+                PartReply::Stale(values) => {
+                    let [row, held] =
+                        [values.first(), values.get(1)].map(|value| value.and_then(Option::as_ref));
+                    item.outcome(row, held)
+                }
+            };
+            match outcome {
+                Some(outcome) => self.resolve_one(store, &item, outcome, now, effects),
+                None => self.unresolved.push(item),
+            }
+        }
+        self.start_calls(store, now, effects);
+    }
+
+    fn resolve_one<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        item: &Item,
+        outcome: Outcome,
+        now: Now,
+        effects: &mut Vec<LeaseEffect>,
+    ) {
+        self.busy.remove(item.record.as_str());
+        self.known.forget(self.records.principal(item.record.as_str()));
+        if let Err(error) = item_finish(store, item, outcome, now) {
+            effects.push(LeaseEffect::Warn(error.to_string()));
+        }
+    }
+}
+
+/// Streams whose principals are connected.
+struct Plan {
+    records: BTreeSet<String>,
+    waiters: Vec<RequestId>,
+}
+
+impl Plan {
+    /// Adds a stream, and joins the plans that its principals connect.
+    fn add(plans: &mut Vec<Plan>, id: RequestId, records: Vec<RecordKey>) {
+        let records: BTreeSet<String> = records.iter().map(|record| record.as_str().to_string()).collect();
+        let mut joined = Plan { records, waiters: Vec::new() };
+        let mut at = 0;
+        while let Some(plan) = plans.get(at) {
+            if plan.records.is_disjoint(&joined.records) {
+                at += 1;
+            } else {
+                let plan = plans.remove(at);
+                joined.records.extend(plan.records);
+                joined.waiters.extend(plan.waiters);
+            }
+        }
+        joined.waiters.push(id);
+        plans.push(joined);
+    }
+}
+
+impl Waiter {
+    fn principals(&self) -> impl Iterator<Item = &crate::admission::Principal> {
+        self.missing.iter().filter_map(|position| self.request.principals.get(*position))
+    }
+
+    fn records(&self) -> Vec<RecordKey> {
+        self.principals().map(|principal| principal.record.clone()).collect()
+    }
+
+    /// Records the state of the counters that a call has changed.
+    fn record(&mut self, items: &[Item], policy: u64, fleet: FleetNow) {
+        let mut status = self.status;
+        for principal in self.principals() {
+            let Some(item) = items.iter().find(|item| item.record == principal.record) else { continue };
+            for need in needs(principal, &self.request.reservation, policy) {
+                need.record_row(item.row(), fleet, &mut status);
+            }
+        }
+        self.status = status;
+    }
+}
+
+/// Ends the wait of a stream.
+fn decide<C: CounterStore>(
+    store: &mut C,
+    waiter: Waiter,
+    decision: Result<(), AdmissionError>,
+    effects: &mut Vec<LeaseEffect>,
+) {
+    let Waiter { id, receipt, status, gone, .. } = waiter;
+    let decision = match decision {
+        Ok(()) if !gone => admitted(receipt, status),
+        Ok(()) => return give_back(store, receipt, effects),
+        Err(error) => {
+            let unsettled = release_account::<SliceAccount, C>(store, receipt);
+            if gone {
+                effects.push(LeaseEffect::Queue(unsettled));
+                return;
+            }
+            Err(not_admitted(error, status, unsettled))
+        }
+    };
+    effects.push(LeaseEffect::Decided(id, decision));
+}
+
+fn give_back<C: CounterStore>(store: &mut C, receipt: Receipt, effects: &mut Vec<LeaseEffect>) {
+    let unsettled = release_account::<SliceAccount, C>(store, receipt);
+    if !unsettled.is_empty() {
+        effects.push(LeaseEffect::Queue(unsettled));
+    }
+}
+
+fn newer_format(principal: &str) -> String {
+    alloc::format!(
+        "the counters of `{principal}` in etcd have a newer format: this gateway is too old for its fleet"
+    )
+}
+
+/// The asks of a counter for a refill.
+pub(super) fn refill_ask(block: &crate::fleet::SliceBlock, policy: u64) -> Ask {
+    Ask { id: block.id, term: block.term, limit: block.limit, policy, amount: 0 }
+}
