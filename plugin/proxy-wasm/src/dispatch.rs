@@ -61,37 +61,40 @@ fn http<R>(id: u32, call: impl FnOnce(&mut HttpFilter) -> R) -> Option<R> {
     dispatcher(|dispatcher| dispatcher.http_streams.get_mut(&id).map(|stream| call(stream)))
 }
 
-/// Runs a request callback, in which a management request may be decided.
+/// Runs a request callback, in which a management request or an admission may be decided.
 fn request(id: u32, call: impl FnOnce(&mut HttpFilter) -> Action) -> Action {
     let action = dispatcher(|dispatcher| {
         let action = dispatcher.http_streams.get_mut(&id).map(|stream| call(stream));
-        dispatcher.deliver(id);
-        action
+        dispatcher.deliver(id).or(action)
     });
     action.unwrap_or(Action::Pause)
 }
 
 impl Dispatcher {
-    /// Sends the responses that are ready. `current` is the context whose callback this is.
+    /// Delivers the results that are ready. `current` is the context whose callback this is; returns its action, if it
+    /// waited for one of them.
     #[inline]
-    fn deliver(&mut self, current: u32) {
-        if !self.responses.is_empty() {
-            self.send_responses(current);
-        }
+    fn deliver(&mut self, current: u32) -> Option<Action> {
+        if self.responses.is_empty() { None } else { self.deliver_all(current) }
     }
 
-    /// Sends each response in the context that waits for it; a stream that has ended gets none.
+    /// Delivers each result in the context that waits for it; a stream that has ended gets none.
     #[cold]
-    fn send_responses(&mut self, current: u32) {
-        for (id, response) in self.responses.take() {
+    fn deliver_all(&mut self, current: u32) -> Option<Action> {
+        let mut own = None;
+        for (id, awaited) in self.responses.take() {
             let Some(stream) = self.http_streams.get_mut(&id) else { continue };
             if id == current {
-                stream.on_management_response(response);
+                own = Some(stream.on_awaited(awaited));
             } else if host::set_effective_context(id).is_ok() {
-                stream.on_management_response(response);
+                if matches!(stream.on_awaited(awaited), Action::Continue) {
+                    // If this fails, the host has ended the stream meanwhile.
+                    let _ = host::continue_request();
+                }
                 let _ = host::set_effective_context(current);
             }
         }
+        own
     }
 }
 

@@ -71,6 +71,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
+    fn proxy_continue_stream(kind: u32) -> u32;
     fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -152,6 +153,13 @@ pub fn random<const N: usize>() -> Option<[u8; N]> {
 pub fn set_effective_context(id: u32) -> Result<(), HostStatus> {
     // SAFETY: no memory is involved.
     status(unsafe { proxy_set_effective_context(id) })
+}
+
+/// Lets the request of the effective context go on, after a callback of it that paused.
+pub fn continue_request() -> Result<(), HostStatus> {
+    const REQUEST: u32 = 0;
+    // SAFETY: no memory is involved.
+    status(unsafe { proxy_continue_stream(REQUEST) })
 }
 
 /// Returns a property of the stream.

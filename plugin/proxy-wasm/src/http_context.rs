@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, BufferType, MapType};
-use tollgate_core::admission::{AdmissionError, NotAdmitted, acquire, settle};
+use tollgate_core::admission::{AdmissionError, Admitted, NotAdmitted};
 use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{HostStatus, StoreError};
 use tollgate_core::exchange::series::Counter;
@@ -14,10 +14,10 @@ use tollgate_core::exchange::{self, Exchange};
 use tollgate_core::http::headers::{HeaderMutation, Headers};
 use tollgate_core::http::local_response::LocalResponse;
 use tollgate_core::llm::request::BodyPatch;
-use tollgate_core::replication::AdminReply;
 use tollgate_core::time::Timestamp;
 
 use crate::host;
+use crate::pending_responses::Awaited;
 use crate::root_context::Plugin;
 
 /// The number of bytes of a body that are in memory at once.
@@ -38,6 +38,8 @@ struct Stream {
     /// True once the host has refused a change to the request.
     edit_failed: Cell<bool>,
     replied: bool,
+    /// True while the decision of the admission is awaited.
+    waits: bool,
 }
 
 impl HttpFilter {
@@ -45,15 +47,32 @@ impl HttpFilter {
     pub fn new(id: u32, plugin: Option<Rc<Plugin>>) -> Self {
         HttpFilter(plugin.map(|plugin| {
             let exchange = Exchange::new(Rc::clone(&plugin.gateway));
-            Stream { id, plugin, exchange, read: 0, held: 0, edit_failed: Cell::new(false), replied: false }
+            Stream {
+                id,
+                plugin,
+                exchange,
+                read: 0,
+                held: 0,
+                edit_failed: Cell::new(false),
+                replied: false,
+                waits: false,
+            }
         }))
     }
 
-    /// Sends the response that a management request has waited for.
-    pub fn on_management_response(&mut self, reply: AdminReply) {
-        if let Some(stream) = &mut self.0 {
-            stream.exchange.managed(reply.response.status, reply.reason.map(Cow::Owned));
-            stream.reply(&reply.response);
+    /// Takes the result that the stream has waited for.
+    pub fn on_awaited(&mut self, awaited: Awaited) -> Action {
+        let Some(stream) = &mut self.0 else { return Action::Pause };
+        match awaited {
+            Awaited::Managed(reply) => {
+                stream.exchange.managed(reply.response.status, reply.reason.map(Cow::Owned));
+                stream.reply(&reply.response);
+                Action::Pause
+            }
+            Awaited::Admission(outcome) => {
+                let next = stream.admitted(outcome);
+                stream.carry_out(next, host::wall)
+            }
         }
     }
 }
@@ -62,7 +81,8 @@ impl Stream {
     /// Carries out actions until one ends the callback.
     fn carry_out(&mut self, mut action: exchange::Action, wall: impl Fn() -> u64) -> Action {
         loop {
-            if !matches!(action, exchange::Action::Hold) {
+            // A request that waits for its admission is still held.
+            if !matches!(action, exchange::Action::Hold | exchange::Action::Admit(_)) {
                 self.let_go();
             }
             action = match action {
@@ -72,19 +92,13 @@ impl Stream {
                 },
                 exchange::Action::Admit(_) if self.edit_failed.get() => return self.forward(),
                 exchange::Action::Admit(request) => {
-                    let mut counters = self.plugin.counters();
-                    let outcome = acquire(&mut counters, request, self.plugin.moment(wall()));
-                    self.plugin.metrics.add(Counter::Retries, counters.conflicts().into());
-                    match &outcome {
-                        Ok(_) => self.plugin.metrics.count(Counter::Reserved),
-                        Err(NotAdmitted { error: AdmissionError::Store(StoreError::Contention), .. }) => {
-                            self.plugin.metrics.count(Counter::Contended);
+                    match self.plugin.admit(self.id, request, self.plugin.moment(wall())) {
+                        Some(outcome) => self.admitted(outcome),
+                        None => {
+                            self.waits = true;
+                            return Action::Pause;
                         }
-                        Err(_) => {}
                     }
-                    let (next, corrections) = self.exchange.admitted(outcome);
-                    self.plugin.queue(corrections);
-                    next
                 }
                 exchange::Action::Forward(forward) => {
                     if forward.body_patch().is_some_and(|patch| self.edit_held_body(patch).is_err()) {
@@ -104,6 +118,21 @@ impl Stream {
                 }
             };
         }
+    }
+
+    /// Takes the decision of the request's admission.
+    fn admitted(&mut self, outcome: Result<Admitted, NotAdmitted>) -> exchange::Action {
+        self.waits = false;
+        match &outcome {
+            Ok(_) => self.plugin.metrics.count(Counter::Reserved),
+            Err(NotAdmitted { error: AdmissionError::Store(StoreError::Contention), .. }) => {
+                self.plugin.metrics.count(Counter::Contended);
+            }
+            Err(_) => {}
+        }
+        let (next, corrections) = self.exchange.admitted(outcome);
+        self.plugin.queue(corrections);
+        next
     }
 
     /// Counts the bytes that are held and were not counted before.
@@ -229,10 +258,7 @@ impl Stream {
     fn finish(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.finish(complete) {
             self.plugin.metrics.count(Counter::Settled);
-            let mut counters = self.plugin.counters();
-            let corrections = settle(&mut counters, receipt, actual);
-            self.plugin.metrics.add(Counter::Retries, counters.conflicts().into());
-            self.plugin.queue(corrections);
+            self.plugin.settle(receipt, actual);
         }
     }
 
@@ -249,6 +275,9 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.let_go();
+        if self.waits {
+            self.plugin.cancel(self.id);
+        }
     }
 }
 

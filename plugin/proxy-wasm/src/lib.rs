@@ -22,3 +22,8 @@ mod pending_responses;
 mod root_context;
 mod rt;
 mod settlement_queue;
+#[cfg(not(feature = "bare"))]
+mod shared_counters;
+#[cfg(feature = "bare")]
+#[path = "shared_counters_stub.rs"]
+mod shared_counters;

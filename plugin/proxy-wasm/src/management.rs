@@ -13,6 +13,7 @@ use tollgate_core::http::headers::Headers;
 use tollgate_core::replication::{Effect, PolicyStore};
 
 use crate::host::{self, Shared};
+use crate::pending_responses::Awaited;
 use crate::root_context::Plugin;
 
 /// The property under which Envoy's `jwt_authn` filter stores the payloads of verified tokens.
@@ -120,13 +121,21 @@ impl Plugin {
 
     /// Reads the response to a callout.
     pub fn on_callout_response(&self, token: u32, body_size: usize) {
+        let response = || {
+            let map = host::header_map(MapType::HttpCallResponseHeaders).unwrap_or_default();
+            let fields = host::fields(&map);
+            let status = Headers::new(&fields).text(":status").and_then(|status| status.parse().ok());
+            let body = host::buffer(BufferType::HttpCallResponseBody, 0, body_size).unwrap_or_default();
+            (status.unwrap_or(0), body)
+        };
+        if let Some(shared) = &self.shared
+            && shared.on_callout_response(self, token, response)
+        {
+            return;
+        }
         let Some(management) = &self.management else { return };
         let Some(slot) = management.remove_call(token) else { return };
-        let map = host::header_map(MapType::HttpCallResponseHeaders).unwrap_or_default();
-        let fields = host::fields(&map);
-        let status =
-            Headers::new(&fields).text(":status").and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = host::buffer(BufferType::HttpCallResponseBody, 0, body_size).unwrap_or_default();
+        let (status, body) = response();
         self.call_ended(management, management.root, (slot, status, &body));
     }
 
@@ -144,7 +153,7 @@ impl Plugin {
     fn carry_out(&self, management: &Management, context: u32, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Answer(waiting, reply) => self.responses.push(waiting, reply),
+                Effect::Answer(waiting, reply) => self.responses.push(waiting, Awaited::Managed(reply)),
                 Effect::Audit(line) => host::log(LogLevel::Info, &line),
                 Effect::Warn(line) => {
                     self.metrics.count(Counter::DocumentsTrouble);
@@ -163,7 +172,13 @@ impl Plugin {
         }
     }
 
-    fn post(&self, call: &EtcdCall, timeout: u32) -> Option<u32> {
+    /// The revision of the policy that requests are decided on.
+    pub fn policy_revision(&self) -> u64 {
+        self.management.as_ref().map_or(0, |management| management.store.borrow().revision())
+    }
+
+    /// Sends a call to etcd. Returns the token of its response.
+    pub fn post(&self, call: &EtcdCall, timeout: u32) -> Option<u32> {
         let cluster = &self.gateway.etcd.as_ref()?.cluster;
         let mut fields = vec![("content-type", "application/json")];
         fields.extend(call.token.as_deref().map(|token| ("authorization", token)));

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, RootContext};
 use proxy_wasm::types::{BufferType, LogLevel};
-use tollgate_core::admission::Correction;
+use tollgate_core::admission::{
+    ActualUsage, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, acquire, settle,
+};
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
@@ -20,6 +22,7 @@ use crate::management::Management;
 use crate::metrics::Metrics;
 use crate::pending_responses::PendingResponses;
 use crate::settlement_queue::SettlementQueue;
+use crate::shared_counters::SharedCounters;
 
 /// The number of bytes of the configuration that are in memory at once.
 const PIECE: usize = 64 * 1024;
@@ -40,6 +43,8 @@ pub struct Plugin {
     /// Changes of the policy. `None`: it does not change.
     #[cfg_attr(feature = "bare", allow(dead_code, reason = "always `None`"))]
     pub management: Option<Management>,
+    /// Counters that a fleet shares. `None`: they are those of this process.
+    pub shared: Option<SharedCounters>,
     settlements: Rc<SettlementQueue>,
     held: Rc<HeldBodies>,
     /// Responses for streams that wait.
@@ -74,11 +79,45 @@ impl Plugin {
         Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
     }
 
+    /// Decides the admission of a stream's request. `None`: the stream waits for the decision.
+    pub fn admit(
+        &self,
+        context: u32,
+        request: AdmissionRequest,
+        now: Now,
+    ) -> Option<Result<Admitted, NotAdmitted>> {
+        if let Some(shared) = &self.shared {
+            return shared.admit(self, context, request, now);
+        }
+        let mut counters = self.counters();
+        let outcome = acquire(&mut counters, request, now);
+        self.metrics.add(Counter::Retries, counters.conflicts().into());
+        Some(outcome)
+    }
+
+    /// Forgets the admission that a stream waited for, which has ended.
+    pub fn cancel(&self, context: u32) {
+        if let Some(shared) = &self.shared {
+            shared.cancel(self, context);
+        }
+    }
+
+    /// Settles an admission.
+    pub fn settle(&self, receipt: Receipt, actual: ActualUsage) {
+        let mut counters = self.counters();
+        let corrections = match &self.shared {
+            Some(shared) => shared.settle(&mut counters, receipt, actual),
+            None => settle(&mut counters, receipt, actual),
+        };
+        self.metrics.add(Counter::Retries, counters.conflicts().into());
+        self.queue(corrections);
+    }
+
     /// Queues corrections for the next tick.
     pub fn queue(&self, corrections: Vec<Correction>) {
         if !corrections.is_empty() {
             self.metrics.count(Counter::CorrectionsKept);
-            self.settlements.extend(self.shared_data, corrections);
+            self.settlements.extend((self.shared_data, self.shared.is_some()), corrections);
         }
     }
 }
@@ -162,11 +201,13 @@ impl RootContext for RootFilter {
         metrics.follow(kind);
         capabilities::announce(kind, &gateway, &metrics);
         let management = Management::open(&gateway, &mut SharedDataStore::new(Shared, kind), self.id);
+        let shared = SharedCounters::open(&gateway, self.id);
         self.plugin = Some(Rc::new(Plugin {
             gateway: Rc::new(gateway),
             shared_data: kind,
             metrics,
             management,
+            shared,
             settlements: Rc::clone(&self.settlements),
             held: Rc::clone(&self.held),
             responses: Rc::clone(&self.responses),
@@ -181,6 +222,9 @@ impl RootContext for RootFilter {
             plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
             plugin.held.tick(plugin.bound());
             plugin.tick();
+            if let Some(shared) = &plugin.shared {
+                shared.tick(plugin);
+            }
         }
     }
 }

@@ -8,27 +8,35 @@ use tollgate_core::admission::{Correction, retry};
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 
 use crate::host::Shared;
+use crate::shared_counters::SharedCounters;
 
-/// Corrections that are still to be written, each with the kind of shared data that its counter is in.
+/// The kind of shared data that a counter is in, and true for a slice of a fleet's counter.
+type Place = (SharedDataKind, bool);
+
+/// Corrections that are still to be written, each with the place of its counter.
 #[derive(Default)]
-pub struct SettlementQueue(Cell<Vec<(SharedDataKind, Correction)>>);
+pub struct SettlementQueue(Cell<Vec<(Place, Correction)>>);
 
 impl SettlementQueue {
     /// Adds corrections, which are retried at the next tick of any root context.
-    pub fn extend(&self, kind: SharedDataKind, corrections: Vec<Correction>) {
+    pub fn extend(&self, place: Place, corrections: Vec<Correction>) {
         let mut queue = self.0.take();
-        queue.extend(corrections.into_iter().map(|correction| (kind, correction)));
+        queue.extend(corrections.into_iter().map(|correction| (place, correction)));
         self.0.set(queue);
     }
 
     /// Retries all corrections and keeps those that fail again. Returns the number of conflicts.
     pub fn retry(&self) -> u32 {
         let mut conflicts: u32 = 0;
-        let left = self.0.take().into_iter().filter_map(|(kind, correction)| {
+        let left = self.0.take().into_iter().filter_map(|(place, correction)| {
+            let (kind, is_slice) = place;
             let mut counters = SharedDataStore::new(Shared, kind);
-            let left = retry(&mut counters, correction);
+            let left = match is_slice {
+                true => SharedCounters::retry(&mut counters, correction),
+                false => retry(&mut counters, correction),
+            };
             conflicts = conflicts.saturating_add(counters.conflicts());
-            left.map(|correction| (kind, correction))
+            left.map(|correction| (place, correction))
         });
         self.0.set(left.collect());
         conflicts
