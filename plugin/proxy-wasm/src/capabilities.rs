@@ -17,6 +17,9 @@ const TICK_MILLIS: u32 = 1_000;
 /// The tick period with etcd, which is polled several times within the second in which a change must be in force.
 const ETCD_TICK_MILLIS: u32 = (tollgate_core::etcd::POLL_INTERVAL / 1_000_000) as u32;
 
+/// The number of short ticks in one with etcd. With shared counters streams wait for calls, and no longer than promised.
+pub const SHORT_TICKS: u32 = 5;
+
 /// Sets the tick period, and logs what the host lacks.
 pub fn announce(kind: SharedDataKind, gateway: &GatewayConfig, metrics: &Metrics) {
     match kind {
@@ -29,7 +32,12 @@ pub fn announce(kind: SharedDataKind, gateway: &GatewayConfig, metrics: &Metrics
         }
     }
     let etcd = gateway.etcd.is_some();
-    if host::set_tick_period(if etcd { ETCD_TICK_MILLIS } else { TICK_MILLIS }).is_err() {
+    let period = match (etcd, gateway.shared_counters()) {
+        (_, Some(_)) => ETCD_TICK_MILLIS / SHORT_TICKS,
+        (true, None) => ETCD_TICK_MILLIS,
+        (false, None) => TICK_MILLIS,
+    };
+    if host::set_tick_period(period).is_err() {
         missing(match (etcd, kind) {
             (true, _) => "no ticks: etcd is never polled, its policy is not loaded",
             (false, SharedDataKind::None) => "no ticks: not needed without shared data",

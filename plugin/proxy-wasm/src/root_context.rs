@@ -14,7 +14,7 @@ use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::time::Now;
 
-use crate::capabilities;
+use crate::capabilities::{self, SHORT_TICKS};
 use crate::held_bodies::{Bound, HeldBodies};
 use crate::host::{self, Shared};
 use crate::http_context::HttpFilter;
@@ -130,6 +130,7 @@ pub struct RootFilter {
     held: Rc<HeldBodies>,
     responses: Rc<PendingResponses>,
     metrics: Rc<OnceCell<Rc<Metrics>>>,
+    ticks: u32,
 }
 
 impl RootFilter {
@@ -141,7 +142,7 @@ impl RootFilter {
         responses: Rc<PendingResponses>,
         metrics: Rc<OnceCell<Rc<Metrics>>>,
     ) -> Self {
-        RootFilter { id, plugin: None, settlements, held, responses, metrics }
+        RootFilter { id, plugin: None, settlements, held, responses, metrics, ticks: 0 }
     }
 
     /// Returns the context of a stream that begins under this configuration.
@@ -218,6 +219,13 @@ impl RootContext for RootFilter {
     /// Runs once every tick period, in every VM.
     fn on_tick(&mut self) {
         if let Some(plugin) = &self.plugin {
+            if let Some(shared) = &plugin.shared {
+                shared.look(plugin);
+                self.ticks = self.ticks.wrapping_add(1);
+                if !self.ticks.is_multiple_of(SHORT_TICKS) {
+                    return;
+                }
+            }
             plugin.metrics.follow(plugin.shared_data);
             plugin.metrics.add(Counter::Retries, self.settlements.retry().into());
             plugin.held.tick(plugin.bound());

@@ -73,6 +73,17 @@ impl SharedCounters {
         self.carry_out(plugin, context, effects);
     }
 
+    /// Decides about streams that have waited for too long.
+    pub fn look(&self, plugin: &Plugin) {
+        if !self.client.borrow().has_waiters() {
+            return;
+        }
+        let mut effects = Vec::new();
+        let now = plugin.moment(host::wall());
+        self.client.borrow_mut().look(&mut plugin.counters(), now, &mut effects);
+        self.carry_out(plugin, self.root, effects);
+    }
+
     /// Renews the membership, and takes care of slices and of streams that wait.
     pub fn tick(&self, plugin: &Plugin) {
         let random = host::random().map(u128::from_le_bytes);

@@ -49,5 +49,8 @@ impl SharedCounters {
     pub fn cancel(&self, _: &Plugin, _: u32) {}
 
     /// Not called.
+    pub fn look(&self, _: &Plugin) {}
+
+    /// Not called.
     pub fn tick(&self, _: &Plugin) {}
 }

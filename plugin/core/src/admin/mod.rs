@@ -46,7 +46,8 @@ use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, RecordKeys};
+use crate::counters::{CounterStore, RecordKey, RecordKeys};
+use crate::fleet::{FleetNow, Row};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::policy::{Change, Policy};
@@ -88,6 +89,9 @@ pub enum AdminDecision {
     Write(Write),
     /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
+    /// Read the rows of these principals, whose slices have these names, and decide again with
+    /// [`CountersRead::Rows`].
+    Rows(Vec<RecordKey>),
     /// Send the facts about this gateway.
     Gateway {
         /// True if the caller may read all of them.
@@ -123,6 +127,20 @@ pub struct RequestInputs {
     pub random: [u8; 48],
     /// Lifetime of stored changes.
     pub durability: Durability,
+    /// The counters of limits and budgets.
+    pub counters: CountersRead,
+}
+
+/// The counters that a request for usage reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CountersRead {
+    /// The records of this process.
+    #[default]
+    Own,
+    /// Rows that a fleet shares, which are to be read first: the decision is [`AdminDecision::Rows`].
+    Shared,
+    /// The rows that were read, with the names of their slices, and the fleet's time.
+    Rows(Vec<(RecordKey, Row)>, FleetNow),
 }
 
 /// Lifetime of stored changes.
@@ -194,13 +212,14 @@ pub fn decide<C: CounterStore>(
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
         AdminDecision::Write(write) => write.response.status,
-        AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => 200,
+        AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. } => 200,
     };
     let kind = match &outcome {
         AdminDecision::Write(_) => EntryKind::Change,
-        AdminDecision::Answer(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => {
-            EntryKind::Attempt
-        }
+        AdminDecision::Answer(_)
+        | AdminDecision::Audit(_)
+        | AdminDecision::Rows(_)
+        | AdminDecision::Gateway { .. } => EntryKind::Attempt,
     };
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);

@@ -14,7 +14,7 @@ use serde_json::Value;
 use super::kv::EtcdReply;
 use super::{
     Append, AuditPage, Changes, CommitOperation, Committed, Credentials, EtcdCall, EtcdError, KeySpace, Poll,
-    Progress, Session, Trim,
+    Progress, Read, Session, Snapshot, Stored, Trim,
 };
 use crate::admin::audit::AuditQuery;
 use crate::config::EtcdConfig;
@@ -70,6 +70,13 @@ pub enum EtcdEffect {
         /// True if older entries follow.
         more: bool,
     },
+    /// The keys that a request reads, in their order.
+    Read {
+        /// The request.
+        id: RequestId,
+        /// For each read, the keys that were found.
+        values: Vec<Vec<Stored>>,
+    },
     /// The write or page failed: 400 if it was too large, otherwise 503.
     Failed {
         /// The request.
@@ -99,6 +106,10 @@ enum Task {
     },
     Page {
         session: Session<AuditPage>,
+        id: RequestId,
+    },
+    Read {
+        session: Session<Snapshot>,
         id: RequestId,
     },
     Append {
@@ -200,6 +211,12 @@ impl EtcdClient {
         self.send(Task::Page { session, id }, now.monotonic.saturating_add(WRITE_TIMEOUT), now)
     }
 
+    /// Reads keys for a request.
+    pub fn read(&mut self, id: RequestId, reads: Vec<Read>, now: Now) -> Vec<EtcdEffect> {
+        let session = Session::new(Snapshot::new(reads), &self.credentials);
+        self.send(Task::Read { session, id }, now.monotonic.saturating_add(WRITE_TIMEOUT), now)
+    }
+
     /// Appends the audit entry of an attempt that changed nothing, in the background.
     pub fn append(&mut self, entry: NamedEntry<'_>, actor: &str, now: Now) -> Vec<EtcdEffect> {
         let appends =
@@ -258,6 +275,11 @@ impl EtcdClient {
                 }
                 Err(error) => vec![EtcdEffect::Failed { id: *id, error }],
             },
+            Task::Read { session, id } => match session.answer(credentials, status, &answer) {
+                Ok(Progress::More) => self.send(task, deadline, now),
+                Ok(Progress::Done((_, values))) => vec![EtcdEffect::Read { id: *id, values }],
+                Err(error) => vec![EtcdEffect::Failed { id: *id, error }],
+            },
             Task::Append { session } => match session.answer(credentials, status, &answer) {
                 Ok(Progress::More) => self.send(task, deadline, now),
                 Ok(Progress::Done(())) => Vec::new(),
@@ -277,7 +299,9 @@ impl EtcdClient {
         if left == 0 {
             return match task {
                 Task::Commit { .. } | Task::Reload { .. } => self.fail(EtcdError::TimedOut, now),
-                Task::Page { id, .. } => vec![EtcdEffect::Failed { id, error: EtcdError::TimedOut }],
+                Task::Page { id, .. } | Task::Read { id, .. } => {
+                    vec![EtcdEffect::Failed { id, error: EtcdError::TimedOut }]
+                }
                 Task::Poll { .. } | Task::Append { .. } | Task::Trim { .. } => {
                     vec![EtcdEffect::BackgroundError(EtcdError::TimedOut)]
                 }
@@ -288,6 +312,7 @@ impl EtcdClient {
             Task::Poll { session, .. } | Task::Reload { session, .. } => session.call(credentials),
             Task::Commit { session, .. } => session.call(credentials),
             Task::Page { session, .. } => session.call(credentials),
+            Task::Read { session, .. } => session.call(credentials),
             Task::Append { session } => session.call(credentials),
             Task::Trim { session } => session.call(credentials),
         };

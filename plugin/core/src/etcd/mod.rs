@@ -9,6 +9,7 @@
 //! <prefix>doc/<document>                   a document as JSON; `null` if removed
 //! <prefix>audit/<organization or _>/<name> the audit entry of a change; names sort by time
 //! <prefix>attempts/<organization or _>/<slot> the audit entry of an attempt that changed nothing, with its name
+//! <prefix>{clock,era,member/,gateway/,row/,held/,wants/} shared counters: [`crate::fleet`]
 //! ```
 //!
 //! A removed document is stored as `null` rather than deleted, so that a read of all changes since a revision returns it.
@@ -71,6 +72,11 @@ impl KeySpace {
 
     fn epoch(&self) -> String {
         format!("{}epoch", self.prefix)
+    }
+
+    /// The row of a principal's shared counters.
+    pub(crate) fn row(&self, principal: &str) -> String {
+        format!("{}row/{principal}", self.prefix)
     }
 
     fn documents(&self) -> String {

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::index::Index;
 use crate::admission::status::RateLimitStatus;
 use crate::admission::{
     Account, ActualUsage, AdmissionError, AdmissionRequest, Admitted, HoldChange, HoldEntry, NotAdmitted,
@@ -293,6 +294,24 @@ pub(super) fn charge_again<C: CounterStore>(
             })
         })
         .map_err(AdmissionError::Store)?
+}
+
+/// Charges a principal without a slice: what `on_unavailable: allow` lets pass is reported later.
+pub(super) fn charge_debt<C: CounterStore>(
+    store: &mut C,
+    index: &Index,
+    name: &RecordKey,
+    needs: &[Need],
+    moment: Moment,
+) -> Result<Vec<HoldEntry>, StoreError> {
+    index.add(store, name)?;
+    store.update_bytes::<_, StoreError>(name, |_, bytes| {
+        let mut slice = open(bytes, name, moment.gateway)?;
+        let charge = |need: &Need| need.entry(slice.charge_debt(&need.ask, moment.fleet));
+        let entries = needs.iter().map(charge).collect();
+        *bytes = slice.to_bytes(name.fingerprint());
+        Ok(Update::Write(entries))
+    })
 }
 
 pub(super) fn not_admitted(

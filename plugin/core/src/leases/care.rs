@@ -20,7 +20,7 @@ use crate::time::{Now, SECOND};
 /// The most calls for slices at once.
 const MAX_CALLS: usize = 4;
 /// The time within which a spend far below its limit is reported, in nanoseconds of the fleet's clock.
-const REPORT_RELAXED: u64 = 15 * SECOND;
+const REPORT_RELAXED: u64 = 5 * SECOND;
 /// The time without a call after which an empty slice is forgotten, in nanoseconds of the fleet's clock.
 const FORGET: u64 = 900 * SECOND;
 /// The time for which a want lasts (ns).

@@ -5,21 +5,23 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::account::SliceAccount;
+use super::account::{Moment, SliceAccount, charge_debt, needs};
 use super::keys::{FleetKeys, FleetRecords};
+use super::requests::UNREACHABLE;
 use super::rows::{Group, Item, KnownRows};
 use super::standing::{Change, FailedStep, Standing, Step, Survey};
 use crate::admission::status::RateLimitStatus;
 use crate::admission::{
-    ActualUsage, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, retry_account, settle_account,
+    ActualUsage, AdmissionError, AdmissionRequest, Admitted, Correction, NotAdmitted, Receipt, retry_account,
+    settle_account,
 };
-use crate::config::{EtcdConfig, GatewayConfig};
+use crate::config::{EtcdConfig, FailureMode, GatewayConfig};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
     Credentials, EtcdCall, EtcdError, EtcdReply, GrantLease, KeepAlive, Progress, RemoveAll, RequestId,
     Session, Snapshot, StoreState, Stored, Transaction, TransactionReply, take_lease,
 };
-use crate::fleet::{CALL_TIMEOUT, FleetNow, GatewayId, Membership};
+use crate::fleet::{CALL_TIMEOUT, FleetNow, FleetTime, GatewayId, Membership};
 use crate::time::{Now, SECOND};
 
 /// Timeout of a call for the membership (ns).
@@ -132,6 +134,8 @@ pub struct LeaseClient {
     pub(super) wants: Vec<(String, u64, bool)>,
     /// The monotonic time of the last look at the slices.
     cared: u64,
+    /// Requests that cannot be decided are admitted, and reported later.
+    allows: bool,
     /// The last error that was logged: it is not repeated.
     told: Option<String>,
 }
@@ -162,6 +166,7 @@ impl LeaseClient {
             resolve_at: 0,
             wants: Vec::new(),
             cared: 0,
+            allows: config.on_unavailable == FailureMode::Allow,
             told: None,
         })
     }
@@ -182,6 +187,36 @@ impl LeaseClient {
     fn stored_membership<C: CounterStore>(&self, store: &mut C) -> Option<Membership> {
         let (record, _) = store.read(&self.records.membership).ok()?;
         Membership::from_bytes(&record)
+    }
+
+    /// Decides about a request while the fleet cannot be reached: with `on_unavailable: allow` it is admitted as a debt.
+    pub(super) fn without_fleet<C: CounterStore>(
+        &self,
+        store: &mut C,
+        waiter: &mut Waiter,
+        now: Now,
+    ) -> Result<(), AdmissionError> {
+        if !self.allows {
+            return Err(UNREACHABLE);
+        }
+        // Without a membership the debt is that of the next one, and without a clock the host's is the best there is.
+        let known = self.stored_membership(store);
+        let own = FleetNow { earliest: FleetTime(now.wall), latest: FleetTime(now.wall) };
+        let moment = Moment {
+            gateway: known.map_or(GatewayId(0), |known| known.id),
+            fleet: known.map_or(own, |known| known.clock().now(now)),
+            policy: self.policy,
+        };
+        if waiter.receipt.is_empty() {
+            waiter.receipt = Receipt::under(moment.gateway.0);
+        }
+        for position in core::mem::take(&mut waiter.missing) {
+            let Some(principal) = waiter.request.principals.get(position) else { continue };
+            let needs = needs(principal, &waiter.request.reservation, moment.policy);
+            let entries = charge_debt(store, &self.records.index, &principal.record, &needs, moment)?;
+            waiter.receipt.push(principal.record.clone(), entries);
+        }
+        Ok(())
     }
 
     /// Runs on every tick: decides about streams that have waited for too long and, if it is the turn of this VM, renews the
@@ -420,7 +455,7 @@ impl LeaseClient {
                 self.standing.failed(&FailedStep::Other, now);
             }
             Task::Read(_, _, records) => self.read_failed(&records),
-            Task::Rows(_, _, groups) => self.rows_unknown(store, groups, effects),
+            Task::Rows(_, _, groups) => self.rows_unknown(store, groups, now, effects),
             Task::Resolve(_, items) | Task::Bump(_, items) => self.unresolved.extend(items),
             // The next survey finds it again.
             Task::Held(..) | Task::HeldRows(..) | Task::Retire(..) | Task::Forget(..) | Task::Other(_) => {}

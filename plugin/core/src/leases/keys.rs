@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::index::Index;
-use crate::config::{EtcdConfig, SLICES};
+use crate::config::{EtcdConfig, MEMBERSHIP, SLICES};
 use crate::counters::RecordKey;
 use crate::fleet::GatewayId;
 
@@ -110,7 +110,7 @@ impl FleetRecords {
     pub(super) fn new(config: &EtcdConfig, prefix: &str) -> Self {
         let prefix = config.record_prefix(prefix);
         FleetRecords {
-            membership: RecordKey::new(&prefix, &["member"]),
+            membership: RecordKey::new(&prefix, &[MEMBERSHIP]),
             leader: RecordKey::new(&prefix, &["renewer"]),
             index: Index::new(&prefix),
             slices: format!("{prefix}{SLICES}"),

@@ -22,7 +22,7 @@ use crate::etcd::{
 use crate::fleet::{Ask, CALL_TIMEOUT, Finished, FleetNow, GatewayId, Outcome};
 use crate::time::Now;
 
-const UNREACHABLE: AdmissionError =
+pub(super) const UNREACHABLE: AdmissionError =
     AdmissionError::Store(StoreError::Unavailable(UnavailableError::Unreachable));
 
 impl LeaseClient {
@@ -81,7 +81,26 @@ impl LeaseClient {
                     gone: false,
                 }
             }
-            None => return Some(Err(not_admitted(UNREACHABLE, status, Vec::new()))),
+            None => {
+                let missing = (0..request.principals.len()).collect();
+                let receipt = Receipt::default();
+                let mut waiter = Waiter {
+                    id,
+                    request,
+                    receipt,
+                    status,
+                    missing,
+                    deadline,
+                    in_call: false,
+                    tried: true,
+                    gone: false,
+                };
+                let decision = self.without_fleet(store, &mut waiter, now);
+                return Some(match decision {
+                    Ok(()) => admitted(waiter.receipt, status),
+                    Err(error) => Err(not_admitted(error, status, Vec::new())),
+                });
+            }
         };
         self.waiters.push(waiter);
         self.start_calls(store, now, effects);
@@ -113,8 +132,9 @@ impl LeaseClient {
         self.start_calls(store, now, effects);
         let late = |waiter: &Waiter| !waiter.in_call && waiter.deadline <= now.monotonic;
         while let Some(at) = self.waiters.iter().position(late) {
-            let waiter = self.waiters.remove(at);
-            decide(store, waiter, Err(UNREACHABLE), effects);
+            let mut waiter = self.waiters.remove(at);
+            let decision = self.without_fleet(store, &mut waiter, now);
+            decide(store, waiter, decision, effects);
         }
     }
 
@@ -453,6 +473,7 @@ impl LeaseClient {
         &mut self,
         store: &mut C,
         groups: Vec<Group>,
+        now: Now,
         effects: &mut Vec<LeaseEffect>,
     ) {
         for Group { items, charged, refused, .. } in groups {
@@ -462,8 +483,9 @@ impl LeaseClient {
             self.unresolved.extend(items);
             let ids = charged.into_iter().map(|(id, _)| id).chain(refused.into_iter().map(|(id, _)| id));
             for id in ids {
-                if let Some(waiter) = self.take(id) {
-                    decide(store, waiter, Err(UNREACHABLE), effects);
+                if let Some(mut waiter) = self.take(id) {
+                    let decision = self.without_fleet(store, &mut waiter, now);
+                    decide(store, waiter, decision, effects);
                 }
             }
         }

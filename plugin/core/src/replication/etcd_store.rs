@@ -13,14 +13,15 @@ use super::store::{
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, RequestInputs};
-use crate::config::{EtcdConfig, GatewayConfig};
+use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs};
+use crate::config::{CounterSharing, EtcdConfig, GatewayConfig, MEMBERSHIP, SLICES};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
-    EtcdClient, EtcdEffect, EtcdError, Freshness, RequestId, STALE_AFTER, WRITE_TIMEOUT, entry_name,
-    take_lease,
+    EtcdClient, EtcdEffect, EtcdError, Freshness, KeySpace, Read, RequestId, STALE_AFTER, Stored,
+    WRITE_TIMEOUT, entry_name, take_lease,
 };
 use crate::exchange::health::health_response;
+use crate::fleet::{FleetNow, FleetTime, Membership, Row};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::text;
 use crate::time::{Now, SECOND};
@@ -34,6 +35,12 @@ pub(super) struct EtcdStore {
     entry_names: u64,
     lease: RecordKey,
     freshness: RecordKey,
+    shares_counters: bool,
+    /// The membership in the fleet, with its clock.
+    membership: RecordKey,
+    /// The prefix of the names of slices.
+    slices: String,
+    keys: KeySpace,
     /// Waiting requests; few at a time.
     waiting: Vec<(RequestId, Waiting)>,
 }
@@ -43,6 +50,8 @@ pub(super) struct EtcdStore {
 struct Waiting {
     request: AdminRequest,
     commit: Option<PendingCommit>,
+    /// The slices of the rows that it reads.
+    rows: Vec<RecordKey>,
 }
 
 /// A decided write whose commit is in flight.
@@ -62,6 +71,10 @@ impl EtcdStore {
             entry_names: 0,
             lease: key("leader"),
             freshness: key("seen"),
+            shares_counters: config.counters == CounterSharing::Shared,
+            membership: RecordKey::new(prefix, &[MEMBERSHIP]),
+            slices: format!("{prefix}{SLICES}"),
+            keys: KeySpace::new(&config.prefix),
             waiting: Vec::new(),
         }
     }
@@ -82,6 +95,20 @@ impl EtcdStore {
         Freshness::from_bytes(&record)
     }
 
+    /// Returns the standing in the fleet; `None` if the counters are not shared.
+    fn sharing<C: CounterStore>(&self, store: &mut C, now: Now) -> Option<Sharing> {
+        if !self.shares_counters {
+            return None;
+        }
+        let record = store.read(&self.membership).ok().map(|(record, _)| record);
+        let membership = record.and_then(|record| Membership::from_bytes(&record));
+        Some(match membership {
+            None => Sharing::NoMember,
+            Some(membership) if membership.now(now).is_none() => Sharing::Away,
+            Some(_) => Sharing::Member,
+        })
+    }
+
     pub(super) fn set_freshness<C: CounterStore>(&self, store: &mut C, freshness: Freshness) {
         // If this fails, the policy seems older than it is: the safe side.
         let _ = store.update_bytes::<_, StoreError>(&self.freshness, |_, record| {
@@ -89,6 +116,16 @@ impl EtcdStore {
             Ok(Update::Write(()))
         });
     }
+}
+
+/// The standing of a gateway whose counters a fleet shares.
+#[derive(Clone, Copy)]
+enum Sharing {
+    /// It has not joined, or its lease has ended.
+    NoMember,
+    /// Its last renewal is too old to spend by.
+    Away,
+    Member,
 }
 
 impl PolicyStore {
@@ -100,14 +137,23 @@ impl PolicyStore {
     /// Returns the response of the readiness endpoint: ready once etcd was read, or with a policy of the configuration.
     pub(super) fn readiness<C: CounterStore>(&self, store: &mut C, method: &str, now: Now) -> LocalResponse {
         let freshness = self.etcd.as_ref().map(|etcd| etcd.freshness(store));
-        let (status, text) = match freshness {
-            None => (200, "ready: the policy is loaded".to_string()),
-            Some(None) => (503, "not ready: etcd was never read".to_string()),
-            Some(Some(freshness)) => {
+        let sharing = self.etcd.as_ref().and_then(|etcd| etcd.sharing(store, now));
+        let (status, text) = match (freshness, sharing) {
+            (None, _) => (200, "ready: the policy is loaded".to_string()),
+            (Some(None), _) => (503, "not ready: etcd was never read".to_string()),
+            (Some(Some(_)), Some(Sharing::NoMember)) => {
+                (503, "not ready: this gateway has not joined its fleet, and has no counters".to_string())
+            }
+            (Some(Some(freshness)), sharing) => {
                 let age = freshness.age(now);
                 let state = if age > STALE_AFTER { "behind the fleet" } else { "up to date" };
                 let (seconds, tenths) = (age / SECOND, (age % SECOND) / (SECOND / 10));
-                (200, format!("ready: {state}, etcd was read {seconds}.{tenths} s ago"))
+                let counters = match sharing {
+                    None => "",
+                    Some(Sharing::Away) => "; the fleet's counters are away, `on_unavailable` applies",
+                    Some(Sharing::Member | Sharing::NoMember) => "; its counters are the fleet's",
+                };
+                (200, format!("ready: {state}, etcd was read {seconds}.{tenths} s ago{counters}"))
             }
         };
         health_response(status, method, text)
@@ -145,8 +191,16 @@ impl PolicyStore {
                 effects.push(Effect::Answer(id, admin_reply(response, None)));
                 return;
             }
+            AdminDecision::Rows(rows) => {
+                let principal = |name: &RecordKey| {
+                    Read::Key(etcd.keys.row(name.as_str().strip_prefix(&*etcd.slices).unwrap_or_default()))
+                };
+                let reads = rows.iter().map(principal).collect();
+                etcd.waiting.push((id, Waiting { request, commit: None, rows }));
+                etcd.client.read(id, reads, inputs.now)
+            }
             AdminDecision::Write(_) => {
-                etcd.waiting.push((id, Waiting { request, commit: None }));
+                etcd.waiting.push((id, Waiting { request, commit: None, rows: Vec::new() }));
                 etcd.client.submit(id, inputs.now)
             }
         };
@@ -220,10 +274,53 @@ impl PolicyStore {
                     let response = audit::page(&entries, next.as_deref());
                     effects.push(Effect::Answer(id, admin_reply(response, None)));
                 }
+                EtcdEffect::Read { id, values } => self.usage(store, config, (id, &values), inputs, effects),
                 EtcdEffect::Failed { id, error } => self.failed(id, &error, effects),
                 EtcdEffect::BackgroundError(error) => effects.push(Effect::Warn(error.to_string())),
             }
         }
+    }
+
+    /// Decides a request for usage with the rows that were read for it.
+    fn usage<C: CounterStore>(
+        &mut self,
+        store: &mut C,
+        config: &GatewayConfig,
+        (id, values): (RequestId, &[Vec<Stored>]),
+        inputs: &RequestInputs,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(etcd) = &mut self.etcd else { return };
+        let Some(Waiting { request, rows, .. }) = etcd.take(id) else { return };
+        let (membership, freshness) = (etcd.membership.clone(), etcd.freshness(store));
+        let read = |(name, found): (RecordKey, &Vec<Stored>)| {
+            let bytes = found.first().map(|stored| stored.value.as_slice()).unwrap_or_default();
+            Some((name, Row::from_bytes(bytes)?))
+        };
+        let rows = rows.into_iter().zip(values).map(read).collect::<Option<Vec<_>>>();
+        let member = store.read(&membership).ok().and_then(|(record, _)| Membership::from_bytes(&record));
+        // Without a clock of the fleet that of this host is the best there is.
+        let own = FleetNow { earliest: FleetTime(inputs.now.wall), latest: FleetTime(inputs.now.wall) };
+        let fleet = member.and_then(|member| member.now(inputs.now)).unwrap_or(own);
+        let response = match rows {
+            None => {
+                let detail = "The counters in etcd have a newer format than this gateway can read.";
+                Problem::new(503, "usage_unavailable", detail).response()
+            }
+            Some(rows) => {
+                let inputs = RequestInputs { counters: CountersRead::Rows(rows, fleet), ..inputs.clone() };
+                match self.decide(store, config, &request, &inputs).0.outcome {
+                    AdminDecision::Answer(response) => response,
+                    // The policy has changed, and other rows are needed.
+                    AdminDecision::Rows(_)
+                    | AdminDecision::Write(_)
+                    | AdminDecision::Audit(_)
+                    | AdminDecision::Gateway { .. } => Problem::contended().response(),
+                }
+            }
+        };
+        let response = with_age(response, &request, freshness, inputs.now);
+        effects.push(Effect::Answer(id, admin_reply(response, None)));
     }
 
     /// Decides the write at the front of the queue against the current policy.
@@ -256,7 +353,7 @@ impl PolicyStore {
                 let named = (log.as_deref(), name.as_str(), text.as_str());
                 let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
                 let commit = Some(PendingCommit { documents, response: write.response, entry });
-                etcd.waiting.push((id, Waiting { request, commit }));
+                etcd.waiting.push((id, Waiting { request, commit, rows: Vec::new() }));
                 return etcd_effects;
             }
             // The policy could not be updated before the decision.
@@ -267,7 +364,7 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+            (AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. }, _, _) => {
                 Problem::contended().response()
             }
         };

@@ -17,7 +17,9 @@ use super::{Journal, JournalCommit, JournalError};
 use crate::admin::audit;
 use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide, json_response};
+use crate::admin::{
+    AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide, json_response,
+};
 use crate::config::GatewayConfig;
 use crate::counters::{CounterStore, StoreError, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId};
@@ -113,7 +115,11 @@ impl PolicyStore {
             (None, true) => Durability::Volatile,
             (None, false) => Durability::No,
         };
-        RequestInputs { now, random: random.unwrap_or([0; 48]), durability }
+        let counters = match config.shared_counters() {
+            Some(_) => CountersRead::Shared,
+            None => CountersRead::Own,
+        };
+        RequestInputs { now, random: random.unwrap_or([0; 48]), durability, counters }
     }
 
     /// Applies committed changes before a request is decided.
@@ -186,6 +192,8 @@ impl PolicyStore {
                     return Ok(Some(self.append_audit(store, response, entry)));
                 }
                 AdminDecision::Audit(query) => return Ok(Some((self.page(store, &query), None))),
+                // Impossible: without etcd no counters are shared.
+                AdminDecision::Rows(_) => return Ok(Some((Problem::contended().response(), None))),
                 AdminDecision::Gateway { details } => {
                     return Ok(Some((self.overview(config, inputs, details), None)));
                 }

@@ -1,7 +1,7 @@
 //! Writes that cannot be stored are rejected and recorded as rejected.
 
 use serde_json::{Value, json};
-use tollgate_core::admin::{AdminRequest, Durability, RequestInputs};
+use tollgate_core::admin::{AdminRequest, CountersRead, Durability, RequestInputs};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::{Cas, CounterStore, RecordKey, SharedDataStore, StoreError};
@@ -55,7 +55,12 @@ fn gateway(more: Value) -> GatewayConfig {
 fn create(policies: &mut PolicyStore, store: &mut Busy, gateway: &GatewayConfig) -> (u16, String, Value) {
     let now = Now { wall: START, monotonic: SECOND };
     store.draws += 1;
-    let inputs = RequestInputs { now, random: [store.draws; 48], durability: Durability::Durable };
+    let inputs = RequestInputs {
+        now,
+        random: [store.draws; 48],
+        durability: Durability::Durable,
+        counters: CountersRead::Own,
+    };
     let request = request("developer", "POST", "/teams/search/keys", &json!({ "name": "x" }));
     let (mut answers, mut logged) = (Vec::new(), Vec::new());
     for act in policies.manage(store, gateway, (1, request), &inputs) {

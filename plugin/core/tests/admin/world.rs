@@ -2,7 +2,9 @@
 
 use serde_json::{Map as Object, Value, json};
 use tollgate_core::admin::audit::AuditEntry;
-use tollgate_core::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide};
+use tollgate_core::admin::{
+    AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide,
+};
 use tollgate_core::config;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataStore;
@@ -170,7 +172,8 @@ impl World {
                 &(self.draws * 1_000 + block).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes(),
             );
         }
-        let inputs = RequestInputs { now: self.now, random, durability: self.durability };
+        let inputs =
+            RequestInputs { now: self.now, random, durability: self.durability, counters: CountersRead::Own };
         let (gateway, store) = (&self.gateway, &mut self.store);
         let decided = self.policy.change(|policy| {
             let before = policy.fingerprint();
@@ -196,6 +199,7 @@ impl World {
                 read(write.response)
             }
             AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
+            AdminDecision::Rows(rows) => panic!("no shared counters here: {rows:?}"),
             AdminDecision::Gateway { .. } => panic!("no policy store here"),
         }
     }
