@@ -255,9 +255,16 @@ fn a_restored_row_is_raised_to_what_a_gateway_knows() {
     assert_eq!(one.send(draft, &mut restored, 5), Finished::Admitted);
     assert_eq!(used(&restored, ask, 5).0, 30);
     let call = CallId { lane: 1, number: 9, base: 0, sent: host(5), now: at(5) };
-    let quiet = Draft::new(one.slice.clone(), restored, Held::default(), call, at(66).earliest);
-    let refused = quiet.fits(&[ask]).unwrap_err();
-    assert_eq!((refused.by, refused.until), (RefusedBy::Restored, at(66).earliest));
+    let quiet = |ask| {
+        let new = Draft::new(one.slice.clone(), restored.clone(), Held::default(), call, at(5).earliest);
+        new.fits(&[ask]).map_err(|refused| (refused.by, refused.until)).unwrap_err()
+    };
+    assert_eq!(
+        quiet(ask),
+        (RefusedBy::Restored, at(5 + 61 + 7).earliest),
+        "a window and the time to write what is known"
+    );
+    assert_eq!(quiet(money(1_000, 1)), (RefusedBy::Restored, at(5 + 10 + 7).earliest));
 }
 
 #[test]

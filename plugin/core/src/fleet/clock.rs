@@ -218,7 +218,9 @@ impl Clock {
         let own = self.reading.earliest;
         let others = self.bounds.iter().map(|(_, bound)| *bound);
         let latest = others.chain([own]).max_by_key(|bound| bound.at_most(now)).unwrap_or(own);
-        if latest.at_most(now) < self.reading.latest.at_most(now) {
+        // A member above the bound has come from a store that was restored: the bound begins anew.
+        let is_broken = read.members.iter().any(|(_, value)| value.time > self.reading.latest.at_most(now));
+        if is_broken || latest.at_most(now) < self.reading.latest.at_most(now) {
             self.reading.latest = latest;
         }
         self.reads.push((read.revision, read.sent.wall, read.sent.monotonic));

@@ -8,10 +8,12 @@ use alloc::vec::Vec;
 
 use super::clock::{FleetNow, FleetTime};
 use super::held::{Held, Lane};
+use super::member::{LEASE_SECONDS, MARGIN};
 use super::row::{Row, RowBlock, Spent, signed};
 use super::sizing::Supply;
 use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Pending, PendingBlock, Slice};
-use crate::counters::{CounterId, CounterKind};
+use super::term::Term;
+use crate::counters::{CounterId, CounterKind, SLOTS};
 use crate::time::{Now, SECOND};
 
 /// The longest time for which "nothing left" is remembered while calls in flight or slices may return something.
@@ -84,14 +86,14 @@ pub struct Draft {
     pub held: Held,
     pending: Pending,
     now: FleetNow,
-    /// The moment before which sliding windows grant nothing, after a restore.
-    quiet_until: FleetTime,
+    /// The moment at which a restore from a backup was found; 0: never.
+    restored: FleetTime,
 }
 
 impl Draft {
-    /// Begins a call with the report of all unreported spends. `quiet_until` is the moment before which sliding windows grant
-    /// nothing; 0 unless the store was restored from a backup.
-    pub fn new(slice: Slice, row: Row, held: Held, call: CallId, quiet_until: FleetTime) -> Draft {
+    /// Begins a call with the report of all unreported spends. `restored` is the moment at which a restore of the store from a
+    /// backup was found, in the fleet; 0: never.
+    pub fn new(slice: Slice, row: Row, held: Held, call: CallId, restored: FleetTime) -> Draft {
         let CallId { lane, number, base, sent, now } = call;
         let pending = Pending {
             gateway: slice.gateway,
@@ -102,7 +104,7 @@ impl Draft {
             monotonic: sent.monotonic,
             blocks: Vec::new(),
         };
-        let mut draft = Draft { slice, row, held, pending, now, quiet_until };
+        let mut draft = Draft { slice, row, held, pending, now, restored };
         let is_pending = |lane: Lane| draft.slice.pending.iter().any(|pending| pending.lane == lane);
         draft.held.lanes.retain(|(id, _)| *id != lane && is_pending(*id));
         draft.held.lanes.push((lane, number));
@@ -168,7 +170,7 @@ impl Draft {
             return refused(RefusedBy::OldPolicy, soon);
         }
         if self.is_quiet(ask) {
-            return refused(RefusedBy::Restored, self.quiet_until);
+            return refused(RefusedBy::Restored, self.quiet_until(ask));
         }
         let free = self.slice.block(ask.id).map_or(0, |block| block.free);
         let spent = block.used(now).saturating_add(ask.amount);
@@ -185,12 +187,20 @@ impl Draft {
         refused(RefusedBy::Spent, fits_at)
     }
 
-    /// True if nothing is granted because the store was restored from a backup.
-    fn is_quiet(&self, ask: &Ask) -> bool {
-        match ask.term {
-            super::Term::Sliding(_) => self.now.earliest < self.quiet_until,
-            super::Term::Calendar(_) => false,
+    /// The moment before which nothing is granted because the store was restored from a backup: one window after it, since
+    /// what was spent in it may be missing. Of calendar counters, the time in which all gateways have written what they know.
+    fn quiet_until(&self, ask: &Ask) -> FleetTime {
+        if self.restored == FleetTime(0) {
+            return self.restored;
         }
+        match ask.term {
+            Term::Sliding(span) => self.restored.plus(span.slot().saturating_mul(SLOTS as u64)).plus(MARGIN),
+            Term::Calendar(_) => self.restored.plus(LEASE_SECONDS.saturating_mul(SECOND)).plus(MARGIN),
+        }
+    }
+
+    fn is_quiet(&self, ask: &Ask) -> bool {
+        self.now.earliest < self.quiet_until(ask)
     }
 
     /// Charges a request that [`Draft::fits`] accepted, for all of its principals. Returns the slots, for the receipt. The
