@@ -18,14 +18,14 @@ pub fn token(user: &str) -> String {
     format!("tg-test-{user}")
 }
 
-/// Returns a gateway configuration for a fleet: `acme` with the team `search`, its admin `ada`, and
+/// Returns a gateway configuration for a fleet with counters of each gateway's own: `acme` with the team `search`, its admin `ada`, and
 /// developers `bob` and `eve`; `root` is the platform's admin. Their tokens are [`token`].
 pub fn configuration() -> Value {
     let user = |name: &str| json!({"name": name, "tokens": [digest(&token(name))]});
     let mut root = user("root");
     root["role"] = json!("platform_admin");
     json!({
-        "fleet": {"cluster": "etcd"},
+        "fleet": {"cluster": "etcd", "counters": "own"},
         "policy": {
             "version": 1,
             "targets": {"gpt-5-mini": {}},
@@ -80,6 +80,16 @@ impl Member {
     pub fn crash(&mut self) {
         self.envoy.kill();
         self.envoy = run(&self.program, &self.configuration, &self.upstream, self.etcd);
+    }
+
+    /// Checks that the filter has not trapped.
+    ///
+    /// # Panics
+    ///
+    /// If it has.
+    pub fn assert_no_trap(&self) {
+        let log = self.envoy.log();
+        assert!(!log.contains("Function: proxy_") && !log.contains("Uncaught"), "{log}");
     }
 
     /// Opens a persistent connection.

@@ -1,10 +1,11 @@
-//! `/`, `/me` and `/targets`: the gateway, the caller with its roles, and the targets it may call.
+//! `/`, `/drain`, `/me` and `/targets`: the gateway, the caller with its roles, and the targets it may call.
 
 use alloc::vec::Vec;
 
 use serde_json::Value;
 
 use super::AdminDecision;
+use super::caller::{Permission, Resource};
 use super::context::RequestContext;
 use super::json_response;
 use super::page::{PageQuery, no_parameters};
@@ -19,6 +20,13 @@ use crate::policy::{OrganizationId, Target, TargetId};
 pub(super) fn gateway(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
     no_parameters(context.request)?;
     Ok(AdminDecision::Gateway { details: context.caller.platform_admin })
+}
+
+/// `POST /drain`: before a planned stop, gives back the slices that this gateway leases.
+pub(super) fn drain(context: &RequestContext<'_>) -> Result<AdminDecision, Problem> {
+    no_parameters(context.request)?;
+    context.require(Permission::SetCeiling, Resource::Platform)?;
+    Ok(AdminDecision::Drain)
 }
 
 /// `GET /me`

@@ -92,6 +92,8 @@ pub enum AdminDecision {
     /// Read the rows of these principals, whose slices have these names, and decide again with
     /// [`CountersRead::Rows`].
     Rows(Vec<RecordKey>),
+    /// Give back the slices of shared counters, and answer 204.
+    Drain,
     /// Send the facts about this gateway.
     Gateway {
         /// True if the caller may read all of them.
@@ -213,12 +215,14 @@ pub fn decide<C: CounterStore>(
         AdminDecision::Answer(response) => response.status,
         AdminDecision::Write(write) => write.response.status,
         AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. } => 200,
+        AdminDecision::Drain => 204,
     };
     let kind = match &outcome {
         AdminDecision::Write(_) => EntryKind::Change,
         AdminDecision::Answer(_)
         | AdminDecision::Audit(_)
         | AdminDecision::Rows(_)
+        | AdminDecision::Drain
         | AdminDecision::Gateway { .. } => EntryKind::Attempt,
     };
     if kind == EntryKind::Attempt {
@@ -290,6 +294,7 @@ fn dispatch<C: CounterStore>(
         (Endpoint::KeyRotation, _) => keys::rotate(context, one),
         (Endpoint::KeyUsage, _) => usage::of_key(context, store, record_keys, one),
         (Endpoint::Audit, _) => audit::show(context),
+        (Endpoint::Drain, _) => me::drain(context),
     }
 }
 

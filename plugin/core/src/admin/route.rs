@@ -94,6 +94,8 @@ pub(super) enum Endpoint {
     KeyUsage,
     /// The audit log.
     Audit,
+    /// The preparation of a planned stop.
+    Drain,
 }
 
 impl Endpoint {
@@ -104,7 +106,8 @@ impl Endpoint {
             | Endpoint::Me
             | Endpoint::Targets
             | Endpoint::Organizations
-            | Endpoint::Audit => None,
+            | Endpoint::Audit
+            | Endpoint::Drain => None,
             Endpoint::Organization
             | Endpoint::OrganizationUsage
             | Endpoint::OrganizationMembers
@@ -165,6 +168,7 @@ pub(super) const ENDPOINTS: &[EndpointRoute] = &[
     route(Endpoint::KeyRotation, "/keys/{key}/rotate", &[Post]),
     route(Endpoint::KeyUsage, "/keys/{key}/usage", &[Get]),
     route(Endpoint::Audit, "/audit", &[Get]),
+    route(Endpoint::Drain, "/drain", &[Post]),
 ];
 
 /// The endpoint of a request.

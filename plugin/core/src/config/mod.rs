@@ -70,6 +70,8 @@ pub struct GatewayConfig {
 
 /// The part of the names of slices between [`EtcdConfig::record_prefix`] and the principal.
 pub(crate) const SLICES: &str = "slice/";
+/// The name of the record of a drain, below [`EtcdConfig::record_prefix`].
+pub(crate) const DRAIN: &str = "drain";
 /// The name of the record of the membership, below [`EtcdConfig::record_prefix`].
 pub(crate) const MEMBERSHIP: &str = "member";
 

@@ -1,4 +1,4 @@
-//! The polling lease of a process and the freshness of its policy: two small records in shared data.
+//! The polling lease of a process, the freshness of its policy, and its drain: three small records in shared data.
 
 use alloc::vec::Vec;
 
@@ -58,6 +58,47 @@ impl Freshness {
     /// Returns the age of the read data (ns).
     pub(crate) fn age(self, now: Now) -> u64 {
         now.monotonic.saturating_sub(self.at)
+    }
+}
+
+/// The preparation of a planned stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Drain {
+    /// End on the monotonic clock (ns): a gateway that was not stopped by then leases slices again.
+    until: u64,
+    /// The number of slices that are not back; `None` before they were counted.
+    pub left: Option<u64>,
+}
+
+/// Duration of a drain (ns).
+const DRAIN: u64 = 300 * SECOND;
+
+impl Drain {
+    /// Begins a drain.
+    pub(crate) fn begin(now: Now) -> Self {
+        Drain { until: now.monotonic.saturating_add(DRAIN), left: None }
+    }
+
+    /// The same drain with so many slices that are not back.
+    pub(crate) fn counted(self, left: u64) -> Self {
+        Drain { left: Some(left), ..self }
+    }
+
+    /// Returns true until it ends.
+    pub(crate) fn lasts(self, now: Now) -> bool {
+        // An end that is too late is from another clock, such as before a reboot.
+        now.monotonic < self.until && self.until <= now.monotonic.saturating_add(DRAIN)
+    }
+
+    /// Returns the record's bytes.
+    pub(crate) fn to_bytes(self) -> Vec<u8> {
+        bytes([self.until, self.left.unwrap_or(u64::MAX)])
+    }
+
+    /// Reads a record; `None` if no drain has begun.
+    pub(crate) fn from_bytes(record: &[u8]) -> Option<Self> {
+        let [until, left] = numbers(record)?;
+        Some(Drain { until, left: (left != u64::MAX).then_some(left) })
     }
 }
 

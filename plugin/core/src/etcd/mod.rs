@@ -33,7 +33,7 @@ pub use error::EtcdError;
 pub use gateway_lease::{GrantLease, KeepAlive, RevokeLease};
 pub use kv::EtcdReply;
 pub use lease::POLL_INTERVAL;
-pub(crate) use lease::{Freshness, STALE_AFTER, take_lease};
+pub(crate) use lease::{Drain, Freshness, STALE_AFTER, take_lease};
 pub use overlay::{complete, overlay};
 pub use poll::{Changes, PAGE, Poll};
 pub use session::{Credentials, Operation, Progress, Session};

@@ -58,17 +58,17 @@ impl Membership {
         Membership { id, wall: sent.wall, monotonic: sent.monotonic, clock }
     }
 
-    /// The same membership with a newer reading of the clock.
-    #[must_use]
-    pub fn with_clock(self, clock: ClockReading) -> Self {
-        Membership { clock, ..self }
-    }
-
     /// The fleet's time; `None` if the margin has passed: nothing may be spent from slices, and the gateway joins anew,
     /// with a new id and without its clock, even if a renewal is acknowledged later.
     pub fn now(&self, now: Now) -> Option<FleetNow> {
         let sent = Now { wall: self.wall, monotonic: self.monotonic };
         (elapsed(sent, now) < MARGIN).then(|| self.clock.now(now))
+    }
+
+    /// The same membership with a newer reading of the clock, from a response between two renewals.
+    #[must_use]
+    pub fn with_clock(self, clock: ClockReading) -> Self {
+        Membership { clock, ..self }
     }
 
     /// The reading of the clock, for a VM that takes over the renewal.

@@ -1,6 +1,7 @@
 //! The background work of the VM whose turn it is: reports, refills and returns of slices, calls of stopped VMs, gateways
 //! that disappeared, and the wants of this gateway.
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -10,8 +11,10 @@ use super::client::{LeaseClient, LeaseEffect, Task};
 use super::keys::lease_of;
 use super::requests::refill_ask;
 use super::rows::{Item, Principal};
-use crate::counters::{Cas, CounterStore, RecordKey};
-use crate::etcd::{Compare, MAX_PARTS, Part, Read, RemoveAll, Session, Snapshot, Stored, Transaction, Write};
+use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
+use crate::etcd::{
+    Compare, Drain, MAX_PARTS, Part, Read, RemoveAll, Session, Snapshot, Stored, Transaction, Write,
+};
 use crate::fleet::{
     CALL_TIMEOUT, Due, FORGET_AFTER, Fleet, FleetNow, GatewayId, Held, REPORT_WITHIN, Row, Slice,
 };
@@ -31,6 +34,8 @@ const MAX_HELD: u64 = 4_000;
 /// The work that slices need.
 #[derive(Default)]
 struct Work {
+    /// The number of slices that hold something, or of which a call is open.
+    held: u64,
     due: Vec<Principal>,
     stale: Vec<Item>,
 }
@@ -49,24 +54,43 @@ impl LeaseClient {
             });
             match result {
                 Ok(()) => {
+                    work.held = work.held.saturating_add(found.held);
                     work.due.append(&mut found.due);
                     work.stale.append(&mut found.stale);
                 }
                 Err(error) => effects.push(LeaseEffect::Warn(error.to_string())),
             }
         }
+        if self.leaving {
+            self.count_left(store, work.held);
+        }
         for item in work.stale {
             if self.busy.insert(item.record.as_str().to_string()) {
                 self.unresolved.push(item);
             }
         }
-        let due: Vec<_> =
-            work.due.into_iter().filter(|principal| !self.busy.contains(principal.record.as_str())).collect();
+        // A shard that another VM wrote meanwhile was looked at again.
+        let mut seen = BTreeSet::new();
+        let mut due = work.due;
+        due.retain(|principal| {
+            let name = principal.record.as_str();
+            !self.busy.contains(name) && seen.insert(name.to_string())
+        });
         for principals in due.chunks(MAX_PARTS).take(MAX_CALLS.saturating_sub(self.row_calls())) {
             let plans = principals.iter().map(|principal| (vec![principal.clone()], Vec::new()));
             self.call(store, (gateway, fleet), plans.collect(), now, effects);
         }
         self.retire_one(now, effects);
+    }
+
+    /// Records the number of slices that are not back.
+    fn count_left<C: CounterStore>(&self, store: &mut C, left: u64) {
+        // If this fails, the next look does it.
+        let _ = store.update_bytes::<_, StoreError>(&self.records.drain, |_, record| {
+            let Some(drain) = Drain::from_bytes(record) else { return Ok(Update::Keep(())) };
+            *record = drain.counted(left).to_bytes();
+            Ok(Update::Write(()))
+        });
     }
 
     /// Looks at one slice. Returns false if it was empty and is removed.
@@ -117,6 +141,7 @@ impl LeaseClient {
             Due::Now => true,
         };
         let holds = slice.blocks.iter().any(|block| block.free > 0 || !block.entries.is_empty());
+        work.held = work.held.saturating_add(u64::from(holds || !slice.pending.is_empty()));
         if asks.iter().zip(&slice.blocks).any(is_due) || self.leaving && holds {
             work.due.push(Principal { record, asks });
         }

@@ -18,8 +18,8 @@ use crate::admission::{
 use crate::config::{EtcdConfig, FailureMode, GatewayConfig};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
-    Credentials, EtcdCall, EtcdError, EtcdReply, GrantLease, KeepAlive, Progress, RemoveAll, RequestId,
-    Session, Snapshot, StoreState, Stored, Transaction, TransactionReply, take_lease,
+    Credentials, Drain, EtcdCall, EtcdError, EtcdReply, GrantLease, KeepAlive, Progress, RemoveAll,
+    RequestId, Session, Snapshot, StoreState, Stored, Transaction, TransactionReply, take_lease,
 };
 use crate::fleet::{CALL_TIMEOUT, FleetNow, FleetTime, GatewayId, Membership};
 use crate::time::{Now, SECOND};
@@ -229,6 +229,8 @@ impl LeaseClient {
     ) -> Vec<LeaseEffect> {
         let mut effects = Vec::new();
         self.policy = self.policy.max(policy);
+        let drain = store.read(&self.records.drain).ok().and_then(|(record, _)| Drain::from_bytes(&record));
+        self.leaving = drain.is_some_and(|drain| drain.lasts(now));
         if self.leads(store, now) {
             let shared = self.stored_membership(store);
             let steps = self.standing.tick(&self.keys, shared.as_ref(), random, now);

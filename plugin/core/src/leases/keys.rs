@@ -4,7 +4,7 @@ use alloc::format;
 use alloc::string::String;
 
 use super::index::Index;
-use crate::config::{EtcdConfig, MEMBERSHIP, SLICES};
+use crate::config::{DRAIN, EtcdConfig, MEMBERSHIP, SLICES};
 use crate::counters::RecordKey;
 use crate::fleet::GatewayId;
 
@@ -98,6 +98,8 @@ pub(super) fn lease_of(gateway: GatewayId) -> u64 {
 pub(super) struct FleetRecords {
     /// The membership of this process.
     pub(super) membership: RecordKey,
+    /// The drain of this process.
+    pub(super) drain: RecordKey,
     /// The turn of one VM to renew and to refill.
     pub(super) leader: RecordKey,
     /// The principals with slices.
@@ -111,6 +113,7 @@ impl FleetRecords {
         let prefix = config.record_prefix(prefix);
         FleetRecords {
             membership: RecordKey::new(&prefix, &[MEMBERSHIP]),
+            drain: RecordKey::new(&prefix, &[DRAIN]),
             leader: RecordKey::new(&prefix, &["renewer"]),
             index: Index::new(&prefix),
             slices: format!("{prefix}{SLICES}"),

@@ -190,15 +190,15 @@ impl LeaseClient {
         let Some((gateway, fleet)) = self.membership(store, now) else { return };
         self.retry_locally(store, (gateway, fleet), effects);
         let mut plans: Vec<Plan> = Vec::new();
-        let mut count = 0;
+        let mut names = BTreeSet::new();
         for waiter in self.waiters.iter().filter(|waiter| !waiter.in_call && !waiter.gone) {
             let records = waiter.records();
             let blocked = records.iter().any(|record| self.busy.contains(record.as_str()));
             if blocked {
                 continue;
             }
-            count += records.len();
-            if count > MAX_PARTS {
+            names.extend(records.iter().map(|record| record.as_str().to_string()));
+            if names.len() > MAX_PARTS {
                 break;
             }
             Plan::add(&mut plans, waiter.id, records);

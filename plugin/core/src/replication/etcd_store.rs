@@ -8,16 +8,17 @@ use alloc::vec::Vec;
 
 use super::publish::{Content, contents};
 use super::store::{
-    Effect, POLICY_IN_USE, PolicyStore, admin_reply, log_line, parse_entry, rejected_entry, write_problem,
+    Effect, POLICY_IN_USE, PolicyStore, admin_reply, drained, log_line, parse_entry, rejected_entry,
+    write_problem,
 };
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs};
-use crate::config::{CounterSharing, EtcdConfig, GatewayConfig, MEMBERSHIP, SLICES};
+use crate::config::{CounterSharing, DRAIN, EtcdConfig, GatewayConfig, MEMBERSHIP, SLICES};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
-    EtcdClient, EtcdEffect, EtcdError, Freshness, KeySpace, Read, RequestId, STALE_AFTER, Stored,
+    Drain, EtcdClient, EtcdEffect, EtcdError, Freshness, KeySpace, Read, RequestId, STALE_AFTER, Stored,
     WRITE_TIMEOUT, entry_name, take_lease,
 };
 use crate::exchange::health::health_response;
@@ -36,6 +37,7 @@ pub(super) struct EtcdStore {
     lease: RecordKey,
     freshness: RecordKey,
     shares_counters: bool,
+    drain: RecordKey,
     /// The membership in the fleet, with its clock.
     membership: RecordKey,
     /// The prefix of the names of slices.
@@ -72,6 +74,7 @@ impl EtcdStore {
             lease: key("leader"),
             freshness: key("seen"),
             shares_counters: config.counters == CounterSharing::Shared,
+            drain: RecordKey::new(prefix, &[DRAIN]),
             membership: RecordKey::new(prefix, &[MEMBERSHIP]),
             slices: format!("{prefix}{SLICES}"),
             keys: KeySpace::new(&config.prefix),
@@ -93,6 +96,20 @@ impl EtcdStore {
     fn freshness<C: CounterStore>(&self, store: &mut C) -> Option<Freshness> {
         let (record, _) = store.read(&self.freshness).ok()?;
         Freshness::from_bytes(&record)
+    }
+
+    /// Begins to give slices back.
+    fn drain<C: CounterStore>(&self, store: &mut C, now: Now) -> Result<(), StoreError> {
+        store.update_bytes::<_, StoreError>(&self.drain, |_, record| {
+            *record = Drain::begin(now).to_bytes();
+            Ok(Update::Write(()))
+        })
+    }
+
+    /// Returns the drain that has begun.
+    fn drain_of<C: CounterStore>(&self, store: &mut C, now: Now) -> Option<Drain> {
+        let (record, _) = store.read(&self.drain).ok()?;
+        Drain::from_bytes(&record).filter(|drain| drain.lasts(now))
     }
 
     /// Returns the standing in the fleet; `None` if the counters are not shared.
@@ -138,6 +155,15 @@ impl PolicyStore {
     pub(super) fn readiness<C: CounterStore>(&self, store: &mut C, method: &str, now: Now) -> LocalResponse {
         let freshness = self.etcd.as_ref().map(|etcd| etcd.freshness(store));
         let sharing = self.etcd.as_ref().and_then(|etcd| etcd.sharing(store, now));
+        let drain = self.etcd.as_ref().and_then(|etcd| etcd.drain_of(store, now));
+        if let Some(drain) = drain {
+            let text = match drain.left {
+                Some(0) => "not ready: drained, this gateway can be stopped".to_string(),
+                Some(left) => format!("not ready: draining, {left} slices are not back yet"),
+                None => "not ready: draining".to_string(),
+            };
+            return health_response(503, method, text);
+        }
         let (status, text) = match (freshness, sharing) {
             (None, _) => (200, "ready: the policy is loaded".to_string()),
             (Some(None), _) => (503, "not ready: etcd was never read".to_string()),
@@ -179,6 +205,14 @@ impl PolicyStore {
                     return;
                 }
                 let response = with_age(response, &request, freshness, inputs.now);
+                self.append_entry(decided.entry.as_ref(), inputs.now, store, config, inputs, effects);
+                effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
+                return;
+            }
+            AdminDecision::Drain => {
+                let stored = etcd.drain(store, inputs.now);
+                let problem = stored.err().map(|error| Problem::new(503, "contended", error.to_string()));
+                let response = problem.map_or_else(drained, |problem| problem.response());
                 self.append_entry(decided.entry.as_ref(), inputs.now, store, config, inputs, effects);
                 effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
                 return;
@@ -315,6 +349,7 @@ impl PolicyStore {
                     AdminDecision::Rows(_)
                     | AdminDecision::Write(_)
                     | AdminDecision::Audit(_)
+                    | AdminDecision::Drain
                     | AdminDecision::Gateway { .. } => Problem::contended().response(),
                 }
             }
@@ -364,9 +399,14 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. }, _, _) => {
-                Problem::contended().response()
-            }
+            (
+                AdminDecision::Audit(_)
+                | AdminDecision::Rows(_)
+                | AdminDecision::Drain
+                | AdminDecision::Gateway { .. },
+                _,
+                _,
+            ) => Problem::contended().response(),
         };
         let etcd_effects = etcd.client.finish(id, inputs.now);
         self.append_entry(entry.as_ref(), inputs.now, store, config, inputs, effects);

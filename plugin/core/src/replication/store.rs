@@ -194,6 +194,8 @@ impl PolicyStore {
                 AdminDecision::Audit(query) => return Ok(Some((self.page(store, &query), None))),
                 // Impossible: without etcd no counters are shared.
                 AdminDecision::Rows(_) => return Ok(Some((Problem::contended().response(), None))),
+                // The counters are those of this process: there is nothing to give back.
+                AdminDecision::Drain => return Ok(Some(self.append_audit(store, drained(), entry))),
                 AdminDecision::Gateway { details } => {
                     return Ok(Some((self.overview(config, inputs, details), None)));
                 }
@@ -360,6 +362,12 @@ impl PolicyStore {
         }
         effects
     }
+}
+
+/// The response to the preparation of a planned stop.
+pub(super) fn drained() -> LocalResponse {
+    let fields = Vec::from([("cache-control", "no-store".to_string())]);
+    LocalResponse { status: 204, fields, body: String::new() }
 }
 
 pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -> AdminReply {

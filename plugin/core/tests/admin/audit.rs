@@ -157,7 +157,9 @@ fn query_of(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16>
         AdminDecision::Audit(query) => Ok(query),
         AdminDecision::Answer(response) => Err(response.status),
         AdminDecision::Write(write) => panic!("{write:?}"),
-        AdminDecision::Rows(_) | AdminDecision::Gateway { .. } => panic!("another endpoint"),
+        AdminDecision::Rows(_) | AdminDecision::Drain | AdminDecision::Gateway { .. } => {
+            panic!("another endpoint")
+        }
     }
 }
 

@@ -93,14 +93,15 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
         ("POST", "/keys/jobs/rotate", json!({}), TEAM_MANAGERS),
         ("GET", "/keys/developers/usage", nothing.clone(), OWN_KEY_USAGE_READERS),
         ("GET", "/keys/jobs/usage", nothing.clone(), TEAM_USAGE_READERS),
-        ("GET", "/audit?organization=acme", nothing, AUDIT_READERS),
+        ("GET", "/audit?organization=acme", nothing.clone(), AUDIT_READERS),
+        ("POST", "/drain", nothing, PLATFORM),
     ]
 }
 
 /// Returns true if the resource in the path looks to the user as if it did not exist.
 fn is_hidden(person: &str, path: &str) -> bool {
     match path {
-        "/organizations" => false,
+        "/organizations" | "/drain" => false,
         "/keys/developers" | "/keys/developers/rotate" | "/keys/developers/usage" => {
             person != "developer" && !ANY_KEY_SEERS.contains(&person)
         }
@@ -118,9 +119,10 @@ fn every_endpoint_is_open_to_its_roles_only() {
             let (status, body) = match decided.outcome {
                 AdminDecision::Answer(response) => (response.status, response.body),
                 AdminDecision::Write(write) => (write.response.status, write.response.body),
-                AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. } => {
-                    (200, String::new())
-                }
+                AdminDecision::Audit(_)
+                | AdminDecision::Rows(_)
+                | AdminDecision::Drain
+                | AdminDecision::Gateway { .. } => (200, String::new()),
             };
             let right = match allowed.contains(&person) {
                 true => (200..300).contains(&status),
@@ -232,7 +234,7 @@ fn begin(detail: &Value) -> String {
 fn what_one_may_not_read_looks_like_what_does_not_exist() {
     for person in ["foreign-owner", "foreign-team-admin"] {
         for (method, path, body, _) in table() {
-            if matches!(path, "/" | "/me" | "/targets" | "/organizations") {
+            if matches!(path, "/" | "/me" | "/targets" | "/organizations" | "/drain") {
                 continue;
             }
             let known = ["acme", "search", "empty", "keys/developers", "keys/admins", "keys/jobs"];

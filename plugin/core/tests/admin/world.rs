@@ -200,7 +200,7 @@ impl World {
             }
             AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
             AdminDecision::Rows(rows) => panic!("no shared counters here: {rows:?}"),
-            AdminDecision::Gateway { .. } => panic!("no policy store here"),
+            AdminDecision::Drain | AdminDecision::Gateway { .. } => panic!("no policy store here"),
         }
     }
 

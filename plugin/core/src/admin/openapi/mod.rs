@@ -226,6 +226,14 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
             ..write("rotateKey", "Rotate the secret of a key", "RotationBody", "KeyWithSecret", &[409])
         },
         (Endpoint::KeyUsage, _) => read("getKeyUsage", "Get the usage of a key, and what remains", "Usage"),
+        (Endpoint::Drain, _) => OperationSpec {
+            id: "drain",
+            summary: "Before a planned stop: give back what this gateway leases of shared limits and budgets (platform administrators only)",
+            body: None,
+            body_optional: false,
+            response: None,
+            rejections: &[],
+        },
         (Endpoint::Audit, _) => {
             read("listAudit", "List the audit log of write attempts, newest first", "AuditEntries")
         }

@@ -287,6 +287,24 @@ fn usage() -> Value {
         "left": count,
         "resets_in_seconds": count,
     });
+    let of_fleet = |schema: &Value, of: &Value| {
+        let mut schema = schema.clone();
+        if let Some(properties) = schema.pointer_mut("/properties").and_then(Value::as_object_mut) {
+            let described = |text: &str| {
+                let mut described = of.clone();
+                if let Some(fields) = described.as_object_mut() {
+                    fields.insert("description".into(), text.into());
+                }
+                described
+            };
+            let leased = "With shared counters: what the gateways of the fleet may spend or have not reported yet. It is not in the spent amount.";
+            properties.insert("leased".into(), described(leased));
+            let stranded =
+                "With shared counters: the part of the spent amount that gateways held which disappeared.";
+            properties.insert("stranded".into(), described(stranded));
+        }
+        schema
+    };
     let mut of_target = window.clone();
     if let Some(of_target) = of_target.as_object_mut() {
         of_target.insert("target".into(), json!({ "type": "string" }));
@@ -300,10 +318,12 @@ fn usage() -> Value {
         "left": dollars,
         "resets_in_seconds": { "anyOf": [count, { "type": "null" }] },
     }));
+    let budget = of_fleet(&budget, &dollars);
+    let [window, of_target] = [window, of_target].map(|fields| of_fleet(&closed(fields), &count));
     let of = |names: &[&str], more: &[(&str, Value)]| {
         let mut properties = Map::from_iter([
-            ("limits".into(), json!({ "type": "array", "items": closed(window.clone()) })),
-            ("target_limits".into(), json!({ "type": "array", "items": closed(of_target.clone()) })),
+            ("limits".into(), json!({ "type": "array", "items": window })),
+            ("target_limits".into(), json!({ "type": "array", "items": of_target })),
             ("budget".into(), json!({ "anyOf": [budget, { "type": "null" }] })),
         ]);
         let required = properties.keys().map(|name| json!(name)).collect();
