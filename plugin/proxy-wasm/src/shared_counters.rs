@@ -62,6 +62,9 @@ impl SharedCounters {
         let decided =
             self.client.borrow_mut().admit(&mut counters, (context, request), policy, now, &mut effects);
         plugin.metrics.add(Counter::Retries, counters.conflicts().into());
+        if decided.is_none() {
+            plugin.metrics.count(Counter::SharedWaits);
+        }
         self.carry_out(plugin, context, effects);
         decided
     }
@@ -111,6 +114,10 @@ impl SharedCounters {
     }
 
     fn call_ended(&self, plugin: &Plugin, context: u32, call: (u32, u16, &[u8])) {
+        let (_, status, _) = call;
+        if status != 200 {
+            plugin.metrics.count(Counter::SharedCallsFailed);
+        }
         let now = plugin.moment(host::wall());
         let effects = self.client.borrow_mut().answer(&mut plugin.counters(), call, now);
         self.carry_out(plugin, context, effects);
@@ -125,11 +132,9 @@ impl SharedCounters {
                 }
                 LeaseEffect::Queue(corrections) => plugin.queue(corrections),
                 LeaseEffect::Note(line) => host::log(LogLevel::Info, &line),
-                LeaseEffect::Warn(line) => {
-                    plugin.metrics.count(Counter::DocumentsTrouble);
-                    host::log(LogLevel::Warn, &line);
-                }
+                LeaseEffect::Warn(line) => host::log(LogLevel::Warn, &line),
                 LeaseEffect::Call { slot, call, timeout } => {
+                    plugin.metrics.count(Counter::SharedCalls);
                     let _ = host::set_effective_context(self.root);
                     let token = plugin.post(&call, timeout);
                     let _ = host::set_effective_context(context);

@@ -78,6 +78,12 @@ named! {
         DocumentsTrouble => "documents_trouble",
         /// Errors of shared data before a decision.
         DocumentsUnavailable => "documents_unavailable",
+        /// Calls to etcd for counters that a fleet shares.
+        SharedCalls => "shared_calls",
+        /// Failed ones of these.
+        SharedCallsFailed => "shared_calls_failed",
+        /// Requests that waited for one of these.
+        SharedWaits => "shared_waits",
     }
 }
 

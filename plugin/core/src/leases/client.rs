@@ -498,6 +498,11 @@ impl LeaseClient {
                     ))
                 })
             }
+            Some(Change::Restored(id)) => {
+                let text = "etcd was restored from a backup or replaced: what was spent since then may be spent again";
+                effects.push(LeaseEffect::Warn(text.to_string()));
+                return self.store(store, Some(Change::Lost(id)), now, effects);
+            }
             Some(Change::Lost(id)) => {
                 store.update_bytes::<_, StoreError>(&self.records.membership, |_, record| {
                     if Membership::from_bytes(record).is_none_or(|known| known.id != id) {

@@ -64,6 +64,8 @@ pub(super) enum Change {
     Is(Membership),
     /// The gateway with this id is no longer a member.
     Lost(GatewayId),
+    /// The gateway with this id is no longer a member: etcd has less than it had.
+    Restored(GatewayId),
 }
 
 #[derive(Clone, Debug, Default)]
@@ -101,6 +103,8 @@ pub(super) struct Standing {
     /// The moment of sending the survey that is under way.
     surveying: Option<Now>,
     surveyed: u64,
+    /// The state of the store at the last survey.
+    last_state: Option<StoreState>,
     /// Value and revision of `clock`.
     clock: (FleetTime, u64),
 }
@@ -261,8 +265,20 @@ impl Standing {
         (state, reads): (StoreState, Vec<Vec<Stored>>),
         now: Now,
     ) -> (Vec<Step>, Option<Change>, Option<Survey>) {
-        self.seen = self.seen.max(state.revision);
         let Some(sent) = self.surveying.take() else { return (Vec::new(), None, None) };
+        let last = self.last_state.replace(state);
+        if last.is_some_and(|last| last.cluster != state.cluster || last.revision > state.revision) {
+            // Slices and rows no longer belong together, and revisions that were seen are not those of this store.
+            self.seen = state.revision;
+            let change = match self.stage {
+                Stage::Member(Membership { id, .. }, ..) => Some(Change::Restored(id)),
+                Stage::Away | Stage::Granting(..) | Stage::Granted(..) | Stage::Joining(..) => None,
+            };
+            self.stage = Stage::Away;
+            self.not_before = now.monotonic;
+            return (Vec::new(), change, None);
+        }
+        self.seen = self.seen.max(state.revision);
         let mut reads = reads.into_iter();
         let mut next = || reads.next().unwrap_or_default();
         let [clock, era, members, gateways, wants] = [next(), next(), next(), next(), next()];
