@@ -7,16 +7,17 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::account::{bytes_of, open};
-use super::client::{LeaseClient, LeaseEffect, Task};
+use super::calls::Task;
+use super::client::{LeaseClient, LeaseEffect};
 use super::keys::lease_of;
-use super::requests::refill_ask;
 use super::rows::{Item, Principal};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
     Compare, Drain, MAX_PARTS, Part, Read, RemoveAll, Session, Snapshot, Stored, Transaction, Write,
 };
 use crate::fleet::{
-    CALL_TIMEOUT, Due, FORGET_AFTER, Fleet, FleetNow, GatewayId, Held, REPORT_WITHIN, Row, Slice,
+    Ask, CALL_TIMEOUT, Due, FORGET_AFTER, Fleet, FleetNow, GatewayId, Held, REPORT_WITHIN, Row, Slice,
+    SliceBlock,
 };
 use crate::time::{Now, SECOND};
 
@@ -129,13 +130,11 @@ impl LeaseClient {
         let wanted = self.survey.wanted.iter().any(|wanted| wanted == principal);
         let around = Fleet { live: self.survey.members.max(1) as u64, wanted };
         let asks: Vec<_> = slice.blocks.iter().map(|block| refill_ask(block, self.policy)).collect();
-        let within = |block: &crate::fleet::SliceBlock| {
+        let within = |block: &SliceBlock| {
             let used = block.used().saturating_add(block.known.leased);
             if used < block.limit / 2 { REPORT_RELAXED } else { REPORT_WITHIN }
         };
-        let is_due = |(ask, block): (&crate::fleet::Ask, &crate::fleet::SliceBlock)| match slice
-            .due(ask, around, fleet)
-        {
+        let is_due = |(ask, block): (&Ask, &SliceBlock)| match slice.due(ask, around, fleet) {
             Due::Nothing => false,
             Due::Report => fleet.earliest.0.saturating_sub(block.known.at.0) >= within(block),
             Due::Now => true,
@@ -300,4 +299,9 @@ impl LeaseClient {
         let session = Session::new(Transaction::new(Vec::new(), vec![part]), &self.credentials);
         self.send(Task::Other(session), now.monotonic.saturating_add(2 * SECOND), now, effects);
     }
+}
+
+/// The asks of a counter for a refill.
+fn refill_ask(block: &SliceBlock, policy: u64) -> Ask {
+    Ask { id: block.id, term: block.term, limit: block.limit, policy, amount: 0 }
 }

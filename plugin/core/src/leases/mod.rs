@@ -5,20 +5,24 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `client` | the calls under way, and the effects |
+//! | `client` | the state of a VM, its ticks, and the effects |
+//! | `calls` | the calls under way |
 //! | `standing` | the membership: lease, clock, survey of the other members |
 //! | `account` | a request against the slices in hand |
 //! | `requests` | streams that wait, and the calls that decide about them |
+//! | `outcomes` | the results of these calls, and calls whose result is not known |
 //! | `rows` | the rows that this VM knows, and the building of a call |
 //! | `care` | reports, refills, returns, stopped VMs and gateways that disappeared |
 //! | `index` | the names of the slices in shared data |
 //! | `keys` | the names of keys in etcd and of records in shared data |
 
 mod account;
+mod calls;
 mod care;
 mod client;
 mod index;
 mod keys;
+mod outcomes;
 mod requests;
 mod rows;
 mod standing;
