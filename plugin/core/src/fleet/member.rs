@@ -65,6 +65,12 @@ impl Membership {
         (elapsed(sent, now) < MARGIN).then(|| self.clock.now(now))
     }
 
+    /// The same membership with a newer reading of the clock, from a response between two renewals.
+    #[must_use]
+    pub fn with_clock(self, clock: ClockReading) -> Self {
+        Membership { clock, ..self }
+    }
+
     /// The reading of the clock, for a VM that takes over the renewal.
     pub fn clock(&self) -> ClockReading {
         self.clock
