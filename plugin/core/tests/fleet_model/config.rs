@@ -5,6 +5,8 @@ use tollgate_core::money::Period;
 use tollgate_core::quota::Window;
 use tollgate_core::time::SECOND;
 
+use crate::search::Action;
+
 /// A part of the protocol that a run leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -93,6 +95,8 @@ pub struct Config {
     pub before_border: u64,
     pub allowed: Faults,
     pub without: Rule,
+    /// The first actions, after which the search begins.
+    pub begin: Vec<Action>,
     /// The share of states, one in so many, from which liveness is tried.
     pub probe: u64,
 }
@@ -116,6 +120,7 @@ pub fn calls() -> Config {
         before_border: 0,
         allowed: Faults { lost: true, repeated: true, trap: true, ..Faults::default() },
         without: Rule::None,
+        begin: Vec::new(),
         probe: 16,
     }
 }

@@ -243,7 +243,10 @@ pub struct Explored {
 
 /// Explores at most `most` states.
 pub fn explore(config: &Config, most: usize) -> Explored {
-    let start = World::new(config);
+    let mut start = World::new(config);
+    for action in &config.begin {
+        start = apply(&start, config, *action);
+    }
     let mut seen: HashMap<u64, (u64, Option<Action>)> = HashMap::new();
     let first = hash(&start);
     seen.insert(first, (0, None));

@@ -430,7 +430,7 @@ impl World {
         let row = self.etcd.row.clone();
         let mut draft = Draft::new(state.slice.clone(), row, held, call, self.etcd.restored);
         if amount.is_some() {
-            if let Err(mut refused) = draft.fits(&[ask]) {
+            if let Err(mut refused) = draft.fits(&[ask], fleet) {
                 if config.without == Rule::BoundedNothing {
                     refused.until =
                         refused.fits_at.unwrap_or(FleetTime(u64::MAX)).max(now.earliest.plus(60 * SECOND));
@@ -504,7 +504,7 @@ impl World {
         amount: Option<u128>,
     ) {
         let Some(block) = row.block(ask.id) else { return };
-        let moved = slice.pending.iter().flat_map(|pending| &pending.blocks);
+        let moved = slice.pending.last().into_iter().flat_map(|pending| &pending.blocks);
         let granted = moved.map(|moved| moved.granted).sum::<u128>();
         let sum = block.used(now) + block.leased;
         let least = 2 * self.etcd.members.len() as u128;
