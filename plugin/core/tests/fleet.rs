@@ -73,7 +73,7 @@ impl Gateway {
 
     fn request(&mut self, row: &mut Row, ask: Ask, seconds: u64) -> Result<u64, RefusedBy> {
         let mut draft = self.draft(row, seconds);
-        draft.fits(&[ask]).map_err(|refused| refused.by)?;
+        draft.fits(&[ask], ALONE).map_err(|refused| refused.by)?;
         let slot = draft.charge(&[ask])[0].1;
         draft.refill(&[ask], ALONE);
         assert_eq!(self.send(draft, row, seconds), Finished::Admitted);
@@ -257,7 +257,7 @@ fn a_restored_row_is_raised_to_what_a_gateway_knows() {
     let call = CallId { lane: 1, number: 9, base: 0, sent: host(5), now: at(5) };
     let quiet = |ask| {
         let new = Draft::new(one.slice.clone(), restored.clone(), Held::default(), call, at(5).earliest);
-        new.fits(&[ask]).map_err(|refused| (refused.by, refused.until)).unwrap_err()
+        new.fits(&[ask], ALONE).map_err(|refused| (refused.by, refused.until)).unwrap_err()
     };
     assert_eq!(
         quiet(ask),

@@ -10,7 +10,7 @@ use super::clock::{FleetNow, FleetTime};
 use super::held::{Held, Lane};
 use super::member::{LEASE_SECONDS, MARGIN};
 use super::row::{Row, RowBlock, Spent, signed};
-use super::sizing::Supply;
+use super::sizing::{self, Supply};
 use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Pending, PendingBlock, Slice};
 use super::term::Term;
 use crate::counters::{CounterId, CounterKind, SLOTS};
@@ -138,14 +138,21 @@ impl Draft {
         }
     }
 
-    /// Succeeds if a request fits into all of these counters.
+    /// Succeeds if a request fits into all of these counters. The moments of refusals are a little later at each gateway of a
+    /// large fleet, so that not all call at once.
     ///
     /// # Errors
     /// [`Refused`] by the counter with the longest wait.
-    pub fn fits(&self, asks: &[Ask]) -> Result<(), Refused> {
+    pub fn fits(&self, asks: &[Ask], fleet: Fleet) -> Result<(), Refused> {
         let refused = asks.iter().filter_map(|ask| self.refusal(ask));
         let longest = refused.max_by_key(|refused| refused.fits_at.map_or(u64::MAX, |at| at.0));
-        longest.map_or(Ok(()), Err)
+        match longest {
+            None => Ok(()),
+            Some(refused) => {
+                let until = sizing::turn(refused.until, self.slice.gateway, fleet.live);
+                Err(Refused { until, ..refused })
+            }
+        }
     }
 
     fn refusal(&self, ask: &Ask) -> Option<Refused> {

@@ -2,24 +2,45 @@
 //!
 //! Far below a limit a slice lasts for half a minute, so that requests never wait and engine calls are rare. Near it, slices
 //! are small and return as soon as they are idle, so that the limit can be used to the end. Where not even two typical
-//! requests are left for each gateway, nothing is leased: a request takes its amount with a call of its own.
+//! requests are left for each gateway, a request takes its amount with a call of its own. Slices then cover only the time
+//! that the calls of a large fleet are apart, which is nothing with a few gateways.
 
 use crate::time::SECOND;
 
 use super::clock::FleetTime;
+use super::member::GatewayId;
 
 /// The time after which half of a use is forgotten.
 const HALF_LIFE: u64 = 8 * SECOND;
-/// Seconds that a slice lasts far below the limit.
-const RELAXED: u128 = 30;
-/// Seconds that a slice lasts otherwise.
-const CLOSE: u128 = 1;
+/// The time that a slice lasts far below the limit.
+const RELAXED: u64 = 30 * SECOND;
 /// The same for money, which is tied up by a slice: a crash strands it.
-const RELAXED_MONEY: u128 = 8;
+const RELAXED_MONEY: u64 = 8 * SECOND;
+/// The time that a slice lasts otherwise.
+const CLOSE: u64 = SECOND;
+/// The time before the end of a slice at which a refill is due, far below the limit.
+const LEAD: u64 = 4 * SECOND;
 /// Nanoseconds without use after which a slice far below the limit is idle.
 const IDLE: u64 = 30 * SECOND;
 /// Nanoseconds without use after which another slice is idle.
 const IDLE_CLOSE: u64 = SECOND / 2;
+
+/// The time in nanoseconds for which one gateway writes a row without a lost race, so that a fleet's calls are this far apart.
+const TURN: u64 = SECOND / 100;
+
+/// The time in nanoseconds in which each gateway of a fleet can write a row once.
+pub(super) fn round(live: u64) -> u64 {
+    live.saturating_mul(TURN).min(SECOND)
+}
+
+/// A moment of a gateway's own within a round that begins at `time`, so that the gateways of a fleet do not call at once
+/// when something is left again.
+pub(super) fn turn(time: FleetTime, gateway: GatewayId, live: u64) -> FleetTime {
+    // Ids are random; the factor gives another order at each time.
+    let mixed = (gateway.0 as u64 ^ time.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    let span = if live > 1 { round(live) } else { 0 };
+    time.plus(span.saturating_mul(mixed) >> 32)
+}
 
 /// The recent use of one counter at one gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -57,10 +78,10 @@ impl Demand {
         halved - (halved / 2).saturating_mul(part) / u128::from(HALF_LIFE)
     }
 
-    /// The use expected in these seconds: ln 2 of the recent use for each half-life.
-    fn expected(&self, seconds: u128, now: FleetTime) -> u128 {
-        self.recent_at(now).saturating_mul(seconds).saturating_mul(693)
-            / (1_000 * u128::from(HALF_LIFE / SECOND))
+    /// The use expected in a time: ln 2 of the recent use for each half-life.
+    fn expected(&self, nanos: u64, now: FleetTime) -> u128 {
+        self.recent_at(now).saturating_mul(u128::from(nanos)).saturating_mul(693)
+            / (1_000 * u128::from(HALF_LIFE))
     }
 }
 
@@ -91,24 +112,27 @@ impl Supply {
         self.used.saturating_add(self.leased) < self.limit.div_ceil(2)
     }
 
-    /// True if nothing is leased: less than two typical requests are left for each gateway.
+    /// True if less than two typical requests are left for each gateway.
     fn is_tight(&self, demand: &Demand) -> bool {
         self.left() < demand.typical.saturating_mul(2).saturating_mul(u128::from(self.live))
     }
 
     /// The amount that a gateway with this demand should have in hand.
     fn target(&self, demand: &Demand, now: FleetTime) -> u128 {
-        let seconds = match (self.is_relaxed(), self.is_money) {
+        if self.is_tight(demand) {
+            return demand.expected(round(self.live), now);
+        }
+        let time = match (self.is_relaxed(), self.is_money) {
             (true, false) => RELAXED,
             (true, true) => RELAXED_MONEY,
             (false, _) => CLOSE,
         };
-        demand.expected(seconds, now).saturating_add(demand.typical)
+        demand.expected(time, now).saturating_add(demand.typical)
     }
 
     /// The amount to grant to a gateway that has `free` in hand.
     pub(super) fn grant(&self, demand: &Demand, free: u128, now: FleetTime) -> u128 {
-        if self.wanted || demand.typical == 0 || self.is_tight(demand) || self.is_idle(demand, now) {
+        if self.wanted || self.is_idle(demand, now) {
             return 0;
         }
         let share = if self.is_money { u128::from(self.live).saturating_mul(4) } else { 2 };
@@ -125,7 +149,7 @@ impl Supply {
 
     /// True if a refill is due before the slice is used up.
     pub(super) fn is_low(&self, demand: &Demand, free: u128, now: FleetTime) -> bool {
-        let lead = if self.is_relaxed() { 4 } else { CLOSE };
+        let lead = if self.is_relaxed() { LEAD } else { CLOSE / 2 };
         !self.is_idle(demand, now) && free < demand.expected(lead, now).saturating_add(demand.typical)
     }
 

@@ -115,14 +115,19 @@ pub struct Pending {
 }
 
 impl Pending {
+    /// The moment of sending.
+    pub fn sent(&self) -> Now {
+        Now { wall: self.wall, monotonic: self.monotonic }
+    }
+
     /// True if the call is so old that its worker must have been stopped.
     pub fn is_stale(&self, now: Now) -> bool {
-        elapsed(Now { wall: self.wall, monotonic: self.monotonic }, now) > STALE_CALL
+        elapsed(self.sent(), now) > STALE_CALL
     }
 
     /// True if the answer admits the requests that waited for it.
     fn is_in_time(&self, now: Now) -> bool {
-        elapsed(Now { wall: self.wall, monotonic: self.monotonic }, now) <= CALL_TIMEOUT
+        elapsed(self.sent(), now) <= CALL_TIMEOUT
     }
 }
 

@@ -1,0 +1,109 @@
+//! The protocol of leased counters, model-checked: every order of requests, calls, losses and deaths of small fleets, with
+//! the functions that gateways run. Each of the protocol's rules, left out, violates an invariant.
+//!
+//! `cargo test --release -p tollgate-core --test fleet_model -- --ignored --nocapture` explores larger fleets.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod check;
+mod config;
+mod search;
+mod world;
+
+use config::{Config, Rule};
+use search::{Action, explore};
+
+fn report(config: &Config, most: usize) -> search::Explored {
+    let began = std::time::Instant::now();
+    let explored = explore(config, most);
+    println!(
+        "{:16} without {:?}: {} states, {} transitions, {} probes, complete {}, {:.1} s",
+        config.name,
+        config.without,
+        explored.states,
+        explored.transitions,
+        explored.probes,
+        explored.is_complete,
+        began.elapsed().as_secs_f64()
+    );
+    if let Some((violation, way)) = &explored.violation {
+        println!("  {violation}");
+        way.iter().for_each(|action| println!("    {action:?}"));
+    }
+    explored
+}
+
+/// A larger part of the states is in the next test, and the larger fleets in the one after it.
+#[test]
+fn no_order_of_events_violates_an_invariant() {
+    for config in config::all() {
+        let explored = report(&config, 1_500);
+        assert!(explored.violation.is_none(), "{}: {:?}", config.name, explored.violation);
+    }
+}
+
+/// Each rule with a fleet that is just large enough to need it, and the beginning of a way there where it is long.
+fn rules() -> Vec<Config> {
+    use Action::{Advance, Answer, Arrive, Backup, Cut, Join, Request, Restore, StepWall};
+    let of = |without, config: Config| Config { without, ..config };
+    let small = |config: Config| Config { workers: vec![1, 1], requests: 2, ..config };
+    let two_workers = |config: Config| Config { workers: vec![2, 1], requests: 2, ..config };
+    let busy = |config: Config| Config { workers: vec![1, 1, 1], requests: 2, probe: 1, ..config };
+    let no_fault = |config: Config| Config { faults: 0, ..config };
+    let no_probe = |config: Config| Config { probe: u64::MAX, ..config };
+    let admitted = |gateway, amount| [Request { gateway, worker: 0, amount }, Arrive(0), Answer(0)];
+    let of_seven = |config: Config| Config { requests: 2, amounts: vec![7], ..config };
+    let restored = [Backup, admitted(0, 7)[0], Arrive(0), Answer(0), Restore];
+    let cut_off = [admitted(0, 1).as_slice(), &[Cut(0), Advance(13_000_000_000)]].concat();
+    let begin = |begin: &[Action], config: Config| Config { begin: begin.to_vec(), ..config };
+    vec![
+        of(Rule::CompareRow, small(config::calls())),
+        of(Rule::OwnGrant, Config { amounts: vec![5], ..no_fault(two_workers(config::calls())) }),
+        of(Rule::LateStamp, begin(&admitted(1, 1), no_fault(small(config::window())))),
+        of(
+            Rule::FleetClock,
+            begin(&[StepWall { gateway: 0, forward: false }], no_probe(small(config::window()))),
+        ),
+        of(Rule::LateAnswer, Config { amounts: vec![12], ..no_fault(small(config::window())) }),
+        of(Rule::CallNumbers, small(config::calls())),
+        of(Rule::Fence, small(config::calls())),
+        of(Rule::IdleReturn, busy(config::calls())),
+        of(Rule::Tight, Config { amounts: vec![9, 1], ..no_fault(small(config::calls())) }),
+        of(Rule::BoundedNothing, Config { probe: 1, ..no_fault(two_workers(config::calls())) }),
+        of(Rule::Wants, busy(config::calls())),
+        of(Rule::CountDead, small(config::deaths())),
+        of(Rule::Margin, begin(&cut_off, no_probe(config::partition()))),
+        of(Rule::PeriodOrder, no_fault(config::border())),
+        of(Rule::PolicyOrder, config::policy()),
+        of(Rule::OldSlice, begin(&admitted(0, 1), config::policy())),
+        of(Rule::Quiet, begin(&restored, of_seven(config::restore()))),
+        of(Rule::Merge, begin(&restored, of_seven(config::restored_budget()))),
+    ]
+}
+
+#[test]
+fn each_rule_that_is_left_out_is_caught() {
+    let mut missed = Vec::new();
+    for config in rules() {
+        let explored = report(&config, 400_000);
+        if explored.violation.is_none() {
+            missed.push(config.without);
+        }
+        // The same fleet with the rule violates nothing on the way to that depth.
+        let whole = report(&Config { without: Rule::None, ..config }, explored.states.min(1_000));
+        assert!(whole.violation.is_none(), "{:?}", whole.violation);
+    }
+    assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// All states of the fleets, and as many of the larger ones as the memory of a small machine holds.
+#[test]
+#[ignore = "minutes in a release build"]
+fn proof_no_order_of_events_of_larger_fleets_violates_an_invariant() {
+    for (configs, most) in [(config::all().to_vec(), 2_000_000), (config::all_larger(), 400_000)] {
+        for config in configs {
+            let explored = report(&config, most);
+            assert!(explored.violation.is_none(), "{}: {:?}", config.name, explored.violation);
+        }
+    }
+}
