@@ -44,6 +44,8 @@ pub struct GatewayConfig {
     pub headers: HeaderStyle,
     /// The treatment of members of a request's body that the API's table does not have.
     pub unknown_members: UnknownMembers,
+    /// The treatment of parameters of a query that the API's table does not have.
+    pub unknown_query: UnknownQuery,
     /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
     /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
@@ -120,6 +122,18 @@ pub enum UnknownMembers {
     Reserve,
     /// They are rejected with 400 `unknown_member`.
     Deny,
+}
+
+/// The treatment of parameters of a query that the API's table does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownQuery {
+    /// They are removed.
+    #[default]
+    Remove,
+    /// The request is rejected with 400 `unknown_parameter`.
+    Deny,
+    /// They are forwarded.
+    Allow,
 }
 
 /// The treatment of requests whose limits cannot be checked.

@@ -6,7 +6,8 @@ use alloc::string::ToString;
 
 use super::defaults::template;
 use super::{
-    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, Unmatched,
+    AdminConfig, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, UnknownMembers, UnknownQuery,
+    Unmatched,
 };
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
@@ -22,6 +23,8 @@ use crate::policy::load::value::{
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
 choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
     "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
+choice!(UnknownQuery, "`remove`, `deny` or `allow`",
+    "remove" => UnknownQuery::Remove, "deny" => UnknownQuery::Deny, "allow" => UnknownQuery::Allow);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",
     "openai" => HeaderStyle::OpenAi, "ietf" => HeaderStyle::Ietf, "both" => HeaderStyle::Both, "none" => HeaderStyle::None);

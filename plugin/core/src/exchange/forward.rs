@@ -140,6 +140,7 @@ fn is_unreadable(rejection: &Rejection) -> bool {
         Rejection::InvalidBody(_)
             | Rejection::ModelMismatch { .. }
             | Rejection::BodyTooLarge { .. }
+            | Rejection::UnsupportedType(_)
             | Rejection::UnsupportedEncoding
             | Rejection::AmbiguousKey
             | Rejection::AmbiguousPath

@@ -19,6 +19,7 @@
 //! | `response` | usage in the response |
 //! | `settle` | the actual usage and its cost |
 //! | `models` | the model list |
+//! | `parameters` | the parameters of a query that are in a table |
 //! | `managed` | requests of the management API |
 //! | `health` | the health endpoints |
 //! | [`access_log`] | the fields for logs and metrics |
@@ -34,6 +35,7 @@ mod forward;
 pub(crate) mod health;
 mod managed;
 mod models;
+mod parameters;
 mod reserve;
 mod response;
 mod sanitize;
@@ -159,6 +161,8 @@ struct PendingBody {
     target: Option<TargetId>,
     /// The models in the query.
     query: Vec<String>,
+    /// The rejection of a parameter of the query that is in no table.
+    unknown: Option<Rejection>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,

@@ -7,6 +7,7 @@ use crate::collections::name_filter::NameFilter;
 use crate::config::GatewayConfig;
 use crate::exchange::access_log::AccessLogEntry;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::query::QueryParameter;
 use crate::secret::api_key;
 
 /// Headers that the upstream may trust, in the order of [`AccessLogEntry::identity`], and the target.
@@ -18,16 +19,18 @@ const IDENTITY: [&str; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sanitized(());
 
-/// Removes the credential that a request was identified with, and replaces its identity headers by those of `log`.
+/// Removes the credential that a request was identified with and the parameters of its query that are not kept, and replaces its
+/// identity headers by those of `log`.
 pub(super) fn sanitize(
     config: &GatewayConfig,
     credential: &Credential<'_>,
     head: &Headers<'_>,
     path: &str,
+    keeps: &dyn Fn(&QueryParameter<'_>) -> bool,
     log: &AccessLogEntry,
     edit: &mut HeaderMutator<'_>,
 ) -> Sanitized {
-    config.credentials.remove(credential.sources, path, edit);
+    config.credentials.remove(credential.sources, path, keeps, edit);
     remove_identity(head, edit);
     for (name, value) in IDENTITY.into_iter().zip(log.identity()) {
         if let Some(value) = value {
@@ -46,7 +49,7 @@ pub(super) fn sanitize_public(
     edit: &mut HeaderMutator<'_>,
 ) -> Sanitized {
     let is_ours = |key: &[u8]| config.policy.read().contains_secret(&api_key::digest(key));
-    config.credentials.remove(config.credentials.ours(head, path, is_ours), path, edit);
+    config.credentials.remove(config.credentials.ours(head, path, is_ours), path, &|_| true, edit);
     remove_identity(head, edit);
     Sanitized(())
 }

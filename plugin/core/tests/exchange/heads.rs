@@ -90,8 +90,8 @@ fn a_key_in_the_query_may_be_percent_encoded() {
         matches!(decide(&gateway, &path, &[], None).step, Action::Answer(answer) if answer.status == 200)
     );
     let body = Some(r#"{"model":"small"}"#);
-    let decided = decide(&gateway, &format!("{CHAT}?key={encoded}&a=%2D"), &[], body);
-    assert_eq!(decided.edited(":path"), Some(Some("/v1/chat/completions?a=%2D")));
+    let decided = decide(&gateway, &format!("{CHAT}?key={encoded}&api-version=%2D"), &[], body);
+    assert_eq!(decided.edited(":path"), Some(Some("/v1/chat/completions?api-version=%2D")));
     decided.charges();
 }
 

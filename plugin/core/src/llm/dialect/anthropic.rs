@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
-    TokenField, UsageFormat, members,
+    TokenField, UsageFormat, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -25,6 +25,7 @@ const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: members::MESSAGES,
+    parameters: Some(parameters::ANTHROPIC),
     free: false,
     default_model: None,
     answers_each_prompt: false,

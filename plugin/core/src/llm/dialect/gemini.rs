@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    UsageFormat, members,
+    UsageFormat, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -33,6 +33,7 @@ const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: members::GEMINI,
+    parameters: Some(parameters::GEMINI),
     free: false,
     default_model: None,
     answers_each_prompt: false,

@@ -8,6 +8,7 @@ pub(super) mod gemini;
 pub(super) mod members;
 mod names;
 pub(super) mod openai;
+pub(crate) mod parameters;
 
 pub(super) use names::{MemberName, NameSet, NameTable, is_same, joined};
 
@@ -39,6 +40,8 @@ pub(crate) struct Dialect {
     pub(crate) takes_files: bool,
     /// The members of requests; empty if the API has no table, so that no member is unknown.
     pub(super) members: members::MemberTable,
+    /// The parameters of the query; `None` for an API that is not of an LLM, of which every parameter passes.
+    pub(crate) parameters: Option<parameters::ParameterTable>,
     /// The provider charges nothing: a call counts as a request, without tokens and cost.
     pub(crate) free: bool,
     /// The model of a request that names none.
@@ -72,9 +75,8 @@ impl Dialect {
     /// The dialect of an API.
     pub(crate) const fn of(api: Api) -> &'static Self {
         match api {
-            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => {
-                &UNREAD
-            }
+            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions => &UNREAD,
+            Api::OpenAiRealtime => &openai::REALTIME,
             Api::OpenAiChat => &openai::CHAT,
             Api::OpenAiCompletions => &openai::COMPLETIONS,
             Api::OpenAiResponses => &openai::RESPONSES,
@@ -101,8 +103,7 @@ impl Dialect {
 }
 
 /// APIs whose bodies are not read.
-static UNREAD: Dialect =
-    Dialect { reads_body: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..openai::BASE };
+static UNREAD: Dialect = Dialect { parameters: None, ..openai::REALTIME_BASE };
 
 /// The request members of each provider. The scanner looks for all of them in every body, so that a member that
 /// several APIs have is listed once.

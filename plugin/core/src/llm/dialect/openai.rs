@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{
     Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    TokenNames, UsageFormat, members,
+    TokenNames, UsageFormat, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -20,6 +20,7 @@ pub(super) const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: &[],
+    parameters: Some(parameters::OPENAI),
     free: false,
     default_model: None,
     answers_each_prompt: false,
@@ -59,6 +60,18 @@ pub(super) static RESPONSES: Dialect = Dialect {
 
 /// `/v1/responses/input_tokens`
 pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, members: members::RESPONSES, ..NO_OUTPUT };
+
+/// `/v1/realtime`: its messages are not read.
+pub(super) static REALTIME: Dialect = REALTIME_BASE;
+
+/// An API whose bodies are not read.
+pub(super) const REALTIME_BASE: Dialect = Dialect {
+    reads_body: false,
+    parameters: Some(parameters::REALTIME),
+    output: NameSet::NONE,
+    streamed_output: NameSet::NONE,
+    ..BASE
+};
 
 /// APIs whose answers have no output tokens.
 const NO_OUTPUT: Dialect =
