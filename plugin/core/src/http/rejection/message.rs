@@ -207,7 +207,7 @@ mod tests {
     }
 
     /// The verbs with which a step begins.
-    const STEPS: [&str; 13] = [
+    const STEPS: [&str; 14] = [
         "Ask",
         "ask",
         "Check",
@@ -216,6 +216,7 @@ mod tests {
         "Copy",
         "Correct",
         "Make",
+        "Remove",
         "Send",
         "Set",
         "Try",
