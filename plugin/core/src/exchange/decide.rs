@@ -20,6 +20,7 @@ use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::query::QueryParameter;
 use crate::http::rejection::Rejection;
+use crate::http::spelling::check_ungoverned;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
 use crate::llm::request::{BodyParser, BodyPatch, LlmRequest, include_usage};
@@ -51,7 +52,7 @@ impl Exchange {
         let leaves_http = requests_upgrade(head, edit) || method == "CONNECT";
         let Some(route::RouteMatch { route, path, model }) = found else {
             return match config.unmatched {
-                Unmatched::Pass => self.pass(config, head, (method, target), edit),
+                Unmatched::Pass => self.pass(config, head, None, (method, target), edit),
                 Unmatched::Deny => Err(Rejection::UnknownRoute),
             };
         };
@@ -59,7 +60,7 @@ impl Exchange {
         let model = model.or_else(|| route.path_model.as_deref().map(String::from));
         self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
-            return self.pass(config, head, (method, target), edit);
+            return self.pass(config, head, Some(route), (method, target), edit);
         }
 
         let credential = config.credentials.find(head, target)?;
@@ -146,17 +147,16 @@ impl Exchange {
         Ok(Action::Hold)
     }
 
-    /// Forwards a request that needs no key.
+    /// Forwards a request that needs no key: one of a public route, or of none.
     fn pass(
         &mut self,
         config: &GatewayConfig,
         head: &Headers<'_>,
+        public: Option<&route::Route>,
         (method, target): (&str, &str),
         edit: &mut HeaderMutator<'_>,
     ) -> Result<Action, Rejection> {
-        if route::is_governed_in_other_case(&config.routes, method, target, head) {
-            return Err(Rejection::AmbiguousPath);
-        }
+        check_ungoverned(&config.routes, public, method, target, head)?;
         let sanitized = sanitize_public(config, head, target, edit);
         Ok(self.forward_public(sanitized))
     }

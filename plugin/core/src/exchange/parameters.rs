@@ -6,12 +6,15 @@ use crate::auth::credential::CredentialSources;
 use crate::http::query::{self, QueryParameter};
 use crate::http::rejection::Rejection;
 use crate::http::route::{ModelSource, Route};
+use crate::http::spelling::METHOD_PARAMETERS;
 use crate::llm::dialect::{Dialect, parameters};
 
 /// Returns true for a parameter that the table of the route's API has, or that names a model: each of those is compared with the
-/// target.
+/// target. APIs of the operator's have no table; of them no parameter is unknown that does not name another method.
 pub(super) fn is_known(route: &Route, parameter: &QueryParameter<'_>) -> bool {
-    let Some(table) = Dialect::of(route.api).parameters else { return true };
+    let Some(table) = Dialect::of(route.api).parameters else {
+        return parameter.name().is_none_or(|name| !METHOD_PARAMETERS.contains(&&*name));
+    };
     if parameter.text.is_empty() {
         return true;
     }

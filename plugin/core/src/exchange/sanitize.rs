@@ -8,6 +8,7 @@ use crate::config::GatewayConfig;
 use crate::exchange::access_log::AccessLogEntry;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
 use crate::http::query::QueryParameter;
+use crate::http::spelling::OVERRIDES;
 use crate::secret::api_key;
 
 /// Headers that the upstream may trust, in the order of [`AccessLogEntry::identity`], and the target.
@@ -32,6 +33,12 @@ pub(super) fn sanitize(
 ) -> Sanitized {
     config.credentials.remove(credential.sources, path, keeps, edit);
     remove_identity(head, edit);
+    // What is decided is the method and the path that the upstream serves.
+    for name in OVERRIDES {
+        if head.first(name).is_some() {
+            edit(HeaderMutation::Remove(name));
+        }
+    }
     for (name, value) in IDENTITY.into_iter().zip(log.identity()) {
         if let Some(value) = value {
             edit(HeaderMutation::Replace(name, value));

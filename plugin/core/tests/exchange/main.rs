@@ -1,7 +1,7 @@
 //! One request: `charges`, `estimates` and `media` have the reservations, `running` the settlements with counters,
 //! `heads` the headers, `members` the members that the gateway does not see through, `names` the names of one target,
 //! `routes` the default routes, `answers`, `health` and `refusals` the filter's own responses, `sign_in` the callers of the
-//! management API, `queries` the parameters of a query, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
+//! management API, `queries` the parameters of a query, `spellings` requests without a key, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -22,6 +22,7 @@ mod refusals;
 mod routes;
 mod running;
 mod sign_in;
+mod spellings;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
