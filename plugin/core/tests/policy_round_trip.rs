@@ -70,6 +70,7 @@ fn is_default(field: &str, value: &Value) -> bool {
         "unpriced" => value == "deny",
         "usage_chunk" => value == "add",
         "abandoned" => value == "seen",
+        "reasoning" => *value == false,
         "request" => value == "0.00",
         "require_expiry" => *value == false,
         "access" => *value == serde_json::json!({ "mode": "inherit" }),

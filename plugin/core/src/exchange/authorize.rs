@@ -141,7 +141,13 @@ pub struct Grant {
     pub requests_usage: bool,
     /// The charge if the call ends before its response does.
     pub abandoned: Abandoned,
+    /// The most output tokens of such a call that are taken to be generated unseen.
+    pub unseen_output: u64,
 }
+
+/// The output tokens that a reasoning model may generate for an answer before its first word (OpenAI's guide to reasoning models
+/// recommends to leave room for so many).
+const UNSEEN_REASONING: u64 = 25_000;
 
 /// Decides about a call of one target with a key, as a request does, without the admission itself.
 ///
@@ -371,6 +377,13 @@ pub(super) fn authorize<'p>(
     let requests_usage = metered && candidates.iter().all(|target| target.usage_chunk == UsageChunk::Add);
     let any_reserves = candidates.iter().any(|target| target.abandoned == Abandoned::Reserved);
     let abandoned = if any_reserves { Abandoned::Reserved } else { Abandoned::Seen };
+    let reasons = candidates.iter().any(|target| target.reasoning);
+    let unseen_output = match call.form {
+        CallForm::Body(request) if reasons => {
+            UNSEEN_REASONING.saturating_mul(request.choices.unwrap_or(1).max(1))
+        }
+        CallForm::Body(_) | CallForm::Bare | CallForm::Upgrade { .. } => 0,
+    };
     let admission = AdmissionRequest { principals, reservation };
-    Ok(Grant { price, admission, requests_usage, abandoned })
+    Ok(Grant { price, admission, requests_usage, abandoned, unseen_output })
 }

@@ -112,6 +112,8 @@ pub struct Exchange {
     price: Option<Price>,
     /// The charge if the call ends before its response does.
     abandoned: Abandoned,
+    /// The most output tokens that such a call is taken to have generated unseen.
+    unseen_reasoning: u64,
     /// The request's body was read, so its response holds usage.
     metered: bool,
     /// Only some fields of the response were requested, perhaps without the usage.
@@ -193,6 +195,7 @@ impl Exchange {
             budget: None,
             price: None,
             abandoned: Abandoned::Seen,
+            unseen_reasoning: 0,
             metered: false,
             partial_response: false,
             unseen_output: false,

@@ -50,6 +50,7 @@ impl Exchange {
     /// | a failure reported in a 2xx | nothing; in a stream, the estimated input and the output that was seen |
     /// | complete, or with output that cannot be counted | the reservation |
     /// | the client left, also before any response | the estimated input and the output that was seen; the reservation, if the target says `abandoned: reserved` and no more is reported |
+    /// | the same, of a target with `reasoning` | besides, as much unseen output as a model may need to reason, within the reservation; not if some was reported |
     ///
     /// A call in the background goes on although its client has left: its reservation stays.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
@@ -84,7 +85,8 @@ impl Exchange {
         match report.usage {
             _ if refused => (ActualUsage::default(), None),
             Some(usage) => {
-                let output = if whole { usage.output } else { usage.output.max(seen) };
+                let left = if usage.reasoning == 0 && !report.failed { self.with_unseen(seen) } else { seen };
+                let output = if whole { usage.output } else { usage.output.max(left) };
                 let usage = Usage { output, ..usage };
                 let actual = ActualUsage {
                     tokens: usage.input.saturating_add(output),
@@ -100,11 +102,19 @@ impl Exchange {
                 (ActualUsage { tokens, cost, estimated: true }, Some(usage))
             }
             None => {
-                let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
-                let tokens = input_tokens.saturating_add(seen);
+                let output = if report.failed { seen } else { self.with_unseen(seen) };
+                let usage = Usage { input: input_tokens, output, ..Usage::default() };
+                let tokens = input_tokens.saturating_add(output);
                 (ActualUsage { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
             }
         }
+    }
+
+    /// Adds to the output that was seen the reasoning that may have been generated, within the reservation.
+    fn with_unseen(&self, seen: u64) -> u64 {
+        let Reservation { input_tokens, tokens, .. } = self.reservation;
+        let room = tokens.saturating_sub(input_tokens).saturating_sub(seen);
+        seen.saturating_add(self.unseen_reasoning.min(room))
     }
 
     fn cost(&self, usage: Usage) -> Pico {

@@ -173,6 +173,8 @@ pub struct Target {
     pub usage_chunk: UsageChunk,
     /// Charge of a call that ends before its response does.
     pub abandoned: Abandoned,
+    /// The model generates output that the response does not show.
+    pub reasoning: bool,
 }
 
 /// The charge of a call without a reported usage that ends before its response does, because its client left.

@@ -49,8 +49,16 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk, abandoned } =
-            target;
+        let Target {
+            name: _,
+            groups,
+            max_input_tokens,
+            max_output_tokens,
+            price,
+            usage_chunk,
+            abandoned,
+            reasoning,
+        } = target;
         if !groups.is_empty() {
             record.put("access_groups", self.group_names(groups));
         }
@@ -62,6 +70,9 @@ impl Policy {
         }
         if *abandoned != Abandoned::default() {
             record.put("abandoned", abandoned.name());
+        }
+        if *reasoning {
+            record.put("reasoning", true);
         }
     }
 

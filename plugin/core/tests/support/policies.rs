@@ -168,9 +168,15 @@ fn new(section: Section, tape: &mut Tape<'_>) -> Value {
 /// Changes or removes a field.
 fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
     let fields: &[&str] = match section {
-        Section::Targets => {
-            &["access_groups", "price", "max_input_tokens", "max_output_tokens", "usage_chunk", "abandoned"]
-        }
+        Section::Targets => &[
+            "access_groups",
+            "price",
+            "max_input_tokens",
+            "max_output_tokens",
+            "usage_chunk",
+            "abandoned",
+            "reasoning",
+        ],
         Section::Organizations => &[
             "access",
             "access",
@@ -241,6 +247,7 @@ fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
         }
         "max_input_tokens" | "max_output_tokens" => json!(1 + tape.below(5)),
         "usage_chunk" => json!(tape.of(&["add", "never"])),
+        "reasoning" => json!(tape.below(2) == 1),
         "abandoned" => json!(tape.of(&["seen", "reserved"])),
         "access" => access(tape, section == Section::Organizations),
         "limits" | "member_limits" => limits(tape),

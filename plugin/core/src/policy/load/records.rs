@@ -75,6 +75,9 @@ record! {
         /// The charge of a call whose client leaves before the end of the response. `seen`: the input and the output that was
         /// seen. `reserved`: what was reserved, for a provider that completes and bills the call. Default: `seen`.
         abandoned: Abandoned,
+        /// `true` for a model that reasons before it answers and does not show it: a call whose client leaves is charged up to 25,000
+        /// tokens, within the reservation, on top of the output that was seen. Default: `false`.
+        reasoning: bool,
     }
 }
 record! {

@@ -110,6 +110,7 @@ impl Policy {
             price,
             usage_chunk,
             abandoned,
+            reasoning,
         } = record;
         let groups = access_groups.unwrap_or_default().0;
         let mut groups: Vec<GroupId> = groups.iter().map(|(_, name)| self.group(&name.0)).collect();
@@ -122,6 +123,7 @@ impl Policy {
             price: price.map(read_price),
             usage_chunk: usage_chunk.unwrap_or_default(),
             abandoned: abandoned.unwrap_or_default(),
+            reasoning: reasoning.unwrap_or_default(),
         }
     }
 
