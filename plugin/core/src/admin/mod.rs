@@ -48,7 +48,7 @@ use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
 use crate::counters::CounterStore;
 use crate::http::local_response::LocalResponse;
-use crate::json::out_of_line::text;
+use crate::json::out_of_line::shown;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
 
@@ -292,5 +292,5 @@ pub(crate) fn json_response(status: u16, body: &Value) -> LocalResponse {
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),
     ]);
-    LocalResponse { status, fields, body: text(body) }
+    LocalResponse { status, fields, body: shown(body) }
 }

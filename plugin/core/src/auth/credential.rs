@@ -129,6 +129,13 @@ impl CredentialSources {
         }
     }
 
+    /// Returns the sources that these headers have, also with an empty value or another scheme.
+    pub(crate) fn present(&self, head: &Headers<'_>) -> SourceSet {
+        let mut sources = SourceSet::default();
+        self.for_each(head, "", &mut |position, _| sources.add(position));
+        sources
+    }
+
     /// Returns the sources that hold a key of this gateway: one with the prefix of its own keys, or one for which
     /// `is_known` is true.
     pub fn ours(&self, head: &Headers<'_>, path: &str, is_known: impl Fn(&[u8]) -> bool) -> SourceSet {

@@ -4,6 +4,8 @@ use alloc::borrow::Cow;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
+use smol_str::SmolStr;
+
 use super::authorize::{
     Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest,
     named_target, with_shorter_name,
@@ -57,6 +59,10 @@ impl Exchange {
             };
         };
         self.api = route.api;
+        if route.exact {
+            // The text of the route, which is no secret.
+            self.log.path = Some(SmolStr::new(path));
+        }
         let model = model.or_else(|| route.path_model.as_deref().map(String::from));
         self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {

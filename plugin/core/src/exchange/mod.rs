@@ -50,6 +50,7 @@ use alloc::vec::Vec;
 pub use authorize::{Step, Trace};
 pub use forward::Forward;
 use sanitize::Sanitized;
+use smol_str::SmolStr;
 
 use crate::admin;
 use crate::admin::body_buffer::{BodyBuffer, ManagementHead};
@@ -64,13 +65,15 @@ use crate::exchange::access_log::AccessLogEntry;
 use crate::http::answer_format::AnswerFormat;
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::LocalResponse;
+use crate::http::query;
 use crate::http::rejection::Rejection;
 use crate::llm::request::{BodyParser, BodyPatch};
 use crate::llm::usage::{UsageChunkFilter, UsageMeter};
 use crate::money::Price;
 use crate::policy::{Abandoned, TargetId};
 use crate::quota::QuotaScope;
-use crate::secret::api_key::Digest;
+use crate::secret::api_key::{self, Digest};
+use crate::secret::redact;
 use crate::time::{Clock, Timestamp};
 
 /// The adapter's next action.
@@ -279,6 +282,9 @@ impl Exchange {
         if !matches!(action, Action::Hold) {
             self.log.time = Some(now.timestamp());
         }
+        if self.log.path.is_none() {
+            self.log.path = head.first(":path").map(|target| logged_path(&config, target));
+        }
         action
     }
 
@@ -384,4 +390,14 @@ impl Exchange {
         self.log.over_soft_budget = rate_limit_status.over_soft_budget();
         self.rate_limit_status = rate_limit_status;
     }
+}
+
+/// The path of a request for the log: without a key in any segment. A CONNECT may have a host and a port in its place.
+#[cold]
+fn logged_path(config: &GatewayConfig, target: &[u8]) -> SmolStr {
+    let target = String::from_utf8_lossy(target);
+    let (path, _) = query::split(&target);
+    let policy = config.policy.read();
+    let is_secret = |text: &[u8]| policy.contains_secret(&api_key::digest(text));
+    SmolStr::new(redact::path(path, is_secret))
 }

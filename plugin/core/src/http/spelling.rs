@@ -12,6 +12,7 @@ use crate::http::headers::Headers;
 use crate::http::query;
 use crate::http::rejection::Rejection;
 use crate::http::route::{Route, Segment, matches};
+use crate::text::percent::{ROUNDS, leniently};
 
 /// Headers by which servers take another method, or another path.
 pub(crate) const OVERRIDES: [&str; 5] = [METHODS[0], METHODS[1], METHODS[2], PATHS[0], PATHS[1]];
@@ -22,9 +23,6 @@ const PATHS: [&str; 2] = ["x-original-url", "x-rewrite-url"];
 
 /// Parameters of a query by which servers take another method.
 pub(crate) const METHOD_PARAMETERS: [&str; 2] = ["_method", "$httpMethod"];
-
-/// The most times that a path is decoded.
-const ROUNDS: usize = 4;
 
 /// Checks that a request without a key is none of a route that needs one. `public`: the route that lets it pass, if there is one.
 ///
@@ -128,7 +126,7 @@ impl Ungoverned<'_> {
 fn parts(path: &str) -> Option<Vec<String>> {
     let mut path = Cow::Borrowed(path);
     let mut rounds = 0;
-    while let Some(decoded) = decoded(&path) {
+    while let Some(decoded) = leniently(&path) {
         rounds += 1;
         if rounds > ROUNDS {
             return None;
@@ -148,22 +146,6 @@ fn parts(path: &str) -> Option<Vec<String>> {
         }
     }
     Some(parts)
-}
-
-/// Decodes what is percent-encoded, and keeps the rest; `None` if nothing is.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    while let [first, after @ ..] = rest {
-        let byte = match after {
-            [high, low, ..] if *first == b'%' => digit(high).zip(digit(low)),
-            _ => None,
-        };
-        bytes.push(byte.map_or(*first, |(high, low)| high << 4 | low));
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    (bytes.len() < text.len()).then(|| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The letter that a server without regard to case and width reads.
