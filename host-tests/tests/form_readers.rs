@@ -133,7 +133,8 @@ impl Drop for Php {
 fn values<'r>(reading: &'r [(String, String)], name: &str) -> Vec<&'r str> {
     let is = |found: &str| {
         let stem = found.split(['[', '\0']).next().unwrap_or_default();
-        let letters: String = stem.chars().filter(char::is_ascii_alphanumeric).collect();
+        let is_part = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        let letters: String = stem.chars().filter(is_part).collect();
         letters.eq_ignore_ascii_case(name)
     };
     reading.iter().filter(|(found, _)| is(found)).map(|(_, value)| value.as_str()).collect()
@@ -144,7 +145,11 @@ fn assert_agreement(form: &Form, request: &LlmRequest, readings: &Readings) {
     assert_eq!(readings.len(), 8, "{readings:?}");
     let show = || format!("{}: {}\n{}\n{readings:?}", form.name, form.content_type, form.body.escape_ascii());
     for (reader, reading) in readings {
-        let Some(reading) = reading else { panic!("{reader} refuses {}", show()) };
+        // A reader that refuses the form reads nothing else. All read the forms of clients.
+        let Some(reading) = reading else {
+            assert_eq!(form.name, "generated", "{reader} refuses {}", show());
+            continue;
+        };
         let model: Vec<&str> = request.model.as_deref().into_iter().collect();
         assert_eq!(values(reading, "model"), model, "{reader} {}", show());
         let counts: Vec<u64> = values(reading, "n").iter().filter_map(|text| text.parse().ok()).collect();

@@ -7,7 +7,7 @@ const withBusboy = (type, body) =>
   new Promise((resolve, reject) => {
     const fields = [];
     const reader = busboy({ headers: { "content-type": type } });
-    reader.on("field", (name, value) => fields.push([name, value]));
+    reader.on("field", (name, value) => fields.push([name ?? "", value ?? ""]));
     reader.on("file", (_name, stream) => stream.resume());
     reader.on("error", reject);
     reader.on("close", () => resolve(fields));

@@ -176,9 +176,20 @@ pub fn refused() -> Vec<(Form, &'static str)> {
         [("Content-Disposition: form-data; name=\"x\"", b"".as_slice())].repeat(256);
     vec![
         // Delimiters.
-        (text("a boundary after LF", format!("{FILE}a\n--x-y\r\n{OTHER}--x-y--\r\n")), "after CR or LF"),
-        (text("a boundary after CR", format!("{FILE}a\r--x-y\r\n{OTHER}--x-y--\r\n")), "after CR or LF"),
-        (text("a boundary after LF CR", format!("{FILE}a\n\r--x-y\r\n{OTHER}--x-y--\r\n")), "after CR or LF"),
+        (text("a boundary after LF", format!("{FILE}a\n--x-y\r\n{OTHER}--x-y--\r\n")), "no part contains"),
+        (text("a boundary after CR", format!("{FILE}a\r--x-y\r\n{OTHER}--x-y--\r\n")), "no part contains"),
+        (
+            text("a boundary after LF CR", format!("{FILE}a\n\r--x-y\r\n{OTHER}--x-y--\r\n")),
+            "no part contains",
+        ),
+        (
+            text("a boundary in the middle of a line", format!("{FILE}a--x-y\r\n{OTHER}--x-y--\r\n")),
+            "no part contains",
+        ),
+        (
+            text("a boundary in a model", format!("{FIRST}--x-y--\r\n").replace("sper", "s--x-yper")),
+            "no part contains",
+        ),
         (text("a longer boundary", format!("{FILE}a\r\n--x-yz\r\n{OTHER}--x-y--\r\n")), "CRLF or `--`"),
         (
             text("spaces behind the boundary", format!("{FILE}a\r\n--x-y \r\n{OTHER}--x-y--\r\n")),

@@ -40,6 +40,10 @@ impl BodyParser {
             return Ok(Self::json());
         };
         let unsupported = || BodyError::UnsupportedType { found: start(whole) };
+        // Some servers split at spaces only.
+        if content_type.is_some_and(|value| value.contains('\t')) {
+            return Err(unsupported());
+        }
         let media_type = MediaType::of(whole);
         let parameters = parameters(media_type.parameters).ok_or_else(unsupported)?;
         let (mut boundary, mut charset) = (None, None);

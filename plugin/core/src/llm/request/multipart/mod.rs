@@ -26,27 +26,6 @@ const MAX_PARTS: usize = 256;
 /// The most frames of an animated image (OpenAI's API reference, "Create image edit").
 const MAX_FRAMES: u64 = 16;
 
-/// An end of a line. Some servers take a bare CR or LF for one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum LineEnd {
-    #[default]
-    None,
-    Cr,
-    Lf,
-    CrLf,
-}
-
-impl LineEnd {
-    const fn bytes(self) -> &'static [u8] {
-        match self {
-            LineEnd::None => b"",
-            LineEnd::Cr => b"\r",
-            LineEnd::Lf => b"\n",
-            LineEnd::CrLf => b"\r\n",
-        }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MultipartState {
     /// In a part's content, or before the first delimiter.
@@ -73,12 +52,14 @@ enum MultipartState {
 pub struct MultipartScanner {
     /// Two hyphens and the boundary.
     dashed: Vec<u8>,
-    /// The end of a line that was just read.
-    line_end: LineEnd,
-    /// The number of bytes of `dashed` that were read behind it.
+    /// For each length of a beginning of `dashed`, that of the longest shorter one which also ends it.
+    shorter: Vec<usize>,
+    /// The number of bytes of `dashed` that were just read.
     matched: usize,
-    /// The end of the line is that of the part's headers, and no content.
-    at_start: bool,
+    /// The byte before was CR.
+    after_cr: bool,
+    /// The offset after the last CRLF.
+    line_at: u64,
     /// Before the first delimiter.
     opening: bool,
     state: MultipartState,
@@ -111,11 +92,13 @@ impl MultipartScanner {
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY || !boundary.bytes().all(allowed) {
             return Err(BodyError::Boundary);
         }
+        let dashed = [b"--", boundary.as_bytes()].concat();
         Ok(Self {
-            dashed: [b"--", boundary.as_bytes()].concat(),
-            line_end: LineEnd::CrLf,
+            shorter: shorter(&dashed),
+            dashed,
             matched: 0,
-            at_start: true,
+            after_cr: false,
+            line_at: 0,
             opening: true,
             state: MultipartState::Content,
             head: Vec::new(),
@@ -151,15 +134,15 @@ impl MultipartScanner {
         let end = self.offset + new_bytes.len() as u64;
         while let [byte, after @ ..] = rest {
             let plain = match self.state {
-                // A delimiter begins with the end of a line.
-                MultipartState::Content if self.line_end == LineEnd::None => {
-                    memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len())
+                MultipartState::Content if self.matched == 0 && !self.opening => {
+                    memchr::memchr3(b'-', b'\r', b'\n', rest).unwrap_or(rest.len())
                 }
                 _ => 0,
             };
             let result = if plain > 0 {
                 let (content, others) = rest.split_at_checked(plain).unwrap_or_default();
                 rest = others;
+                self.after_cr = false;
                 self.keep(content)
             } else {
                 rest = after;
@@ -225,54 +208,43 @@ impl MultipartScanner {
     }
 
     fn content(&mut self, byte: u8) -> Result<(), BodyError> {
-        if self.line_end == LineEnd::Cr && self.matched == 0 && byte == b'\n' {
-            self.line_end = LineEnd::CrLf;
-            return Ok(());
+        let after_cr = core::mem::replace(&mut self.after_cr, byte == b'\r');
+        if after_cr && byte == b'\n' {
+            self.line_at = self.offset.saturating_add(1);
         }
-        if self.line_end != LineEnd::None && self.dashed.get(self.matched) == Some(&byte) {
-            self.matched += 1;
-            return if self.matched < self.dashed.len() { Ok(()) } else { self.delimited() };
+        self.matched = longer(&self.dashed, &self.shorter, self.matched, byte);
+        if self.matched == self.dashed.len() {
+            return self.delimited();
         }
-        if self.opening {
+        if self.opening && self.matched as u64 <= self.offset {
             return Err(self.unreadable("the boundary of the content-type"));
         }
-        let line_end = if self.at_start { LineEnd::None } else { self.line_end };
-        let matched = core::mem::take(&mut self.matched);
-        self.at_start = false;
-        if self.field.is_some() {
-            let read = [line_end.bytes(), self.dashed.get(..matched).unwrap_or_default()].concat();
-            self.keep(&read)?;
-        }
-        self.line_end = match byte {
-            b'\r' => LineEnd::Cr,
-            b'\n' => LineEnd::Lf,
-            other => {
-                self.line_end = LineEnd::None;
-                return self.keep(&[other]);
-            }
-        };
-        Ok(())
+        self.keep(&[byte])
     }
 
-    /// Ends a part at the boundary.
+    /// Ends a part at the boundary, whose last byte is the present one.
     fn delimited(&mut self) -> Result<(), BodyError> {
-        if self.line_end != LineEnd::CrLf {
-            return Err(self.unreadable("a boundary that no part contains after CR or LF: send another one"));
-        }
-        if self.at_start && !self.opening {
-            return Err(self.unreadable("CRLF before the boundary, also after an empty part"));
+        let start = (self.offset + 1).saturating_sub(self.dashed.len() as u64);
+        self.matched = 0;
+        // Some servers cut a part at the boundary wherever it is.
+        if start != self.line_at {
+            return Err(self.unreadable("a boundary that no part contains: send another one"));
         }
         if !self.opening {
-            self.part_ended()?;
+            if start == self.content_at {
+                return Err(self.unreadable("CRLF before the boundary, also after an empty part"));
+            }
+            self.part_ended(start.saturating_sub(2))?;
         }
         self.opening = false;
         self.state = MultipartState::Delimited(None);
         Ok(())
     }
 
+    /// Keeps content of a field, and the beginning of a delimiter that it may be.
     fn keep(&mut self, content: &[u8]) -> Result<(), BodyError> {
         let Some(field) = self.field else { return Ok(()) };
-        let room = MAX_NAME.saturating_sub(self.value.len());
+        let room = (MAX_NAME + 2 + self.dashed.len()).saturating_sub(self.value.len());
         if content.len() > room {
             let offset = self.offset + room as u64;
             return Err(BodyError::TooLong { field: field.name(), offset, max: MAX_NAME });
@@ -304,8 +276,7 @@ impl MultipartScanner {
         self.head = head;
         self.content_at = self.offset.saturating_add(1);
         self.value.clear();
-        (self.line_end, self.matched) = (LineEnd::CrLf, 0);
-        self.at_start = true;
+        self.line_at = self.content_at;
         self.state = MultipartState::Content;
         Ok(())
     }
@@ -367,9 +338,7 @@ impl MultipartScanner {
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
-    fn part_ended(&mut self) -> Result<(), BodyError> {
-        // The boundary's last byte is the present one; CRLF is before it.
-        let end = (self.offset + 1).saturating_sub(self.dashed.len() as u64 + 2);
+    fn part_ended(&mut self, end: u64) -> Result<(), BodyError> {
         let bytes = end.saturating_sub(self.content_at);
         if self.announced.take().is_some_and(|announced| announced != bytes) {
             return Err(self.unreadable("the content-length of a part to be its length"));
@@ -380,7 +349,11 @@ impl MultipartScanner {
         let Some(field) = self.field.take() else { return Ok(()) };
         let offset = self.offset;
         let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };
-        let text = core::str::from_utf8(&self.value).map_err(|_| BodyError::Utf8 { offset })?;
+        let value = usize::try_from(bytes).ok().and_then(|bytes| self.value.get(..bytes)).unwrap_or_default();
+        if value.len() > MAX_NAME {
+            return Err(BodyError::TooLong { field: field.name(), offset, max: MAX_NAME });
+        }
+        let text = core::str::from_utf8(value).map_err(|_| BodyError::Utf8 { offset })?;
         let name = || is_name(text).then(|| text.into()).ok_or_else(|| wrong("a name"));
         match field {
             Field::Model => self.request.model = Some(name()?),
@@ -404,5 +377,27 @@ impl MultipartScanner {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns, for each length of a beginning of a text, that of the longest shorter beginning which also ends it.
+fn shorter(text: &[u8]) -> Vec<usize> {
+    let mut all: Vec<usize> = Vec::with_capacity(text.len());
+    for (at, byte) in text.iter().enumerate() {
+        let before = all.last().copied().unwrap_or_default();
+        let length = if at == 0 { 0 } else { longer(text, &all, before, *byte) };
+        all.push(length);
+    }
+    all
+}
+
+/// Returns how much of the beginning of a text is read with this byte, after `matched` bytes of it.
+fn longer(text: &[u8], shorter: &[usize], mut matched: usize, byte: u8) -> usize {
+    loop {
+        if text.get(matched) == Some(&byte) {
+            return matched + 1;
+        }
+        let Some(last) = matched.checked_sub(1) else { return 0 };
+        matched = shorter.get(last).copied().unwrap_or_default();
     }
 }
