@@ -44,7 +44,7 @@
 //! A module uses only modules to the left of it. The test `layers` checks this.
 //!
 //! ```text
-//! collections money time text | secret json api | quota counters admission | policy | llm http auth config
+//! collections money time text | secret json api | quota counters admission ledger | policy | llm http auth config
 //!     | admin | exchange | etcd replication
 //! ```
 
@@ -67,6 +67,7 @@ pub mod etcd;
 pub mod exchange;
 pub mod http;
 pub mod json;
+pub mod ledger;
 pub mod llm;
 pub mod money;
 pub mod policy;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `lib.rs`, lowest layer first.
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 20] = [
     "collections",
     "money",
     "time",
@@ -21,6 +21,7 @@ const LAYERS: [&str; 19] = [
     "quota",
     "counters",
     "admission",
+    "ledger",
     "policy",
     "llm",
     "http",

@@ -13,7 +13,7 @@ mod sliding_window;
 pub use body_claim::{BodyClaim, NoRoom};
 pub use calendar::{DailyCounter, SpendCounter};
 pub use key::{RecordKey, RecordKeys};
-pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC};
+pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC, LEDGER_MAGIC};
 pub use shared_data::{Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue};
 pub use sliding_window::{SLOTS, SlidingWindow, Span};
 

@@ -11,6 +11,8 @@
 mod stepped;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/stepped.rs"]
+mod support_stepped;
 
 use std::collections::BTreeMap;
 
