@@ -225,7 +225,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Settles the reservation. `complete`: the response came to its end.
+    /// Settles the reservation, and counts the call. `complete`: the response came to its end.
     fn finish(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.finish(complete) {
             self.plugin.metrics.count(Counter::Settled);
@@ -233,6 +233,9 @@ impl Stream {
             let corrections = settle(&mut counters, receipt, actual);
             self.plugin.metrics.add(Counter::Retries, counters.conflicts().into());
             self.plugin.queue(corrections);
+        }
+        if let Some(call) = self.exchange.count() {
+            self.plugin.count(call);
         }
     }
 

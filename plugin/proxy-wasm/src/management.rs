@@ -10,6 +10,7 @@ use tollgate_core::counters::{HostStatus, SharedDataStore};
 use tollgate_core::etcd::EtcdCall;
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::http::headers::Headers;
+use tollgate_core::ledger::{self, EndedCall};
 use tollgate_core::replication::{Effect, PolicyStore};
 
 use crate::host::{self, Shared};
@@ -54,6 +55,8 @@ impl Management {
         // The id of this VM among those that share a lease. A host without random numbers has no etcd either.
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (store, error) = PolicyStore::open(counters, gateway, vm);
+        // A host without shared data keeps no usage; it is logged as a missing capability.
+        let _ = ledger::begin(counters, &gateway.ledger, host::wall());
         if let Some(error) = error
             && (gateway.admin.is_some() || gateway.etcd.is_some())
         {
@@ -78,6 +81,15 @@ impl Management {
         let mut calls = self.calls.borrow_mut();
         let at = calls.iter().position(|(known, _)| *known == token)?;
         Some(calls.swap_remove(at).1)
+    }
+}
+
+impl Drop for Plugin {
+    /// There will be no further tick.
+    fn drop(&mut self) {
+        if let Some(management) = &self.management {
+            management.store.borrow_mut().retry_counts(&mut self.counters());
+        }
     }
 }
 
@@ -111,7 +123,18 @@ impl Plugin {
         self.carry_out(management, context, effects);
     }
 
-    /// Polls etcd, retries and completes writes.
+    /// Counts a call that has ended, for the usage that the management API shows.
+    pub fn count(&self, call: EndedCall) {
+        let Some(management) = &self.management else { return };
+        let mut counters = self.counters();
+        let counted = management.store.borrow_mut().count(&mut counters, &self.gateway, call);
+        self.metrics.add(Counter::Retries, counters.conflicts().into());
+        if !counted {
+            self.metrics.count(Counter::UsageUncounted);
+        }
+    }
+
+    /// Polls etcd, retries and completes writes, and posts usage.
     pub fn tick(&self) {
         let Some(management) = &self.management else { return };
         let effects = management.store.borrow_mut().tick(&mut self.counters(), &self.gateway, &self.inputs());

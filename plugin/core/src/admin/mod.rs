@@ -234,6 +234,7 @@ fn dispatch<C: CounterStore>(
     match (found.endpoint, found.method) {
         (Endpoint::Gateway, _) => me::gateway(context),
         (Endpoint::Me, _) => me::show(context),
+        (Endpoint::MyUsage, _) => usage::of_caller(context, store, key_prefix),
         (Endpoint::Targets, _) => me::targets(context),
         (Endpoint::Organizations, Post) => organizations::create(context),
         (Endpoint::Organizations, _) => organizations::list(context),
@@ -258,6 +259,7 @@ fn dispatch<C: CounterStore>(
         (Endpoint::TeamMember, Put) => members::put_in_team(context, one, two),
         (Endpoint::TeamMember, Delete) => members::remove_from_team(context, one, two),
         (Endpoint::TeamMember, _) => members::show_in_team(context, one, two),
+        (Endpoint::TeamMemberUsage, _) => usage::of_member(context, store, key_prefix, one, two),
         (Endpoint::ServiceAccounts, _) => accounts::list(context, one),
         (Endpoint::ServiceAccount, Put) => accounts::put(context, one, two),
         (Endpoint::ServiceAccount, Delete) => accounts::remove(context, one, two),

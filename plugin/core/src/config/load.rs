@@ -18,6 +18,7 @@ use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
 use crate::json::node::Node;
+use crate::ledger::LedgerNames;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{Count, FromNode};
 use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
@@ -223,6 +224,7 @@ impl GatewayFields {
             max_body,
             max_held,
             record_keys: RecordKeys::new(&prefix),
+            ledger: LedgerNames::new(&prefix),
             held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),

@@ -18,6 +18,7 @@ use crate::auth::credential::CredentialSources;
 use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
+use crate::ledger::LedgerNames;
 use crate::policy::{Mode, PolicyHandle};
 
 /// A gateway's whole configuration. Only `policy` is required; the defaults serve LLM traffic at the
@@ -57,6 +58,8 @@ pub struct GatewayConfig {
     pub prefix: Box<str>,
     /// The names of principals' counter records, below that prefix.
     pub record_keys: RecordKeys,
+    /// The names of the ledger's records, below that prefix.
+    pub ledger: LedgerNames,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
     /// The bytes of management requests that this VM holds.

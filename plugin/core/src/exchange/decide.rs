@@ -10,6 +10,7 @@ use super::authorize::{
     Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest,
     named_target, with_shorter_name,
 };
+use super::count::Instances;
 use super::parameters;
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
@@ -74,6 +75,7 @@ impl Exchange {
         let (digest, identity) = identify(&policy, &credential.key, now, trace)
             .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
+        self.instances = Some(Instances::of(&identity));
         if route.api == Api::Models {
             self.format = AnswerFormat::of(route.api, target, head);
             return Ok(match models::answer(&policy, &identity, self.format.provider, path) {

@@ -7,6 +7,7 @@
 //! Manage: the adapter runs replication::PolicyStore::manage, sends the reply and calls managed()
 //! response_headers(), response_body() -> the bytes for the client
 //! finish() -> the settlement, once
+//! count() -> the ended call for the ledger, once
 //! ```
 //!
 //! | module | content |
@@ -18,6 +19,7 @@
 //! | `reserve` | upper bounds of tokens and cost |
 //! | `response` | usage in the response |
 //! | `settle` | the actual usage and its cost |
+//! | `count` | the ended call, for the usage that is kept |
 //! | `models` | the model list |
 //! | `parameters` | the parameters of a query that are in a table |
 //! | `managed` | requests of the management API |
@@ -30,6 +32,7 @@
 
 pub mod access_log;
 pub mod authorize;
+mod count;
 mod decide;
 mod forward;
 pub(crate) mod health;
@@ -48,6 +51,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use authorize::{Step, Trace};
+use count::Instances;
 pub use forward::Forward;
 use sanitize::Sanitized;
 use smol_str::SmolStr;
@@ -100,6 +104,8 @@ pub struct Exchange {
     config: Rc<GatewayConfig>,
     state: ExchangeState,
     log: AccessLogEntry,
+    /// The caller's instances, until the call is counted.
+    instances: Option<Instances>,
     rate_limit_status: RateLimitStatus,
     api: Api,
     format: AnswerFormat,
@@ -188,6 +194,7 @@ impl Exchange {
             config,
             state: ExchangeState::Fresh,
             log: AccessLogEntry::default(),
+            instances: None,
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
             format: AnswerFormat::default(),

@@ -42,6 +42,7 @@ pub use recorder::{CROWDED, Recorder, begin};
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
+use core::ops::RangeInclusive;
 
 use crate::money::{Period, Pico};
 use crate::time::{DAY, SECOND, period_end, period_index};
@@ -64,12 +65,14 @@ pub struct Amounts {
     pub output: u64,
     /// The cost.
     pub cost: Pico,
+    /// The part of the cost that is estimated, since the provider did not report the usage.
+    pub estimated: Pico,
 }
 
 impl Amounts {
     /// Adds other sums, saturating.
     pub fn add(&mut self, other: &Amounts) {
-        let Amounts { requests, refused, input, cached_input, output, cost } = self;
+        let Amounts { requests, refused, input, cached_input, output, cost, estimated } = self;
         let counts = [
             (requests, other.requests),
             (refused, other.refused),
@@ -81,18 +84,7 @@ impl Amounts {
             *sum = sum.saturating_add(more);
         }
         *cost = cost.plus(other.cost);
-    }
-
-    /// Returns the sums without a part of them; nothing is left below 0.
-    pub fn without(&self, part: &Amounts) -> Amounts {
-        Amounts {
-            requests: self.requests.saturating_sub(part.requests),
-            refused: self.refused.saturating_sub(part.refused),
-            input: self.input.saturating_sub(part.input),
-            cached_input: self.cached_input.saturating_sub(part.cached_input),
-            output: self.output.saturating_sub(part.output),
-            cost: Pico(self.cost.0.saturating_sub(part.cost.0)),
-        }
+        *estimated = estimated.plus(other.estimated);
     }
 }
 
@@ -173,6 +165,14 @@ impl Unit {
         }
     }
 
+    /// Returns the sheets of this unit that hold periods of another one, without those that are no longer kept at the end of
+    /// the range.
+    fn sheet_range(self, unit: Unit, periods: &RangeInclusive<u64>) -> RangeInclusive<u64> {
+        let first = self.sheet(unit.start(*periods.start()));
+        let last = self.sheet(unit.start(periods.end().saturating_add(1)).saturating_sub(1));
+        first.max(last.saturating_add(1).saturating_sub(self.sheets()))..=last
+    }
+
     /// Returns the number of sheets that are kept: those that [`Unit::kept`] periods can touch.
     fn sheets(self) -> u64 {
         match self {
@@ -195,13 +195,6 @@ mod tests {
                 assert!(unit.start(index) <= wall && wall < unit.start(index + 1), "{unit:?} {wall}");
             }
         }
-    }
-
-    #[test]
-    fn sums_without_a_part_are_the_rest() {
-        let two = Amounts { requests: 2, input: 10, cost: Pico(7), ..Amounts::default() };
-        let one = Amounts { requests: 1, input: 11, cost: Pico(3), ..Amounts::default() };
-        assert_eq!(two.without(&one), Amounts { requests: 1, cost: Pico(4), ..Amounts::default() });
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The names of the ledger's records.
 
 use alloc::string::ToString;
+use core::ops::RangeInclusive;
 
 use super::Unit;
 use crate::counters::RecordKey;
@@ -28,6 +29,16 @@ impl Subject<'_> {
             (Subject::Key(_) | Subject::Member(_), Unit::Day | Unit::Month) => Some(Unit::Day),
             (Subject::Key(_) | Subject::Member(_), Unit::Hour) => None,
         }
+    }
+
+    /// Returns the number of sheets that a reading of these periods reads.
+    pub fn sheets(self, unit: Unit, periods: &RangeInclusive<u64>) -> usize {
+        let range = self.stored(unit).map(|stored| stored.sheet_range(unit, periods));
+        range.map_or(0, |range| {
+            usize::try_from(range.end().saturating_sub(*range.start()))
+                .unwrap_or(usize::MAX)
+                .saturating_add(1)
+        })
     }
 }
 

@@ -65,7 +65,7 @@ impl TeamReader<'_> {
     ///
     /// # Errors
     /// Those of the store.
-    pub fn lines<C: CounterStore>(
+    pub fn sums<C: CounterStore>(
         &self,
         store: &mut C,
         subject: Subject<'_>,
@@ -73,8 +73,6 @@ impl TeamReader<'_> {
         periods: &RangeInclusive<u64>,
     ) -> Result<Option<Vec<PeriodSum>>, StoreError> {
         let Some(stored) = subject.stored(unit) else { return Ok(Some(Vec::new())) };
-        let first = stored.sheet(unit.start(*periods.start()));
-        let last = stored.sheet(unit.start(periods.end().saturating_add(1)).saturating_sub(1));
         let mut sums: BTreeMap<(u64, String), Amounts> = BTreeMap::new();
         let mut add = |wall: u64, target: &str, amounts: &Amounts| {
             let period = unit.index(wall);
@@ -82,9 +80,7 @@ impl TeamReader<'_> {
                 sums.entry((period, target.into())).or_default().add(amounts);
             }
         };
-        // Of more sheets than are kept, the last ones hold the records.
-        let oldest = last.saturating_add(1).saturating_sub(stored.sheets());
-        for number in first.max(oldest)..=last {
+        for number in stored.sheet_range(unit, periods) {
             let name = self.names.sheet(self.team, subject, stored, number);
             let (bytes, _) = store.read(&name)?;
             let sheet = Sheet::read(&bytes)?;
@@ -106,8 +102,8 @@ impl TeamReader<'_> {
                 }
             }
         }
-        let lines = sums.into_iter().map(|((period, target), amounts)| PeriodSum { period, target, amounts });
-        Ok(Some(lines.collect()))
+        let sums = sums.into_iter().map(|((period, target), amounts)| PeriodSum { period, target, amounts });
+        Ok(Some(sums.collect()))
     }
 }
 

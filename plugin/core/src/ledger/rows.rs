@@ -3,7 +3,7 @@
 //! ```text
 //! row     label's length:u16  sums' length:u8  label  sums
 //! label   period:varint  then key, user and target, each as length:u8 and text
-//! sums    requests, refused, input, cached input, output, cost: varints
+//! sums    requests, refused, input, cached input, output, cost, its estimated part: varints
 //! ```
 
 use alloc::vec::Vec;
@@ -159,20 +159,22 @@ impl<'r> RawRow<'r> {
 }
 
 fn amounts_to_bytes(amounts: &Amounts) -> Vec<u8> {
-    let Amounts { requests, refused, input, cached_input, output, cost } = *amounts;
+    let Amounts { requests, refused, input, cached_input, output, cost, estimated } = *amounts;
     let mut bytes = Vec::with_capacity(24);
     for number in [requests, refused, input, cached_input, output] {
         put_number(&mut bytes, number.into());
     }
-    put_number(&mut bytes, cost.0);
+    for Pico(number) in [cost, estimated] {
+        put_number(&mut bytes, number);
+    }
     bytes
 }
 
 fn read_amounts(mut bytes: &[u8]) -> Option<Amounts> {
     let mut count = || u64::try_from(take_number(&mut bytes)?).ok();
     let [requests, refused, input, cached_input, output] = [count()?, count()?, count()?, count()?, count()?];
-    let cost = Pico(take_number(&mut bytes)?);
-    bytes.is_empty().then_some(Amounts { requests, refused, input, cached_input, output, cost })
+    let [cost, estimated] = [Pico(take_number(&mut bytes)?), Pico(take_number(&mut bytes)?)];
+    bytes.is_empty().then_some(Amounts { requests, refused, input, cached_input, output, cost, estimated })
 }
 
 /// Appends a number in groups of 7 bits, the lowest first (LEB128).
@@ -210,6 +212,7 @@ mod tests {
             cached_input: 3,
             output: 200,
             cost: Pico(cost),
+            estimated: Pico(cost / 2),
         }
     }
 
@@ -231,6 +234,7 @@ mod tests {
             input: count << 20,
             cached_input: 120,
             output: 8_000,
+            estimated: Pico((0..40).map(|round| (1 << (3 * round)) / 2).sum()),
             ..amounts(count, cost)
         };
         let stored: Vec<_> = rows.iter().collect();
@@ -251,6 +255,7 @@ mod tests {
             cached_input: u64::MAX,
             output: u64::MAX,
             cost: Pico(u128::MAX),
+            estimated: Pico(u128::MAX),
         };
         let mut rows = Rows::default();
         for _ in 0..2 {

@@ -19,10 +19,11 @@ use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
 use crate::admin::{AdminDecision, AdminRequest, Decided, Durability, RequestInputs, decide, json_response};
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, StoreError, retry_conflicts};
-use crate::etcd::{EtcdCall, RequestId};
+use crate::counters::{CounterStore, StoreError, Update, retry_conflicts};
+use crate::etcd::{EtcdCall, RequestId, take_lease};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
+use crate::ledger::{EndedCall, Recorder};
 use crate::policy::Policy;
 use crate::text::hash::fingerprint;
 use crate::time::Now;
@@ -74,6 +75,10 @@ pub struct PolicyStore {
     pub(super) etcd: Option<Box<EtcdStore>>,
     /// `None` with a configured etcd, whose documents take precedence over any inline policy.
     overlay: Option<Overlay>,
+    /// The usage that this VM counts.
+    recorder: Recorder,
+    /// A unique number of the VM.
+    vm: u64,
 }
 
 impl PolicyStore {
@@ -94,13 +99,43 @@ impl PolicyStore {
         };
         let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &prefix, vm)));
         let overlay = etcd.is_none().then(Overlay::default);
+        let mut policies = PolicyStore { journal: None, etcd, overlay, recorder: Recorder::default(), vm };
         match Journal::open(store, &prefix, FORMAT) {
             Ok(journal) => {
-                let mut policies = PolicyStore { journal: Some(journal), etcd, overlay };
+                policies.journal = Some(journal);
                 let error = policies.catch_up(store, config).err();
                 (policies, error)
             }
-            Err(error) => (PolicyStore { journal: None, etcd, overlay }, Some(error)),
+            Err(error) => (policies, Some(error)),
+        }
+    }
+
+    /// Counts a call that has ended. Returns false if it is not counted, and will not be.
+    pub fn count<C: CounterStore>(&mut self, store: &mut C, config: &GatewayConfig, call: EndedCall) -> bool {
+        self.recorder.count(store, &config.ledger, call)
+    }
+
+    /// Counts the calls again whose counting had too many conflicts.
+    pub fn retry_counts<C: CounterStore>(&mut self, store: &mut C) {
+        self.recorder.retry(store);
+    }
+
+    /// Posts usage, in one VM of the process at a time; two at once would only repeat each other's work.
+    fn post_usage<C: CounterStore>(&mut self, store: &mut C, config: &GatewayConfig, now: Now) {
+        self.retry_counts(store);
+        let vm = self.vm;
+        let elected = store.update_bytes::<_, StoreError>(&config.ledger.lease, |_, record| {
+            Ok(match take_lease(record, vm, now) {
+                Some(lease) => {
+                    *record = lease;
+                    Update::Write(true)
+                }
+                None => Update::Keep(false),
+            })
+        });
+        if elected == Ok(true) {
+            // An error leaves the usage in its inbox, where it is read too.
+            let _ = self.recorder.tick(store, &config.ledger, now.wall);
         }
     }
 
@@ -327,7 +362,7 @@ impl PolicyStore {
         }
     }
 
-    /// Runs on every tick: completes the commit of a VM that trapped, and polls etcd.
+    /// Runs on every tick: completes the commit of a VM that trapped, posts usage, and polls etcd.
     pub fn tick<C: CounterStore>(
         &mut self,
         store: &mut C,
@@ -346,6 +381,7 @@ impl PolicyStore {
                 Err(error) => effects.push(Effect::Warn(write_problem(Some(error)).detail)),
             }
         }
+        self.post_usage(store, config, inputs.now);
         if self.etcd.is_some() {
             self.poll(store, config, inputs, &mut effects);
         }

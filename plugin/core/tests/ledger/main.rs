@@ -73,7 +73,7 @@ fn read<S: SharedData>(shared: S, team: &str, subject: Subject<'_>, unit: Unit) 
     let near = unit.index(NIGHT + 2 * HOUR);
     let first = first.max(near.saturating_sub(unit.kept() - 1));
     consistent(&mut store(shared), &names(), team, |store, reader| {
-        reader.lines(store, subject, unit, &(first..=last.min(near)))
+        reader.sums(store, subject, unit, &(first..=last.min(near)))
     })
     .unwrap()
 }
@@ -228,7 +228,7 @@ fn records_are_bounded_however_long_a_process_runs() {
     let last = NIGHT + 799 * DAY;
     let days = Unit::Day.index(last);
     let kept = consistent(&mut store(map), &names(), "search", |store, reader| {
-        reader.lines(store, Subject::Team, Unit::Day, &(days - 61..=days))
+        reader.sums(store, Subject::Team, Unit::Day, &(days - 61..=days))
     });
     assert_eq!(total(&kept.unwrap()).requests, 62 * 3, "62 days are whole");
 }

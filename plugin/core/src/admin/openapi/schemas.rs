@@ -311,10 +311,54 @@ fn usage() -> Value {
         properties.extend(more.iter().map(|(name, schema)| ((*name).into(), schema.clone())));
         object(properties, required)
     };
-    of(
-        &["organization", "team", "key"],
-        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[]))],
-    )
+    let mut usage = of(
+        &["organization", "team", "key", "user"],
+        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[])), ("usage", history())],
+    );
+    // The current user's usage has no limits of its own.
+    set(&mut usage, "required", json!(["usage"]));
+    usage
+}
+
+/// Sums of calls, which are counted whether or not a limit is set.
+fn history() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    let dollars = json!({ "type": "string", "pattern": "^[0-9]+\\.[0-9]{2,12}$" });
+    let text = json!({ "type": "string" });
+    let moment = json!({ "type": "string", "format": "date-time" });
+    let sums = closed(json!({
+        "requests": count,
+        "refused": count,
+        "input_tokens": count,
+        "cached_input_tokens": count,
+        "output_tokens": count,
+        "cost": dollars,
+        "estimated_cost": dollars,
+    }));
+    let mut item = fields(&sums);
+    item.insert("start".into(), moment.clone());
+    item.extend(["target", "key", "member", "team"].map(|group| (group.into(), text.clone())));
+    item.insert("nearest_limit".into(), closed(json!({ "limit": text, "used_percent": count })));
+    closed(json!({
+        "source": { "enum": ["gateway"], "description": "The counters: those of the process that answers." },
+        "since": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "The moment from which the sums are complete: the start of the process, or the time for which \
+                they are kept; null if nothing is counted here.",
+        },
+        "from": moment,
+        "to": moment,
+        "by": { "enum": ["hour", "day", "month", null] },
+        "group": { "enum": ["target", "key", "member", "team", null] },
+        "next": { "type": ["string", "null"] },
+        "total": {
+            "anyOf": [sums, { "type": "null" }],
+            "description": "The sum over the range, with the calls of keys and members that are gone; null if the answer is \
+                one of several pages of teams.",
+        },
+        "items": { "type": "array", "items": object(item, required_of(&sums)) },
+    }))
 }
 
 fn audit_entry() -> Value {
