@@ -37,6 +37,7 @@
 //! | a key rotation: the old secret | [`policy::KeyDetails::previous`], found by [`policy::Policy::key_by_digest`] |
 //! | the endpoints of the management API | `ENDPOINTS` in `admin/route.rs` |
 //! | the fields of a policy document | `policy/load/records.rs` |
+//! | the cost of a call | `exchange/cost.rs`, at prices that [`money::Price`] chooses |
 //! | the steps that `tollgate explain` prints | [`exchange::Step`] |
 //!
 //! # Layers

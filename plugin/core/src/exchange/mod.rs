@@ -16,6 +16,7 @@
 //! | [`authorize`] | identity, access and charge; shared with `tollgate explain` |
 //! | `sanitize` | removal of credentials and forged identity headers |
 //! | `forward` | forwarding and rejection, shadow mode, `Retry-After` |
+//! | `cost` | prices times quantities |
 //! | `reserve` | upper bounds of tokens and cost |
 //! | `response` | usage in the response |
 //! | `settle` | the actual usage and its cost |
@@ -32,6 +33,7 @@
 
 pub mod access_log;
 pub mod authorize;
+mod cost;
 mod count;
 mod decide;
 mod forward;
@@ -51,6 +53,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use authorize::{Step, Trace};
+pub use cost::{CallPrice, Units};
 use count::Instances;
 pub use forward::Forward;
 use sanitize::Sanitized;
@@ -73,7 +76,6 @@ use crate::http::query;
 use crate::http::rejection::Rejection;
 use crate::llm::request::{BodyParser, BodyPatch};
 use crate::llm::usage::{UsageChunkFilter, UsageMeter};
-use crate::money::Price;
 use crate::policy::{Abandoned, TargetId};
 use crate::quota::QuotaScope;
 use crate::secret::api_key::{self, Digest};
@@ -118,7 +120,8 @@ pub struct Exchange {
     reservation: Reservation,
     /// The scope of the narrowest budget that applies.
     budget: Option<QuotaScope>,
-    price: Option<Price>,
+    /// The price of the call.
+    price: Option<CallPrice>,
     /// The charge if the call ends before its response does.
     abandoned: Abandoned,
     /// The most output tokens that such a call is taken to have generated unseen.

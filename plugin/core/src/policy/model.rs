@@ -169,6 +169,8 @@ pub struct Target {
     pub max_output_tokens: Option<u64>,
     /// Price, if there is one.
     pub price: Option<Price>,
+    /// Source of a call's cost.
+    pub cost: CostSource,
     /// Request for usage in streams.
     pub usage_chunk: UsageChunk,
     /// Charge of a call that ends before its response does.
@@ -185,6 +187,16 @@ pub enum Abandoned {
     Seen,
     /// The whole reservation: the provider completes and bills such calls.
     Reserved,
+}
+
+/// The source of a call's cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CostSource {
+    /// The usage and the price of the target.
+    #[default]
+    Priced,
+    /// The cost that the provider reports, if it does.
+    Reported,
 }
 
 /// The treatment of a stream whose client does not request its usage.

@@ -11,11 +11,12 @@ use core::num::NonZeroU64;
 
 use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
-use crate::money::{Budget, Pico, Price};
+use crate::money::Budget;
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
+use crate::policy::load::prices::read_price;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
     Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
@@ -76,7 +77,10 @@ impl Policy {
         let mut source = SourceList::default();
         let listed = &mut source;
         let entity = match section {
-            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
+            Section::Targets => {
+                let record = TargetRecord::read(node, report)?;
+                Entity::Target(self.read_target(id, record, report))
+            }
             Section::Organizations => Entity::Organization(self.read_organization(
                 id,
                 OrganizationRecord::read(node, report)?,
@@ -102,12 +106,13 @@ impl Policy {
         Some(ReadRecord { position: self.reserve(section, id), entity, source, all })
     }
 
-    fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
+    fn read_target(&mut self, id: &str, record: TargetRecord, report: &mut Diagnostics) -> Target {
         let TargetRecord {
             access_groups,
             max_input_tokens,
             max_output_tokens,
             price,
+            cost,
             usage_chunk,
             abandoned,
             reasoning,
@@ -120,7 +125,8 @@ impl Policy {
             groups: groups.into(),
             max_input_tokens: max_input_tokens.map(|count| count.0),
             max_output_tokens: max_output_tokens.map(|count| count.0),
-            price: price.map(read_price),
+            price: price.map(|price| report.within("price", |report| read_price(price, report))),
+            cost: cost.unwrap_or_default(),
             usage_chunk: usage_chunk.unwrap_or_default(),
             abandoned: abandoned.unwrap_or_default(),
             reasoning: reasoning.unwrap_or_default(),
@@ -341,18 +347,6 @@ impl Policy {
             .collect();
         sort_by_key(&mut list, |(user, _)| *user);
         list
-    }
-}
-
-fn read_price(record: PriceRecord) -> Price {
-    let PriceRecord { input, output, cached_input, cache_write, request } = record;
-    let input = input.map_or(Pico::default(), |price| price.0);
-    Price {
-        input,
-        output: output.map_or(Pico::default(), |price| price.0),
-        cached_input: cached_input.map_or(input, |price| price.0),
-        cache_write: cache_write.map_or(input, |price| price.0),
-        request: request.map_or(Pico::default(), |price| price.0),
     }
 }
 
