@@ -153,6 +153,16 @@ pub fn node_sdks() -> Result<NodeSdks, Unavailable> {
     SDKS.get_or_init(node::sdks).clone()
 }
 
+/// Installs LiteLLM's proxy, which is a server of its own, and returns the path of `litellm`.
+pub fn litellm_proxy() -> Result<PathBuf, Unavailable> {
+    static LITELLM_PROXY: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    LITELLM_PROXY
+        .get_or_init(|| {
+            python::script("litellm-proxy", "1.108.7", include_str!("litellm_proxy.txt"), "litellm")
+        })
+        .clone()
+}
+
 /// Installs schemathesis and returns the Python interpreter that runs it with `-m schemathesis.cli`.
 pub fn schemathesis() -> Result<PathBuf, Unavailable> {
     static SCHEMATHESIS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
