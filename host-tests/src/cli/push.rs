@@ -1,4 +1,4 @@
-//! The command `tollgate push`: copies a policy from a file to a fleet's etcd.
+//! The command `tollgate push`: copies a policy from a file to a fleet's etcd or a data folder.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 use tollgate_core::admin::audit::{AuditEntry, EntryKind};
-use tollgate_core::etcd::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
+use tollgate_core::etcd::{Changes, CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
 use tollgate_core::policy::{Document as Part, Policy};
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd;
@@ -31,34 +31,39 @@ pub struct Arguments {
 /// A document and its content; `None` removes it.
 type Content = (Part, Option<Value>);
 
-/// Shows the changes to etcd and applies them. The exit code is 1 if there is a difference and it was only
+/// Shows the changes to the place and applies them. The exit code is 1 if there is a difference and it was only
 /// shown.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (file, _) = Document::load(&arguments.file)?;
-    let etcd = &mut arguments.place.etcd()?;
+    let place = &arguments.place;
+    let etcd = &mut place.etcd()?;
     let loaded = read(etcd)?;
-    let (revision, held) = (loaded.revision, loaded.documents.clone());
     let mut before = nothing();
-    let change = over(&before, loaded)?;
+    let change = over(&before, loaded.clone())?;
     before.apply(&change).map_err(Error::Foreign)?;
 
     let policy = file.policy();
-    let documents = outdated(&held, &policy);
+    let documents = outdated(&loaded.documents, &policy);
     if documents.is_empty() {
-        eprintln!("etcd already holds this policy");
+        eprintln!("{place} already holds this policy");
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &before, change: &between(&before, &policy)? }));
-    if held.is_empty() {
-        eprintln!("etcd holds no policy yet");
+    if loaded.documents.is_empty() {
+        eprintln!("{place} holds no policy yet");
     }
     if !arguments.yes {
         eprintln!("nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
-    let revision = write(etcd, revision, &documents)?;
+    let revision = write(etcd, loaded.revision, &documents)?;
     eprintln!("written: revision {revision}, {} documents", documents.len());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a policy over what was loaded.
+pub(super) fn write_policy(etcd: &mut Etcd, loaded: &Changes, policy: &Policy) -> Result<(), Error> {
+    write(etcd, loaded.revision, &outdated(&loaded.documents, policy)).map(|_| ())
 }
 
 /// Returns the documents of etcd that differ from the policy. The catalog comes last: once it is written,
