@@ -48,21 +48,18 @@ pub(super) fn open(folder: &Folder) -> Result<Database, DataError> {
 /// first, that stays.
 fn create_in(folder: &Folder) -> Result<(), DataError> {
     let path = folder.file();
-    let new = folder.path().join(format!("tollgate.redb.new-{}", std::process::id()));
-    let file = |error| DataError::File { path: new.clone(), error };
-    // One of an earlier process with the same number.
-    if let Err(error) = fs::remove_file(&new)
-        && error.kind() != ErrorKind::NotFound
-    {
-        return Err(file(error));
-    }
+    let random = getrandom::u64().map_err(|error| folder.unusable(io::Error::other(error.to_string())))?;
+    let new = folder.unfinished(&format!("{random:016x}"));
     create(&new, |_| Ok(()))?;
     let linked = fs::hard_link(&new, &path);
-    fs::remove_file(&new).map_err(file)?;
-    match linked {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(DataError::File { path, error }),
-        _ => sync(folder.path()).map_err(|error| folder.unusable(error)),
+    // Another process that has opened the store meanwhile may have removed it.
+    let _ = fs::remove_file(&new);
+    if let Err(error) = linked
+        && !path.exists()
+    {
+        return Err(DataError::File { path, error });
     }
+    sync(folder.path()).map_err(|error| folder.unusable(error))
 }
 
 /// Creates a file of mode 0600 with these contents. It is stored when this returns.

@@ -5,6 +5,9 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+/// The beginning of the names of files that are not finished.
+const UNFINISHED: &str = "new-";
+
 /// A folder that only its owner, the user of this process, may enter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folder(PathBuf);
@@ -100,6 +103,22 @@ impl Folder {
     /// Returns the path of the store's file.
     pub fn file(&self) -> PathBuf {
         self.0.join("tollgate.redb")
+    }
+
+    /// Returns the path of a new file, which [`Folder::tidy`] removes if it is left.
+    pub(super) fn unfinished(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{UNFINISHED}{name}"))
+    }
+
+    /// Removes files that earlier processes have not finished. The caller has the store open.
+    pub(super) fn tidy(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn unusable(&self, error: io::Error) -> DataError {

@@ -4,11 +4,11 @@
 //! Only the owner of the folder can connect, since no other user may enter it.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -28,8 +28,6 @@ use super::{Reply, Store};
 pub const SOCKET: &str = "socket";
 /// The path of a request for a backup. The response names a new file in the folder.
 pub(crate) const BACKUP: &str = "/tollgate/backup";
-/// The beginning of the names of backups that are not yet fetched.
-const BACKUPS: &str = "backup-";
 
 /// The largest size of a request.
 const LARGEST: usize = 4 << 20;
@@ -53,11 +51,6 @@ impl Local {
             && error.kind() != ErrorKind::NotFound
         {
             return Err(error);
-        }
-        for entry in fs::read_dir(folder.path())?.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(BACKUPS) {
-                fs::remove_file(entry.path())?;
-            }
         }
         let listener = UnixListener::bind(&path)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600))?;
@@ -142,8 +135,8 @@ async fn answer(request: Request<Incoming>, store: &Store, folder: Folder) -> Re
 /// Writes a backup into the folder and returns its name.
 fn backup(store: &Store, folder: &Folder) -> Result<String, String> {
     let random = getrandom::u64().map_err(|error| error.to_string())?;
-    let name = format!("{BACKUPS}{random:016x}.redb");
-    let path = folder.path().join(Path::new(&name));
+    let path = folder.unfinished(&format!("backup-{random:016x}"));
     store.backup(&path).map_err(|error| error.to_string())?;
-    Ok(name)
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    Ok(name.to_owned())
 }

@@ -63,6 +63,7 @@ struct Open {
 impl Writer {
     pub(super) fn open(folder: Folder, clock: Clock) -> Result<Writer, DataError> {
         let open = Open::new(&folder, now(&clock))?;
+        folder.tidy().map_err(|error| folder.unusable(error))?;
         Ok(Writer { folder, clock, open: Some(open), retry: Duration::ZERO })
     }
 
