@@ -146,7 +146,7 @@ fn records_written_by_the_api_are_merged_into_the_pulled_policy() {
     let mut client = site.client();
     let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads"}}});
     let documents = [(Document::Team("ads".to_owned()), Some(team))];
-    let name = entry_name(Timestamp(1), 1);
+    let name = entry_name(Timestamp(1), 1, "ann");
     let commit = CommitOperation::new(client.keys(), 0, &documents, (Some("acme"), &name, "{}")).unwrap();
     client.run(commit).unwrap();
 

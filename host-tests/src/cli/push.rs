@@ -111,7 +111,7 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             before: None,
             after: Some(portion.iter().map(|(part, _)| part.to_string()).collect()),
         };
-        let name = entry_name(time, getrandom::u64().map_err(Error::Random)?);
+        let name = entry_name(time, getrandom::u64().map_err(Error::Random)?, &entry.actor);
         let commit = CommitOperation::new(
             etcd.keys(),
             revision,

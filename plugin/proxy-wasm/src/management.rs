@@ -62,7 +62,7 @@ impl Management {
         {
             host::log(LogLevel::Warn, &format!("the policy cannot be changed here ({error:?}): {error}"));
         }
-        if let Some(line) = store.unapplied(gateway) {
+        for line in [store.dropped(), store.unapplied(gateway)].into_iter().flatten() {
             host::log(LogLevel::Warn, &line);
         }
         Some(Management {

@@ -31,6 +31,7 @@ mod self_service;
 mod teams;
 mod usage;
 mod view;
+pub(crate) mod warnings;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -41,6 +42,7 @@ use serde_json::Value;
 use audit::EntryKind;
 use caller::Caller;
 use context::RequestContext;
+use growth::Growth;
 use problem::Problem;
 use route::{Endpoint, EndpointMatch, HttpMethod};
 
@@ -102,6 +104,15 @@ pub struct Write {
     pub change: Change,
     /// The response once the change is stored.
     pub response: LocalResponse,
+    /// The records that the change creates.
+    growth: Growth,
+}
+
+impl Write {
+    /// Counts the created records. Called once the change is stored.
+    pub fn count<C: CounterStore>(&self, store: &mut C, prefix: &str) {
+        self.growth.count(store, prefix);
+    }
 }
 
 /// The outcome of a request, with its audit entry.
@@ -179,11 +190,10 @@ pub fn decide<C: CounterStore>(
     let decided = route::find(&request.method, &request.path)
         .and_then(|found| dispatch(&mut context, store, &config.prefix, &found))
         .and_then(|outcome| {
-            if let AdminDecision::Write(write) = &outcome {
-                let log = context.log_name();
-                growth::count_created(store, &config.prefix, context.policy, log.as_deref(), write)?;
-            }
-            Ok(outcome)
+            let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
+            let (log, changed) = (context.log_name(), (&*context.policy, &write.change));
+            write.growth = Growth::of(store, &config.prefix, changed, log, inputs)?;
+            Ok(AdminDecision::Write(write))
         });
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {

@@ -13,7 +13,7 @@ use super::store::{
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, RequestInputs};
+use crate::admin::{AdminDecision, AdminRequest, RequestInputs, Write};
 use crate::config::{EtcdConfig, GatewayConfig};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
@@ -49,7 +49,7 @@ struct Waiting {
 #[derive(Debug)]
 struct PendingCommit {
     documents: Vec<Content>,
-    response: LocalResponse,
+    write: Write,
     entry: Option<AuditEntry>,
 }
 
@@ -73,7 +73,7 @@ impl EtcdStore {
 
     fn name(&mut self, entry: &AuditEntry) -> String {
         self.entry_names = self.entry_names.wrapping_add(1);
-        entry_name(entry.time, self.vm.wrapping_add(self.entry_names))
+        entry_name(entry.time, self.vm.wrapping_add(self.entry_names), &entry.actor)
     }
 
     /// Returns the last read from etcd by any VM of this process.
@@ -255,7 +255,7 @@ impl PolicyStore {
                 let log = entry.as_ref().and_then(|entry| entry.log_name()).map(Cow::into_owned);
                 let named = (log.as_deref(), name.as_str(), text.as_str());
                 let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
-                let commit = Some(PendingCommit { documents, response: write.response, entry });
+                let commit = Some(PendingCommit { documents, write, entry });
                 etcd.waiting.push((id, Waiting { request, commit }));
                 return etcd_effects;
             }
@@ -304,10 +304,11 @@ impl PolicyStore {
         effects: &mut Vec<Effect>,
     ) {
         let waiting = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
-        let Some(PendingCommit { documents, response, entry }) = waiting.and_then(|waiting| waiting.commit)
+        let Some(PendingCommit { documents, write, entry }) = waiting.and_then(|waiting| waiting.commit)
         else {
             return;
         };
+        write.count(store, &config.prefix);
         // If publishing fails, the write is stored nevertheless, and the next poll publishes it.
         match (self.publish(store, config, &documents, revision), &self.etcd) {
             // The transaction compared revisions, so it counts as a read at the time it was sent.
@@ -321,7 +322,7 @@ impl PolicyStore {
             (Ok(()), None) => {}
         }
         effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
-        effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
+        effects.push(Effect::Answer(id, admin_reply(write.response, entry.as_ref())));
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is treated alike")]

@@ -12,6 +12,8 @@ mod keys;
 mod lists;
 mod members;
 mod preview;
+#[path = "../support/random.rs"]
+mod random;
 mod roles;
 mod self_service;
 mod sign_in;
@@ -22,4 +24,5 @@ mod teams;
 mod usage;
 mod usage_history;
 mod walks;
+mod withdrawals;
 mod world;

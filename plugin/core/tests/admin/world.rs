@@ -188,6 +188,7 @@ impl World {
             AdminDecision::Answer(response) => read(response),
             AdminDecision::Write(write) => {
                 self.policy.change(|policy| policy.apply(&write.change)).unwrap().unwrap();
+                write.count(&mut self.store, "tollgate/1/");
                 let whole = self.document();
                 let mut loader = PolicyLoader::default();
                 loader.push(whole.to_string().as_bytes());

@@ -182,11 +182,11 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
             "putTeamSelfService",
             "Set the self-service policy of a team",
             "SelfService",
-            "SelfService",
+            "TeamSelfService",
             &[],
         ),
         (Endpoint::TeamSelfService, _) => {
-            read("getTeamSelfService", "Get the self-service policy of a team", "SelfService")
+            read("getTeamSelfService", "Get the self-service policy of a team", "TeamSelfService")
         }
         (Endpoint::TeamMembers, _) => read("listTeamMembers", "List the members of a team", "TeamMembers"),
         (Endpoint::TeamMember, Put) => {
@@ -334,6 +334,11 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
         fields.insert("content".into(), content);
     }
     responses.insert(status.into(), success);
+    if operation.response.is_none() {
+        let content = json!({ "application/json": { "schema": reference("Removed") } });
+        let warned = json!({ "description": "Done, with warnings.", "headers": {}, "content": content });
+        responses.insert("200".into(), warned);
+    }
 
     let mut rejections = Vec::from([400, 401, 403, 404, 412, 503]);
     rejections.extend(operation.rejections);

@@ -37,6 +37,7 @@ pub(super) fn all() -> Value {
         ("Access", AccessRecord::schema()),
         ("AccessPreview", preview()),
         ("SelfService", SelfServiceRecord::schema()),
+        ("TeamSelfService", SelfServiceRecord::schema()),
         ("TeamMemberBody", TeamMemberBody::schema()),
         ("TeamMember", member(&TeamRole::schema())),
         ("TeamMembers", list(&reference("TeamMember"))),
@@ -51,8 +52,41 @@ pub(super) fn all() -> Value {
         ("RotationBody", rotation()),
         ("Usage", usage()),
         ("AuditEntries", list(&audit_entry())),
+        ("Removed", object(Map::new(), Vec::new())),
     ];
-    schemas.into_iter().collect()
+    schemas
+        .into_iter()
+        .map(|(name, schema)| (name, if WRITTEN.contains(&name) { warned(&schema) } else { schema }))
+        .collect()
+}
+
+/// The responses of writes, which can have warnings.
+const WRITTEN: &[&str] = &[
+    "Organization",
+    "OrganizationMember",
+    "Team",
+    "AccessPreview",
+    "TeamSelfService",
+    "TeamMember",
+    "ServiceAccount",
+    "Key",
+    "KeyWithSecret",
+    "Removed",
+];
+
+/// Adds the warnings to the schema of a response.
+fn warned(schema: &Value) -> Value {
+    let text = json!({ "type": "string" });
+    let code =
+        json!({ "type": "string", "description": "Stable code for programs, such as `ends_with_process`." });
+    let mut properties = fields(schema);
+    let warnings = json!({
+        "type": "array",
+        "items": closed(json!({ "code": code, "detail": text })),
+        "description": "Consequences that the caller should know. In responses to writes only, and only if there are any.",
+    });
+    properties.insert("warnings".into(), warnings);
+    object(properties, required_of(schema))
 }
 
 fn fields(schema: &Value) -> Map<alloc::string::String, Value> {
