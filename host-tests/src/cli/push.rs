@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tollgate_core::admin::audit::{AuditEntry, EntryKind};
 use tollgate_core::etcd::{Changes, CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
-use tollgate_core::policy::{Document as Part, Policy};
+use tollgate_core::policy::{Change, Document as Part, Edit, Policy};
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd;
 
@@ -42,7 +42,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let change = over(&before, loaded.clone())?;
     before.apply(&change).map_err(Error::Foreign)?;
 
-    let policy = file.policy();
+    let mut policy = Policy::clone(&file.policy());
+    keep_created(&before, &mut policy)?;
     let documents = outdated(&loaded.documents, &policy);
     if documents.is_empty() {
         eprintln!("{place} already holds this policy");
@@ -64,6 +65,23 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
 /// Writes a policy over what was loaded.
 pub(super) fn write_policy(etcd: &mut Etcd, loaded: &Changes, policy: &Policy) -> Result<(), Error> {
     write(etcd, loaded.revision, &outdated(&loaded.documents, policy)).map(|_| ())
+}
+
+/// Gives each record of the policy without a creation number that of its record in etcd: counters are named with it, and
+/// a person who writes a file does not know it.
+fn keep_created(held: &Policy, policy: &mut Policy) -> Result<(), Error> {
+    let mut numbered = Change::default();
+    for Edit { section, id, record, basis: _ } in between(held, policy)?.edits {
+        let created = held.record(section, &id).and_then(|record| record.get("created").cloned());
+        if let (Some(mut record), Some(created)) = (record, created)
+            && let Some(fields) = record.as_object_mut()
+            && !fields.contains_key("created")
+        {
+            fields.insert("created".to_owned(), created);
+            numbered.put(section, &id, record);
+        }
+    }
+    policy.apply(&numbered).map_err(Error::Foreign)
 }
 
 /// Returns the documents of etcd that differ from the policy. The catalog comes last: once it is written,
