@@ -247,12 +247,46 @@ pub struct Team {
     pub self_service: Option<Box<SelfService>>,
     /// Members, sorted by user.
     pub members: Vec<(UserId, TeamRole)>,
+    /// The members with limits or budgets of their own, sorted by user.
+    pub member_overrides: Vec<(UserId, Box<MemberOverride>)>,
     /// Blocked: every key of the team is rejected.
     pub state: State,
     /// Effect of violations.
     pub mode: Mode,
     /// Number that tells the record from an earlier one of the same id.
     pub created: Created,
+}
+
+/// Limits or a budget of one member of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOverride {
+    /// The member's own limits and budget.
+    pub own: Quota,
+    /// Those in force: the member's own, and the team's for each member where it has none.
+    pub in_force: Quota,
+}
+
+impl MemberOverride {
+    /// Combines a member's own quota with that of each member.
+    pub fn new(own: Quota, of_each: Option<&Quota>) -> Self {
+        let limits = of_each.map_or(own.limits, |of_each| own.limits.or(&of_each.limits));
+        let budget = own.budget.or_else(|| of_each?.budget);
+        MemberOverride { in_force: Quota { limits, budget, ..own.clone() }, own }
+    }
+}
+
+impl Team {
+    /// Returns a member's own limits and budget, if it has any.
+    pub fn member_override(&self, user: UserId) -> Option<&MemberOverride> {
+        let at = self.member_overrides.binary_search_by_key(&user, |(member, _)| *member).ok()?;
+        self.member_overrides.get(at).map(|(_, own)| &**own)
+    }
+
+    /// Returns the limits and the budget of a member: its own, or those of each member.
+    pub fn member_quota(&self, user: UserId) -> Option<&Quota> {
+        let own = self.member_override(user).map(|own| &own.in_force);
+        own.or(self.member_allowance.as_deref())
+    }
 }
 
 /// The self-service policy of a team: which keys members may create themselves.

@@ -102,6 +102,7 @@ impl Policy {
             member_allowance,
             self_service,
             members,
+            member_overrides,
             state,
             mode,
             created,
@@ -118,6 +119,15 @@ impl Policy {
         }
         record.put_some("self_service", self_service.as_deref().map(write_self_service));
         self.write_members(members, TeamRole::name, record);
+        if let Some(Value::Object(by_name)) = record.0.get_mut("members") {
+            for (user, own) in member_overrides {
+                if let Some(member) = by_name.get_mut(self.users.name(user.0)) {
+                    let mut fields = self.member_quota(own);
+                    fields.insert("role".into(), member.take());
+                    *member = Value::Object(fields);
+                }
+            }
+        }
         record.put_state(*state);
         if *mode != Mode::default() {
             record.put("mode", mode.name());
@@ -172,6 +182,13 @@ impl Policy {
         }
         record.put_some("expires_at", expires_at.map(rfc3339));
         record.put_state(*state);
+    }
+
+    /// Returns the fields of a member's own limits and budget.
+    pub(crate) fn member_quota(&self, own: &MemberOverride) -> Map<String, Value> {
+        let mut fields = Object::default();
+        self.write_quota(Some(&own.own), &mut fields);
+        fields.0
     }
 
     /// Returns the access and quota of a key, if it has any of its own.

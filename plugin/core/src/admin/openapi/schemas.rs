@@ -39,7 +39,7 @@ pub(super) fn all() -> Value {
         ("SelfService", SelfServiceRecord::schema()),
         ("TeamSelfService", SelfServiceRecord::schema()),
         ("TeamMemberBody", TeamMemberBody::schema()),
-        ("TeamMember", member(&TeamRole::schema())),
+        ("TeamMember", team_member()),
         ("TeamMembers", list(&reference("TeamMember"))),
         ("ServiceAccountBody", without(&account, &["team", "created"])),
         ("ServiceAccount", with_id(&account)),
@@ -271,6 +271,13 @@ fn callable_target() -> Value {
 
 fn member(role: &Value) -> Value {
     closed(json!({ "user": { "type": "string" }, "name": { "type": "string" }, "role": role }))
+}
+
+fn team_member() -> Value {
+    let member = member(&TeamRole::schema());
+    let mut properties = fields(&TeamMemberRecord::schema());
+    properties.extend(fields(&member));
+    object(properties, required_of(&member))
 }
 
 fn preview() -> Value {

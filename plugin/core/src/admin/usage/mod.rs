@@ -99,11 +99,11 @@ pub(super) fn of_key<C: CounterStore>(
     let mut used_of_key = used(policy, store, &record, key.and_then(|key| key.allowance()), now)?;
     let team = policy.teams.get(team_ix.0);
     let owner = match key.map(|key| key.owner) {
-        Some(Owner::User(user)) => policy.users.get(user.0),
+        Some(Owner::User(id)) => policy.users.get(id.0).map(|user| (id, user)),
         _ => None,
     };
-    if let (Some(key), Some(team), Some(user)) = (key, team, owner) {
-        if let Some(allowance) = team.member_allowance.as_deref() {
+    if let (Some(key), Some(team), Some((owner, user))) = (key, team, owner) {
+        if let Some(allowance) = team.member_quota(owner) {
             let record = member_record(&record_keys, team, user);
             let member = used(policy, store, &record, Some(allowance), now)?;
             used_of_key.insert("member".into(), with("user", &user.id, member));
@@ -140,9 +140,9 @@ pub(super) fn of_member<C: CounterStore>(
     if !is_own {
         context.require(Permission::ReadUsage, Resource::Team(ix))?;
     }
-    let Some((_, record, team)) = found else { return Err(Problem::not_found("member", user)) };
+    let Some((member, record, team)) = found else { return Err(Problem::not_found("member", user)) };
     let counters = member_record(&RecordKeys::new(key_prefix), team, record);
-    let allowance = team.member_allowance.as_deref();
+    let allowance = team.member_quota(member);
     let mut answer = used(policy, store, &counters, allowance, context.inputs.now)?;
     answer.insert("team".into(), id.into());
     let names = LedgerNames::new(key_prefix);

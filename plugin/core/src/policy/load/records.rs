@@ -1,6 +1,8 @@
 //! The records of a policy document. The field comments are the descriptions in the published JSON Schema and OpenAPI.
 
+use crate::json::node::Node;
 use crate::money::{GivenRates, Period, rates};
+use crate::policy::diagnostic::Diagnostics;
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
 use crate::policy::model::{
@@ -253,6 +255,38 @@ record! {
     }
 }
 record! {
+    /// A member of a team, with limits or a budget of its own.
+    TeamMemberRecord {
+        /// Role of the member.
+        role!required: TeamRole,
+        /// Limits of this member, within those of the team. Each replaces the one in `member_limits`.
+        limits: LimitsRecord,
+        /// Budget of this member, instead of `member_budget`.
+        budget: BudgetRecord,
+    }
+}
+
+/// A member of a team: its role, or a record with the role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamMember(pub TeamMemberRecord);
+
+impl FromNode for TeamMember {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        Some(TeamMember(match node {
+            Node::Object(_) => TeamMemberRecord::read(node, report)?,
+            role => {
+                TeamMemberRecord { role: Some(TeamRole::read(role, report)?), ..TeamMemberRecord::default() }
+            }
+        }))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [TeamRole::schema(), TeamMemberRecord::schema()] })
+    }
+}
+
+record! {
     /// A team.
     TeamRecord {
         /// Organization that the team belongs to.
@@ -273,8 +307,8 @@ record! {
         member_budget: BudgetRecord,
         /// Self-service policy: which keys members may create themselves. Default: disabled.
         self_service: SelfServiceRecord,
-        /// Role of each member, by user id.
-        members: Map<Present<TeamRole>>,
+        /// Role of each member, by user id; or an object with the role, and limits or a budget of this member.
+        members: Map<Present<TeamMember>>,
         /// `blocked`: every key of the team is rejected. Default: `active`.
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.

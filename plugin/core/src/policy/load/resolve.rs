@@ -180,15 +180,18 @@ impl Policy {
             created,
         } = record;
         let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
+        let member_allowance = self.quota(member_limits, None, member_budget);
+        let (members, member_overrides) = self.team_members(members, member_allowance.as_deref());
         Team {
             id: id.into(),
             organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, target_limits, budget),
-            member_allowance: self.quota(member_limits, None, member_budget),
+            member_allowance,
             self_service: self_service.map(|record| Box::new(read_self_service(record))),
-            members: self.members(members),
+            members,
+            member_overrides,
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
             created: read_created(created),
@@ -337,6 +340,29 @@ impl Policy {
         let limits = limits.map_or(Limits::default(), Limits::from);
         let budget = budget.and_then(read_budget);
         Quota { limits, target_limits: by_target.into(), budget, record: CachedRecordKey::default() }.boxed()
+    }
+
+    /// Reads the members of a team, and the quotas of those who have one of their own.
+    fn team_members(
+        &mut self,
+        members: Option<Map<Present<TeamMember>>>,
+        of_each: Option<&Quota>,
+    ) -> (Vec<(UserId, TeamRole)>, Vec<(UserId, Box<MemberOverride>)>) {
+        let mut roles = Map::default();
+        let mut overrides = Vec::new();
+        for (user, member) in members.unwrap_or_default().0 {
+            let Some(TeamMember(TeamMemberRecord { role, limits, budget })) = member.0 else {
+                roles.0.push((user, Present(None)));
+                continue;
+            };
+            if let Some(own) = self.quota(limits, None, budget) {
+                let user = UserId(self.users.reserve(&user));
+                overrides.push((user, Box::new(MemberOverride::new(*own, of_each))));
+            }
+            roles.0.push((user, Present(role)));
+        }
+        sort_by_key(&mut overrides, |(user, _)| *user);
+        (self.members(Some(roles)), overrides)
     }
 
     /// Reads members. A member with an invalid role is a member, so that its keys are not reported as well.
