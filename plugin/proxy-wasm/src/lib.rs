@@ -22,3 +22,8 @@ mod pending_responses;
 mod root_context;
 mod rt;
 mod settlement_queue;
+#[cfg(not(feature = "bare"))]
+mod usage_recorder;
+#[cfg(feature = "bare")]
+#[path = "usage_recorder_stub.rs"]
+mod usage_recorder;

@@ -10,7 +10,7 @@ use tollgate_core::counters::{HostStatus, SharedDataStore};
 use tollgate_core::etcd::EtcdCall;
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::http::headers::Headers;
-use tollgate_core::ledger::{self, EndedCall};
+use tollgate_core::ledger;
 use tollgate_core::replication::{Effect, PolicyStore};
 
 use crate::host::{self, Shared};
@@ -84,15 +84,6 @@ impl Management {
     }
 }
 
-impl Drop for Plugin {
-    /// There will be no further tick.
-    fn drop(&mut self) {
-        if let Some(management) = &self.management {
-            management.store.borrow_mut().retry_counts(&mut self.counters());
-        }
-    }
-}
-
 impl Plugin {
     /// Applies committed changes, before a request is decided.
     pub fn refresh(&self) {
@@ -121,17 +112,6 @@ impl Plugin {
             &self.inputs(),
         );
         self.carry_out(management, context, effects);
-    }
-
-    /// Counts a call that has ended, for the usage that the management API shows.
-    pub fn count(&self, call: EndedCall) {
-        let Some(management) = &self.management else { return };
-        let mut counters = self.counters();
-        let counted = management.store.borrow_mut().count(&mut counters, &self.gateway, call);
-        self.metrics.add(Counter::Retries, counters.conflicts().into());
-        if !counted {
-            self.metrics.count(Counter::UsageUncounted);
-        }
     }
 
     /// Polls etcd, retries and completes writes, and posts usage.

@@ -4,7 +4,6 @@ use proxy_wasm::types::LogLevel;
 use tollgate_core::admin::AdminRequest;
 use tollgate_core::config::GatewayConfig;
 use tollgate_core::counters::SharedDataStore;
-use tollgate_core::ledger::EndedCall;
 
 use crate::host::{self, Shared};
 use crate::root_context::Plugin;
@@ -55,9 +54,6 @@ impl Plugin {
 
     /// Does nothing: [`Management::restrict`] has removed the endpoints.
     pub fn manage(&self, _: u32, _: AdminRequest) {}
-
-    /// Does nothing: the management API would show it.
-    pub fn count(&self, _: EndedCall) {}
 
     /// Does nothing: no write is under way.
     pub fn tick(&self) {}

@@ -10,6 +10,7 @@ use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::exchange::series::Counter;
+use tollgate_core::ledger::EndedCall;
 use tollgate_core::time::Now;
 
 use crate::capabilities;
@@ -72,6 +73,16 @@ impl Plugin {
     fn bound(&self) -> Bound<'_> {
         let GatewayConfig { held_bodies, max_held, .. } = &*self.gateway;
         Bound { kind: self.shared_data, name: held_bodies, max: *max_held }
+    }
+
+    /// Counts a call that has ended, for the usage that the management API shows.
+    pub fn count(&self, call: EndedCall) {
+        let counted = self.settlements.usage.count(self.shared_data, &self.gateway.ledger, call);
+        if counted.is_err() {
+            self.metrics.count(Counter::UsageUncounted);
+        }
+        let (Ok(conflicts) | Err(conflicts)) = counted;
+        self.metrics.add(Counter::Retries, conflicts.into());
     }
 
     /// Queues corrections for the next tick.

@@ -31,12 +31,14 @@
 
 mod inbox;
 mod names;
+mod posting;
 mod read;
 mod recorder;
 mod rows;
 mod sheet;
 
 pub use names::{LedgerNames, Subject};
+pub use posting::Poster;
 pub use read::{PeriodSum, TeamReader, consistent, since};
 pub use recorder::{CROWDED, Recorder, begin};
 

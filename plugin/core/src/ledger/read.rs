@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
 use super::inbox::Inbox;
-use super::recorder::matching;
+use super::posting::matching;
 use super::rows::Rows;
 use super::sheet::Sheet;
 use super::{Amounts, HOUR, LedgerNames, Subject, Unit};

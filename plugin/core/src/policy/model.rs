@@ -247,8 +247,8 @@ pub struct Team {
     pub self_service: Option<Box<SelfService>>,
     /// Members, sorted by user.
     pub members: Vec<(UserId, TeamRole)>,
-    /// The members with limits or budgets of their own, sorted by user.
-    pub member_overrides: Vec<(UserId, Box<MemberOverride>)>,
+    /// The members with limits or budgets of their own.
+    pub member_overrides: MemberOverrides,
     /// Blocked: every key of the team is rejected.
     pub state: State,
     /// Effect of violations.
@@ -265,6 +265,9 @@ pub struct MemberOverride {
     /// Those in force: the member's own, and the team's for each member where it has none.
     pub in_force: Quota,
 }
+
+/// Limits and budgets of single members, sorted by user.
+pub type MemberOverrides = Vec<(UserId, Box<MemberOverride>)>;
 
 impl MemberOverride {
     /// Combines a member's own quota with that of each member.

@@ -22,7 +22,7 @@ use crate::counters::{CounterStore, StoreError, Update, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId, take_lease};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
-use crate::ledger::{EndedCall, Recorder};
+use crate::ledger::Poster;
 use crate::policy::Policy;
 use crate::text::hash::fingerprint;
 use crate::time::Now;
@@ -71,8 +71,8 @@ pub struct PolicyStore {
     pub(super) etcd: Option<Box<EtcdStore>>,
     /// `None` with a configured etcd, whose documents take precedence over any inline policy.
     pub(super) overlay: Option<Overlay>,
-    /// The usage that this VM counts.
-    recorder: Recorder,
+    /// The usage that this VM posts.
+    poster: Poster,
     /// A unique number of the VM.
     vm: u64,
 }
@@ -95,7 +95,7 @@ impl PolicyStore {
         };
         let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &prefix, vm)));
         let overlay = etcd.is_none().then(Overlay::default);
-        let mut policies = PolicyStore { journal: None, etcd, overlay, recorder: Recorder::default(), vm };
+        let mut policies = PolicyStore { journal: None, etcd, overlay, poster: Poster::default(), vm };
         match Journal::open(store, &prefix, FORMAT) {
             Ok(journal) => {
                 policies.journal = Some(journal);
@@ -106,19 +106,8 @@ impl PolicyStore {
         }
     }
 
-    /// Counts a call that has ended. Returns false if it is not counted, and will not be.
-    pub fn count<C: CounterStore>(&mut self, store: &mut C, config: &GatewayConfig, call: EndedCall) -> bool {
-        self.recorder.count(store, &config.ledger, call)
-    }
-
-    /// Counts the calls again whose counting had too many conflicts.
-    pub fn retry_counts<C: CounterStore>(&mut self, store: &mut C) {
-        self.recorder.retry(store);
-    }
-
     /// Posts usage, in one VM of the process at a time; two at once would only repeat each other's work.
     fn post_usage<C: CounterStore>(&mut self, store: &mut C, config: &GatewayConfig, now: Now) {
-        self.retry_counts(store);
         let vm = self.vm;
         let elected = store.update_bytes::<_, StoreError>(&config.ledger.lease, |_, record| {
             Ok(match take_lease(record, vm, now) {
@@ -131,7 +120,7 @@ impl PolicyStore {
         });
         if elected == Ok(true) {
             // An error leaves the usage in its inbox, where it is read too.
-            let _ = self.recorder.tick(store, &config.ledger, now.wall);
+            let _ = self.poster.tick(store, &config.ledger, now.wall);
         }
     }
 

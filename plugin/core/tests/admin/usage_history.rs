@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_core::counters::{CounterStore, RecordKey, StoreError};
-use tollgate_core::ledger::{Amounts, EndedCall, Recorder, begin};
+use tollgate_core::ledger::{Amounts, EndedCall, Poster, Recorder, begin};
 use tollgate_core::money::Pico;
 use tollgate_core::time::{DAY, SECOND};
 
@@ -39,7 +39,7 @@ fn call(world: &mut World, key: &str, target: &str, cents: u128, wall: u64) {
 }
 
 fn post(world: &mut World) {
-    Recorder::default().tick(&mut world.store, &world.gateway.ledger, world.now.wall).unwrap();
+    Poster::default().tick(&mut world.store, &world.gateway.ledger, world.now.wall).unwrap();
 }
 
 /// A world with calls of three days and three keys of the team `search`; some of them are posted.

@@ -23,7 +23,8 @@ use std::collections::BTreeMap;
 use support::Map;
 use tollgate_core::counters::{Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue};
 use tollgate_core::ledger::{
-    Amounts, CROWDED, EndedCall, LedgerNames, PeriodSum, Recorder, Subject, Unit, begin, consistent, since,
+    Amounts, CROWDED, EndedCall, LedgerNames, PeriodSum, Poster, Recorder, Subject, Unit, begin, consistent,
+    since,
 };
 use tollgate_core::money::Pico;
 use tollgate_core::time::{DAY, SECOND};
@@ -126,7 +127,7 @@ fn calls_are_counted_by_hour_day_month_target_key_and_member() {
             calls.push(call);
         }
         if number % 7 == 3 {
-            recorder.tick(&mut store(map.clone()), &names(), NIGHT + 2 * HOUR).unwrap();
+            Poster::default().tick(&mut store(map.clone()), &names(), NIGHT + 2 * HOUR).unwrap();
         }
         assert_counted(&map, &calls, &format!("after {number}"));
     }
@@ -193,7 +194,7 @@ fn ticks_post_all_teams_although_each_posts_a_few() {
         assert!(recorder.count(&mut store(map.clone()), &names(), call));
     }
     // Another VM, which knows nothing.
-    let mut elected = Recorder::default();
+    let mut elected = Poster::default();
     for _ in 0..teams.len() {
         elected.tick(&mut store(map.clone()), &names(), NIGHT).unwrap();
     }
@@ -217,7 +218,7 @@ fn records_are_bounded_however_long_a_process_runs() {
             call.wall = wall + hour * HOUR;
             assert!(recorder.count(&mut store(map.clone()), &names(), call));
         }
-        recorder.tick(&mut store(map.clone()), &names(), wall).unwrap();
+        Poster::default().tick(&mut store(map.clone()), &names(), wall).unwrap();
         if day == 500 {
             most = (map.rows().len(), map.rows().values().map(Vec::len).sum());
         }

@@ -43,7 +43,7 @@ fn with_calls(count: u32) -> (Map, Vec<EndedCall>) {
 }
 
 fn tick<S: SharedData>(shared: S) -> Result<(), StoreError> {
-    Recorder::default().tick(&mut store(shared), &names(), NIGHT + 2 * HOUR)
+    Poster::default().tick(&mut store(shared), &names(), NIGHT + 2 * HOUR)
 }
 
 #[test]

@@ -272,12 +272,11 @@ pub struct TeamMember(pub TeamMemberRecord);
 
 impl FromNode for TeamMember {
     fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
-        Some(TeamMember(match node {
-            Node::Object(_) => TeamMemberRecord::read(node, report)?,
-            role => {
-                TeamMemberRecord { role: Some(TeamRole::read(role, report)?), ..TeamMemberRecord::default() }
-            }
-        }))
+        if matches!(node, Node::Object(_)) {
+            return TeamMemberRecord::read(node, report).map(TeamMember);
+        }
+        let role = TeamRole::read(node, report)?;
+        Some(TeamMember(TeamMemberRecord { role: Some(role), ..TeamMemberRecord::default() }))
     }
 
     #[cfg(feature = "schema")]

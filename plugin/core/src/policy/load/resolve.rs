@@ -347,9 +347,9 @@ impl Policy {
         &mut self,
         members: Option<Map<Present<TeamMember>>>,
         of_each: Option<&Quota>,
-    ) -> (Vec<(UserId, TeamRole)>, Vec<(UserId, Box<MemberOverride>)>) {
+    ) -> (Vec<(UserId, TeamRole)>, MemberOverrides) {
         let mut roles = Map::default();
-        let mut overrides = Vec::new();
+        let mut overrides = MemberOverrides::new();
         for (user, member) in members.unwrap_or_default().0 {
             let Some(TeamMember(TeamMemberRecord { role, limits, budget })) = member.0 else {
                 roles.0.push((user, Present(None)));
