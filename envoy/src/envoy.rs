@@ -160,6 +160,21 @@ impl Envoy {
         self.stats().get(name).copied().unwrap_or_default()
     }
 
+    /// Asserts that no VM has trapped since the start.
+    ///
+    /// # Panics
+    ///
+    /// If one has.
+    pub fn assert_no_trap(&self) {
+        let log = self.log();
+        for sign in ["panicked", "Function: proxy_", "Uncaught", "failed to load"] {
+            assert!(!log.contains(sign), "{sign} in Envoy's log:\n{log}");
+        }
+        let reloads =
+            self.stats().into_iter().filter(|(name, value)| name.contains("vm_reload") && *value > 0);
+        assert_eq!(reloads.collect::<Vec<_>>(), []);
+    }
+
     /// Returns a page of the admin interface.
     pub fn admin(&self, method: &str, path: &str) -> String {
         request(self.admin, &Request::new(method, path).header("content-length", "0")).text().to_owned()

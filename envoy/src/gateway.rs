@@ -94,13 +94,7 @@ impl Gateway {
     ///
     /// If one has.
     pub fn assert_no_trap(&self) {
-        let log = self.envoy.log();
-        for sign in ["panicked", "Function: proxy_", "Uncaught", "failed to load"] {
-            assert!(!log.contains(sign), "{sign} in Envoy's log:\n{log}");
-        }
-        let reloads =
-            self.envoy.stats().into_iter().filter(|(name, value)| name.contains("vm_reload") && *value > 0);
-        assert_eq!(reloads.collect::<Vec<_>>(), []);
+        self.envoy.assert_no_trap();
     }
 }
 

@@ -110,6 +110,14 @@ impl Sender {
         ))
     }
 
+    /// Sends a whole response with this status.
+    pub fn failure(&mut self, status: u16, content_type: &str, body: &str) -> io::Result<()> {
+        let length = body.len();
+        self.raw(&format!(
+            "HTTP/1.1 {status} Failed\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+        ))
+    }
+
     fn raw(&mut self, bytes: &str) -> io::Result<()> {
         self.0.write_all(bytes.as_bytes())
     }

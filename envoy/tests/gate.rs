@@ -202,7 +202,7 @@ fn a_key_appears_only_in_the_request_that_carries_it() {
     let statuses: Vec<_> = answers.iter().map(|answer| answer.status).collect();
     assert_eq!(statuses, [200, 200, 200, 200, 429, 401, 400]);
 
-    let by_query = Request::new("POST", &format!("/v1/chat/completions?a=1&key={key}&b=2"))
+    let by_query = Request::new("POST", &format!("/v1/chat/completions?api-version=1&key={key}&b=2"))
         .header("content-type", "application/json")
         .body(r#"{"model": "gpt-5-mini", "messages": []}"#);
     gateway.envoy.reload(
@@ -221,7 +221,7 @@ fn a_key_appears_only_in_the_request_that_carries_it() {
     }
     let requests = gateway.upstream.recording().requests();
     assert_eq!(requests.len(), 5);
-    assert_eq!(requests[4].path, "/v1/chat/completions?a=1&b=2");
+    assert_eq!(requests[4].path, "/v1/chat/completions?api-version=1");
     for connection in 0..gateway.upstream.recording().connections() {
         written += &String::from_utf8_lossy(&gateway.upstream.recording().wire(connection));
     }

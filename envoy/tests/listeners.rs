@@ -57,7 +57,9 @@ impl Listener {
 
     fn revoke(&self, id: &str) {
         let revoked = self.manage("DELETE", &format!("/keys/{id}"), None);
-        assert_eq!(revoked.status, 204, "{revoked:?}");
+        // A key of the policy comes back after a restart, and the response says so.
+        let expected = if id == "laptop" { 200 } else { 204 };
+        assert_eq!(revoked.status, expected, "{revoked:?}");
     }
 
     /// Asserts the status of a request with this key in every worker, and returns the last limit header.

@@ -6,4 +6,5 @@ pub mod etcd;
 pub mod proxy_wasm;
 pub mod server;
 pub mod simulator;
+pub mod store;
 pub mod tools;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
+use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES, MAX_ENTRIES_OF_ACTOR};
 use tollgate_core::config::EtcdConfig;
 use tollgate_core::etcd::{
     Append, AuditPage, Changes, CommitOperation, Committed, EtcdClient, EtcdEffect, EtcdError, KeySpace,
@@ -25,8 +25,9 @@ fn team(id: &str) -> Document {
     Document::Team(id.to_owned())
 }
 
+/// Returns the name of an entry of one of eight actors.
 fn name(n: u64) -> String {
-    entry_name(Timestamp(n), n)
+    entry_name(Timestamp(n), n, &format!("actor{}", n % 8))
 }
 
 /// Commits one document with an audit entry of this number.
@@ -202,7 +203,7 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     let (page, _) = audit(client, Some(page[1].0.clone()), 1);
     assert_eq!(page[0].0, name(count - 2));
 
-    let trim = Trim::new(client.keys(), Some("acme"));
+    let trim = Trim::changes(client.keys(), Some("acme"));
     client.run(trim).unwrap();
     let (page, more) = audit(client, None, MAX_ENTRIES);
     assert_eq!((page.len(), more), (MAX_ENTRIES, false));
@@ -215,6 +216,64 @@ fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
     };
     let page = AuditPage::new(client.keys(), &foreign);
     assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
+}
+
+#[test]
+fn the_changes_of_one_actor_never_remove_those_of_others() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    let mut base = 0;
+    for n in 1..=400 {
+        let actor = if n <= 20 { "owner" } else { "developer" };
+        let name = entry_name(Timestamp(n), n, actor);
+        let documents = [(team("search"), Some(json!(n)))];
+        let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, actor));
+        base = revision(client.run(commit.unwrap()).unwrap());
+    }
+    for _ in 0..2 {
+        client.run(Trim::changes(client.keys(), Some("acme"))).unwrap();
+    }
+    let (page, _) = audit(client, None, MAX_ENTRIES);
+    let of = |actor: &str| page.iter().filter(|(_, entry)| entry == actor).count();
+    assert_eq!((of("owner"), of("developer")), (20, MAX_ENTRIES_OF_ACTOR));
+}
+
+#[test]
+fn each_actor_has_keys_of_its_own_for_attempts_and_their_sum_is_bounded() {
+    let Some(etcd) = Etcd::start() else { return };
+    let client = &mut client(&etcd);
+    for n in 0..40 {
+        for actor in ["ann", "bob"].into_iter().chain([format!("crowd{n}").as_str()]) {
+            let append = Append::new(client.keys(), Some("acme"), actor, (&name(n), actor));
+            client.run(append).unwrap();
+        }
+    }
+    for n in 100..600 {
+        let actor = format!("crowd{}", n % 40);
+        client.run(Append::new(client.keys(), Some("acme"), &actor, (&name(n), &actor))).unwrap();
+    }
+    let query = AuditQuery {
+        organization: Some("acme".to_owned()),
+        after: None,
+        limit: MAX_ENTRIES,
+        kind: Some(EntryKind::Attempt),
+    };
+    let keys = client.keys().clone();
+    let count = |client: &mut Client| {
+        let (all, _) = client.run(AuditPage::new(&keys, &query)).unwrap();
+        let of = |actor: &str| all.iter().filter(|(_, entry)| entry == actor).count();
+        (all.len(), of("ann"), of("crowd7"))
+    };
+    let (all, of_ann, _) = count(client);
+    assert!(of_ann > 16, "ann has {of_ann}");
+    for _ in 0..all.saturating_sub(512).div_ceil(100) {
+        client.run(Trim::attempts(client.keys(), Some("acme"))).unwrap();
+    }
+    let (all, of_ann, of_crowd) = count(client);
+    assert!(
+        all <= 512 && of_ann > 8 && of_crowd > 5,
+        "{all}, {of_ann} of ann, {of_crowd} of one of the crowd"
+    );
 }
 
 #[test]
@@ -333,7 +392,7 @@ impl Vm {
                     effects.extend(self.desk.answer(slot, status, &body, now));
                 }
                 EtcdEffect::Decide(ticket) => {
-                    let name = entry_name(Timestamp(1), random + u64::from(ticket));
+                    let name = entry_name(Timestamp(1), random + u64::from(ticket), "ann");
                     let documents = [(team("search"), Some(json!({ "n": self.counter + 1 })))];
                     let base = self.revision;
                     effects.extend(self.desk.commit(

@@ -146,7 +146,7 @@ fn records_written_by_the_api_are_merged_into_the_pulled_policy() {
     let mut client = site.client();
     let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads"}}});
     let documents = [(Document::Team("ads".to_owned()), Some(team))];
-    let name = entry_name(Timestamp(1), 1);
+    let name = entry_name(Timestamp(1), 1, "ann");
     let commit = CommitOperation::new(client.keys(), 0, &documents, (Some("acme"), &name, "{}")).unwrap();
     client.run(commit).unwrap();
 
@@ -159,6 +159,36 @@ fn records_written_by_the_api_are_merged_into_the_pulled_policy() {
     let (code, out, error) = site.tollgate("pull", "policy.json", &["--yes"]);
     assert_eq!((code, out.as_str()), (0, "+ teams/ads\n"), "{error}");
     assert_eq!(site.read("policy.json")["teams"].as_object().unwrap().len(), 2);
+}
+
+#[test]
+fn records_keep_the_creation_numbers_that_etcd_has() {
+    let Some(site) = Site::new() else { return };
+    let mut client = site.client();
+    let mut whole = policy(&["search"]);
+    site.write("policy.json", &whole);
+    assert_eq!(site.tollgate("push", "policy.json", &["--yes"]).0, 0);
+    let revision = client.run(Poll::new(client.keys(), 0)).unwrap().revision;
+    let team = json!({"teams": {"ads": {"organization": "acme", "name": "Ads", "created": 7}}});
+    let documents = [(Document::Team("ads".to_owned()), Some(team))];
+    let name = entry_name(Timestamp(1), 1, "ann");
+    let commit =
+        CommitOperation::new(client.keys(), revision, &documents, (Some("acme"), &name, "{}")).unwrap();
+    client.run(commit).unwrap();
+
+    // The same team without its number, as a person writes it.
+    whole["teams"]["ads"] = json!({"organization": "acme", "name": "Advertising"});
+    site.write("policy.json", &whole);
+    let (code, out, error) = site.tollgate("push", "policy.json", &["--yes"]);
+    assert_eq!((code, out.as_str()), (0, "~ teams/ads: name\n"), "{error}");
+    let (code, _, error) = site.tollgate("pull", "copy.json", &["--yes"]);
+    assert_eq!(code, 0, "{error}");
+    let copied = &site.read("copy.json")["teams"]["ads"];
+    assert_eq!((&copied["name"], &copied["created"]), (&json!("Advertising"), &json!(7)));
+    // A number in the file is used.
+    whole["teams"]["ads"]["created"] = json!(8);
+    site.write("policy.json", &whole);
+    assert_eq!(site.tollgate("push", "policy.json", &["--yes"]).1, "~ teams/ads: created\n");
 }
 
 #[test]

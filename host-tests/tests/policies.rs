@@ -84,11 +84,14 @@ fn every_snippet_of_the_readme_loads() {
         seen += 1;
         match kind {
             "policy" => drop(load_policy(text).unwrap()),
+            "target" => {
+                drop(load_policy(&format!(r#"{{"version": 1, "targets": {{"t": {text}}}}}"#)).unwrap())
+            }
             "gateway" => drop(load_gateway(text).unwrap()),
             other => panic!("a snippet of an unknown kind: {other}"),
         }
     }
-    assert_eq!(seen, 2);
+    assert_eq!(seen, 3);
 }
 
 /// Rewrite them with `TOLLGATE_WRITE_SCHEMAS=1 cargo test -p tollgate-host --test policies`.

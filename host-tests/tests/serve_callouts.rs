@@ -7,7 +7,7 @@ use std::net::TcpListener;
 
 use modules::recorder;
 use serving::{Choices, Client, Serving, eventually, status};
-use tollgate_host::server::Target;
+use tollgate_host::server::{Cluster, Target};
 use tollgate_host::simulator::Upstream;
 
 /// The request's head dispatches a call to `etcd` and waits; the response continues the request.
@@ -15,7 +15,7 @@ const CALL_THEN_GO_ON: &str = "dcccccccckcc";
 
 fn calling(target: &str) -> Choices {
     let target = Target::parse(target).expect("it is a URL");
-    Choices { clusters: vec![("etcd".to_owned(), target)], ..Choices::default() }
+    Choices { clusters: vec![("etcd".to_owned(), Cluster::Http(target))], ..Choices::default() }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod cases;
 mod failures;
 mod figures;
+mod prices;
 mod requests;
 
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ use tollgate_host::proxy_wasm::Dialect;
 use tollgate_host::tools;
 
 fn all() -> Vec<Case> {
-    [figures::all(), failures::all(), requests::all()].concat()
+    [figures::all(), failures::all(), prices::all(), requests::all()].concat()
 }
 
 /// Runs every case, and reports all that fail.

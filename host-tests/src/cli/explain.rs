@@ -13,9 +13,11 @@ use tollgate_core::config::PREFIX;
 use tollgate_core::counters::{Cas, CounterStore, RecordKey, RecordKeys, StoreError};
 use tollgate_core::exchange::authorize::{Call, ShadowMode, Step, Trace, evaluate};
 use tollgate_core::http::rejection::Rejection;
-use tollgate_core::money::{Budget, Period, Pico, dollars};
+use tollgate_core::money::{Budget, Period, Pico, Rate, dollars};
 use tollgate_core::policy::access::{AccessDecision, GrantedBy, Restriction};
-use tollgate_core::policy::{AccessScope, Key, Mode, Owner, Policy, State, Target, TargetId, TargetSet};
+use tollgate_core::policy::{
+    AccessScope, CostSource, Key, Mode, Owner, Policy, State, Target, TargetId, TargetSet,
+};
 use tollgate_core::quota::{Limits, PrincipalKind};
 use tollgate_core::secret::api_key::KeyFormat;
 use tollgate_core::time::{Now, rfc3339};
@@ -260,17 +262,39 @@ fn price(target: &Target, budgeted: bool) {
     let Some(price) = &target.price else {
         return print("price", if budgeted { "none, and a budget applies" } else { "none" });
     };
-    let million = |each: Pico| dollars(Pico(each.0.saturating_mul(1_000_000)));
-    print(
-        "price",
-        &format!(
-            "a million tokens: input ${} (cached ${}), output ${}; each call ${}",
-            million(price.input),
-            million(price.cached_input),
-            million(price.output),
-            dollars(price.request)
-        ),
-    );
+    let amount = |rate: Rate, Pico(each): Pico| {
+        let unit = if rate.is_per_token() { 1_000_000 } else { 1 };
+        format!("{} ${}", rate.name().replace('_', " "), dollars(Pico(each.saturating_mul(unit))))
+    };
+    let rates = price.rates(None, 0);
+    let list_of = |per_token: bool| {
+        let all = Rate::ALL.iter().filter(|rate| rate.is_per_token() == per_token);
+        let own = all.filter(|rate| {
+            let general = rate.more_general().map_or(Pico(0), |general| *rates.get(general));
+            *rates.get(**rate) != general || matches!(rate, Rate::Input | Rate::Output)
+        });
+        own.map(|rate| amount(*rate, *rates.get(*rate))).collect::<Vec<String>>()
+    };
+    let mut text = format!("a million tokens: {}", list_of(true).join(", "));
+    let units = list_of(false);
+    if !units.is_empty() {
+        text.push_str(&format!("; each: {}", units.join(", ")));
+    }
+    if let Some(details) = &price.details {
+        let thresholds: Vec<String> =
+            details.level.above.iter().map(|above| above.input_tokens.to_string()).collect();
+        if !thresholds.is_empty() {
+            text.push_str(&format!("; others above {} input tokens", thresholds.join(" and ")));
+        }
+        let tiers: Vec<String> = details.tiers.iter().map(|tier| format!("`{}`", tier.name)).collect();
+        if !tiers.is_empty() {
+            text.push_str(&format!("; others in the tiers {}", tiers.join(", ")));
+        }
+    }
+    if target.cost == CostSource::Reported {
+        text.push_str("; charged: the cost that the provider reports");
+    }
+    print("price", &text);
 }
 
 fn list(parts: Vec<String>, none: &str) -> String {

@@ -1,5 +1,5 @@
-//! Options and functions that `push` and `pull` share: the etcd connection and the difference between a file
-//! and etcd.
+//! Options and functions that `push` and `pull` share: the connection to etcd or a data folder, and the difference
+//! between a file and it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,14 +13,20 @@ use tollgate_host::etcd::{Etcd, EtcdSetupError};
 
 use super::document::LoadError;
 
-/// Connection options of the etcd cluster.
+/// The prefix of a fleet's keys by default.
+pub const PREFIX: &str = "tollgate/1/";
+
+/// Connection options of the etcd cluster or the data folder.
 #[derive(Debug, Args)]
 pub struct Place {
     /// URL of etcd: http://HOST:PORT or https://…
-    #[arg(long = "fleet", value_name = "URL")]
-    url: String,
+    #[arg(long = "fleet", value_name = "URL", required_unless_present = "data")]
+    url: Option<String>,
+    /// Data folder of `serve --data`, which may be running, instead of an etcd.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["url", "login"])]
+    data: Option<PathBuf>,
     /// Prefix of its keys, as in `fleet` of the gateway configuration.
-    #[arg(long, value_name = "PREFIX", default_value = "tollgate/1/")]
+    #[arg(long, value_name = "PREFIX", default_value = PREFIX)]
     prefix: String,
     /// File with one line `user:password`, if etcd's authentication is on.
     #[arg(long, value_name = "FILE")]
@@ -36,7 +42,7 @@ pub enum Error {
     Load(#[from] LoadError),
     #[error("{0}")]
     Trouble(EtcdError),
-    #[error("etcd holds an invalid policy: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
+    #[error("the stored policy is invalid: {}", .0.first().map(ToString::to_string).unwrap_or_default())]
     Foreign(Vec<Diagnostic>),
     #[error("conflict with another write{}: run the command again to see the new differences", partly(*.0))]
     Overtaken(usize),
@@ -47,7 +53,7 @@ pub enum Error {
     #[error("{}: a gateway configuration; `pull` writes policies", .0.display())]
     Configuration(PathBuf),
     #[error(
-        "the records in etcd do not form a valid policy on their own ({} errors, the first: {}): pull into the policy file of the gateways, or `push` one first",
+        "the stored records do not form a valid policy on their own ({} errors, the first: {}): pull into the policy file of the gateways, or `push` one first",
         .0.len(), .0.first().map(ToString::to_string).unwrap_or_default()
     )]
     NotWhole(Vec<Diagnostic>),
@@ -65,7 +71,21 @@ impl From<EtcdError> for Error {
 
 impl Place {
     pub fn etcd(&self) -> Result<Etcd, EtcdSetupError> {
-        Etcd::new(&self.url, &self.prefix, self.login.as_deref())
+        match &self.data {
+            Some(folder) => Etcd::in_folder(folder, &self.prefix),
+            // The options require one of both.
+            None => Etcd::new(self.url.as_deref().unwrap_or_default(), &self.prefix, self.login.as_deref()),
+        }
+    }
+}
+
+/// The place in messages.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.data {
+            Some(folder) => write!(f, "{}", folder.display()),
+            None => f.write_str("etcd"),
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The command line. The exit code of a command is 0 for success, 1 if it found or met an error, and 2 for a
 //! usage error.
 
+mod backup;
 mod check;
+mod data;
 mod demo;
 mod document;
 mod explain;
@@ -30,7 +32,8 @@ use self::document::LoadError;
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
-    /// The arguments of `serve`, the default command.
+    /// The arguments of `serve`, the default command. Without a policy, it serves the demo with the data folder
+    /// target/tollgate/data.
     #[command(flatten)]
     serve: serve::Arguments,
 }
@@ -52,10 +55,12 @@ enum Command {
         #[command(subcommand)]
         command: key::Command,
     },
-    /// Copy a policy from a file to a fleet's etcd, after showing the differences.
+    /// Copy a policy from a file to a fleet's etcd or to a data folder, after showing the differences.
     Push(push::Arguments),
-    /// Copy a fleet's policy from etcd to a file, after showing the differences.
+    /// Copy the policy of a fleet's etcd or of a data folder to a file, after showing the differences.
     Pull(pull::Arguments),
+    /// Copy a data folder into a file, also while `serve` uses it.
+    Backup(backup::Arguments),
     /// Add keys that another gateway stores as SHA-256 digests to a policy file.
     Import(import::Arguments),
     /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm),
@@ -92,13 +97,17 @@ impl Failure {
 /// Parses the arguments and runs the command.
 pub fn main() -> ExitCode {
     let arguments = Cli::parse();
-    let outcome = match arguments.command.unwrap_or(Command::Serve(Box::new(arguments.serve))) {
+    let outcome = match arguments
+        .command
+        .unwrap_or_else(|| Command::Serve(Box::new(arguments.serve.or_default_data())))
+    {
         Command::Serve(arguments) => serve::run(&arguments).map_err(Failure::from),
         Command::Check { files } => Ok(check::run(&files)),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Key { command } => key::run(&command).map_err(Failure::from),
         Command::Push(arguments) => push::run(&arguments).map_err(Failure::from),
         Command::Pull(arguments) => pull::run(&arguments).map_err(Failure::from),
+        Command::Backup(arguments) => backup::run(&arguments).map_err(Failure::from),
         Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
         Command::Build => build().map_err(Failure::from),
     };
@@ -132,4 +141,31 @@ fn build() -> Result<ExitCode, module::BuildError> {
     say!("{}", module::build(&["bare"])?.display());
     say!("{}", worker::build()?.display());
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_demo_of_the_command_without_a_name_has_a_data_folder_by_default() {
+        let data = |arguments: &[&str]| {
+            let cli = Cli::try_parse_from([&["tollgate"], arguments].concat()).unwrap();
+            let serve = match cli.command {
+                None => cli.serve.or_default_data(),
+                Some(Command::Serve(arguments)) => *arguments,
+                Some(_) => panic!("not `serve`"),
+            };
+            serve.data().map(|folder| folder.display().to_string())
+        };
+        let default = data(&[]).unwrap();
+        assert!(default.ends_with("/target/tollgate/data"), "{default}");
+        assert_eq!(data(&["--listen", "127.0.0.1:0"]), Some(default));
+        assert_eq!(data(&["--data", "other"]).as_deref(), Some("other"));
+        assert_eq!(data(&["serve", "--data", "other"]).as_deref(), Some("other"));
+        for own in ["--policy", "--config", "--fleet"] {
+            assert_eq!(data(&[own, "x"]), None, "{own}");
+        }
+        assert_eq!(data(&["serve"]), None);
+    }
 }

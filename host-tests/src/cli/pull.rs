@@ -1,4 +1,4 @@
-//! The command `tollgate pull`: copies a fleet's policy from etcd to a file.
+//! The command `tollgate pull`: copies the policy of a fleet's etcd or of a data folder to a file.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::write_out;
 #[derive(Debug, Args)]
 #[group(skip)]
 pub struct Arguments {
-    /// The policy file. Records that etcd does not hold are kept, unless etcd holds a whole policy: the same
+    /// The policy file. Records that the place does not hold are kept, unless it holds a whole policy: the same
     /// rule as for a gateway with this configuration.
     file: PathBuf,
     #[command(flatten)]
@@ -33,7 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let etcd = &mut arguments.place.etcd()?;
     let change = over(&policy.read(), read(etcd)?)?;
     if change.is_empty() && change.unpriced.is_none() && path.exists() {
-        eprintln!("{} is already equal to etcd", path.display());
+        eprintln!("{} is already equal to {}", path.display(), arguments.place);
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &policy.read(), change: &change }));

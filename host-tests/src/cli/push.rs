@@ -1,4 +1,4 @@
-//! The command `tollgate push`: copies a policy from a file to a fleet's etcd.
+//! The command `tollgate push`: copies a policy from a file to a fleet's etcd or a data folder.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use clap::Args;
 use serde_json::{Value, json};
 use tollgate_core::admin::audit::{AuditEntry, EntryKind};
-use tollgate_core::etcd::{CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
-use tollgate_core::policy::{Document as Part, Policy};
+use tollgate_core::etcd::{Changes, CommitOperation, Committed, MAX_BYTES, MAX_DOCUMENTS, entry_name};
+use tollgate_core::policy::{Change, Document as Part, Edit, Policy};
 use tollgate_core::time::Timestamp;
 use tollgate_host::etcd::Etcd;
 
@@ -31,34 +31,57 @@ pub struct Arguments {
 /// A document and its content; `None` removes it.
 type Content = (Part, Option<Value>);
 
-/// Shows the changes to etcd and applies them. The exit code is 1 if there is a difference and it was only
+/// Shows the changes to the place and applies them. The exit code is 1 if there is a difference and it was only
 /// shown.
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let (file, _) = Document::load(&arguments.file)?;
-    let etcd = &mut arguments.place.etcd()?;
+    let place = &arguments.place;
+    let etcd = &mut place.etcd()?;
     let loaded = read(etcd)?;
-    let (revision, held) = (loaded.revision, loaded.documents.clone());
     let mut before = nothing();
-    let change = over(&before, loaded)?;
+    let change = over(&before, loaded.clone())?;
     before.apply(&change).map_err(Error::Foreign)?;
 
-    let policy = file.policy();
-    let documents = outdated(&held, &policy);
+    let mut policy = Policy::clone(&file.policy());
+    keep_created(&before, &mut policy)?;
+    let documents = outdated(&loaded.documents, &policy);
     if documents.is_empty() {
-        eprintln!("etcd already holds this policy");
+        eprintln!("{place} already holds this policy");
         return Ok(ExitCode::SUCCESS);
     }
     write_out(format_args!("{}", Shown { before: &before, change: &between(&before, &policy)? }));
-    if held.is_empty() {
-        eprintln!("etcd holds no policy yet");
+    if loaded.documents.is_empty() {
+        eprintln!("{place} holds no policy yet");
     }
     if !arguments.yes {
         eprintln!("nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
-    let revision = write(etcd, revision, &documents)?;
+    let revision = write(etcd, loaded.revision, &documents)?;
     eprintln!("written: revision {revision}, {} documents", documents.len());
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes a policy over what was loaded.
+pub(super) fn write_policy(etcd: &mut Etcd, loaded: &Changes, policy: &Policy) -> Result<(), Error> {
+    write(etcd, loaded.revision, &outdated(&loaded.documents, policy)).map(|_| ())
+}
+
+/// Gives each record of the policy without a creation number that of its record in etcd: counters are named with it, and
+/// a person who writes a file does not know it.
+fn keep_created(held: &Policy, policy: &mut Policy) -> Result<(), Error> {
+    let mut numbered = Change::default();
+    for Edit { section, id, record, basis: _ } in between(held, policy)?.edits {
+        let created = held.record(section, &id).and_then(|record| record.get("created").cloned());
+        if let (Some(mut record), Some(created)) = (record, created)
+            && let Some(fields) = record.as_object_mut()
+            && !fields.contains_key("created")
+        {
+            fields.insert("created".to_owned(), created);
+            numbered.put(section, &id, record);
+        }
+    }
+    policy.apply(&numbered).map_err(Error::Foreign)
 }
 
 /// Returns the documents of etcd that differ from the policy. The catalog comes last: once it is written,
@@ -106,7 +129,7 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             before: None,
             after: Some(portion.iter().map(|(part, _)| part.to_string()).collect()),
         };
-        let name = entry_name(time, getrandom::u64().map_err(Error::Random)?);
+        let name = entry_name(time, getrandom::u64().map_err(Error::Random)?, &entry.actor);
         let commit = CommitOperation::new(
             etcd.keys(),
             revision,

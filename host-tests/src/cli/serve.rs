@@ -17,11 +17,12 @@ use tollgate_host::proxy_wasm::{Module, ModuleError, Process, StartError};
 use tollgate_host::server::lines::Lines;
 use tollgate_host::server::source::Source;
 use tollgate_host::server::tls::{Tls, TlsError};
-use tollgate_host::server::{BUFFER_LIMIT, Options, ServeError, Server, Target, TargetError};
+use tollgate_host::server::{BUFFER_LIMIT, Cluster, Options, ServeError, Server, Target, TargetError};
 use tollgate_host::simulator::Upstream;
 
+use super::data::{Configured, Data};
 use super::listening::{Listening, raise_open_files};
-use super::{demo, log};
+use super::{data, demo, log};
 
 /// The interval between checks of the configuration file and of the certificate.
 const LOOK: Duration = Duration::from_millis(500);
@@ -52,15 +53,36 @@ pub struct Arguments {
     #[arg(long, value_name = "N")]
     workers: Option<NonZero<usize>>,
     /// The etcd of a fleet, http:// or https://: changes made through the API are stored there and shared
-    /// with all gateways that use it. Without one they last as long as this process. With --config, which
-    /// names the cluster itself, HOST:PORT.
+    /// with all gateways that use it. Without one, and without --data, they last as long as this process.
+    /// With --config, which names the cluster itself, HOST:PORT.
     #[arg(long, value_name = "URL")]
     fleet: Option<String>,
+    /// Folder in which changes made through the API are stored, instead of an etcd. It is created with mode
+    /// 0700, and takes the policy of the file if it has none. From then on its policy is served: see `push`.
+    #[arg(long, value_name = "DIR", conflicts_with = "fleet")]
+    data: Option<PathBuf>,
     /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
     #[command(flatten)]
     listening: Listening,
+}
+
+impl Arguments {
+    /// Returns the data folder.
+    #[cfg(test)]
+    pub fn data(&self) -> Option<&Path> {
+        self.data.as_deref()
+    }
+
+    /// Returns the arguments of the command without a name: the demo has a data folder.
+    pub fn or_default_data(mut self) -> Arguments {
+        let place = self.policy.is_none() && self.config.is_none() && self.fleet.is_none();
+        if let (None, true, Ok(workspace)) = (&self.data, place, module::workspace()) {
+            self.data = Some(workspace.join("target/tollgate/data"));
+        }
+        self
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
@@ -85,6 +107,8 @@ pub enum Error {
     UpstreamHeaders(TargetError),
     #[error("`--fleet`: {0}")]
     Fleet(#[from] EtcdSetupError),
+    #[error(transparent)]
+    Data(#[from] data::Error),
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error(
@@ -113,10 +137,13 @@ fn advice(error: &ServeError) -> &'static str {
 pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let listening = &arguments.listening;
     let fleet = arguments.fleet.as_deref().map(etcd::target).transpose()?;
-    let clusters: Vec<_> = fleet.into_iter().map(|etcd| (etcd.authority().to_owned(), etcd)).collect();
-    let (mut source, demo) = source(arguments, clusters.first().map(|(name, _)| name.clone()))?;
-    let configuration = read(arguments, &mut source)?;
-    refuse_demo(arguments, source.path(), &configuration)?;
+    let data = arguments.data.as_deref().map(Data::open).transpose()?;
+    let name = fleet.as_ref().map(|etcd| etcd.authority().to_owned());
+    let (mut source, demo) = source(arguments, name.or(data.as_ref().map(|_| data::CLUSTER.to_owned())))?;
+    let Configured { configuration, cluster, report } = read(arguments, &mut source, data.as_ref())?;
+    refuse_demo(arguments, &origin(&source, data.as_ref()), &configuration)?;
+    let etcd = fleet.map(|etcd| (etcd.authority().to_owned(), Cluster::Http(etcd)));
+    let clusters = etcd.into_iter().chain(data.as_ref().map(|data| (cluster, data.cluster()))).collect();
     let tls = listening.tls()?;
     let (target, simulated) = upstream(arguments)?;
     let module = match &arguments.module {
@@ -157,20 +184,25 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         |upstream| format!("a simulated LLM provider at {}", upstream.url()),
     );
     let base = format!("{}://{}", if tls.is_some() { "https" } else { "http" }, server.addr());
-    eprintln!("tollgate: {base} serves {} in front of {what}", source.path().display());
+    eprintln!("tollgate: {base} serves {} in front of {what}", origin(&source, data.as_ref()).display());
+    say(&report);
     if tls.is_none() && !is_loopback(arguments.listen) {
         eprintln!(
             "tollgate: keys travel in the clear: use `--tls-cert` and `--tls-key`, or a proxy with TLS in front"
         );
     }
-    match &arguments.fleet {
-        Some(url) => eprintln!(
+    match (&arguments.fleet, &arguments.data) {
+        (Some(url), _) => eprintln!(
             "tollgate: changes made through the API are stored in {url}; counters last as long as this process"
         ),
-        None if arguments.config.is_none() => {
+        (None, Some(folder)) => eprintln!(
+            "tollgate: changes made through the API are stored in {}; counters last as long as this process",
+            folder.display()
+        ),
+        (None, None) if arguments.config.is_none() => {
             eprintln!("tollgate: keys made through the API and all counters last as long as this process");
         }
-        None => {}
+        (None, None) => {}
     }
     if demo {
         eprint!("{}", demo::requests(&base));
@@ -179,7 +211,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;
-        until_stopped(arguments, &server, &mut source, tls.as_deref(), &mut signals).await?;
+        let origin = (&mut source, data.as_ref());
+        until_stopped(arguments, &server, origin, tls.as_deref(), &mut signals).await?;
         stop(server, listening.drain, &mut signals).await
     })
 }
@@ -230,9 +263,28 @@ fn named(arguments: &Arguments) -> (&'static str, &'static str) {
     }
 }
 
-fn read(arguments: &Arguments, source: &mut Source) -> Result<Vec<u8>, Error> {
+/// Reads the file, and takes the policy of the data folder in place of its own.
+fn read(arguments: &Arguments, source: &mut Source, data: Option<&Data>) -> Result<Configured, Error> {
     let (flag, right) = named(arguments);
-    source.read().map_err(|error| Error::Source { flag, path: source.path().to_owned(), error, right })
+    let read = source.read();
+    let path = source.path();
+    let configuration = read.map_err(|error| Error::Source { flag, path: path.to_owned(), error, right })?;
+    match data {
+        Some(data) => Ok(data.configure(path, configuration)?),
+        None => Ok(Configured::of_file(configuration)),
+    }
+}
+
+/// Returns the path of the policy that is served.
+fn origin(source: &Source, data: Option<&Data>) -> PathBuf {
+    data.map_or(source.path(), Data::path).to_owned()
+}
+
+/// Writes lines to standard error.
+fn say(report: &str) {
+    for line in report.lines() {
+        eprintln!("tollgate: {line}");
+    }
 }
 
 /// The signals that end the server, and the one that reloads it.
@@ -264,7 +316,7 @@ impl Signals {
 async fn until_stopped(
     arguments: &Arguments,
     server: &Server,
-    source: &mut Source,
+    (source, data): (&mut Source, Option<&Data>),
     tls: Option<&Tls>,
     signals: &mut Signals,
 ) -> io::Result<()> {
@@ -273,10 +325,10 @@ async fn until_stopped(
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.terminate.recv() => return Ok(()),
             _ = signals.hangup.recv() => {
-                reload(arguments, server, source);
+                reload(arguments, server, source, data);
             }
             () = tokio::time::sleep(LOOK) => if source.changed() {
-                reload(arguments, server, source);
+                reload(arguments, server, source, data);
             }
         }
         if let Some(tls) = tls
@@ -316,18 +368,23 @@ async fn stop(server: Server, drain: Duration, signals: &mut Signals) -> Result<
 }
 
 /// Reloads the configuration. One that does not load is reported on standard error and changes nothing else.
-fn reload(arguments: &Arguments, server: &Server, source: &mut Source) {
-    let loaded = read(arguments, source).and_then(|configuration| {
-        refuse_demo(arguments, source.path(), &configuration)?;
-        Ok(configuration)
+fn reload(arguments: &Arguments, server: &Server, source: &mut Source, data: Option<&Data>) {
+    // The client of the data folder has a runtime of its own, and this thread has one already.
+    let read = std::thread::scope(|scope| scope.spawn(|| read(arguments, source, data)).join());
+    let loaded = read.unwrap_or_else(|panic| std::panic::resume_unwind(panic)).and_then(|configured| {
+        refuse_demo(arguments, &origin(source, data), &configured.configuration)?;
+        Ok(configured)
     });
     let outcome = match loaded {
-        Ok(configuration) => server.reload(&configuration).map_err(|error| error.to_string()),
+        Ok(Configured { configuration, report, .. }) => {
+            server.reload(&configuration).map(|()| report).map_err(|error| error.to_string())
+        }
         Err(error) => Err(error.to_string()),
     };
     let path = source.path().display();
     match outcome {
-        Ok(()) => eprintln!("tollgate: {path} is loaded"),
+        Ok(report) if !report.is_empty() => say(&report),
+        Ok(_) => eprintln!("tollgate: {path} is loaded"),
         Err(error) => eprintln!("tollgate: {path} is rejected, the previous configuration stays: {error}"),
     }
 }

@@ -8,7 +8,8 @@ use http_body_util::{BodyExt, Full, Limited};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 
-use crate::proxy_wasm::{HttpCall, HttpCallResponse};
+use crate::proxy_wasm::{HeaderMap, HttpCall, HttpCallResponse};
+use crate::store::{Reply, Store};
 
 use super::forward::{Client, Target, TargetError};
 use super::gate::Gate;
@@ -17,19 +18,43 @@ use super::head;
 /// The size limit of a response, which the module gets as a whole.
 const LARGEST: usize = 64 << 20;
 
+/// A target of the module's calls.
+#[derive(Clone, Debug)]
+pub enum Cluster {
+    /// A server.
+    Http(Target),
+    /// An embedded store, which answers like an etcd.
+    Store(Store),
+}
+
 /// The targets that one worker's calls may reach, by cluster name.
-pub(super) struct Clusters(BTreeMap<String, (Target, Client)>);
+pub(super) struct Clusters(BTreeMap<String, Reached>);
+
+enum Reached {
+    Http(Box<(Target, Client)>),
+    Store(Store),
+}
 
 impl Clusters {
-    pub(super) fn new(targets: &[(String, Target)]) -> Result<Clusters, TargetError> {
-        let clusters =
-            targets.iter().map(|(name, target)| Ok((name.clone(), (target.clone(), target.client()?))));
-        clusters.collect::<Result<_, _>>().map(Clusters)
+    pub(super) fn new(clusters: &[(String, Cluster)]) -> Result<Clusters, TargetError> {
+        let reached = clusters.iter().map(|(name, cluster)| {
+            let reached = match cluster {
+                Cluster::Http(target) => Reached::Http(Box::new((target.clone(), target.client()?))),
+                Cluster::Store(store) => Reached::Store(store.clone()),
+            };
+            Ok((name.clone(), reached))
+        });
+        reached.collect::<Result<_, _>>().map(Clusters)
     }
 
     /// Makes a call; `None` if it failed or timed out.
     async fn call(&self, call: HttpCall) -> Option<HttpCallResponse> {
-        let (target, client) = self.0.get(&call.upstream)?;
+        let (target, client) = match self.0.get(&call.upstream)? {
+            Reached::Http(reached) => &**reached,
+            Reached::Store(store) => {
+                return tokio::time::timeout(call.timeout, ask(store, call)).await.ok()?;
+            }
+        };
         let body = Full::new(Bytes::from(call.body)).map_err(|never| match never {}).boxed();
         let request = head::to_request(&call.headers, target, body).ok()?;
         let answered = async {
@@ -41,6 +66,15 @@ impl Clusters {
         };
         tokio::time::timeout(call.timeout, answered).await.ok()?
     }
+}
+
+/// Makes a call to a store, which has a thread of its own.
+async fn ask(store: &Store, call: HttpCall) -> Option<HttpCallResponse> {
+    let path = String::from_utf8_lossy(call.headers.get(":path")?).into_owned();
+    let Reply { status, body } = store.call(&path, call.body).await?;
+    let headers =
+        HeaderMap::from([(":status", status.to_string().as_str()), ("content-type", "application/json")]);
+    Some(HttpCallResponse { headers, body, trailers: HeaderMap::new() })
 }
 
 /// A call and the generation of the VM that made it: a VM that was replaced since gets no response.

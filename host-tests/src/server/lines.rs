@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hyper::http::request::Parts;
 use serde_json::Value;
-use tollgate_core::secret::redact::without_secrets;
+use tollgate_core::secret::redact;
 
 use crate::proxy_wasm::ClosedStream;
 
@@ -71,7 +71,7 @@ enum Kind {
 }
 
 /// The properties that the module sets, in the order of the line; also the fields of Envoy's access log.
-const FIELDS: [(&str, Kind); 14] = [
+const FIELDS: [(&str, Kind); 15] = [
     ("time", Kind::Number),
     ("decision", Kind::Text),
     ("reason", Kind::Text),
@@ -86,6 +86,7 @@ const FIELDS: [(&str, Kind); 14] = [
     ("cost", Kind::Text),
     ("estimated", Kind::Flag),
     ("over_soft_budget", Kind::Text),
+    ("path", Kind::Text),
 ];
 
 /// Returns the names of the fields that the module sets.
@@ -97,13 +98,16 @@ pub fn facts() -> impl Iterator<Item = &'static str> {
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: String,
-    /// The path without its query, which may hold a key, and without the secret of a key in the path.
+    /// The path without its query, which may hold a key, and without the secret of a key in the path. The module also knows keys
+    /// of other formats, and sets the path of every request that it decides.
     pub(super) path: String,
 }
 
 impl Request {
     pub(super) fn of(parts: &Parts) -> Request {
-        Request { method: parts.method.to_string(), path: without_secrets(parts.uri.path()).into_owned() }
+        // A method can be any word, a key too; no usual one is longer.
+        let method = parts.method.as_str().chars().take(9).collect();
+        Request { method, path: redact::path(parts.uri.path(), |_| false) }
     }
 }
 
@@ -112,13 +116,16 @@ pub(super) fn line(request: &Request, closed: &ClosedStream, took: Duration) -> 
     let found = FIELDS.into_iter().map(|(name, kind)| {
         let property = closed.properties.get(&format!("tollgate.{name}"));
         let known = property.map(|value| show(&String::from_utf8_lossy(value), &kind));
-        // A request that ended before its decision has a time too: that of its start.
-        let known = known.or_else(|| (name == "time").then(|| seconds(SystemTime::now() - took)));
-        (name, known.unwrap_or_default())
+        // A request that ended before its decision has a time and a path too: the time is that of its start.
+        let known = known.unwrap_or_else(|| match name {
+            "time" => seconds(SystemTime::now() - took),
+            "path" => request.path.as_str().into(),
+            _ => Value::Null,
+        });
+        (name, known)
     });
     let known = [
         ("method", request.method.as_str().into()),
-        ("path", request.path.as_str().into()),
         ("status", closed.status.into()),
         ("details", closed.details.as_str().into()),
         ("duration_ms", u64::try_from(took.as_millis()).unwrap_or(u64::MAX).into()),

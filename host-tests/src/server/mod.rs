@@ -35,6 +35,7 @@ use tokio::sync::oneshot;
 
 use crate::proxy_wasm::{Process, ProcessBuilder, StartError};
 
+pub use self::callout::Cluster;
 pub use self::forward::{Target, TargetError};
 use self::lines::Lines;
 pub use self::load::Limits;
@@ -61,7 +62,7 @@ pub struct Options {
     /// The upstream for requests that the module allows.
     pub upstream: Target,
     /// The targets of the module's own HTTP calls, by the names that its configuration uses.
-    pub clusters: Vec<(String, Target)>,
+    pub clusters: Vec<(String, Cluster)>,
     /// The destination of the access log.
     pub lines: Lines,
     /// The time that [`Server::shutdown`] gives open exchanges before it cuts them.

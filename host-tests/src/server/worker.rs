@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::proxy_wasm::{Process, StartError, Vm};
 
 use super::ServeError;
-use super::callout::{self, Clusters, carry_out};
+use super::callout::{self, Cluster, Clusters, carry_out};
 use super::connection::{self, Accepted, Seat};
 use super::exchange::Exchanger;
 use super::forward::Target;
@@ -69,7 +69,7 @@ impl Worker {
     pub(super) fn start(
         process: &Process,
         target: &Target,
-        clusters: &[(String, Target)],
+        clusters: &[(String, Cluster)],
         shared: &Shared,
     ) -> Result<Worker, ServeError> {
         let vm = process.worker()?;

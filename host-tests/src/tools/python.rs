@@ -11,7 +11,8 @@ use super::install::installed;
 use super::{Reason, Unavailable};
 
 const MAKE_ENVIRONMENT: Duration = Duration::from_secs(60);
-const INSTALL: Duration = Duration::from_secs(240);
+/// LiteLLM's proxy has more than a hundred packages.
+const INSTALL: Duration = Duration::from_secs(600);
 const HELP: &str = "install Python 3.9 or newer with its venv module (Debian: python3-venv)";
 
 /// Returns the interpreter of an environment with exactly these requirements.

@@ -21,7 +21,7 @@ use tokio::net::TcpStream;
 use tollgate_host::proxy_wasm::{CapturedLog, Clock, Log, Module, Process};
 use tollgate_host::server::lines::{Captured, Lines};
 use tollgate_host::server::tls::Tls;
-use tollgate_host::server::{BUFFER_LIMIT, Limits, Options, Server, Target};
+use tollgate_host::server::{BUFFER_LIMIT, Cluster, Limits, Options, Server, Target};
 use tollgate_host::simulator::Upstream;
 
 /// The time limit for any event.
@@ -43,7 +43,7 @@ pub struct Choices {
     pub h2c: bool,
     pub drain: Duration,
     pub clock: Clock,
-    pub clusters: Vec<(String, Target)>,
+    pub clusters: Vec<(String, Cluster)>,
     pub limits: Limits,
     pub tls: Option<Arc<Tls>>,
 }

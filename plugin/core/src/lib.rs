@@ -37,6 +37,7 @@
 //! | a key rotation: the old secret | [`policy::KeyDetails::previous`], found by [`policy::Policy::key_by_digest`] |
 //! | the endpoints of the management API | `ENDPOINTS` in `admin/route.rs` |
 //! | the fields of a policy document | `policy/load/records.rs` |
+//! | the cost of a call | `exchange/cost.rs`, at prices that [`money::Price`] chooses |
 //! | the steps that `tollgate explain` prints | [`exchange::Step`] |
 //!
 //! # Layers
@@ -44,7 +45,7 @@
 //! A module uses only modules to the left of it. The test `layers` checks this.
 //!
 //! ```text
-//! collections money time text | secret json api | quota counters admission fleet | policy | llm http auth config
+//! collections money time text | secret json api | quota counters admission fleet ledger | policy | llm http auth config
 //!     | admin | exchange | etcd leases replication
 //! ```
 
@@ -69,6 +70,7 @@ pub mod fleet;
 pub mod http;
 pub mod json;
 pub mod leases;
+pub mod ledger;
 pub mod llm;
 pub mod money;
 pub mod policy;

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The modules of `lib.rs`, lowest layer first.
-const LAYERS: [&str; 21] = [
+const LAYERS: [&str; 22] = [
     "collections",
     "money",
     "time",
@@ -22,6 +22,7 @@ const LAYERS: [&str; 21] = [
     "counters",
     "admission",
     "fleet",
+    "ledger",
     "policy",
     "llm",
     "http",

@@ -102,7 +102,7 @@ proptest! {
         let stream = events.concat();
         for api in APIS {
             let parsed = metered(api, stream.as_bytes().chunks(1));
-            prop_assert_eq!(metered(api, [stream.as_bytes()]), parsed, "{:?} whole: {}", api, stream);
+            prop_assert_eq!(&metered(api, [stream.as_bytes()]), &parsed, "{:?} whole: {}", api, stream);
             let each = metered(api, events.iter().map(String::as_bytes));
             prop_assert_eq!(each, parsed, "{:?} in events: {}", api, stream);
         }

@@ -12,6 +12,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tollgate_core::api::Api;
 use tollgate_core::llm::usage::{UsageMeter, UsageReport};
+use tollgate_core::money::Pico;
 
 /// Below this size every cut is tried.
 const SMALL: usize = 4000;
@@ -25,6 +26,8 @@ struct Recording {
     figures: [u64; 4],
     /// The input that was written to a cache, if the manifest has it.
     cache_write: Option<u64>,
+    /// Figures that only some prices depend on, and the service tier.
+    details: Value,
 }
 
 fn folders() -> Vec<PathBuf> {
@@ -49,6 +52,7 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
             bytes: fs::read(folder.join(&name)).expect("the recording is readable"),
             figures: ["input", "output", "cached_input", "reasoning"].map(figure),
             cache_write: entry["usage"]["cache_write"].as_u64(),
+            details: entry["details"].clone(),
             name,
         }
     };
@@ -71,6 +75,15 @@ impl Recording {
     fn metered<'a>(&self, pieces: impl IntoIterator<Item = &'a [u8]>) -> UsageReport {
         metered(self.api, Some(self.content_type), pieces)
     }
+}
+
+/// Meters a response of which everything is read.
+fn detailed<'a>(recording: &Recording, pieces: impl IntoIterator<Item = &'a [u8]>) -> UsageReport {
+    let mut meter = UsageMeter::new(recording.api, Some(recording.content_type)).with_details();
+    for piece in pieces {
+        meter.push(piece);
+    }
+    meter.finish()
 }
 
 fn figures(metered: &UsageReport) -> Option<[u64; 4]> {
@@ -117,6 +130,58 @@ fn cuts_change_nothing() {
             let (head, tail) = recording.bytes.split_at(cut);
             assert_eq!(recording.metered([head, tail]), whole, "{} cut at {cut}", recording.name);
         }
+    }
+}
+
+#[test]
+fn every_recording_has_the_manifests_details() {
+    for recording in recordings() {
+        let Recording { name, details, bytes, .. } = &recording;
+        let whole = detailed(&recording, [bytes.as_slice()]);
+        let usage = whole.usage.unwrap();
+        for (figure, found) in [
+            ("cache_write_1h", usage.cache_write_1h),
+            ("input_audio", usage.input_audio),
+            ("output_audio", usage.output_audio),
+            ("input_image", usage.input_image),
+            ("output_image", usage.output_image),
+            ("searches", whole.searches),
+        ] {
+            // Image models report no parts if all of their output is images.
+            let all =
+                if figure == "output_image" && recording.api == Api::OpenAiImages { usage.output } else { 0 };
+            assert_eq!(found, details[figure].as_u64().unwrap_or(all), "{name}: {figure}");
+        }
+        if let Some(cost) = details["cost"].as_u64() {
+            assert_eq!(whole.cost, Some(Pico(cost.into())), "{name}");
+        }
+        if let Some(tier) = details["tier"].as_str() {
+            assert_eq!(whole.tier.as_deref(), Some(tier), "{name}");
+        }
+        let plain = recording.metered([bytes.as_slice()]);
+        assert_eq!((plain.tier, plain.usage, plain.cost), (None, whole.usage, whole.cost), "{name}");
+        let of = |metered: &UsageReport| {
+            (metered.complete, metered.closed, metered.failed, metered.output_seen_tokens)
+        };
+        let plain = recording.metered([bytes.as_slice()]);
+        assert_eq!(of(&plain), of(&whole), "{name}");
+    }
+}
+
+#[test]
+fn cuts_change_no_details() {
+    for recording in recordings() {
+        let Recording { name, bytes, .. } = &recording;
+        let whole = detailed(&recording, [bytes.as_slice()]);
+        assert_eq!(detailed(&recording, bytes.chunks(1)), whole, "{name} byte by byte");
+        let step = if bytes.len() <= SMALL { 1 } else { bytes.len() / 100 };
+        for cut in (0..bytes.len()).step_by(step) {
+            let (head, tail) = bytes.split_at(cut);
+            assert_eq!(detailed(&recording, [head, tail]), whole, "{name} cut at {cut}");
+        }
+        let mut meter = UsageMeter::new(recording.api, Some(recording.content_type)).with_details();
+        meter.push_whole(bytes);
+        assert_eq!(meter.finish(), whole, "{name} as a whole");
     }
 }
 

@@ -93,17 +93,80 @@ fn all_errors_are_reported_at_once_with_their_pointers() {
     );
 }
 
+#[test]
+fn all_errors_of_a_price_are_reported_at_once() {
+    let mut policy = valid_policy();
+    policy["targets"]["small"]["price"] = json!({
+        "input": "1", "output": "2", "character": "0.0000000000001", "cache_write_1h": "0.0000001", "seconds": "1",
+        "above": [
+            {"input_tokens": 10, "output": "3"},
+            {"output": "3"},
+            {"input_tokens": 10, "output": "4"},
+            {"input_tokens": 0},
+            {"input_tokens": 20, "input": -1, "above": {}},
+        ],
+        "tiers": {
+            "Priority": {"input": "2"},
+            "flex": {"input": 0.5, "above": {"input": "1"}},
+            "standard": {"above": {"input_tokens": 5, "output": "x"}},
+        },
+    });
+    let diagnostics = load(&policy).unwrap_err();
+    let price = |places: &[&str]| -> Vec<String> {
+        places.iter().map(|place| format!("/targets/small/price/{place}")).collect()
+    };
+    let expected = price(&[
+        "above/1",
+        "above/2/input_tokens",
+        "above/3/input_tokens",
+        "above/4/above",
+        "above/4/input",
+        "cache_write_1h",
+        "character",
+        "seconds",
+        "tiers/Priority",
+        "tiers/flex/above",
+        "tiers/flex/input",
+        "tiers/standard/above/output",
+    ]);
+    assert_eq!(pointers(&diagnostics, Severity::Error), expected, "{diagnostics:#?}");
+    let message = |place: &str| {
+        let place = format!("/targets/small/price/{place}");
+        diagnostics.iter().find(|diagnostic| diagnostic.pointer == place).unwrap().to_string()
+    };
+    assert!(
+        message("above/2/input_tokens")
+            .ends_with("expected another threshold than those before it, found 10")
+    );
+    assert!(message("tiers/Priority").contains("a lower-case letter"), "{}", message("tiers/Priority"));
+    assert!(message("seconds").contains("did you mean `second`?"), "{}", message("seconds"));
+}
+
 /// One error in a valid policy: the pointer at which it is put, the value, and the pointer of the diagnostic.
 #[test]
 fn each_error_is_reported_at_its_pointer() {
     let cases = [
         ("/version", json!(2), "/version"),
         ("/teams/search/organization", json!("nobody"), "/teams/search/organization"),
+        ("/targets/small/cost", json!("measured"), "/targets/small/cost"),
         ("/teams/search/members/carol", json!("team_viewer"), "/teams/search/members/carol"),
         ("/teams/search/access", json!({"mode": "inherit", "targets": ["small"]}), "/teams/search/access"),
         ("/teams/search/budget", json!({"max": "101", "period": "month"}), "/teams/search/budget/max"),
         ("/teams/search/budget", json!({"max": 5}), "/teams/search/budget/max"),
         ("/teams/search/member_limits", json!({"rpm": 51}), "/teams/search/member_limits/rpm"),
+        (
+            "/teams/search/members/bob",
+            json!({"role": "team_developer", "limits": {"rpm": 51}}),
+            "/teams/search/members/bob/limits/rpm",
+        ),
+        (
+            "/teams/search/members/bob",
+            json!({"role": "team_developer", "budget": {"max": "101", "period": "month"}}),
+            "/teams/search/members/bob/budget/max",
+        ),
+        ("/teams/search/members/bob", json!({"limits": {"rpm": 5}}), "/teams/search/members/bob"),
+        ("/teams/search/members/bob", json!({"role": "boss"}), "/teams/search/members/bob/role"),
+        ("/teams/search/members/bob", json!(7), "/teams/search/members/bob"),
         ("/keys/one/limits", json!({"rpm": 51}), "/keys/one/limits/rpm"),
         ("/keys/one/limits", json!({"rph": 11}), "/keys/one/limits/rph"),
         ("/keys/one/limits", json!({"rpm": -1}), "/keys/one/limits/rpm"),

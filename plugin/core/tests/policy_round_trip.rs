@@ -58,7 +58,23 @@ fn canonical(name: &str, value: &Value) -> Value {
 fn is_amount(field: &str) -> bool {
     matches!(
         field,
-        "input" | "output" | "cached_input" | "cache_write" | "request" | "max" | "soft" | "budget_ceiling"
+        "input"
+            | "output"
+            | "cached_input"
+            | "cache_write"
+            | "cache_write_1h"
+            | "input_audio"
+            | "output_audio"
+            | "input_image"
+            | "output_image"
+            | "request"
+            | "image"
+            | "search"
+            | "second"
+            | "character"
+            | "max"
+            | "soft"
+            | "budget_ceiling"
     )
 }
 
@@ -70,6 +86,8 @@ fn is_default(field: &str, value: &Value) -> bool {
         "unpriced" => value == "deny",
         "usage_chunk" => value == "add",
         "abandoned" => value == "seen",
+        "reasoning" => *value == false,
+        "cost" => value == "priced",
         "request" => value == "0.00",
         "require_expiry" => *value == false,
         "access" => *value == serde_json::json!({ "mode": "inherit" }),

@@ -117,8 +117,9 @@ fn returned(call: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8
     }
 }
 
-/// Writes a line to the host's log.
+/// Writes a line to the host's log, redacted.
 pub fn log(level: LogLevel, text: &str) {
+    let text = &*tollgate_core::secret::redact::log_line(text);
     // SAFETY: the host reads `text` during the call only.
     unsafe { proxy_log(level as u32, text.as_ptr(), text.len()) };
 }

@@ -254,11 +254,14 @@ impl Stream {
         Ok(())
     }
 
-    /// Settles the reservation. `complete`: the response came to its end.
+    /// Settles the reservation, and counts the call. `complete`: the response came to its end.
     fn finish(&mut self, complete: bool) {
         if let Some((receipt, actual)) = self.exchange.finish(complete) {
             self.plugin.metrics.count(Counter::Settled);
             self.plugin.settle(receipt, actual);
+        }
+        if let Some(call) = self.exchange.count() {
+            self.plugin.count(call);
         }
     }
 

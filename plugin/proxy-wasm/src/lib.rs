@@ -27,3 +27,8 @@ mod shared_counters;
 #[cfg(feature = "bare")]
 #[path = "shared_counters_stub.rs"]
 mod shared_counters;
+#[cfg(not(feature = "bare"))]
+mod usage_recorder;
+#[cfg(feature = "bare")]
+#[path = "usage_recorder_stub.rs"]
+mod usage_recorder;

@@ -10,6 +10,7 @@ use tollgate_core::counters::{HostStatus, SharedDataStore};
 use tollgate_core::etcd::EtcdCall;
 use tollgate_core::exchange::series::Counter;
 use tollgate_core::http::headers::Headers;
+use tollgate_core::ledger;
 use tollgate_core::replication::{Effect, PolicyStore};
 
 use crate::host::{self, Shared};
@@ -55,12 +56,14 @@ impl Management {
         // The id of this VM among those that share a lease. A host without random numbers has no etcd either.
         let vm = host::random().map_or(0, u64::from_le_bytes);
         let (store, error) = PolicyStore::open(counters, gateway, vm);
+        // A host without shared data keeps no usage; it is logged as a missing capability.
+        let _ = ledger::begin(counters, &gateway.ledger, host::wall());
         if let Some(error) = error
             && (gateway.admin.is_some() || gateway.etcd.is_some())
         {
             host::log(LogLevel::Warn, &format!("the policy cannot be changed here ({error:?}): {error}"));
         }
-        if let Some(line) = store.unapplied(gateway) {
+        for line in [store.dropped(), store.unapplied(gateway)].into_iter().flatten() {
             host::log(LogLevel::Warn, &line);
         }
         Some(Management {
@@ -112,7 +115,7 @@ impl Plugin {
         self.carry_out(management, context, effects);
     }
 
-    /// Polls etcd, retries and completes writes.
+    /// Polls etcd, retries and completes writes, and posts usage.
     pub fn tick(&self) {
         let Some(management) = &self.management else { return };
         let effects = management.store.borrow_mut().tick(&mut self.counters(), &self.gateway, &self.inputs());

@@ -12,6 +12,7 @@ use tollgate_core::config::{ConfigLoader, GatewayConfig};
 use tollgate_core::counters::NoRoom;
 use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 use tollgate_core::exchange::series::Counter;
+use tollgate_core::ledger::EndedCall;
 use tollgate_core::time::Now;
 
 use crate::capabilities::{self, SHORT_TICKS};
@@ -111,6 +112,16 @@ impl Plugin {
         };
         self.metrics.add(Counter::Retries, counters.conflicts().into());
         self.queue(corrections);
+    }
+
+    /// Counts a call that has ended, for the usage that the management API shows.
+    pub fn count(&self, call: EndedCall) {
+        let counted = self.settlements.usage.count(self.shared_data, &self.gateway.ledger, call);
+        if counted.is_err() {
+            self.metrics.count(Counter::UsageUncounted);
+        }
+        let (Ok(conflicts) | Err(conflicts)) = counted;
+        self.metrics.add(Counter::Retries, conflicts.into());
     }
 
     /// Queues corrections for the next tick.

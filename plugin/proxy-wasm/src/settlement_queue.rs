@@ -1,4 +1,4 @@
-//! Corrections of counters whose compare-and-swap failed at each try, kept for the next tick.
+//! Corrections of counters whose compare-and-swap failed at each try, kept for the next tick, and the calls that are counted.
 //!
 //! The queue belongs to the VM: a root context ends when another configuration replaces it.
 
@@ -9,26 +9,32 @@ use tollgate_core::counters::{SharedDataKind, SharedDataStore};
 
 use crate::host::Shared;
 use crate::shared_counters::SharedCounters;
+use crate::usage_recorder::UsageRecorder;
 
 /// The kind of shared data that a counter is in, and true for a slice of a fleet's counter.
 type Place = (SharedDataKind, bool);
 
-/// Corrections that are still to be written, each with the place of its counter.
+/// What the VM has still to write.
 #[derive(Default)]
-pub struct SettlementQueue(Cell<Vec<(Place, Correction)>>);
+pub struct SettlementQueue {
+    /// Corrections, each with the place of its counter.
+    corrections: Cell<Vec<(Place, Correction)>>,
+    /// Calls that have ended.
+    pub usage: UsageRecorder,
+}
 
 impl SettlementQueue {
     /// Adds corrections, which are retried at the next tick of any root context.
     pub fn extend(&self, place: Place, corrections: Vec<Correction>) {
-        let mut queue = self.0.take();
+        let mut queue = self.corrections.take();
         queue.extend(corrections.into_iter().map(|correction| (place, correction)));
-        self.0.set(queue);
+        self.corrections.set(queue);
     }
 
-    /// Retries all corrections and keeps those that fail again. Returns the number of conflicts.
+    /// Retries all corrections and counts, and keeps those that fail again. Returns the number of conflicts.
     pub fn retry(&self) -> u32 {
-        let mut conflicts: u32 = 0;
-        let left = self.0.take().into_iter().filter_map(|(place, correction)| {
+        let mut conflicts = self.usage.retry();
+        let left = self.corrections.take().into_iter().filter_map(|(place, correction)| {
             let (kind, is_slice) = place;
             let mut counters = SharedDataStore::new(Shared, kind);
             let left = match is_slice {
@@ -38,7 +44,7 @@ impl SettlementQueue {
             conflicts = conflicts.saturating_add(counters.conflicts());
             left.map(|correction| (place, correction))
         });
-        self.0.set(left.collect());
+        self.corrections.set(left.collect());
         conflicts
     }
 }

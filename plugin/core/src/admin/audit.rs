@@ -16,6 +16,7 @@ use super::context::{RequestContext, not_allowed};
 use super::json_response;
 use super::page::{self, parameters};
 use super::problem::Problem;
+use crate::collections::shares::Shares;
 use crate::collections::sort::sort_by_key;
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::object;
@@ -24,6 +25,12 @@ use crate::time::{Timestamp, parse_rfc3339, rfc3339};
 
 /// The number of changes stored for each organization.
 pub const MAX_ENTRIES: usize = 1_000;
+
+/// The number of changes of one actor among them.
+pub const MAX_ENTRIES_OF_ACTOR: usize = 250;
+
+/// The bounds of the record of changes.
+pub(crate) const CHANGES: Shares = Shares { per_actor: MAX_ENTRIES_OF_ACTOR, in_sum: MAX_ENTRIES };
 
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

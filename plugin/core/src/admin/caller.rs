@@ -62,7 +62,10 @@ fn organization_role_grants(role: OrganizationRole, permission: Permission) -> b
     match role {
         OrganizationRole::Owner => !matches!(permission, SetCeiling | OwnKeys),
         OrganizationRole::Admin => {
-            matches!(permission, Read | ReadSelfService | ReadKeys | ManageTeam | ManageOrganization)
+            matches!(
+                permission,
+                Read | ReadSelfService | ReadKeys | ReadUsage | ManageTeam | ManageOrganization
+            )
         }
         OrganizationRole::Billing => matches!(permission, Read | ReadUsage),
         OrganizationRole::Auditor => {

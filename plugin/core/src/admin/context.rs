@@ -13,6 +13,7 @@ use super::audit::EntryKind;
 use super::body::INVALID;
 use super::caller::{Caller, Permission, Resource};
 use super::etag::{etag, require_match, require_no_match};
+use super::growth::Growth;
 use super::problem::Problem;
 use super::route::Endpoint;
 use super::{AdminRequest, RequestInputs, Write, is_read, json_response};
@@ -251,7 +252,7 @@ impl RequestContext<'_> {
         Ok(if normalized == undo {
             AdminDecision::Answer(response)
         } else {
-            AdminDecision::Write(Write { change: normalized, response })
+            AdminDecision::Write(Write { change: normalized, response, growth: Growth::default() })
         })
     }
 }

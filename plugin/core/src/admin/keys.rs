@@ -243,7 +243,7 @@ fn require_durability(inputs: &RequestInputs) -> Result<(), Problem> {
             503,
             "keys_not_kept",
             "This gateway cannot store keys durably: they would be lost with its process. Its operator can \
-             configure a `fleet`, or accept the loss with `volatile_keys`.",
+             configure a `fleet`, run `tollgate serve` with `--data`, or accept the loss with `volatile_keys`.",
         )),
     }
 }

@@ -18,6 +18,7 @@ use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
 use crate::policy::diagnostic::Diagnostics;
 use crate::policy::load::record::record;
+use crate::policy::load::records::{BudgetRecord, LimitsRecord};
 use crate::policy::load::value::{DisplayText, FromNode as _, Id};
 use crate::policy::{
     Change, OrganizationId, OrganizationRole, Owner, Policy, Section, TeamId, TeamRole, UserId,
@@ -37,6 +38,10 @@ record! {
     TeamMemberBody {
         /// The member's role.
         role!required: TeamRole,
+        /// Limits of this member, within those of the team. Each replaces the one in the team's `member_limits`.
+        limits: LimitsRecord,
+        /// Budget of this member, instead of the team's `member_budget`.
+        budget: BudgetRecord,
         /// Display name of a new user; the id if left out.
         name: DisplayText,
     }
@@ -49,7 +54,8 @@ pub(super) fn of_organization(context: &mut RequestContext<'_>, id: &str) -> Res
     context.require(Permission::Read, Resource::Organization(ix))?;
     let members =
         context.policy.organizations.get(ix.0).map_or(&[][..], |organization| &organization.members);
-    Ok(list(context.policy, &page, members, OrganizationRole::name))
+    let policy = &*context.policy;
+    Ok(list(policy, &page, members, &|user| in_organization(policy, id, user)))
 }
 
 /// `GET /teams/{id}/members`
@@ -58,18 +64,18 @@ pub(super) fn of_team(context: &mut RequestContext<'_>, id: &str) -> Result<Admi
     let (ix, _) = context.team(id)?;
     context.require(Permission::Read, Resource::Team(ix))?;
     let members = context.policy.teams.get(ix.0).map_or(&[][..], |team| &team.members);
-    Ok(list(context.policy, &page, members, TeamRole::name))
+    let policy = &*context.policy;
+    Ok(list(policy, &page, members, &|user| in_team(policy, id, user)))
 }
 
-fn list<R: Copy>(
+fn list<R>(
     policy: &Policy,
     page: &PageQuery,
     members: &[(UserId, R)],
-    name: fn(&R) -> &'static str,
+    show: &dyn Fn(&str) -> Option<Value>,
 ) -> AdminDecision {
     let ids = members.iter().map(|(user, _)| policy.users.name(user.0)).collect();
-    let member = |user: &str| view::member(policy, members, position(policy, user)?, name);
-    AdminDecision::Answer(page.of(ids, &|user| member(user).unwrap_or_default()))
+    AdminDecision::Answer(page.of(ids, &|user| show(user).unwrap_or_default()))
 }
 
 /// `GET /organizations/{id}/members/{user}`
@@ -127,7 +133,7 @@ pub(super) fn put_in_organization(
     if !user_exists {
         create_user(&mut change, user, name)?;
     }
-    put_member(context.policy, &mut change, Section::Organizations, id, user, role.name());
+    put_member(context.policy, &mut change, Section::Organizations, id, user, role.name().into());
     context.change(
         &change,
         &["organizations", id, "members", user],
@@ -150,7 +156,8 @@ pub(super) fn put_in_team(
     let mut body = body::object(context.request)?;
     take_fixed(&mut body, &[("user", user)])?;
     let user_exists = take_user_name(context.policy, user, &mut body)?;
-    let TeamMemberBody { role, name } = body::read(body, INVALID)?;
+    let mut own = take_quota(&mut body);
+    let TeamMemberBody { role, name, limits: _, budget: _ } = body::read(body, INVALID)?;
     let Some(role) = role else { return Err(Problem::at(INVALID, "/role", "`role` is missing")) };
     let mut change = Change::default();
     if organization_role(context.policy, organization, user).is_none() {
@@ -166,9 +173,13 @@ pub(super) fn put_in_team(
             create_user(&mut change, user, name)?;
         }
         let member = OrganizationRole::Member.name();
-        put_member(context.policy, &mut change, Section::Organizations, &of, user, member);
+        put_member(context.policy, &mut change, Section::Organizations, &of, user, member.into());
     }
-    put_member(context.policy, &mut change, Section::Teams, id, user, role.name());
+    if !own.is_empty() {
+        own.insert("role".into(), role.name().into());
+    }
+    let member = if own.is_empty() { role.name().into() } else { Value::Object(own) };
+    put_member(context.policy, &mut change, Section::Teams, id, user, member);
     context.change(
         &change,
         &["teams", id, "members", user],
@@ -249,11 +260,24 @@ fn in_organization(policy: &Policy, id: &str, user: &str) -> Option<Value> {
 #[inline(never)]
 fn in_team(policy: &Policy, id: &str, user: &str) -> Option<Value> {
     let team = policy.teams.get(policy.teams.find(id)?)?;
-    view::member(policy, &team.members, position(policy, user)?, TeamRole::name)
+    let user = position(policy, user)?;
+    let mut member = view::member(policy, &team.members, user, TeamRole::name)?;
+    if let (Some(fields), Some(own)) = (member.as_object_mut(), team.member_override(user)) {
+        fields.extend(policy.member_quota(own));
+    }
+    Some(member)
 }
 
 fn organization_role(policy: &Policy, ix: OrganizationId, user: &str) -> Option<OrganizationRole> {
     role_of(&policy.organizations.get(ix.0)?.members, position(policy, user)?)
+}
+
+/// Returns the fields of a member's own limits and budget, which stay in the body to be read. `null` is none.
+fn take_quota(body: &mut body::Members) -> serde_json::Map<String, Value> {
+    let is_quota = |name: &str| matches!(name, "limits" | "budget");
+    body.retain(|(name, node)| !(is_quota(name) && *node == Node::Null));
+    let own = body.iter().filter(|(name, _)| is_quota(name));
+    own.map(|(name, node)| (name.clone(), body::to_json(node))).collect()
 }
 
 /// Returns true if the user exists; the body may then repeat the name but not change it.
@@ -277,9 +301,9 @@ fn create_user(change: &mut Change, user: &str, name: Option<DisplayText>) -> Re
     Ok(())
 }
 
-fn put_member(policy: &Policy, change: &mut Change, section: Section, id: &str, user: &str, role: &str) {
+fn put_member(policy: &Policy, change: &mut Change, section: Section, id: &str, user: &str, member: Value) {
     edit_members(policy, change, section, id, |members| {
-        members.insert(user.to_string(), role.into());
+        members.insert(user.to_string(), member);
     });
 }
 

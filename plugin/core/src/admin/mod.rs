@@ -31,6 +31,7 @@ mod self_service;
 mod teams;
 mod usage;
 mod view;
+pub(crate) mod warnings;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -41,15 +42,16 @@ use serde_json::Value;
 use audit::EntryKind;
 use caller::Caller;
 use context::RequestContext;
+use growth::Growth;
 use problem::Problem;
 use route::{Endpoint, EndpointMatch, HttpMethod};
 
 use crate::collections::held_bytes::HeldLease;
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, RecordKey, RecordKeys};
+use crate::counters::{CounterStore, RecordKey};
 use crate::fleet::{FleetNow, Row};
 use crate::http::local_response::LocalResponse;
-use crate::json::out_of_line::text;
+use crate::json::out_of_line::shown;
 use crate::policy::{Change, Policy};
 use crate::time::Now;
 
@@ -108,6 +110,15 @@ pub struct Write {
     pub change: Change,
     /// The response once the change is stored.
     pub response: LocalResponse,
+    /// The records that the change creates.
+    growth: Growth,
+}
+
+impl Write {
+    /// Counts the created records. Called once the change is stored.
+    pub fn count<C: CounterStore>(&self, store: &mut C, prefix: &str) {
+        self.growth.count(store, prefix);
+    }
 }
 
 /// The outcome of a request, with its audit entry.
@@ -197,13 +208,12 @@ pub fn decide<C: CounterStore>(
         after: None,
     };
     let decided = route::find(&request.method, &request.path)
-        .and_then(|found| dispatch(&mut context, store, &config.record_keys, &found))
+        .and_then(|found| dispatch(&mut context, store, config, &found))
         .and_then(|outcome| {
-            if let AdminDecision::Write(write) = &outcome {
-                let log = context.log_name();
-                growth::count_created(store, &config.prefix, context.policy, log.as_deref(), write)?;
-            }
-            Ok(outcome)
+            let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
+            let (log, changed) = (context.log_name(), (&*context.policy, &write.change));
+            write.growth = Growth::of(store, &config.prefix, changed, log, inputs)?;
+            Ok(AdminDecision::Write(write))
         });
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
@@ -248,7 +258,7 @@ pub fn decide<C: CounterStore>(
 fn dispatch<C: CounterStore>(
     context: &mut RequestContext<'_>,
     store: &mut C,
-    record_keys: &RecordKeys,
+    config: &GatewayConfig,
     found: &EndpointMatch,
 ) -> Result<AdminDecision, Problem> {
     use HttpMethod::{Delete, Patch, Post, Put};
@@ -257,13 +267,14 @@ fn dispatch<C: CounterStore>(
     match (found.endpoint, found.method) {
         (Endpoint::Gateway, _) => me::gateway(context),
         (Endpoint::Me, _) => me::show(context),
+        (Endpoint::MyUsage, _) => usage::of_caller(context, store, config),
         (Endpoint::Targets, _) => me::targets(context),
         (Endpoint::Organizations, Post) => organizations::create(context),
         (Endpoint::Organizations, _) => organizations::list(context),
         (Endpoint::Organization, Patch) => organizations::update(context, one),
         (Endpoint::Organization, Delete) => organizations::remove(context, one),
         (Endpoint::Organization, _) => organizations::show(context, one),
-        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, record_keys, one),
+        (Endpoint::OrganizationUsage, _) => usage::of_organization(context, store, config, one),
         (Endpoint::OrganizationMembers, _) => members::of_organization(context, one),
         (Endpoint::OrganizationMember, Put) => members::put_in_organization(context, one, two),
         (Endpoint::OrganizationMember, Delete) => members::remove_from_organization(context, one, two),
@@ -281,18 +292,19 @@ fn dispatch<C: CounterStore>(
         (Endpoint::TeamMember, Put) => members::put_in_team(context, one, two),
         (Endpoint::TeamMember, Delete) => members::remove_from_team(context, one, two),
         (Endpoint::TeamMember, _) => members::show_in_team(context, one, two),
+        (Endpoint::TeamMemberUsage, _) => usage::of_member(context, store, config, one, two),
         (Endpoint::ServiceAccounts, _) => accounts::list(context, one),
         (Endpoint::ServiceAccount, Put) => accounts::put(context, one, two),
         (Endpoint::ServiceAccount, Delete) => accounts::remove(context, one, two),
         (Endpoint::ServiceAccount, _) => accounts::show(context, one, two),
         (Endpoint::TeamKeys, Post) => keys::create(context, one),
         (Endpoint::TeamKeys, _) => keys::list(context, one),
-        (Endpoint::TeamUsage, _) => usage::of_team(context, store, record_keys, one),
+        (Endpoint::TeamUsage, _) => usage::of_team(context, store, config, one),
         (Endpoint::Key, Patch) => keys::update(context, one),
         (Endpoint::Key, Delete) => keys::remove(context, one),
         (Endpoint::Key, _) => keys::show(context, one),
         (Endpoint::KeyRotation, _) => keys::rotate(context, one),
-        (Endpoint::KeyUsage, _) => usage::of_key(context, store, record_keys, one),
+        (Endpoint::KeyUsage, _) => usage::of_key(context, store, config, one),
         (Endpoint::Audit, _) => audit::show(context),
         (Endpoint::Drain, _) => me::drain(context),
     }
@@ -316,5 +328,5 @@ pub(crate) fn json_response(status: u16, body: &Value) -> LocalResponse {
         ("content-type", "application/json".to_string()),
         ("cache-control", "no-store".to_string()),
     ]);
-    LocalResponse { status, fields, body: text(body) }
+    LocalResponse { status, fields, body: shown(body) }
 }

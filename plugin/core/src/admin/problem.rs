@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use crate::http::local_response::LocalResponse;
-use crate::json::out_of_line::{object, text};
+use crate::json::out_of_line::{object, shown};
 use crate::policy::diagnostic::Severity;
 use crate::policy::{Diagnostic, DiagnosticKind};
 use crate::secret::redact::without_secrets;
@@ -162,7 +162,7 @@ impl Problem {
         ]);
         fields.extend(self.fields.iter().cloned());
         // A duplicate member name may be a key.
-        let body = without_secrets(&text(&body)).into_owned();
+        let body = without_secrets(&shown(&body)).into_owned();
         LocalResponse { status: self.status, fields, body }
     }
 }

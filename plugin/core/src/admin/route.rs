@@ -54,6 +54,8 @@ pub(super) enum Endpoint {
     Gateway,
     /// The current user.
     Me,
+    /// Usage of the current user's keys.
+    MyUsage,
     /// The targets that the current user may call.
     Targets,
     /// All organizations.
@@ -78,6 +80,8 @@ pub(super) enum Endpoint {
     TeamMembers,
     /// One member of a team.
     TeamMember,
+    /// Usage of one member of a team.
+    TeamMemberUsage,
     /// Service accounts of a team.
     ServiceAccounts,
     /// One service account.
@@ -104,6 +108,7 @@ impl Endpoint {
         match self {
             Endpoint::Gateway
             | Endpoint::Me
+            | Endpoint::MyUsage
             | Endpoint::Targets
             | Endpoint::Organizations
             | Endpoint::Audit
@@ -118,6 +123,7 @@ impl Endpoint {
             | Endpoint::TeamSelfService
             | Endpoint::TeamMembers
             | Endpoint::TeamMember
+            | Endpoint::TeamMemberUsage
             | Endpoint::ServiceAccounts
             | Endpoint::ServiceAccount
             | Endpoint::TeamKeys
@@ -148,6 +154,7 @@ use HttpMethod::{Delete, Get, Patch, Post, Put};
 pub(super) const ENDPOINTS: &[EndpointRoute] = &[
     route(Endpoint::Gateway, "/", &[Get]),
     route(Endpoint::Me, "/me", &[Get]),
+    route(Endpoint::MyUsage, "/me/usage", &[Get]),
     route(Endpoint::Targets, "/targets", &[Get]),
     route(Endpoint::Organizations, "/organizations", &[Get, Post]),
     route(Endpoint::Organization, "/organizations/{organization}", &[Get, Patch, Delete]),
@@ -160,6 +167,7 @@ pub(super) const ENDPOINTS: &[EndpointRoute] = &[
     route(Endpoint::TeamSelfService, "/teams/{team}/self-service", &[Get, Put]),
     route(Endpoint::TeamMembers, "/teams/{team}/members", &[Get]),
     route(Endpoint::TeamMember, "/teams/{team}/members/{user}", &[Get, Put, Delete]),
+    route(Endpoint::TeamMemberUsage, "/teams/{team}/members/{user}/usage", &[Get]),
     route(Endpoint::ServiceAccounts, "/teams/{team}/service-accounts", &[Get]),
     route(Endpoint::ServiceAccount, "/teams/{team}/service-accounts/{account}", &[Get, Put, Delete]),
     route(Endpoint::TeamKeys, "/teams/{team}/keys", &[Get, Post]),

@@ -129,6 +129,13 @@ impl CredentialSources {
         }
     }
 
+    /// Returns the sources that these headers have, also with an empty value or another scheme.
+    pub(crate) fn present(&self, head: &Headers<'_>) -> SourceSet {
+        let mut sources = SourceSet::default();
+        self.for_each(head, "", &mut |position, _| sources.add(position));
+        sources
+    }
+
     /// Returns the sources that hold a key of this gateway: one with the prefix of its own keys, or one for which
     /// `is_known` is true.
     pub fn ours(&self, head: &Headers<'_>, path: &str, is_known: impl Fn(&[u8]) -> bool) -> SourceSet {
@@ -167,11 +174,15 @@ impl CredentialSources {
         }
     }
 
-    /// Removes these sources from the headers and the path, so that the upstream sees no credential.
-    pub fn remove(&self, sources: SourceSet, path: &str, edit: &mut HeaderMutator<'_>) {
-        if sources == SourceSet::default() {
-            return;
-        }
+    /// Removes these sources from the headers and the path, so that the upstream sees no credential, and of the other
+    /// parameters of the query those that are not kept.
+    pub(crate) fn remove(
+        &self,
+        sources: SourceSet,
+        path: &str,
+        keeps: &dyn Fn(&QueryParameter<'_>) -> bool,
+        edit: &mut HeaderMutator<'_>,
+    ) {
         let mut in_query = false;
         for (position, source) in self.sources.iter().enumerate() {
             if !sources.has(position) {
@@ -182,17 +193,18 @@ impl CredentialSources {
                 None => in_query = true,
             }
         }
-        let (plain, Some(query)) = query::split(path) else { return };
-        if !in_query {
-            return;
+        let stays = |parameter: &QueryParameter<'_>| match self.in_query(parameter) {
+            Some(_) => !in_query,
+            None => keeps(parameter),
+        };
+        if let Some(kept) = query::retain(path, stays) {
+            edit(HeaderMutation::Replace(":path", &kept));
         }
-        let mut kept = String::from(plain);
-        let others = query::parameters(query).filter(|parameter| self.in_query(parameter).is_none());
-        for (position, parameter) in others.enumerate() {
-            kept.push(if position == 0 { '?' } else { '&' });
-            kept.push_str(parameter.text);
-        }
-        edit(HeaderMutation::Replace(":path", &kept));
+    }
+
+    /// Returns true if this parameter is a source of keys.
+    pub(crate) fn has_parameter(&self, parameter: &QueryParameter<'_>) -> bool {
+        self.in_query(parameter).is_some()
     }
 
     /// The position of the source that this parameter is.
@@ -323,7 +335,7 @@ mod tests {
         let path = "/x?key=abc&a=b&k%65y=%61bc&key";
         let found = credentials.find(&Headers::new(fields), path).unwrap();
         let mut edits = Vec::new();
-        credentials.remove(found.sources, path, &mut |edit| edits.push(format!("{edit:?}")));
+        credentials.remove(found.sources, path, &|_| true, &mut |edit| edits.push(format!("{edit:?}")));
         assert_eq!(
             edits,
             [r#"Remove("authorization")"#, r#"Remove("api-key")"#, r#"Replace(":path", "/x?a=b")"#]
@@ -339,7 +351,7 @@ mod tests {
         let credentials = CredentialSources::new(sources);
         let found = credentials.find(&Headers::new(fields), "/").unwrap();
         let mut edits = Vec::new();
-        credentials.remove(found.sources, "/", &mut |edit| edits.push(format!("{edit:?}")));
+        credentials.remove(found.sources, "/", &|_| true, &mut |edit| edits.push(format!("{edit:?}")));
         for removed in [r#"Remove("authorization")"#, r#"Remove("x-api-key")"#] {
             assert!(edits.iter().any(|edit| edit == removed), "{edits:?}");
         }
@@ -353,7 +365,7 @@ mod tests {
         let removed = |fields, path| {
             let sources = credentials.ours(&Headers::new(fields), path, |key| key == b"listed");
             let mut edits = Vec::new();
-            credentials.remove(sources, path, &mut |edit| edits.push(format!("{edit:?}")));
+            credentials.remove(sources, path, &|_| true, &mut |edit| edits.push(format!("{edit:?}")));
             edits
         };
         assert_eq!(removed(fields, "/x?key=theirs"), [r#"Remove("x-api-key")"#, r#"Remove("api-key")"#]);

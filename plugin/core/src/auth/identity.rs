@@ -134,7 +134,10 @@ impl<'p> Identity<'p> {
         if let Some(user) = user {
             let of_keys = key.self_service_budget(team);
             add(PrincipalKind::Member, of_keys.as_ref(), &|_| self_service_record(names, key, team, user));
-            let member = team.member_allowance.as_deref();
+            let member = match key.owner {
+                Owner::User(id) => team.member_quota(id),
+                Owner::ServiceAccount(_) | Owner::None => None,
+            };
             // Members and users have one record per team or organization: it is not cached with them.
             add(PrincipalKind::Member, member, &|_| member_record(names, team, user));
             add(PrincipalKind::User, user.allowance.as_deref(), &|_| {

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use super::records::RouteRecord;
 use super::records::{CredentialRecord, FleetRecord, ManageRecord, MetricsRecord, Prefix};
 use super::{
-    AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, Unmatched, defaults, routes,
+    AdminConfig, EtcdConfig, FailureMode, GatewayConfig, UnknownMembers, UnknownQuery, Unmatched, defaults,
+    routes,
 };
 use crate::admission::headers::HeaderStyle;
 use crate::auth::credential::CredentialSource;
@@ -17,6 +18,7 @@ use crate::collections::held_bytes::HeldBytes;
 use crate::counters::RecordKey;
 use crate::http::route::Route;
 use crate::json::node::Node;
+use crate::ledger::LedgerNames;
 use crate::policy::diagnostic::{Diagnostic, DiagnosticKind, Diagnostics};
 use crate::policy::load::value::{Count, FromNode};
 use crate::policy::load::{DocumentFields, DocumentReader, PolicyFields};
@@ -34,6 +36,7 @@ const FIELDS: &[&str] = &[
     "volatile_keys",
     "headers",
     "unknown_members",
+    "unknown_query",
     "max_body",
     "max_held",
     "prefix",
@@ -111,6 +114,7 @@ struct GatewayFields {
     volatile_keys: bool,
     headers: HeaderStyle,
     unknown_members: UnknownMembers,
+    unknown_query: UnknownQuery,
     max_body: Option<Count>,
     max_held: Option<Count>,
     prefix: Option<Prefix>,
@@ -167,6 +171,7 @@ impl DocumentFields for GatewayFields {
             "volatile_keys" => keep(&mut self.volatile_keys, node, report),
             "headers" => keep(&mut self.headers, node, report),
             "unknown_members" => keep(&mut self.unknown_members, node, report),
+            "unknown_query" => keep(&mut self.unknown_query, node, report),
             "max_body" => self.max_body = Count::read(node, report),
             "max_held" => self.max_held = Count::read(node, report),
             "prefix" => self.prefix = Prefix::read(node, report),
@@ -215,9 +220,11 @@ impl GatewayFields {
             volatile_keys: self.volatile_keys,
             headers: self.headers,
             unknown_members: self.unknown_members,
+            unknown_query: self.unknown_query,
             max_body,
             max_held,
             record_keys: GatewayConfig::record_keys(&prefix, self.fleet.as_ref()),
+            ledger: LedgerNames::new(&prefix),
             held_bodies: RecordKey::new(&prefix, &["held"]),
             prefix,
             admin: self.manage.unwrap_or_else(|| Some(AdminConfig::default())),
@@ -267,6 +274,7 @@ pub fn schema() -> serde_json::Value {
             "volatile_keys": bool::schema(),
             "headers": HeaderStyle::schema(),
             "unknown_members": UnknownMembers::schema(),
+            "unknown_query": UnknownQuery::schema(),
             "max_body": Count::schema(),
             "max_held": Count::schema(),
             "prefix": Prefix::schema(),

@@ -20,6 +20,7 @@ use crate::auth::credential::CredentialSources;
 use crate::collections::held_bytes::HeldBytes;
 use crate::counters::{RecordKey, RecordKeys};
 use crate::http::route::Route;
+use crate::ledger::LedgerNames;
 use crate::policy::{Mode, PolicyHandle};
 use crate::text::hash::fingerprint;
 
@@ -47,6 +48,8 @@ pub struct GatewayConfig {
     pub headers: HeaderStyle,
     /// The treatment of members of a request's body that the API's table does not have.
     pub unknown_members: UnknownMembers,
+    /// The treatment of parameters of a query that the API's table does not have.
+    pub unknown_query: UnknownQuery,
     /// The largest request body in bytes; a larger one is rejected with 413. Default 32 MiB.
     pub max_body: u64,
     /// The most bytes of undecided requests' bodies that all workers of the process hold at once; a request that would
@@ -58,6 +61,8 @@ pub struct GatewayConfig {
     pub prefix: Box<str>,
     /// The names of principals' records, below that prefix: counter records, or, with counters that a fleet shares, slices.
     pub record_keys: RecordKeys,
+    /// The names of the ledger's records, below that prefix.
+    pub ledger: LedgerNames,
     /// The management API; `None`: turned off.
     pub admin: Option<AdminConfig>,
     /// The bytes of management requests that this VM holds.
@@ -165,6 +170,18 @@ pub enum UnknownMembers {
     Reserve,
     /// They are rejected with 400 `unknown_member`.
     Deny,
+}
+
+/// The treatment of parameters of a query that the API's table does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownQuery {
+    /// They are removed.
+    #[default]
+    Remove,
+    /// The request is rejected with 400 `unknown_parameter`.
+    Deny,
+    /// They are forwarded.
+    Allow,
 }
 
 /// The treatment of requests whose limits cannot be checked.

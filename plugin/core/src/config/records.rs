@@ -7,7 +7,7 @@ use alloc::string::ToString;
 use super::defaults::template;
 use super::{
     AdminConfig, CounterSharing, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX,
-    UnknownMembers, Unmatched,
+    UnknownMembers, UnknownQuery, Unmatched,
 };
 use crate::admission::headers::HeaderStyle;
 use crate::api::Api;
@@ -23,6 +23,8 @@ use crate::policy::load::value::{
 choice!(Unmatched, "`deny` or `pass`", "deny" => Unmatched::Deny, "pass" => Unmatched::Pass);
 choice!(UnknownMembers, "`allow`, `reserve` or `deny`",
     "allow" => UnknownMembers::Allow, "reserve" => UnknownMembers::Reserve, "deny" => UnknownMembers::Deny);
+choice!(UnknownQuery, "`remove`, `deny` or `allow`",
+    "remove" => UnknownQuery::Remove, "deny" => UnknownQuery::Deny, "allow" => UnknownQuery::Allow);
 choice!(FailureMode, "`deny` or `allow`", "deny" => FailureMode::Deny, "allow" => FailureMode::Allow);
 choice!(CounterSharing, "`shared` or `own`", "shared" => CounterSharing::Shared, "own" => CounterSharing::Own);
 choice!(HeaderStyle, "`openai`, `ietf`, `both` or `none`",

@@ -14,7 +14,7 @@ pub use body_claim::{BodyClaim, NoRoom};
 pub use calendar::{DailyCounter, SpendCounter};
 pub use key::{RecordKey, RecordKeys};
 pub(crate) use record::sliding;
-pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC};
+pub use record::{Counter, CounterId, CounterKind, CounterRecord, DOCUMENT_MAGIC, LEDGER_MAGIC};
 pub use shared_data::{Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue};
 pub use sliding_window::{SLOTS, SlidingWindow, Span};
 

@@ -356,12 +356,15 @@ fn counter(window: Window, payload: &mut [u8]) -> Option<Counter<'_>> {
 /// The first bytes of a journal record; its fingerprint is at the same place as in a counter record.
 pub const DOCUMENT_MAGIC: [u8; 4] = *b"TGd\x01";
 
-/// The fingerprint that a record carries; `None` if it is neither a counter record nor a journal record of this format.
+/// The first bytes of the records of counted usage.
+pub const LEDGER_MAGIC: [u8; 4] = *b"TGu\x01";
+
+/// The fingerprint that a record carries; `None` if it is of no format that has one.
 pub(super) fn owner(bytes: &[u8]) -> Option<u64> {
     let (header, _) = bytes.split_first_chunk::<HEADER>()?;
     let (magic, rest) = header.split_first_chunk::<4>()?;
     let fingerprint = rest.last_chunk::<8>()?;
-    (*magic == MAGIC || *magic == DOCUMENT_MAGIC).then(|| u64::from_le_bytes(*fingerprint))
+    [MAGIC, DOCUMENT_MAGIC, LEDGER_MAGIC].contains(magic).then(|| u64::from_le_bytes(*fingerprint))
 }
 
 /// The block at this offset: its kind, its target, and the end of its payload; `None` if there is no valid block.

@@ -1,32 +1,35 @@
-//! The audit log in etcd: append, read newest first, and trim to [`MAX_ENTRIES`].
+//! The audit log in etcd: append, read newest first, and trim to the bounds of each actor and of an organization.
 //!
-//! Attempts that changed nothing have a fixed number of keys in each organization, and each actor writes to a few of them.
+//! The names of changes contain a hash of the actor. Attempts that changed nothing have a fixed number of keys for each
+//! actor. Trimming removes what is beyond the bounds, so that no actor can remove the entries of others that have fewer.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::kv::{self, DELETE, EtcdReply, RANGE, TXN};
+use super::kv::{self, EtcdReply, RANGE, TXN};
 use super::{EtcdError, KeySpace, Operation, Progress};
-use crate::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES, merge};
+use crate::admin::audit::{AuditQuery, CHANGES, EntryKind, MAX_ENTRIES, merge};
+use crate::collections::shares::Shares;
+use crate::collections::sort::sort_by_key;
 use crate::json::out_of_line::{object, text};
 use crate::text::hash::fingerprint;
 use crate::time::Timestamp;
 
-/// Returns the name of a new entry. Names are unique and sort by time.
-pub fn entry_name(time: Timestamp, random: u64) -> String {
-    format!("{:015}-{random:016x}", time.0)
+/// Returns the name of a new entry. Names are unique and sort by time, and end with a hash of the actor.
+pub fn entry_name(time: Timestamp, random: u64, actor: &str) -> String {
+    format!("{:015}-{random:016x}-{:016x}", time.0, fingerprint(actor.as_bytes()))
 }
 
-/// The number of groups of actors in an organization, each with its own keys for attempts.
-const ACTOR_GROUPS: u64 = 16;
+/// The number of attempts of an actor that are stored in an organization.
+const ATTEMPTS_PER_ACTOR: u64 = 32;
 
-/// The number of attempts of a group of actors that are stored in an organization.
-const ATTEMPTS_PER_GROUP: u64 = 32;
+/// The bounds of the attempts of an organization.
+const ATTEMPTS: Shares = Shares { per_actor: ATTEMPTS_PER_ACTOR as usize, in_sum: 512 };
 
-/// Appends the entry of an attempt that changed nothing. It replaces an earlier attempt of the same group of actors.
+/// Appends the entry of an attempt that changed nothing. It replaces an earlier attempt of the same actor.
 #[derive(Clone, Debug)]
 pub struct Append {
     key: String,
@@ -36,9 +39,9 @@ pub struct Append {
 impl Append {
     /// Creates the operation. `text` is the entry as JSON.
     pub fn new(keys: &KeySpace, organization: Option<&str>, actor: &str, (name, text): (&str, &str)) -> Self {
-        let group = fingerprint(actor.as_bytes()) % ACTOR_GROUPS;
-        let slot = fingerprint(name.as_bytes()) % ATTEMPTS_PER_GROUP;
-        let key = format!("{}{group:02x}{slot:02x}", keys.attempts(organization));
+        let slot = fingerprint(name.as_bytes()) % ATTEMPTS_PER_ACTOR;
+        let actor = fingerprint(actor.as_bytes());
+        let key = format!("{}{slot:02x}-{actor:016x}", keys.attempts(organization));
         Append { key, text: format!("{name}\n{text}") }
     }
 }
@@ -131,24 +134,40 @@ fn descending(from: &str, to: &str, limit: usize) -> serde_json::Map<String, Val
     range
 }
 
-/// Removes all but the newest [`MAX_ENTRIES`] entries of an organization.
+/// Maximum number of entries that one [`Trim`] removes; etcd accepts transactions of 128 operations.
+const MAX_TRIMMED: usize = 100;
+
+/// Removes the entries of an organization that are beyond the bounds, of changes or of attempts.
 #[derive(Clone, Debug)]
 pub struct Trim {
     prefix: String,
-    oldest: Option<String>,
+    shares: Shares,
+    surplus: Vec<String>,
 }
 
 impl Trim {
-    /// Creates the operation for an organization; `None` for the platform.
-    pub fn new(keys: &KeySpace, organization: Option<&str>) -> Self {
-        Trim { prefix: keys.audit(organization), oldest: None }
+    /// Creates the operation for the changes of an organization; `None` for the platform.
+    pub fn changes(keys: &KeySpace, organization: Option<&str>) -> Self {
+        Trim { prefix: keys.audit(organization), shares: CHANGES, surplus: Vec::new() }
+    }
+
+    /// Creates the operation for the attempts of an organization; `None` for the platform.
+    pub fn attempts(keys: &KeySpace, organization: Option<&str>) -> Self {
+        Trim { prefix: keys.attempts(organization), shares: ATTEMPTS, surplus: Vec::new() }
     }
 
     /// Returns true for one in 64 entry names. Trimming after those entries bounds the log of each organization without
     /// a scan over all organizations.
     pub fn is_due(name: &str) -> bool {
-        name.bytes().last().is_some_and(|digit| digit == b'0')
-            && name.bytes().rev().nth(1).is_some_and(|digit| b"048c".contains(&digit))
+        name.split('-')
+            .nth(1)
+            .and_then(|random| u64::from_str_radix(random, 16).ok())
+            .is_some_and(|random| random.checked_rem(64) == Some(0))
+    }
+
+    /// Returns the hash of the actor at the end of a key.
+    fn actor(key: &str) -> u64 {
+        key.rsplit('-').next().and_then(|actor| u64::from_str_radix(actor, 16).ok()).unwrap_or_default()
     }
 }
 
@@ -156,27 +175,24 @@ impl Operation for Trim {
     type Output = ();
 
     fn call(&self) -> (&'static str, String) {
-        match &self.oldest {
-            None => {
-                let mut range = descending(&self.prefix, &kv::prefix_end(&self.prefix), MAX_ENTRIES);
-                range.insert("keys_only".into(), true.into());
-                (RANGE, text(&Value::Object(range)))
-            }
-            Some(oldest) => (DELETE, text(&Value::Object(kv::span(&self.prefix, oldest)))),
+        if self.surplus.is_empty() {
+            let mut range = kv::span(&self.prefix, &kv::prefix_end(&self.prefix));
+            range.insert("keys_only".into(), true.into());
+            return (RANGE, text(&Value::Object(range)));
         }
+        let deletions: Vec<Value> =
+            self.surplus.iter().map(|key| json!({ "request_delete_range": kv::range(key) })).collect();
+        (TXN, text(&object!({ "success": deletions })))
     }
 
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<()>, EtcdError> {
-        if self.oldest.is_some() {
+        if !self.surplus.is_empty() {
             return Ok(Progress::Done(()));
         }
-        let range_reply = kv::pairs(answer.fields()?)?;
-        match range_reply.pairs.into_iter().last() {
-            Some(last) if range_reply.more => {
-                self.oldest = Some(last.key);
-                Ok(Progress::More)
-            }
-            _ => Ok(Progress::Done(())),
-        }
+        let mut pairs = kv::pairs(answer.fields()?)?.pairs;
+        sort_by_key(&mut pairs, |pair| pair.revision);
+        let removed = self.shares.trim(&mut pairs, MAX_TRIMMED, |pair| Trim::actor(&pair.key));
+        self.surplus = removed.into_iter().map(|pair| pair.key).collect();
+        Ok(if self.surplus.is_empty() { Progress::Done(()) } else { Progress::More })
     }
 }

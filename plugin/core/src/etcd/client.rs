@@ -114,6 +114,7 @@ enum Task {
     },
     Append {
         session: Session<Append>,
+        trim: Option<Trim>,
     },
     Trim {
         session: Session<Trim>,
@@ -227,7 +228,8 @@ impl EtcdClient {
         let (organization, name, text) = entry;
         let append = Append::new(&self.keys, organization, actor, (name, text));
         let session = Session::new(append, &self.credentials);
-        self.send(Task::Append { session }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
+        let trim = Trim::is_due(name).then(|| Trim::attempts(&self.keys, organization));
+        self.send(Task::Append { session, trim }, now.monotonic.saturating_add(BACKGROUND_TIMEOUT), now)
     }
 
     /// Accepts the response to a call. Status 0 means that there was none or that the call failed.
@@ -280,9 +282,12 @@ impl EtcdClient {
                 Ok(Progress::Done((_, values))) => vec![EtcdEffect::Read { id: *id, values }],
                 Err(error) => vec![EtcdEffect::Failed { id: *id, error }],
             },
-            Task::Append { session } => match session.answer(credentials, status, &answer) {
+            Task::Append { session, trim } => match session.answer(credentials, status, &answer) {
                 Ok(Progress::More) => self.send(task, deadline, now),
-                Ok(Progress::Done(())) => Vec::new(),
+                Ok(Progress::Done(())) => {
+                    let trim = trim.take();
+                    self.start_trim(trim, now)
+                }
                 Err(error) => vec![EtcdEffect::BackgroundError(error)],
             },
             Task::Trim { session } => match session.answer(credentials, status, &answer) {
@@ -313,7 +318,7 @@ impl EtcdClient {
             Task::Commit { session, .. } => session.call(credentials),
             Task::Page { session, .. } => session.call(credentials),
             Task::Read { session, .. } => session.call(credentials),
-            Task::Append { session } => session.call(credentials),
+            Task::Append { session, .. } => session.call(credentials),
             Task::Trim { session } => session.call(credentials),
         };
         self.last_slot = self.last_slot.wrapping_add(1);
@@ -371,7 +376,7 @@ impl EtcdClient {
     }
 
     fn due_trim(&self, (organization, name, _): NamedEntry<'_>) -> Option<Trim> {
-        Trim::is_due(name).then(|| Trim::new(&self.keys, organization))
+        Trim::is_due(name).then(|| Trim::changes(&self.keys, organization))
     }
 
     fn start_trim(&mut self, trim: Option<Trim>, now: Now) -> Vec<EtcdEffect> {

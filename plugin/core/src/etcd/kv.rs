@@ -13,7 +13,6 @@ use super::EtcdError;
 
 pub(super) const RANGE: &str = "/v3/kv/range";
 pub(super) const TXN: &str = "/v3/kv/txn";
-pub(super) const DELETE: &str = "/v3/kv/deleterange";
 pub(super) const AUTHENTICATE: &str = "/v3/auth/authenticate";
 
 /// A key with its value.

@@ -7,8 +7,8 @@
 //! ```text
 //! <prefix>epoch                            put by every write; its revision orders all writes of the fleet
 //! <prefix>doc/<document>                   a document as JSON; `null` if removed
-//! <prefix>audit/<organization or _>/<name> the audit entry of a change; names sort by time
-//! <prefix>attempts/<organization or _>/<slot> the audit entry of an attempt that changed nothing, with its name
+//! <prefix>audit/<organization or _>/<name> the audit entry of a change; names sort by time and end with its actor
+//! <prefix>attempts/<organization or _>/<slot>-<actor> the audit entry of an attempt that changed nothing, with its name
 //! <prefix>{clock,era,member/,gateway/,row/,held/,wants/} shared counters: [`crate::fleet`]
 //! ```
 //!

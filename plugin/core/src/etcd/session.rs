@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::kv::{self, AUTHENTICATE, EtcdReply};
 use super::{EtcdCall, EtcdError};
 use crate::json::out_of_line::{object, text};
+use crate::secret::redact::redact;
 
 /// An operation of one or more calls.
 pub trait Operation {
@@ -131,6 +132,9 @@ impl<O: Operation> Session<O> {
     }
 }
 
+/// The most characters that are shown of a message of etcd's.
+const MAX_MESSAGE: usize = 200;
+
 enum Failure {
     /// A missing or expired token.
     Unauthenticated(EtcdError),
@@ -157,6 +161,6 @@ fn failure(status: u16, answer: &EtcdReply) -> Option<Failure> {
     let stale = status == 401
         || message.contains("user name is empty")
         || message.contains("revision of auth store is old");
-    let error = EtcdError::Rejected { status, message };
+    let error = EtcdError::Rejected { status, message: redact(&message, MAX_MESSAGE) };
     Some(if stale { Failure::Unauthenticated(error) } else { Failure::Other(error) })
 }

@@ -10,6 +10,8 @@ use super::kv::{self, EtcdReply, TXN};
 use super::{EtcdError, Operation, Progress};
 use crate::json::out_of_line::{object, text};
 
+const DELETE: &str = "/v3/kv/deleterange";
+
 /// Maximum number of parts of a [`Transaction`]: etcd accepts 128 operations, over all parts (`--max-txn-ops`), and bodies
 /// of 1.5 MiB.
 pub const MAX_PARTS: usize = 24;
@@ -264,7 +266,7 @@ impl Operation for RemoveAll {
 
     fn call(&self) -> (&'static str, String) {
         let fields = kv::span(&self.0, &kv::prefix_end(&self.0));
-        (kv::DELETE, text(&Value::Object(fields)))
+        (DELETE, text(&Value::Object(fields)))
     }
 
     fn answer(&mut self, _: &EtcdReply) -> Result<Progress<()>, EtcdError> {

@@ -67,6 +67,8 @@ pub struct AccessLogEntry {
     pub key: Option<Rc<str>>,
     /// The name of the target.
     pub target: Option<Rc<str>>,
+    /// The path of the request without its query, redacted.
+    pub path: Option<SmolStr>,
     /// The tokens, reported or (if `estimated`) counted.
     pub usage: Option<Usage>,
     /// The cost.
@@ -95,11 +97,12 @@ impl AccessLogEntry {
 
     /// The name and value of each field.
     pub fn fields(&self) -> Vec<(&'static str, SmolStr)> {
-        let mut fields = Vec::with_capacity(13);
+        let mut fields = Vec::with_capacity(14);
         if let Some(Timestamp(ms)) = self.time {
             fields.push(("tollgate.time", format_smolstr!("{}.{:03}", ms / 1_000, ms % 1_000)));
         }
         fields.push(("tollgate.decision", SmolStr::new_static(self.decision.name())));
+        fields.extend(self.path.clone().map(|path| ("tollgate.path", path)));
         let texts = [
             ("tollgate.organization", &self.organization),
             ("tollgate.team", &self.team),

@@ -7,7 +7,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::reserve::{bare_call, highest_price, price_of_choices, reserve};
+use super::cost::CallPrice;
+use super::reserve::{bare_call, price_of_call, reserve};
 use crate::admission::{AdmissionRequest, Principal, Reservation};
 use crate::api::{Api, Provider};
 use crate::auth::identity::{Identity, check_key};
@@ -15,7 +16,6 @@ use crate::counters::RecordKeys;
 use crate::http::rejection::Rejection;
 use crate::llm::dialect::Dialect;
 use crate::llm::request::LlmRequest;
-use crate::money::Price;
 use crate::policy::access::AccessDecision;
 use crate::policy::{Abandoned, Key, Mode, Policy, Target, TargetId, Unpriced, UsageChunk};
 use crate::quota::QuotaScope;
@@ -134,14 +134,20 @@ impl Call<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The price that the settlement uses.
-    pub price: Option<Price>,
+    pub price: Option<CallPrice>,
     /// The charge before the call runs; without principals nothing limits it.
     pub admission: AdmissionRequest,
     /// The usage of the response counts, and a request may be changed to obtain it.
     pub requests_usage: bool,
     /// The charge if the call ends before its response does.
     pub abandoned: Abandoned,
+    /// The most output tokens of such a call that are taken to be generated unseen.
+    pub unseen_output: u64,
 }
+
+/// The output tokens that a reasoning model may generate for an answer before its first word (OpenAI's guide to reasoning models
+/// recommends to leave room for so many).
+const UNSEEN_REASONING: u64 = 25_000;
 
 /// Decides about a call of one target with a key, as a request does, without the admission itself.
 ///
@@ -359,18 +365,29 @@ pub(super) fn authorize<'p>(
             return Err(Rejection::UnboundedCost { target: (&*target.name).into() });
         }
     }
-    let price = if is_free { None } else { highest_price(candidates) };
     let (price, reservation) = match call.form {
-        _ if is_free => (price, Reservation::default()),
+        _ if is_free => (None, Reservation::default()),
         CallForm::Body(request) => {
-            let price = price.map(|price| price_of_choices(call.api, price, request));
-            (price, reserve(call.api, candidates, price, request, external_input))
+            let price = price_of_call(call.api, candidates, Some(request), external_input);
+            let reservation = reserve(call.api, candidates, price.as_ref(), request, external_input);
+            (price, reservation)
         }
-        CallForm::Bare | CallForm::Upgrade { .. } => (price, bare_call(price)),
+        CallForm::Bare | CallForm::Upgrade { .. } => {
+            let price = price_of_call(call.api, candidates, None, false);
+            let reservation = bare_call(price.as_ref());
+            (price, reservation)
+        }
     };
     let requests_usage = metered && candidates.iter().all(|target| target.usage_chunk == UsageChunk::Add);
     let any_reserves = candidates.iter().any(|target| target.abandoned == Abandoned::Reserved);
     let abandoned = if any_reserves { Abandoned::Reserved } else { Abandoned::Seen };
+    let reasons = candidates.iter().any(|target| target.reasoning);
+    let unseen_output = match call.form {
+        CallForm::Body(request) if reasons => {
+            UNSEEN_REASONING.saturating_mul(request.choices.unwrap_or(1).max(1))
+        }
+        CallForm::Body(_) | CallForm::Bare | CallForm::Upgrade { .. } => 0,
+    };
     let admission = AdmissionRequest { principals, reservation };
-    Ok(Grant { price, admission, requests_usage, abandoned })
+    Ok(Grant { price, admission, requests_usage, abandoned, unseen_output })
 }

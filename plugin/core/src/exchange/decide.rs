@@ -4,20 +4,26 @@ use alloc::borrow::Cow;
 use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 
+use smol_str::SmolStr;
+
 use super::authorize::{
     Call, CallForm, Grant, ShadowMode, TargetNames, Trace, authorize, identify, identify_digest,
     named_target, with_shorter_name,
 };
+use super::count::Instances;
+use super::parameters;
 use super::sanitize::{Sanitized, sanitize, sanitize_public, set_target_header};
 use super::{Action, Exchange, ExchangeState, PendingBody};
 use crate::api::Api;
 use crate::auth::identity::Identity;
-use crate::config::{GatewayConfig, UnknownMembers, Unmatched};
+use crate::config::{GatewayConfig, UnknownMembers, UnknownQuery, Unmatched};
 use crate::exchange::models;
 use crate::http::answer_format::AnswerFormat;
 use crate::http::framing::offers_http;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::query::QueryParameter;
 use crate::http::rejection::Rejection;
+use crate::http::spelling::check_ungoverned;
 use crate::http::{query, route};
 use crate::llm::dialect::Dialect;
 use crate::llm::request::{BodyParser, BodyPatch, LlmRequest, include_usage};
@@ -49,15 +55,19 @@ impl Exchange {
         let leaves_http = requests_upgrade(head, edit) || method == "CONNECT";
         let Some(route::RouteMatch { route, path, model }) = found else {
             return match config.unmatched {
-                Unmatched::Pass => self.pass(config, head, (method, target), edit),
+                Unmatched::Pass => self.pass(config, head, None, (method, target), edit),
                 Unmatched::Deny => Err(Rejection::UnknownRoute),
             };
         };
         self.api = route.api;
+        if route.exact {
+            // The text of the route, which is no secret.
+            self.log.path = Some(SmolStr::new(path));
+        }
         let model = model.or_else(|| route.path_model.as_deref().map(String::from));
         self.format.provider = route.api.provider().unwrap_or_default();
         if route.public {
-            return self.pass(config, head, (method, target), edit);
+            return self.pass(config, head, Some(route), (method, target), edit);
         }
 
         let credential = config.credentials.find(head, target)?;
@@ -65,6 +75,7 @@ impl Exchange {
         let (digest, identity) = identify(&policy, &credential.key, now, trace)
             .map_err(|rejection| self.map_unknown_key(rejection))?;
         self.log.take_identity(&identity);
+        self.instances = Some(Instances::of(&identity));
         if route.api == Api::Models {
             self.format = AnswerFormat::of(route.api, target, head);
             return Ok(match models::answer(&policy, &identity, self.format.provider, path) {
@@ -72,7 +83,9 @@ impl Exchange {
                 Err(rejection) => self.refuse_always(&rejection),
             });
         }
-        let sanitized = sanitize(config, &credential, head, target, &self.log, edit);
+        let removes = config.unknown_query == UnknownQuery::Remove;
+        let keeps = |parameter: &QueryParameter<'_>| !removes || parameters::is_known(route, parameter);
+        let sanitized = sanitize(config, &credential, head, target, &keeps, &self.log, edit);
         if let Some(shadow) = ShadowMode::of(config.mode, &identity) {
             trace.step(|| super::Step::Shadow(shadow));
             self.shadow = Some(sanitized);
@@ -81,6 +94,10 @@ impl Exchange {
         self.partial_response =
             Dialect::of(route.api).partial_responses && requests_partial_response(head, target);
 
+        let unknown = match config.unknown_query {
+            UnknownQuery::Deny => parameters::first_unknown(&config.credentials, route, target),
+            UnknownQuery::Remove | UnknownQuery::Allow => None,
+        };
         let reads_body = Dialect::of(route.api).reads_body;
         if leaves_http && reads_body && !matches!(method, "GET" | "CONNECT") {
             // A server that does not know the protocol answers the call, with the models that its body names.
@@ -104,6 +121,7 @@ impl Exchange {
                 if leaves_http { CallForm::Upgrade { unmetered: route.unmetered } } else { CallForm::Bare };
             let decided = named_target(&policy, names, trace)
                 .and_then(|target| {
+                    unknown.map_or(Ok(()), Err)?;
                     self.authorize(sanitized, config, &policy, &identity, target, form, None, edit, trace)
                 })
                 .map_err(|rejection| with_shorter_name(&policy, &identity, rejection));
@@ -129,6 +147,7 @@ impl Exchange {
             model,
             target: route.target,
             query: query::models(target),
+            unknown,
             reader,
             received: 0,
             announced: length.is_some(),
@@ -136,17 +155,16 @@ impl Exchange {
         Ok(Action::Hold)
     }
 
-    /// Forwards a request that needs no key.
+    /// Forwards a request that needs no key: one of a public route, or of none.
     fn pass(
         &mut self,
         config: &GatewayConfig,
         head: &Headers<'_>,
+        public: Option<&route::Route>,
         (method, target): (&str, &str),
         edit: &mut HeaderMutator<'_>,
     ) -> Result<Action, Rejection> {
-        if route::is_governed_in_other_case(&config.routes, method, target, head) {
-            return Err(Rejection::AmbiguousPath);
-        }
+        check_ungoverned(&config.routes, public, method, target, head)?;
         let sanitized = sanitize_public(config, head, target, edit);
         Ok(self.forward_public(sanitized))
     }
@@ -161,7 +179,7 @@ impl Exchange {
             return Action::Hold;
         };
         let config = Rc::clone(&self.config);
-        let PendingBody { sanitized, key, model, target, query, mut reader, announced, received: _ } =
+        let PendingBody { sanitized, key, model, target, query, unknown, mut reader, announced, received: _ } =
             pending;
         let is_json = matches!(reader, BodyParser::Json(_));
         let request = match reader.finish() {
@@ -176,22 +194,22 @@ impl Exchange {
         let usage =
             usage.map(|patch| UsageRequest { length: patch.length_of(request.bytes), announced, patch });
         let reserved;
+        let unknown = unknown.map_or(Ok(()), Err);
         let (request, unknown) = match (config.unknown_members, &request.unknown) {
             (UnknownMembers::Deny, Some(name)) => {
-                (request, Err(Rejection::UnknownMember { name: name.clone() }))
+                (request, unknown.and(Err(Rejection::UnknownMember { name: name.clone() })))
             }
             (UnknownMembers::Reserve, Some(_)) => {
                 reserved = LlmRequest { external_input: true, ..request.clone() };
-                (&reserved, Ok(()))
+                (&reserved, unknown)
             }
-            (UnknownMembers::Allow | UnknownMembers::Deny | UnknownMembers::Reserve, _) => (request, Ok(())),
+            (UnknownMembers::Allow | UnknownMembers::Deny | UnknownMembers::Reserve, _) => (request, unknown),
         };
         let policy = config.policy.read();
         // The policy may have changed since the headers were decided.
         let found =
             identify_digest(&policy, &key, now, trace).map_err(|rejection| self.map_unknown_key(rejection));
         let decided = found.and_then(|identity| {
-            unknown?;
             // A route's target stands in for a model that the request does not name.
             let default_model = dialect.default_model.filter(|_| model.is_none() && target.is_none());
             let names = TargetNames {
@@ -203,6 +221,7 @@ impl Exchange {
             let form = CallForm::Body(request);
             named_target(&policy, names, trace)
                 .and_then(|target| {
+                    unknown?;
                     self.authorize(sanitized, &config, &policy, &identity, target, form, usage, edit, trace)
                 })
                 .map_err(|rejection| with_shorter_name(&policy, &identity, rejection))
@@ -246,10 +265,11 @@ impl Exchange {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission, requests_usage, abandoned } =
+        let Grant { price, admission, requests_usage, abandoned, unseen_output } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.abandoned = abandoned;
+        self.unseen_reasoning = unseen_output;
         self.reservation = admission.reservation;
         if let Some(usage) = usage.filter(|_| requests_usage) {
             self.request_usage(usage, edit);
@@ -315,7 +335,7 @@ fn requests_partial_response(head: &Headers<'_>, target: &str) -> bool {
 fn content_type<'h>(head: &Headers<'h>) -> Result<Option<&'h str>, Rejection> {
     let mut all = head.all("content-type");
     let first = all.next();
-    let unclear = || Rejection::InvalidBody(Cow::Borrowed("the head needs one content-type, in ASCII"));
+    let unclear = || Rejection::UnsupportedType(Cow::Borrowed("the head needs one content-type, in ASCII"));
     if all.any(|other| Some(other) != first) {
         return Err(unclear());
     }

@@ -4,7 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::sanitize::{Sanitized, remove_identity};
+use super::sanitize::{Sanitized, sanitize_trailers};
 use super::{Action, Exchange, ExchangeState};
 use crate::admission::Receipt;
 use crate::exchange::access_log::Decision;
@@ -55,9 +55,10 @@ impl Exchange {
         Action::Forward(Forward::new(sanitized, None))
     }
 
-    /// Removes identity headers from the request's trailers, which some servers merge into its headers.
+    /// Removes keys, identity headers and names of other methods and paths from the request's trailers, which some servers merge
+    /// into its headers.
     pub fn trailers(&self, fields: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
-        remove_identity(fields, edit);
+        sanitize_trailers(&self.config, fields, self.log.decision == Decision::Public, edit);
     }
 
     pub(super) fn answer(&mut self, response: LocalResponse) -> Action {
@@ -140,6 +141,7 @@ fn is_unreadable(rejection: &Rejection) -> bool {
         Rejection::InvalidBody(_)
             | Rejection::ModelMismatch { .. }
             | Rejection::BodyTooLarge { .. }
+            | Rejection::UnsupportedType(_)
             | Rejection::UnsupportedEncoding
             | Rejection::AmbiguousKey
             | Rejection::AmbiguousPath

@@ -7,6 +7,7 @@
 //! Manage: the adapter runs replication::PolicyStore::manage, sends the reply and calls managed()
 //! response_headers(), response_body() -> the bytes for the client
 //! finish() -> the settlement, once
+//! count() -> the ended call for the ledger, once
 //! ```
 //!
 //! | module | content |
@@ -15,10 +16,13 @@
 //! | [`authorize`] | identity, access and charge; shared with `tollgate explain` |
 //! | `sanitize` | removal of credentials and forged identity headers |
 //! | `forward` | forwarding and rejection, shadow mode, `Retry-After` |
+//! | `cost` | prices times quantities |
 //! | `reserve` | upper bounds of tokens and cost |
 //! | `response` | usage in the response |
 //! | `settle` | the actual usage and its cost |
+//! | `count` | the ended call, for the usage that is kept |
 //! | `models` | the model list |
+//! | `parameters` | the parameters of a query that are in a table |
 //! | `managed` | requests of the management API |
 //! | `health` | the health endpoints |
 //! | [`access_log`] | the fields for logs and metrics |
@@ -29,11 +33,14 @@
 
 pub mod access_log;
 pub mod authorize;
+mod cost;
+mod count;
 mod decide;
 mod forward;
 pub(crate) mod health;
 mod managed;
 mod models;
+mod parameters;
 mod reserve;
 mod response;
 mod sanitize;
@@ -46,8 +53,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use authorize::{Step, Trace};
+pub use cost::{CallPrice, Units};
+use count::Instances;
 pub use forward::Forward;
 use sanitize::Sanitized;
+use smol_str::SmolStr;
 
 use crate::admin;
 use crate::admin::body_buffer::{BodyBuffer, ManagementHead};
@@ -62,13 +72,14 @@ use crate::exchange::access_log::AccessLogEntry;
 use crate::http::answer_format::AnswerFormat;
 use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::LocalResponse;
+use crate::http::query;
 use crate::http::rejection::Rejection;
 use crate::llm::request::{BodyParser, BodyPatch};
 use crate::llm::usage::{UsageChunkFilter, UsageMeter};
-use crate::money::Price;
 use crate::policy::{Abandoned, TargetId};
 use crate::quota::QuotaScope;
-use crate::secret::api_key::Digest;
+use crate::secret::api_key::{self, Digest};
+use crate::secret::redact;
 use crate::time::{Clock, Timestamp};
 
 /// The adapter's next action.
@@ -95,6 +106,8 @@ pub struct Exchange {
     config: Rc<GatewayConfig>,
     state: ExchangeState,
     log: AccessLogEntry,
+    /// The caller's instances, until the call is counted.
+    instances: Option<Instances>,
     rate_limit_status: RateLimitStatus,
     api: Api,
     format: AnswerFormat,
@@ -107,9 +120,12 @@ pub struct Exchange {
     reservation: Reservation,
     /// The scope of the narrowest budget that applies.
     budget: Option<QuotaScope>,
-    price: Option<Price>,
+    /// The price of the call.
+    price: Option<CallPrice>,
     /// The charge if the call ends before its response does.
     abandoned: Abandoned,
+    /// The most output tokens that such a call is taken to have generated unseen.
+    unseen_reasoning: u64,
     /// The request's body was read, so its response holds usage.
     metered: bool,
     /// Only some fields of the response were requested, perhaps without the usage.
@@ -159,6 +175,8 @@ struct PendingBody {
     target: Option<TargetId>,
     /// The models in the query.
     query: Vec<String>,
+    /// The rejection of a parameter of the query that is in no table.
+    unknown: Option<Rejection>,
     reader: BodyParser,
     /// Bytes of the body so far.
     received: u64,
@@ -179,6 +197,7 @@ impl Exchange {
             config,
             state: ExchangeState::Fresh,
             log: AccessLogEntry::default(),
+            instances: None,
             rate_limit_status: RateLimitStatus::default(),
             api: Api::Plain,
             format: AnswerFormat::default(),
@@ -189,6 +208,7 @@ impl Exchange {
             budget: None,
             price: None,
             abandoned: Abandoned::Seen,
+            unseen_reasoning: 0,
             metered: false,
             partial_response: false,
             unseen_output: false,
@@ -271,6 +291,9 @@ impl Exchange {
             .unwrap_or_else(|rejection| self.refuse_head(&rejection, head));
         if !matches!(action, Action::Hold) {
             self.log.time = Some(now.timestamp());
+        }
+        if self.log.path.is_none() {
+            self.log.path = head.first(":path").map(|target| logged_path(&config, target));
         }
         action
     }
@@ -381,4 +404,14 @@ impl Exchange {
         self.log.over_soft_budget = rate_limit_status.over_soft_budget();
         self.rate_limit_status = rate_limit_status;
     }
+}
+
+/// The path of a request for the log: without a key in any segment. A CONNECT may have a host and a port in its place.
+#[cold]
+fn logged_path(config: &GatewayConfig, target: &[u8]) -> SmolStr {
+    let target = String::from_utf8_lossy(target);
+    let (path, _) = query::split(&target);
+    let policy = config.policy.read();
+    let is_secret = |text: &[u8]| policy.contains_secret(&api_key::digest(text));
+    SmolStr::new(redact::path(path, is_secret))
 }

@@ -8,7 +8,7 @@ use crate::api::Provider;
 use crate::auth::identity::Identity;
 use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
-use crate::json::out_of_line::{object, text};
+use crate::json::out_of_line::{object, shown};
 use crate::policy::{Policy, Target};
 use crate::text::percent::decode;
 
@@ -36,7 +36,7 @@ pub fn answer(
         },
         None => list(provider, targets.map(|target| model(provider, target)).collect()),
     };
-    Ok(LocalResponse { status: 200, fields: Vec::from([(JSON.0, JSON.1.into())]), body: text(&body) })
+    Ok(LocalResponse { status: 200, fields: Vec::from([(JSON.0, JSON.1.into())]), body: shown(&body) })
 }
 
 /// One model, with the members that the SDK of the provider requires.

@@ -18,7 +18,10 @@ impl Exchange {
         let encoded = head.all("content-encoding").any(|value| !value.eq_ignore_ascii_case(b"identity"));
         if self.metered && !encoded {
             let content_type = head.text("content-type");
-            let meter = UsageMeter::new(self.api, content_type);
+            let mut meter = UsageMeter::new(self.api, content_type);
+            if self.price.as_ref().is_some_and(|call| call.price.details.is_some()) {
+                meter = meter.with_details();
+            }
             self.announced = head.text("content-length").and_then(|length| length.parse().ok());
             if self.usage_added && (200..300).contains(&self.status) && meter.may_be_events() {
                 self.usage_filter = Some(UsageChunkFilter::new());

@@ -7,7 +7,10 @@ use crate::collections::name_filter::NameFilter;
 use crate::config::GatewayConfig;
 use crate::exchange::access_log::AccessLogEntry;
 use crate::http::headers::{HeaderMutation, HeaderMutator, Headers};
+use crate::http::query::QueryParameter;
+use crate::http::spelling::OVERRIDES;
 use crate::secret::api_key;
+use crate::secret::redact::has_mark;
 
 /// Headers that the upstream may trust, in the order of [`AccessLogEntry::identity`], and the target.
 const IDENTITY: [&str; 5] =
@@ -18,23 +21,56 @@ const IDENTITY: [&str; 5] =
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Sanitized(());
 
-/// Removes the credential that a request was identified with, and replaces its identity headers by those of `log`.
+/// Removes the credential that a request was identified with and the parameters of its query that are not kept, and replaces its
+/// identity headers by those of `log`.
 pub(super) fn sanitize(
     config: &GatewayConfig,
     credential: &Credential<'_>,
     head: &Headers<'_>,
     path: &str,
+    keeps: &dyn Fn(&QueryParameter<'_>) -> bool,
     log: &AccessLogEntry,
     edit: &mut HeaderMutator<'_>,
 ) -> Sanitized {
-    config.credentials.remove(credential.sources, path, edit);
+    config.credentials.remove(credential.sources, path, keeps, edit);
     remove_identity(head, edit);
+    // What is decided is the method and the path that the upstream serves.
+    remove_overrides(head, edit);
     for (name, value) in IDENTITY.into_iter().zip(log.identity()) {
         if let Some(value) = value {
             edit(HeaderMutation::Replace(name, value));
         }
     }
     Sanitized(())
+}
+
+/// Removes from trailers what a request's headers may not have: every source of keys, of a public request those with a key of this
+/// gateway; other fields with a part of one; and identity and override headers.
+pub(super) fn sanitize_trailers(
+    config: &GatewayConfig,
+    fields: &Headers<'_>,
+    public: bool,
+    edit: &mut HeaderMutator<'_>,
+) {
+    let credentials = &config.credentials;
+    let is_ours = |key: &[u8]| config.policy.read().contains_secret(&api_key::digest(key));
+    let sources = if public { credentials.ours(fields, "", is_ours) } else { credentials.present(fields) };
+    credentials.remove(sources, "", &|_| true, edit);
+    remove_identity(fields, edit);
+    remove_overrides(fields, edit);
+    for (name, value) in fields.iter() {
+        if has_mark(value) {
+            edit(HeaderMutation::Remove(&String::from_utf8_lossy(name)));
+        }
+    }
+}
+
+fn remove_overrides(head: &Headers<'_>, edit: &mut HeaderMutator<'_>) {
+    for name in OVERRIDES {
+        if head.first(name).is_some() {
+            edit(HeaderMutation::Remove(name));
+        }
+    }
 }
 
 /// Removes keys and tokens of this gateway, and identity headers, from a request that needs no key. Another
@@ -46,7 +82,7 @@ pub(super) fn sanitize_public(
     edit: &mut HeaderMutator<'_>,
 ) -> Sanitized {
     let is_ours = |key: &[u8]| config.policy.read().contains_secret(&api_key::digest(key));
-    config.credentials.remove(config.credentials.ours(head, path, is_ours), path, edit);
+    config.credentials.remove(config.credentials.ours(head, path, is_ours), path, &|_| true, edit);
     remove_identity(head, edit);
     Sanitized(())
 }

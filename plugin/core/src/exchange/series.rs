@@ -66,6 +66,8 @@ named! {
         Contended => "contended",
         /// Corrections that were kept for the next tick.
         CorrectionsKept => "corrections_kept",
+        /// Calls that are missing in the usage that the management API shows.
+        UsageUncounted => "usage_uncounted",
         /// Failed changes of heads.
         HeaderEditsFailed => "header_edits_failed",
         /// Failed changes of request bodies.

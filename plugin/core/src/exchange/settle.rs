@@ -48,8 +48,9 @@ impl Exchange {
     /// | another status than 2xx, or an error of the proxy's own | nothing |
     /// | the provider reported it | as reported; of an incomplete response at least the output that was seen |
     /// | a failure reported in a 2xx | nothing; in a stream, the estimated input and the output that was seen |
-    /// | complete, or with output that cannot be counted | the reservation |
+    /// | complete, or with output that cannot be counted | the reservation; its cost as far as the provider reports a cost or a time |
     /// | the client left, also before any response | the estimated input and the output that was seen; the reservation, if the target says `abandoned: reserved` and no more is reported |
+    /// | the same, of a target with `reasoning` | besides, as much unseen output as a model may need to reason, within the reservation; not if some was reported |
     ///
     /// A call in the background goes on although its client has left: its reservation stays.
     fn actual(&self, metered: Option<UsageReport>, complete: bool) -> (ActualUsage, Option<Usage>) {
@@ -64,11 +65,13 @@ impl Exchange {
                 None,
             );
         }
-        let report = metered.unwrap_or_default();
-        let whole = metered.map_or(complete, |metered| metered.closed || complete && metered.complete);
-        let seen = report.output_seen_tokens;
+        let whole =
+            metered.as_ref().map_or(complete, |metered| metered.closed || complete && metered.complete);
         // The usage in an encoded response cannot be read.
-        let unseen = self.unseen_output || !unanswered && metered.is_none_or(|metered| metered.uncounted);
+        let uncounted = metered.as_ref().is_none_or(|metered| metered.uncounted);
+        let unseen = self.unseen_output || !unanswered && uncounted;
+        let report = metered.unwrap_or_default();
+        let seen = report.output_seen_tokens;
         let refused = !unanswered && !(200..300).contains(&self.status);
         if self.abandoned == Abandoned::Reserved && !whole && !refused && !report.failed {
             let reported = report.usage.unwrap_or_default();
@@ -78,17 +81,18 @@ impl Exchange {
                 ..reported
             };
             let tokens = usage.input.saturating_add(usage.output);
-            let cost = self.cost(usage).max(cost);
+            let cost = self.cost(usage, &report, false).max(cost);
             return (ActualUsage { tokens, cost, estimated: true }, Some(usage));
         }
         match report.usage {
             _ if refused => (ActualUsage::default(), None),
             Some(usage) => {
-                let output = if whole { usage.output } else { usage.output.max(seen) };
+                let left = if usage.reasoning == 0 && !report.failed { self.with_unseen(seen) } else { seen };
+                let output = if whole { usage.output } else { usage.output.max(left) };
                 let usage = Usage { output, ..usage };
                 let actual = ActualUsage {
                     tokens: usage.input.saturating_add(output),
-                    cost: self.cost(usage),
+                    cost: self.cost(usage, &report, whole),
                     estimated: !whole,
                 };
                 (actual, Some(usage))
@@ -97,26 +101,30 @@ impl Exchange {
             None if !report.failed && (whole || unseen) => {
                 let output = tokens.saturating_sub(input_tokens);
                 let usage = Usage { input: input_tokens, output, ..Usage::default() };
-                (ActualUsage { tokens, cost, estimated: true }, Some(usage))
+                let reported = self.price.as_ref().filter(|_| whole);
+                let actual = match reported.and_then(|call| call.cost_without_tokens(self.api, &report)) {
+                    Some(cost) => ActualUsage { tokens, cost, estimated: false },
+                    None => ActualUsage { tokens, cost, estimated: true },
+                };
+                (actual, Some(usage))
             }
             None => {
-                let usage = Usage { input: input_tokens, output: seen, ..Usage::default() };
-                let tokens = input_tokens.saturating_add(seen);
-                (ActualUsage { tokens, cost: self.cost(usage), estimated: true }, Some(usage))
+                let output = if report.failed { seen } else { self.with_unseen(seen) };
+                let usage = Usage { input: input_tokens, output, ..Usage::default() };
+                let tokens = input_tokens.saturating_add(output);
+                (ActualUsage { tokens, cost: self.cost(usage, &report, false), estimated: true }, Some(usage))
             }
         }
     }
 
-    fn cost(&self, usage: Usage) -> Pico {
-        let Some(price) = self.price else { return Pico(0) };
-        let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);
-        let parts = [
-            (fresh, price.input),
-            (usage.cached_input, price.cached_input),
-            (usage.cache_write, price.cache_write),
-            (usage.output, price.output),
-            (1, price.request),
-        ];
-        parts.into_iter().fold(Pico(0), |sum, (tokens, price)| sum.plus(price.times(tokens)))
+    /// Adds to the output that was seen the reasoning that may have been generated, within the reservation.
+    fn with_unseen(&self, seen: u64) -> u64 {
+        let Reservation { input_tokens, tokens, .. } = self.reservation;
+        let room = tokens.saturating_sub(input_tokens).saturating_sub(seen);
+        seen.saturating_add(self.unseen_reasoning.min(room))
+    }
+
+    fn cost(&self, usage: Usage, report: &UsageReport, whole: bool) -> Pico {
+        self.price.as_ref().map_or(Pico(0), |call| call.cost(self.api, usage, report, whole))
     }
 }

@@ -33,6 +33,11 @@ impl<'a> Headers<'a> {
         fields.iter().map(|(name, _)| *name).filter(move |name| names.may_contain(name))
     }
 
+    /// Returns the name and value of each field.
+    pub fn iter(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.fields.iter().copied()
+    }
+
     /// Returns the first value of a header.
     pub fn first(&self, name: &str) -> Option<&'a [u8]> {
         self.all(name).next()

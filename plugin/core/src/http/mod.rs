@@ -7,3 +7,4 @@ pub mod local_response;
 pub(crate) mod query;
 pub mod rejection;
 pub mod route;
+pub(crate) mod spelling;

@@ -43,25 +43,60 @@ pub(crate) fn parameters(query: &str) -> impl Iterator<Item = QueryParameter<'_>
     })
 }
 
-/// Returns the models that a query names, as realtime APIs do: `model`, and Azure's `deployment`. A value that cannot be decoded is
-/// returned as it is, and names no target.
+/// Names of parameters that name a model: of realtime APIs, of Azure, and of routers that take members of the body from the query.
+pub(crate) const MODELS: [&str; 9] = [
+    "model",
+    "deployment",
+    "models",
+    "model_id",
+    "model_name",
+    "deployment_id",
+    "engine",
+    "fallbacks",
+    "target_model_names",
+];
+
+/// Returns the models that a query names, in any spelling that a server may read. A value that cannot be decoded is returned as
+/// it is, and names no target.
 pub(crate) fn models(target: &str) -> Vec<String> {
-    let (_, query) = split(target);
     let is_model = |parameter: &QueryParameter<'_>| {
-        parameter.name().is_some_and(|name| may_be(&name, "model") || may_be(&name, "deployment"))
+        parameter.name().is_some_and(|name| MODELS.iter().any(|known| may_be(&name, known)))
     };
     let value = |parameter: QueryParameter<'_>| {
         parameter.value().unwrap_or(Cow::Borrowed(parameter.value)).into_owned()
     };
-    query.map_or_else(Vec::new, |query| parameters(query).filter(is_model).map(value).collect())
+    pieces(target).filter(is_model).map(value).collect()
 }
 
 /// Returns true if the query of a request target may have a parameter with this name.
 pub(crate) fn has(target: &str, name: &str) -> bool {
+    pieces(target).any(|parameter| parameter.name().is_none_or(|other| may_be(&other, name)))
+}
+
+/// Returns the parameters of a request target that any server may read: some take `;` for a separator too.
+fn pieces(target: &str) -> impl Iterator<Item = QueryParameter<'_>> {
     let (_, query) = split(target);
-    // Some servers take `;` for a separator.
-    let mut all = query.unwrap_or_default().split(';').flat_map(parameters);
-    all.any(|parameter| parameter.name().is_none_or(|other| may_be(&other, name)))
+    query.into_iter().flat_map(|query| query.split(';').flat_map(parameters))
+}
+
+/// Returns true for a parameter that may be read as more than one, or that cannot be decoded.
+pub(crate) fn is_ambiguous(parameter: &QueryParameter<'_>) -> bool {
+    parameter.text.contains(';') || parameter.name().is_none() || parameter.value().is_none()
+}
+
+/// Returns a request target without the parameters that are not kept; `None` if all are.
+pub(crate) fn retain(target: &str, keeps: impl Fn(&QueryParameter<'_>) -> bool) -> Option<String> {
+    let (path, query) = split(target);
+    let query = query?;
+    if parameters(query).all(|parameter| keeps(&parameter)) {
+        return None;
+    }
+    let mut kept = String::from(path);
+    for (position, parameter) in parameters(query).filter(|parameter| keeps(parameter)).enumerate() {
+        kept.push(if position == 0 { '?' } else { '&' });
+        kept.push_str(parameter.text);
+    }
+    Some(kept)
 }
 
 /// Returns true if a server may read a parameter as the one with this name: some ignore case and white space, end at a

@@ -224,15 +224,6 @@ fn full_match<'r>(
     Ok(found)
 }
 
-/// Returns true if a route that needs a key matches this path case-insensitively: forwarding the request without a key
-/// would bypass that route at an upstream that treats `/V1/Chat` and `/v1/chat` alike.
-#[cold]
-pub fn is_governed_in_other_case(routes: &[Route], method: &str, target: &str, head: &Headers<'_>) -> bool {
-    let (path, _) = query::split(target);
-    let header = |name: &str| head.text(name).map(ToString::to_string);
-    first(routes, method, path, false, &header).is_some_and(|found| !found.route.public)
-}
-
 /// Finds the first route that matches the request; `header` returns the value of a request header.
 ///
 /// # Errors

@@ -3,9 +3,12 @@
 //! `json!` and `to_string` are inlined at each use, with their allocations and drops: a few hundred bytes for each field of
 //! each response.
 
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value};
+
+use crate::text::escape::escaped;
 
 /// Builds an object: `object!({ "id": id, "items": items })`. Values are those of `json!`, except objects.
 macro_rules! object {
@@ -23,6 +26,14 @@ pub(crate) fn of_fields(fields: &mut [(&str, Value)]) -> Value {
         object.insert((*name).to_string(), value.take());
     }
     Value::Object(object)
+}
+
+/// Formats a tree for readers: with hidden characters as escapes.
+pub(crate) fn shown(tree: &Value) -> String {
+    match escaped(&text(tree)) {
+        Cow::Borrowed(shown) => String::from(shown),
+        Cow::Owned(shown) => shown,
+    }
 }
 
 /// Formats a tree.

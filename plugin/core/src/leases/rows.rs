@@ -171,6 +171,11 @@ impl Sender<'_> {
         record.as_str().strip_prefix(self.slices).unwrap_or(record.as_str())
     }
 
+    fn fleet_of(&self, record: &RecordKey) -> Fleet {
+        let principal = self.principal(record);
+        Fleet { live: self.live, wanted: self.wanted.iter().any(|wanted| wanted == principal) }
+    }
+
     /// Builds the call of a group, and stores its slices.
     pub(super) fn build<C: CounterStore>(
         &self,
@@ -221,8 +226,10 @@ impl Sender<'_> {
         }
         let mut group =
             Group { items: Vec::new(), charged: Vec::new(), refused: Vec::new(), wanted: Vec::new() };
+        let fleets: Vec<Fleet> =
+            principals.iter().map(|principal| self.fleet_of(&principal.record)).collect();
         for request in requests {
-            match self.fit(&mut drafts, request) {
+            match self.fit(&mut drafts, &fleets, request) {
                 Ok(entries) => {
                     let entries = entries.into_iter().filter_map(|(position, entries)| {
                         Some((principals.get(position)?.record.clone(), entries))
@@ -255,12 +262,11 @@ impl Sender<'_> {
                 }
             }
         }
-        for ((draft, ..), principal) in drafts.iter_mut().zip(principals) {
-            let wanted = self.wanted.iter().any(|wanted| wanted == self.principal(&principal.record));
+        for (((draft, ..), principal), fleet) in drafts.iter_mut().zip(principals).zip(&fleets) {
             if self.leaving {
                 draft.give_back_all();
             } else {
-                draft.refill(&principal.asks, Fleet { live: self.live, wanted });
+                draft.refill(&principal.asks, *fleet);
             }
         }
         let mut part = Part::default();
@@ -304,12 +310,15 @@ impl Sender<'_> {
     fn fit<V>(
         &self,
         drafts: &mut [(Draft, V, bool, u64, u64)],
+        fleets: &[Fleet],
         request: &Request,
     ) -> Result<Placed, Box<Misfit>> {
         for (position, needs) in &request.needs {
-            let Some((draft, ..)) = drafts.get(*position) else { continue };
+            let (Some((draft, ..)), Some(fleet)) = (drafts.get(*position), fleets.get(*position)) else {
+                continue;
+            };
             let asks: Vec<Ask> = needs.iter().map(|need| need.ask).collect();
-            if let Err(refused) = draft.fits(&asks) {
+            if let Err(refused) = draft.fits(&asks, *fleet) {
                 let need = needs.iter().find(|need| need.ask.id == refused.ask.id);
                 if let Some(need) = need {
                     let exceeded = need.refused(&refused, self.moment.fleet);

@@ -7,6 +7,7 @@ use core::fmt;
 use serde_json::{Map, Value};
 
 use crate::collections::sort::sort_by_key;
+use crate::policy::basis::Basis;
 use crate::policy::model::Unpriced;
 
 /// A section of a policy document: an object of records by id.
@@ -80,39 +81,11 @@ pub struct Edit {
     pub basis: Option<Basis>,
 }
 
-/// The circumstances of an edit, from which another policy can tell if it applies there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Basis {
-    /// Fingerprint of the record that the edit replaces or removes; 0 if there was none.
-    pub record: u64,
-    /// The organization of the team that the new record names.
-    pub organization: Option<String>,
-    /// Fingerprints of the secrets that the key had, with its team; empty for other records.
-    pub secrets: Vec<u64>,
-}
-
-impl Basis {
-    fn to_json(&self) -> Value {
-        let Basis { record, organization, secrets } = self;
-        Value::Array(Vec::from([(*record).into(), organization.clone().into(), secrets.clone().into()]))
-    }
-
-    fn from_json(json: &Value) -> Option<Basis> {
-        let [record, organization, secrets] = json.as_array()?.as_slice() else { return None };
-        let secrets: Option<Vec<u64>> = secrets.as_array()?.iter().map(Value::as_u64).collect();
-        Some(Basis {
-            record: record.as_u64()?,
-            organization: organization.as_str().map(ToString::to_string),
-            secrets: secrets?,
-        })
-    }
-}
-
 /// An atomic change of several records.
 ///
 /// Its JSON form is a fragment of a policy document with `null` for each removed record:
 /// `{"teams": {"search": {…}}, "keys": {"k1": null}, "unpriced": "allow"}`. Edits with a [`Basis`] add
-/// `"bases": {"teams": {"search": [fingerprint, organization, secrets]}}`.
+/// `"bases": {"teams": {"search": [fingerprint, organization, secrets, fates, withdrawals]}}`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Edits in order. The later of two edits of one record applies.
@@ -241,6 +214,8 @@ impl fmt::Display for Document {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::basis::{SecretFate, Withdrawals};
+    use crate::time::Timestamp;
 
     #[test]
     fn a_change_round_trips_through_json() {
@@ -248,10 +223,17 @@ mod tests {
         change.put(Section::Teams, "search", serde_json::json!({ "organization": "acme" }));
         change.remove(Section::Keys, "k1");
         change.unpriced = Some(Unpriced::Allow);
-        change.edits[0].basis =
-            Some(Basis { record: u64::MAX, organization: None, secrets: Vec::from([1, u64::MAX]) });
-        change.edits[1].basis =
-            Some(Basis { record: 0, organization: Some("acme".to_string()), secrets: Vec::new() });
+        let fate = SecretFate { until: Some(Timestamp(7)), blocked: true };
+        let secrets = Vec::from([1, u64::MAX]);
+        let fates = Vec::from([(u64::MAX, fate), (0, SecretFate::REVOKED), (1, SecretFate::default())]);
+        change.edits[0].basis = Some(Basis { record: u64::MAX, secrets, fates, ..Basis::default() });
+        let withdrawals = Withdrawals {
+            blocked: true,
+            members: ["bob".to_string()].into(),
+            removed: Some("acme".to_string()),
+        };
+        let organization = Some("acme".to_string());
+        change.edits[1].basis = Some(Basis { organization, withdrawals, ..Basis::default() });
         assert_eq!(Change::from_json(&change.to_json()), Some(change));
         assert_eq!(Change::from_json(&serde_json::json!({ "teams": 1 })), None);
         assert_eq!(Change::from_json(&serde_json::json!({ "version": 1 })), None);

@@ -7,6 +7,7 @@ use core::fmt;
 
 use crate::collections::sort::sort_by_key;
 use crate::secret::redact::without_secrets;
+use crate::text::escape::escaped;
 
 /// The severity of a diagnostic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,7 +153,7 @@ impl fmt::Display for Diagnostic {
         };
         let pointer = if self.pointer.is_empty() { "(document)" } else { &self.pointer };
         // A name in a pointer or a message can be a key that was put in the wrong place.
-        f.write_str(&without_secrets(&format!("{severity} {pointer}: {}", self.kind)))
+        f.write_str(&escaped(&without_secrets(&format!("{severity} {pointer}: {}", self.kind))))
     }
 }
 

@@ -42,7 +42,7 @@ pub struct Policy {
 }
 
 /// Returns the first bytes of a digest as its hash.
-fn hash(digest: &Digest) -> u64 {
+pub(crate) fn hash(digest: &Digest) -> u64 {
     digest.first_chunk().map_or(0, |first| u64::from_le_bytes(*first))
 }
 
@@ -108,6 +108,12 @@ impl Policy {
     pub fn teams_of(&self, organization: OrganizationId) -> impl Iterator<Item = (TeamId, &Team)> {
         let teams = self.teams.iter().filter(move |(_, _, team)| team.organization == organization);
         teams.map(|(position, _, team)| (TeamId(position), team))
+    }
+
+    /// Returns every key whose current or previous secret has this hash.
+    pub(crate) fn keys_by_hash(&self, secret: u64) -> impl Iterator<Item = &Key> {
+        let all = self.digests.iter_hash(secret).chain(self.previous.iter_hash(secret));
+        all.filter_map(|position| self.keys.get(*position)).filter(move |key| key.has_hash(secret))
     }
 
     /// Returns every key with a digest: as its current one (`false`) or its previous one (`true`).
@@ -191,6 +197,11 @@ impl Key {
     /// Returns the digest of the previous secret and the end of its grace period.
     pub fn previous(&self) -> Option<(&Digest, Timestamp)> {
         self.more.as_ref()?.previous.as_ref().map(|(digest, until)| (digest, *until))
+    }
+
+    /// Returns true if the current or the previous secret has this hash.
+    pub(crate) fn has_hash(&self, secret: u64) -> bool {
+        hash(&self.digest) == secret || self.previous().is_some_and(|(digest, _)| hash(digest) == secret)
     }
 
     /// Returns the access of the key within that of its team.

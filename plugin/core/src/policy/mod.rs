@@ -10,6 +10,7 @@
 
 pub mod access;
 mod arena;
+mod basis;
 pub(crate) mod change;
 pub(crate) mod diagnostic;
 mod diff;
@@ -24,9 +25,11 @@ mod serialize;
 mod validate;
 
 pub use arena::Arena;
-pub use change::{Basis, Change, Document, Edit, Section};
+pub use basis::{Basis, SecretFate, Withdrawals};
+pub use change::{Change, Document, Edit, Section};
 pub use diagnostic::{Diagnostic, DiagnosticKind, Diagnostics, Severity};
 pub use handle::PolicyHandle;
 pub use index::Policy;
+pub(crate) use index::hash as secret_hash;
 pub use load::PolicyLoader;
 pub use model::*;

@@ -169,10 +169,14 @@ pub struct Target {
     pub max_output_tokens: Option<u64>,
     /// Price, if there is one.
     pub price: Option<Price>,
+    /// Source of a call's cost.
+    pub cost: CostSource,
     /// Request for usage in streams.
     pub usage_chunk: UsageChunk,
     /// Charge of a call that ends before its response does.
     pub abandoned: Abandoned,
+    /// The model generates output that the response does not show.
+    pub reasoning: bool,
 }
 
 /// The charge of a call without a reported usage that ends before its response does, because its client left.
@@ -183,6 +187,16 @@ pub enum Abandoned {
     Seen,
     /// The whole reservation: the provider completes and bills such calls.
     Reserved,
+}
+
+/// The source of a call's cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CostSource {
+    /// The usage and the price of the target.
+    #[default]
+    Priced,
+    /// The cost that the provider reports, if it does.
+    Reported,
 }
 
 /// The treatment of a stream whose client does not request its usage.
@@ -233,12 +247,49 @@ pub struct Team {
     pub self_service: Option<Box<SelfService>>,
     /// Members, sorted by user.
     pub members: Vec<(UserId, TeamRole)>,
+    /// The members with limits or budgets of their own.
+    pub member_overrides: MemberOverrides,
     /// Blocked: every key of the team is rejected.
     pub state: State,
     /// Effect of violations.
     pub mode: Mode,
     /// Number that tells the record from an earlier one of the same id.
     pub created: Created,
+}
+
+/// Limits or a budget of one member of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberOverride {
+    /// The member's own limits and budget.
+    pub own: Quota,
+    /// Those in force: the member's own, and the team's for each member where it has none.
+    pub in_force: Quota,
+}
+
+/// Limits and budgets of single members, sorted by user.
+pub type MemberOverrides = Vec<(UserId, Box<MemberOverride>)>;
+
+impl MemberOverride {
+    /// Combines a member's own quota with that of each member.
+    pub fn new(own: Quota, of_each: Option<&Quota>) -> Self {
+        let limits = of_each.map_or(own.limits, |of_each| own.limits.or(&of_each.limits));
+        let budget = own.budget.or_else(|| of_each?.budget);
+        MemberOverride { in_force: Quota { limits, budget, ..own.clone() }, own }
+    }
+}
+
+impl Team {
+    /// Returns a member's own limits and budget, if it has any.
+    pub fn member_override(&self, user: UserId) -> Option<&MemberOverride> {
+        let at = self.member_overrides.binary_search_by_key(&user, |(member, _)| *member).ok()?;
+        self.member_overrides.get(at).map(|(_, own)| &**own)
+    }
+
+    /// Returns the limits and the budget of a member: its own, or those of each member.
+    pub fn member_quota(&self, user: UserId) -> Option<&Quota> {
+        let own = self.member_override(user).map(|own| &own.in_force);
+        own.or(self.member_allowance.as_deref())
+    }
 }
 
 /// The self-service policy of a team: which keys members may create themselves.

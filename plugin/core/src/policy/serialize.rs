@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::collections::sort::sort;
 use crate::json::out_of_line::object;
 use crate::money::dollars;
-use crate::money::{Budget, Pico, Price};
+use crate::money::{Above, Budget, GivenRates, Pico, Price, PriceDetails, PriceLevel, Rate, Tier};
 use crate::policy::change::Section;
 use crate::policy::index::Policy;
 use crate::policy::load::records::{AccessMode, PlatformAdmin};
@@ -49,19 +49,34 @@ impl Policy {
     }
 
     fn write_target(&self, target: &Target, record: &mut Object) {
-        let Target { name: _, groups, max_input_tokens, max_output_tokens, price, usage_chunk, abandoned } =
-            target;
+        let Target {
+            name: _,
+            groups,
+            max_input_tokens,
+            max_output_tokens,
+            price,
+            cost,
+            usage_chunk,
+            abandoned,
+            reasoning,
+        } = target;
         if !groups.is_empty() {
             record.put("access_groups", self.group_names(groups));
         }
         record.put_some("max_input_tokens", *max_input_tokens);
         record.put_some("max_output_tokens", *max_output_tokens);
         record.put_some("price", price.as_ref().map(write_price));
+        if *cost != CostSource::default() {
+            record.put("cost", cost.name());
+        }
         if *usage_chunk != UsageChunk::default() {
             record.put("usage_chunk", usage_chunk.name());
         }
         if *abandoned != Abandoned::default() {
             record.put("abandoned", abandoned.name());
+        }
+        if *reasoning {
+            record.put("reasoning", true);
         }
     }
 
@@ -87,6 +102,7 @@ impl Policy {
             member_allowance,
             self_service,
             members,
+            member_overrides,
             state,
             mode,
             created,
@@ -103,6 +119,15 @@ impl Policy {
         }
         record.put_some("self_service", self_service.as_deref().map(write_self_service));
         self.write_members(members, TeamRole::name, record);
+        if let Some(Value::Object(by_name)) = record.0.get_mut("members") {
+            for (user, own) in member_overrides {
+                if let Some(member) = by_name.get_mut(self.users.name(user.0)) {
+                    let mut fields = self.member_quota(own);
+                    fields.insert("role".into(), member.take());
+                    *member = Value::Object(fields);
+                }
+            }
+        }
         record.put_state(*state);
         if *mode != Mode::default() {
             record.put("mode", mode.name());
@@ -157,6 +182,13 @@ impl Policy {
         }
         record.put_some("expires_at", expires_at.map(rfc3339));
         record.put_state(*state);
+    }
+
+    /// Returns the fields of a member's own limits and budget.
+    pub(crate) fn member_quota(&self, own: &MemberOverride) -> Map<String, Value> {
+        let mut fields = Object::default();
+        self.write_quota(Some(&own.own), &mut fields);
+        fields.0
     }
 
     /// Returns the access and quota of a key, if it has any of its own.
@@ -274,16 +306,58 @@ fn write_budget(budget: &Budget) -> Value {
 }
 
 fn write_price(price: &Price) -> Value {
-    let Price { input, output, cached_input, cache_write, request } = price;
-    let per_million = |amount: &Pico| dollars(Pico(amount.0.saturating_mul(1_000_000)));
-    let if_not_input = |amount: &Pico| (amount != input).then(|| per_million(amount));
+    let Price { input, output, cached_input, cache_write, request, details } = price;
     let mut record = Object::default();
-    record.put("input", per_million(input));
-    record.put("output", per_million(output));
-    record.put_some("cached_input", if_not_input(cached_input));
-    record.put_some("cache_write", if_not_input(cache_write));
-    record.put_some("request", (*request != Pico::default()).then(|| dollars(*request)));
+    if let Some(details) = details {
+        let PriceDetails { level, tiers } = &**details;
+        write_level(level, &mut record);
+        if !tiers.is_empty() {
+            let tier = |Tier { name, level }: &Tier| {
+                let mut record = Object::default();
+                write_level(level, &mut record);
+                (name.to_string(), Value::Object(record.0))
+            };
+            record.put("tiers", Value::Object(tiers.iter().map(tier).collect()));
+        }
+        return Value::Object(record.0);
+    }
+    let if_not_input = |amount: &Pico| (amount != input).then_some(*amount);
+    let rates = GivenRates {
+        input: Some(*input),
+        output: Some(*output),
+        cached_input: if_not_input(cached_input),
+        cache_write: if_not_input(cache_write),
+        request: (*request != Pico::default()).then_some(*request),
+        ..GivenRates::default()
+    };
+    write_rates(&rates, &mut record);
     Value::Object(record.0)
+}
+
+fn write_level(level: &PriceLevel, record: &mut Object) {
+    let PriceLevel { rates, above } = level;
+    write_rates(rates, record);
+    let threshold = |Above { input_tokens, rates }: &Above| {
+        let mut record = Object::default();
+        record.put("input_tokens", *input_tokens);
+        write_rates(rates, &mut record);
+        Value::Object(record.0)
+    };
+    match &**above {
+        [] => {}
+        [one] => record.put("above", threshold(one)),
+        many => record.put("above", many.iter().map(threshold).collect::<Vec<Value>>()),
+    }
+}
+
+fn write_rates(rates: &GivenRates, record: &mut Object) {
+    for rate in Rate::ALL {
+        let unit = if rate.is_per_token() { 1_000_000 } else { 1 };
+        record.put_some(
+            rate.name(),
+            rates.get(*rate).map(|Pico(amount)| dollars(Pico(amount.saturating_mul(unit)))),
+        );
+    }
 }
 
 fn write_self_service(policy: &SelfService) -> Value {

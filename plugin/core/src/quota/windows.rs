@@ -128,6 +128,11 @@ macro_rules! define {
                 }
             }
 
+            /// These limits, and for the windows without one those of `others`.
+            pub fn or(&self, others: &Limits) -> Limits {
+                Limits { $($field: self.$field.or(others.$field),)* }
+            }
+
             /// The windows that are limited, in the order of the table, with their limits.
             pub fn iter(&self) -> impl Iterator<Item = (Window, u64)> {
                 // A plain loop: `get` would dispatch on each window.

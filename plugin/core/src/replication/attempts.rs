@@ -11,12 +11,11 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::JournalError;
+use crate::collections::shares::Shares;
+use crate::text::hash::fingerprint;
 
-/// The number of attempts of one actor.
-const PER_ACTOR: usize = 32;
-
-/// The number of attempts of all actors of an organization.
-const IN_SUM: usize = 256;
+/// The bounds of an organization's attempts.
+const SHARES: Shares = Shares { per_actor: 32, in_sum: 256 };
 
 /// One attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +49,12 @@ impl<'t> Attempts<'t> {
         &self.0
     }
 
-    /// Adds an attempt, and removes those beyond the bounds.
+    /// Adds an attempt, and removes one beyond the bounds.
     pub(super) fn push(&mut self, attempt: Attempt<'t>) {
         self.0.push(attempt);
-        if self.count(attempt.actor) > PER_ACTOR {
-            self.remove_oldest(attempt.actor);
-        }
-        if self.0.len() > IN_SUM
-            && let Some(most) =
-                self.0.iter().map(|attempt| attempt.actor).max_by_key(|actor| self.count(actor))
-        {
-            self.remove_oldest(most);
+        let actors: Vec<u64> = self.0.iter().map(|attempt| fingerprint(attempt.actor.as_bytes())).collect();
+        if let Some(surplus) = SHARES.surplus(&actors) {
+            self.0.remove(surplus);
         }
     }
 
@@ -73,16 +67,6 @@ impl<'t> Attempts<'t> {
             }
         }
         text
-    }
-
-    fn count(&self, actor: &str) -> usize {
-        self.0.iter().filter(|attempt| attempt.actor == actor).count()
-    }
-
-    fn remove_oldest(&mut self, actor: &str) {
-        if let Some(at) = self.0.iter().position(|attempt| attempt.actor == actor) {
-            self.0.remove(at);
-        }
     }
 }
 
@@ -111,9 +95,10 @@ mod tests {
             add(&format!("crowd-{}", number % 40), number);
         }
         let attempts = Attempts::read(body.as_bytes()).unwrap();
-        assert_eq!(attempts.all().len(), IN_SUM);
+        assert_eq!(attempts.all().len(), SHARES.in_sum);
         assert_eq!(attempts.all().first().map(|first| (first.name, first.actor)), Some(("0", "quiet")));
-        assert!(attempts.count("loud") < PER_ACTOR, "the loudest gave way");
+        let loud = attempts.all().iter().filter(|attempt| attempt.actor == "loud").count();
+        assert!(loud < SHARES.per_actor, "the loudest gave way");
         assert_eq!(attempts.all().last().map(|last| last.name), Some("1399"));
         assert_eq!(Attempts::read(b"no tab\n").err(), Some(JournalError::Damaged));
     }

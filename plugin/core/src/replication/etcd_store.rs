@@ -14,7 +14,7 @@ use super::store::{
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs};
+use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs, Write};
 use crate::config::{CounterSharing, DRAIN, EtcdConfig, GatewayConfig, MEMBERSHIP, SLICES};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
@@ -47,6 +47,9 @@ pub(super) struct EtcdStore {
     waiting: Vec<(RequestId, Waiting)>,
 }
 
+/// The most rows of one read: etcd accepts 128 operations.
+const MAX_ROWS: usize = 100;
+
 /// A write that waits for etcd.
 #[derive(Debug)]
 struct Waiting {
@@ -54,13 +57,15 @@ struct Waiting {
     commit: Option<PendingCommit>,
     /// The slices of the rows that it reads.
     rows: Vec<RecordKey>,
+    /// The rows that were read.
+    values: Vec<Vec<Stored>>,
 }
 
 /// A decided write whose commit is in flight.
 #[derive(Debug)]
 struct PendingCommit {
     documents: Vec<Content>,
-    response: LocalResponse,
+    write: Write,
     entry: Option<AuditEntry>,
 }
 
@@ -89,13 +94,24 @@ impl EtcdStore {
 
     fn name(&mut self, entry: &AuditEntry) -> String {
         self.entry_names = self.entry_names.wrapping_add(1);
-        entry_name(entry.time, self.vm.wrapping_add(self.entry_names))
+        entry_name(entry.time, self.vm.wrapping_add(self.entry_names), &entry.actor)
     }
 
     /// Returns the last read from etcd by any VM of this process.
     fn freshness<C: CounterStore>(&self, store: &mut C) -> Option<Freshness> {
         let (record, _) = store.read(&self.freshness).ok()?;
         Freshness::from_bytes(&record)
+    }
+
+    /// Reads the next rows that a request waits for.
+    fn read_rows(&mut self, id: RequestId, waiting: Waiting, now: Now) -> Vec<EtcdEffect> {
+        let principal = |name: &RecordKey| {
+            Read::Key(self.keys.row(name.as_str().strip_prefix(&*self.slices).unwrap_or_default()))
+        };
+        let rest = waiting.rows.iter().skip(waiting.values.len());
+        let reads = rest.take(MAX_ROWS).map(principal).collect();
+        self.waiting.push((id, waiting));
+        self.client.read(id, reads, now)
     }
 
     /// Begins to give slices back.
@@ -226,15 +242,11 @@ impl PolicyStore {
                 return;
             }
             AdminDecision::Rows(rows) => {
-                let principal = |name: &RecordKey| {
-                    Read::Key(etcd.keys.row(name.as_str().strip_prefix(&*etcd.slices).unwrap_or_default()))
-                };
-                let reads = rows.iter().map(principal).collect();
-                etcd.waiting.push((id, Waiting { request, commit: None, rows }));
-                etcd.client.read(id, reads, inputs.now)
+                etcd.read_rows(id, Waiting { request, commit: None, rows, values: Vec::new() }, inputs.now)
             }
             AdminDecision::Write(_) => {
-                etcd.waiting.push((id, Waiting { request, commit: None, rows: Vec::new() }));
+                etcd.waiting
+                    .push((id, Waiting { request, commit: None, rows: Vec::new(), values: Vec::new() }));
                 etcd.client.submit(id, inputs.now)
             }
         };
@@ -308,7 +320,9 @@ impl PolicyStore {
                     let response = audit::page(&entries, next.as_deref());
                     effects.push(Effect::Answer(id, admin_reply(response, None)));
                 }
-                EtcdEffect::Read { id, values } => self.usage(store, config, (id, &values), inputs, effects),
+                EtcdEffect::Read { id, values } => {
+                    etcd_effects.extend(self.usage(store, config, (id, values), inputs, effects));
+                }
                 EtcdEffect::Failed { id, error } => self.failed(id, &error, effects),
                 EtcdEffect::BackgroundError(error) => effects.push(Effect::Warn(error.to_string())),
             }
@@ -320,18 +334,23 @@ impl PolicyStore {
         &mut self,
         store: &mut C,
         config: &GatewayConfig,
-        (id, values): (RequestId, &[Vec<Stored>]),
+        (id, read): (RequestId, Vec<Vec<Stored>>),
         inputs: &RequestInputs,
         effects: &mut Vec<Effect>,
-    ) {
-        let Some(etcd) = &mut self.etcd else { return };
-        let Some(Waiting { request, rows, .. }) = etcd.take(id) else { return };
+    ) -> Vec<EtcdEffect> {
+        let Some(etcd) = &mut self.etcd else { return Vec::new() };
+        let Some(mut waiting) = etcd.take(id) else { return Vec::new() };
+        waiting.values.extend(read);
+        if waiting.values.len() < waiting.rows.len() {
+            return etcd.read_rows(id, waiting, inputs.now);
+        }
+        let Waiting { request, rows, values, .. } = waiting;
         let (membership, freshness) = (etcd.membership.clone(), etcd.freshness(store));
         let read = |(name, found): (RecordKey, &Vec<Stored>)| {
             let bytes = found.first().map(|stored| stored.value.as_slice()).unwrap_or_default();
             Some((name, Row::from_bytes(bytes)?))
         };
-        let rows = rows.into_iter().zip(values).map(read).collect::<Option<Vec<_>>>();
+        let rows = rows.into_iter().zip(&values).map(read).collect::<Option<Vec<_>>>();
         let member = store.read(&membership).ok().and_then(|(record, _)| Membership::from_bytes(&record));
         // Without a clock of the fleet that of this host is the best there is.
         let own = FleetNow { earliest: FleetTime(inputs.now.wall), latest: FleetTime(inputs.now.wall) };
@@ -356,6 +375,7 @@ impl PolicyStore {
         };
         let response = with_age(response, &request, freshness, inputs.now);
         effects.push(Effect::Answer(id, admin_reply(response, None)));
+        Vec::new()
     }
 
     /// Decides the write at the front of the queue against the current policy.
@@ -387,8 +407,8 @@ impl PolicyStore {
                 let log = entry.as_ref().and_then(|entry| entry.log_name()).map(Cow::into_owned);
                 let named = (log.as_deref(), name.as_str(), text.as_str());
                 let etcd_effects = etcd.client.commit(id, revision, &documents, named, inputs.now);
-                let commit = Some(PendingCommit { documents, response: write.response, entry });
-                etcd.waiting.push((id, Waiting { request, commit, rows: Vec::new() }));
+                let commit = Some(PendingCommit { documents, write, entry });
+                etcd.waiting.push((id, Waiting { request, commit, rows: Vec::new(), values: Vec::new() }));
                 return etcd_effects;
             }
             // The policy could not be updated before the decision.
@@ -441,10 +461,11 @@ impl PolicyStore {
         effects: &mut Vec<Effect>,
     ) {
         let waiting = self.etcd.as_mut().and_then(|etcd| etcd.take(id));
-        let Some(PendingCommit { documents, response, entry }) = waiting.and_then(|waiting| waiting.commit)
+        let Some(PendingCommit { documents, write, entry }) = waiting.and_then(|waiting| waiting.commit)
         else {
             return;
         };
+        write.count(store, &config.prefix);
         // If publishing fails, the write is stored nevertheless, and the next poll publishes it.
         match (self.publish(store, config, &documents, revision), &self.etcd) {
             // The transaction compared revisions, so it counts as a read at the time it was sent.
@@ -458,7 +479,7 @@ impl PolicyStore {
             (Ok(()), None) => {}
         }
         effects.extend(entry.as_ref().map(|entry| Effect::Audit(log_line(entry))));
-        effects.push(Effect::Answer(id, admin_reply(response, entry.as_ref())));
+        effects.push(Effect::Answer(id, admin_reply(write.response, entry.as_ref())));
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other error is treated alike")]

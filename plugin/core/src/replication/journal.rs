@@ -14,7 +14,7 @@ use core::ops::RangeInclusive;
 
 use serde_json::json;
 
-use super::head::{JournalHead, VersionedHead, documents};
+use super::head::{JournalHead, LogEntry, VersionedHead, documents};
 use super::record::{self, VersionedRecord, compare_and_swap, read, write_if_newer};
 use super::{JournalError, Replica, audit_log};
 use crate::admin::audit::AuditQuery;
@@ -44,6 +44,8 @@ pub struct Journal {
     epoch: u64,
     revision: u64,
     superseded: bool,
+    /// Number of changes that were dropped when the journal was opened.
+    dropped: u64,
 }
 
 /// The content of one commit.
@@ -53,8 +55,8 @@ pub struct JournalCommit {
     pub change: Change,
     /// Documents to store besides those that the change affects, for VMs that start later.
     pub documents: Vec<String>,
-    /// The audit entry as JSON, with its organization.
-    pub entry: Option<(Option<String>, String)>,
+    /// The audit entry.
+    pub entry: Option<LogEntry>,
     /// Revision of etcd that the documents came from; never decreases.
     pub revision: Option<u64>,
 }
@@ -69,11 +71,13 @@ impl Journal {
         let prefix = alloc::format!("{prefix}doc/");
         let key = |part: &str| RecordKey::new(&prefix, &[part]);
         let (epoch_key, head_key) = (key("epoch"), key("head"));
-        let base = retry_conflicts::<_, JournalError>(|| {
+        let (base, dropped) = retry_conflicts::<_, JournalError>(|| {
             let current = read(store, &head_key)?;
             if let Some(head) = JournalHead::read(&current.body).filter(|head| head.format == format) {
-                return Ok(Some(head.base));
+                return Ok(Some((head.base, 0)));
             }
+            let dropped =
+                JournalHead::base_of(&current.body).map_or(0, |base| current.number.saturating_sub(base));
             // Epochs only grow, so that no VM mistakes an old one for a new one.
             let newest = current.number.max(read(store, &epoch_key)?.number);
             let base = newest.saturating_add(1);
@@ -87,9 +91,18 @@ impl Journal {
             };
             let body = head.to_json();
             let stored = compare_and_swap(store, &head_key, current.version, base, body.as_bytes())?;
-            Ok((stored == Cas::Stored).then_some(base))
+            Ok((stored == Cas::Stored).then_some((base, dropped)))
         })?;
-        Ok(Journal { prefix, epoch_key, head_key, base, epoch: base, revision: 0, superseded: false })
+        Ok(Journal {
+            prefix,
+            epoch_key,
+            head_key,
+            base,
+            epoch: base,
+            revision: 0,
+            superseded: false,
+            dropped,
+        })
     }
 
     /// Returns the epoch of the replica.
@@ -100,6 +113,11 @@ impl Journal {
     /// Returns the revision of etcd that the replica's documents came from; 0 if none.
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// Returns the number of changes in another format that were dropped when this VM began the journal anew.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     /// Returns true if another journal has replaced this one.
@@ -226,8 +244,8 @@ impl Journal {
             write_if_newer(store, &self.document_key(document), newest.epoch, content.as_bytes())?;
         }
         self.add_to_index(store, newest.epoch, &newest.head.documents)?;
-        if let Some((organization, text)) = &newest.head.entry {
-            audit_log::append(store, &self.prefix, organization.as_deref(), text, newest.epoch)?;
+        if let Some(entry) = &newest.head.entry {
+            audit_log::append(store, &self.prefix, entry, newest.epoch)?;
         }
         write_if_newer(store, &self.epoch_key, newest.epoch, &[])
     }

@@ -14,11 +14,14 @@ mod etcd_store;
 mod head;
 mod journal;
 mod overlay;
+mod overview;
 mod publish;
 mod record;
 mod store;
+mod withdrawals;
 
 pub use audit_log::StoredEntry;
+pub use head::LogEntry;
 use journal::MAX_RECORD_BYTES;
 pub use journal::{DELTA_SLOTS, Journal, JournalCommit};
 pub use store::{AdminReply, Effect, PolicyStore};

@@ -9,22 +9,20 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use serde_json::Value;
-
 use super::etcd_store::EtcdStore;
-use super::overlay::{Overlay, PolicyReplica, Unapplied};
-use super::{Journal, JournalCommit, JournalError};
+use super::overlay::{Overlay, PolicyReplica};
+use super::{Journal, JournalCommit, JournalError, LogEntry};
 use crate::admin::audit;
 use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
-use crate::admin::{
-    AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide, json_response,
-};
+use crate::admin::warnings;
+use crate::admin::{AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide};
 use crate::config::GatewayConfig;
-use crate::counters::{CounterStore, StoreError, retry_conflicts};
-use crate::etcd::{EtcdCall, RequestId};
+use crate::counters::{CounterStore, StoreError, Update, retry_conflicts};
+use crate::etcd::{EtcdCall, RequestId, take_lease};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::{object, text};
+use crate::ledger::Poster;
 use crate::policy::Policy;
 use crate::time::Now;
 
@@ -32,10 +30,7 @@ use crate::time::Now;
 pub(super) const POLICY_IN_USE: JournalError = JournalError::Store(StoreError::Contention);
 
 /// The format of the changes and documents in the journal.
-const FORMAT: u64 = 1;
-
-/// Maximum number of changes without effect that a log line and a response list.
-const MAX_LISTED: usize = 20;
+const FORMAT: u64 = 2;
 
 /// An effect for the adapter to carry out.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,7 +69,11 @@ pub struct PolicyStore {
     /// `None` without a configured etcd.
     pub(super) etcd: Option<Box<EtcdStore>>,
     /// `None` with a configured etcd, whose documents take precedence over any inline policy.
-    overlay: Option<Overlay>,
+    pub(super) overlay: Option<Overlay>,
+    /// The usage that this VM posts.
+    poster: Poster,
+    /// A unique number of the VM.
+    vm: u64,
 }
 
 impl PolicyStore {
@@ -92,13 +91,32 @@ impl PolicyStore {
         };
         let etcd = config.etcd.as_ref().map(|etcd| Box::new(EtcdStore::new(etcd, &prefix, vm)));
         let overlay = etcd.is_none().then(Overlay::default);
+        let mut policies = PolicyStore { journal: None, etcd, overlay, poster: Poster::default(), vm };
         match Journal::open(store, &prefix, FORMAT) {
             Ok(journal) => {
-                let mut policies = PolicyStore { journal: Some(journal), etcd, overlay };
+                policies.journal = Some(journal);
                 let error = policies.catch_up(store, config).err();
                 (policies, error)
             }
-            Err(error) => (PolicyStore { journal: None, etcd, overlay }, Some(error)),
+            Err(error) => (policies, Some(error)),
+        }
+    }
+
+    /// Posts usage, in one VM of the process at a time; two at once would only repeat each other's work.
+    fn post_usage<C: CounterStore>(&mut self, store: &mut C, config: &GatewayConfig, now: Now) {
+        let vm = self.vm;
+        let elected = store.update_bytes::<_, StoreError>(&config.ledger.lease, |_, record| {
+            Ok(match take_lease(record, vm, now) {
+                Some(lease) => {
+                    *record = lease;
+                    Update::Write(true)
+                }
+                None => Update::Keep(false),
+            })
+        });
+        if elected == Ok(true) {
+            // An error leaves the usage in its inbox, where it is read too.
+            let _ = self.poster.tick(store, &config.ledger, now.wall);
         }
     }
 
@@ -215,15 +233,26 @@ impl PolicyStore {
                 );
                 return Ok(Some(self.reject(store, &Problem::new(409, "already_exists", detail), entry)));
             }
-            let audit =
-                entry.as_ref().map(|entry| (entry.log_name().map(Cow::into_owned), text(&entry.to_json())));
+            let (mut write, mut entry) = (write, entry);
             let commit = |policy: &mut Policy| {
-                let change = overlay.bind(policy, write.change);
-                let commit = JournalCommit { change, entry: audit, ..JournalCommit::default() };
+                let change = overlay.bind(policy, write.change.clone());
+                warnings::ends_with_process(&mut write.response, &overlay.withdrawn(policy, &change));
+                if let Some(entry) = &mut entry {
+                    entry.status = write.response.status;
+                }
+                let entry = entry.as_ref().map(|entry| LogEntry {
+                    organization: entry.log_name().map(Cow::into_owned),
+                    actor: entry.actor.clone(),
+                    text: text(&entry.to_json()),
+                });
+                let commit = JournalCommit { change, entry, ..JournalCommit::default() };
                 journal.commit(store, &mut PolicyReplica { policy, overlay: Some(overlay) }, commit)
             };
             Ok(match config.policy.change(commit).unwrap_or(Err(POLICY_IN_USE)) {
-                Ok(true) => Some((write.response, entry)),
+                Ok(true) => {
+                    write.count(store, &config.prefix);
+                    Some((write.response, entry))
+                }
                 Ok(false) => {
                     lost_entry = entry;
                     None
@@ -281,49 +310,6 @@ impl PolicyStore {
         self.append_audit(store, problem.response(), entry)
     }
 
-    /// Returns the response with the facts about this gateway.
-    pub(super) fn overview(
-        &self,
-        config: &GatewayConfig,
-        inputs: &RequestInputs,
-        details: bool,
-    ) -> LocalResponse {
-        let mut body = object!({
-            "api": 1,
-            "version": env!("CARGO_PKG_VERSION"),
-            "changes": inputs.durability.name(),
-        });
-        if details && let (Some(overlay), Value::Object(members)) = (&self.overlay, &mut body) {
-            let (first, count) = overlay.unapplied(&config.policy.read(), MAX_LISTED);
-            let first: Vec<Value> = first.iter().map(Unapplied::to_json).collect();
-            members.insert("unapplied".to_string(), object!({ "count": count, "records": first }));
-        }
-        json_response(200, &body)
-    }
-
-    /// Returns the log line about changes that have no effect on the policy of the configuration, if there are any.
-    pub fn unapplied(&self, config: &GatewayConfig) -> Option<String> {
-        let (first, count) = self.overlay.as_ref()?.unapplied(&config.policy.read(), MAX_LISTED);
-        if count == 0 {
-            return None;
-        }
-        let names = first.iter().map(|Unapplied { section, id, removal, reason }| {
-            format!(
-                "{} {}/{id} ({})",
-                if *removal { "removed" } else { "put" },
-                section.name(),
-                reason.name()
-            )
-        });
-        let names: Vec<String> = names.collect();
-        let more = if count > first.len() { ", ..." } else { "" };
-        Some(format!(
-            "{count} changes made through the management API have no effect on the policy of this configuration, which \
-             has other records of these names: {}{more}",
-            names.join(", ")
-        ))
-    }
-
     fn page<C: CounterStore>(&self, store: &mut C, query: &AuditQuery) -> LocalResponse {
         let Some(journal) = &self.journal else { return write_problem(None).response() };
         match journal.audit_page(store, query) {
@@ -338,7 +324,7 @@ impl PolicyStore {
         }
     }
 
-    /// Runs on every tick: completes the commit of a VM that trapped, and polls etcd.
+    /// Runs on every tick: completes the commit of a VM that trapped, posts usage, and polls etcd.
     pub fn tick<C: CounterStore>(
         &mut self,
         store: &mut C,
@@ -357,6 +343,7 @@ impl PolicyStore {
                 Err(error) => effects.push(Effect::Warn(write_problem(Some(error)).detail)),
             }
         }
+        self.post_usage(store, config, inputs.now);
         if self.etcd.is_some() {
             self.poll(store, config, inputs, &mut effects);
         }

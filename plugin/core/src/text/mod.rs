@@ -1,6 +1,7 @@
-//! Functions on short texts: ASCII, percent-encoding, numbers and durations, hashes.
+//! Functions on short texts: ASCII, percent-encoding, hidden characters, numbers and durations, hashes.
 
 pub(crate) mod ascii;
+pub mod escape;
 pub mod format;
 pub mod hash;
 pub(crate) mod media_type;

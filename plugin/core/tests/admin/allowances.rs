@@ -105,6 +105,77 @@ fn removing_and_adding_a_member_gives_no_fresh_budget() {
 }
 
 #[test]
+fn one_members_own_budget_and_limits_replace_those_of_each_member() {
+    let mut policy = policy();
+    policy["teams"]["search"]["member_budget"] = json!({ "max": "10", "period": "month" });
+    policy["teams"]["search"]["member_limits"] = json!({ "rpm": 3, "rpd": 50 });
+    let mut world = World::of(policy);
+    assert_eq!(spend(&mut world, "developers", 10), Ok(()));
+    assert_eq!(spend(&mut world, "developers", 1).unwrap_err(), "member_budget");
+    // The use before counts against the own budget.
+    let member = "/teams/search/members/developer";
+    let own = json!({
+        "role": "team_developer", "limits": { "rpm": 5 }, "budget": { "max": "30.00", "period": "month" },
+    });
+    let put = world.send("team-admin", "PUT", member, own.clone());
+    assert_eq!(put.status, 200, "{}", put.body);
+    let mut shown = own;
+    shown
+        .as_object_mut()
+        .unwrap()
+        .extend([("user".into(), json!("developer")), ("name".into(), json!("developer"))]);
+    assert_eq!(put.body, shown);
+    assert_eq!(world.get("developer", member).body, shown);
+    let listed = world.get("developer", "/teams/search/members").body;
+    assert_eq!(listed["items"][0], shown);
+    assert_eq!(spend(&mut world, "developers", 20), Ok(()));
+    assert_eq!(spend(&mut world, "developers", 1).unwrap_err(), "member_budget");
+    let usage = world.get("developer", &format!("{member}/usage")).body;
+    assert_eq!((&usage["budget"]["max"], &usage["budget"]["spent"]), (&json!("30.00"), &json!("30.00")));
+    let limits: Vec<_> = usage["limits"].as_array().unwrap().iter().map(|line| &line["limit"]).collect();
+    assert_eq!(limits, [&json!(5), &json!(50)], "each window that it does not set is that of each member");
+    // Another member has the team's.
+    assert_eq!(spend(&mut world, "admins", 11).unwrap_err(), "member_budget");
+    // A key of the member lies within its own limits.
+    let key = json!({ "limits": { "rpm": 6 } });
+    let refused = world.send("team-admin", "PATCH", "/keys/developers", key);
+    assert_eq!((refused.status, refused.pointers()), (400, vec!["/limits/rpm"]), "{}", refused.body);
+    assert!(refused.body["detail"].to_string().contains("developer"), "{}", refused.body);
+    let key = json!({ "limits": { "rpm": 5 } });
+    assert_eq!(world.send("team-admin", "PATCH", "/keys/developers", key.clone()).status, 200);
+    // Its end is that of the key's limits above it.
+    let plain = json!({ "role": "team_developer" });
+    let refused = world.send("team-admin", "PUT", member, plain.clone());
+    assert_eq!(
+        (refused.status, refused.body["errors"][0]["policy_pointer"].clone()),
+        (409, json!("/keys/developers/limits/rpm"))
+    );
+    world.send("team-admin", "PATCH", "/keys/developers", json!({ "limits": null }));
+    assert_eq!(world.send("team-admin", "PUT", member, plain).status, 200);
+    assert_eq!(world.document()["teams"]["search"]["members"]["developer"], "team_developer");
+    assert_eq!(spend(&mut world, "developers", 1).unwrap_err(), "member_budget");
+}
+
+#[test]
+fn a_members_own_limits_lie_within_the_teams_and_are_set_by_its_admins() {
+    let mut world = World::new();
+    let member = "/teams/search/members/developer";
+    let own = |limits: Value| json!({ "role": "team_developer", "limits": limits });
+    for (limits, pointer) in [
+        (json!({ "rpm": 101 }), "/limits/rpm"),
+        (json!({ "rpm": 0 }), "/limits/rpm"),
+        (json!({ "rps": 1 }), "/limits/rps"),
+    ] {
+        let refused = world.send("team-admin", "PUT", member, own(limits));
+        assert_eq!((refused.status, refused.pointers()), (400, vec![pointer]), "{}", refused.body);
+    }
+    assert_eq!(world.send("developer", "PUT", member, own(json!({ "rpm": 100 }))).status, 403);
+    assert_eq!(world.send("team-admin", "PUT", member, own(json!({ "rpm": 100 }))).status, 200);
+    assert_eq!(world.send("team-admin", "PUT", member, own(Value::Null)).status, 200);
+    assert_eq!(world.document()["teams"]["search"]["members"]["developer"], "team_developer");
+}
+
+#[test]
 fn the_mark_of_a_self_service_key_is_neither_chosen_nor_removed() {
     let mut world = world();
     let body = json!({ "name": "x", "self_service": false });

@@ -12,6 +12,8 @@ mod keys;
 mod lists;
 mod members;
 mod preview;
+#[path = "../support/random.rs"]
+mod random;
 mod roles;
 mod self_service;
 mod sign_in;
@@ -20,5 +22,7 @@ mod sign_in;
 mod support;
 mod teams;
 mod usage;
+mod usage_history;
 mod walks;
+mod withdrawals;
 mod world;

@@ -23,10 +23,10 @@ const TEAM_MANAGERS: &[&str] = &["platform", "owner", "org-admin", "team-admin"]
 const TEAM_POLICY_READERS: &[&str] = &["platform", "owner", "org-admin", "auditor", "team-admin"];
 const KEY_READERS: &[&str] = &["platform", "owner", "org-admin", "auditor", "team-admin", "developer"];
 const KEY_HOLDERS: &[&str] = &["platform", "owner", "org-admin", "team-admin", "developer"];
-const SPEND_READERS: &[&str] = &["platform", "owner", "billing", "auditor"];
-const TEAM_USAGE_READERS: &[&str] = &["platform", "owner", "billing", "auditor", "team-admin"];
+const SPEND_READERS: &[&str] = &["platform", "owner", "org-admin", "billing", "auditor"];
+const TEAM_USAGE_READERS: &[&str] = &["platform", "owner", "org-admin", "billing", "auditor", "team-admin"];
 const OWN_KEY_USAGE_READERS: &[&str] =
-    &["platform", "owner", "billing", "auditor", "team-admin", "developer"];
+    &["platform", "owner", "org-admin", "billing", "auditor", "team-admin", "developer"];
 /// The users who may read the usage of any key, or the key itself.
 const ANY_KEY_SEERS: &[&str] = &["platform", "owner", "org-admin", "billing", "auditor", "team-admin"];
 const AUDIT_READERS: &[&str] = &["platform", "owner", "auditor"];
@@ -37,6 +37,7 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
     vec![
         ("GET", "/", nothing.clone(), &PEOPLE),
         ("GET", "/me", nothing.clone(), &PEOPLE),
+        ("GET", "/me/usage", nothing.clone(), &PEOPLE),
         ("GET", "/targets", nothing.clone(), &PEOPLE),
         ("GET", "/organizations", nothing.clone(), &PEOPLE),
         ("POST", "/organizations", json!({ "id": "new", "name": "New" }), PLATFORM),
@@ -74,6 +75,8 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
         ("PUT", "/teams/search/self-service", json!({ "enabled": false }), TEAM_MANAGERS),
         ("GET", "/teams/search/members", nothing.clone(), CEILING_READERS),
         ("GET", "/teams/search/members/viewer", nothing.clone(), CEILING_READERS),
+        ("GET", "/teams/search/members/developer/usage", nothing.clone(), OWN_KEY_USAGE_READERS),
+        ("GET", "/teams/search/members/team-admin/usage", nothing.clone(), TEAM_USAGE_READERS),
         ("PUT", "/teams/search/members/member", json!({ "role": "team_developer" }), TEAM_MANAGERS),
         ("DELETE", "/teams/search/members/viewer", nothing.clone(), TEAM_MANAGERS),
         ("GET", "/teams/search/service-accounts", nothing.clone(), CEILING_READERS),
@@ -234,7 +237,7 @@ fn begin(detail: &Value) -> String {
 fn what_one_may_not_read_looks_like_what_does_not_exist() {
     for person in ["foreign-owner", "foreign-team-admin"] {
         for (method, path, body, _) in table() {
-            if matches!(path, "/" | "/me" | "/targets" | "/organizations" | "/drain") {
+            if matches!(path, "/" | "/me" | "/me/usage" | "/targets" | "/organizations" | "/drain") {
                 continue;
             }
             let known = ["acme", "search", "empty", "keys/developers", "keys/admins", "keys/jobs"];

@@ -93,7 +93,12 @@ fn organization_usage_is_the_sum_of_its_teams() {
 fn unlimited_windows_are_not_counted() {
     let mut world = World::new();
     let usage = world.get("platform", "/teams/other/usage").body;
-    assert_eq!(usage, json!({ "team": "other", "limits": [], "target_limits": [], "budget": null }));
+    let Value::Object(mut usage) = usage else { panic!("{usage}") };
+    usage.remove("usage");
+    assert_eq!(
+        Value::Object(usage),
+        json!({ "team": "other", "limits": [], "target_limits": [], "budget": null })
+    );
 }
 
 #[test]

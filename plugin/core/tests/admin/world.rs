@@ -191,6 +191,7 @@ impl World {
             AdminDecision::Answer(response) => read(response),
             AdminDecision::Write(write) => {
                 self.policy.change(|policy| policy.apply(&write.change)).unwrap().unwrap();
+                write.count(&mut self.store, "tollgate/1/");
                 let whole = self.document();
                 let mut loader = PolicyLoader::default();
                 loader.push(whole.to_string().as_bytes());
@@ -272,6 +273,7 @@ pub fn request(person: &str, method: &str, path: &str, body: &Value) -> AdminReq
 pub fn read(response: LocalResponse) -> Answer {
     let body = match response.body.as_str() {
         "" => Value::Null,
+        text if response.fields.iter().any(|(_, value)| value.starts_with("text/csv")) => json!(text),
         text => serde_json::from_str(text).unwrap(),
     };
     if response.status >= 400 {

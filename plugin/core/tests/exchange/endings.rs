@@ -294,3 +294,42 @@ fn a_target_may_keep_the_reservation_of_calls_whose_client_leaves() {
     let (actual, reservation) = call().after(EVENTS, "data: {\"error\":{\"code\":502}}\n\n", false);
     assert_eq!(actual, input_and(&reservation, 0));
 }
+
+#[test]
+fn unseen_reasoning_is_estimated_when_a_client_leaves() {
+    let mut policy = policy();
+    policy["targets"]["small"]["reasoning"] = json!(true);
+    let gateway = gateway(&json!({ "policy": policy }));
+    let call = |most: u64| {
+        let body = format!(
+            r#"{{"model":"small","max_tokens":{most},"stream":true,"stream_options":{{"include_usage":true}}}}"#
+        );
+        let mut decided = with_key(&gateway, CHAT, Some(&body));
+        let reservation = decided.charges().reservation;
+        let admitted = Ok(Admitted { receipt: Receipt::default(), status: RateLimitStatus::default() });
+        decided.exchange.admitted(admitted);
+        Call { exchange: decided.exchange, reservation }
+    };
+    let said = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let output = |(actual, reservation): (ActualUsage, Reservation)| actual.tokens - reservation.input_tokens;
+    // Within the reservation, and at most as much as a model may need.
+    assert_eq!(output(call(300).end(false)), 300);
+    assert_eq!(output(call(300).after(EVENTS, said, false)), 300);
+    assert_eq!(output(call(90_000).end(false)), 25_000);
+    assert_eq!(output(call(90_000).after(EVENTS, said, false)), 25_001);
+    let (actual, reservation) = call(300).after(EVENTS, said, false);
+    assert_eq!(actual, input_and(&reservation, 300));
+    // A report of the reasoning is better than an estimate, and what came to its end was reported.
+    let usage = |details: &str| {
+        format!(
+            "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":70{details}}}}}\n\n"
+        )
+    };
+    let reported = usage(",\"completion_tokens_details\":{\"reasoning_tokens\":64}");
+    assert_eq!(call(300).after(EVENTS, &format!("{said}{reported}"), false).0.tokens, 79);
+    assert_eq!(call(300).after(EVENTS, &format!("{said}{}", usage("")), false).0.tokens, 309);
+    assert_eq!(call(300).after(EVENTS, &format!("{said}{}data: [DONE]\n\n", usage("")), true).0.tokens, 79);
+    // A call that failed is not one that was left.
+    let (actual, reservation) = call(300).after(EVENTS, "data: {\"error\":{\"code\":502}}\n\n", false);
+    assert_eq!(actual, input_and(&reservation, 0));
+}

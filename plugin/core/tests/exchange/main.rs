@@ -1,12 +1,15 @@
 //! One request: `charges`, `estimates` and `media` have the reservations, `running` the settlements with counters,
 //! `heads` the headers, `members` the members that the gateway does not see through, `names` the names of one target,
-//! `routes` the default routes, `answers`, `health` and `refusals` the filter's own responses, `sign_in` the callers of the
-//! management API, `steps` the decision's trace, `usage_chunk` the usage of streams, `endings` the settlement.
+//! `prices` and `price_model` the choice among a target's prices, `units` what is charged by the unit, `routes` the default
+//! routes, `answers`, `health` and `refusals` the filter's own responses, `sign_in` the callers of the management API, `queries`
+//! the parameters of a query, `spellings` requests without a key, `steps` the decision's trace, `usage_chunk` the usage of
+//! streams, `endings` the settlement, `counts` the usage that is kept.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod answers;
 mod charges;
+mod counts;
 mod endings;
 mod estimates;
 mod heads;
@@ -17,13 +20,18 @@ mod names;
 #[path = "../support/policies.rs"]
 #[allow(dead_code, reason = "the policies alone are used")]
 mod policies;
+mod price_model;
+mod prices;
+mod queries;
 mod refusals;
 mod routes;
 mod running;
 mod sign_in;
+mod spellings;
 mod steps;
 #[path = "../support/mod.rs"]
 mod support;
+mod units;
 mod usage_chunk;
 
 use std::rc::Rc;

@@ -11,17 +11,19 @@
 mod stepped;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/stepped.rs"]
+mod support_stepped;
 
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use support::Map;
-use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES};
+use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES, MAX_ENTRIES_OF_ACTOR};
 use tollgate_core::counters::{
     Cas, HostStatus, SharedData, SharedDataKind, SharedDataStore, SharedValue, StoreError,
 };
 use tollgate_core::policy::{Change, Section};
-use tollgate_core::replication::{DELTA_SLOTS, Journal, JournalCommit, JournalError, Replica};
+use tollgate_core::replication::{DELTA_SLOTS, Journal, JournalCommit, JournalError, LogEntry, Replica};
 
 const PREFIX: &str = "t/";
 const FORMAT: u64 = 7;
@@ -92,9 +94,23 @@ impl<S: SharedData> Vm<S> {
     }
 
     fn commit(&mut self, change: Change, entry: Option<String>) -> Result<bool, JournalError> {
+        self.commit_as("", change, entry)
+    }
+
+    /// Commits a change of this actor.
+    fn commit_as(
+        &mut self,
+        actor: &str,
+        change: Change,
+        entry: Option<String>,
+    ) -> Result<bool, JournalError> {
         let commit = JournalCommit {
             change,
-            entry: entry.map(|entry| (Some("acme".to_owned()), entry)),
+            entry: entry.map(|text| LogEntry {
+                organization: Some("acme".to_owned()),
+                actor: actor.to_owned(),
+                text,
+            }),
             ..JournalCommit::default()
         };
         self.journal.commit(&mut self.store, &mut self.teams, commit)
@@ -119,6 +135,19 @@ impl<S: SharedData> Vm<S> {
         let query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit, kind: None };
         let (entries, _) = self.journal.audit_page(&mut self.store, &query).unwrap();
         entries.into_iter().map(|stored| stored.entry).collect()
+    }
+}
+
+/// Returns all entries of the organization, newest first.
+fn entries(vm: &mut Vm<Map>) -> Vec<String> {
+    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64, kind: None };
+    let mut all = Vec::new();
+    loop {
+        let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
+        assert!(page.len() <= 64);
+        all.extend(page.into_iter().map(|stored| stored.entry));
+        let Some(next) = next else { return all };
+        query.after = Some(next);
     }
 }
 
@@ -219,7 +248,7 @@ fn another_format_drops_the_changes_and_supersedes_the_old_journal() {
     old.add_one("search").unwrap();
     assert_eq!(vm(&map).number("search"), 1, "the same format keeps it");
     let mut new = Vm::start(map.clone(), SharedDataKind::CompareAndSwap, FORMAT + 1).unwrap();
-    assert_eq!(new.teams, Teams::default());
+    assert_eq!((&new.teams, new.journal.dropped(), old.journal.dropped()), (&Teams::default(), 1, 0));
     new.add_one("ads").unwrap();
     old.refresh().unwrap();
     assert_eq!(old.number("search"), 1, "it serves what it had");
@@ -266,18 +295,11 @@ fn the_last_thousand_audit_entries_are_stored_newest_first() {
     let mut vm = vm(&map);
     assert!(vm.attempts(10).is_empty());
     for number in 0..MAX_ENTRIES + 30 {
-        assert_eq!(vm.commit(put("search", number as u64), Some(number.to_string())), Ok(true));
+        let (change, entry) = (put("search", number as u64), number.to_string());
+        assert_eq!(vm.commit_as(&format!("actor{}", number % 8), change, Some(entry)), Ok(true));
     }
     vm.journal.append_audit(&mut vm.store, None, "ann", "platform").unwrap();
-    let mut query = AuditQuery { organization: Some("acme".to_owned()), after: None, limit: 64, kind: None };
-    let mut all = Vec::new();
-    loop {
-        let (page, next) = vm.journal.audit_page(&mut vm.store, &query).unwrap();
-        assert!(page.len() <= 64);
-        all.extend(page.into_iter().map(|stored| stored.entry));
-        let Some(next) = next else { break };
-        query.after = Some(next);
-    }
+    let all = entries(&mut vm);
     let expected: Vec<_> = (30..MAX_ENTRIES + 30).rev().map(|number| number.to_string()).collect();
     assert_eq!(all, expected);
     let names = map.rows().into_keys().filter(|name| name.contains("/audit/acme")).count();
@@ -320,6 +342,32 @@ fn attempts_without_effect_never_remove_a_change() {
     }
     let names = map.rows().into_keys().filter(|name| name.contains("/attempts/")).count();
     assert_eq!(names, 1, "one record for all attempts");
+}
+
+#[test]
+fn the_changes_of_one_actor_never_remove_those_of_others() {
+    let map = Map::new();
+    let mut vm = vm(&map);
+    for number in 0..100 {
+        vm.commit_as("owner", put("search", number), Some(format!("owner {number}"))).unwrap();
+    }
+    for number in 0..2 * MAX_ENTRIES as u64 {
+        vm.commit_as("developer", put("search", number), Some(format!("developer {number}"))).unwrap();
+    }
+    let all = entries(&mut vm);
+    let of = |actor: &str| all.iter().filter(|entry| entry.starts_with(actor)).count();
+    assert_eq!((of("owner"), of("developer")), (100, MAX_ENTRIES_OF_ACTOR));
+    assert_eq!((&*all[0], &*all[MAX_ENTRIES_OF_ACTOR]), ("developer 1999", "owner 99"));
+    // Ten actors together leave each the same share.
+    for number in 0..3 * MAX_ENTRIES as u64 {
+        let actor = format!("crowd{}", number % 9);
+        vm.commit_as(&actor, put("search", number), Some(format!("{actor} {number}"))).unwrap();
+    }
+    let all = entries(&mut vm);
+    let of = |actor: &str| all.iter().filter(|entry| entry.starts_with(actor)).count();
+    assert_eq!((all.len(), of("owner")), (MAX_ENTRIES, 90), "the share of eleven actors");
+    let records = map.rows().into_keys().filter(|name| name.contains("audit/acme/")).count();
+    assert!(records <= MAX_ENTRIES + 1, "{records}");
 }
 
 #[test]

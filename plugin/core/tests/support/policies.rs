@@ -168,9 +168,16 @@ fn new(section: Section, tape: &mut Tape<'_>) -> Value {
 /// Changes or removes a field.
 fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
     let fields: &[&str] = match section {
-        Section::Targets => {
-            &["access_groups", "price", "max_input_tokens", "max_output_tokens", "usage_chunk", "abandoned"]
-        }
+        Section::Targets => &[
+            "access_groups",
+            "price",
+            "max_input_tokens",
+            "max_output_tokens",
+            "cost",
+            "usage_chunk",
+            "abandoned",
+            "reasoning",
+        ],
         Section::Organizations => &[
             "access",
             "access",
@@ -237,10 +244,27 @@ fn alter(section: Section, record: &mut Value, tape: &mut Tape<'_>) {
         "price" => {
             let cached = tape.of(&["0.25", "1", "0.025"]);
             let request = tape.of(&["0", "0.01"]);
-            json!({"input": "0.250", "output": "1", "cached_input": cached, "request": request})
+            let mut price =
+                json!({"input": "0.250", "output": "1", "cached_input": cached, "request": request});
+            match tape.below(5) {
+                0 => price["character"] = json!("0.000015"),
+                1 => price["above"] = json!({"input_tokens": 5, "input": tape.of(&["0.5", "1"])}),
+                2 => {
+                    price["above"] =
+                        json!([{"input_tokens": 1 + tape.below(3), "output": "2"}, {"input_tokens": 3}])
+                }
+                3 => {
+                    price["tiers"] =
+                        json!({tape.of(&["flex", "Flex"]): {"above": {"input_tokens": 9}, "second": "1"}})
+                }
+                _ => {}
+            }
+            price
         }
+        "cost" => json!(tape.of(&["priced", "reported"])),
         "max_input_tokens" | "max_output_tokens" => json!(1 + tape.below(5)),
         "usage_chunk" => json!(tape.of(&["add", "never"])),
+        "reasoning" => json!(tape.below(2) == 1),
         "abandoned" => json!(tape.of(&["seen", "reserved"])),
         "access" => access(tape, section == Section::Organizations),
         "limits" | "member_limits" => limits(tape),

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 use serde_json::{Map, Value, json};
 
-use super::page;
 use super::route::{ENDPOINTS, Endpoint, HttpMethod};
+use super::{page, usage};
+use crate::ledger::Unit;
 
 /// Returns the document (OpenAPI 3.1.0). Paths are relative to the server URL, which contains the prefix.
 pub fn document() -> Value {
@@ -68,6 +69,7 @@ enum QuerySpec {
     Nothing,
     Page,
     Audit,
+    Usage,
 }
 
 const fn read(id: &'static str, summary: &'static str, response: &'static str) -> OperationSpec {
@@ -105,6 +107,9 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
             "Gateway",
         ),
         (Endpoint::Me, _) => read("getMe", "Get the current user and its roles", "Me"),
+        (Endpoint::MyUsage, _) => {
+            read("getMyUsage", "Get the usage of the current user's keys, in all teams", "Usage")
+        }
         (Endpoint::Targets, _) => read(
             "listTargets",
             "List the targets that the current user may call, and the grants",
@@ -177,11 +182,11 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
             "putTeamSelfService",
             "Set the self-service policy of a team",
             "SelfService",
-            "SelfService",
+            "TeamSelfService",
             &[],
         ),
         (Endpoint::TeamSelfService, _) => {
-            read("getTeamSelfService", "Get the self-service policy of a team", "SelfService")
+            read("getTeamSelfService", "Get the self-service policy of a team", "TeamSelfService")
         }
         (Endpoint::TeamMembers, _) => read("listTeamMembers", "List the members of a team", "TeamMembers"),
         (Endpoint::TeamMember, Put) => {
@@ -191,6 +196,11 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
             remove("removeTeamMember", "Remove a user from a team, and revoke the user's keys there", &[409])
         }
         (Endpoint::TeamMember, _) => read("getTeamMember", "Get a member of a team", "TeamMember"),
+        (Endpoint::TeamMemberUsage, _) => read(
+            "getTeamMemberUsage",
+            "Get the usage of a member's keys in a team, and what remains (the member too)",
+            "Usage",
+        ),
         (Endpoint::ServiceAccounts, _) => {
             read("listServiceAccounts", "List the service accounts of a team", "ServiceAccounts")
         }
@@ -243,9 +253,14 @@ fn operation(endpoint: Endpoint, method: HttpMethod) -> OperationSpec {
 fn query(operation: &OperationSpec) -> QuerySpec {
     match operation.id {
         "listAudit" => QuerySpec::Audit,
+        id if is_usage(id) => QuerySpec::Usage,
         id if id.starts_with("list") => QuerySpec::Page,
         _ => QuerySpec::Nothing,
     }
+}
+
+fn is_usage(id: &str) -> bool {
+    id.ends_with("Usage")
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "every other method has a JSON body")]
@@ -296,8 +311,11 @@ fn creates(operation: &OperationSpec, method: HttpMethod) -> bool {
 
 /// Returns true if the response has an entity tag.
 fn is_tagged(operation: &OperationSpec) -> bool {
-    let untagged = ["getMe", "getKeyUsage", "getTeamUsage", "getOrganizationUsage", "rotateKey", "createKey"];
-    operation.response.is_some() && !operation.id.starts_with("list") && !untagged.contains(&operation.id)
+    let untagged = ["getMe", "rotateKey", "createKey"];
+    operation.response.is_some()
+        && !operation.id.starts_with("list")
+        && !is_usage(operation.id)
+        && !untagged.contains(&operation.id)
 }
 
 fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Value {
@@ -317,9 +335,18 @@ fn responses(operation: &OperationSpec, method: HttpMethod, tagged: bool) -> Val
     }
     let mut success = json!({ "description": operation.summary, "headers": headers });
     if let (Some(fields), Some(response)) = (success.as_object_mut(), operation.response) {
-        fields.insert("content".into(), json!({ "application/json": { "schema": reference(response) } }));
+        let mut content = json!({ "application/json": { "schema": reference(response) } });
+        if let Some(content) = content.as_object_mut().filter(|_| is_usage(operation.id)) {
+            content.insert("text/csv".into(), json!({ "schema": { "type": "string" } }));
+        }
+        fields.insert("content".into(), content);
     }
     responses.insert(status.into(), success);
+    if operation.response.is_none() {
+        let content = json!({ "application/json": { "schema": reference("Removed") } });
+        let warned = json!({ "description": "Done, with warnings.", "headers": {}, "content": content });
+        responses.insert("200".into(), warned);
+    }
 
     let mut rejections = Vec::from([400, 401, 403, 404, 412, 503]);
     rejections.extend(operation.rejections);
@@ -366,6 +393,56 @@ fn path_parameters(template: &str) -> Vec<Value> {
         .collect()
 }
 
+fn usage_parameters(after: Value) -> Vec<Value> {
+    let moment = |name: &str, description: &str| {
+        json!({
+            "name": name,
+            "in": "query",
+            "description": description,
+            "schema": {
+                "anyOf": [
+                    { "type": "string", "format": "date" },
+                    { "type": "string", "format": "date-time" },
+                ],
+            },
+        })
+    };
+    let one_of = |name: &str, description: &str, values: &[&str]| json!({ "name": name, "in": "query", "description": description, "schema": { "enum": values } });
+    Vec::from([
+        moment(
+            "from",
+            "The beginning: a date in UTC, or a moment. If left out: with `by` all periods that are kept, otherwise the \
+             present month.",
+        ),
+        moment("to", "The end, which is not included; now if left out."),
+        one_of(
+            "by",
+            "The length of the periods. Hours are kept for 48 hours, days for 62 days, months for 13 months; hours only by \
+             target. If left out: one sum over the whole range.",
+            &Unit::ALL.map(Unit::name),
+        ),
+        one_of(
+            "group",
+            "The dimension that sums are told apart by: `target`, `key` or `member` for a team, `team` or `target` for an \
+             organization, `team` for the current user.",
+            &["target", "key", "member", "team"],
+        ),
+        one_of(
+            "sort",
+            "With `group=team` of an organization: its teams by cost, or by the largest used part of a limit or budget.",
+            &["spend", "closeness"],
+        ),
+        one_of("format", "The format of the response: `json` if left out, or `csv`.", &["json", "csv"]),
+        json!({
+            "name": "limit",
+            "in": "query",
+            "description": "Maximum number of keys, members or teams.",
+            "schema": { "type": "integer", "minimum": 1, "maximum": usage::MAX_ROWS, "default": page::DEFAULT_LIMIT },
+        }),
+        after,
+    ])
+}
+
 fn query_parameters(query: &QuerySpec) -> Vec<Value> {
     let limit = json!({
         "name": "limit",
@@ -381,6 +458,7 @@ fn query_parameters(query: &QuerySpec) -> Vec<Value> {
     });
     match query {
         QuerySpec::Nothing => Vec::new(),
+        QuerySpec::Usage => usage_parameters(after),
         QuerySpec::Page => Vec::from([limit, after]),
         QuerySpec::Audit => Vec::from([
             limit,

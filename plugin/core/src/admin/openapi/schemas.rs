@@ -37,8 +37,9 @@ pub(super) fn all() -> Value {
         ("Access", AccessRecord::schema()),
         ("AccessPreview", preview()),
         ("SelfService", SelfServiceRecord::schema()),
+        ("TeamSelfService", SelfServiceRecord::schema()),
         ("TeamMemberBody", TeamMemberBody::schema()),
-        ("TeamMember", member(&TeamRole::schema())),
+        ("TeamMember", team_member()),
         ("TeamMembers", list(&reference("TeamMember"))),
         ("ServiceAccountBody", without(&account, &["team", "created"])),
         ("ServiceAccount", with_id(&account)),
@@ -51,8 +52,41 @@ pub(super) fn all() -> Value {
         ("RotationBody", rotation()),
         ("Usage", usage()),
         ("AuditEntries", list(&audit_entry())),
+        ("Removed", object(Map::new(), Vec::new())),
     ];
-    schemas.into_iter().collect()
+    schemas
+        .into_iter()
+        .map(|(name, schema)| (name, if WRITTEN.contains(&name) { warned(&schema) } else { schema }))
+        .collect()
+}
+
+/// The responses of writes, which can have warnings.
+const WRITTEN: &[&str] = &[
+    "Organization",
+    "OrganizationMember",
+    "Team",
+    "AccessPreview",
+    "TeamSelfService",
+    "TeamMember",
+    "ServiceAccount",
+    "Key",
+    "KeyWithSecret",
+    "Removed",
+];
+
+/// Adds the warnings to the schema of a response.
+fn warned(schema: &Value) -> Value {
+    let text = json!({ "type": "string" });
+    let code =
+        json!({ "type": "string", "description": "Stable code for programs, such as `ends_with_process`." });
+    let mut properties = fields(schema);
+    let warnings = json!({
+        "type": "array",
+        "items": closed(json!({ "code": code, "detail": text })),
+        "description": "Consequences that the caller should know. In responses to writes only, and only if there are any.",
+    });
+    properties.insert("warnings".into(), warnings);
+    object(properties, required_of(schema))
 }
 
 fn fields(schema: &Value) -> Map<alloc::string::String, Value> {
@@ -239,6 +273,13 @@ fn member(role: &Value) -> Value {
     closed(json!({ "user": { "type": "string" }, "name": { "type": "string" }, "role": role }))
 }
 
+fn team_member() -> Value {
+    let member = member(&TeamRole::schema());
+    let mut properties = fields(&TeamMemberRecord::schema());
+    properties.extend(fields(&member));
+    object(properties, required_of(&member))
+}
+
 fn preview() -> Value {
     let names = json!({ "type": "array", "items": { "type": "string" } });
     let perhaps = json!({ "anyOf": [through(), { "type": "null" }] });
@@ -331,10 +372,54 @@ fn usage() -> Value {
         properties.extend(more.iter().map(|(name, schema)| ((*name).into(), schema.clone())));
         object(properties, required)
     };
-    of(
-        &["organization", "team", "key"],
-        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[]))],
-    )
+    let mut usage = of(
+        &["organization", "team", "key", "user"],
+        &[("member", of(&["user"], &[])), ("self_service", of(&["user"], &[])), ("usage", history())],
+    );
+    // The current user's usage has no limits of its own.
+    set(&mut usage, "required", json!(["usage"]));
+    usage
+}
+
+/// Sums of calls, which are counted whether or not a limit is set.
+fn history() -> Value {
+    let count = json!({ "type": "integer", "minimum": 0 });
+    let dollars = json!({ "type": "string", "pattern": "^[0-9]+\\.[0-9]{2,12}$" });
+    let text = json!({ "type": "string" });
+    let moment = json!({ "type": "string", "format": "date-time" });
+    let sums = closed(json!({
+        "requests": count,
+        "refused": count,
+        "input_tokens": count,
+        "cached_input_tokens": count,
+        "output_tokens": count,
+        "cost": dollars,
+        "estimated_cost": dollars,
+    }));
+    let mut item = fields(&sums);
+    item.insert("start".into(), moment.clone());
+    item.extend(["target", "key", "member", "team"].map(|group| (group.into(), text.clone())));
+    item.insert("nearest_limit".into(), closed(json!({ "limit": text, "used_percent": count })));
+    closed(json!({
+        "source": { "enum": ["gateway"], "description": "The counters: those of the process that answers." },
+        "since": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "The moment from which the sums are complete: the start of the process, or the time for which \
+                they are kept; null if nothing is counted here.",
+        },
+        "from": moment,
+        "to": moment,
+        "by": { "enum": ["hour", "day", "month", null] },
+        "group": { "enum": ["target", "key", "member", "team", null] },
+        "next": { "type": ["string", "null"] },
+        "total": {
+            "anyOf": [sums, { "type": "null" }],
+            "description": "The sum over the range, with the calls of keys and members that are gone; null if the answer is \
+                one of several pages of teams.",
+        },
+        "items": { "type": "array", "items": object(item, required_of(&sums)) },
+    }))
 }
 
 fn audit_entry() -> Value {

@@ -14,6 +14,6 @@ impl Rejection {
         let retry_after = self.retry_after().map(|(_, millis)| millis);
         let parts =
             ErrorParts { status, kind, code: &code, param: param.as_deref(), message: &message, retry_after };
-        crate::json::out_of_line::text(&error_body(provider, parts))
+        crate::json::out_of_line::shown(&error_body(provider, parts))
     }
 }

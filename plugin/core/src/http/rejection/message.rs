@@ -29,6 +29,8 @@ impl Rejection {
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}. Correct it, and send the request again."),
             Rejection::ModelMismatch { target, place, other } => format!("This request is one for `{}`, but {place} names `{}`. Name the same model in both, or leave the second out.", shown(target), shown(other)),
             Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),
+            Rejection::UnknownParameter { name } => format!("The parameter `{}` of the query is in no table of this API's requests, or has another value than the table, and this gateway is configured to refuse such parameters (`unknown_query`). Remove it, or ask an administrator.", shown(name)),
+            Rejection::UnsupportedType(what) => format!("The media type of the request body cannot be read: {what}. Correct it, and send the request again."),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),
             Rejection::BodyTooLarge { max } => format!("The request body is larger than the {max} bytes that this gateway accepts. Send a smaller one."),
             Rejection::UpgradeNotMetered => "A token limit or budget applies to this key, and an upgraded connection cannot be metered. Send the request without `Upgrade`, or ask an administrator for a route with `unmetered: allow`.".into(),
@@ -188,6 +190,8 @@ mod tests {
             Rejection::TargetNotAllowed { target: name(), shorter: None },
             Rejection::TargetNotAllowed { target: name(), shorter: Some("gpt-5".into()) },
             Rejection::InvalidBody(Cow::Borrowed("there is none, and this API needs one")),
+            Rejection::UnknownParameter { name: name() },
+            Rejection::UnsupportedType(Cow::Borrowed("it is a list")),
             Rejection::UnsupportedEncoding,
             Rejection::BodyTooLarge { max: 1 },
             Rejection::UpgradeNotMetered,
@@ -203,7 +207,7 @@ mod tests {
     }
 
     /// The verbs with which a step begins.
-    const STEPS: [&str; 13] = [
+    const STEPS: [&str; 14] = [
         "Ask",
         "ask",
         "Check",
@@ -212,6 +216,7 @@ mod tests {
         "Copy",
         "Correct",
         "Make",
+        "Remove",
         "Send",
         "Set",
         "Try",

@@ -66,6 +66,13 @@ pub enum Rejection {
         /// Its name.
         name: Box<str>,
     },
+    /// The query has a parameter that the API's table does not have, or not with this value.
+    UnknownParameter {
+        /// Its name.
+        name: Box<str>,
+    },
+    /// The body has a media type that is not read, or one that servers read differently; holds the reason.
+    UnsupportedType(Cow<'static, str>),
     /// The body has a content-encoding.
     UnsupportedEncoding,
     /// The body is larger than the configured maximum.
@@ -107,6 +114,9 @@ impl From<BodyError> for Rejection {
     fn from(error: BodyError) -> Self {
         match error {
             BodyError::UnsupportedEncoding { .. } => Rejection::UnsupportedEncoding,
+            error @ (BodyError::UnsupportedType { .. } | BodyError::Boundary) => {
+                Rejection::UnsupportedType(Cow::Owned(error.to_string()))
+            }
             other => Rejection::InvalidBody(Cow::Owned(other.to_string())),
         }
     }
@@ -159,6 +169,11 @@ impl Rejection {
                 param: Some(Cow::Owned(redact::redact(name, 64))),
                 ..label(400, INVALID, "unknown_member")
             },
+            Rejection::UnknownParameter { name } => ErrorCode {
+                param: Some(Cow::Owned(redact::redact(name, 64))),
+                ..label(400, INVALID, "unknown_parameter")
+            },
+            Rejection::UnsupportedType(_) => label(415, INVALID, "unsupported_media_type"),
             Rejection::UnsupportedEncoding => label(415, INVALID, "unsupported_encoding"),
             Rejection::BodyTooLarge { .. } => label(413, INVALID, "body_too_large"),
             Rejection::UpgradeNotMetered => label(403, PERMISSION, "upgrade_not_metered"),

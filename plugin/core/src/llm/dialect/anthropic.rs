@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat, RequestFormat,
-    TokenField, UsageFormat, members,
+    Dialect, ErrorParts, Figure, FigureNames, MaxOutputField, MemberName, NameSet, NameTable, PassesFormat,
+    RequestFormat, SearchLists, UsageDetails, UsageFormat, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -25,12 +25,16 @@ const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: members::MESSAGES,
+    parameters: Some(parameters::ANTHROPIC),
     free: false,
     default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
     may_be_no_text: false,
+    draws: false,
+    speaks: false,
+    has_duration: false,
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
@@ -44,12 +48,18 @@ static USAGE: UsageFormat = UsageFormat {
     listed_in: "",
     document_members: NameSet::NONE,
     fields: NameTable::of(&[
-        ("input_tokens", TokenField::Input),
-        ("output_tokens", TokenField::Output),
-        ("cache_read_input_tokens", TokenField::Cached),
-        ("cache_creation_input_tokens", TokenField::CacheWrite),
+        ("input_tokens", Figure::Input),
+        ("output_tokens", Figure::Output),
+        ("cache_read_input_tokens", Figure::Cached),
+        ("cache_creation_input_tokens", Figure::CacheWrite),
     ]),
-    details: NameTable::NONE,
+    details: NameTable::of(&[
+        ("cache_creation", UsageDetails::Figures(CACHE_CREATION)),
+        ("server_tool_use", UsageDetails::Figures(SERVER_TOOLS)),
+    ]),
+    // `speed` is `fast` or `standard` ("Fast mode" in the documentation).
+    tiers: NameSet::of(&["service_tier", "speed"]),
+    searches: SearchLists::None,
     // The figures are those of the pass that answered. They do not include the summing up of the conversation, nor
     // another model (documentation of compaction and of the advisor tool).
     passes: Some(PassesFormat {
@@ -67,13 +77,21 @@ static USAGE: UsageFormat = UsageFormat {
     output_includes_reasoning: true,
 };
 
+pub(super) const CACHE_CREATION: &FigureNames = &NameTable::of(&[
+    ("ephemeral_1h_input_tokens", Figure::CacheWriteHour),
+    ("ephemeral_5m_input_tokens", Figure::CacheWriteShort),
+]);
+
+pub(super) const SERVER_TOOLS: &FigureNames = &NameTable::of(&[("web_search_requests", Figure::Searches)]);
+
 pub(super) const REQUEST: RequestFormat = RequestFormat {
     body: &[
         ("max_tokens_to_sample", Field::MaxTokensToSample),
         ("mcp_servers", Field::McpServers),
         ("context_management", Field::ContextManagement),
+        ("speed", Field::Speed),
     ],
-    marks: &[("source", ExternalMark::Source)],
+    marks: &[("source", ExternalMark::Source), ("ttl", ExternalMark::Ttl)],
     // `tool_search` finds tools that the request holds.
     client_tools: &["bash_", "text_editor_", "memory_", "tool_search"],
     // Some 4,600 tokens.

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    UsageFormat, members,
+    Dialect, ErrorParts, Figure, FigureNames, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat,
+    SearchLists, UsageDetails, UsageFormat, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -33,12 +33,16 @@ const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: members::GEMINI,
+    parameters: Some(parameters::GEMINI),
     free: false,
     default_model: None,
     answers_each_prompt: false,
     partial_responses: true,
     usage_on_request: false,
     may_be_no_text: false,
+    draws: false,
+    speaks: false,
+    has_duration: false,
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
@@ -52,14 +56,21 @@ static USAGE: UsageFormat = UsageFormat {
     listed_in: "",
     document_members: NameSet::NONE,
     fields: NameTable::of(&[
-        ("promptTokenCount", TokenField::Input),
-        ("candidatesTokenCount", TokenField::Output),
-        ("thoughtsTokenCount", TokenField::Reasoning),
-        ("toolUsePromptTokenCount", TokenField::ToolInput),
-        ("cachedContentTokenCount", TokenField::Cached),
-        ("totalTokenCount", TokenField::Total),
+        ("promptTokenCount", Figure::Input),
+        ("candidatesTokenCount", Figure::Output),
+        ("thoughtsTokenCount", Figure::Reasoning),
+        ("toolUsePromptTokenCount", Figure::ToolInput),
+        ("cachedContentTokenCount", Figure::Cached),
+        ("totalTokenCount", Figure::Total),
     ]),
-    details: NameTable::NONE,
+    details: NameTable::of(&[
+        ("promptTokensDetails", UsageDetails::Modalities(INPUT_KINDS)),
+        ("cacheTokensDetails", UsageDetails::Modalities(CACHED_KINDS)),
+        ("candidatesTokensDetails", UsageDetails::Modalities(OUTPUT_KINDS)),
+    ]),
+    // Vertex AI has `trafficType`.
+    tiers: NameSet::of(&["serviceTier", "trafficType"]),
+    searches: SearchLists::Queries,
     passes: None,
     largest_counts: false,
     last_events: NameSet::NONE,
@@ -69,6 +80,15 @@ static USAGE: UsageFormat = UsageFormat {
     input_includes_cache: true,
     output_includes_reasoning: false,
 };
+
+const INPUT_KINDS: &FigureNames =
+    &NameTable::of(&[("AUDIO", Figure::InputAudio), ("IMAGE", Figure::InputImage)]);
+
+const CACHED_KINDS: &FigureNames =
+    &NameTable::of(&[("AUDIO", Figure::CachedAudio), ("IMAGE", Figure::CachedImage)]);
+
+const OUTPUT_KINDS: &FigureNames =
+    &NameTable::of(&[("AUDIO", Figure::OutputAudio), ("IMAGE", Figure::OutputImage)]);
 
 /// Protobuf's JSON reads both spellings of a name as one field.
 pub(super) const REQUEST: RequestFormat = RequestFormat {

@@ -189,12 +189,14 @@ pub(super) const VENDORS: MemberTable = members![
     "mm_processor_kwargs": Hidden, "media_io_kwargs": Hidden,
     "chat_template": Hidden, "prompt_id": Hidden, "prompt_variables": Hidden, "prompt_template": Hidden,
     "extra_body": Hidden, "user_config": Hidden, "router_settings": Hidden, "model_list": Hidden,
+    "litellm_params": Hidden, "completion": Hidden, "routing_groups": Hidden,
     "providerOptions": Hidden, "provider_options": Hidden,
     // Other models
     "preset": Models, "fallback_models": Models, "fallback_model": Models, "context_window_fallbacks": Models,
     "context_window_fallback_dict": Models, "content_policy_fallbacks": Models, "default_fallbacks": Models,
     "model_id": Models, "modelId": Models, "model_name": Models, "engine": Models, "deployment": Models,
-    "deployment_id": Models, "lora_path": Models, "draft_model": Models, "safety_model": Models,
+    "deployment_id": Models, "silent_model": Models, "model_group": Models, "fallback_model_group": Models,
+    "base_model": Models, "target_model_names": Models, "lora_path": Models, "draft_model": Models, "safety_model": Models,
     // Answers and their length
     "num_return_sequences": Choices, "num_generations": Choices, "num_images": Choices, "num_outputs": Choices,
     "number_of_images": Choices, "numberOfImages": Choices, "sample_count": Choices, "sampleCount": Choices,
@@ -214,7 +216,7 @@ pub(in crate::llm) fn find(tables: [MemberTable; 2], name: &str) -> Option<(&'st
 
 /// Returns true for a member that names a model inside an object of a vendor's.
 pub(in crate::llm) fn names_model(name: &str) -> bool {
-    const NAMES: [&str; 14] = [
+    const NAMES: [&str; 19] = [
         "model",
         "models",
         "model_id",
@@ -229,6 +231,11 @@ pub(in crate::llm) fn names_model(name: &str) -> bool {
         "fallbacks",
         "preset",
         "deployment",
+        "silent_model",
+        "model_group",
+        "fallback_model_group",
+        "base_model",
+        "target_model_names",
     ];
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }

@@ -8,6 +8,7 @@ pub(super) mod gemini;
 pub(super) mod members;
 mod names;
 pub(super) mod openai;
+pub(crate) mod parameters;
 
 pub(super) use names::{MemberName, NameSet, NameTable, is_same, joined};
 
@@ -39,6 +40,8 @@ pub(crate) struct Dialect {
     pub(crate) takes_files: bool,
     /// The members of requests; empty if the API has no table, so that no member is unknown.
     pub(super) members: members::MemberTable,
+    /// The parameters of the query; `None` for an API that is not of an LLM, of which every parameter passes.
+    pub(crate) parameters: Option<parameters::ParameterTable>,
     /// The provider charges nothing: a call counts as a request, without tokens and cost.
     pub(crate) free: bool,
     /// The model of a request that names none.
@@ -51,6 +54,12 @@ pub(crate) struct Dialect {
     pub(crate) usage_on_request: bool,
     /// The output may be sound or images.
     pub(super) may_be_no_text: bool,
+    /// Output tokens are those of images, unless the usage says otherwise.
+    pub(super) draws: bool,
+    /// Requests may hold a text to speak, whose characters count.
+    pub(crate) speaks: bool,
+    /// A whole response may have the length of a recording in a member `duration`.
+    pub(super) has_duration: bool,
     /// The members of a whole response whose strings are output.
     pub(super) output: NameSet,
     /// The same in the events of a stream; only members that repeat nothing.
@@ -72,9 +81,8 @@ impl Dialect {
     /// The dialect of an API.
     pub(crate) const fn of(api: Api) -> &'static Self {
         match api {
-            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions | Api::OpenAiRealtime => {
-                &UNREAD
-            }
+            Api::Plain | Api::Models | Api::StoredObjects | Api::DirectSessions => &UNREAD,
+            Api::OpenAiRealtime => &openai::REALTIME,
             Api::OpenAiChat => &openai::CHAT,
             Api::OpenAiCompletions => &openai::COMPLETIONS,
             Api::OpenAiResponses => &openai::RESPONSES,
@@ -101,8 +109,7 @@ impl Dialect {
 }
 
 /// APIs whose bodies are not read.
-static UNREAD: Dialect =
-    Dialect { reads_body: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..openai::BASE };
+static UNREAD: Dialect = Dialect { parameters: None, ..openai::REALTIME_BASE };
 
 /// The request members of each provider. The scanner looks for all of them in every body, so that a member that
 /// several APIs have is listed once.
@@ -118,6 +125,7 @@ const SHARED: RequestFormat = RequestFormat {
         ("stream", Field::Stream),
         ("max_tokens", Field::MaxTokens),
         ("tools", Field::Tools),
+        ("service_tier", Field::ServiceTier),
     ],
     marks: &[
         ("id", ExternalMark::Id),
@@ -188,9 +196,13 @@ pub(super) struct UsageFormat {
     /// Members of a whole response that are usage objects too.
     pub(super) document_members: NameSet,
     /// Figures in the usage object.
-    pub(super) fields: TokenNames,
+    pub(super) fields: FigureNames,
     /// Figures in objects within the usage object.
-    pub(super) details: NameTable<&'static TokenNames>,
+    pub(super) details: NameTable<UsageDetails>,
+    /// Members of the usage object whose strings name the service tier; of several the later one counts.
+    pub(super) tiers: NameSet,
+    /// The lists of searches in a response.
+    pub(super) searches: SearchLists,
     /// A list in the usage object of the passes that a call took.
     pub(super) passes: Option<PassesFormat>,
     /// The largest of the figures in the events of a message counts, which begins with a usage in a wrapper; otherwise
@@ -210,8 +222,19 @@ pub(super) struct UsageFormat {
     pub(super) output_includes_reasoning: bool,
 }
 
+/// The searches that a response lists instead of counting them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SearchLists {
+    /// It lists none.
+    None,
+    /// Entries of `output` with a type of their own (OpenAI's Responses API).
+    OutputItems,
+    /// Texts that were searched for, in each candidate (Gemini).
+    Queries,
+}
+
 /// The names of figures.
-pub(super) type TokenNames = NameTable<TokenField>;
+pub(super) type FigureNames = NameTable<Figure>;
 
 /// A list of passes, each with figures of its own.
 #[derive(Debug)]
@@ -224,7 +247,7 @@ pub(super) struct PassesFormat {
 
 /// One figure of a usage object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TokenField {
+pub(super) enum Figure {
     Input,
     Output,
     Total,
@@ -234,12 +257,48 @@ pub(super) enum TokenField {
     CachedApart,
     /// Written to a cache, and not part of the input.
     CacheWriteApart,
+    /// The part of what was written to a cache that is kept for an hour.
+    CacheWriteHour,
+    /// The part that is kept for a shorter time.
+    CacheWriteShort,
     Reasoning,
     ToolInput,
     /// The input that is billed, if the provider reports it beside the input that the model read.
     BilledInput,
     /// The output that is billed.
     BilledOutput,
+    InputAudio,
+    OutputAudio,
+    /// The part of the sound that came from a cache.
+    CachedAudio,
+    InputImage,
+    OutputImage,
+    /// The part of the images that came from a cache.
+    CachedImage,
+    /// Searches of the provider.
+    Searches,
+    /// Searches in other places than the web, which are not among the others.
+    OtherSearches,
+    /// The length of a recording.
+    Seconds,
+    /// The cost in dollars.
+    Cost,
+    /// The cost in xAI's unit.
+    CostTicks,
+}
+
+impl Figure {
+    /// The number of figures.
+    pub(super) const COUNT: usize = Figure::CostTicks as usize + 1;
+}
+
+/// An object or list within a usage object.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum UsageDetails {
+    /// An object with these figures.
+    Figures(&'static FigureNames),
+    /// A list of objects with a kind of content and its tokens. The figures are by the kind's name.
+    Modalities(&'static FigureNames),
 }
 
 /// A rejection, ready to be put into an API's shape.

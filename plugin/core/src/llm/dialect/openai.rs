@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{
-    Dialect, ErrorParts, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat, TokenField,
-    TokenNames, UsageFormat, members,
+    Dialect, ErrorParts, Figure, FigureNames, MaxOutputField, MemberName, NameSet, NameTable, RequestFormat,
+    SearchLists, UsageDetails, UsageFormat, anthropic, members, parameters,
 };
 use crate::llm::request::external_content::ExternalMark;
 use crate::llm::request::fields::Field;
@@ -20,12 +20,16 @@ pub(super) const BASE: Dialect = Dialect {
     priced_by_choice: false,
     takes_files: false,
     members: &[],
+    parameters: Some(parameters::OPENAI),
     free: false,
     default_model: None,
     answers_each_prompt: false,
     partial_responses: false,
     usage_on_request: false,
     may_be_no_text: false,
+    draws: false,
+    speaks: false,
+    has_duration: false,
     output: TEXT,
     streamed_output: TEXT,
     usage: &USAGE,
@@ -60,6 +64,18 @@ pub(super) static RESPONSES: Dialect = Dialect {
 /// `/v1/responses/input_tokens`
 pub(super) static COUNT_TOKENS: Dialect = Dialect { free: true, members: members::RESPONSES, ..NO_OUTPUT };
 
+/// `/v1/realtime`: its messages are not read.
+pub(super) static REALTIME: Dialect = REALTIME_BASE;
+
+/// An API whose bodies are not read.
+pub(super) const REALTIME_BASE: Dialect = Dialect {
+    reads_body: false,
+    parameters: Some(parameters::REALTIME),
+    output: NameSet::NONE,
+    streamed_output: NameSet::NONE,
+    ..BASE
+};
+
 /// APIs whose answers have no output tokens.
 const NO_OUTPUT: Dialect =
     Dialect { has_output: false, output: NameSet::NONE, streamed_output: NameSet::NONE, ..BASE };
@@ -87,6 +103,7 @@ pub(super) static IMAGES: Dialect = Dialect {
     priced_by_choice: true,
     takes_files: true,
     may_be_no_text: true,
+    draws: true,
     output: NameSet::NONE,
     streamed_output: NameSet::NONE,
     ..BASE
@@ -98,6 +115,8 @@ pub(super) static AUDIO: Dialect = Dialect {
     output_if_priced: true,
     takes_files: true,
     may_be_no_text: true,
+    speaks: true,
+    has_duration: true,
     streamed_output: DELTA,
     ..BASE
 };
@@ -120,39 +139,59 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     // Cohere's embeddings.
     document_members: NameSet::of(&["meta"]),
     fields: NameTable::of(&[
-        ("prompt_tokens", TokenField::Input),
-        ("input_tokens", TokenField::Input),
-        ("completion_tokens", TokenField::Output),
-        ("output_tokens", TokenField::Output),
-        ("total_tokens", TokenField::Total),
+        ("prompt_tokens", Figure::Input),
+        ("input_tokens", Figure::Input),
+        ("completion_tokens", Figure::Output),
+        ("output_tokens", Figure::Output),
+        ("total_tokens", Figure::Total),
         // DeepSeek's own name for what its details repeat.
-        ("prompt_cache_hit_tokens", TokenField::Cached),
+        ("prompt_cache_hit_tokens", Figure::Cached),
         // Moonshot, Cohere.
-        ("cached_tokens", TokenField::Cached),
+        ("cached_tokens", Figure::Cached),
         // LiteLLM's proxy: Anthropic's names beside OpenAI's, as parts of `prompt_tokens`.
-        ("cache_read_input_tokens", TokenField::Cached),
-        ("cache_creation_input_tokens", TokenField::CacheWrite),
+        ("cache_read_input_tokens", Figure::Cached),
+        ("cache_creation_input_tokens", Figure::CacheWrite),
         // Mistral.
-        ("num_cached_tokens", TokenField::Cached),
+        ("num_cached_tokens", Figure::Cached),
         // `TokenUsage` of Bedrock's Converse API; `inputTokens` leaves the cache out.
-        ("inputTokens", TokenField::Input),
-        ("outputTokens", TokenField::Output),
-        ("totalTokens", TokenField::Total),
-        ("cacheReadInputTokens", TokenField::CachedApart),
-        ("cacheWriteInputTokens", TokenField::CacheWriteApart),
+        ("inputTokens", Figure::Input),
+        ("outputTokens", Figure::Output),
+        ("totalTokens", Figure::Total),
+        ("cacheReadInputTokens", Figure::CachedApart),
+        ("cacheWriteInputTokens", Figure::CacheWriteApart),
+        // The length of a recording: OpenAI, Mistral.
+        ("seconds", Figure::Seconds),
+        ("prompt_audio_seconds", Figure::Seconds),
+        // OpenRouter.
+        ("cost", Figure::Cost),
+        // xAI.
+        ("cost_in_usd_ticks", Figure::CostTicks),
+        // Perplexity.
+        ("num_search_queries", Figure::Searches),
     ]),
     details: NameTable::of(&[
-        ("prompt_tokens_details", INPUT_DETAILS),
-        ("input_tokens_details", INPUT_DETAILS),
-        ("completion_tokens_details", OUTPUT_DETAILS),
-        ("output_tokens_details", OUTPUT_DETAILS),
+        ("prompt_tokens_details", UsageDetails::Figures(INPUT_DETAILS)),
+        ("input_tokens_details", UsageDetails::Figures(INPUT_DETAILS)),
+        ("completion_tokens_details", UsageDetails::Figures(OUTPUT_DETAILS)),
+        ("output_tokens_details", UsageDetails::Figures(OUTPUT_DETAILS)),
+        // Transcriptions.
+        ("input_token_details", UsageDetails::Figures(INPUT_DETAILS)),
         // Mistral.
-        ("prompt_token_details", INPUT_DETAILS),
+        ("prompt_token_details", UsageDetails::Figures(INPUT_DETAILS)),
+        // LiteLLM's proxy and OpenRouter, for Anthropic's models.
+        ("cache_creation", UsageDetails::Figures(anthropic::CACHE_CREATION)),
+        ("server_tool_use", UsageDetails::Figures(anthropic::SERVER_TOOLS)),
+        // xAI.
+        ("server_side_tool_usage_details", UsageDetails::Figures(SERVER_TOOLS)),
+        // Perplexity.
+        ("cost", UsageDetails::Figures(COST)),
         // Cohere: the tokens that the model read and wrote, and those that are billed, without the provider's own
         // prompt.
-        ("tokens", TOKENS),
-        ("billed_units", BILLED_UNITS),
+        ("tokens", UsageDetails::Figures(TOKENS)),
+        ("billed_units", UsageDetails::Figures(BILLED_UNITS)),
     ]),
+    tiers: NameSet::of(&["service_tier"]),
+    searches: SearchLists::OutputItems,
     passes: None,
     largest_counts: false,
     last_events: NameSet::of(&[
@@ -173,21 +212,32 @@ pub(in crate::llm) static USAGE: UsageFormat = UsageFormat {
     output_includes_reasoning: true,
 };
 
-const INPUT_DETAILS: &TokenNames = &NameTable::of(&[
-    ("cached_tokens", TokenField::Cached),
-    ("cache_write_tokens", TokenField::CacheWrite),
+const INPUT_DETAILS: &FigureNames = &NameTable::of(&[
+    ("cached_tokens", Figure::Cached),
+    ("cache_write_tokens", Figure::CacheWrite),
     // DashScope, LiteLLM.
-    ("cache_creation_input_tokens", TokenField::CacheWrite),
-    ("cache_creation_tokens", TokenField::CacheWrite),
+    ("cache_creation_input_tokens", Figure::CacheWrite),
+    ("cache_creation_tokens", Figure::CacheWrite),
+    ("audio_tokens", Figure::InputAudio),
+    ("image_tokens", Figure::InputImage),
 ]);
 
-const TOKENS: &TokenNames =
-    &NameTable::of(&[("input_tokens", TokenField::Input), ("output_tokens", TokenField::Output)]);
+const SERVER_TOOLS: &FigureNames =
+    &NameTable::of(&[("web_search_calls", Figure::Searches), ("x_search_calls", Figure::OtherSearches)]);
 
-const BILLED_UNITS: &TokenNames =
-    &NameTable::of(&[("input_tokens", TokenField::BilledInput), ("output_tokens", TokenField::BilledOutput)]);
+const COST: &FigureNames = &NameTable::of(&[("total_cost", Figure::Cost)]);
 
-const OUTPUT_DETAILS: &TokenNames = &NameTable::of(&[("reasoning_tokens", TokenField::Reasoning)]);
+const TOKENS: &FigureNames =
+    &NameTable::of(&[("input_tokens", Figure::Input), ("output_tokens", Figure::Output)]);
+
+const BILLED_UNITS: &FigureNames =
+    &NameTable::of(&[("input_tokens", Figure::BilledInput), ("output_tokens", Figure::BilledOutput)]);
+
+const OUTPUT_DETAILS: &FigureNames = &NameTable::of(&[
+    ("reasoning_tokens", Figure::Reasoning),
+    ("audio_tokens", Figure::OutputAudio),
+    ("image_tokens", Figure::OutputImage),
+]);
 
 pub(super) const REQUEST: RequestFormat = RequestFormat {
     body: &[

@@ -1,7 +1,6 @@
 //! The choice of a parser by the headers of a request.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::{BodyError, LlmRequest, MultipartScanner, RequestScanner};
@@ -41,27 +40,41 @@ impl BodyParser {
             return Ok(Self::json());
         };
         let unsupported = || BodyError::UnsupportedType { found: start(whole) };
-        let media_type = MediaType::of(whole);
-        if media_type.is("multipart/form-data") {
-            let parameters = parameters(media_type.parameters).ok_or(BodyError::Boundary)?;
-            let mut boundaries = parameters.iter().filter(|(name, _)| spells(name, "boundary"));
-            return match (boundaries.next(), boundaries.next()) {
-                (Some((name, boundary)), None) if !name.contains('*') => {
-                    MultipartScanner::new(boundary).map(Box::new).map(Self::Multipart)
-                }
-                _ => Err(BodyError::Boundary),
-            };
+        // Some servers split at spaces only.
+        if content_type.is_some_and(|value| value.contains('\t')) {
+            return Err(unsupported());
         }
-        let kind = media_type.essence.split('/').next().unwrap_or_default();
-        let json = kind.eq_ignore_ascii_case("application") && media_type.is_json();
-        let utf8 = parameters(media_type.parameters).is_some_and(|parameters| {
-            parameters.iter().all(|(name, value)| {
-                !spells(name, "charset")
-                    || value.eq_ignore_ascii_case("utf-8")
-                    || value.eq_ignore_ascii_case("utf8")
-            })
-        });
-        if json && utf8 { Ok(Self::json()) } else { Err(unsupported()) }
+        let media_type = MediaType::of(whole);
+        let parameters = parameters(media_type.parameters).ok_or_else(unsupported)?;
+        let (mut boundary, mut charset) = (None, None);
+        for (name, value) in parameters {
+            let place = match () {
+                () if name.eq_ignore_ascii_case("boundary") => &mut boundary,
+                () if name.eq_ignore_ascii_case("charset") => &mut charset,
+                // Others change the reading for some server, or are a second spelling of these (RFC 2231).
+                () => return Err(unsupported()),
+            };
+            if place.replace(value).is_some() {
+                return Err(unsupported());
+            }
+        }
+        let utf8 = |charset: Parameter<'_>| {
+            charset.value.eq_ignore_ascii_case("utf-8") || charset.value.eq_ignore_ascii_case("utf8")
+        };
+        if charset.is_some_and(|charset| !utf8(charset)) {
+            return Err(unsupported());
+        }
+        match boundary {
+            Some(boundary) if media_type.is("multipart/form-data") => {
+                if boundary.value.contains('=') && !boundary.quoted {
+                    return Err(BodyError::Boundary);
+                }
+                MultipartScanner::new(boundary.value).map(Box::new).map(Self::Multipart)
+            }
+            None if media_type.is("multipart/form-data") => Err(BodyError::Boundary),
+            None if is_json(&media_type) => Ok(Self::json()),
+            Some(_) | None => Err(unsupported()),
+        }
     }
 
     /// Looks up members in the table of an API. Without one no member is unknown.
@@ -104,8 +117,25 @@ fn start(value: &str) -> alloc::boxed::Box<str> {
     value.chars().take(MAX_QUOTED).collect()
 }
 
-/// Parses the parameters after a `;` (RFC 9110, 5.6.6); `None` if they are invalid.
-pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
+/// Returns true for `application/json`, and for types with the suffix `+json` that no server takes for a form: some look for a
+/// word in the whole value.
+fn is_json(media_type: &MediaType<'_>) -> bool {
+    let essence = media_type.essence.to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    let is_type = subtype.is_some_and(|subtype| subtype.bytes().all(is_token));
+    is_type && media_type.is_json() && !["form", "multipart"].iter().any(|word| essence.contains(word))
+}
+
+/// A parameter of a header.
+#[derive(Clone, Copy, Debug)]
+struct Parameter<'v> {
+    value: &'v str,
+    quoted: bool,
+}
+
+/// Parses the parameters after a `;` (RFC 9110, 5.6.6); `None` if they are invalid, and for escapes, which servers read
+/// differently.
+fn parameters(text: &str) -> Option<Vec<(&str, Parameter<'_>)>> {
     let mut found = Vec::new();
     let mut rest = text.trim();
     while !rest.is_empty() {
@@ -117,37 +147,26 @@ pub(super) fn parameters(text: &str) -> Option<Vec<(&str, String)>> {
         if name.is_empty() || !name.bytes().all(is_token) {
             return None;
         }
-        let value;
+        let parameter;
         if let Some(quoted) = after.strip_prefix('"') {
-            let mut text = String::new();
-            let mut characters = quoted.char_indices();
-            let end = loop {
-                match characters.next()? {
-                    (at, '"') => break at + 1,
-                    // Servers read escapes differently; forms have `%22` for a quote (RFC 7578, 2).
-                    (_, '\\') => return None,
-                    (_, other) => text.push(other),
-                }
-            };
-            value = text;
-            rest = quoted.get(end..)?.trim_start();
+            let (value, after) = quoted.split_once('"')?;
+            if value.contains('\\') {
+                return None;
+            }
+            parameter = Parameter { value, quoted: true };
+            rest = after.trim_start();
         } else {
             let end = after.find([';', ' ', '\t']).unwrap_or(after.len());
-            value = after.get(..end)?.into();
-            rest = after.get(end..)?.trim_start();
+            let (value, after) = after.split_at_checked(end)?;
+            parameter = Parameter { value, quoted: false };
+            rest = after.trim_start();
         }
         if !rest.is_empty() && !rest.starts_with(';') {
             return None;
         }
-        found.push((name, value));
+        found.push((name, parameter));
     }
     Some(found)
-}
-
-/// Returns true if some reader takes a parameter for this one: readers with RFC 2231 take `name*` and the pieces `name*0`
-/// and `name*1*` for `name`, and prefer them; others do not.
-pub(super) fn spells(parameter: &str, name: &str) -> bool {
-    parameter.split('*').next().is_some_and(|start| start.eq_ignore_ascii_case(name))
 }
 
 fn is_token(byte: u8) -> bool {

@@ -18,7 +18,7 @@ pub enum BodyError {
     },
     /// The body is neither JSON nor a form.
     #[error(
-        "the body has the content-type {found:?}; send application/json in UTF-8, or multipart/form-data"
+        "the body has the content-type {found:?}; send application/json or multipart/form-data, once, with no other parameters than `charset=utf-8` and a form's `boundary`"
     )]
     UnsupportedType {
         /// The start of `content-type`.
@@ -26,7 +26,7 @@ pub enum BodyError {
     },
     /// The `content-type` of a form has no valid `boundary`.
     #[error(
-        "the content-type needs one boundary of 1 to 70 letters, digits or '()+_,-./:=? (RFC 2046, 5.1.1)"
+        "the content-type needs one `boundary` of 1 to 70 letters, digits and `+_-.`, and of `=` between quotes"
     )]
     Boundary,
     /// The body is not JSON.

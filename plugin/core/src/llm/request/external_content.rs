@@ -20,6 +20,8 @@ pub(in crate::llm) enum ExternalMark {
     Url,
     /// Media, as base64 text or a URL, or an object with a URL in `url`.
     Address,
+    /// `ttl` of a part that is to be cached.
+    Ttl,
     /// Anthropic's `source`
     Source,
     /// `type`

@@ -38,6 +38,8 @@ pub(in crate::llm) enum Field {
     Background,
     Requests,
     GenerateContentRequest,
+    ServiceTier,
+    Speed,
 }
 
 /// The fields of one object by name.

@@ -114,12 +114,26 @@ impl InlineMedia {
     /// Returns an upper bound of the input tokens.
     #[must_use]
     pub fn most_tokens(&self) -> u64 {
-        sum([
-            self.images.saturating_mul(16_384),
-            (self.sound_bytes / 600).saturating_add(self.sounds).saturating_mul(32),
-            (self.video_bytes / 4_000).saturating_add(self.videos).saturating_mul(300),
-            self.document_bytes.saturating_add(self.documents.saturating_mul(4_600)),
-        ])
+        let MediaTokens { image, sound, mixed } = self.most_tokens_by_kind();
+        image.saturating_add(sound).saturating_add(mixed)
+    }
+
+    /// Returns the parts of that bound.
+    #[must_use]
+    pub fn most_tokens_by_kind(&self) -> MediaTokens {
+        let video = (self.video_bytes / 4_000).saturating_add(self.videos).saturating_mul(300);
+        let documents = self.document_bytes.saturating_add(self.documents.saturating_mul(4_600));
+        MediaTokens {
+            image: self.images.saturating_mul(16_384),
+            sound: self.most_seconds().saturating_mul(32),
+            mixed: video.saturating_add(documents),
+        }
+    }
+
+    /// Returns an upper bound of the length of all recordings, in seconds.
+    #[must_use]
+    pub fn most_seconds(&self) -> u64 {
+        (self.sound_bytes / 600).saturating_add(self.sounds)
     }
 
     /// Returns the input tokens as token limits estimate them.
@@ -132,6 +146,17 @@ impl InlineMedia {
             (self.document_bytes / 4).saturating_add(self.documents.saturating_mul(1_600)),
         ])
     }
+}
+
+/// Tokens by the kinds of media that providers count apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaTokens {
+    /// Images.
+    pub image: u64,
+    /// Sound.
+    pub sound: u64,
+    /// Videos and documents: images with sound or text.
+    pub mixed: u64,
 }
 
 fn sum(tokens: [u64; 4]) -> u64 {

@@ -20,7 +20,7 @@ use core::ops::Range;
 pub use content_type::BodyParser;
 pub use error::BodyError;
 pub use include_usage::{BodyPatch, include_usage};
-pub use media::InlineMedia;
+pub use media::{InlineMedia, MediaTokens};
 pub use multipart::MultipartScanner;
 pub use scanner::RequestScanner;
 
@@ -70,6 +70,14 @@ pub struct LlmRequest {
     pub frames: Option<u64>,
     /// The bytes of a predicted answer, which is charged as output where the model rejects it.
     pub predicted: u64,
+    /// `service_tier`
+    pub service_tier: Option<Box<str>>,
+    /// Anthropic's `speed` is another one than `standard`.
+    pub fast: bool,
+    /// A part of the body is to be cached for longer than five minutes.
+    pub hour_cache: bool,
+    /// The characters of a text to speak.
+    pub characters: u64,
     /// The first member that the API's table does not have.
     pub unknown: Option<Box<str>>,
     /// The offset of the object's opening brace, which white space may precede.
@@ -92,10 +100,14 @@ impl LlmRequest {
     /// is larger with tools.
     #[must_use]
     pub fn most_input_tokens(&self, api: Api) -> u64 {
-        let media = self.media_in(api);
+        self.most_text_tokens(api).saturating_add(self.media_in(api).most_tokens())
+    }
+
+    /// Returns the part of this bound that is not for media.
+    #[must_use]
+    pub fn most_text_tokens(&self, api: Api) -> u64 {
         let tools = if self.tools { TOOL_TOKENS } else { 0 };
-        let text = self.bytes.saturating_sub(media.bytes);
-        text.saturating_add(media.most_tokens()).saturating_add(ENVELOPE_TOKENS + tools)
+        self.bytes.saturating_sub(self.media_in(api).bytes).saturating_add(ENVELOPE_TOKENS + tools)
     }
 
     /// Returns the input tokens as token limits estimate them: one per four bytes of text, and the estimate of each piece of
@@ -107,7 +119,7 @@ impl LlmRequest {
     }
 
     /// The files of a form are media only in an API that takes such forms.
-    fn media_in(&self, api: Api) -> InlineMedia {
+    pub(crate) fn media_in(&self, api: Api) -> InlineMedia {
         if self.form && !Dialect::of(api).takes_files { InlineMedia::default() } else { self.media }
     }
 

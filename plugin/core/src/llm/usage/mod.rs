@@ -5,20 +5,23 @@
 //! one that is not null counts (with Anthropic, the largest), and of two usage objects in one document the later.
 //! A figure is a number or a string, and its value a whole number: `10`, `10.0`, `"10"`; others are ignored.
 
+mod details;
 mod extract;
+mod figures;
 mod marks;
 mod sse;
 mod strip;
 mod tail;
-mod token_fields;
 
 use extract::UsageExtractor;
+use smol_str::SmolStr;
 use sse::SseParser;
 
 pub use strip::UsageChunkFilter;
 
 use crate::api::Api;
 use crate::json::lexer::Lexer;
+use crate::money::Pico;
 use crate::text::media_type::MediaType;
 
 /// The deepest nesting that is read in a response.
@@ -38,6 +41,16 @@ pub struct Usage {
     pub cached_input: u64,
     /// The part of `input` that was written to a cache.
     pub cache_write: u64,
+    /// The part of `cache_write` that is kept for an hour.
+    pub cache_write_1h: u64,
+    /// The part of `input` that is sound and did not come from a cache.
+    pub input_audio: u64,
+    /// The part of `output` that is sound.
+    pub output_audio: u64,
+    /// The part of `input` that is images and did not come from a cache.
+    pub input_image: u64,
+    /// The part of `output` that is images.
+    pub output_image: u64,
     /// The part of `output` that is reasoning, if the provider reports it.
     pub reasoning: u64,
 }
@@ -51,16 +64,30 @@ impl Usage {
             output: self.output.saturating_add(other.output),
             cached_input: self.cached_input.saturating_add(other.cached_input),
             cache_write: self.cache_write.saturating_add(other.cache_write),
+            cache_write_1h: self.cache_write_1h.saturating_add(other.cache_write_1h),
+            input_audio: self.input_audio.saturating_add(other.input_audio),
+            output_audio: self.output_audio.saturating_add(other.output_audio),
+            input_image: self.input_image.saturating_add(other.input_image),
+            output_image: self.output_image.saturating_add(other.output_image),
             reasoning: self.reasoning.saturating_add(other.reasoning),
         }
     }
 }
 
 /// The result of metering a response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UsageReport {
     /// The usage that the provider reported; in an aborted response perhaps less than was sent.
     pub usage: Option<Usage>,
+    /// The cost that the provider reported.
+    pub cost: Option<Pico>,
+    /// The length of the recording that the provider reported, in nanoseconds.
+    pub nanoseconds: Option<u64>,
+    /// The searches that the provider reported. Those that it lists instead of counting them are in the report of a meter
+    /// [with details](UsageMeter::with_details) only.
+    pub searches: u64,
+    /// The service tier that the response names, in lower case, if the meter is one with details.
+    pub tier: Option<SmolStr>,
     /// An estimate of the output that was seen: one token per string of a stream, or per four bytes of text,
     /// whichever is more.
     pub output_seen_tokens: u64,
@@ -137,6 +164,14 @@ impl UsageMeter {
         meter
     }
 
+    /// Reads all of the response: what only some prices depend on may lie outside of the usage. Without this, parts of a
+    /// response that have no usage are skipped.
+    #[must_use]
+    pub fn with_details(mut self) -> Self {
+        self.extractor.set_detailed();
+        self
+    }
+
     fn begin(&mut self, body: MeteredBody) {
         if let MeteredBody::Events(_) = body {
             self.extractor.set_streamed();
@@ -156,6 +191,7 @@ impl UsageMeter {
         self.began |= !bytes.is_empty();
         if let MeteredBody::Json { broken: false, lexer } = &mut self.body
             && lexer.offset() == 0
+            && !self.extractor.is_detailed()
         {
             if tail::read(bytes, lexer, &mut self.extractor).is_some() {
                 self.body = MeteredBody::Read;
@@ -206,6 +242,10 @@ impl UsageMeter {
         let output_seen_tokens = self.extractor.output_seen_tokens();
         UsageReport {
             usage: self.extractor.usage(),
+            cost: self.extractor.figures().cost(),
+            nanoseconds: self.extractor.nanoseconds(),
+            searches: self.extractor.searches(),
+            tier: self.extractor.tier(),
             output_seen_tokens,
             uncounted: self.began && no_text && output_seen_tokens == 0,
             complete,

@@ -71,6 +71,7 @@ impl SseParser {
             }
             if self.state == SseState::Field(0)
                 && self.length == 0
+                && !extractor.is_detailed()
                 && let Some(read) = skip_event(rest, extractor)
             {
                 rest = after(rest, read);

@@ -2,6 +2,7 @@
 
 mod builder;
 mod document;
+mod prices;
 pub(crate) mod record;
 pub(crate) mod records;
 pub(in crate::policy) mod resolve;

@@ -1,9 +1,13 @@
 //! The records of a policy document. The field comments are the descriptions in the published JSON Schema and OpenAPI.
 
-use crate::money::Period;
+use crate::json::node::Node;
+use crate::money::{GivenRates, Period, rates};
+use crate::policy::diagnostic::Diagnostics;
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
-use crate::policy::model::{Abandoned, Mode, OrganizationRole, State, TeamRole, Unpriced, UsageChunk};
+use crate::policy::model::{
+    Abandoned, CostSource, Mode, OrganizationRole, State, TeamRole, Unpriced, UsageChunk,
+};
 use crate::quota::{Limits, windows};
 use crate::secret::api_key::Digest;
 #[cfg(feature = "schema")]
@@ -13,6 +17,7 @@ choice!(State, "`active` or `blocked`", "active" => State::Active, "blocked" => 
 choice!(Mode, "`enforce` or `shadow`", "enforce" => Mode::Enforce, "shadow" => Mode::Shadow);
 choice!(Unpriced, "`deny` or `allow`", "deny" => Unpriced::Deny, "allow" => Unpriced::Allow);
 choice!(Abandoned, "`seen` or `reserved`", "seen" => Abandoned::Seen, "reserved" => Abandoned::Reserved);
+choice!(CostSource, "`priced` or `reported`", "priced" => CostSource::Priced, "reported" => CostSource::Reported);
 choice!(UsageChunk, "`add` or `never`", "add" => UsageChunk::Add, "never" => UsageChunk::Never);
 choice!(Period, "`hour`, `day`, `week`, `month` or `lifetime`",
     "hour" => Period::Hour, "day" => Period::Day, "week" => Period::Week, "month" => Period::Month,
@@ -40,21 +45,82 @@ choice!(AccessMode, "`inherit` or `restrict`", "inherit" => AccessMode::Inherit,
 pub struct PlatformAdmin;
 choice!(PlatformAdmin, "`platform_admin`", "platform_admin" => PlatformAdmin);
 
-record! {
-    /// The price of a target.
-    PriceRecord {
-        /// Price of input tokens.
-        input!required: PerMillion,
-        /// Price of output tokens, including reasoning tokens.
-        output!required: PerMillion,
-        /// Price of input tokens read from a cache. Default: the input price.
-        cached_input: PerMillion,
-        /// Price of input tokens written to a cache. Default: the input price.
-        cache_write: PerMillion,
-        /// Price of each call, in addition to its tokens. Default: 0.
-        request: PerCall,
-    }
+macro_rules! given_rates {
+    ($($field:ident)*) => {
+        GivenRates { $($field: $field.map(|price| price.0),)* }
+    };
 }
+
+macro_rules! price_records {
+    (
+        $(#[doc = $input_doc:literal])* Input { input, $input:ident, $input_general:ident }
+        $(#[doc = $output_doc:literal])* Output { output, $output:ident, $output_general:ident }
+        $($(#[doc = $doc:literal])* $variant:ident { $field:ident, $form:ident, $general:ident })*
+    ) => {
+        record! {
+            /// The price of a target. A price that is left out is the nearest more general one.
+            PriceRecord {
+                $(#[doc = $input_doc])* input!required: PerMillion,
+                $(#[doc = $output_doc])* output!required: PerMillion,
+                $($(#[doc = $doc])* $field: $form,)*
+                /// Other prices for calls with more input tokens than a threshold; they apply to the whole call. Several
+                /// thresholds are a list.
+                above: OneOrMore<AboveRecord>,
+                /// Other prices for service tiers, by the name of the tier in answers.
+                tiers: Map<TierRecord>,
+            }
+        }
+        record! {
+            /// Prices of calls with more input tokens than a threshold. A price that is left out is that of a shorter call.
+            AboveRecord {
+                /// The threshold: a call with more input tokens, cached ones included, has these prices.
+                input_tokens!required: Count,
+                $(#[doc = $input_doc])* input: PerMillion,
+                $(#[doc = $output_doc])* output: PerMillion,
+                $($(#[doc = $doc])* $field: $form,)*
+            }
+        }
+        record! {
+            /// Prices of a service tier. A price that is left out is that of the target.
+            TierRecord {
+                $(#[doc = $input_doc])* input: PerMillion,
+                $(#[doc = $output_doc])* output: PerMillion,
+                $($(#[doc = $doc])* $field: $form,)*
+                /// Other prices for calls of the tier with more input tokens than a threshold.
+                above: OneOrMore<AboveRecord>,
+            }
+        }
+
+        impl PriceRecord {
+            /// Returns the prices, and what the record has besides them.
+            pub fn parts(self) -> (GivenRates, Option<OneOrMore<AboveRecord>>, Option<Map<TierRecord>>) {
+                let PriceRecord { input, output, $($field,)* above, tiers } = self;
+                let rates = given_rates!(input output $($field)*);
+                (rates, above, tiers)
+            }
+        }
+
+        impl AboveRecord {
+            /// Returns the prices, and the threshold; `None` if it is invalid.
+            pub fn parts(self) -> (GivenRates, Option<Count>) {
+                let AboveRecord { input_tokens, input, output, $($field,)* } = self;
+                let rates = given_rates!(input output $($field)*);
+                (rates, input_tokens)
+            }
+        }
+
+        impl TierRecord {
+            /// Returns the prices, and what the record has besides them.
+            pub fn parts(self) -> (GivenRates, Option<OneOrMore<AboveRecord>>) {
+                let TierRecord { input, output, $($field,)* above } = self;
+                let rates = given_rates!(input output $($field)*);
+                (rates, above)
+            }
+        }
+    };
+}
+rates!(price_records!);
+
 record! {
     /// A target of the catalog.
     TargetRecord {
@@ -68,6 +134,9 @@ record! {
         max_output_tokens: Count,
         /// Price of the target. Without a price, `unpriced` decides about calls that count against a budget.
         price: PriceRecord,
+        /// The source of a call's cost. `priced`: the usage and the price of the target. `reported`: the cost that the provider
+        /// reports in its usage, if it does; the price is what is reserved. Default: `priced`.
+        cost: CostSource,
         /// `add`: the usage of a stream is requested (`stream_options`) if its client does not and a token limit or a budget
         /// applies, and removed from the response. `never`: the request stays as it is, for an upstream that rejects
         /// `stream_options`; the estimate is charged. Default: `add`.
@@ -75,6 +144,9 @@ record! {
         /// The charge of a call whose client leaves before the end of the response. `seen`: the input and the output that was
         /// seen. `reserved`: what was reserved, for a provider that completes and bills the call. Default: `seen`.
         abandoned: Abandoned,
+        /// `true` for a model that reasons before it answers and does not show it: a call whose client leaves is charged up to 25,000
+        /// tokens, within the reservation, on top of the output that was seen. Default: `false`.
+        reasoning: bool,
     }
 }
 record! {
@@ -183,6 +255,37 @@ record! {
     }
 }
 record! {
+    /// A member of a team, with limits or a budget of its own.
+    TeamMemberRecord {
+        /// Role of the member.
+        role!required: TeamRole,
+        /// Limits of this member, within those of the team. Each replaces the one in `member_limits`.
+        limits: LimitsRecord,
+        /// Budget of this member, instead of `member_budget`.
+        budget: BudgetRecord,
+    }
+}
+
+/// A member of a team: its role, or a record with the role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamMember(pub TeamMemberRecord);
+
+impl FromNode for TeamMember {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        if matches!(node, Node::Object(_)) {
+            return TeamMemberRecord::read(node, report).map(TeamMember);
+        }
+        let role = TeamRole::read(node, report)?;
+        Some(TeamMember(TeamMemberRecord { role: Some(role), ..TeamMemberRecord::default() }))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [TeamRole::schema(), TeamMemberRecord::schema()] })
+    }
+}
+
+record! {
     /// A team.
     TeamRecord {
         /// Organization that the team belongs to.
@@ -203,8 +306,8 @@ record! {
         member_budget: BudgetRecord,
         /// Self-service policy: which keys members may create themselves. Default: disabled.
         self_service: SelfServiceRecord,
-        /// Role of each member, by user id.
-        members: Map<Present<TeamRole>>,
+        /// Role of each member, by user id; or an object with the role, and limits or a budget of this member.
+        members: Map<Present<TeamMember>>,
         /// `blocked`: every key of the team is rejected. Default: `active`.
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.

@@ -11,11 +11,12 @@ use core::num::NonZeroU64;
 
 use crate::collections::sort::{once, sort_by_key};
 use crate::json::node::Node;
-use crate::money::{Budget, Pico, Price};
+use crate::money::Budget;
 use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
+use crate::policy::load::prices::read_price;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
     Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
@@ -76,7 +77,10 @@ impl Policy {
         let mut source = SourceList::default();
         let listed = &mut source;
         let entity = match section {
-            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
+            Section::Targets => {
+                let record = TargetRecord::read(node, report)?;
+                Entity::Target(self.read_target(id, record, report))
+            }
             Section::Organizations => Entity::Organization(self.read_organization(
                 id,
                 OrganizationRecord::read(node, report)?,
@@ -102,14 +106,16 @@ impl Policy {
         Some(ReadRecord { position: self.reserve(section, id), entity, source, all })
     }
 
-    fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
+    fn read_target(&mut self, id: &str, record: TargetRecord, report: &mut Diagnostics) -> Target {
         let TargetRecord {
             access_groups,
             max_input_tokens,
             max_output_tokens,
             price,
+            cost,
             usage_chunk,
             abandoned,
+            reasoning,
         } = record;
         let groups = access_groups.unwrap_or_default().0;
         let mut groups: Vec<GroupId> = groups.iter().map(|(_, name)| self.group(&name.0)).collect();
@@ -119,9 +125,11 @@ impl Policy {
             groups: groups.into(),
             max_input_tokens: max_input_tokens.map(|count| count.0),
             max_output_tokens: max_output_tokens.map(|count| count.0),
-            price: price.map(read_price),
+            price: price.map(|price| report.within("price", |report| read_price(price, report))),
+            cost: cost.unwrap_or_default(),
             usage_chunk: usage_chunk.unwrap_or_default(),
             abandoned: abandoned.unwrap_or_default(),
+            reasoning: reasoning.unwrap_or_default(),
         }
     }
 
@@ -172,15 +180,18 @@ impl Policy {
             created,
         } = record;
         let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
+        let member_allowance = self.quota(member_limits, None, member_budget);
+        let (members, member_overrides) = self.team_members(members, member_allowance.as_deref());
         Team {
             id: id.into(),
             organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
             allowance: self.quota(limits, target_limits, budget),
-            member_allowance: self.quota(member_limits, None, member_budget),
+            member_allowance,
             self_service: self_service.map(|record| Box::new(read_self_service(record))),
-            members: self.members(members),
+            members,
+            member_overrides,
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
             created: read_created(created),
@@ -331,6 +342,29 @@ impl Policy {
         Quota { limits, target_limits: by_target.into(), budget, record: CachedRecordKey::default() }.boxed()
     }
 
+    /// Reads the members of a team, and the quotas of those who have one of their own.
+    fn team_members(
+        &mut self,
+        members: Option<Map<Present<TeamMember>>>,
+        of_each: Option<&Quota>,
+    ) -> (Vec<(UserId, TeamRole)>, MemberOverrides) {
+        let mut roles = Map::default();
+        let mut overrides = MemberOverrides::new();
+        for (user, member) in members.unwrap_or_default().0 {
+            let Some(TeamMember(TeamMemberRecord { role, limits, budget })) = member.0 else {
+                roles.0.push((user, Present(None)));
+                continue;
+            };
+            if let Some(own) = self.quota(limits, None, budget) {
+                let user = UserId(self.users.reserve(&user));
+                overrides.push((user, Box::new(MemberOverride::new(*own, of_each))));
+            }
+            roles.0.push((user, Present(role)));
+        }
+        sort_by_key(&mut overrides, |(user, _)| *user);
+        (self.members(Some(roles)), overrides)
+    }
+
     /// Reads members. A member with an invalid role is a member, so that its keys are not reported as well.
     fn members<R: Copy + Default>(&mut self, members: Option<Map<Present<R>>>) -> Vec<(UserId, R)> {
         let members = members.map_or(Vec::new(), |members| members.0).into_iter();
@@ -339,18 +373,6 @@ impl Policy {
             .collect();
         sort_by_key(&mut list, |(user, _)| *user);
         list
-    }
-}
-
-fn read_price(record: PriceRecord) -> Price {
-    let PriceRecord { input, output, cached_input, cache_write, request } = record;
-    let input = input.map_or(Pico::default(), |price| price.0);
-    Price {
-        input,
-        output: output.map_or(Pico::default(), |price| price.0),
-        cached_input: cached_input.map_or(input, |price| price.0),
-        cache_write: cache_write.map_or(input, |price| price.0),
-        request: request.map_or(Pico::default(), |price| price.0),
     }
 }
 

@@ -249,9 +249,9 @@ money_form! {
     "^[0-9]{1,15}(\\.[0-9]{1,6})?$"
 }
 money_form! {
-    /// A price per call.
-    PerCall, 6, DOLLAR / 1_000_000, "US dollars per call as a decimal string such as \"0.01\", at most 6 decimals",
-    "^[0-9]{1,15}(\\.[0-9]{1,6})?$"
+    /// A price of one unit: a call, an image, a search, a second or a character.
+    PerUnit, 12, DOLLAR / 1_000_000_000_000, "US dollars for each as a decimal string such as \"0.01\", at most 12 decimals",
+    "^[0-9]{1,15}(\\.[0-9]{1,12})?$"
 }
 
 /// A point in time.
@@ -360,6 +360,27 @@ impl<T: FromNode> FromNode for Indexed<T> {
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value {
         <Vec<T> as FromNode>::schema()
+    }
+}
+
+/// A list, or its only item in its place. Items keep their pointer: `None` for one that is not in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OneOrMore<T>(pub Vec<(Option<u32>, T)>);
+
+impl<T: FromNode> FromNode for OneOrMore<T> {
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        if let Node::Array(_) = node {
+            let Indexed(items) = Indexed::read(node, report)?;
+            return Some(OneOrMore(
+                items.into_iter().map(|(position, item)| (Some(position), item)).collect(),
+            ));
+        }
+        Some(OneOrMore(Vec::from([(None, T::read(node, report)?)])))
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "oneOf": [T::schema(), <Vec<T> as FromNode>::schema()] })
     }
 }
 

@@ -20,6 +20,8 @@ pub(in crate::policy) enum Holder<'p> {
     User(&'p str),
     /// Each member of a team.
     MembersOf(&'p str),
+    /// One member of a team.
+    MemberOf(&'p str, &'p str),
 }
 
 impl fmt::Display for Holder<'_> {
@@ -29,6 +31,7 @@ impl fmt::Display for Holder<'_> {
             Holder::Team(id) => write!(f, "team `{id}`"),
             Holder::User(id) => write!(f, "user `{id}`"),
             Holder::MembersOf(id) => write!(f, "team `{id}` for each member"),
+            Holder::MemberOf(id, user) => write!(f, "team `{id}` for its member `{user}`"),
         }
     }
 }
@@ -53,9 +56,13 @@ impl<'p> Ceiling<'p> {
         Ceiling { holder: Holder::Team(&team.id), quota: team.allowance.as_deref() }
     }
 
-    /// Returns the ceiling of each member of a team.
-    pub fn member_of(team: &'p Team) -> Self {
-        Ceiling { holder: Holder::MembersOf(&team.id), quota: team.member_allowance.as_deref() }
+    /// Returns the ceiling of a member of a team.
+    pub fn member_of(team: &'p Team, (id, user): (UserId, &'p User)) -> Self {
+        let holder = match team.member_override(id) {
+            Some(_) => Holder::MemberOf(&team.id, &user.id),
+            None => Holder::MembersOf(&team.id),
+        };
+        Ceiling { holder, quota: team.member_quota(id) }
     }
 }
 

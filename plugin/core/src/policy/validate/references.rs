@@ -32,12 +32,20 @@ pub(in crate::policy) struct RecordPath<'a> {
     base: &'a str,
     section: Section,
     id: &'a str,
+    /// The member of the team that the values belong to.
+    member: Option<&'a str>,
 }
 
-impl RecordPath<'_> {
+impl<'a> RecordPath<'a> {
+    /// Returns the path of a member of the team.
+    fn of_member(self, user: &'a str) -> Self {
+        RecordPath { member: Some(user), ..self }
+    }
+
     /// Returns the JSON Pointer of a value in the record.
     pub fn at(&self, steps: &[&str]) -> String {
         let mut whole = Vec::from([self.section.name(), self.id]);
+        whole.extend(self.member.iter().flat_map(|user| ["members", user]));
         whole.extend_from_slice(steps);
         pointer(self.base, &whole)
     }
@@ -122,13 +130,12 @@ impl<'a> Validator<'a> {
         let Some(organization) = organization else {
             self.unknown(path.at(&["organization"]), Section::Organizations, team.organization.0);
             let above = [Ceiling::team(team)];
-            let member = team.member_allowance.as_deref();
-            return self.check_quota(member, &above, path, ["member_limits", "member_budget"]);
+            return self.member_quotas(team, &above, path);
         };
         let ceiling = Ceiling::organization(organization);
         self.check_quota(team.allowance.as_deref(), &[ceiling], path, ["limits", "budget"]);
         let above = [Ceiling::team(team), ceiling];
-        self.check_quota(team.member_allowance.as_deref(), &above, path, ["member_limits", "member_budget"]);
+        self.member_quotas(team, &above, path);
         self.check_target_limits(team, organization, path);
         for (user, _) in &team.members {
             // A user that does not exist is reported as such.
@@ -138,6 +145,17 @@ impl<'a> Validator<'a> {
                 let kind = DiagnosticKind::NotMember { user: user.to_string(), of };
                 self.report.error_at(path.at(&["members", user]), kind);
             }
+        }
+    }
+
+    /// Validates the limits and budgets of a team's members.
+    fn member_quotas(&mut self, team: &Team, above: &[Ceiling<'_>], path: RecordPath<'_>) {
+        self.check_quota(team.member_allowance.as_deref(), above, path, ["member_limits", "member_budget"]);
+        for (user, MemberOverride { own, .. }) in
+            team.member_overrides.iter().map(|(user, own)| (user, &**own))
+        {
+            let path = path.of_member(self.policy.users.name(user.0));
+            self.check_quota(Some(own), above, path, ["limits", "budget"]);
         }
     }
 
@@ -220,7 +238,9 @@ impl<'a> Validator<'a> {
                         (policy.users.name(user.0).to_string(), Holder::Team(&team.id).to_string());
                     self.report.error_at(path.at(&["owner"]), DiagnosticKind::NotMember { user, of });
                 }
-                above.extend(owner.map(|_| Ceiling::member_of(team)));
+                if let (Some(user), Owner::User(id)) = (owner, key.owner) {
+                    above.push(Ceiling::member_of(team, (id, user)));
+                }
             }
         }
         above.extend(owner.map(Ceiling::user));
@@ -340,7 +360,7 @@ impl<'a> Validator<'a> {
     }
 
     fn path(&self, section: Section, id: &'a str) -> RecordPath<'a> {
-        RecordPath { base: self.base, section, id }
+        RecordPath { base: self.base, section, id, member: None }
     }
 
     /// Reports a name without a record, unless the record is there and could not be read: that was reported.

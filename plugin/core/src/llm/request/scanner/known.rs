@@ -112,13 +112,22 @@ impl ScannedMember {
                 }
                 self.token_prompt |= token;
             }
+            // A name that is cut, or no text, may be that of any tier.
+            Field::ServiceTier => {
+                self.request.service_tier = match value {
+                    Scalar::String(text) if text.whole => Some(text.text.into()),
+                    Scalar::String(_) | Scalar::Number(_) | Scalar::Bool(_) | Scalar::Null => None,
+                }
+            }
+            // In the audio API this is a number.
+            Field::Speed => self.request.fast = matches!(value, Scalar::String(text) if !text.is("standard")),
+            Field::Input => self.spoken(value),
             // In the images API this is a colour.
             Field::Background => self.request.unmetered_output |= value == Scalar::Bool(true),
             Field::Models
             | Field::Fallbacks
             | Field::GenerationConfig
             | Field::Prompt
-            | Field::Input
             | Field::Tools
             | Field::Functions
             | Field::ContextManagement
@@ -126,6 +135,15 @@ impl ScannedMember {
             | Field::GenerateContentRequest => {}
         }
         Ok(())
+    }
+
+    /// Counts the characters of a text to speak. Those of a text that is too long to be kept count by their bytes.
+    fn spoken(&mut self, value: Scalar<'_>) {
+        if let (true, Scalar::String(text)) = (self.speaks, value) {
+            let bytes = self.reached.saturating_sub(self.before);
+            let rest = if text.whole { 0 } else { bytes.saturating_sub(text.text.len() as u64) };
+            self.request.characters = (text.text.chars().count() as u64).saturating_add(rest);
+        }
     }
 
     /// Adds the name of another model that may be called.
@@ -175,6 +193,8 @@ impl ScannedMember {
                 | Field::Functions
                 | Field::ContextManagement
                 | Field::Background
+                | Field::ServiceTier
+                | Field::Speed
                 | Field::Requests
                 | Field::GenerateContentRequest,
                 _,

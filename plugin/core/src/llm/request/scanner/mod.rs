@@ -18,6 +18,8 @@ const FIELD_NAME_BYTES: usize = 64;
 const MEMBER_NAME_BYTES: usize = 24;
 /// The most digits of a `u64`; a longer number is not a count of tokens.
 const NUMBER_BYTES: usize = 20;
+/// The longest text to speak whose characters are counted, in bytes. No provider takes a longer one.
+const SPOKEN_BYTES: usize = 65_536;
 
 /// Reads a JSON body in fixed memory.
 ///
@@ -54,6 +56,7 @@ impl RequestScanner {
     #[must_use]
     pub fn for_api(mut self, api: Api) -> Self {
         self.found.tables = Dialect::of(api).member_tables();
+        self.found.speaks = Dialect::of(api).speaks;
         self
     }
 
@@ -99,6 +102,8 @@ struct ScannedMember {
     names_before: usize,
     /// `prompt` is a list of numbers: one prompt of tokens.
     token_prompt: bool,
+    /// `input` is a text to speak.
+    speaks: bool,
     /// The mark of the last name, by depth; entries of a list have the mark of their list.
     marks: [ExternalMark; MAX_DEPTH + 2],
     /// The place of the last name, by depth, as marks.
@@ -124,6 +129,7 @@ impl ScannedMember {
             item: ContentItem::default(),
             names_before: 0,
             token_prompt: false,
+            speaks: false,
             marks: [ExternalMark::None; MAX_DEPTH + 2],
             places: [Place::Elsewhere; MAX_DEPTH + 2],
             object: OpenObject::default(),
@@ -169,6 +175,7 @@ impl ScannedMember {
         match mark {
             ExternalMark::ItemType => self.item.set_type(text),
             ExternalMark::ItemContent => self.item.set_content(!text.is_empty()),
+            ExternalMark::Ttl => self.request.hour_cache |= text != "5m",
             _ => {}
         }
         self.request.external_input |= mark.is_external(parent, text);
@@ -323,6 +330,7 @@ impl Visitor for ScannedMember {
     fn scalar_bytes(&self, depth: usize) -> usize {
         match self.field_at(depth) {
             Some(Field::Model | Field::Models | Field::Fallbacks) => MAX_NAME,
+            Some(Field::Input) if self.speaks => SPOKEN_BYTES,
             Some(Field::Prompt | Field::Input) => 0,
             Some(_) => NUMBER_BYTES,
             None => {

@@ -1,12 +1,16 @@
 //! The usage in the JSON of a response.
 
-use core::convert::Infallible;
+mod visit;
 
-use super::token_fields::{TokenFields, count};
+use alloc::boxed::Box;
+
+use smol_str::SmolStr;
+
+use super::details::ResponseDetails;
+use super::figures::Figures;
 use super::{BYTES_PER_TOKEN, Usage};
 use crate::api::Api;
-use crate::json::lexer::{Container, JsonText, Scalar, Visitor};
-use crate::llm::dialect::{Dialect, NameSet, TokenField, TokenNames, UsageFormat, is_same};
+use crate::llm::dialect::{Dialect, Figure, FigureNames, NameSet, UsageDetails, UsageFormat, is_same};
 
 /// The longest known name or type has fewer bytes.
 const NAME_BYTES: usize = 40;
@@ -32,6 +36,10 @@ enum UsageMember {
     Object,
     /// `type` of a pass.
     PassType,
+    /// The kind of content that an entry of a list is about.
+    Modality,
+    /// Its tokens.
+    ModalityTokens,
     Output,
 }
 
@@ -39,7 +47,9 @@ enum UsageMember {
 #[derive(Clone, Copy, Debug)]
 enum Details {
     /// Figures with these names.
-    Fields(&'static TokenNames),
+    Fields(&'static FigureNames),
+    /// A list of kinds of content with their tokens; the figures are by the kind's name.
+    Modalities(&'static FigureNames),
     /// A list of objects with figures of their own.
     Passes,
 }
@@ -49,11 +59,18 @@ impl UsageFormat {
         if self.passes.as_ref().is_some_and(|passes| is_same(passes.member.as_bytes(), name.as_bytes())) {
             return Details::Passes;
         }
-        Details::Fields(self.details.get(name).unwrap_or(NO_FIELDS))
+        match self.details.get(name) {
+            Some(UsageDetails::Figures(names)) => Details::Fields(names),
+            Some(UsageDetails::Modalities(names)) => Details::Modalities(names),
+            None => Details::Fields(NO_FIELDS),
+        }
     }
 }
 
-static NO_FIELDS: &TokenNames = &TokenNames::NONE;
+/// The kinds of content that have prices of their own.
+const MODALITIES: [&str; 2] = ["AUDIO", "IMAGE"];
+
+static NO_FIELDS: &FigureNames = &FigureNames::NONE;
 
 /// Collects the usage from the documents of one response.
 #[derive(Clone, Debug)]
@@ -61,11 +78,15 @@ pub(super) struct UsageExtractor {
     dialect: &'static Dialect,
     format: &'static UsageFormat,
     outputs: &'static NameSet,
-    figures: TokenFields,
+    figures: Figures,
     /// The usage of passes that the figures do not include.
     not_included: Usage,
     /// The pass that is being read, and true if the figures do not include it.
-    pass: (TokenFields, bool),
+    pass: (Figures, bool),
+    /// The kind of content that is being read, and its tokens.
+    modality: (Option<Figure>, u64),
+    /// Present if all of the response is read.
+    response: Option<Box<ResponseDetails>>,
     output_pieces: u64,
     output_bytes: u64,
     last: bool,
@@ -89,7 +110,7 @@ pub(super) struct UsageExtractor {
     details: Option<Details>,
     /// The same, as the last name announces it.
     named: Option<Details>,
-    figure: Option<TokenField>,
+    figure: Option<Figure>,
     reached: u64,
     /// The offset of the end of the last name.
     name_end: u64,
@@ -105,9 +126,11 @@ impl UsageExtractor {
             dialect,
             format: dialect.usage,
             outputs: &dialect.output,
-            figures: TokenFields::default(),
+            figures: Figures::default(),
             not_included: Usage::default(),
-            pass: (TokenFields::default(), false),
+            pass: (Figures::default(), false),
+            modality: (None, 0),
+            response: None,
             output_pieces: 0,
             output_bytes: 0,
             last: false,
@@ -131,6 +154,35 @@ impl UsageExtractor {
     /// Returns a new extractor of the same API.
     pub(super) fn anew(&self) -> Self {
         Self::of(self.dialect)
+    }
+
+    /// Sets that all of the response is read, also outside of its usage.
+    pub(super) fn set_detailed(&mut self) {
+        self.response = Some(Box::new(ResponseDetails::new(self.dialect)));
+    }
+
+    /// Returns true if all of the response is read.
+    pub(super) fn is_detailed(&self) -> bool {
+        self.response.is_some()
+    }
+
+    pub(super) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// The service tier that the response names.
+    pub(super) fn tier(&self) -> Option<SmolStr> {
+        self.response.as_ref()?.tier()
+    }
+
+    /// The length of the recording.
+    pub(super) fn nanoseconds(&self) -> Option<u64> {
+        self.figures.nanoseconds().or_else(|| self.response.as_ref()?.nanoseconds())
+    }
+
+    /// The searches of the provider.
+    pub(super) fn searches(&self) -> u64 {
+        self.figures.searches().max(self.response.as_ref().map_or(0, |response| response.searches()))
     }
 
     pub(super) fn format(&self) -> &'static UsageFormat {
@@ -161,6 +213,9 @@ impl UsageExtractor {
         self.figure = None;
         self.reached = 0;
         self.name_end = 0;
+        if let Some(response) = &mut self.response {
+            response.restart();
+        }
     }
 
     /// Adds output: the number of its strings, and their bytes as they are written.
@@ -196,13 +251,13 @@ impl UsageExtractor {
         Some(self.figures.usage(self.dialect)?.plus(self.not_included))
     }
 
-    fn set_figure(&mut self, figure: TokenField, value: u64) {
+    fn set_figure(&mut self, figure: Figure, value: u64) {
         if self.in_passes() {
             self.pass.0.set(figure, value);
             return;
         }
         if core::mem::take(&mut self.replaces) {
-            self.figures = TokenFields::default();
+            self.figures = Figures::default();
         }
         if self.format.largest_counts {
             self.figures.raise(figure, value);
@@ -211,11 +266,25 @@ impl UsageExtractor {
         }
     }
 
+    /// Adds the tokens of a kind of content to its figure.
+    fn add_modality(&mut self) {
+        if let (Some(figure), tokens) = core::mem::take(&mut self.modality) {
+            if core::mem::take(&mut self.replaces) {
+                self.figures = Figures::default();
+            }
+            self.figures.add(figure, tokens);
+        }
+    }
+
+    /// Returns true for a member of the response itself, or of what may stand for it.
+    fn is_outer(&self, depth: usize) -> bool {
+        depth == self.base || self.wrapped && depth == self.base + 1 || self.listed && depth == self.base + 2
+    }
+
     /// Returns the meaning of a member outside of the usage object.
     fn meaning(&self, depth: usize, name: &str) -> UsageMember {
         let own = depth == self.base;
-        // The response's own members, and those that may stand for them.
-        let outer = own || self.wrapped && depth == self.base + 1 || self.listed && depth == self.base + 2;
+        let outer = self.is_outer(depth);
         let bytes = name.as_bytes();
         if outer && is_same(bytes, self.format.member.name.as_bytes())
             || own && !self.streamed && self.format.document_members.contains(bytes)
@@ -253,146 +322,13 @@ impl UsageExtractor {
         matches!(self.details, Some(Details::Passes))
     }
 
+    /// Returns true at an entry of a list in the usage object.
+    fn is_entry(&self, depth: usize) -> bool {
+        self.usage.is_some_and(|usage| depth == usage + 1)
+    }
+
     /// Returns true at an entry of the list of passes.
     fn is_pass(&self, depth: usize) -> bool {
-        self.in_passes() && self.usage.is_some_and(|usage| depth == usage + 1)
-    }
-}
-
-impl Visitor for UsageExtractor {
-    type Stop = Infallible;
-
-    fn reached(&mut self, offset: u64) {
-        self.reached = offset;
-    }
-
-    #[allow(clippy::wildcard_enum_match_arm, reason = "every other member is skipped")]
-    fn begin(&mut self, depth: usize, kind: Container) -> Result<(), Infallible> {
-        let member = core::mem::take(&mut self.member);
-        if depth == 0 && kind == Container::Array && self.format.in_list {
-            self.base = 2;
-        }
-        match (member, kind) {
-            (UsageMember::Usage, Container::Object) => {
-                self.usage = Some(depth + 1);
-                // The usage within a wrapper is that of a message's begin (Anthropic).
-                let begins = self.format.largest_counts && self.wrapped;
-                self.replaces = core::mem::replace(&mut self.seen_usage, true) || begins;
-            }
-            (UsageMember::Wrapper, Container::Object) => self.wrapped = true,
-            (UsageMember::List, Container::Array) => self.listed = true,
-            (UsageMember::Error, Container::Object) => self.failed = true,
-            _ => {}
-        }
-        if self.usage == Some(depth) {
-            self.details = self.named.take().or(Some(Details::Fields(NO_FIELDS)));
-            if self.in_passes() {
-                self.not_included = Usage::default();
-            }
-        } else if self.is_pass(depth) {
-            self.pass = (TokenFields::default(), false);
-        }
-        self.figure = None;
-        Ok(())
-    }
-
-    fn end(&mut self, depth: usize, _: Container) -> Result<(), Infallible> {
-        if self.is_pass(depth) {
-            if let (figures, true) = &self.pass {
-                self.not_included = self.not_included.plus(figures.usage(self.dialect).unwrap_or_default());
-            }
-        } else if self.usage == Some(depth + 1) {
-            self.usage = None;
-        } else if self.usage == Some(depth) {
-            self.details = None;
-        }
-        if depth == self.base {
-            self.wrapped = false;
-            self.listed = false;
-        }
-        Ok(())
-    }
-
-    fn name_bytes(&self, _: usize) -> usize {
-        NAME_BYTES
-    }
-
-    fn name(&mut self, depth: usize, name: JsonText<'_>) -> Result<(), Infallible> {
-        let text = if name.whole { name.text } else { "" };
-        self.name_end = self.reached;
-        self.figure = None;
-        self.named = None;
-        self.member = UsageMember::Other;
-        if let Some(usage) = self.usage {
-            self.figure = match self.details {
-                None if depth == usage => {
-                    let field = self.format.fields.get(text);
-                    if field.is_none() {
-                        self.named = Some(self.format.details(text));
-                    }
-                    field
-                }
-                Some(Details::Passes) if depth == usage + 2 => {
-                    if text == "type" {
-                        self.member = UsageMember::PassType;
-                    }
-                    self.format.fields.get(text)
-                }
-                Some(Details::Fields(fields)) if depth == usage + 1 => fields.get(text),
-                _ => None,
-            };
-            return Ok(());
-        }
-        self.member = self.meaning(depth, text);
-        Ok(())
-    }
-
-    fn scalar_bytes(&self, _: usize) -> usize {
-        match (self.figure, self.member) {
-            (Some(_), _) => NUMBER_BYTES,
-            (
-                None,
-                UsageMember::Type
-                | UsageMember::PassType
-                | UsageMember::Error
-                | UsageMember::Status
-                | UsageMember::Object,
-            ) => NAME_BYTES,
-            _ => 0,
-        }
-    }
-
-    fn scalar(&mut self, _: usize, value: Scalar<'_>) -> Result<(), Infallible> {
-        match (core::mem::take(&mut self.member), self.figure.take(), value) {
-            (_, Some(figure), Scalar::Number(text) | Scalar::String(text)) if text.whole => {
-                if let Some(value) = count(text.text) {
-                    self.set_figure(figure, value);
-                }
-            }
-            (UsageMember::Type, _, Scalar::String(text)) if text.whole => {
-                self.last |= self.format.last_events.contains(text.text.as_bytes());
-                self.failed |= self.format.failed_events.contains(text.text.as_bytes());
-            }
-            (UsageMember::Error, _, Scalar::String(text)) => {
-                self.failed |= !text.whole || !text.text.is_empty()
-            }
-            (UsageMember::Status, _, Scalar::String(text)) => self.failed |= text.is(FAILED),
-            (UsageMember::Object, _, Scalar::String(text)) => self.failed |= text.is(ERROR),
-            (UsageMember::PassType, _, Scalar::String(text)) => {
-                self.pass.1 = text.whole
-                    && self
-                        .format
-                        .passes
-                        .as_ref()
-                        .is_some_and(|passes| passes.not_included.contains(text.text.as_bytes()))
-            }
-            // Three bytes between name and text are not output: a colon and two quotes, in compact JSON.
-            (UsageMember::Output, _, Scalar::String(_)) => {
-                let bytes = self.reached.saturating_sub(self.name_end).saturating_sub(3);
-                self.saw_output(bytes.min(1), bytes);
-            }
-            _ => {}
-        }
-        Ok(())
+        self.in_passes() && self.is_entry(depth)
     }
 }

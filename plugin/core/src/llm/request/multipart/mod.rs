@@ -1,12 +1,12 @@
 //! A parser of `multipart/form-data` bodies, fed as they arrive (RFC 7578, RFC 2046).
 //!
-//! It is stricter than servers: no preamble, no epilogue, CRLF at the end of every line, and the boundary only in
-//! delimiters. It accepts a body only if servers agree on its meaning.
+//! It is stricter than servers: no preamble, no epilogue, CRLF at the end of every line, the boundary only in delimiters, and the
+//! headers of parts in one form. It accepts a body only if servers agree on its meaning.
 
-use alloc::string::String;
+mod head;
+
 use alloc::vec::Vec;
 
-use super::content_type::{parameters, spells};
 use super::fields::{self, FORM, Field, SeenFields, is_name, whole_number};
 use super::media::{MediaKind, kind_of_part};
 use super::{BodyError, LlmRequest, MAX_FALLBACKS, MAX_NAME};
@@ -20,10 +20,11 @@ const MAX_HEAD: usize = 4096;
 /// The maximum number of characters in a boundary (RFC 2046, 5.1.1).
 const MAX_BOUNDARY: usize = 70;
 
+/// The most parts of a form. Some servers ignore the parts after the thousandth.
+const MAX_PARTS: usize = 256;
+
 /// The most frames of an animated image (OpenAI's API reference, "Create image edit").
 const MAX_FRAMES: u64 = 16;
-
-const NAMED: &str = "`Content-Disposition: form-data` with one `name` in each part";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MultipartState {
@@ -49,12 +50,16 @@ enum MultipartState {
 /// ```
 #[derive(Clone, Debug)]
 pub struct MultipartScanner {
-    /// CRLF, two hyphens and the boundary.
-    delimiter: Vec<u8>,
-    /// The number of bytes of the delimiter that were just read.
+    /// Two hyphens and the boundary.
+    dashed: Vec<u8>,
+    /// For each length of a beginning of `dashed`, that of the longest shorter one which also ends it.
+    shorter: Vec<usize>,
+    /// The number of bytes of `dashed` that were just read.
     matched: usize,
-    /// The `matched` bytes began at the start of a part's content; the CRLF that ends its headers counts as theirs.
-    at_start: bool,
+    /// The byte before was CR.
+    after_cr: bool,
+    /// The offset after the last CRLF.
+    line_at: u64,
     /// Before the first delimiter.
     opening: bool,
     state: MultipartState,
@@ -62,8 +67,11 @@ pub struct MultipartScanner {
     field: Option<Field>,
     /// The present part is a file of this kind.
     file: Option<MediaKind>,
+    /// The length that the present part announces.
+    announced: Option<u64>,
     /// The offset of the present part's content.
     content_at: u64,
+    parts: usize,
     value: Vec<u8>,
     offset: u64,
     seen: SeenFields,
@@ -78,22 +86,27 @@ impl MultipartScanner {
     /// A scanner for a form with this boundary.
     ///
     /// # Errors
-    /// [`BodyError::Boundary`] for a boundary that RFC 2046 does not allow.
+    /// [`BodyError::Boundary`] for a boundary that is none of RFC 2046, or one that some server cuts.
     pub fn new(boundary: &str) -> Result<Self, BodyError> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"'()+_,-./:=?".contains(&byte);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"+_-.=".contains(&byte);
         if boundary.is_empty() || boundary.len() > MAX_BOUNDARY || !boundary.bytes().all(allowed) {
             return Err(BodyError::Boundary);
         }
+        let dashed = [b"--", boundary.as_bytes()].concat();
         Ok(Self {
-            delimiter: [b"\r\n--", boundary.as_bytes()].concat(),
-            matched: 2,
-            at_start: true,
+            shorter: shorter(&dashed),
+            dashed,
+            matched: 0,
+            after_cr: false,
+            line_at: 0,
             opening: true,
             state: MultipartState::Content,
             head: Vec::new(),
             field: None,
             file: None,
+            announced: None,
             content_at: 0,
+            parts: 0,
             value: Vec::new(),
             offset: 0,
             seen: SeenFields::default(),
@@ -121,15 +134,15 @@ impl MultipartScanner {
         let end = self.offset + new_bytes.len() as u64;
         while let [byte, after @ ..] = rest {
             let plain = match self.state {
-                // A delimiter begins with CR.
-                MultipartState::Content if self.matched == 0 => {
-                    memchr::memchr(b'\r', rest).unwrap_or(rest.len())
+                MultipartState::Content if self.matched == 0 && !self.opening => {
+                    memchr::memchr3(b'-', b'\r', b'\n', rest).unwrap_or(rest.len())
                 }
                 _ => 0,
             };
             let result = if plain > 0 {
                 let (content, others) = rest.split_at_checked(plain).unwrap_or_default();
                 rest = others;
+                self.after_cr = false;
                 self.keep(content)
             } else {
                 rest = after;
@@ -195,41 +208,43 @@ impl MultipartScanner {
     }
 
     fn content(&mut self, byte: u8) -> Result<(), BodyError> {
-        if self.delimiter.get(self.matched) == Some(&byte) {
-            self.matched += 1;
-            if self.matched < self.delimiter.len() {
-                return Ok(());
-            }
-            if self.at_start && !self.opening {
-                return Err(self.unreadable("CRLF before the boundary, also after an empty part"));
-            }
-            if !self.opening {
-                self.part_ended()?;
-            }
-            self.opening = false;
-            self.state = MultipartState::Delimited(None);
-            return Ok(());
+        let after_cr = core::mem::replace(&mut self.after_cr, byte == b'\r');
+        if after_cr && byte == b'\n' {
+            self.line_at = self.offset.saturating_add(1);
         }
-        if self.opening {
+        self.matched = longer(&self.dashed, &self.shorter, self.matched, byte);
+        if self.matched == self.dashed.len() {
+            return self.delimited();
+        }
+        if self.opening && self.matched as u64 <= self.offset {
             return Err(self.unreadable("the boundary of the content-type"));
-        }
-        let from = if self.at_start { 2 } else { 0 };
-        let matched = core::mem::take(&mut self.matched);
-        self.at_start = false;
-        if self.field.is_some() {
-            let read = self.delimiter.get(from..matched).unwrap_or_default().to_vec();
-            self.keep(&read)?;
-        }
-        if byte == b'\r' {
-            self.matched = 1;
-            return Ok(());
         }
         self.keep(&[byte])
     }
 
+    /// Ends a part at the boundary, whose last byte is the present one.
+    fn delimited(&mut self) -> Result<(), BodyError> {
+        let start = (self.offset + 1).saturating_sub(self.dashed.len() as u64);
+        self.matched = 0;
+        // Some servers cut a part at the boundary wherever it is.
+        if start != self.line_at {
+            return Err(self.unreadable("a boundary that no part contains: send another one"));
+        }
+        if !self.opening {
+            if start == self.content_at {
+                return Err(self.unreadable("CRLF before the boundary, also after an empty part"));
+            }
+            self.part_ended(start.saturating_sub(2))?;
+        }
+        self.opening = false;
+        self.state = MultipartState::Delimited(None);
+        Ok(())
+    }
+
+    /// Keeps content of a field, and the beginning of a delimiter that it may be.
     fn keep(&mut self, content: &[u8]) -> Result<(), BodyError> {
         let Some(field) = self.field else { return Ok(()) };
-        let room = MAX_NAME.saturating_sub(self.value.len());
+        let room = (MAX_NAME + 2 + self.dashed.len()).saturating_sub(self.value.len());
         if content.len() > room {
             let offset = self.offset + room as u64;
             return Err(BodyError::TooLong { field: field.name(), offset, max: MAX_NAME });
@@ -252,13 +267,16 @@ impl MultipartScanner {
         if self.head.as_slice() != b"\r\n" && !self.head.ends_with(b"\r\n\r\n") {
             return Ok(());
         }
+        self.parts += 1;
+        if self.parts > MAX_PARTS {
+            return Err(self.unreadable("at most 256 parts"));
+        }
         let head = core::mem::take(&mut self.head);
         self.field = self.part_named(&head)?;
         self.head = head;
         self.content_at = self.offset.saturating_add(1);
         self.value.clear();
-        self.matched = 2;
-        self.at_start = true;
+        self.line_at = self.content_at;
         self.state = MultipartState::Content;
         Ok(())
     }
@@ -266,57 +284,29 @@ impl MultipartScanner {
     /// Finds the field of a part with these headers.
     fn part_named(&mut self, head: &[u8]) -> Result<Option<Field>, BodyError> {
         let head = core::str::from_utf8(head).map_err(|_| BodyError::Utf8 { offset: self.offset })?;
-        if head.contains('\0') {
-            return Err(self.unreadable("no NUL in a part's headers"));
-        }
-        let mut disposition = None;
-        for line in head.split("\r\n").filter(|line| !line.is_empty()) {
-            if line.starts_with([' ', '\t']) {
-                return Err(self.unreadable("each header of a part on one line"));
-            }
-            let (name, value) = line.split_once(':').ok_or_else(|| self.unreadable("a header's `:`"))?;
-            if name.trim() != name {
-                return Err(self.unreadable("a header's name without spaces around it"));
-            }
-            if name.eq_ignore_ascii_case("content-disposition") && disposition.replace(value.trim()).is_some()
-            {
-                return Err(self.unreadable(NAMED));
-            }
-            let identity =
-                ["7bit", "8bit", "binary"].iter().any(|known| value.trim().eq_ignore_ascii_case(known));
-            if name.eq_ignore_ascii_case("content-transfer-encoding") && !identity {
-                return Err(self.unreadable("no content-transfer-encoding"));
-            }
-        }
-        let (kind, rest) = disposition.and_then(|text| text.split_once(';')).unwrap_or_default();
-        let parameters = parameters(rest).ok_or_else(|| self.unreadable(NAMED))?;
-        let mut names = parameters.iter().filter(|(name, _)| spells(name, "name"));
-        let name: String = match (names.next(), names.next()) {
-            (Some((name, value)), None) if !name.contains('*') => value.clone(),
-            _ => return Err(self.unreadable(NAMED)),
-        };
-        if !kind.trim().eq_ignore_ascii_case("form-data") {
-            return Err(self.unreadable(NAMED));
-        }
-        let is_file = parameters.iter().any(|(name, _)| spells(name, "filename"));
-        self.file = kind_of_part(&name).filter(|_| is_file);
-        let decoded = crate::text::percent::decode(&name).unwrap_or_default();
-        let plain = decoded.trim().trim_end_matches("[]");
-        let field = Field::find(FORM, plain, self.offset)?;
+        let head = head::read(head).map_err(|expected| self.unreadable(expected))?;
+        self.announced = head.length;
+        self.file = kind_of_part(head.name).filter(|_| head.is_file);
+        let base = head.name.split('[').next().unwrap_or_default();
+        let field = Field::find(FORM, base, self.offset)?;
         let Some(field) = field else {
-            self.find_member(plain)?;
+            self.find_member(base)?;
             return Ok(None);
         };
-        // Some servers take `model[]` or `%6dodel` for `model`; others do not.
-        if plain != name && !(field == Field::Models && name == "models[]") {
-            return Err(BodyError::Lookalike { field: field.name(), offset: self.offset });
+        let offset = self.offset;
+        // Some servers take `model[]` or `model[0]` for `model`; others do not.
+        if base != head.name && !(field == Field::Models && head.name == "models[]") {
+            return Err(BodyError::Lookalike { field: field.name(), offset });
         }
-        if is_file {
-            let (field, offset) = (field.name(), self.offset);
-            return Err(BodyError::WrongType { field, offset, expected: "a plain field, not a file" });
+        let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };
+        if head.is_file {
+            return Err(wrong("a plain field, not a file"));
+        }
+        if !head.is_text {
+            return Err(wrong("text in UTF-8: a part without content-type, or with `text/plain`"));
         }
         if field != Field::Models {
-            self.seen.add(field, self.offset)?;
+            self.seen.add(field, offset)?;
         }
         Ok(Some(field))
     }
@@ -325,7 +315,6 @@ impl MultipartScanner {
     /// others with an effect refer to hidden content.
     fn find_member(&mut self, name: &str) -> Result<(), BodyError> {
         let Some(tables) = self.tables else { return Ok(()) };
-        let name = name.split('[').next().unwrap_or_default();
         let field = if self.as_json { Field::find(fields::BODY, name, self.offset)? } else { None };
         if let Some(field) = field.filter(|field| !matches!(field, Field::Prompt | Field::Input)) {
             let (field, offset) = (field.name(), self.offset);
@@ -349,17 +338,22 @@ impl MultipartScanner {
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "every other state is treated alike")]
-    fn part_ended(&mut self) -> Result<(), BodyError> {
+    fn part_ended(&mut self, end: u64) -> Result<(), BodyError> {
+        let bytes = end.saturating_sub(self.content_at);
+        if self.announced.take().is_some_and(|announced| announced != bytes) {
+            return Err(self.unreadable("the content-length of a part to be its length"));
+        }
         if let Some(kind) = self.file.take() {
-            // The delimiter's last byte is the present one.
-            let end = (self.offset + 1).saturating_sub(self.delimiter.len() as u64);
-            let bytes = end.saturating_sub(self.content_at);
             self.request.media.add(kind, bytes, bytes);
         }
         let Some(field) = self.field.take() else { return Ok(()) };
         let offset = self.offset;
         let wrong = |expected| BodyError::WrongType { field: field.name(), offset, expected };
-        let text = core::str::from_utf8(&self.value).map_err(|_| BodyError::Utf8 { offset })?;
+        let value = usize::try_from(bytes).ok().and_then(|bytes| self.value.get(..bytes)).unwrap_or_default();
+        if value.len() > MAX_NAME {
+            return Err(BodyError::TooLong { field: field.name(), offset, max: MAX_NAME });
+        }
+        let text = core::str::from_utf8(value).map_err(|_| BodyError::Utf8 { offset })?;
         let name = || is_name(text).then(|| text.into()).ok_or_else(|| wrong("a name"));
         match field {
             Field::Model => self.request.model = Some(name()?),
@@ -383,5 +377,27 @@ impl MultipartScanner {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns, for each length of a beginning of a text, that of the longest shorter beginning which also ends it.
+fn shorter(text: &[u8]) -> Vec<usize> {
+    let mut all: Vec<usize> = Vec::with_capacity(text.len());
+    for (at, byte) in text.iter().enumerate() {
+        let before = all.last().copied().unwrap_or_default();
+        let length = if at == 0 { 0 } else { longer(text, &all, before, *byte) };
+        all.push(length);
+    }
+    all
+}
+
+/// Returns how much of the beginning of a text is read with this byte, after `matched` bytes of it.
+fn longer(text: &[u8], shorter: &[usize], mut matched: usize, byte: u8) -> usize {
+    loop {
+        if text.get(matched) == Some(&byte) {
+            return matched + 1;
+        }
+        let Some(last) = matched.checked_sub(1) else { return 0 };
+        matched = shorter.get(last).copied().unwrap_or_default();
     }
 }

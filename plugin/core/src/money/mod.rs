@@ -1,7 +1,12 @@
-//! Exact amounts of money: pico-dollars in a `u128`, never a float.
+//! Exact amounts of money, and prices: pico-dollars in a `u128`, never a float.
+
+mod price;
 
 use alloc::format;
 use alloc::string::{String, ToString};
+
+pub(crate) use price::rates;
+pub use price::{Above, GivenRates, Price, PriceDetails, PriceLevel, Rate, RateTable, Rates, Tier};
 
 /// US dollars times 10^12.
 ///
@@ -40,21 +45,6 @@ pub fn dollars(amount: Pico) -> String {
         kept.push('0');
     }
     format!("{}.{kept}", amount.0 / DOLLAR)
-}
-
-/// The prices of a target. Token prices are pico-dollars per token (= micro-dollars per million tokens).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Price {
-    /// Each input token.
-    pub input: Pico,
-    /// Each output token, reasoning included.
-    pub output: Pico,
-    /// Each input token served from a cache; the input price if the policy sets none.
-    pub cached_input: Pico,
-    /// Each input token written to a cache; the input price if the policy sets none.
-    pub cache_write: Pico,
-    /// Each call.
-    pub request: Pico,
 }
 
 /// The period after which a budget starts over.
