@@ -78,6 +78,7 @@ struct Fleet {
     /// One of so many calls is lost on the way, and one of so many answers.
     losses: u64,
     last_id: u32,
+    by_day: bool,
     waiting: usize,
     admitted: u64,
     refused: u64,
@@ -103,6 +104,7 @@ impl Fleet {
             now: 1_800_000_000 * SECOND,
             losses: u64::MAX,
             last_id: 0,
+            by_day: false,
             waiting: 0,
             admitted: 0,
             refused: 0,
@@ -186,6 +188,9 @@ impl Fleet {
 
     fn admitted(&mut self, gateway: usize, admitted: Admitted) {
         self.admitted += 1;
+        if self.by_day {
+            return;
+        }
         self.gateways[gateway].running.push(admitted.receipt);
         let running: usize = self.gateways.iter().map(|gateway| gateway.running.len()).sum();
         assert!(self.spent + running as u128 * RESERVED <= BUDGET, "overspent");
@@ -221,6 +226,32 @@ impl Fleet {
             Some(Err(refused)) => self.refused(&format!("{:?}", refused.error)),
         }
         self.carry_out(gateway, worker, effects);
+    }
+
+    /// Sends a request of a team with a limit by the day, from a policy of this revision.
+    fn request_by_day(&mut self, gateway: usize, worker: usize, limit: u64, policy: u64) {
+        self.last_id += 1;
+        let principal = Principal {
+            scope: QuotaScope::whole(PrincipalKind::Team),
+            record: self.config.record_keys.team("search"),
+            limits: Limits { rpd: std::num::NonZeroU64::new(limit), ..Limits::default() },
+            target_limits: None,
+            budget: None,
+        };
+        let request = AdmissionRequest { principals: vec![principal], reservation: Reservation::default() };
+        let now = self.now(gateway);
+        let mut effects = Vec::new();
+        let of = &mut self.gateways[gateway];
+        let decided =
+            of.workers[worker].admit(&mut of.records, (self.last_id, request), policy, now, &mut effects);
+        match decided {
+            None => self.waiting += 1,
+            Some(Ok(_)) => self.admitted += 1,
+            Some(Err(refused)) => self.refused(&format!("{:?}", refused.error)),
+        }
+        self.by_day = true;
+        self.carry_out(gateway, worker, effects);
+        self.by_day = false;
     }
 
     /// Ends the oldest request of a gateway, at a random cost.
@@ -346,6 +377,36 @@ fn a_stopped_worker_leaves_no_call_open_and_no_amount_behind() {
         let block = fleet.rest();
         println!("seed {seed}: admitted {}, unavailable {}", fleet.admitted, fleet.unavailable);
         assert_eq!(block.used(fleet.fleet_now()), fleet.spent, "seed {seed}");
+        fleet.forget();
+    }
+}
+
+#[test]
+fn after_a_lower_limit_no_more_is_admitted_than_it_leaves() {
+    let Some(etcd) = Etcd::start() else { return };
+    for seed in 1..=4 {
+        let mut fleet = Fleet::new(&etcd, 2, seed);
+        for round in 0..40 {
+            let worker = fleet.random.below(2) as usize;
+            fleet.request_by_day(round % 2, worker, 100_000, 5);
+            if fleet.random.below(3) == 0 {
+                fleet.pass(1);
+            }
+        }
+        assert_eq!(fleet.admitted, 40);
+        for round in 0..200 {
+            let worker = fleet.random.below(2) as usize;
+            fleet.request_by_day(round % 2, worker, 50, 6);
+            if fleet.random.below(3) == 0 {
+                fleet.pass(1);
+            }
+            if fleet.admitted > 50 || round < 3 { let key = format!("{PREFIX}row/team/search");
+        let (_, read) = fleet.client.run(Snapshot::new(vec![Read::Key(key)])).unwrap();
+        println!("DEBUG {round} {} {:?}", fleet.admitted, Row::from_bytes(&read[0][0].value)); }
+            assert!(fleet.admitted <= 50, "seed {seed}: {} after {round}", fleet.admitted);
+        }
+        println!("seed {seed}: {} of 50", fleet.admitted);
+        assert_eq!(fleet.admitted, 50, "seed {seed}");
         fleet.forget();
     }
 }

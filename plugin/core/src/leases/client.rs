@@ -95,6 +95,8 @@ pub struct LeaseClient {
     pub(super) gateway: Option<GatewayId>,
     /// True once this process was a member of its fleet.
     pub(super) was_member: bool,
+    /// True once this VM had a tick: on a host without ticks no stream may wait.
+    pub(super) ticked: bool,
     /// True once the gateway gives its slices back.
     pub(super) leaving: bool,
     /// The monotonic time before which no outcome is looked for.
@@ -131,6 +133,7 @@ impl LeaseClient {
             policy: 0,
             gateway: None,
             was_member: false,
+            ticked: false,
             leaving: false,
             resolve_at: 0,
             wants: Vec::new(),
@@ -198,6 +201,7 @@ impl LeaseClient {
     ) -> Vec<LeaseEffect> {
         let mut effects = Vec::new();
         self.policy = self.policy.max(policy);
+        self.ticked = true;
         let drain = store.read(&self.records.drain).ok().and_then(|(record, _)| Drain::from_bytes(&record));
         self.leaving = drain.is_some_and(|drain| drain.lasts(now));
         if self.leads(store, now) {

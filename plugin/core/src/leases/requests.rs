@@ -62,8 +62,8 @@ impl LeaseClient {
                     gone: false,
                 }
             }
-            // A gateway that is joining for the first time is about to be a member.
-            None if !self.was_member => {
+            // A gateway that is joining for the first time is about to be a member: each tick looks after the streams.
+            None if self.ticked && !self.was_member && store.read(&self.records.membership).is_ok() => {
                 let missing = (0..request.principals.len()).collect();
                 let receipt = Receipt::default();
                 Waiter {
