@@ -11,7 +11,7 @@ use super::held::{Held, Lane};
 use super::member::{LEASE_SECONDS, MARGIN};
 use super::row::{Row, RowBlock, Spent, signed};
 use super::sizing::{self, Supply};
-use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Pending, PendingBlock, Slice};
+use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Nothing, Pending, PendingBlock, Slice};
 use super::term::Term;
 use crate::counters::{CounterId, CounterKind, SLOTS};
 use crate::time::{Now, SECOND};
@@ -307,6 +307,10 @@ impl Draft {
         }
         let row = self.row.block_mut(ask.id, ask.term)?;
         let granted = supply(row).grant(&demand, free, now.earliest).min(row.left(ask.limit, now));
+        if let Some(pause) = supply(row).pause(&demand) {
+            let until = now.earliest.plus(pause);
+            self.slice.block_mut(ask.id)?.nothing = Nothing { amount: 0, limit: ask.limit, until };
+        }
         if granted > 0 {
             row.leased = row.leased.saturating_add(granted);
             let mut held = self.held.block(ask.id);

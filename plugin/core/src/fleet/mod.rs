@@ -41,7 +41,7 @@ pub use draft::{CallId, Draft, Due, Fleet, Refused, RefusedBy};
 pub use held::{Held, HeldBlock, Lane};
 pub use member::{FORGET_AFTER, GatewayId, LEASE_SECONDS, MARGIN, Membership, RENEWAL};
 pub use row::{Entry, Row, RowBlock, Spent};
-pub use sizing::Demand;
+pub use sizing::{Demand, backoff};
 pub use slice::{
     Ask, CALL_TIMEOUT, Direct, Finished, Known, Local, Outcome, Pending, PendingBlock, STALE_CALL, Slice,
     SliceBlock,
