@@ -390,10 +390,11 @@ impl Slice {
         }
     }
 
-    /// The calls that are so old that their workers must have been stopped. Any worker resolves such a call: it reads the
-    /// row and the held record of the call's gateway. If [`Held::is_applied`](super::Held::is_applied), the call was applied. Else, if the row's revision is
-    /// not the call's base, it never will be. Else it can still arrive: the worker writes the row, by a call of its own
-    /// or unchanged, and reads again.
+    /// The calls that are so old that their workers must have been stopped. Any worker resolves such a call, in one
+    /// transaction that compares that the row's revision is still the call's base. If it is, the call was not applied; the
+    /// row is put unchanged, so that it never will be. If it is not, the held record of the call's gateway is read, and
+    /// [`Held::is_applied`](super::Held::is_applied) tells. A worker resolves its own call without an answer in the same way, before it sends
+    /// the next one for this row.
     pub fn stale(&self, now: Now) -> impl Iterator<Item = &Pending> {
         self.pending.iter().filter(move |pending| pending.is_stale(now))
     }

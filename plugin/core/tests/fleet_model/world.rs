@@ -120,6 +120,7 @@ pub struct World {
     pub requests_left: u8,
     pub faults_left: u8,
     pub advances_left: u8,
+    pub background_left: u8,
     /// Counted minus true, as known deaths explain it.
     pub stranded: i128,
     /// The first violation that an action itself found.
@@ -179,6 +180,7 @@ impl World {
             requests_left: config.requests,
             faults_left: config.faults,
             advances_left: config.advances,
+            background_left: config.background,
             stranded: 0,
             violation: None,
         };

@@ -31,6 +31,8 @@ pub struct Case {
     /// The requests offered, as a share of the limit.
     pub offered: f64,
     pub zipf: bool,
+    /// Requests come at equal intervals.
+    pub regular: bool,
     /// The amount of each request.
     pub amount: u64,
     /// A larger request that arrives at gateway 0 every 90 s, and is tried again by its client.
@@ -222,7 +224,8 @@ impl Simulation {
         let all: f64 = (0..self.case.gateways).map(weight).sum();
         let per_second = self.case.offered * self.case.limit as f64 / 60.0 / self.case.amount as f64;
         let rate = per_second * weight(gateway) / all;
-        (-(1.0 - self.share()).ln() / rate * SECOND as f64) as u64
+        let random = if self.case.regular { 1.0 } else { -(1.0 - self.share()).ln() };
+        (random / rate * SECOND as f64) as u64
     }
 
     // ---- membership ----------------------------------------------------------------------------------------------
