@@ -188,14 +188,15 @@ impl Draft {
             return refused(RefusedBy::Leases, now.earliest.plus(RETRY_LEASED));
         }
         let fits_at = block.fits_at(ask.amount, ask.limit, now).unwrap_or(FleetTime(u64::MAX));
-        if spent.saturating_sub(block.in_flight) <= ask.limit {
-            return refused(RefusedBy::InFlight, fits_at.min(soon));
-        }
-        refused(RefusedBy::Spent, fits_at)
+        // A gateway that comes back may return a part of what is stranded: a request that it did not admit.
+        let returnable = block.in_flight.saturating_add(block.stranded(now));
+        let until = if spent.saturating_sub(returnable) <= ask.limit { fits_at.min(soon) } else { fits_at };
+        let is_held = spent.saturating_sub(block.in_flight) <= ask.limit;
+        refused(if is_held { RefusedBy::InFlight } else { RefusedBy::Spent }, until)
     }
 
     /// The moment before which nothing is granted because the store was restored from a backup: one window after it, since
-    /// what was spent in it may be missing. Of calendar counters, the time in which all gateways have written what they know.
+    /// what was spent in it may be missing. For calendar counters it is the time in which all gateways write what they know.
     fn quiet_until(&self, ask: &Ask) -> FleetTime {
         if self.restored == FleetTime(0) {
             return self.restored;
