@@ -400,9 +400,6 @@ fn after_a_lower_limit_no_more_is_admitted_than_it_leaves() {
             if fleet.random.below(3) == 0 {
                 fleet.pass(1);
             }
-            if fleet.admitted > 50 || round < 3 { let key = format!("{PREFIX}row/team/search");
-        let (_, read) = fleet.client.run(Snapshot::new(vec![Read::Key(key)])).unwrap();
-        println!("DEBUG {round} {} {:?}", fleet.admitted, Row::from_bytes(&read[0][0].value)); }
             assert!(fleet.admitted <= 50, "seed {seed}: {} after {round}", fleet.admitted);
         }
         println!("seed {seed}: {} of 50", fleet.admitted);

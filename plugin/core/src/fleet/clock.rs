@@ -152,7 +152,7 @@ pub struct Clock {
     reading: ClockReading,
     /// Revisions of responses, each with the moment of asking; oldest first.
     reads: Vec<(u64, u64, u64)>,
-    /// The upper bound of each other member.
+    /// The upper bound of each other member, in the order of their ids.
     bounds: Vec<(GatewayId, Anchor)>,
 }
 
@@ -210,10 +210,12 @@ impl Clock {
                 Some((_, wall, monotonic)) => Anchor { time: value.time, wall: *wall, monotonic: *monotonic },
                 None => Anchor::new(value.time.plus(MARGIN), read.sent),
             };
-            let known = self.bounds.iter().find(|(id, _)| id == member).map(|(_, known)| *known);
+            let known = self.bounds.binary_search_by_key(member, |(id, _)| *id).ok();
+            let known = known.and_then(|at| self.bounds.get(at)).map(|(_, known)| *known);
             let best = known.filter(|known| known.at_most(now) < bound.at_most(now)).unwrap_or(bound);
             bounds.push((*member, best));
         }
+        bounds.sort_unstable_by_key(|(id, _)| *id);
         self.bounds = bounds;
         let own = self.reading.earliest;
         let others = self.bounds.iter().map(|(_, bound)| *bound);

@@ -11,7 +11,7 @@ use super::held::{Held, Lane};
 use super::member::{LEASE_SECONDS, MARGIN};
 use super::row::{Row, RowBlock, Spent, signed};
 use super::sizing::{self, Supply};
-use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Pending, PendingBlock, Slice};
+use super::slice::{Ask, CALL_TIMEOUT, Direct, Grade, Known, Nothing, Pending, PendingBlock, Slice};
 use super::term::Term;
 use crate::counters::{CounterId, CounterKind, SLOTS};
 use crate::time::{Now, SECOND};
@@ -133,6 +133,7 @@ impl Draft {
                     returned: 0,
                     direct: Vec::new(),
                     granted: 0,
+                    grades: [Grade::new(block.limit, block.term); 2],
                 });
             }
         }
@@ -188,14 +189,15 @@ impl Draft {
             return refused(RefusedBy::Leases, now.earliest.plus(RETRY_LEASED));
         }
         let fits_at = block.fits_at(ask.amount, ask.limit, now).unwrap_or(FleetTime(u64::MAX));
-        if spent.saturating_sub(block.in_flight) <= ask.limit {
-            return refused(RefusedBy::InFlight, fits_at.min(soon));
-        }
-        refused(RefusedBy::Spent, fits_at)
+        // A gateway that comes back may return a part of what is stranded: a request that it did not admit.
+        let returnable = block.in_flight.saturating_add(block.stranded(now));
+        let until = if spent.saturating_sub(returnable) <= ask.limit { fits_at.min(soon) } else { fits_at };
+        let is_held = spent.saturating_sub(block.in_flight) <= ask.limit;
+        refused(if is_held { RefusedBy::InFlight } else { RefusedBy::Spent }, until)
     }
 
     /// The moment before which nothing is granted because the store was restored from a backup: one window after it, since
-    /// what was spent in it may be missing. Of calendar counters, the time in which all gateways have written what they know.
+    /// what was spent in it may be missing. For calendar counters it is the time in which all gateways write what they know.
     fn quiet_until(&self, ask: &Ask) -> FleetTime {
         if self.restored == FleetTime(0) {
             return self.restored;
@@ -244,6 +246,9 @@ impl Draft {
         row.advance(self.now);
         let block = self.slice.block_of(ask)?;
         if block.limit != ask.limit || block.term != ask.term {
+            // Before the change: it remembers the limit and the term of what is returned.
+            self.pending_block(ask.id)?;
+            let block = self.slice.block_of(ask)?;
             (block.limit, block.term) = (ask.limit, ask.term);
             self.give_back(ask.id, u128::MAX);
         }
@@ -307,6 +312,10 @@ impl Draft {
         }
         let row = self.row.block_mut(ask.id, ask.term)?;
         let granted = supply(row).grant(&demand, free, now.earliest).min(row.left(ask.limit, now));
+        if let Some(pause) = supply(row).pause(&demand) {
+            let until = now.earliest.plus(pause);
+            self.slice.block_mut(ask.id)?.nothing = Nothing { amount: 0, limit: ask.limit, until };
+        }
         if granted > 0 {
             row.leased = row.leased.saturating_add(granted);
             let mut held = self.held.block(ask.id);
@@ -322,7 +331,8 @@ impl Draft {
         let at = self.pending.blocks.iter().position(|block| block.id == id);
         let at = at.unwrap_or(self.pending.blocks.len());
         if at == self.pending.blocks.len() {
-            let term = self.slice.block(id)?.term;
+            let block = self.slice.block(id)?;
+            let (term, grade) = (block.term, Grade::new(block.limit, block.term));
             self.pending.blocks.push(PendingBlock {
                 id,
                 term,
@@ -330,6 +340,7 @@ impl Draft {
                 returned: 0,
                 direct: Vec::new(),
                 granted: 0,
+                grades: [grade; 2],
             });
         }
         self.pending.blocks.get_mut(at)
@@ -340,6 +351,10 @@ impl Draft {
         for block in &mut self.slice.blocks {
             if let Some(row) = self.row.block(block.id) {
                 block.known = Known { used: row.used(self.now), leased: row.leased, at: self.now.earliest };
+            }
+            if let Some(pending) = self.pending.blocks.iter_mut().find(|pending| pending.id == block.id) {
+                let [_, after] = &mut pending.grades;
+                *after = Grade::new(block.limit, block.term);
             }
         }
         self.slice.pending.push(self.pending);

@@ -28,9 +28,22 @@ const IDLE_CLOSE: u64 = SECOND / 2;
 /// The time in nanoseconds for which one gateway writes a row without a lost race, so that a fleet's calls are this far apart.
 const TURN: u64 = SECOND / 100;
 
+/// The round of a fleet that is large.
+const LARGE: u64 = SECOND / 5;
+
 /// The time in nanoseconds in which each gateway of a fleet can write a row once.
 pub(super) fn round(live: u64) -> u64 {
     live.saturating_mul(TURN).min(SECOND)
+}
+
+/// The time in nanoseconds to wait before a call is tried again, after this many lost races. `random` is any random number.
+/// The first answer of two brings a fresh row, with which the call is tried at once. In between, the calls of a large fleet
+/// for one row are spread over a part of a round that a request waits for.
+pub fn backoff(lost: u32, live: u64, random: u64) -> u64 {
+    if !lost.is_multiple_of(2) {
+        return 0;
+    }
+    (round(live) / 4).saturating_mul(random >> 32) >> 32
 }
 
 /// A moment of a gateway's own within a round that begins at `time`, so that the gateways of a fleet do not call at once
@@ -107,9 +120,10 @@ impl Supply {
         self.limit.saturating_sub(self.used.saturating_add(self.leased))
     }
 
-    /// True if less than half of the limit is spent or leased.
+    /// True if less than five eighths of the limit are spent: half, and some more at times. Slices do not count, since they are
+    /// given back where they are wanted.
     fn is_relaxed(&self) -> bool {
-        self.used.saturating_add(self.leased) < self.limit.div_ceil(2)
+        self.used < self.limit.saturating_sub(self.limit / 8 * 3)
     }
 
     /// True if less than two typical requests are left for each gateway.
@@ -117,10 +131,18 @@ impl Supply {
         self.left() < demand.typical.saturating_mul(2).saturating_mul(u128::from(self.live))
     }
 
+    /// The time for which a gateway makes no further call near the limit: a round of a fleet so large that its calls would
+    /// conflict more often than not.
+    pub(super) fn pause(&self, demand: &Demand) -> Option<u64> {
+        let round = round(self.live);
+        (round >= LARGE && self.is_tight(demand)).then_some(round)
+    }
+
     /// The amount that a gateway with this demand should have in hand.
     fn target(&self, demand: &Demand, now: FleetTime) -> u128 {
         if self.is_tight(demand) {
-            return demand.expected(round(self.live), now);
+            // Twice, since a demand that is refused in part is larger than it looks.
+            return demand.expected(round(self.live).saturating_mul(2), now);
         }
         let time = match (self.is_relaxed(), self.is_money) {
             (true, false) => RELAXED,

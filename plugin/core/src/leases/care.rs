@@ -16,7 +16,7 @@ use crate::etcd::{
     Compare, Drain, MAX_PARTS, Part, Read, RemoveAll, Session, Snapshot, Stored, Transaction, Write,
 };
 use crate::fleet::{
-    Ask, CALL_TIMEOUT, Due, FORGET_AFTER, Fleet, FleetNow, GatewayId, Held, REPORT_WITHIN, Row, Slice,
+    Ask, CALL_TIMEOUT, Due, FORGET_AFTER, Fleet, FleetNow, GatewayId, Held, MIXED, REPORT_WITHIN, Row, Slice,
     SliceBlock,
 };
 use crate::time::{Now, SECOND};
@@ -303,5 +303,7 @@ impl LeaseClient {
 
 /// The asks of a counter for a refill.
 fn refill_ask(block: &SliceBlock, policy: u64) -> Ask {
-    Ask { id: block.id, term: block.term, limit: block.limit, policy, amount: 0 }
+    // Under a limit of 0 all is given back.
+    let limit = if block.limit == MIXED { 0 } else { block.limit };
+    Ask { id: block.id, term: block.term, limit, policy, amount: 0 }
 }

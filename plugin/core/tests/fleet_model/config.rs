@@ -87,6 +87,8 @@ pub struct Config {
     pub requests: u8,
     pub faults: u8,
     pub advances: u8,
+    /// The number of calls without a request.
+    pub background: u8,
     /// The times that may pass at once (ns).
     pub steps: Vec<u64>,
     /// The time between the joins of two gateways (ns).
@@ -112,9 +114,10 @@ pub fn calls() -> Config {
         period: Period::Day,
         limits: vec![12],
         amounts: vec![1, 5],
-        requests: 3,
+        requests: 2,
         faults: 1,
         advances: 1,
+        background: 2,
         steps: vec![300 * MILLI, 2_300 * MILLI],
         stagger: 0,
         before_border: 0,

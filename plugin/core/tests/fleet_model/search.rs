@@ -1,4 +1,4 @@
-//! The exhaustive search: every order of every action, breadth first, each state once.
+//! The exhaustive search: every order of every action, each state once.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{HashMap, VecDeque};
@@ -60,7 +60,8 @@ fn actions(world: &World, config: &Config) -> Vec<Action> {
                 let all = config.amounts.iter();
                 actions.extend(all.map(|amount| Action::Request { gateway: index, worker, amount: *amount }));
             }
-            if is_member && reaches && state.call.is_none() && check::has_background(world, config, index) {
+            let can_care = is_member && reaches && state.call.is_none() && world.background_left > 0;
+            if can_care && check::has_background(world, config, index) {
                 actions.push(Action::Background { gateway: index, worker });
             }
             if state.waiting.is_some() && state.call.is_none() {
@@ -143,6 +144,7 @@ pub fn apply(before: &World, config: &Config, action: Action) -> World {
             world.request(config, gateway, worker, amount);
         }
         Action::Background { gateway, worker } => {
+            world.background_left -= 1;
             if let Some(now) = world.now(config, gateway) {
                 world.start_call(config, gateway, worker, None, now);
             }
@@ -241,8 +243,17 @@ pub struct Explored {
     pub violation: Option<(String, Vec<Action>)>,
 }
 
+/// The order in which states are explored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Finds the shortest way to a violation.
+    Breadth,
+    /// Needs memory for one way at a time, beside a number for each state.
+    Depth,
+}
+
 /// Explores at most `most` states.
-pub fn explore(config: &Config, most: usize) -> Explored {
+pub fn explore(config: &Config, most: usize, order: Order) -> Explored {
     let mut start = World::new(config);
     for action in &config.begin {
         start = apply(&start, config, *action);
@@ -252,7 +263,11 @@ pub fn explore(config: &Config, most: usize) -> Explored {
     seen.insert(first, (0, None));
     let mut queue = VecDeque::from([(first, start)]);
     let mut result = Explored { states: 1, transitions: 0, probes: 0, is_complete: true, violation: None };
-    while let Some((key, world)) = queue.pop_front() {
+    let next = |queue: &mut VecDeque<_>| match order {
+        Order::Breadth => queue.pop_front(),
+        Order::Depth => queue.pop_back(),
+    };
+    while let Some((key, world)) = next(&mut queue) {
         let is_probed = key.is_multiple_of(config.probe);
         result.probes += usize::from(is_probed);
         let mut found = if is_probed { check::liveness(&world, config) } else { None };
@@ -265,16 +280,16 @@ pub fn explore(config: &Config, most: usize) -> Explored {
                     (found, last) = (Some(violation), Some(action));
                     break;
                 }
-                let next = hash(&after);
-                if seen.contains_key(&next) {
+                let number = hash(&after);
+                if seen.contains_key(&number) {
                     continue;
                 }
                 if seen.len() >= most {
                     result.is_complete = false;
                     continue;
                 }
-                seen.insert(next, (key, Some(action)));
-                queue.push_back((next, after));
+                seen.insert(number, (key, Some(action)));
+                queue.push_back((number, after));
             }
         }
         if let Some(violation) = found {

@@ -120,6 +120,7 @@ pub struct World {
     pub requests_left: u8,
     pub faults_left: u8,
     pub advances_left: u8,
+    pub background_left: u8,
     /// Counted minus true, as known deaths explain it.
     pub stranded: i128,
     /// The first violation that an action itself found.
@@ -179,6 +180,7 @@ impl World {
             requests_left: config.requests,
             faults_left: config.faults,
             advances_left: config.advances,
+            background_left: config.background,
             stranded: 0,
             violation: None,
         };
@@ -229,7 +231,7 @@ impl World {
         for gateway in 0..self.gateways.len() {
             let is_member = self.now(config, gateway).is_some();
             if is_member && self.gateways[gateway].reaches(self.incarnation) {
-                self.renew(config, gateway);
+                self.renew(gateway);
             }
         }
     }
@@ -239,11 +241,11 @@ impl World {
         others.map(|(id, (value, _))| (*id, *value)).collect()
     }
 
-    fn renew(&mut self, config: &Config, gateway: usize) {
+    fn renew(&mut self, gateway: usize) {
         let host = self.gateways[gateway].host();
         let Some(membership) = self.gateways[gateway].membership else { return };
         let id = membership.id;
-        if !self.etcd.members.contains_key(&id) && config.without != Rule::Margin {
+        if !self.etcd.members.contains_key(&id) {
             return;
         }
         let clock = self.gateways[gateway].clock.clone();
@@ -449,7 +451,7 @@ impl World {
         if config.without == Rule::PeriodOrder
             && let Some(block) = draft.row.blocks.first_mut()
         {
-            // The row follows the clock of whoever writes it.
+            // The row follows the clock of the gateway that writes it.
             block.spent.retain(|spent| spent.slot <= own_period);
         }
         if config.without == Rule::IdleReturn {
@@ -519,7 +521,7 @@ impl World {
     /// A call arrives at etcd.
     pub fn process(&mut self, config: &Config, message: usize) {
         let message = &mut self.messages[message];
-        let is_member = self.etcd.members.contains_key(&message.id) || config.without == Rule::Margin;
+        let is_member = self.etcd.members.contains_key(&message.id);
         let is_same = message.base == self.etcd.base || config.without == Rule::CompareRow;
         if !is_member || !is_same {
             message.stage = Stage::Lost;
@@ -709,6 +711,7 @@ fn share(slice: &mut Slice, row: &mut Row, held: &mut Held, ask: &Ask, amount: u
             returned: 0,
             direct: Vec::new(),
             granted: 0,
+            grades: [tollgate_core::fleet::Grade::new(ask.limit, ask.term); 2],
         });
     }
     pending[0].granted += amount;
