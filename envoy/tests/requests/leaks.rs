@@ -7,9 +7,13 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tollgate_envoy::client::{Connection, Request, Response};
-use tollgate_envoy::fleet::{self, Member, manage, token};
+use tollgate_envoy::client::{Connection, Request, Response, request};
+use tollgate_envoy::envoy::{Envoy, Folder};
+use tollgate_envoy::fleet::{self, manage, token};
+use tollgate_envoy::gateway::{WORKERS, site};
 use tollgate_envoy::http2;
+use tollgate_envoy::live::Live;
+use tollgate_envoy::shipped;
 use tollgate_envoy::world::{digest, secret};
 use tollgate_host::tools;
 
@@ -187,6 +191,13 @@ fn configuration() -> Value {
     configuration
 }
 
+/// An upstream whose answers repeat nothing of a request.
+fn upstream() -> Live {
+    Live::start(|_, to| {
+        to.whole("application/json", r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#)
+    })
+}
+
 /// Sends all requests on connections of their own, and returns all that was answered.
 fn send(address: std::net::SocketAddr, requests: &[Request]) -> Vec<u8> {
     let mut answers = Vec::new();
@@ -215,9 +226,18 @@ fn send(address: std::net::SocketAddr, requests: &[Request]) -> Vec<u8> {
 #[test]
 fn no_place_of_envoy_or_etcd_has_a_secret_that_a_client_sent() {
     let Some(etcd) = tools::Etcd::start() else { return };
-    let Some(mut member) = Member::start(&configuration(), etcd.address()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
+    let upstream = upstream();
+    let site = site(&configuration(), upstream.address());
+    let folder = Folder::new();
+    shipped::lay_out(folder.path(), &site);
+    shipped::add_etcd(folder.path(), &site, etcd.address());
+    let mut envoy = Envoy::run(&program, folder, WORKERS);
+    let address = envoy.address();
+    let ask = |path: &str| request(address, &manage("root", "GET", path, None));
     // A key whose secret is shown once, in this answer.
-    let minted = member.request(&manage("bob", "POST", "/teams/search/keys", Some(&json!({"name": "mine"}))));
+    let minted =
+        request(address, &manage("bob", "POST", "/teams/search/keys", Some(&json!({"name": "mine"}))));
     assert_eq!(minted.status, 201, "{minted:?}");
     let native = minted.json()["secret"].as_str().unwrap().to_owned();
     let secrets = [native.as_str(), FOREIGN, TOKEN];
@@ -226,46 +246,43 @@ fn no_place_of_envoy_or_etcd_has_a_secret_that_a_client_sent() {
     for of in secrets {
         let requests = requests(of);
         sent += requests.len();
-        places.insert(format!("answers to {of:.8}"), send(member.envoy.address(), &requests));
+        places.insert(format!("answers to {of:.8}"), send(address, &requests));
         // In HTTP/2 a method can be any word.
-        let request = http2::Request {
+        let odd = http2::Request {
             method: of,
             path: "/v1/models",
             headers: &[("x-a", of)],
             body: &[],
             trailers: &[],
         };
-        let answers = http2::requests(member.envoy.address(), &[request]);
+        let answers = http2::requests(address, &[odd]);
         places.insert(format!("answer to a method {of:.8}"), format!("{answers:?}").into_bytes());
     }
-    let audit = member.request(&manage("root", "GET", "/audit?organization=acme&limit=1000", None));
+    let audit = ask("/audit?organization=acme&limit=200");
     assert_eq!(audit.status, 200, "{audit:?}");
     places.insert("audit".into(), audit.body.data);
-    places.insert(
-        "audit of the platform".into(),
-        member.request(&manage("root", "GET", "/audit?limit=1000", None)).body.data,
-    );
+    places.insert("audit of the platform".into(), ask("/audit?limit=200").body.data);
     for page in ["/stats", "/stats/prometheus", "/config_dump", "/clusters", "/listeners", "/server_info"] {
-        places.insert(page.into(), member.envoy.admin("GET", page).into_bytes());
+        places.insert(page.into(), envoy.admin("GET", page).into_bytes());
     }
-    let lines = member.envoy.access_log(sent / 2).len();
+    let lines = envoy.access_log(sent / 2).len();
     println!("{sent} requests, {lines} lines");
-    places.insert("access log".into(), fs::read(member.envoy.folder().join("access.log")).unwrap());
-    places.insert("log".into(), member.envoy.log().into_bytes());
+    places.insert("access log".into(), fs::read(envoy.folder().join("access.log")).unwrap());
+    places.insert("log".into(), envoy.log().into_bytes());
     places.insert("etcd".into(), etcd.bytes());
     assert!(has(&places["etcd"], "tollgate/1/doc/team/search"), "this is where etcd keeps it");
     assert!(has(&places["access log"], "sk-tg-"), "paths are logged");
     assert_nothing(&secrets, &places);
-    member.envoy.assert_no_trap();
+    envoy.assert_no_trap();
 }
 
 #[test]
 fn no_line_and_no_answer_of_the_command_has_a_secret_that_a_client_sent() {
-    let upstream = tollgate_host::simulator::Upstream::start_recording().unwrap();
+    let upstream = upstream();
     let mut configuration = configuration();
     configuration.as_object_mut().unwrap().remove("fleet");
     configuration["volatile_keys"] = json!(true);
-    let (server, lines) = serve(&configuration, upstream.addr());
+    let (server, lines) = serve(&configuration, upstream.address());
     let native = secret("laptop");
     let secrets = [native.as_str(), FOREIGN, TOKEN];
     let mut places = BTreeMap::new();

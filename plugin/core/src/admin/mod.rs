@@ -33,6 +33,7 @@ mod usage;
 mod view;
 pub(crate) mod warnings;
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -52,6 +53,7 @@ use crate::counters::CounterStore;
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::shown;
 use crate::policy::{Change, Policy};
+use crate::secret::{api_key, redact};
 use crate::time::Now;
 
 /// A management request, its body whole.
@@ -199,7 +201,14 @@ pub fn decide<C: CounterStore>(
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
         Ok(other) => other,
-        Err(problem) => AdminDecision::Answer(finish(request, problem.response())),
+        Err(problem) => {
+            let mut response = problem.response();
+            let is_secret = |word: &[u8]| context.policy.contains_secret(&api_key::digest(word));
+            if let Cow::Owned(body) = redact::without_known(&response.body, is_secret) {
+                response.body = body;
+            }
+            AdminDecision::Answer(finish(request, response))
+        }
     };
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
@@ -222,7 +231,7 @@ pub fn decide<C: CounterStore>(
         organization: organization.as_ref().map(|(id, _)| id.clone()),
         organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
-        action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
+        action: action(context.policy, request),
         status,
         reason: reason.map(ToString::to_string),
         before: context.before.take(),
@@ -230,6 +239,16 @@ pub fn decide<C: CounterStore>(
     });
     Decided { outcome, entry }
 }
+
+/// The method and the path of a request, redacted.
+fn action(policy: &Policy, request: &AdminRequest) -> String {
+    let is_secret = |segment: &[u8]| policy.contains_secret(&api_key::digest(segment));
+    let method: String = request.method.chars().take(MAX_METHOD).collect();
+    format!("{} {}", redact::redact(&method, MAX_METHOD), redact::path(&request.path, is_secret))
+}
+
+/// The most characters of a method that are recorded. No usual one is longer.
+const MAX_METHOD: usize = 9;
 
 /// Calls the handler of the endpoint.
 fn dispatch<C: CounterStore>(

@@ -52,11 +52,34 @@ pub(crate) fn has_mark(value: &[u8]) -> bool {
     value.windows(MARK.len()).any(|window| window.eq_ignore_ascii_case(MARK.as_bytes()))
 }
 
-/// Redacts a caller's or another server's text for a message or a log: no secrets, hidden characters escaped, and at most `most`
-/// characters.
+/// Redacts a caller's or another server's text for a message or a log: no secrets of Tollgate's own keys, hidden characters escaped,
+/// and at most `most` characters. A long word that is cut is left out: it may be the start of another secret.
 pub(crate) fn redact(text: &str, most: usize) -> String {
-    let start: String = without_secrets(text).chars().take(most).collect();
-    escaped(&start).chars().take(most).collect()
+    let text = without_secrets(text);
+    let Some((end, _)) = text.char_indices().nth(most) else {
+        return escaped(&text).chars().take(most).collect();
+    };
+    let (start, rest) = text.split_at_checked(end).unwrap_or_default();
+    let cut = rest.starts_with(is_word);
+    let word = start.rfind(|c| !is_word(c)).map_or(0, |at| start.ceil_char_boundary(at + 1));
+    let whole = if cut && start.len() - word >= MIN_SECRET { start.get(..word) } else { None };
+    let shown = whole.map_or_else(|| String::from(start), |whole| String::from(whole) + "…");
+    escaped(&shown).chars().take(most).collect()
+}
+
+/// Returns true for the characters of keys and tokens.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=')
+}
+
+/// The most words of a text that are compared with known secrets.
+const MAX_WORDS: usize = 32;
+
+/// Replaces the words of a text that are known secrets.
+pub(crate) fn without_known(text: &str, is_secret: impl Fn(&[u8]) -> bool) -> Cow<'_, str> {
+    let words = text.split(|c| !is_word(c)).filter(|word| word.len() >= MIN_SECRET).take(MAX_WORDS);
+    let secrets = words.filter(|word| is_secret(word.as_bytes()));
+    secrets.fold(Cow::Borrowed(text), |text, secret| Cow::Owned(text.replace(secret, "…")))
 }
 
 /// Quotes a text for a message: at most 40 characters, no secrets, control characters escaped.
@@ -164,5 +187,9 @@ mod tests {
         assert!(log_line(&"x".repeat(100_000)).len() < 17_000);
         assert_eq!(redact("a\u{202e}\u{e9}", 64), "a\\u202e\u{e9}");
         assert_eq!(redact(&"\u{202e}".repeat(64), 64).len(), 64);
+        assert_eq!(redact(&format!("no {}", "x".repeat(70)), 64), "no …");
+        assert_eq!(redact(&"a b ".repeat(70), 64), "a b ".repeat(16));
+        let known = |word: &[u8]| word == b"a-key-of-another-gateway";
+        assert_eq!(without_known("`a-key-of-another-gateway` and x", known), "`…` and x");
     }
 }
