@@ -143,7 +143,12 @@ impl Etcd {
         let place = loop {
             match std::os::unix::net::UnixStream::connect(&socket) {
                 Ok(_) => break Place::Socket(socket),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                // No process listens, or the path is too long for a socket.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput
+                    ) => {}
                 Err(error) => return Err(DataError::File { path: socket, error }.into()),
             }
             match Store::open(folder.path()) {
