@@ -15,7 +15,7 @@ use tollgate_host::build::module::{self, BuildError};
 use tollgate_host::etcd::{self, EtcdSetupError};
 use tollgate_host::proxy_wasm::{Module, ModuleError, Process, StartError};
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::source::Source;
+use tollgate_host::server::source::{PASSWORD_VARIABLE, Source};
 use tollgate_host::server::tls::{Tls, TlsError};
 use tollgate_host::server::{BUFFER_LIMIT, Cluster, Options, ServeError, Server, Target, TargetError};
 use tollgate_host::simulator::Upstream;
@@ -61,6 +61,10 @@ pub struct Arguments {
     /// 0700, and takes the policy of the file if it has none. From then on its policy is served: see `push`.
     #[arg(long, value_name = "DIR", conflicts_with = "fleet")]
     data: Option<PathBuf>,
+    /// File with one line `user:password`, if the etcd of `--fleet` requires authentication. The filter reads the password
+    /// from the variable TOLLGATE_ETCD_PASSWORD, which a configuration of `--config` names in `password_env`.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    login: Option<PathBuf>,
     /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
@@ -105,6 +109,8 @@ pub enum Error {
     Upstream(TargetError),
     #[error("`--upstream-header-file`: {0}")]
     UpstreamHeaders(TargetError),
+    #[error("`--login`: {0}")]
+    Login(EtcdSetupError),
     #[error("`--fleet`: {0}")]
     Fleet(#[from] EtcdSetupError),
     #[error(transparent)]
@@ -138,8 +144,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let listening = &arguments.listening;
     let fleet = arguments.fleet.as_deref().map(etcd::target).transpose()?;
     let data = arguments.data.as_deref().map(Data::open).transpose()?;
+    let login = arguments.login.as_deref().map(etcd::login_file).transpose().map_err(Error::Login)?;
     let name = fleet.as_ref().map(|etcd| etcd.authority().to_owned());
-    let (mut source, demo) = source(arguments, name.or(data.as_ref().map(|_| data::CLUSTER.to_owned())))?;
+    let (source, demo) = source(arguments, name.or(data.as_ref().map(|_| data::CLUSTER.to_owned())))?;
+    let mut source = source.with_user(login.as_ref().map(|(user, _)| user.clone()));
     let Configured { configuration, cluster, report } = read(arguments, &mut source, data.as_ref())?;
     refuse_demo(arguments, &origin(&source, data.as_ref()), &configuration)?;
     let etcd = fleet.map(|etcd| (etcd.authority().to_owned(), Cluster::Http(etcd)));
@@ -150,7 +158,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         Some(path) => Module::load(path).map_err(|error| Error::Module { path: path.clone(), error })?,
         None => module::load(&[])?,
     };
-    let process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
+    let mut process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
+    if let Some((_, password)) = &login {
+        process = process.variable(PASSWORD_VARIABLE, password);
+    }
     let workers =
         arguments.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     let limits = listening.limits();

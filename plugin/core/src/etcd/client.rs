@@ -17,7 +17,7 @@ use super::{
     Progress, Session, Trim,
 };
 use crate::admin::audit::AuditQuery;
-use crate::config::EtcdConfig;
+use crate::config::{EtcdConfig, Password};
 use crate::policy::Document;
 use crate::time::{Now, SECOND};
 
@@ -136,7 +136,11 @@ pub struct EtcdClient {
 impl EtcdClient {
     /// Creates a client without requests.
     pub fn new(config: &EtcdConfig) -> Self {
-        let user = config.login.as_ref().map(|(user, password)| (&**user, &**password));
+        let user = config.login.as_ref().and_then(|(user, password)| match password {
+            Password::Text(password) => Some((&**user, &**password)),
+            // The adapter reads variables first.
+            Password::Variable(_) => None,
+        });
         EtcdClient {
             keys: KeySpace::new(&config.prefix),
             credentials: Credentials::new(user),
