@@ -114,6 +114,7 @@ impl Requests {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let watch = Rc::clone(&self.watch);
+        let window = self.exchanger.gate.load().limits.window();
         let served = Rc::new(self);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let served = Rc::clone(&served);
@@ -134,7 +135,8 @@ impl Requests {
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD as u32)
             .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(window)
+            .initial_stream_window_size(WINDOW.min(window))
             .max_send_buf_size(SEND_BUFFER);
         let socket = TokioIo::new(watch.socket(socket));
         let connection = builder.serve_connection_with_upgrades(socket, service);

@@ -278,6 +278,11 @@ impl Stream {
         self.answered.set(true);
     }
 
+    /// Returns true once the client has received a status.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.get()
+    }
+
     /// Aborts the task that sends the rest of the request when the stream ends.
     pub(super) fn pumped_by(&self, pump: AbortHandle) {
         *self.pump.borrow_mut() = Some(pump);
