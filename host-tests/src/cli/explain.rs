@@ -180,6 +180,11 @@ impl Printer<'_> {
             return;
         }
         let levels = [
+            (
+                Restriction::Ceiling,
+                format!("the ceiling of team `{}`", team.id),
+                team.ceiling.as_ref().map(|ceiling| &ceiling.access),
+            ),
             (Restriction::Team, format!("team `{}`", team.id), Some(&team.access)),
             (Restriction::Key, format!("key `{}`", key.id), Some(key.access())),
             (

@@ -13,6 +13,7 @@ pub mod audit;
 mod body;
 pub(crate) mod body_buffer;
 mod caller;
+mod ceiling;
 mod context;
 mod etag;
 mod growth;

@@ -98,7 +98,8 @@ impl Policy {
             organization,
             name,
             access,
-            allowance,
+            allowance: _,
+            ceiling,
             member_allowance,
             self_service,
             members,
@@ -110,7 +111,15 @@ impl Policy {
         record.put("organization", self.organizations.name(organization.0));
         record.put("name", &**name);
         self.write_scope(access, record);
-        self.write_quota(allowance.as_deref(), record);
+        self.write_quota(team.own_allowance(), record);
+        if let Some(ceiling) = ceiling {
+            let TeamCeiling { limits, budget, access, own: _ } = &**ceiling;
+            let mut written = Object::default();
+            written.put_some("limits", write_limits(limits));
+            written.put_some("budget", budget.as_ref().map(write_budget));
+            self.write_scope(access, &mut written);
+            record.put("ceiling", written.0);
+        }
         if let Some(member) = member_allowance {
             // No record of a team has target limits for each member.
             let Quota { limits, target_limits: _, budget, record: _ } = &**member;

@@ -5,6 +5,7 @@
 mod allowances;
 mod audit;
 mod bodies;
+mod ceilings;
 mod concurrency;
 mod configurations;
 mod keeping;

@@ -67,6 +67,8 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
         ("GET", "/teams/search", nothing.clone(), CEILING_READERS),
         ("PATCH", "/teams/search", json!({ "limits": { "rpm": 5 } }), TEAM_MANAGERS),
         ("PATCH", "/teams/search", json!({ "state": "blocked" }), ORGANIZATION_MANAGERS),
+        ("PATCH", "/teams/search", json!({ "ceiling": { "limits": { "rpm": 50 } } }), ORGANIZATION_MANAGERS),
+        ("PATCH", "/teams/search", json!({ "ceiling": null }), ORGANIZATION_MANAGERS),
         ("PATCH", "/teams/search", json!({ "mode": "shadow" }), PLATFORM),
         ("DELETE", "/teams/empty", nothing.clone(), ORGANIZATION_MANAGERS),
         ("GET", "/teams/search/access", nothing.clone(), CEILING_READERS),

@@ -288,7 +288,7 @@ fn preview() -> Value {
         "selected": perhaps,
         "available": perhaps,
         "effective": { "type": "boolean" },
-        "refused_by": { "enum": ["organization", "team", null] },
+        "refused_by": { "enum": ["organization", "ceiling", "team", null] },
         "reason": { "type": "string" },
     }));
     let access = AccessRecord::schema();

@@ -284,7 +284,18 @@ impl FromNode for TeamMember {
         serde_json::json!({ "anyOf": [TeamRole::schema(), TeamMemberRecord::schema()] })
     }
 }
-
+record! {
+    /// Bounds that the administrators of the organization set for a team, above those of its own administrators. The tighter of
+    /// both holds.
+    CeilingRecord {
+        /// Limits of the team as a whole. A window that the team does not limit has this limit.
+        limits: LimitsRecord,
+        /// Budget of the team as a whole. A budget of the team must have the same period.
+        budget: BudgetRecord,
+        /// Access within what the organization grants. Default: inherit.
+        access: AccessRecord,
+    }
+}
 record! {
     /// A team.
     TeamRecord {
@@ -312,6 +323,8 @@ record! {
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.
         mode: Mode,
+        /// Ceiling of the team's limits, budget and access, which only administrators of the organization set.
+        ceiling: CeilingRecord,
         /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
         /// not those of the other.
         created: Count,

@@ -5,6 +5,7 @@
 use crate::secret::api_key;
 use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -177,17 +178,21 @@ impl Policy {
             members,
             state,
             mode,
+            ceiling,
             created,
         } = record;
         let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
         let member_allowance = self.quota(member_limits, None, member_budget);
         let (members, member_overrides) = self.team_members(members, member_allowance.as_deref());
+        let own = self.quota(limits, target_limits, budget);
+        let ceiling = ceiling.map(|ceiling| Box::new(self.read_ceiling(ceiling, own.clone(), report)));
         Team {
             id: id.into(),
             organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
-            allowance: self.quota(limits, target_limits, budget),
+            allowance: ceiling.as_ref().map_or(own, |ceiling| ceiling.tighter()),
+            ceiling,
             member_allowance,
             self_service: self_service.map(|record| Box::new(read_self_service(record))),
             members,
@@ -195,6 +200,34 @@ impl Policy {
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
             created: read_created(created),
+        }
+    }
+
+    fn read_ceiling(
+        &mut self,
+        record: CeilingRecord,
+        own: Option<Box<Quota>>,
+        report: &mut Diagnostics,
+    ) -> TeamCeiling {
+        let CeilingRecord { limits, budget, access } = record;
+        let budget = budget.and_then(read_budget);
+        if let (Some(ceiling), Some(own)) = (budget, own.as_ref().and_then(|own| own.budget))
+            && ceiling.period != own.period
+        {
+            let found = format!("`{}`, and the ceiling has `{}`", own.period.name(), ceiling.period.name());
+            let kind = DiagnosticKind::Expected {
+                expected: "the period of the budget of the team's ceiling",
+                found,
+            };
+            report.within("budget", |report| report.within("period", |report| report.error(kind)));
+        }
+        // The places of its selections are not recorded: diagnostics name the list.
+        let mut places = SourceList::default();
+        TeamCeiling {
+            limits: limits.map_or(Limits::default(), Limits::from),
+            budget,
+            access: report.within("ceiling", |report| self.scope(access, &mut places, report)),
+            own,
         }
     }
 
