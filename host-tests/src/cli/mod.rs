@@ -12,6 +12,7 @@ mod import;
 mod key;
 mod listening;
 mod log;
+mod prices;
 mod pull;
 mod push;
 mod serve;
@@ -63,6 +64,11 @@ enum Command {
     Backup(backup::Arguments),
     /// Add keys that another gateway stores as SHA-256 digests to a policy file.
     Import(import::Arguments),
+    /// Take the prices of a file into a policy, or compare them.
+    Prices {
+        #[command(subcommand)]
+        command: prices::Command,
+    },
     /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm),
     /// and the CDN worker, target/tollgate/worker.
     Build,
@@ -83,6 +89,8 @@ enum Failure {
     Fleet(#[from] fleet::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
+    #[error(transparent)]
+    Prices(#[from] prices::Error),
 }
 
 impl Failure {
@@ -109,6 +117,7 @@ pub fn main() -> ExitCode {
         Command::Pull(arguments) => pull::run(&arguments).map_err(Failure::from),
         Command::Backup(arguments) => backup::run(&arguments).map_err(Failure::from),
         Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
+        Command::Prices { command } => prices::run(&command).map_err(Failure::from),
         Command::Build => build().map_err(Failure::from),
     };
     match outcome {

@@ -147,6 +147,15 @@ pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     SDKS.get_or_init(|| python::interpreter("python-sdks", SDKS_AS_OF, include_str!("sdks.txt"))).clone()
 }
 
+/// Installs the SDKs of `sdks.txt`, and returns the price map in the package `litellm`.
+pub fn price_map() -> Result<PathBuf, Unavailable> {
+    static PRICE_MAP: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    let inside = "litellm/model_prices_and_context_window_backup.json";
+    PRICE_MAP
+        .get_or_init(|| python::program("python-sdks", SDKS_AS_OF, include_str!("sdks.txt"), inside))
+        .clone()
+}
+
 /// Installs the SDKs of npm (openai, @anthropic-ai/sdk, @google/genai, ai with its providers), and Node for them.
 pub fn node_sdks() -> Result<NodeSdks, Unavailable> {
     static SDKS: OnceLock<Result<NodeSdks, Unavailable>> = OnceLock::new();
