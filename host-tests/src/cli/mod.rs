@@ -3,6 +3,7 @@
 
 mod backup;
 mod check;
+mod console;
 mod data;
 mod demo;
 mod document;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_host::build::{module, worker};
+use tollgate_host::build::{self, module, worker};
 
 use self::document::LoadError;
 
@@ -70,7 +71,7 @@ enum Command {
         command: prices::Command,
     },
     /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm),
-    /// and the CDN worker, target/tollgate/worker.
+    /// the CDN worker, target/tollgate/worker, and the web console, target/tollgate/console.
     Build,
 }
 
@@ -149,6 +150,7 @@ fn build() -> Result<ExitCode, module::BuildError> {
     say!("{}", module::build(&[])?.display());
     say!("{}", module::build(&["bare"])?.display());
     say!("{}", worker::build()?.display());
+    say!("{}", build::console::build(false)?.display());
     Ok(ExitCode::SUCCESS)
 }
 

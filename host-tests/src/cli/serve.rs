@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -20,6 +21,7 @@ use tollgate_host::server::tls::{Tls, TlsError};
 use tollgate_host::server::{BUFFER_LIMIT, Cluster, Options, ServeError, Server, Target, TargetError};
 use tollgate_host::simulator::Upstream;
 
+use super::console::{self, Console};
 use super::data::{Configured, Data};
 use super::listening::{Listening, raise_open_files};
 use super::{data, demo, log};
@@ -68,6 +70,10 @@ pub struct Arguments {
     /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// The folder of the web console, as `tollgate build` writes it, or `off`. By default it is built from this
+    /// workspace, after the server has started.
+    #[arg(long, value_name = "off|DIR", value_parser = Console::parse)]
+    console: Option<Console>,
     #[command(flatten)]
     listening: Listening,
 }
@@ -105,6 +111,8 @@ pub enum Error {
     Source { flag: &'static str, path: PathBuf, error: io::Error, right: &'static str },
     #[error("`{flag} {path}`: {error}: `tollgate check {path}` lists every error", path = path.display())]
     Rejected { flag: &'static str, path: PathBuf, error: StartError },
+    #[error("`--console {}`: {error}: it must be a folder that `tollgate build` wrote, or `off`", path.display())]
+    Console { path: PathBuf, error: io::Error },
     #[error("`--upstream`: {0}")]
     Upstream(TargetError),
     #[error("`--upstream-header-file`: {0}")]
@@ -153,6 +161,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let etcd = fleet.map(|etcd| (etcd.authority().to_owned(), Cluster::Http(etcd)));
     let clusters = etcd.into_iter().chain(data.as_ref().map(|data| (cluster, data.cluster()))).collect();
     let tls = listening.tls()?;
+    let console =
+        console::open(arguments.console.as_ref()).map_err(|(path, error)| Error::Console { path, error })?;
     let (target, simulated) = upstream(arguments)?;
     let module = match &arguments.module {
         Some(path) => Module::load(path).map_err(|error| Error::Module { path: path.clone(), error })?,
@@ -182,6 +192,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         drain: listening.drain,
         limits,
         tls: tls.clone(),
+        console: console.as_ref().map(|console| Arc::clone(console.files())),
     })
     .map_err(|error| match error {
         ServeError::Module(error @ StartError::ConfigurationRefused) => {
@@ -217,6 +228,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     if demo {
         eprint!("{}", demo::requests(&base));
+    }
+    if let Some(console) = console {
+        console.announce(&base, demo);
     }
     // Signals are handled from here on. A caller that waits for the lines above may send them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

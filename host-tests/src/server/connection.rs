@@ -162,11 +162,21 @@ impl Requests {
         let begun =
             if self.watch.refused() { Err("too_many_connections") } else { self.watch.begin(size(&request)) };
         match begun {
-            Ok(running) => Ok(running.answer(self.exchanger.exchange(request, info).await?)),
+            Ok(running) => {
+                let (parts, body) = request.into_parts();
+                let console = self.exchanger.console.as_ref();
+                if let Some(file) = console.and_then(|console| console.answer(&parts)) {
+                    let status = file.status().as_u16();
+                    self.exchanger.gate.unfiltered(&lines::Request::of(&parts), status, "console");
+                    return Ok(running.file(file));
+                }
+                let request = Request::from_parts(parts, body);
+                Ok(running.answer(self.exchanger.exchange(request, info).await?))
+            }
             Err(details) => {
                 let http1 = request.version() != Version::HTTP_2;
                 let (parts, _) = request.into_parts();
-                self.exchanger.gate.refused(&lines::Request::of(&parts), 503, details);
+                self.exchanger.gate.unfiltered(&lines::Request::of(&parts), 503, details);
                 Ok(busy(http1))
             }
         }

@@ -84,7 +84,7 @@ impl Gate {
     }
 
     /// Writes the line of a request that did not reach the module.
-    pub(super) fn refused(&self, request: &lines::Request, status: u16, details: &str) {
+    pub(super) fn unfiltered(&self, request: &lines::Request, status: u16, details: &str) {
         let closed = ClosedStream { status, details: details.to_owned(), ..ClosedStream::default() };
         self.lines.write(&lines::line(request, &closed, Duration::ZERO));
     }

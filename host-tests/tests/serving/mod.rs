@@ -85,6 +85,7 @@ impl Serving {
             drain: choices.drain,
             limits: choices.limits,
             tls: choices.tls,
+            console: None,
         })
         .expect("the module takes its configuration");
         Serving { server, upstream, lines: captured, log }
