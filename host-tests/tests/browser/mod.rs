@@ -66,7 +66,11 @@ impl Browser {
     }
 
     fn try_call(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
-        let path = if self.session.is_empty() { "/session".into() } else { format!("/session/{}{path}", self.session) };
+        let path = if self.session.is_empty() {
+            "/session".into()
+        } else {
+            format!("/session/{}{path}", self.session)
+        };
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
@@ -132,7 +136,12 @@ impl Browser {
     /// Returns what the page's console has since the last call.
     pub fn log(&self) -> Vec<String> {
         let entries = self.call("POST", "/se/log", Some(&json!({"type": "browser"})));
-        entries.as_array().unwrap().iter().map(|entry| entry["message"].as_str().unwrap().to_owned()).collect()
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| entry["message"].as_str().unwrap().to_owned())
+            .collect()
     }
 
     /// Waits until a script returns true.
@@ -168,10 +177,13 @@ impl Browser {
         let begun = Instant::now();
         loop {
             let found = self.call("POST", "/elements", Some(&json!({"using": "xpath", "value": xpath})));
-            let found = found.as_array().unwrap().iter().map(|element| element[ELEMENT].as_str().unwrap().to_owned());
+            let found =
+                found.as_array().unwrap().iter().map(|element| element[ELEMENT].as_str().unwrap().to_owned());
             for element in found {
                 // One that was drawn again meanwhile is not there.
-                if self.try_call("GET", &format!("/element/{element}/displayed"), None) == Ok(Value::Bool(true)) {
+                if self.try_call("GET", &format!("/element/{element}/displayed"), None)
+                    == Ok(Value::Bool(true))
+                {
                     return element;
                 }
             }
@@ -259,7 +271,11 @@ impl Browser {
             .chars()
             .flat_map(|key| ["keyDown", "keyUp"].map(|kind| json!({"type": kind, "value": key.to_string()})))
             .collect();
-        self.call("POST", "/actions", Some(&json!({"actions": [{"type": "key", "id": "keys", "actions": strokes}]})));
+        self.call(
+            "POST",
+            "/actions",
+            Some(&json!({"actions": [{"type": "key", "id": "keys", "actions": strokes}]})),
+        );
     }
 
     /// Sets the size of the page, in CSS pixels, and the theme of the system.

@@ -107,6 +107,13 @@ pub fn set_address(address: &str, keep: bool) {
     };
 }
 
+/// Loads the document anew.
+pub fn reload() {
+    if let Some(window) = window() {
+        let _ = window.location().reload();
+    }
+}
+
 /// Calls `handle` with each event of this name, as long as the page lives.
 pub fn listen(name: &str, handle: impl Fn(Event) + 'static) {
     let Some(window) = window() else { return };

@@ -120,7 +120,11 @@ impl Session {
                     self.me.set(me);
                     self.expired.set(false);
                     self.refused.set(None);
-                    self.state.set(if then_ask { SignIn::Asking } else { SignIn::In });
+                    let state = if then_ask { SignIn::Asking } else { SignIn::In };
+                    // Setting it draws the page anew, and a form that waits for this would be lost.
+                    if self.state.get_untracked() != state {
+                        self.state.set(state);
+                    }
                     if !is_same {
                         // Another person must not continue with this one's form.
                         self.page.notify();
@@ -137,13 +141,12 @@ impl Session {
         });
     }
 
-    /// Forgets the person.
+    /// Forgets the person. The document is loaded anew, so that nothing of them stays in its memory.
     pub fn sign_out(self) {
         BEARER.with_borrow_mut(|bearer| *bearer = None);
         browser::keep(TOKEN, None);
         self.state.set(SignIn::Out(None));
-        self.me.set(Me::default());
-        self.expired.set(false);
+        browser::reload();
     }
 
     /// Shows a page.

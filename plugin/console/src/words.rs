@@ -476,7 +476,8 @@ words! {
     MADE_BY_SELF_SERVICE: "made by self-service";
     NO_KEY_LIMITS: "The key has no limits of its own.";
     REVOKED: "The key is revoked.";
-    BY_TEAM: "To the team";
+    REVOKED_KEY: "Revoked key";
+    BY_TEAM: "For the team";
 }
 
 /// The choices of a grace period, in seconds.

@@ -36,10 +36,10 @@ pub fn draw(id: &str) -> AnyView {
         let key = key.clone();
         live(move || {
             if revoked.get() {
-                return empty(words::REVOKED, nothing());
+                return group("page", vec![title(words::REVOKED_KEY), empty(words::REVOKED, nothing())]);
             }
             let whole = key.clone();
-            key.show(move |record| draw_key(&whole, record, revoked, shown))
+            key.show_page(move |record| draw_key(&whole, record, revoked, shown))
         })
     };
     group("page", vec![page, secret::draw(shown, move |_| again.again())])

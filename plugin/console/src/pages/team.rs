@@ -42,7 +42,7 @@ pub fn draw(id: &str, tab: Tab) -> AnyView {
         let words = if self_service { words::CREATED_SELF_SERVICE } else { words::CREATED };
         status(vec![paragraph(words)])
     });
-    let head = team.show(head);
+    let head = team.show_page(head);
     // Saving a card changes the record and must not draw the other cards again.
     let known = team.clone();
     let is_known = Memo::new(move |_| known.record().is_some());
@@ -50,10 +50,12 @@ pub fn draw(id: &str, tab: Tab) -> AnyView {
         let id = id.to_owned();
         live(move || {
             let record = if is_known.get() { team.now() } else { None };
-            record.map_or_else(nothing, |record| body(&id, tab, &team, &record))
+            record.map_or_else(nothing, |record| {
+                group("page", vec![tabs(&id, tab), body(&id, tab, &team, &record)])
+            })
         })
     };
-    group("page", vec![created.unwrap_or_else(nothing), head, tabs(id, tab), body])
+    group("page", vec![created.unwrap_or_else(nothing), head, body])
 }
 
 fn head(team: &Arc<Record<Team>>) -> AnyView {
@@ -107,15 +109,15 @@ fn overview(id: &str, team: &Resource<Team>, record: &Arc<Record<Team>>) -> AnyV
     let usage =
         may(Permission::ReadUsage).then(|| Resource::<Usage>::read(api::path(&["teams", id, "usage"])));
     let above = may_edit.then(|| Resource::<Organization>::read(api::path(&["organizations", organization])));
-    let mut left = vec![limits(team, above.clone(), usage.clone(), may_edit), people_card(id, team)];
-    if may(Permission::ManageOrganization) {
-        left.push(danger_card(team, name));
-    }
+    let left = vec![limits(team, above.clone(), usage.clone(), may_edit), people_card(id, team)];
     let mut right = vec![budget(team, above, usage, may_edit)];
     if may(Permission::ReadSelfService) {
         right.push(self_service(id, may_edit));
     }
     right.push(access_card(id, team));
+    if may(Permission::ManageOrganization) {
+        right.push(danger_card(team, name));
+    }
     let line = if may_edit { nothing() } else { read_only(words::READ_ONLY) };
     let columns = group("halves", vec![group("column", left), group("column", right)]);
     group("overview", vec![line, columns])

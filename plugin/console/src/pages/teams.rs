@@ -20,7 +20,7 @@ const PAGE: &str = "50";
 
 pub fn draw(organization: Option<String>, after: Option<String>) -> AnyView {
     let organizations = Resource::<Listed<Organization>>::read(api::path(&["organizations"]) + "?limit=200");
-    let list = organizations.show(move |record| {
+    let list = organizations.show_page(move |record| {
         let all = &record.value.items;
         let chosen = all.iter().find(|it| Some(&it.id) == organization.as_ref()).or_else(|| all.first());
         let Some(chosen) = chosen else { return empty(words::NO_ORGANIZATIONS, nothing()) };

@@ -126,7 +126,8 @@ pub fn waiting() -> AnyView {
 }
 
 /// Explains why something cannot be shown, and offers another try.
-pub fn failure(failure: &Failure, again: impl Fn() + 'static) -> AnyView {
+/// `whole`: it stands in the place of a page, and its heading is that of the page.
+pub fn failure(failure: &Failure, whole: bool, again: impl Fn() + 'static) -> AnyView {
     let (heading, advice) = match failure.status() {
         401 => (words::SESSION_OVER, words::SIGN_IN_AGAIN_THEN),
         403 => (words::NOT_ALLOWED, words::ASK_AN_ADMIN),
@@ -144,6 +145,9 @@ pub fn failure(failure: &Failure, again: impl Fn() + 'static) -> AnyView {
     };
     let lines =
         [detail.as_str(), advice].into_iter().filter(|line| !line.is_empty()).map(paragraph).collect();
+    if whole {
+        return group("page", vec![title(heading), alert(vec![group("lines", lines), retry])]);
+    }
     alert(vec![el::h2().child(heading).into_any(), group("lines", lines), retry])
 }
 

@@ -103,13 +103,22 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Resource<T> {
 
     /// Draws the record, or the state that it is in instead.
     pub fn show(&self, draw: impl Fn(&Arc<Record<T>>) -> AnyView + Send + 'static) -> AnyView {
+        self.draw(false, draw)
+    }
+
+    /// Draws the record that a page is about.
+    pub fn show_page(&self, draw: impl Fn(&Arc<Record<T>>) -> AnyView + Send + 'static) -> AnyView {
+        self.draw(true, draw)
+    }
+
+    fn draw(&self, whole: bool, draw: impl Fn(&Arc<Record<T>>) -> AnyView + Send + 'static) -> AnyView {
         let this = self.clone();
         live(move || match this.state.get() {
             State::Reading => waiting(),
             State::Ready(record) => draw(&record),
             State::Failed(reason) => {
                 let this = this.clone();
-                failure(&reason, move || {
+                failure(&reason, whole, move || {
                     this.state.set(State::Reading);
                     this.again();
                 })
