@@ -330,15 +330,12 @@ fn write_price(price: &Price) -> Value {
         }
         return Value::Object(record.0);
     }
-    let if_not_input = |amount: &Pico| (amount != input).then_some(*amount);
-    let rates = GivenRates {
-        input: Some(*input),
-        output: Some(*output),
-        cached_input: if_not_input(cached_input),
-        cache_write: if_not_input(cache_write),
-        request: (*request != Pico::default()).then_some(*request),
-        ..GivenRates::default()
-    };
+    let mut rates = GivenRates::default();
+    rates.set(Rate::Input, Some(*input));
+    rates.set(Rate::Output, Some(*output));
+    rates.set(Rate::CachedInput, Some(*cached_input).filter(|amount| amount != input));
+    rates.set(Rate::CacheWrite, Some(*cache_write).filter(|amount| amount != input));
+    rates.set(Rate::Request, Some(*request).filter(|amount| *amount != Pico(0)));
     write_rates(&rates, &mut record);
     Value::Object(record.0)
 }

@@ -17,7 +17,6 @@ use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
-use crate::policy::load::prices::read_price;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
     Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
@@ -78,10 +77,7 @@ impl Policy {
         let mut source = SourceList::default();
         let listed = &mut source;
         let entity = match section {
-            Section::Targets => {
-                let record = TargetRecord::read(node, report)?;
-                Entity::Target(self.read_target(id, record, report))
-            }
+            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
             Section::Organizations => Entity::Organization(self.read_organization(
                 id,
                 OrganizationRecord::read(node, report)?,
@@ -107,7 +103,7 @@ impl Policy {
         Some(ReadRecord { position: self.reserve(section, id), entity, source, all })
     }
 
-    fn read_target(&mut self, id: &str, record: TargetRecord, report: &mut Diagnostics) -> Target {
+    fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
         let TargetRecord {
             access_groups,
             max_input_tokens,
@@ -126,7 +122,7 @@ impl Policy {
             groups: groups.into(),
             max_input_tokens: max_input_tokens.map(|count| count.0),
             max_output_tokens: max_output_tokens.map(|count| count.0),
-            price: price.map(|price| report.within("price", |report| read_price(price, report))),
+            price: price.map(|price| price.0),
             cost: cost.unwrap_or_default(),
             usage_chunk: usage_chunk.unwrap_or_default(),
             abandoned: abandoned.unwrap_or_default(),

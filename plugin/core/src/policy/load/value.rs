@@ -364,27 +364,6 @@ impl<T: FromNode> FromNode for Indexed<T> {
     }
 }
 
-/// A list, or its only item in its place. Items keep their pointer: `None` for one that is not in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OneOrMore<T>(pub Vec<(Option<u32>, T)>);
-
-impl<T: FromNode> FromNode for OneOrMore<T> {
-    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
-        if let Node::Array(_) = node {
-            let Indexed(items) = Indexed::read(node, report)?;
-            return Some(OneOrMore(
-                items.into_iter().map(|(position, item)| (Some(position), item)).collect(),
-            ));
-        }
-        Some(OneOrMore(Vec::from([(None, T::read(node, report)?)])))
-    }
-
-    #[cfg(feature = "schema")]
-    fn schema() -> serde_json::Value {
-        serde_json::json!({ "oneOf": [T::schema(), <Vec<T> as FromNode>::schema()] })
-    }
-}
-
 /// A value that is present. `None` if it is invalid: that was reported, and must not be reported as missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Present<T>(pub Option<T>);
