@@ -97,6 +97,8 @@ fn usual_cost(price: &Price, usage: &Usage, units: &Units) -> Pico {
     ])
 }
 
+// Not inlined: few targets have such prices.
+#[inline(never)]
 fn detailed_cost(rates: &Rates, usage: &Usage, units: &Units) -> Pico {
     // What came from a cache is text first: sound and images that did are left out of their figures if they are known.
     let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);

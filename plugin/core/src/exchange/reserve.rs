@@ -33,7 +33,7 @@ pub(super) fn reserve(
             let dearest = price.input.max(price.cached_input).max(price.cache_write);
             (dearest.times(most).plus(price.request.times(call.units.calls)), price.output)
         } else {
-            let rates = price.highest(|tier| may_be_served_in(api, price, request, tier), most);
+            let rates = price.highest(&|tier| may_be_served_in(api, price, request, tier), most);
             let input_cost = most_input_cost(api, &rates, request, hidden, most);
             let each_output =
                 rates.get(Rate::Output).max(rates.get(Rate::OutputAudio)).max(rates.get(Rate::OutputImage));
@@ -170,6 +170,6 @@ pub(super) fn price_of_call(
 
 /// The reservation of a call whose bodies are not read: the price per call, in the dearest tier.
 pub(super) fn bare_call(call: Option<&CallPrice>) -> Reservation {
-    let cost = call.map_or(Pico(0), |call| call.price.highest(|_| true, 0).get(Rate::Request));
+    let cost = call.map_or(Pico(0), |call| call.price.highest(&|_| true, 0).get(Rate::Request));
     Reservation { input_tokens: 0, tokens: 0, input_cost: cost, cost }
 }

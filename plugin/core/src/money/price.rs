@@ -251,7 +251,7 @@ impl Price {
     /// Returns the highest price of each kind that a call with at most this input may have, in any of the tiers for which
     /// `may_be` returns true or in none.
     #[must_use]
-    pub fn highest(&self, may_be: impl Fn(&str) -> bool, most_input: u64) -> Rates {
+    pub fn highest(&self, may_be: &dyn Fn(&str) -> bool, most_input: u64) -> Rates {
         let Some(details) = &self.details else { return self.usual() };
         let steps = details.steps(most_input);
         let names = details.tiers.iter().map(|tier| &*tier.name).filter(|name| may_be(name));
@@ -263,7 +263,7 @@ impl Price {
     /// Returns true if some output may cost something.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        let rates = self.highest(|_| true, u64::MAX);
+        let rates = self.highest(&|_| true, u64::MAX);
         [Rate::Output, Rate::OutputAudio, Rate::OutputImage].iter().any(|rate| rates.get(*rate) != Pico(0))
     }
 
@@ -338,6 +338,8 @@ impl PriceDetails {
         self.tiers.iter().find(|tier| &*tier.name == name)
     }
 
+    // Not inlined: few targets have such prices.
+    #[inline(never)]
     fn rates(&self, tier: Option<&str>, input_tokens: u64) -> Rates {
         let tier = tier.and_then(|name| self.tier(name)).map(|tier| &tier.level);
         // From the most special place to the most general one.
