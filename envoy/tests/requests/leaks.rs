@@ -39,8 +39,9 @@ fn requests(of: &str) -> Vec<Request> {
         |model: &str| json!({"model": model, "messages": [{"role": "user", "content": SAID}]}).to_string();
     let plain = body("gpt-5-mini");
     let mut all = Vec::new();
-    for spelled in [of.to_owned(), percent(of, 1), percent(of, 2), of.replace('-', "%2D"), of.to_uppercase()]
-    {
+    // In another case only keys of this gateway can be recognized, by their form.
+    let upper = if of.starts_with("sk-tg-") { of.to_uppercase() } else { of.to_owned() };
+    for spelled in [of.to_owned(), percent(of, 1), percent(of, 2), of.replace('-', "%2D"), upper] {
         for path in [
             format!("/v1/models/{spelled}"),
             format!("/{spelled}"),
