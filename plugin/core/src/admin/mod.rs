@@ -15,9 +15,11 @@ pub(crate) mod body_buffer;
 mod caller;
 mod ceiling;
 mod context;
+mod dry_run;
 mod etag;
 mod growth;
 mod keys;
+mod may;
 mod me;
 mod members;
 #[cfg(feature = "schema")]
@@ -91,6 +93,8 @@ pub enum AdminDecision {
     Answer(LocalResponse),
     /// Commit this change, and send its response once it is stored.
     Write(Write),
+    /// Send the response of this change, and do not commit it.
+    Preview(Write),
     /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
     /// Send the facts about this gateway.
@@ -190,14 +194,22 @@ pub fn decide<C: CounterStore>(
         before: None,
         after: None,
     };
+    let dry_run = dry_run::is_requested(request);
+    let is_dry_run = dry_run.as_ref().is_ok_and(|dry_run| *dry_run);
     let decided = route::find(&request.method, &request.path)
+        .and_then(|found| dry_run.map(|_| found))
         .and_then(|found| dispatch(&mut context, store, &config.prefix, &found))
         .and_then(|outcome| {
             let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
             let (log, changed) = (context.log_name(), (&*context.policy, &write.change));
             write.growth = Growth::of(store, &config.prefix, changed, log, inputs)?;
+            if is_dry_run {
+                dry_run::remove_secret(&mut write.response);
+                return Ok(AdminDecision::Preview(write));
+            }
             Ok(AdminDecision::Write(write))
         });
+    let has_succeeded = decided.is_ok();
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
@@ -213,26 +225,30 @@ pub fn decide<C: CounterStore>(
     };
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
-        AdminDecision::Write(write) => write.response.status,
+        AdminDecision::Write(write) | AdminDecision::Preview(write) => write.response.status,
         AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => 200,
     };
     let kind = match &outcome {
         AdminDecision::Write(_) => EntryKind::Change,
-        AdminDecision::Answer(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => {
-            EntryKind::Attempt
-        }
+        AdminDecision::Answer(_)
+        | AdminDecision::Preview(_)
+        | AdminDecision::Audit(_)
+        | AdminDecision::Gateway { .. } => EntryKind::Attempt,
     };
     if kind == EntryKind::Attempt {
         (context.before, context.after) = (None, None);
     }
     let organization = context.audit_organization(kind);
-    let entry = (!is_read(request)).then(|| audit::AuditEntry {
+    let query = if is_dry_run { dry_run::QUERY } else { "" };
+    // Reads and dry runs without a refusal are not recorded.
+    let is_unrecorded = is_read(request) || is_dry_run && has_succeeded;
+    let entry = (!is_unrecorded).then(|| audit::AuditEntry {
         kind,
         time: inputs.now.timestamp(),
         organization: organization.as_ref().map(|(id, _)| id.clone()),
         organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
-        action: action(context.policy, request),
+        action: action(context.policy, request) + query,
         status,
         reason: reason.map(ToString::to_string),
         before: context.before.take(),

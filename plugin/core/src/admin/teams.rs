@@ -70,8 +70,10 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
     context.require(Permission::ManageTeam, Resource::Team(ix))?;
-    context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
+    let shown = view::team(context.policy, &context.caller, id);
+    context.require_match(Some(&shown))?;
     let mut patch = body::object(context.request)?;
+    body::take_equal(&mut patch, &shown.body, &["may"])?;
     let organization_id = context.policy.organizations.name(organization.0).to_string();
     take_fixed(&mut patch, &[("id", id), ("organization", &organization_id)])?;
     require_platform_for_mode(context, &patch)?;

@@ -137,6 +137,10 @@ impl PolicyStore {
                 effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
                 return;
             }
+            AdminDecision::Preview(write) => {
+                effects.push(Effect::Answer(id, admin_reply(write.response, None)));
+                return;
+            }
             AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
             AdminDecision::Gateway { details } => {
                 let freshness = etcd.freshness(store);
@@ -267,7 +271,7 @@ impl PolicyStore {
             }
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
-            (AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
+            (AdminDecision::Preview(_) | AdminDecision::Audit(_) | AdminDecision::Gateway { .. }, _, _) => {
                 Problem::contended().response()
             }
         };

@@ -8,9 +8,11 @@ mod bodies;
 mod ceilings;
 mod concurrency;
 mod configurations;
+mod dry_runs;
 mod keeping;
 mod keys;
 mod lists;
+mod may;
 mod members;
 mod preview;
 #[path = "../support/random.rs"]

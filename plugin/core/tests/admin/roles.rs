@@ -122,7 +122,9 @@ fn every_endpoint_is_open_to_its_roles_only() {
             let decided = World::new().decide(&request(person, method, path, &body));
             let (status, body) = match decided.outcome {
                 AdminDecision::Answer(response) => (response.status, response.body),
-                AdminDecision::Write(write) => (write.response.status, write.response.body),
+                AdminDecision::Write(write) | AdminDecision::Preview(write) => {
+                    (write.response.status, write.response.body)
+                }
                 AdminDecision::Audit(_) | AdminDecision::Gateway { .. } => (200, String::new()),
             };
             let right = match allowed.contains(&person) {

@@ -196,6 +196,7 @@ impl World {
                 assert_eq!(findings, None, "after {:?}", self.audit.last());
                 read(write.response)
             }
+            AdminDecision::Preview(write) => read(write.response),
             AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
             AdminDecision::Gateway { .. } => panic!("no policy store here"),
         }
