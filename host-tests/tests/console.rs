@@ -220,7 +220,7 @@ fn a_team_is_created_with_self_service_limits_people_and_then_restricted() {
 }
 
 #[test]
-fn the_self_service_card_is_there_for_admins_and_for_nobody_below() {
+fn the_self_service_card_is_there_for_admins_and_not_for_roles_below() {
     let Some(world) = start("card") else { return };
     let roles =
         [("platform", true, true), ("owner", true, true), ("orga", true, true), ("admin", true, true)];
@@ -366,7 +366,7 @@ fn sign_in_is_asked_for_again_and_a_link_does_not_replace_a_person_unasked() {
     browser.go(&world.url(&format!("/teams#token={}", token("owner"))));
     browser.sees("You are signed in as dev.");
     assert!(!browser.url().contains("token"), "{}", browser.url());
-    browser.click("Stay dev");
+    browser.click("Stay signed in as dev");
     browser.sees("Sign out");
     browser.go(&world.url(&format!("/teams/search#token={}", token("owner"))));
     browser.click("Use the link");

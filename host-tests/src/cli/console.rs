@@ -65,7 +65,7 @@ impl Opened {
             Opened::Pending(files) => {
                 eprintln!("tollgate: {address} will be the console: it is being built");
                 std::thread::spawn(move || {
-                    // Of this thread, and of the programs that it starts.
+                    // The priority of this thread and of the programs that it starts.
                     let _ = rustix::process::nice(NICE);
                     let built = console::build(true).map_err(|error| error.to_string());
                     let loaded =

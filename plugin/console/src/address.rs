@@ -47,7 +47,7 @@ pub enum Page {
 pub enum Tab {
     /// Limits, budget, self-service.
     Overview,
-    /// Which targets the team may call.
+    /// The targets that the team may call.
     Access,
     /// The people of the team.
     Members,

@@ -166,7 +166,7 @@ pub fn replace_person(name: &str) -> String {
 
 /// The button that keeps the person.
 pub fn stay(name: &str) -> String {
-    format!("Stay {name}")
+    format!("Stay signed in as {name}")
 }
 
 /// The access of a team in a list.
@@ -463,6 +463,7 @@ words! {
     USE_ANTHROPIC: "Anthropic SDK, Python";
     HOW_TO_USE: "Ready to paste";
     ROTATE: "Rotate";
+    ROTATION: "Rotation";
     ROTATE_TITLE: "Rotate this key";
     ROTATE_ADVICE: "The key gets a new secret and keeps its limits, access and use.";
     GRACE: "The old secret works";

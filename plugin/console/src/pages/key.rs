@@ -65,12 +65,12 @@ fn draw_key(
     }
     let mut pairs = vec![
         (words::OWNER, text(owner)),
-        (words::LAST_FOUR, value.hint.clone().map_or_else(nothing, code)),
+        (words::LAST_FOUR, value.hint.clone().map_or_else(|| text("–"), code)),
         (words::EXPIRES, keys::expiry(value)),
     ];
     if let Some(previous) = &value.previous {
         let words = words::old_works_until(&browser::local_time(&previous.until));
-        pairs.push((words::ROTATE, text(words)));
+        pairs.push((words::ROTATION, text(words)));
     }
     let usage = Resource::<Usage>::read(api::path(&["keys", &value.id, "usage"]));
     let usage = usage.show(|record| {

@@ -48,7 +48,7 @@ pub fn table(name: &str, keys: &[&Key], with_owner: bool) -> AnyView {
     let rows = keys.iter().map(|key| {
         let mut row = vec![
             link(&Page::Key { id: key.id.clone() }, title_of(key)),
-            key.hint.clone().map_or_else(nothing, code),
+            key.hint.clone().map_or_else(|| text("–"), code),
             state(key),
             expiry(key),
             text(key.budget.as_ref().map_or_else(|| words::NOT_LIMITED.to_owned(), format::budget)),

@@ -20,14 +20,16 @@ use crate::view::{
 };
 use crate::words;
 
+/// The sentence about the last change, with the person and the role to go back to.
+type Said = (String, Option<(String, String)>);
+
 /// The list with its messages.
 #[derive(Clone)]
 struct People {
     team: String,
     name: String,
     members: Resource<Listed<Member>>,
-    /// The sentence about the last change, with the role to go back to.
-    said: RwSignal<Option<(String, Option<(String, String)>)>>,
+    said: RwSignal<Option<Said>>,
     failed: RwSignal<String>,
     /// The person who is about to be removed.
     leaving: RwSignal<Option<Member>>,

@@ -18,6 +18,9 @@ use super::form::{Form, Style};
 use super::resource::{Record, Resource};
 use super::{alert, button, group, live, nothing, paragraph, peek, quiet, status, top};
 
+/// Draws a part of a record.
+pub type Shown<T> = dyn Fn(&Record<T>) -> AnyView + Send + Sync;
+
 /// A card that shows a part of a record and, for those who may change it, edits that part.
 pub struct Card<T: Send + Sync + 'static> {
     pub id: &'static str,
@@ -27,7 +30,7 @@ pub struct Card<T: Send + Sync + 'static> {
     pub form: Form,
     pub may_edit: bool,
     /// Draws the part.
-    pub shown: Arc<dyn Fn(&Record<T>) -> AnyView + Send + Sync>,
+    pub shown: Arc<Shown<T>>,
     /// The remark above the fields.
     pub advice: &'static str,
 }

@@ -63,6 +63,6 @@ pub fn confirm(
         words => alert(vec![paragraph(words)]),
     }));
     let back = cancel.clone();
-    children.push(group("buttons", vec![button(words::CANCEL, false, move || back()), danger(action, act)]));
+    children.push(group("buttons", vec![button(words::CANCEL, false, back), danger(action, act)]));
     dialog(heading, Some(Box::new(cancel)), children)
 }
