@@ -56,7 +56,17 @@ impl Envoy {
     ///
     /// If it does not start.
     pub fn run(program: &Path, folder: Folder, workers: u32) -> Self {
+        Self::run_with(program, folder, workers, &[])
+    }
+
+    /// Starts the configuration in this folder with these environment variables, and waits until it serves.
+    ///
+    /// # Panics
+    ///
+    /// If it does not start.
+    pub fn run_with(program: &Path, folder: Folder, workers: u32, variables: &[(&str, &str)]) -> Self {
         let process = command(program, &folder.0)
+            .envs(variables.iter().copied())
             .args(["--concurrency", &workers.to_string(), "--admin-address-path", "admin"])
             // Tests read the access log while Envoy runs.
             .args(["--file-flush-interval-msec", "20"])

@@ -29,6 +29,7 @@ pub fn serve(configuration: &Value, upstream: SocketAddr, dialect: Dialect) -> S
         drain: Duration::ZERO,
         limits: Limits::default(),
         tls: None,
+        console: None,
     };
     Server::start(options).unwrap_or_else(|error| panic!("{error}"))
 }

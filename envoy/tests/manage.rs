@@ -55,6 +55,7 @@ impl Serving {
             drain: Duration::ZERO,
             limits: Limits::default(),
             tls: None,
+            console: None,
         })
         .unwrap();
         Serving { server, _upstream: upstream }

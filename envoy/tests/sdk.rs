@@ -169,6 +169,7 @@ fn the_sdks_work_behind_the_command() {
         drain: Duration::ZERO,
         limits: Limits::default(),
         tls: None,
+        console: None,
     })
     .unwrap();
     run(&interpreters, server.addr(), "sdk-serve");

@@ -160,6 +160,7 @@ fn both_access_logs_contain_every_field_of_a_request() {
         usage: Some(Usage::default()),
         cost: Pico(1),
         over_soft_budget: Some(QuotaScope::whole(PrincipalKind::Team)),
+        over_max_input: Some(1),
         path: Some("/v1/chat/completions".into()),
         ..AccessLogEntry::default()
     };

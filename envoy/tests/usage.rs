@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use serde_json::{Value, json};
 use tollgate_envoy::client::{Request, Response};
 use tollgate_envoy::gateway::Gateway;
-use tollgate_envoy::world::{key_of, secret};
+use tollgate_envoy::world::{digest, key_of, secret};
 
 /// Picodollars: an input token costs one microdollar, a cached one a tenth, an output token ten.
 const INPUT: u128 = 1_000_000;
@@ -255,4 +255,126 @@ fn a_call_above_the_soft_mark_is_marked_for_its_client_and_in_the_log() {
     assert_eq!(answer.headers.get("x-tollgate-warning"), Some("soft_budget_exceeded"), "{answer:?}");
     let log = gateway.envoy.access_log(1);
     assert_eq!(log[0]["over_soft_budget"], "team", "{}", log[0]);
+}
+
+/// The sums of a row of the usage API: requests, refused requests, tokens, picodollars.
+fn sums(row: &Value) -> ([u64; 5], u128) {
+    let names = ["requests", "refused", "input_tokens", "cached_input_tokens", "output_tokens"];
+    (names.map(|name| row[name].as_u64().unwrap()), pico(row["cost"].as_str().unwrap()).unwrap())
+}
+
+#[test]
+fn counted_usage_equals_the_upstreams_book_over_two_workers() {
+    const CLIENTS: usize = 16;
+    const CALLS: u64 = 25;
+    const TOKEN: &str = "tg-test-root";
+    let mut configuration = configuration(1_000_000 * DOLLAR);
+    let policy = &mut configuration["policy"];
+    policy["users"] = json!({"root": {"name": "Root", "role": "platform_admin", "tokens": [digest(TOKEN)]}});
+    // No limit at all.
+    policy["teams"]["free"] = json!({"organization": "acme", "name": "Free"});
+    policy["keys"]["free"] = key_of("free", "free");
+    let Some(mut gateway) = Gateway::start(&configuration) else { return };
+    let book: Vec<(usize, [u64; 5], u128)> = std::thread::scope(|scope| {
+        let client = |n: usize| {
+            let gateway = &gateway;
+            let team = n % 2;
+            let key = ["laptop", "free"][team];
+            scope.spawn(move || {
+                let mut connection = gateway.connect();
+                let (mut counts, mut cost) = ([0; 5], 0);
+                for call in 0..CALLS {
+                    let (input, output) = (10 + n as u64 + call, 1 + 3 * call);
+                    let request = |stream| chat(200, stream).bearer(&secret(key));
+                    let simulate = format!("usage={input}:{output}:{}", input / 2);
+                    match call % 5 {
+                        0 => {
+                            let other = Request::json("/v1/chat/completions", &json!({"model": "gpt-5"}));
+                            assert_eq!(connection.request(&other.bearer(&secret(key))).status, 403);
+                            counts[1] += 1;
+                            continue;
+                        }
+                        1 => {
+                            let unknown = chat(200, false).bearer(&secret("unknown"));
+                            assert_eq!(connection.request(&unknown).status, 401);
+                            continue;
+                        }
+                        2 => {
+                            let answer =
+                                connection.request(&request(false).header("x-simulate", "status=500"));
+                            assert_eq!(answer.status, 500);
+                            counts[0] += 1;
+                            continue;
+                        }
+                        kind => {
+                            let mut request = request(false);
+                            if kind == 3 {
+                                let body = json!({"model": "gpt-5-mini", "stream": true,
+                                    "stream_options": {"include_usage": true}, "messages": []});
+                                request = Request::json("/v1/chat/completions", &body).bearer(&secret(key));
+                            }
+                            let answer = connection.request(&request.header("x-simulate", simulate));
+                            assert_eq!(answer.status, 200, "{answer:?}");
+                        }
+                    }
+                    for (sum, more) in counts.iter_mut().zip([1, 0, input, input / 2, output]) {
+                        *sum += more;
+                    }
+                    cost += u128::from(input - input / 2) * INPUT
+                        + u128::from(input / 2) * CACHED
+                        + u128::from(output) * OUTPUT;
+                }
+                (team, counts, cost)
+            })
+        };
+        let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    // Leavers: the access log has their charge.
+    for _ in 0..4 {
+        let mut connection = gateway.connect();
+        let request =
+            chat(1_000, true).bearer(&secret("free")).header("x-simulate", "tokens=900, chunk-ms=5");
+        connection.send(&request.bytes()).unwrap();
+        assert_eq!(connection.response_head().unwrap().0, 200);
+        assert!(!connection.some().unwrap().is_empty());
+        connection.leave();
+    }
+    let lines = gateway.envoy.access_log(CLIENTS * CALLS as usize + 4);
+    let mut expected = [([0_u64; 5], 0_u128); 2];
+    let left = lines.iter().filter(|line| line["flags"] == "DC").map(|line| {
+        let number = |field: &str| line[field].as_str().and_then(|text| text.parse::<u64>().ok()).unwrap();
+        let counts = [1, 0, number("input_tokens"), 0, number("output_tokens")];
+        (1, counts, pico(line["cost"].as_str().unwrap()).unwrap())
+    });
+    for (team, counts, cost) in book.into_iter().chain(left) {
+        for (sum, more) in expected[team].0.iter_mut().zip(counts) {
+            *sum += more;
+        }
+        expected[team].1 += cost;
+    }
+    let get = |path: &str| {
+        let request = Request::new("GET", &format!("/tollgate/v1{path}")).bearer(TOKEN);
+        let answer = gateway.request(&request);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer
+    };
+    // At once, and after the elected worker has posted some of it.
+    for pause in [0, 2_500] {
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        for (team, expected) in ["ml", "free"].into_iter().zip(&expected) {
+            for query in ["", "?by=day", "?by=hour", "?group=key"] {
+                let usage = get(&format!("/teams/{team}/usage{query}")).json()["usage"].clone();
+                assert_eq!(&sums(&usage["total"]), expected, "{team}{query}");
+            }
+            let usage = get(&format!("/teams/{team}/usage?by=month&group=target")).json()["usage"].clone();
+            let served = usage["items"].as_array().unwrap().iter().find(|row| row["target"] == "gpt-5-mini");
+            let (mut counts, cost) = *expected;
+            counts[1] = 0;
+            assert_eq!(sums(served.unwrap()), (counts, cost), "{usage}");
+        }
+    }
+    let csv = get("/organizations/acme/usage?group=team&sort=spend&format=csv");
+    assert_eq!(csv.text().lines().count(), 4, "{csv:?}");
+    gateway.assert_no_trap();
 }

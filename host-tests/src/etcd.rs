@@ -94,6 +94,18 @@ pub fn target(url: &str) -> Result<Target, EtcdSetupError> {
     parsed.ok_or_else(|| EtcdSetupError::Url(url.to_owned()))
 }
 
+/// Reads a file with `user:password`.
+///
+/// # Errors
+/// If it cannot be read or has no colon.
+pub fn login_file(path: &Path) -> Result<(String, String), EtcdSetupError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| EtcdSetupError::LoginFile { path: path.to_owned(), error })?;
+    let (user, password) =
+        text.trim_end().split_once(':').ok_or_else(|| EtcdSetupError::Login(path.to_owned()))?;
+    Ok((user.to_owned(), password.to_owned()))
+}
+
 /// Checks that a gateway accepts this prefix; it never reads keys under another one.
 fn require_prefix(prefix: &str) -> Result<(), EtcdSetupError> {
     let fleet = json!({ "cluster": "etcd", "prefix": prefix });
@@ -114,11 +126,8 @@ impl Etcd {
         let login = match login {
             None => Credentials::default(),
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .map_err(|error| EtcdSetupError::LoginFile { path: path.to_owned(), error })?;
-                let user =
-                    text.trim_end().split_once(':').ok_or_else(|| EtcdSetupError::Login(path.to_owned()))?;
-                Credentials::new(Some(user))
+                let (user, password) = login_file(path)?;
+                Credentials::new(Some((&user, &password)))
             }
         };
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -143,7 +152,12 @@ impl Etcd {
         let place = loop {
             match std::os::unix::net::UnixStream::connect(&socket) {
                 Ok(_) => break Place::Socket(socket),
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {}
+                // No process listens, or the path is too long for a socket.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::NotFound | ErrorKind::ConnectionRefused | ErrorKind::InvalidInput
+                    ) => {}
                 Err(error) => return Err(DataError::File { path: socket, error }.into()),
             }
             match Store::open(folder.path()) {

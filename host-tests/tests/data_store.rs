@@ -130,6 +130,41 @@ fn the_socket_answers_like_the_store() {
     assert_eq!(data::call(&outside, "/v3/kv/range", &range("key")), (0, Value::Null));
 }
 
+#[test]
+fn a_folder_with_a_path_that_is_too_long_for_a_socket_is_used_directly() {
+    let folder = Temporary::new();
+    let long = folder.path().join("x".repeat(120));
+    let store = Store::open(&long).unwrap();
+    assert!(Local::listen(store.clone(), &Folder::prepare(&long).unwrap()).is_err());
+    drop(store);
+    let client = Client::in_folder(&long, PREFIX).unwrap();
+    done(&client, "/v3/kv/put", &put("key", "1"));
+}
+
+/// Measures the start with 100 MB of keys, as [`writes_per_second`].
+#[test]
+#[ignore = "a measurement"]
+fn time_to_open() {
+    let folder = Temporary::new();
+    let store = Store::open(&folder.data()).unwrap();
+    let value = "x".repeat(1000);
+    for part in 0..1_000 {
+        let puts: Vec<_> = (0..100)
+            .map(|key| json!({ "request_put": put(&format!("key/{part:04}/{key:03}"), &value) }))
+            .collect();
+        let request = json!({ "success": puts }).to_string();
+        assert_eq!(store.call_blocking("/v3/kv/txn", request.into_bytes()).unwrap().status, 200);
+    }
+    drop(store);
+    let size = fs::metadata(folder.data().join("tollgate.redb")).unwrap().len();
+    let began = Instant::now();
+    let store = Store::open(&folder.data()).unwrap();
+    println!("{} MB are open after {} ms", size >> 20, began.elapsed().as_millis());
+    let began = Instant::now();
+    store.backup(&folder.path().join("backup")).unwrap();
+    println!("a backup took {} ms", began.elapsed().as_millis());
+}
+
 /// Measures writes. `cargo test -p tollgate-host --release --test data_store -- --ignored --nocapture`
 #[test]
 #[ignore = "a measurement"]

@@ -92,3 +92,45 @@ fn a_bound_below_one_body_is_a_configuration_error() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].to_string().contains("/max_held"), "{}", errors[0]);
 }
+
+#[test]
+fn strangers_of_the_management_api_leave_the_memory_of_the_vm_flat() {
+    const STRANGERS: usize = 4_600;
+    let mut configuration = roomy();
+    configuration["manage"] = json!({ "jwt": { "metadata": "people" } });
+    let mut filter = Filtered::new(&configuration);
+    // A stream in the meantime.
+    let (customer, _) = filter.admitted(CHAT, &chat(10, true));
+    filter.answers(customer, "200", "text/event-stream");
+    let mut sizes = Vec::new();
+    for _ in 0..2 {
+        let mut open = Vec::new();
+        for number in 0..STRANGERS {
+            let stream = filter.vm.open(StreamInfo::default()).unwrap();
+            let mut head = HeaderMap::from([
+                (":method", "POST"),
+                (":path", "/tollgate/v1/teams/blue/keys"),
+                (":authority", "gateway"),
+                (":scheme", "http"),
+                ("content-type", "application/json"),
+                ("content-length", "261120"),
+            ]);
+            if number % 2 == 0 {
+                head.add("authorization", "Bearer tg-of-another-gateway");
+            }
+            match filter.vm.request_headers(stream, head, false).unwrap() {
+                Flow::Reply(reply) => assert_eq!(reply.status, 401),
+                flow => panic!("{flow:?}"),
+            }
+            open.push(stream);
+        }
+        let event = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+        assert_eq!(filter.more(customer, event, false), event);
+        for stream in open {
+            filter.close(stream, &Ending::ClientGone);
+        }
+        sizes.push(filter.vm.memory_size());
+    }
+    assert_eq!(sizes[0], sizes[1], "all memory of the first round was given back");
+    assert!(sizes[0] < 32 * MIB, "{sizes:?}: their bodies alone have 1.1 GiB");
+}

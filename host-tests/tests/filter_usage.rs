@@ -3,7 +3,7 @@
 mod filtered;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use filtered::*;
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ impl Random {
 
 #[test]
 fn three_days_of_two_vms_equal_the_upstreams_book_to_the_picodollar() {
-    let mut filter = Filtered::new(&configuration());
+    let filter = Filtered::new(&configuration());
     let mut vms = [filter.process.worker().unwrap(), filter.process.worker().unwrap()];
     let mut random = Random(7);
     let [mut by_target, mut by_key, mut by_member] = [Book::new(), Book::new(), Book::new()];
@@ -337,10 +337,18 @@ fn counting_costs_a_call_one_read_and_one_swap() {
     assert_eq!([after[0] - before[0], after[1] - before[1]], [2, 1]);
 }
 
+/// The time for which this thread has run, where the system tells it.
+fn run_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default())
+}
+
 #[test]
 fn a_thousand_teams_are_one_answer() {
+    // Beside the two of the configuration.
+    const TEAMS: u64 = 998;
     let mut document = configuration();
-    for number in 0..1_000 {
+    for number in 0..TEAMS {
         let id = format!("team-{number:04}");
         document["policy"]["teams"][&id] =
             json!({ "organization": "acme", "name": id, "budget": { "max": "10", "period": "month" } });
@@ -349,7 +357,7 @@ fn a_thousand_teams_are_one_answer() {
     let mut filter = Filtered::new(&document);
     // Two months, in which each team calls on 8 days.
     for day in 0..62_u64 {
-        for number in (0..1_000_u64).filter(|number| (number + day) % 8 == 0) {
+        for number in (0..TEAMS).filter(|number| (number + day) % 8 == 0) {
             let body = json!({ "model": MODELS[(number % 2) as usize].0, "max_tokens": 10, "messages": [] });
             let (stream, flow) =
                 send(&mut filter.vm, &secret(&format!("team-{number:04}"), 0), body.to_string().as_bytes());
@@ -377,9 +385,9 @@ fn a_thousand_teams_are_one_answer() {
         let mut took = Duration::MAX;
         let mut answer = String::new();
         for _ in 0..5 {
-            let start = Instant::now();
+            let start = run_time();
             answer = get(&mut filter.vm, &path);
-            took = took.min(start.elapsed());
+            took = took.min(run_time() - start);
         }
         println!("{query}: {} bytes in {took:?}", answer.len());
         let rows: Value = serde_json::from_str(&answer).unwrap();

@@ -1,8 +1,11 @@
-//! The core's etcd client with a real etcd.
+//! The core's etcd client with a real etcd and with the embedded store.
+
+mod data;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use data::{PREFIX, Site};
 use serde_json::{Value, json};
 use tollgate_core::admin::audit::{AuditQuery, EntryKind, MAX_ENTRIES, MAX_ENTRIES_OF_ACTOR};
 use tollgate_core::config::EtcdConfig;
@@ -15,10 +18,8 @@ use tollgate_core::time::{Now, Timestamp};
 use tollgate_host::etcd::Etcd as Client;
 use tollgate_host::tools::Etcd;
 
-const PREFIX: &str = "tollgate/1/";
-
-fn client(etcd: &Etcd) -> Client {
-    Client::new(&etcd.url(), PREFIX, None).unwrap()
+fn client(site: &Site) -> Client {
+    site.client()
 }
 
 fn team(id: &str) -> Document {
@@ -60,98 +61,108 @@ fn audit(client: &mut Client, after: Option<String>, limit: usize) -> (Vec<(Stri
 
 #[test]
 fn a_commit_is_read_from_its_revision_on_and_a_late_writer_conflicts() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    assert_eq!(poll(client, 0).unwrap(), Changes { revision: 0, all: false, documents: vec![] });
+    for site in Site::both() {
+        let client = &mut client(&site);
+        assert_eq!(poll(client, 0).unwrap(), Changes { revision: 0, all: false, documents: vec![] });
 
-    let first = revision(write(client, 0, 1, team("search"), Some(json!({"teams": {"search": 1}}))));
-    assert_eq!(write(client, 0, 2, team("ads"), Some(json!(2))), Committed::Conflict, "decided on nothing");
-    let second = revision(write(client, first, 3, team("ads"), Some(json!({"teams": {"ads": 2}}))));
-    assert_eq!(write(client, first, 4, team("ads"), Some(json!(4))), Committed::Conflict);
+        let first = revision(write(client, 0, 1, team("search"), Some(json!({"teams": {"search": 1}}))));
+        assert_eq!(
+            write(client, 0, 2, team("ads"), Some(json!(2))),
+            Committed::Conflict,
+            "decided on nothing"
+        );
+        let second = revision(write(client, first, 3, team("ads"), Some(json!({"teams": {"ads": 2}}))));
+        assert_eq!(write(client, first, 4, team("ads"), Some(json!(4))), Committed::Conflict);
 
-    let all = poll(client, 0).unwrap();
-    assert_eq!((all.revision, all.all), (second, true));
-    assert_eq!(all.documents.len(), 2);
-    let news = poll(client, first).unwrap();
-    let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
-    assert_eq!(news, Changes { revision: second, all: false, documents: expected });
+        let all = poll(client, 0).unwrap();
+        assert_eq!((all.revision, all.all), (second, true));
+        assert_eq!(all.documents.len(), 2);
+        let news = poll(client, first).unwrap();
+        let expected = vec![(team("ads"), Some(json!({"teams": {"ads": 2}})))];
+        assert_eq!(news, Changes { revision: second, all: false, documents: expected });
 
-    // A removal is a change as well.
-    let third = revision(write(client, second, 5, team("search"), None));
-    assert_eq!(poll(client, second).unwrap().documents, [(team("search"), None)]);
-    assert_eq!(poll(client, third).unwrap().documents, []);
+        // A removal is a change as well.
+        let third = revision(write(client, second, 5, team("search"), None));
+        assert_eq!(poll(client, second).unwrap().documents, [(team("search"), None)]);
+        assert_eq!(poll(client, third).unwrap().documents, []);
 
-    // Conflicting writes left no trace, not even in the audit log.
-    let names: Vec<_> = audit(client, None, 10).0.into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, [name(5), name(3), name(1)]);
+        // Conflicting writes left no trace, not even in the audit log.
+        let names: Vec<_> = audit(client, None, 10).0.into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, [name(5), name(3), name(1)]);
+    }
 }
 
 #[test]
 fn a_write_that_is_sent_twice_is_applied_once() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let first = write(client, 0, 1, team("search"), Some(json!(1)));
-    // As after a lost response: the same transaction again.
-    assert_eq!(write(client, 0, 1, team("search"), Some(json!(1))), first);
-    assert_eq!(poll(client, 0).unwrap().revision, revision(first));
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let first = write(client, 0, 1, team("search"), Some(json!(1)));
+        // As after a lost response: the same transaction again.
+        assert_eq!(write(client, 0, 1, team("search"), Some(json!(1))), first);
+        assert_eq!(poll(client, 0).unwrap().revision, revision(first));
+    }
 }
 
 #[test]
 fn many_documents_are_read_as_one_snapshot() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let documents: Vec<_> =
-        (0..PAGE * 3 + 1).map(|n| (team(&format!("team{n:03}")), Some(json!({"n": n})))).collect();
-    let commit = CommitOperation::new(client.keys(), 0, &documents, (None, &name(1), "{}")).unwrap();
-    let base = revision(client.run(commit).unwrap());
-    assert_eq!(poll(client, 0).unwrap(), Changes { revision: base, all: true, documents });
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let documents: Vec<_> =
+            (0..PAGE * 3 + 1).map(|n| (team(&format!("team{n:03}")), Some(json!({"n": n})))).collect();
+        let commit = CommitOperation::new(client.keys(), 0, &documents, (None, &name(1), "{}")).unwrap();
+        let base = revision(client.run(commit).unwrap());
+        assert_eq!(poll(client, 0).unwrap(), Changes { revision: base, all: true, documents });
+    }
 }
 
 #[test]
 fn a_compacted_history_and_other_writes_in_etcd_do_not_stop_a_poll() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let base = revision(write(client, 0, 1, team("search"), Some(json!(1))));
-    let mut last = 0;
-    for n in 2..8 {
-        let append = Append::new(client.keys(), None, "ann", (&name(n), "{}"));
-        client.run(append).unwrap();
-        last = n;
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let base = revision(write(client, 0, 1, team("search"), Some(json!(1))));
+        let mut last = 0;
+        for n in 2..8 {
+            let append = Append::new(client.keys(), None, "ann", (&name(n), "{}"));
+            client.run(append).unwrap();
+            last = n;
+        }
+        // Everything before now is dropped, including the revision of the last write.
+        let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
+        let compact = tollgate_core::etcd::EtcdCall { path: "/v3/kv/compaction", token: None, body };
+        assert_eq!(client.call(compact).0, 200);
+        let loaded = poll(client, 0).unwrap();
+        assert_eq!((loaded.revision, loaded.documents.len()), (base, 1));
     }
-    // Everything before now is dropped, including the revision of the last write.
-    let body = json!({"revision": (base + last - 1).to_string(), "physical": true}).to_string();
-    let compact = tollgate_core::etcd::EtcdCall { path: "/v3/kv/compaction", token: None, body };
-    assert_eq!(client.call(compact).0, 200);
-    let loaded = poll(client, 0).unwrap();
-    assert_eq!((loaded.revision, loaded.documents.len()), (base, 1));
 }
 
 #[test]
 fn an_emptied_etcd_does_not_remove_the_policy() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    assert_eq!(poll(client, 7), Err(EtcdError::RevisionRegressed { known: 7, found: 0 }));
-    assert_eq!(write(client, 7, 1, team("search"), None), Committed::Conflict);
+    for site in Site::both() {
+        let client = &mut client(&site);
+        assert_eq!(poll(client, 7), Err(EtcdError::RevisionRegressed { known: 7, found: 0 }));
+        assert_eq!(write(client, 7, 1, team("search"), None), Committed::Conflict);
+    }
 }
 
 #[test]
 fn a_complete_catalog_removes_all_other_records() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let present = [Document::Catalog, team("local"), team("search")];
-    let first = revision(write(client, 0, 1, team("search"), Some(json!({"n": 1}))));
-    let loaded = poll(client, 0).unwrap();
-    assert_eq!(overlay(&present, loaded), [(team("search"), Some(json!({"n": 1})))], "local stays");
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let present = [Document::Catalog, team("local"), team("search")];
+        let first = revision(write(client, 0, 1, team("search"), Some(json!({"n": 1}))));
+        let loaded = poll(client, 0).unwrap();
+        assert_eq!(overlay(&present, loaded), [(team("search"), Some(json!({"n": 1})))], "local stays");
 
-    let catalog = json!({"targets": {}, "complete": true});
-    revision(write(client, first, 2, Document::Catalog, Some(catalog)));
-    let loaded = poll(client, first).unwrap();
-    assert!(loaded.all && complete(&loaded.documents), "{loaded:?}");
-    let made: BTreeMap<_, _> = overlay(&present, loaded).into_iter().collect();
-    assert_eq!(made.len(), 3);
-    assert_eq!(made[&team("local")], None);
-    assert_eq!(made[&team("search")], Some(json!({"n": 1})));
-    assert_eq!(made[&Document::Catalog], Some(json!({"targets": {}})), "no field of a policy");
+        let catalog = json!({"targets": {}, "complete": true});
+        revision(write(client, first, 2, Document::Catalog, Some(catalog)));
+        let loaded = poll(client, first).unwrap();
+        assert!(loaded.all && complete(&loaded.documents), "{loaded:?}");
+        let made: BTreeMap<_, _> = overlay(&present, loaded).into_iter().collect();
+        assert_eq!(made.len(), 3);
+        assert_eq!(made[&team("local")], None);
+        assert_eq!(made[&team("search")], Some(json!({"n": 1})));
+        assert_eq!(made[&Document::Catalog], Some(json!({"targets": {}})), "no field of a policy");
+    }
 }
 
 #[test]
@@ -170,142 +181,148 @@ fn an_oversized_transaction_is_rejected_before_it_is_sent() {
     assert!(matches!(CommitOperation::new(&keys, 0, &many, entry), Err(EtcdError::TooManyDocuments(121))));
 
     // Every accepted transaction fits: etcd's own limits are higher.
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let largest = Some(Value::String("x".repeat(1024 * 1024 - 2)));
-    let base = revision(write(client, 0, 1, team("a"), largest));
-    let most: Vec<_> =
-        (0..120).map(|n| (team(&n.to_string()), Some(Value::String("x".repeat(11_000))))).collect();
-    let commit = CommitOperation::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
-    assert!(matches!(client.run(commit), Ok(Committed::Stored { .. })));
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let largest = Some(Value::String("x".repeat(1024 * 1024 - 2)));
+        let base = revision(write(client, 0, 1, team("a"), largest));
+        let most: Vec<_> =
+            (0..120).map(|n| (team(&n.to_string()), Some(Value::String("x".repeat(11_000))))).collect();
+        let commit = CommitOperation::new(client.keys(), base, &most, (None, &name(2), "{}")).unwrap();
+        assert!(matches!(client.run(commit), Ok(Committed::Stored { .. })));
+    }
 }
 
 #[test]
 fn the_audit_log_is_read_in_pages_newest_first_and_truncated() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let count = MAX_ENTRIES as u64 + 3;
-    let mut base = 0;
-    for n in 1..=count {
-        let (name, text) = (name(n), format!("{{\"n\":{n}}}"));
-        let documents = [(team("search"), Some(json!(n)))];
-        let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, &text));
-        base = revision(client.run(commit.unwrap()).unwrap());
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let count = MAX_ENTRIES as u64 + 3;
+        let mut base = 0;
+        for n in 1..=count {
+            let (name, text) = (name(n), format!("{{\"n\":{n}}}"));
+            let documents = [(team("search"), Some(json!(n)))];
+            let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, &text));
+            base = revision(client.run(commit.unwrap()).unwrap());
+        }
+        let (one, text) = (name(1), "{}");
+        let documents = [(team("search"), Some(json!(0)))];
+        let other = CommitOperation::new(client.keys(), base, &documents, (Some("acme-2"), &one, text));
+        client.run(other.unwrap()).unwrap();
+
+        let (page, more) = audit(client, None, 2);
+        assert!(more);
+        assert_eq!(page[0], (name(count), format!("{{\"n\":{count}}}")));
+        let (page, _) = audit(client, Some(page[1].0.clone()), 1);
+        assert_eq!(page[0].0, name(count - 2));
+
+        let trim = Trim::changes(client.keys(), Some("acme"));
+        client.run(trim).unwrap();
+        let (page, more) = audit(client, None, MAX_ENTRIES);
+        assert_eq!((page.len(), more), (MAX_ENTRIES, false));
+        assert_eq!(page.last().unwrap().0, name(4));
+        let foreign = AuditQuery {
+            organization: Some("acme".to_owned()),
+            after: Some("~".to_owned()),
+            limit: MAX_ENTRIES,
+            kind: None,
+        };
+        let page = AuditPage::new(client.keys(), &foreign);
+        assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
     }
-    let (one, text) = (name(1), "{}");
-    let documents = [(team("search"), Some(json!(0)))];
-    let other = CommitOperation::new(client.keys(), base, &documents, (Some("acme-2"), &one, text));
-    client.run(other.unwrap()).unwrap();
-
-    let (page, more) = audit(client, None, 2);
-    assert!(more);
-    assert_eq!(page[0], (name(count), format!("{{\"n\":{count}}}")));
-    let (page, _) = audit(client, Some(page[1].0.clone()), 1);
-    assert_eq!(page[0].0, name(count - 2));
-
-    let trim = Trim::changes(client.keys(), Some("acme"));
-    client.run(trim).unwrap();
-    let (page, more) = audit(client, None, MAX_ENTRIES);
-    assert_eq!((page.len(), more), (MAX_ENTRIES, false));
-    assert_eq!(page.last().unwrap().0, name(4));
-    let foreign = AuditQuery {
-        organization: Some("acme".to_owned()),
-        after: Some("~".to_owned()),
-        limit: MAX_ENTRIES,
-        kind: None,
-    };
-    let page = AuditPage::new(client.keys(), &foreign);
-    assert_eq!(client.run(page).unwrap().0.len(), MAX_ENTRIES, "of this organization alone");
 }
 
 #[test]
 fn the_changes_of_one_actor_never_remove_those_of_others() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    let mut base = 0;
-    for n in 1..=400 {
-        let actor = if n <= 20 { "owner" } else { "developer" };
-        let name = entry_name(Timestamp(n), n, actor);
-        let documents = [(team("search"), Some(json!(n)))];
-        let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, actor));
-        base = revision(client.run(commit.unwrap()).unwrap());
+    for site in Site::both() {
+        let client = &mut client(&site);
+        let mut base = 0;
+        for n in 1..=400 {
+            let actor = if n <= 20 { "owner" } else { "developer" };
+            let name = entry_name(Timestamp(n), n, actor);
+            let documents = [(team("search"), Some(json!(n)))];
+            let commit = CommitOperation::new(client.keys(), base, &documents, (Some("acme"), &name, actor));
+            base = revision(client.run(commit.unwrap()).unwrap());
+        }
+        for _ in 0..2 {
+            client.run(Trim::changes(client.keys(), Some("acme"))).unwrap();
+        }
+        let (page, _) = audit(client, None, MAX_ENTRIES);
+        let of = |actor: &str| page.iter().filter(|(_, entry)| entry == actor).count();
+        assert_eq!((of("owner"), of("developer")), (20, MAX_ENTRIES_OF_ACTOR));
     }
-    for _ in 0..2 {
-        client.run(Trim::changes(client.keys(), Some("acme"))).unwrap();
-    }
-    let (page, _) = audit(client, None, MAX_ENTRIES);
-    let of = |actor: &str| page.iter().filter(|(_, entry)| entry == actor).count();
-    assert_eq!((of("owner"), of("developer")), (20, MAX_ENTRIES_OF_ACTOR));
 }
 
 #[test]
 fn each_actor_has_keys_of_its_own_for_attempts_and_their_sum_is_bounded() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    for n in 0..40 {
-        for actor in ["ann", "bob"].into_iter().chain([format!("crowd{n}").as_str()]) {
-            let append = Append::new(client.keys(), Some("acme"), actor, (&name(n), actor));
-            client.run(append).unwrap();
+    for site in Site::both() {
+        let client = &mut client(&site);
+        for n in 0..40 {
+            for actor in ["ann", "bob"].into_iter().chain([format!("crowd{n}").as_str()]) {
+                let append = Append::new(client.keys(), Some("acme"), actor, (&name(n), actor));
+                client.run(append).unwrap();
+            }
         }
+        for n in 100..600 {
+            let actor = format!("crowd{}", n % 40);
+            client.run(Append::new(client.keys(), Some("acme"), &actor, (&name(n), &actor))).unwrap();
+        }
+        let query = AuditQuery {
+            organization: Some("acme".to_owned()),
+            after: None,
+            limit: MAX_ENTRIES,
+            kind: Some(EntryKind::Attempt),
+        };
+        let keys = client.keys().clone();
+        let count = |client: &mut Client| {
+            let (all, _) = client.run(AuditPage::new(&keys, &query)).unwrap();
+            let of = |actor: &str| all.iter().filter(|(_, entry)| entry == actor).count();
+            (all.len(), of("ann"), of("crowd7"))
+        };
+        let (all, of_ann, _) = count(client);
+        assert!(of_ann > 16, "ann has {of_ann}");
+        for _ in 0..all.saturating_sub(512).div_ceil(100) {
+            client.run(Trim::attempts(client.keys(), Some("acme"))).unwrap();
+        }
+        let (all, of_ann, of_crowd) = count(client);
+        assert!(
+            all <= 512 && of_ann > 8 && of_crowd > 5,
+            "{all}, {of_ann} of ann, {of_crowd} of one of the crowd"
+        );
     }
-    for n in 100..600 {
-        let actor = format!("crowd{}", n % 40);
-        client.run(Append::new(client.keys(), Some("acme"), &actor, (&name(n), &actor))).unwrap();
-    }
-    let query = AuditQuery {
-        organization: Some("acme".to_owned()),
-        after: None,
-        limit: MAX_ENTRIES,
-        kind: Some(EntryKind::Attempt),
-    };
-    let keys = client.keys().clone();
-    let count = |client: &mut Client| {
-        let (all, _) = client.run(AuditPage::new(&keys, &query)).unwrap();
-        let of = |actor: &str| all.iter().filter(|(_, entry)| entry == actor).count();
-        (all.len(), of("ann"), of("crowd7"))
-    };
-    let (all, of_ann, _) = count(client);
-    assert!(of_ann > 16, "ann has {of_ann}");
-    for _ in 0..all.saturating_sub(512).div_ceil(100) {
-        client.run(Trim::attempts(client.keys(), Some("acme"))).unwrap();
-    }
-    let (all, of_ann, of_crowd) = count(client);
-    assert!(
-        all <= 512 && of_ann > 8 && of_crowd > 5,
-        "{all}, {of_ann} of ann, {of_crowd} of one of the crowd"
-    );
 }
 
 #[test]
 fn attempts_without_effect_have_a_bounded_number_of_keys_and_never_remove_a_change() {
-    let Some(etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
-    write(client, 0, 5, team("search"), Some(json!(1)));
-    let quiet = Append::new(client.keys(), Some("acme"), "ann", (&name(1), "{}"));
-    client.run(quiet).unwrap();
-    for n in 10..400 {
-        let append = Append::new(client.keys(), Some("acme"), "eve", (&name(n), "{}"));
-        client.run(append).unwrap();
+    for site in Site::both() {
+        let client = &mut client(&site);
+        write(client, 0, 5, team("search"), Some(json!(1)));
+        let quiet = Append::new(client.keys(), Some("acme"), "ann", (&name(1), "{}"));
+        client.run(quiet).unwrap();
+        for n in 10..400 {
+            let append = Append::new(client.keys(), Some("acme"), "eve", (&name(n), "{}"));
+            client.run(append).unwrap();
+        }
+        let keys = client.keys().clone();
+        let query = |kind, limit, after| {
+            let query = AuditQuery { organization: Some("acme".to_owned()), after, limit, kind };
+            AuditPage::new(&keys, &query)
+        };
+        let (changes, more) = client.run(query(Some(EntryKind::Change), 10, None)).unwrap();
+        assert_eq!((changes, more), (vec![(name(5), "{}".to_owned())], false));
+        let (attempts, _) = client.run(query(Some(EntryKind::Attempt), 500, None)).unwrap();
+        assert!((20..=33).contains(&attempts.len()), "{} attempts", attempts.len());
+        assert_eq!((&attempts[0].0, &attempts.last().unwrap().0), (&name(399), &name(1)));
+        let (all, _) = client.run(query(None, 500, None)).unwrap();
+        assert_eq!(all.len(), attempts.len() + 1);
+        let (rest, more) = client.run(query(None, 1, Some(name(6)))).unwrap();
+        assert_eq!((&rest[0].0, more), (&name(5), true), "a change between attempts");
     }
-    let keys = client.keys().clone();
-    let query = |kind, limit, after| {
-        let query = AuditQuery { organization: Some("acme".to_owned()), after, limit, kind };
-        AuditPage::new(&keys, &query)
-    };
-    let (changes, more) = client.run(query(Some(EntryKind::Change), 10, None)).unwrap();
-    assert_eq!((changes, more), (vec![(name(5), "{}".to_owned())], false));
-    let (attempts, _) = client.run(query(Some(EntryKind::Attempt), 500, None)).unwrap();
-    assert!((20..=33).contains(&attempts.len()), "{} attempts", attempts.len());
-    assert_eq!((&attempts[0].0, &attempts.last().unwrap().0), (&name(399), &name(1)));
-    let (all, _) = client.run(query(None, 500, None)).unwrap();
-    assert_eq!(all.len(), attempts.len() + 1);
-    let (rest, more) = client.run(query(None, 1, Some(name(6)))).unwrap();
-    assert_eq!((&rest[0].0, more), (&name(5), true), "a change between attempts");
 }
 
 #[test]
 fn a_gateway_signs_in_again_after_its_token_is_lost() {
     let Some(mut etcd) = Etcd::start() else { return };
+    let client = |etcd: &Etcd| Client::new(&etcd.url(), PREFIX, None).unwrap();
     let admin = client(&etcd);
     for (path, body) in [
         ("/v3/auth/user/add", json!({"name": "root", "password": "s3cret"})),
@@ -336,7 +353,7 @@ fn a_gateway_signs_in_again_after_its_token_is_lost() {
 #[test]
 fn an_acknowledged_write_survives_a_kill() {
     let Some(mut etcd) = Etcd::start() else { return };
-    let client = &mut client(&etcd);
+    let client = &mut Client::new(&etcd.url(), PREFIX, None).unwrap();
     let mut base = 0;
     for n in 1..=5 {
         base = revision(write(client, base, n, team("search"), Some(json!({"n": n}))));
@@ -358,7 +375,7 @@ struct Vm {
 }
 
 impl Vm {
-    fn new(etcd: &Etcd) -> Vm {
+    fn new(site: &Site) -> Vm {
         let fleet = EtcdConfig {
             cluster: "etcd".into(),
             prefix: PREFIX.into(),
@@ -367,7 +384,7 @@ impl Vm {
         };
         Vm {
             desk: EtcdClient::new(&fleet),
-            client: client(etcd),
+            client: client(site),
             started: Instant::now(),
             revision: 0,
             counter: 0,
@@ -427,34 +444,35 @@ impl Vm {
 fn concurrent_writers_on_several_gateways_lose_nothing() {
     const VMS: u64 = 6;
     const WRITES: u32 = 20;
-    let Some(etcd) = Etcd::start() else { return };
-    let etcd = &etcd;
-    let kept: usize = std::thread::scope(|scope| {
-        let vms: Vec<_> = (0..VMS)
-            .map(|vm| {
-                scope.spawn(move || {
-                    let mut gateway = Vm::new(etcd);
-                    (0..WRITES)
-                        .filter(|ticket| {
-                            let now = gateway.now();
-                            let effects = gateway.desk.submit(*ticket, now);
-                            let ends = gateway.run(effects, vm << 32);
-                            assert_eq!(ends.len(), 1, "{ends:?}");
-                            matches!(ends[0], EtcdEffect::Committed { .. })
-                        })
-                        .count()
+    for site in Site::both() {
+        let site = &site;
+        let kept: usize = std::thread::scope(|scope| {
+            let vms: Vec<_> = (0..VMS)
+                .map(|vm| {
+                    scope.spawn(move || {
+                        let mut gateway = Vm::new(site);
+                        (0..WRITES)
+                            .filter(|ticket| {
+                                let now = gateway.now();
+                                let effects = gateway.desk.submit(*ticket, now);
+                                let ends = gateway.run(effects, vm << 32);
+                                assert_eq!(ends.len(), 1, "{ends:?}");
+                                matches!(ends[0], EtcdEffect::Committed { .. })
+                            })
+                            .count()
+                    })
                 })
-            })
-            .collect();
-        vms.into_iter().map(|vm| vm.join().unwrap()).sum()
-    });
-    let mut last = Vm::new(etcd);
-    let now = last.now();
-    let effects = last.desk.poll(0, now);
-    assert_eq!(last.run(effects, 0), []);
-    assert_eq!(last.counter, kept as u64, "one for each that was acknowledged");
-    assert_eq!(audit(&mut last.client, None, MAX_ENTRIES).0.len(), kept, "and one entry for each");
-    assert!(kept > 0);
+                .collect();
+            vms.into_iter().map(|vm| vm.join().unwrap()).sum()
+        });
+        let mut last = Vm::new(site);
+        let now = last.now();
+        let effects = last.desk.poll(0, now);
+        assert_eq!(last.run(effects, 0), []);
+        assert_eq!(last.counter, kept as u64, "one for each that was acknowledged");
+        assert_eq!(audit(&mut last.client, None, MAX_ENTRIES).0.len(), kept, "and one entry for each");
+        assert!(kept > 0);
+    }
 }
 
 #[test]

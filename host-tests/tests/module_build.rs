@@ -21,10 +21,11 @@ fn the_command_builds_the_filter_with_simd_in_any_environment() {
     assert!(output.status.success());
     let printed = String::from_utf8(output.stdout).unwrap();
     let paths: Vec<&Path> = printed.lines().map(Path::new).collect();
-    let [path, bare, worker] = paths[..] else { panic!("{printed}") };
+    let [path, bare, worker, console] = paths[..] else { panic!("{printed}") };
     assert!(path.ends_with("target/tollgate/tollgate.wasm"), "{}", path.display());
     assert!(bare.ends_with("target/tollgate/tollgate-bare.wasm") && bare.is_file());
     assert!(worker.ends_with("target/tollgate/worker") && worker.join("config.capnp").is_file());
+    assert!(console.ends_with("target/tollgate/console") && console.join("index.html").is_file());
     let bytes = std::fs::read(path).unwrap();
     assert!(has_simd(&bytes).unwrap());
     load_built(path).unwrap();

@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 use command::{Serve, sh, tollgate};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tollgate_core::etcd::EtcdCall;
 use tollgate_host::build::module;
+use tollgate_host::etcd::Etcd as Client;
+use tollgate_host::tools::Etcd;
 
 const SEARCH: &str = "sk-tg-demosearch-3GYODfpXpGSveB3F2VewIQKmR6vJExi6TV_6NB1cdwIj4VW4N";
 
@@ -92,6 +95,41 @@ fn the_secrets_of_the_demo_are_not_served_to_a_network() {
             assert!(said.contains(record), "{name} {listen}: {said}");
         }
     }
+}
+
+#[test]
+fn the_password_of_etcd_comes_from_a_file_and_is_never_printed() {
+    const PASSWORD: &str = "unguessable-77c3";
+    let Some(etcd) = Etcd::start() else { return };
+    let admin = Client::new(&etcd.url(), "tollgate/1/", None).unwrap();
+    for (path, body) in [
+        ("/v3/auth/user/add", json!({"name": "root", "password": PASSWORD})),
+        ("/v3/auth/user/grant", json!({"user": "root", "role": "root"})),
+        ("/v3/auth/enable", json!({})),
+    ] {
+        let call = EtcdCall { path, token: None, body: body.to_string() };
+        assert_eq!(admin.call(call).0, 200, "{path}");
+    }
+    let path = file("with-etcd.json", &policy(&own_digest()).to_string());
+    let login = file("login.txt", &format!("root:{PASSWORD}\n"));
+    let arguments = ["--fleet", &etcd.url(), "--login", &login, "--policy", &path];
+    let mut serve = Serve::start(&arguments);
+    let begun = Instant::now();
+    let ready = format!("curl -s http://{}/tollgate/readyz", serve.address);
+    while !String::from_utf8_lossy(&sh(&ready).stdout).contains("etcd was read") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "etcd is never read: {}", serve.said);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!serve.said.contains(PASSWORD) && !serve.line().to_string().contains(PASSWORD));
+    file("login.txt", "root:wrong\n");
+    let mut wrong = Serve::start(&arguments);
+    wrong.says("etcd");
+    assert!(!wrong.said.contains("wrong"), "{}", wrong.said);
+    let (code, said) =
+        refused(&["--listen", "127.0.0.1:0", "--fleet", &etcd.url(), "--login", "/nowhere/login"]);
+    assert!(code == Some(1) && said.contains("--login") && said.contains("/nowhere/login"), "{said}");
+    serve.signal(Signal::TERM);
+    serve.ended();
 }
 
 #[test]

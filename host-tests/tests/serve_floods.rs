@@ -139,6 +139,41 @@ async fn an_endless_head_of_http_2_is_cut() {
 }
 
 #[tokio::test]
+async fn a_connection_may_send_no_more_unread_bytes_than_its_share_of_the_bound() {
+    for (held_bytes, connection) in [(1 << 20, 65_535), (512 << 20, 131_072)] {
+        let serving = serving("PPPccccccccc", Limits { held_bytes, ..Limits::default() });
+        let mut stream = TcpStream::connect(serving.addr()).await.unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        stream.write_all(&settings(&[])).await.unwrap();
+        let (mut of_stream, mut of_connection) = (65_535, 65_535);
+        stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+        let mut answered = 0;
+        // The server's settings, and its larger window if it has one, come before the answer to a second ping.
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut payload = vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))];
+            stream.read_exact(&mut payload).await.unwrap();
+            match (head[3], head[4]) {
+                (SETTINGS, 0) => {
+                    for setting in payload.chunks(6).filter(|setting| setting[..2] == [0, 4]) {
+                        of_stream = u32::from_be_bytes(setting[2..].try_into().unwrap());
+                    }
+                }
+                (WINDOW_UPDATE, _) => of_connection += u32::from_be_bytes(payload.try_into().unwrap()),
+                (PING, _) if answered == 1 => break,
+                (PING, _) => {
+                    answered += 1;
+                    stream.write_all(&frame(PING, 0, 0, &[1; 8])).await.unwrap();
+                }
+                _ => {}
+            }
+        }
+        assert_eq!((of_stream, of_connection), (connection, connection), "{held_bytes} bytes");
+    }
+}
+
+#[tokio::test]
 async fn control_frames_do_not_keep_a_connection_open() {
     let serving = serving(PASS, Limits { keep_alive: SHORT, ..Limits::default() });
     for part in [

@@ -130,6 +130,24 @@ async fn a_slow_body_gets_408_and_reaches_no_upstream() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_silent_while_it_receives_is_not_cut() {
+    let serving = serving(PASS, Limits { body: SHORT, request: SHORT, ..Limits::default() });
+    for mut client in Client::both(serving.addr()).await {
+        let (mut sender, body) = growing();
+        let request = client.request("POST", "/any").header("x-simulate", "mirror").body(body).unwrap();
+        let mut response = client.send(request).await.unwrap();
+        sender.send_data("before".into()).await.unwrap();
+        assert_eq!(piece(response.body_mut()).await, b"before");
+        tokio::time::sleep(2 * SHORT).await;
+        sender.send_data("after".into()).await.unwrap();
+        assert_eq!(piece(response.body_mut()).await, b"after");
+        drop(sender);
+        assert!(rest(response.into_body()).await.is_empty());
+    }
+    eventually("their lines", || details(&serving) == ["via_upstream"; 2]).await;
+}
+
+#[tokio::test]
 async fn a_slow_body_that_is_being_forwarded_gets_408() {
     let serving = serving(PASS, Limits { body: SHORT, ..Limits::default() });
     let head = b"POST /any HTTP/1.1\r\nhost: a\r\ncontent-length: 5000\r\n\r\nhalf";

@@ -7,9 +7,13 @@ use std::fs;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use tollgate_envoy::client::{Connection, Request, Response};
-use tollgate_envoy::fleet::{self, Member, manage, token};
+use tollgate_envoy::client::{Connection, Request, Response, request};
+use tollgate_envoy::envoy::{Envoy, Folder};
+use tollgate_envoy::fleet::{self, manage, token};
+use tollgate_envoy::gateway::{WORKERS, site};
 use tollgate_envoy::http2;
+use tollgate_envoy::live::Live;
+use tollgate_envoy::shipped;
 use tollgate_envoy::world::{digest, secret};
 use tollgate_host::tools;
 
@@ -35,8 +39,9 @@ fn requests(of: &str) -> Vec<Request> {
         |model: &str| json!({"model": model, "messages": [{"role": "user", "content": SAID}]}).to_string();
     let plain = body("gpt-5-mini");
     let mut all = Vec::new();
-    for spelled in [of.to_owned(), percent(of, 1), percent(of, 2), of.replace('-', "%2D"), of.to_uppercase()]
-    {
+    // In another case only keys of this gateway can be recognized, by their form.
+    let upper = if of.starts_with("sk-tg-") { of.to_uppercase() } else { of.to_owned() };
+    for spelled in [of.to_owned(), percent(of, 1), percent(of, 2), of.replace('-', "%2D"), upper] {
         for path in [
             format!("/v1/models/{spelled}"),
             format!("/{spelled}"),
@@ -111,6 +116,11 @@ fn requests(of: &str) -> Vec<Request> {
     ] {
         all.push(post(chat).bearer(&secret("laptop")).body(body.clone()));
         all.push(post("/tollgate/v1/teams/search/keys").bearer(&token("bob")).body(body.clone()));
+        if of.starts_with("sk-tg-") {
+            // A key in place of a name; keys of other gateways cannot be told from names.
+            let named = json!({"name": of}).to_string();
+            all.push(post("/tollgate/v1/teams/search/keys").bearer(&token("bob")).body(named));
+        }
         let merge = Request::new("PATCH", "/tollgate/v1/teams/search")
             .header("content-type", "application/merge-patch+json");
         all.push(merge.bearer(&token("ada")).body(body));
@@ -153,25 +163,30 @@ fn needles(of: &str) -> Vec<(String, String)> {
     .into()
 }
 
-fn has(bytes: &[u8], text: &str) -> bool {
-    bytes.windows(text.len()).any(|window| window == text.as_bytes())
-}
-
 /// Panics if one of these places has one of these texts. Digests belong into the operator's configuration and into etcd.
 fn assert_nothing(secrets: &[&str], places: &BTreeMap<String, Vec<u8>>) {
+    // Files of etcd are mostly zeros.
+    let text =
+        |bytes: &Vec<u8>| bytes.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect::<String>();
+    let places: Vec<_> = places.iter().map(|(place, bytes)| (place, text(bytes))).collect();
     for of in secrets {
-        for (what, text) in needles(of) {
-            for (place, bytes) in places {
+        for (what, needle) in needles(of) {
+            for (place, text) in &places {
                 if what == "the digest" && (place.contains("config_dump") || place.contains("etcd")) {
                     continue;
                 }
-                if let Some(at) = bytes.windows(text.len()).position(|window| window == text.as_bytes()) {
-                    let near = &bytes[at.saturating_sub(300)..(at + 100).min(bytes.len())];
+                if let Some(at) = text.find(&needle) {
+                    let near = &text.as_bytes()[at.saturating_sub(300)..(at + 100).min(text.len())];
                     panic!("{what} of {of} in {place}: …{}…", near.escape_ascii());
                 }
             }
         }
     }
+}
+
+/// Returns true if a place has a text.
+fn has(bytes: &[u8], text: &str) -> bool {
+    String::from_utf8_lossy(bytes).contains(text)
 }
 
 fn configuration() -> Value {
@@ -185,6 +200,13 @@ fn configuration() -> Value {
     });
     configuration["routes"] = json!([{"path": "/reports/**", "target": "gpt-5-mini"}]);
     configuration
+}
+
+/// An upstream whose answers repeat nothing of a request.
+fn upstream() -> Live {
+    Live::start(|_, to| {
+        to.whole("application/json", r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":1}}"#)
+    })
 }
 
 /// Sends all requests on connections of their own, and returns all that was answered.
@@ -215,9 +237,18 @@ fn send(address: std::net::SocketAddr, requests: &[Request]) -> Vec<u8> {
 #[test]
 fn no_place_of_envoy_or_etcd_has_a_secret_that_a_client_sent() {
     let Some(etcd) = tools::Etcd::start() else { return };
-    let Some(mut member) = Member::start(&configuration(), etcd.address()) else { return };
+    let Some(program) = tools::require(tools::envoy()) else { return };
+    let upstream = upstream();
+    let site = site(&configuration(), upstream.address());
+    let folder = Folder::new();
+    shipped::lay_out(folder.path(), &site);
+    shipped::add_etcd(folder.path(), &site, etcd.address());
+    let mut envoy = Envoy::run(&program, folder, WORKERS);
+    let address = envoy.address();
+    let ask = |path: &str| request(address, &manage("root", "GET", path, None));
     // A key whose secret is shown once, in this answer.
-    let minted = member.request(&manage("bob", "POST", "/teams/search/keys", Some(&json!({"name": "mine"}))));
+    let minted =
+        request(address, &manage("bob", "POST", "/teams/search/keys", Some(&json!({"name": "mine"}))));
     assert_eq!(minted.status, 201, "{minted:?}");
     let native = minted.json()["secret"].as_str().unwrap().to_owned();
     let secrets = [native.as_str(), FOREIGN, TOKEN];
@@ -226,46 +257,43 @@ fn no_place_of_envoy_or_etcd_has_a_secret_that_a_client_sent() {
     for of in secrets {
         let requests = requests(of);
         sent += requests.len();
-        places.insert(format!("answers to {of:.8}"), send(member.envoy.address(), &requests));
+        places.insert(format!("answers to {of:.8}"), send(address, &requests));
         // In HTTP/2 a method can be any word.
-        let request = http2::Request {
+        let odd = http2::Request {
             method: of,
             path: "/v1/models",
             headers: &[("x-a", of)],
             body: &[],
             trailers: &[],
         };
-        let answers = http2::requests(member.envoy.address(), &[request]);
+        let answers = http2::requests(address, &[odd]);
         places.insert(format!("answer to a method {of:.8}"), format!("{answers:?}").into_bytes());
     }
-    let audit = member.request(&manage("root", "GET", "/audit?organization=acme&limit=1000", None));
+    let audit = ask("/audit?organization=acme&limit=200");
     assert_eq!(audit.status, 200, "{audit:?}");
     places.insert("audit".into(), audit.body.data);
-    places.insert(
-        "audit of the platform".into(),
-        member.request(&manage("root", "GET", "/audit?limit=1000", None)).body.data,
-    );
+    places.insert("audit of the platform".into(), ask("/audit?limit=200").body.data);
     for page in ["/stats", "/stats/prometheus", "/config_dump", "/clusters", "/listeners", "/server_info"] {
-        places.insert(page.into(), member.envoy.admin("GET", page).into_bytes());
+        places.insert(page.into(), envoy.admin("GET", page).into_bytes());
     }
-    let lines = member.envoy.access_log(sent / 2).len();
+    let lines = envoy.access_log(sent / 2).len();
     println!("{sent} requests, {lines} lines");
-    places.insert("access log".into(), fs::read(member.envoy.folder().join("access.log")).unwrap());
-    places.insert("log".into(), member.envoy.log().into_bytes());
+    places.insert("access log".into(), fs::read(envoy.folder().join("access.log")).unwrap());
+    places.insert("log".into(), envoy.log().into_bytes());
     places.insert("etcd".into(), etcd.bytes());
     assert!(has(&places["etcd"], "tollgate/1/doc/team/search"), "this is where etcd keeps it");
     assert!(has(&places["access log"], "sk-tg-"), "paths are logged");
     assert_nothing(&secrets, &places);
-    member.envoy.assert_no_trap();
+    envoy.assert_no_trap();
 }
 
 #[test]
 fn no_line_and_no_answer_of_the_command_has_a_secret_that_a_client_sent() {
-    let upstream = tollgate_host::simulator::Upstream::start_recording().unwrap();
+    let upstream = upstream();
     let mut configuration = configuration();
     configuration.as_object_mut().unwrap().remove("fleet");
     configuration["volatile_keys"] = json!(true);
-    let (server, lines) = serve(&configuration, upstream.addr());
+    let (server, lines) = serve(&configuration, upstream.address());
     let native = secret("laptop");
     let secrets = [native.as_str(), FOREIGN, TOKEN];
     let mut places = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! The builds of the filter and of the CDN worker.
+//! The builds of the filter, of the CDN worker and of the console.
 
+pub mod console;
 pub mod module;
 pub mod worker;

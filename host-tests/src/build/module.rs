@@ -21,7 +21,7 @@ pub const TARGET: &str = "wasm32-wasip1";
 
 const PACKAGE: &str = "tollgate-proxy-wasm";
 /// V8, wasmtime and workerd all support it. It makes scanning bodies two to six times faster.
-const SIMD: &str = "-Ctarget-feature=+simd128";
+pub(crate) const SIMD: &str = "-Ctarget-feature=+simd128";
 
 /// The filter's own code uses the instructions of the first engines and these. Bulk memory is left out: each
 /// of its copies calls into the engine, and the few bytes of a struct are copied faster with loads and
@@ -101,7 +101,7 @@ pub enum BuildError {
         /// The reason.
         error: ModuleError,
     },
-    /// wasm-bindgen failed on the worker's module.
+    /// wasm-bindgen failed on the module of the worker or of the console.
     #[error("wasm-bindgen refuses {}: {reason}", path.display())]
     Bindgen {
         /// The module.
@@ -175,7 +175,8 @@ pub fn build_package(package: &'static str, name: &str, features: &[&str]) -> Re
     let name = [name].iter().chain(features).copied().collect::<Vec<_>>().join("-");
     let module = output()?.join(name).with_extension("wasm");
     once(&module, || {
-        let compiled = compile(package, TARGET, features)?;
+        let (target, profile, flags) = (TARGET, "wasm", FILTER);
+        let compiled = compile(&Recipe { package, target, profile, flags, features, quiet: false })?;
         replace(&module, &compiled.bytes()?)
     })?;
     Ok(module)
@@ -211,12 +212,20 @@ impl Compiled {
     }
 }
 
-/// Compiles a package of this workspace to a module and checks that it contains SIMD instructions.
-pub(crate) fn compile(
-    package: &'static str,
-    target: &'static str,
-    features: &[&str],
-) -> Result<Compiled, BuildError> {
+/// The package of a module, and the settings to compile it with.
+pub(crate) struct Recipe<'a> {
+    pub(crate) package: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) profile: &'static str,
+    /// The compiler's flags, as in `CARGO_ENCODED_RUSTFLAGS`.
+    pub(crate) flags: &'static str,
+    pub(crate) features: &'a [&'a str],
+    /// Print errors only.
+    pub(crate) quiet: bool,
+}
+
+/// Compiles a package of this workspace to a module. If the flags allow SIMD instructions, it must have some.
+pub(crate) fn compile(recipe: &Recipe<'_>) -> Result<Compiled, BuildError> {
     let root = workspace()?;
     let folder = output()?;
     let build = folder.join("build");
@@ -225,10 +234,14 @@ pub(crate) fn compile(
     let lock = File::create(&lock_path).map_err(|error| file(&lock_path, error))?;
     lock.lock().map_err(|error| file(&lock_path, error))?;
 
+    let Recipe { package, target, profile, flags, features: _, quiet: _ } = *recipe;
     ensure_target(&root, target)?;
-    cargo_build(&root, &build, package, target, features)?;
-    let path = build.join(target).join("wasm").join(package.replace('-', "_")).with_extension("wasm");
+    cargo_build(&root, &build, recipe)?;
+    let path = build.join(target).join(profile).join(package.replace('-', "_")).with_extension("wasm");
     let compiled = Compiled { path, _lock: lock };
+    if !flags.contains("+simd128") {
+        return Ok(compiled);
+    }
     match has_simd(&compiled.bytes()?) {
         Ok(true) => Ok(compiled),
         Ok(false) => Err(BuildError::NoSimd(compiled.path)),
@@ -289,24 +302,23 @@ fn ensure_target(root: &Path, target: &'static str) -> Result<(), BuildError> {
     }
 }
 
-fn cargo_build(
-    root: &Path,
-    target_dir: &Path,
-    package: &str,
-    target: &str,
-    features: &[&str],
-) -> Result<(), BuildError> {
+fn cargo_build(root: &Path, target_dir: &Path, recipe: &Recipe<'_>) -> Result<(), BuildError> {
+    let Recipe { package, target, profile, flags, features, quiet } = *recipe;
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = program(cargo.clone(), root);
     command
-        .args(["build", "--package", package, "--target", target, "--profile", "wasm"])
+        .args(["build", "--package", package, "--target", target, "--profile", profile])
         .arg("--target-dir")
         .arg(target_dir)
-        // The worker's references to JavaScript need more than the first engines support.
-        .env("CARGO_ENCODED_RUSTFLAGS", if target == TARGET { FILTER } else { SIMD })
-        // wasm-bindgen reads sections that stripping removes, and strips them itself.
-        .args(if target == TARGET { &[] } else { &["--config", "profile.wasm.strip=false"][..] })
+        .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .stdout(Stdio::null());
+    if target != TARGET {
+        // wasm-bindgen reads sections that stripping removes, and strips them itself.
+        command.arg("--config").arg(format!("profile.{profile}.strip=false"));
+    }
+    if quiet {
+        command.arg("--quiet");
+    }
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
@@ -315,7 +327,7 @@ fn cargo_build(
         Ok(())
     } else {
         Err(BuildError::Cargo {
-            command: format!("cargo build --package {package} --target {target} --profile wasm"),
+            command: format!("cargo build --package {package} --target {target} --profile {profile}"),
             status,
         })
     }

@@ -29,7 +29,11 @@ fn fill(folder: &Path) -> Result<(), BuildError> {
         let folder = folder.join(inside);
         fs::create_dir_all(&folder).map_err(|error| file(&folder, error))?;
     }
-    let compiled = module::compile(PACKAGE, TARGET, &[])?;
+    // Its references to JavaScript need more than the first engines support.
+    let (profile, flags) = ("wasm", module::SIMD);
+    let (package, target) = (PACKAGE, TARGET);
+    let recipe = module::Recipe { package, target, profile, flags, features: &[], quiet: false };
+    let compiled = module::compile(&recipe)?;
     bind(&compiled.path, folder)?;
 
     let script = root.join(SCRIPT);

@@ -127,7 +127,7 @@ impl Data {
         // The catalog is written last and marks the policy as complete. Without it, an earlier start ended
         // before that.
         if !complete(&loaded.documents) {
-            push::write_policy(client, &loaded, wanted)?;
+            push::write_policy(client, &loaded, wanted, "tollgate serve")?;
             loaded = read(client)?;
             report = format!("{folder} had no policy: it has that of {file} now\n");
         }

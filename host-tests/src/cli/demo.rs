@@ -68,6 +68,28 @@ fn digests(policy: &Policy) -> Vec<(Vec<u8>, String)> {
     keys.chain(users).collect()
 }
 
+/// Returns the addresses at which the console signs in the people of the demo.
+pub fn console_links(address: &str) -> String {
+    let mut text = String::from("\nThe console, signed in as one of the demo's people:\n\n");
+    for (name, who) in [
+        ("pat", "Pat, platform admin"),
+        ("alice", "Alice, owner of acme, admin of its team search"),
+        ("bob", "Bob, developer in search"),
+    ] {
+        if let Some(token) = token(name) {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "  # {who}\n  {address}#token={token}\n");
+        }
+    }
+    text
+}
+
+/// Returns the demo token of this user.
+fn token(user: &str) -> Option<&'static str> {
+    let start = README.find(&format!("tg-demo-{user}-"))?;
+    README.get(start..)?.split('`').next()
+}
+
 /// Returns the demo key with this public id.
 fn key(id: &str) -> Option<&'static str> {
     let start = README.find(&format!("sk-tg-{id}-"))?;

@@ -37,12 +37,17 @@ impl Document {
     pub fn load(path: &Path) -> Result<(Document, Vec<Diagnostic>), LoadError> {
         let text =
             std::fs::read(path).map_err(|error| LoadError::Unreadable { path: path.to_owned(), error })?;
+        Document::parse(&text, path)
+    }
+
+    /// Reads the text of a file, as [`Document::load`] does.
+    pub fn parse(text: &[u8], path: &Path) -> Result<(Document, Vec<Diagnostic>), LoadError> {
         // Only a gateway configuration has a field `policy`.
-        let loaded = match serde_json::from_slice::<Value>(&text) {
-            Ok(whole) if whole.get("policy").is_some() => as_gateway(&text),
-            Ok(_) => as_policy(&text),
+        let loaded = match serde_json::from_slice::<Value>(text) {
+            Ok(whole) if whole.get("policy").is_some() => as_gateway(text),
+            Ok(_) => as_policy(text),
             // For truncated or invalid JSON, report the shorter list of errors.
-            Err(_) => match (as_policy(&text), as_gateway(&text)) {
+            Err(_) => match (as_policy(text), as_gateway(text)) {
                 (Err(policy), Err(gateway)) => {
                     Err(if gateway.len() < policy.len() { gateway } else { policy })
                 }

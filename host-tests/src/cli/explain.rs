@@ -180,6 +180,11 @@ impl Printer<'_> {
             return;
         }
         let levels = [
+            (
+                Restriction::Ceiling,
+                format!("the ceiling of team `{}`", team.id),
+                team.ceiling.as_ref().map(|ceiling| &ceiling.access),
+            ),
             (Restriction::Team, format!("team `{}`", team.id), Some(&team.access)),
             (Restriction::Key, format!("key `{}`", key.id), Some(key.access())),
             (
@@ -270,10 +275,10 @@ fn price(target: &Target, budgeted: bool) {
     let list_of = |per_token: bool| {
         let all = Rate::ALL.iter().filter(|rate| rate.is_per_token() == per_token);
         let own = all.filter(|rate| {
-            let general = rate.more_general().map_or(Pico(0), |general| *rates.get(general));
-            *rates.get(**rate) != general || matches!(rate, Rate::Input | Rate::Output)
+            let general = rate.more_general().map_or(Pico(0), |general| rates.get(general));
+            rates.get(**rate) != general || matches!(rate, Rate::Input | Rate::Output)
         });
-        own.map(|rate| amount(*rate, *rates.get(*rate))).collect::<Vec<String>>()
+        own.map(|rate| amount(*rate, rates.get(*rate))).collect::<Vec<String>>()
     };
     let mut text = format!("a million tokens: {}", list_of(true).join(", "));
     let units = list_of(false);

@@ -3,6 +3,7 @@
 
 mod backup;
 mod check;
+mod console;
 mod data;
 mod demo;
 mod document;
@@ -12,6 +13,7 @@ mod import;
 mod key;
 mod listening;
 mod log;
+mod prices;
 mod pull;
 mod push;
 mod serve;
@@ -22,7 +24,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tollgate_host::build::{module, worker};
+use tollgate_host::build::{self, module, worker};
 
 use self::document::LoadError;
 
@@ -63,8 +65,13 @@ enum Command {
     Backup(backup::Arguments),
     /// Add keys that another gateway stores as SHA-256 digests to a policy file.
     Import(import::Arguments),
+    /// Take the prices of a file into a policy, or compare them.
+    Prices {
+        #[command(subcommand)]
+        command: prices::Command,
+    },
     /// Build the filter, target/tollgate/tollgate.wasm (without management, for CDNs: tollgate-bare.wasm),
-    /// and the CDN worker, target/tollgate/worker.
+    /// the CDN worker, target/tollgate/worker, and the web console, target/tollgate/console.
     Build,
 }
 
@@ -83,6 +90,8 @@ enum Failure {
     Fleet(#[from] fleet::Error),
     #[error(transparent)]
     Import(#[from] import::Error),
+    #[error(transparent)]
+    Prices(#[from] prices::Error),
 }
 
 impl Failure {
@@ -109,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Pull(arguments) => pull::run(&arguments).map_err(Failure::from),
         Command::Backup(arguments) => backup::run(&arguments).map_err(Failure::from),
         Command::Import(arguments) => import::run(&arguments).map_err(Failure::from),
+        Command::Prices { command } => prices::run(&command).map_err(Failure::from),
         Command::Build => build().map_err(Failure::from),
     };
     match outcome {
@@ -140,6 +150,7 @@ fn build() -> Result<ExitCode, module::BuildError> {
     say!("{}", module::build(&[])?.display());
     say!("{}", module::build(&["bare"])?.display());
     say!("{}", worker::build()?.display());
+    say!("{}", build::console::build(false)?.display());
     Ok(ExitCode::SUCCESS)
 }
 

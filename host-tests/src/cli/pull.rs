@@ -72,7 +72,12 @@ fn check(text: &Value) -> Result<(), Error> {
 
 /// Replaces the file atomically, since a gateway may be watching it.
 pub(super) fn write(path: &Path, text: &Value) -> std::io::Result<()> {
+    replace(path, &format!("{text:#}\n"))
+}
+
+/// Replaces a file by one with this text.
+pub(super) fn replace(path: &Path, text: &str) -> std::io::Result<()> {
     let new = path.with_added_extension("new");
-    std::fs::write(&new, format!("{text:#}\n"))?;
+    std::fs::write(&new, text)?;
     std::fs::rename(&new, path)
 }

@@ -57,14 +57,19 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         eprintln!("nothing is written without `--yes`");
         return Ok(ExitCode::FAILURE);
     }
-    let revision = write(etcd, loaded.revision, &documents)?;
+    let revision = write(etcd, loaded.revision, &documents, "tollgate push")?;
     eprintln!("written: revision {revision}, {} documents", documents.len());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes a policy over what was loaded.
-pub(super) fn write_policy(etcd: &mut Etcd, loaded: &Changes, policy: &Policy) -> Result<(), Error> {
-    write(etcd, loaded.revision, &outdated(&loaded.documents, policy)).map(|_| ())
+pub(super) fn write_policy(
+    etcd: &mut Etcd,
+    loaded: &Changes,
+    policy: &Policy,
+    actor: &str,
+) -> Result<(), Error> {
+    write(etcd, loaded.revision, &outdated(&loaded.documents, policy), actor).map(|_| ())
 }
 
 /// Gives each record of the policy without a creation number that of its record in etcd: counters are named with it, and
@@ -112,7 +117,7 @@ fn outdated(held: &[Content], policy: &Policy) -> Vec<Content> {
 
 /// Writes with as few transactions as etcd allows. Each succeeds only if there was no other write since the
 /// one before.
-fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u64, Error> {
+fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content], actor: &str) -> Result<u64, Error> {
     let mut written = 0;
     for portion in portions(documents) {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -122,7 +127,7 @@ fn write(etcd: &mut Etcd, mut revision: u64, documents: &[Content]) -> Result<u6
             time,
             organization: None,
             organization_created: None,
-            actor: "tollgate push".to_owned(),
+            actor: actor.to_owned(),
             action: format!("push {} documents", portion.len()),
             status: 200,
             reason: None,

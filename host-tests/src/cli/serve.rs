@@ -6,6 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -15,11 +16,12 @@ use tollgate_host::build::module::{self, BuildError};
 use tollgate_host::etcd::{self, EtcdSetupError};
 use tollgate_host::proxy_wasm::{Module, ModuleError, Process, StartError};
 use tollgate_host::server::lines::Lines;
-use tollgate_host::server::source::Source;
+use tollgate_host::server::source::{PASSWORD_VARIABLE, Source};
 use tollgate_host::server::tls::{Tls, TlsError};
 use tollgate_host::server::{BUFFER_LIMIT, Cluster, Options, ServeError, Server, Target, TargetError};
 use tollgate_host::simulator::Upstream;
 
+use super::console::{self, Console};
 use super::data::{Configured, Data};
 use super::listening::{Listening, raise_open_files};
 use super::{data, demo, log};
@@ -61,9 +63,17 @@ pub struct Arguments {
     /// 0700, and takes the policy of the file if it has none. From then on its policy is served: see `push`.
     #[arg(long, value_name = "DIR", conflicts_with = "fleet")]
     data: Option<PathBuf>,
+    /// File with one line `user:password`, if the etcd of `--fleet` requires authentication. The filter reads the password
+    /// from the variable TOLLGATE_ETCD_PASSWORD, which a configuration of `--config` names in `password_env`.
+    #[arg(long, value_name = "FILE", requires = "fleet")]
+    login: Option<PathBuf>,
     /// Another build of the filter. By default it is built from this workspace.
     #[arg(long, value_name = "FILE")]
     module: Option<PathBuf>,
+    /// The folder of the web console, as `tollgate build` writes it, or `off`. By default it is built from this
+    /// workspace, after the server has started.
+    #[arg(long, value_name = "off|DIR", value_parser = Console::parse)]
+    console: Option<Console>,
     #[command(flatten)]
     listening: Listening,
 }
@@ -101,10 +111,14 @@ pub enum Error {
     Source { flag: &'static str, path: PathBuf, error: io::Error, right: &'static str },
     #[error("`{flag} {path}`: {error}: `tollgate check {path}` lists every error", path = path.display())]
     Rejected { flag: &'static str, path: PathBuf, error: StartError },
+    #[error("`--console {}`: {error}: it must be a folder that `tollgate build` wrote, or `off`", path.display())]
+    Console { path: PathBuf, error: io::Error },
     #[error("`--upstream`: {0}")]
     Upstream(TargetError),
     #[error("`--upstream-header-file`: {0}")]
     UpstreamHeaders(TargetError),
+    #[error("`--login`: {0}")]
+    Login(EtcdSetupError),
     #[error("`--fleet`: {0}")]
     Fleet(#[from] EtcdSetupError),
     #[error(transparent)]
@@ -138,19 +152,26 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     let listening = &arguments.listening;
     let fleet = arguments.fleet.as_deref().map(etcd::target).transpose()?;
     let data = arguments.data.as_deref().map(Data::open).transpose()?;
+    let login = arguments.login.as_deref().map(etcd::login_file).transpose().map_err(Error::Login)?;
     let name = fleet.as_ref().map(|etcd| etcd.authority().to_owned());
-    let (mut source, demo) = source(arguments, name.or(data.as_ref().map(|_| data::CLUSTER.to_owned())))?;
+    let (source, demo) = source(arguments, name.or(data.as_ref().map(|_| data::CLUSTER.to_owned())))?;
+    let mut source = source.with_user(login.as_ref().map(|(user, _)| user.clone()));
     let Configured { configuration, cluster, report } = read(arguments, &mut source, data.as_ref())?;
     refuse_demo(arguments, &origin(&source, data.as_ref()), &configuration)?;
     let etcd = fleet.map(|etcd| (etcd.authority().to_owned(), Cluster::Http(etcd)));
     let clusters = etcd.into_iter().chain(data.as_ref().map(|data| (cluster, data.cluster()))).collect();
     let tls = listening.tls()?;
+    let console =
+        console::open(arguments.console.as_ref()).map_err(|(path, error)| Error::Console { path, error })?;
     let (target, simulated) = upstream(arguments)?;
     let module = match &arguments.module {
         Some(path) => Module::load(path).map_err(|error| Error::Module { path: path.clone(), error })?,
         None => module::load(&[])?,
     };
-    let process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
+    let mut process = Process::builder(&module).log(log::stderr()).buffer_limit(BUFFER_LIMIT);
+    if let Some((_, password)) = &login {
+        process = process.variable(PASSWORD_VARIABLE, password);
+    }
     let workers =
         arguments.workers.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
     let limits = listening.limits();
@@ -171,6 +192,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
         drain: listening.drain,
         limits,
         tls: tls.clone(),
+        console: console.as_ref().map(|console| Arc::clone(console.files())),
     })
     .map_err(|error| match error {
         ServeError::Module(error @ StartError::ConfigurationRefused) => {
@@ -206,6 +228,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     if demo {
         eprint!("{}", demo::requests(&base));
+    }
+    if let Some(console) = console {
+        console.announce(&base, demo);
     }
     // Signals are handled from here on. A caller that waits for the lines above may send them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -23,6 +23,8 @@ pub(crate) struct Options {
     pub(crate) root_id: String,
     pub(crate) vm_id: String,
     pub(crate) clusters: BTreeSet<String>,
+    /// Environment variables that modules see.
+    pub(crate) variables: Vec<(String, String)>,
     /// The seed of `random_get`; `None` for the system's randomness.
     pub(crate) random_seed: Option<u64>,
 }
@@ -81,6 +83,7 @@ impl Process {
                 root_id: "tollgate".to_owned(),
                 vm_id: String::new(),
                 clusters: BTreeSet::new(),
+                variables: Vec::new(),
                 random_seed: None,
             },
             data: None,
@@ -175,6 +178,12 @@ impl ProcessBuilder {
     /// default is 1 MiB, as in Envoy.
     pub fn buffer_limit(mut self, bytes: usize) -> Self {
         self.options.buffer_limit = bytes;
+        self
+    }
+
+    /// Shows an environment variable to the module. By default it sees none.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.options.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 

@@ -114,6 +114,7 @@ impl Requests {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let watch = Rc::clone(&self.watch);
+        let window = self.exchanger.gate.load().limits.window();
         let served = Rc::new(self);
         let service = service_fn(move |mut request: Request<Incoming>| {
             let served = Rc::clone(&served);
@@ -134,7 +135,8 @@ impl Requests {
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD as u32)
             .max_concurrent_streams(STREAMS)
-            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(window)
+            .initial_stream_window_size(WINDOW.min(window))
             .max_send_buf_size(SEND_BUFFER);
         let socket = TokioIo::new(watch.socket(socket));
         let connection = builder.serve_connection_with_upgrades(socket, service);
@@ -160,11 +162,21 @@ impl Requests {
         let begun =
             if self.watch.refused() { Err("too_many_connections") } else { self.watch.begin(size(&request)) };
         match begun {
-            Ok(running) => Ok(running.answer(self.exchanger.exchange(request, info).await?)),
+            Ok(running) => {
+                let (parts, body) = request.into_parts();
+                let console = self.exchanger.console.as_ref();
+                if let Some(file) = console.and_then(|console| console.answer(&parts)) {
+                    let status = file.status().as_u16();
+                    self.exchanger.gate.unfiltered(&lines::Request::of(&parts), status, "console");
+                    return Ok(running.file(file));
+                }
+                let request = Request::from_parts(parts, body);
+                Ok(running.answer(self.exchanger.exchange(request, info).await?))
+            }
             Err(details) => {
                 let http1 = request.version() != Version::HTTP_2;
                 let (parts, _) = request.into_parts();
-                self.exchanger.gate.refused(&lines::Request::of(&parts), 503, details);
+                self.exchanger.gate.unfiltered(&lines::Request::of(&parts), 503, details);
                 Ok(busy(http1))
             }
         }

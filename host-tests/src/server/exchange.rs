@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::channel::Channel;
@@ -14,6 +15,7 @@ use crate::proxy_wasm::{Flow, Forward, HeaderMap, StreamInfo};
 
 use super::answer::Answer;
 use super::connection::Connected;
+use super::console::Console;
 use super::forward::{RequestBody, Target};
 use super::gate::{Gate, Mail, Stream};
 use super::head::{self, BadHead};
@@ -30,6 +32,7 @@ pub(super) struct Exchanger {
     pub(super) gate: Rc<Gate>,
     pub(super) target: Target,
     pub(super) client: forward::Client,
+    pub(super) console: Option<Arc<Console>>,
 }
 
 impl Exchanger {

@@ -84,7 +84,7 @@ impl Gate {
     }
 
     /// Writes the line of a request that did not reach the module.
-    pub(super) fn refused(&self, request: &lines::Request, status: u16, details: &str) {
+    pub(super) fn unfiltered(&self, request: &lines::Request, status: u16, details: &str) {
         let closed = ClosedStream { status, details: details.to_owned(), ..ClosedStream::default() };
         self.lines.write(&lines::line(request, &closed, Duration::ZERO));
     }
@@ -276,6 +276,11 @@ impl Stream {
     /// Records that the client has received a status.
     pub(super) fn answered(&self) {
         self.answered.set(true);
+    }
+
+    /// Returns true once the client has received a status.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.get()
     }
 
     /// Aborts the task that sends the rest of the request when the stream ends.

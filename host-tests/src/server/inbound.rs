@@ -61,14 +61,20 @@ impl Inbound {
         let limits = &self.stream.load().limits;
         let began = *self.waiting.get_or_insert_with(Instant::now);
         let deadline = began + limits.body.min(self.left);
-        let frame = tokio::select! {
-            biased;
-            Some(flow) = self.resumed.recv() => return Some(flow),
-            frame = body.frame() => frame,
-            () = tokio::time::sleep_until(deadline) => {
-                self.body = None;
-                let text = "the request body did not arrive in time\n";
-                return Some(self.stream.reply(408, text, "request_timeout"));
+        let frame = loop {
+            tokio::select! {
+                biased;
+                Some(flow) = self.resumed.recv() => return Some(flow),
+                frame = body.frame() => break frame,
+                // A client of a two-way stream may be silent while it receives: the times of the response apply then.
+                () = tokio::time::sleep_until(deadline), if !self.stream.is_answered() => {
+                    if self.stream.is_answered() {
+                        continue;
+                    }
+                    self.body = None;
+                    let text = "the request body did not arrive in time\n";
+                    return Some(self.stream.reply(408, text, "request_timeout"));
+                }
             }
         };
         let ended = body.is_end_stream();

@@ -71,7 +71,7 @@ enum Kind {
 }
 
 /// The properties that the module sets, in the order of the line; also the fields of Envoy's access log.
-const FIELDS: [(&str, Kind); 15] = [
+const FIELDS: [(&str, Kind); 16] = [
     ("time", Kind::Number),
     ("decision", Kind::Text),
     ("reason", Kind::Text),
@@ -86,6 +86,7 @@ const FIELDS: [(&str, Kind); 15] = [
     ("cost", Kind::Text),
     ("estimated", Kind::Flag),
     ("over_soft_budget", Kind::Text),
+    ("over_max_input_tokens", Kind::Number),
     ("path", Kind::Text),
 ];
 

@@ -46,7 +46,19 @@ impl Default for Limits {
     }
 }
 
+/// The receive window of a connection of HTTP/2 that a server cannot lower (RFC 9113, 6.9.2).
+const SMALLEST_WINDOW: u32 = 65_535;
+/// The largest receive window of a connection of HTTP/2.
+const LARGEST_WINDOW: u32 = 1 << 20;
+
 impl Limits {
+    /// Returns the number of bytes that a connection of HTTP/2 may send before they are read. Those of all connections
+    /// together stay within [`Limits::held_bytes`] once more, except that each has at least the 65,535 bytes of the protocol.
+    pub(super) fn window(&self) -> u32 {
+        let share = self.held_bytes.checked_div(self.connections).unwrap_or_default();
+        u32::try_from(share).unwrap_or(u32::MAX).clamp(SMALLEST_WINDOW, LARGEST_WINDOW)
+    }
+
     /// Returns the shortest of the times.
     pub(super) fn shortest(&self) -> Duration {
         self.head.min(self.body).min(self.request).min(self.keep_alive).min(self.stream)
@@ -183,5 +195,17 @@ mod tests {
         assert!(counter.take(1).is_none());
         drop(part);
         assert!(counter.take(10).is_some());
+    }
+
+    #[test]
+    fn the_windows_of_all_connections_stay_within_the_bound_on_held_bytes() {
+        let window = |connections, held_bytes| {
+            Limits { connections, held_bytes, ..Limits::default() }.window() as usize
+        };
+        let defaults = Limits::default();
+        assert_eq!(defaults.window() as usize * defaults.connections, defaults.held_bytes);
+        assert_eq!(window(10, 64 << 20), 1 << 20, "the largest");
+        assert_eq!(window(1_000_000, 1), 65_535, "the protocol's own");
+        assert_eq!(window(0, 1), 65_535);
     }
 }

@@ -1,6 +1,6 @@
 //! A reverse proxy around a proxy-wasm module: HTTP/1.1 and HTTP/2 on one port, streaming both ways.
 //!
-//! It makes no decisions. Every head, body chunk and trailer passes through the module in wasmtime
+//! It makes no decisions. Apart from the files of the console, every head, body chunk and trailer passes through the module in wasmtime
 //! ([`crate::proxy_wasm`]), and what the module returns is forwarded. As in Envoy there are N workers, each a
 //! thread with its own VM. A connection stays with its worker, and the VMs share only the shared data. A
 //! module that traps ends its worker's streams; the VM is created again, and shared data stays.
@@ -11,6 +11,7 @@
 mod answer;
 mod callout;
 mod connection;
+pub mod console;
 mod exchange;
 mod forward;
 mod gate;
@@ -36,6 +37,7 @@ use tokio::sync::oneshot;
 use crate::proxy_wasm::{Process, ProcessBuilder, StartError};
 
 pub use self::callout::Cluster;
+use self::console::Console;
 pub use self::forward::{Target, TargetError};
 use self::lines::Lines;
 pub use self::load::Limits;
@@ -71,6 +73,8 @@ pub struct Options {
     pub limits: Limits,
     /// The certificate with its key; `None`: HTTP in the clear.
     pub tls: Option<Arc<Tls>>,
+    /// The web console; `None`: its address is a path like any other, for the module.
+    pub console: Option<Arc<Console>>,
 }
 
 /// An error that prevents a server from starting.
@@ -147,7 +151,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let addr = listener.local_addr().map_err(listen)?;
         let load = Load::new(options.limits);
-        let shared = Shared { load: Arc::clone(&load), tls: options.tls, lines: options.lines };
+        let Options { tls, lines, console, .. } = options;
+        let shared = Shared { load: Arc::clone(&load), tls, lines, console };
         let workers = (0..options.workers.max(1))
             .map(|_| Worker::start(&process, &options.upstream, &options.clusters, &shared))
             .collect::<Result<Vec<_>, _>>()?;

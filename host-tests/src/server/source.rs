@@ -10,8 +10,13 @@ use std::time::SystemTime;
 pub struct Source {
     path: PathBuf,
     kind: Kind,
+    /// The user of the fleet's etcd, whose password is in [`PASSWORD_VARIABLE`].
+    user: Option<String>,
     seen: Option<Stamp>,
 }
+
+/// The environment variable in which the filter gets the password of etcd.
+pub const PASSWORD_VARIABLE: &str = "TOLLGATE_ETCD_PASSWORD";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
@@ -30,12 +35,18 @@ impl Source {
     /// Creates a source for a file with a policy; the rest of the configuration is the default. Changes made
     /// through the API, including keys, are stored in the etcd of this name, or in this process only.
     pub fn policy(path: impl Into<PathBuf>, fleet: Option<String>) -> Source {
-        Source { path: path.into(), kind: Kind::Policy(fleet), seen: None }
+        Source { path: path.into(), kind: Kind::Policy(fleet), user: None, seen: None }
     }
 
     /// Creates a source for a file with a whole gateway configuration.
     pub fn configuration(path: impl Into<PathBuf>) -> Source {
-        Source { path: path.into(), kind: Kind::Configuration, seen: None }
+        Source { path: path.into(), kind: Kind::Configuration, user: None, seen: None }
+    }
+
+    /// Sets the user of the fleet's etcd, for a source with a policy.
+    pub fn with_user(mut self, user: Option<String>) -> Source {
+        self.user = user;
+        self
     }
 
     /// Returns the path of the file.
@@ -50,7 +61,12 @@ impl Source {
         let text = fs::read(&self.path)?;
         let kept = match &self.kind {
             Kind::Configuration => return Ok(text),
-            Kind::Policy(Some(cluster)) => serde_json::json!({ "fleet": { "cluster": cluster } }),
+            Kind::Policy(Some(cluster)) => match &self.user {
+                None => serde_json::json!({ "fleet": { "cluster": cluster } }),
+                Some(user) => serde_json::json!({
+                    "fleet": { "cluster": cluster, "user": user, "password_env": PASSWORD_VARIABLE },
+                }),
+            },
             Kind::Policy(None) => serde_json::json!({ "volatile_keys": true }),
         };
         // The text is copied unchanged, so that the module reports the same findings as `check`.

@@ -257,14 +257,23 @@ pub(super) struct Running {
 impl Running {
     /// Returns the response with its time limits.
     pub(super) fn answer(self, reply: Reply) -> Response<Served> {
+        if reply.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
+            self.watch.upgraded();
+        }
+        self.serve(reply.map(Inner::Exchange))
+    }
+
+    /// Returns the response of a request that the module did not see.
+    pub(super) fn file(self, file: Response<Bytes>) -> Response<Served> {
+        self.serve(file.map(|bytes| Inner::Text(Full::new(bytes))))
+    }
+
+    fn serve(self, response: Response<Inner>) -> Response<Served> {
         self.answered.set(true);
         let watch = Rc::clone(&self.watch);
-        if reply.status() == hyper::StatusCode::SWITCHING_PROTOCOLS {
-            watch.upgraded();
-        }
-        reply.map(|body| {
+        response.map(|body| {
             let slot = Rc::new(Slot {
-                body: RefCell::new(Some((Inner::Exchange(body), Some(self)))),
+                body: RefCell::new(Some((body, Some(self)))),
                 last: Cell::new(Instant::now()),
                 given: Cell::new(false),
                 waker: RefCell::default(),

@@ -19,6 +19,7 @@ use crate::proxy_wasm::{Process, StartError, Vm};
 use super::ServeError;
 use super::callout::{self, Cluster, Clusters, carry_out};
 use super::connection::{self, Accepted, Seat};
+use super::console::Console;
 use super::exchange::Exchanger;
 use super::forward::Target;
 use super::gate::Gate;
@@ -41,6 +42,7 @@ pub(super) struct Shared {
     pub(super) load: Arc<Load>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) lines: Lines,
+    pub(super) console: Option<Arc<Console>>,
 }
 
 /// The handle of a worker's thread.
@@ -85,10 +87,10 @@ impl Worker {
                 let local = LocalSet::new();
                 let run = move |vm: Vm| async move {
                     let (outbox, calls) = callout::outbox();
-                    let tls = shared.tls.clone();
+                    let (tls, console) = (shared.tls.clone(), shared.console.clone());
                     let gate = Rc::new(Gate::new(vm, outbox, shared));
                     let calling = tokio::task::spawn_local(carry_out(calls, clusters, Rc::clone(&gate)));
-                    let exchanger = Exchanger { gate, target, client };
+                    let exchanger = Exchanger { gate, target, client, console };
                     serve(Rc::new(exchanger), tls, received).await;
                     calling.abort();
                 };

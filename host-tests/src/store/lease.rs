@@ -21,6 +21,15 @@ pub(super) fn end(now: Duration, ttl: i64) -> Duration {
 }
 
 impl State {
+    /// Renews a lease by a request that was made before its end and waited since: the client was in time.
+    pub(super) fn renew(&mut self, id: i64, made: Duration, now: Duration) {
+        if let Some((ttl, until)) = self.leases.get_mut(&id)
+            && made < *until
+        {
+            *until = end(now, *ttl);
+        }
+    }
+
     /// Returns the leases that have ended.
     pub(super) fn expired(&self, now: Duration) -> Vec<i64> {
         let mut expired: Vec<_> = self

@@ -56,6 +56,7 @@ pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    clock: Clock,
     jobs: Mutex<Option<Sender<Job>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -74,13 +75,13 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn with_clock(folder: &Folder, clock: Clock) -> Result<Store, DataError> {
-        let writer = Writer::open(folder.clone(), clock)?;
+        let writer = Writer::open(folder.clone(), clock.clone())?;
         let (sender, jobs) = channel();
         let thread = std::thread::Builder::new()
             .name("data".to_owned())
             .spawn(move || writer.run(&jobs))
             .map_err(|error| folder.unusable(error))?;
-        Ok(Store(Arc::new(Inner { jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })))
+        Ok(Store(Arc::new(Inner { clock, jobs: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)) })))
     }
 
     /// Makes a call to etcd's gateway; `None` if the store has ended.
@@ -95,7 +96,7 @@ impl Store {
 
     fn submit(&self, path: &str, body: Vec<u8>) -> Option<oneshot::Receiver<Reply>> {
         let (reply, receiver) = oneshot::channel();
-        self.send(Job::Call(Call { path: path.to_owned(), body, reply }))?;
+        self.send(Job::Call(Call { made: writer::now(&self.0.clock), path: path.to_owned(), body, reply }))?;
         Some(receiver)
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::engine::{Engine, Failure, State};
 use super::folder::{DataError, Folder};
 use super::refusal::Refusal;
+use super::request::Request;
 use super::tables::Tables;
 use super::{Reply, call, file};
 use crate::proxy_wasm::Clock;
@@ -36,6 +37,8 @@ pub(super) enum Job {
 /// A call with the place of its reply.
 #[derive(Debug)]
 pub(super) struct Call {
+    /// The time at which it was made.
+    pub(super) made: Duration,
     pub(super) path: String,
     pub(super) body: Vec<u8>,
     pub(super) reply: oneshot::Sender<Reply>,
@@ -124,7 +127,7 @@ impl Writer {
     }
 }
 
-fn now(clock: &Clock) -> Duration {
+pub(super) fn now(clock: &Clock) -> Duration {
     Duration::from_nanos(clock.monotonic())
 }
 
@@ -146,6 +149,11 @@ impl Open {
     /// Runs calls in one transaction, after what is due by the clock.
     fn run(&mut self, calls: &[Call], now: Duration) -> Result<Vec<Reply>, redb::Error> {
         let Open { database, state, compact, sweeping } = self;
+        for Call { made, path, body, .. } in calls {
+            if let Ok(Request::LeaseKeepAlive(lease)) = Request::parse(path, body) {
+                state.renew(lease.ID, *made, now);
+            }
+        }
         let expired = state.expired(now);
         let forget = (compact.0 <= now).then_some(compact.1);
         if forget.is_some() {
@@ -193,5 +201,41 @@ fn certain<T>(result: Result<T, Failure>) -> Result<(), redb::Error> {
     match result {
         Ok(_) | Err(Failure::Refused(_)) => Ok(()),
         Err(Failure::Storage(error)) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(path: &str, body: &str, made: Duration) -> Call {
+        Call { made, path: path.to_owned(), body: body.into(), reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn a_renewal_that_waits_for_a_slow_disk_counts_from_the_time_it_was_made() {
+        let path = std::env::temp_dir().join(format!("tollgate-writer-{}", std::process::id()));
+        let folder = Folder::prepare(&path).unwrap();
+        let seconds = Duration::from_secs;
+        let mut open = Open::new(&folder, seconds(0)).unwrap();
+        for id in ["1", "2", "3"] {
+            let body = format!(r#"{{"TTL": 10, "ID": {id}}}"#);
+            open.run(&[call("/v3/lease/grant", &body, seconds(0))], seconds(0)).unwrap();
+        }
+        // The thread was busy from 8 s to 25 s.
+        let renewals = [
+            call("/v3/lease/keepalive", r#"{"ID": 1}"#, seconds(9)),
+            call("/v3/lease/keepalive", r#"{"ID": 2}"#, seconds(11)),
+        ];
+        let replies = open.run(&renewals, seconds(25)).unwrap();
+        let text = |reply: &Reply| String::from_utf8(reply.body.clone()).unwrap();
+        assert!(text(&replies[0]).contains(r#""TTL":"10""#), "{}", text(&replies[0]));
+        assert!(!text(&replies[1]).contains("TTL"), "made after the end: {}", text(&replies[1]));
+        assert_eq!(open.state.leases.keys().copied().collect::<Vec<_>>(), [1]);
+        open.run(&[], seconds(34)).unwrap();
+        assert_eq!(open.state.leases.len(), 1);
+        open.run(&[], seconds(35)).unwrap();
+        assert_eq!(open.state.leases.len(), 0);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

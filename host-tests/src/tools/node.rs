@@ -1,4 +1,4 @@
-//! Tools from npm: the runtime of CDN workers, the compiler that checks their types, and SDKs.
+//! Tools from npm: the runtime of CDN workers, the compiler that checks their types, SDKs, and rules for accessible pages.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::bounded::{file, run};
 use super::install::installed;
-use super::{NODE, Reason, SDKS_AS_OF, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER, python};
+use super::{AXE, NODE, Reason, SDKS_AS_OF, TYPESCRIPT, Unavailable, WORKERS_TYPES, WRANGLER, python};
 
 const INSTALL: Duration = Duration::from_secs(240);
 const HELP: &str = "install Node.js 20 or newer, with npm";
@@ -85,6 +85,17 @@ pub fn typescript() -> Result<TypeScript, Unavailable> {
         return Ok(TypeScript { tsc, modules });
     }
     Err(Unavailable { tool: format!("typescript {TYPESCRIPT}"), reason: Reason::NotInside("tsc".into()) })
+}
+
+/// Installs the rules for accessible pages, and returns the script that a page runs to check itself.
+pub fn axe() -> Result<PathBuf, Unavailable> {
+    let recipe = format!("axe-core@{AXE}");
+    let project = installed("axe-core", AXE, &recipe, |folder| install(folder, &[&recipe]))?;
+    let script = project.join("node_modules/axe-core/axe.min.js");
+    if script.is_file() {
+        return Ok(script);
+    }
+    Err(Unavailable { tool: recipe, reason: Reason::NotInside("axe.min.js".into()) })
 }
 
 fn install(folder: &Path, packages: &[&str]) -> Result<(), Reason> {

@@ -33,6 +33,9 @@ impl Serve {
         if !arguments.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);
         }
+        if !arguments.contains(&"--console") {
+            command.args(["--console", "off"]);
+        }
         let mut process =
             command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let errors = lines_of(process.stderr.take().unwrap());

@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tollgate_host::proxy_wasm::{CapturedLog, Clock, Log, Module, Process};
+use tollgate_host::server::console::Console;
 use tollgate_host::server::lines::{Captured, Lines};
 use tollgate_host::server::tls::Tls;
 use tollgate_host::server::{BUFFER_LIMIT, Cluster, Limits, Options, Server, Target};
@@ -46,6 +47,7 @@ pub struct Choices {
     pub clusters: Vec<(String, Cluster)>,
     pub limits: Limits,
     pub tls: Option<Arc<Tls>>,
+    pub console: Option<Arc<Console>>,
 }
 
 impl Default for Choices {
@@ -59,6 +61,7 @@ impl Default for Choices {
             clusters: Vec::new(),
             limits: Limits::default(),
             tls: None,
+            console: None,
         }
     }
 }
@@ -85,6 +88,7 @@ impl Serving {
             drain: choices.drain,
             limits: choices.limits,
             tls: choices.tls,
+            console: choices.console,
         })
         .expect("the module takes its configuration");
         Serving { server, upstream, lines: captured, log }

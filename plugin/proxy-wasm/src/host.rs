@@ -92,6 +92,10 @@ unsafe extern "C" {
 unsafe extern "C" {
     fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
     fn random_get(bytes: *mut u8, size: usize) -> u32;
+    #[cfg(not(feature = "bare"))]
+    fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    #[cfg(not(feature = "bare"))]
+    fn environ_get(variables: *mut *mut u8, bytes: *mut u8) -> u32;
 }
 
 /// Takes over data that the host wrote into memory of this module.
@@ -148,6 +152,26 @@ pub fn random<const N: usize>() -> Option<[u8; N]> {
     let mut bytes = [0; N];
     // SAFETY: the host writes `N` bytes.
     (unsafe { random_get(bytes.as_mut_ptr(), N) } == OK).then_some(bytes)
+}
+
+/// Returns the value of an environment variable that the host shows to this module. `None` also if it is not UTF-8.
+#[cfg(not(feature = "bare"))]
+pub fn environment(name: &str) -> Option<String> {
+    let (mut count, mut size) = (0, 0);
+    // SAFETY: the call writes two sizes.
+    if unsafe { environ_sizes_get(&mut count, &mut size) } != OK {
+        return None;
+    }
+    let (mut variables, mut bytes) = (vec![core::ptr::null_mut(); count], vec![0_u8; size]);
+    // SAFETY: the host writes `count` pointers and `size` bytes, as it has just said.
+    if unsafe { environ_get(variables.as_mut_ptr(), bytes.as_mut_ptr()) } != OK {
+        return None;
+    }
+    // Each variable ends with a zero byte.
+    bytes.split(|byte| *byte == 0).find_map(|variable| {
+        let value = variable.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        String::from_utf8(value.to_vec()).ok()
+    })
 }
 
 /// Directs the following host calls to another context, until the end of the callback at the latest.

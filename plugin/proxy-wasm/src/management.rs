@@ -40,10 +40,10 @@ pub struct Management {
 }
 
 impl Management {
-    /// Removes from a configuration what this build does not support, which is nothing.
-    #[allow(clippy::unnecessary_wraps, reason = "`management_stub` refuses some")]
-    pub fn restrict(_: &mut GatewayConfig) -> Result<(), ()> {
-        Ok(())
+    /// Reads the password of etcd from the environment, if the configuration names a variable. Errors are logged.
+    pub fn restrict(gateway: &mut GatewayConfig) -> Result<(), ()> {
+        let Some(etcd) = &mut gateway.etcd else { return Ok(()) };
+        etcd.read_password(host::environment).map_err(|error| host::log(LogLevel::Error, &error))
     }
 
     /// Opens the policy store that the VMs of the process share. A configuration without management API has it too:

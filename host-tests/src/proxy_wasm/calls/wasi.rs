@@ -1,5 +1,5 @@
 //! The part of WASI preview 1 that the standard libraries of Rust and C link, as in proxy-wasm hosts:
-//! standard output and error go to the log; there are no files, arguments or environment.
+//! standard output and error go to the log; the environment is that of the process's options; there are no files or arguments.
 
 use wasmtime::Caller;
 
@@ -44,8 +44,8 @@ pub(super) fn define(imports: &mut Imports) -> wasmtime::Result<()> {
     wasi!(imports, Wasi, fd_fdstat_get => fd_stat, (fd: u32, stat_at: u32));
     wasi!(imports, Wasi, fd_prestat_get => fd_prestat, (_fd: u32, _at: u32));
     wasi!(imports, Wasi, fd_prestat_dir_name => fd_prestat_name, (_fd: u32, _at: u32, _size: u32));
-    wasi!(imports, Wasi, environ_sizes_get => no_strings, (count_at: u32, size_at: u32));
-    wasi!(imports, Wasi, environ_get => nothing, (_pointers: u32, _bytes: u32));
+    wasi!(imports, Wasi, environ_sizes_get => environment_size, (count_at: u32, size_at: u32));
+    wasi!(imports, Wasi, environ_get => environment, (pointers: u32, bytes: u32));
     wasi!(imports, Wasi, args_sizes_get => no_strings, (count_at: u32, size_at: u32));
     wasi!(imports, Wasi, args_get => nothing, (_pointers: u32, _bytes: u32));
     wasi!(imports, Wasi, sched_yield => sched_yield, ());
@@ -168,6 +168,29 @@ fn fd_prestat(_: &mut Call<'_>, _: u32, _: u32) -> Answer<Errno> {
 
 fn fd_prestat_name(_: &mut Call<'_>, _: u32, _: u32, _: u32) -> Answer<Errno> {
     Ok(Errno::BadFile)
+}
+
+/// Returns the environment variables, each as `NAME=VALUE` with a zero byte at the end.
+fn variables(call: &Call<'_>) -> Vec<String> {
+    let variables = &call.state().shared.options.variables;
+    variables.iter().map(|(name, value)| format!("{name}={value}\0")).collect()
+}
+
+fn environment_size(call: &mut Call<'_>, count_at: u32, size_at: u32) -> Answer<Errno> {
+    let variables = variables(call);
+    call.write_u32(count_at, variables.len() as u32)?;
+    call.write_u32(size_at, variables.iter().map(String::len).sum::<usize>() as u32)?;
+    Ok(Errno::Success)
+}
+
+fn environment(call: &mut Call<'_>, mut pointers: u32, mut bytes: u32) -> Answer<Errno> {
+    for variable in variables(call) {
+        call.write_u32(pointers, bytes)?;
+        call.write(bytes, variable.as_bytes())?;
+        pointers = pointers.saturating_add(4);
+        bytes = bytes.saturating_add(variable.len() as u32);
+    }
+    Ok(Errno::Success)
 }
 
 fn no_strings(call: &mut Call<'_>, count_at: u32, size_at: u32) -> Answer<Errno> {

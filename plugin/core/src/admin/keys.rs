@@ -51,7 +51,7 @@ pub(super) fn list(context: &mut RequestContext<'_>, team: &str) -> Result<Admin
     let mine = Owner::User(context.caller.user);
     let keys = policy.keys_of(ix).filter(|(_, key)| all || key.owner == mine);
     let ids = keys.map(|(_, key)| &*key.id).collect();
-    Ok(AdminDecision::Answer(page.of(ids, &|id| view::record(policy, Section::Keys, id).body)))
+    Ok(AdminDecision::Answer(page.of(ids, &|id| view::key(policy, &context.caller, id).body)))
 }
 
 /// `POST /teams/{id}/keys`: by a team admin for any member, or through self-service.
@@ -89,8 +89,8 @@ pub(super) fn create(context: &mut RequestContext<'_>, team: &str) -> Result<Adm
         &change,
         &["keys", &id],
         &|policy| view::audited(policy, Section::Keys, &id),
-        &|policy, _| {
-            let mut response = with_secret(view::record(policy, Section::Keys, &id).body, &new);
+        &|policy, caller| {
+            let mut response = with_secret(view::key(policy, caller, &id).body, &new);
             response.fields.push(("location", location.clone()));
             response
         },
@@ -118,7 +118,7 @@ pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDe
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
     require_for_key(context, ix, team, Permission::ReadKeys)?;
-    let representation = view::record(context.policy, Section::Keys, id);
+    let representation = view::key(context.policy, &context.caller, id);
     context.require_match(Some(&representation))?;
     Ok(AdminDecision::Answer(representation.response(200)))
 }
@@ -128,8 +128,10 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let (_, team) = context.key(id)?;
     context.require(Permission::ManageTeam, Resource::Team(team))?;
-    context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
+    let shown = view::key(context.policy, &context.caller, id);
+    context.require_match(Some(&shown))?;
     let mut patch = body::object(context.request)?;
+    body::take_equal(&mut patch, &shown.body, &["may"])?;
     let record = context.policy.record(Section::Keys, id).unwrap_or_default();
     let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default().to_string();
     let fixed =
@@ -151,7 +153,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &change,
         &["keys", id],
         &|policy| view::audited(policy, Section::Keys, id),
-        &|policy, _| view::record(policy, Section::Keys, id).response(200),
+        &|policy, caller| view::key(policy, caller, id).response(200),
     )
 }
 
@@ -160,7 +162,7 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
     require_for_key(context, ix, team, Permission::ManageTeam)?;
-    context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
+    context.require_match(Some(&view::key(context.policy, &context.caller, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
     context
@@ -172,7 +174,7 @@ pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let (ix, team) = context.key(id)?;
     require_for_key(context, ix, team, Permission::ManageTeam)?;
-    context.require_match(Some(&view::record(context.policy, Section::Keys, id)))?;
+    context.require_match(Some(&view::key(context.policy, &context.caller, id)))?;
     let body = body::object_or_nothing(context.request)?;
     let RotationBody { grace_seconds, end_previous } = body::read(body, INVALID)?;
     let grace = grace_seconds.map_or(0, |seconds| seconds.0);
@@ -211,7 +213,7 @@ pub(super) fn rotate(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &change,
         &["keys", id],
         &|policy| view::audited(policy, Section::Keys, id),
-        &|policy, _| with_secret(view::record(policy, Section::Keys, id).body, &new),
+        &|policy, caller| with_secret(view::key(policy, caller, id).body, &new),
     )
 }
 

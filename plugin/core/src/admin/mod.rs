@@ -13,10 +13,13 @@ pub mod audit;
 mod body;
 pub(crate) mod body_buffer;
 mod caller;
+mod ceiling;
 mod context;
+mod dry_run;
 mod etag;
 mod growth;
 mod keys;
+mod may;
 mod me;
 mod members;
 #[cfg(feature = "schema")]
@@ -33,6 +36,7 @@ mod usage;
 mod view;
 pub(crate) mod warnings;
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -53,6 +57,7 @@ use crate::fleet::{FleetNow, Row};
 use crate::http::local_response::LocalResponse;
 use crate::json::out_of_line::shown;
 use crate::policy::{Change, Policy};
+use crate::secret::{api_key, redact};
 use crate::time::Now;
 
 /// A management request, its body whole.
@@ -89,6 +94,8 @@ pub enum AdminDecision {
     Answer(LocalResponse),
     /// Commit this change, and send its response once it is stored.
     Write(Write),
+    /// Send the response of this change, and do not commit it.
+    Preview(Write),
     /// Send this page of the audit log ([`audit::page`]).
     Audit(audit::AuditQuery),
     /// Read the rows of these principals, whose slices have these names, and decide again with
@@ -207,29 +214,45 @@ pub fn decide<C: CounterStore>(
         before: None,
         after: None,
     };
+    let dry_run = dry_run::is_requested(request);
+    let is_dry_run = dry_run.as_ref().is_ok_and(|dry_run| *dry_run);
     let decided = route::find(&request.method, &request.path)
+        .and_then(|found| dry_run.map(|_| found))
         .and_then(|found| dispatch(&mut context, store, config, &found))
         .and_then(|outcome| {
             let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
             let (log, changed) = (context.log_name(), (&*context.policy, &write.change));
             write.growth = Growth::of(store, &config.prefix, changed, log, inputs)?;
+            if is_dry_run {
+                dry_run::remove_secret(&mut write.response);
+                return Ok(AdminDecision::Preview(write));
+            }
             Ok(AdminDecision::Write(write))
         });
+    let has_succeeded = decided.is_ok();
     let reason = decided.as_ref().err().map(|problem| problem.code);
     let outcome = match decided {
         Ok(AdminDecision::Answer(response)) => AdminDecision::Answer(finish(request, response)),
         Ok(other) => other,
-        Err(problem) => AdminDecision::Answer(finish(request, problem.response())),
+        Err(problem) => {
+            let mut response = problem.response();
+            let is_secret = |word: &[u8]| context.policy.contains_secret(&api_key::digest(word));
+            if let Cow::Owned(body) = redact::without_known(&response.body, is_secret) {
+                response.body = body;
+            }
+            AdminDecision::Answer(finish(request, response))
+        }
     };
     let status = match &outcome {
         AdminDecision::Answer(response) => response.status,
-        AdminDecision::Write(write) => write.response.status,
+        AdminDecision::Write(write) | AdminDecision::Preview(write) => write.response.status,
         AdminDecision::Audit(_) | AdminDecision::Rows(_) | AdminDecision::Gateway { .. } => 200,
         AdminDecision::Drain => 204,
     };
     let kind = match &outcome {
         AdminDecision::Write(_) => EntryKind::Change,
         AdminDecision::Answer(_)
+        | AdminDecision::Preview(_)
         | AdminDecision::Audit(_)
         | AdminDecision::Rows(_)
         | AdminDecision::Drain
@@ -239,13 +262,16 @@ pub fn decide<C: CounterStore>(
         (context.before, context.after) = (None, None);
     }
     let organization = context.audit_organization(kind);
-    let entry = (!is_read(request)).then(|| audit::AuditEntry {
+    let query = if is_dry_run { dry_run::QUERY } else { "" };
+    // Reads and dry runs without a refusal are not recorded.
+    let is_unrecorded = is_read(request) || is_dry_run && has_succeeded;
+    let entry = (!is_unrecorded).then(|| audit::AuditEntry {
         kind,
         time: inputs.now.timestamp(),
         organization: organization.as_ref().map(|(id, _)| id.clone()),
         organization_created: organization.and_then(|(_, created)| created),
         actor: context.caller.id.clone(),
-        action: format!("{} {}", problem::redacted(&request.method), problem::redacted_path(&request.path)),
+        action: action(context.policy, request) + query,
         status,
         reason: reason.map(ToString::to_string),
         before: context.before.take(),
@@ -253,6 +279,16 @@ pub fn decide<C: CounterStore>(
     });
     Decided { outcome, entry }
 }
+
+/// The method and the path of a request, redacted.
+fn action(policy: &Policy, request: &AdminRequest) -> String {
+    let is_secret = |segment: &[u8]| policy.contains_secret(&api_key::digest(segment));
+    let method: String = request.method.chars().take(MAX_METHOD).collect();
+    format!("{} {}", redact::redact(&method, MAX_METHOD), redact::path(&request.path, is_secret))
+}
+
+/// The most characters of a method that are recorded. No usual one is longer.
+const MAX_METHOD: usize = 9;
 
 /// Calls the handler of the endpoint.
 fn dispatch<C: CounterStore>(

@@ -25,7 +25,7 @@ pub(super) fn list(context: &RequestContext<'_>) -> Result<AdminDecision, Proble
         context.caller.may(policy, Permission::Read, Resource::Organization(OrganizationId(*position)))
     });
     let ids = readable.map(|(_, id, _)| id).collect();
-    Ok(AdminDecision::Answer(page.of(ids, &|id| view::record(policy, Section::Organizations, id).body)))
+    Ok(AdminDecision::Answer(page.of(ids, &|id| view::organization(policy, &context.caller, id).body)))
 }
 
 /// `POST /organizations`
@@ -50,8 +50,8 @@ pub(super) fn create(context: &mut RequestContext<'_>) -> Result<AdminDecision, 
         &change,
         &["organizations", &id],
         &|policy| view::audited(policy, Section::Organizations, &id),
-        &|policy, _| {
-            let mut response = view::record(policy, Section::Organizations, &id).response(201);
+        &|policy, caller| {
+            let mut response = view::organization(policy, caller, &id).response(201);
             response.fields.push(("location", location.clone()));
             response
         },
@@ -63,7 +63,7 @@ pub(super) fn show(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDe
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
     context.require(Permission::Read, Resource::Organization(ix))?;
-    let representation = view::record(context.policy, Section::Organizations, id);
+    let representation = view::organization(context.policy, &context.caller, id);
     context.require_match(Some(&representation))?;
     Ok(AdminDecision::Answer(representation.response(200)))
 }
@@ -73,8 +73,10 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
     context.require(Permission::ManageOrganization, Resource::Organization(ix))?;
-    context.require_match(Some(&view::record(context.policy, Section::Organizations, id)))?;
+    let shown = view::organization(context.policy, &context.caller, id);
+    context.require_match(Some(&shown))?;
     let mut patch = body::object(context.request)?;
+    body::take_equal(&mut patch, &shown.body, &["may"])?;
     take_fixed(&mut patch, &[("id", id)])?;
     if patch.iter().any(|(name, _)| CEILING.contains(&name.as_str())) {
         context.require(Permission::SetCeiling, Resource::Platform)?;
@@ -89,7 +91,7 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &change,
         &["organizations", id],
         &|policy| view::audited(policy, Section::Organizations, id),
-        &|policy, _| view::record(policy, Section::Organizations, id).response(200),
+        &|policy, caller| view::organization(policy, caller, id).response(200),
     )
 }
 
@@ -98,7 +100,7 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let ix = context.organization(id)?;
     context.require(Permission::SetCeiling, Resource::Platform)?;
-    context.require_match(Some(&view::record(context.policy, Section::Organizations, id)))?;
+    context.require_match(Some(&view::organization(context.policy, &context.caller, id)))?;
     let teams: Vec<&str> = context.policy.teams_of(ix).map(|(_, team)| &*team.id).take(8).collect();
     if !teams.is_empty() {
         let detail = format!("The organization still has teams: {}. Delete them first.", teams.join(", "));

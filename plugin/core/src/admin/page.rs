@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use serde_json::Value;
 
 use super::problem::{Fault, FaultLocation, Problem, redacted};
-use super::{AdminRequest, json_response};
+use super::{AdminRequest, dry_run, is_read, json_response};
 use crate::collections::sort::sort;
 use crate::http::local_response::LocalResponse;
 use crate::http::query;
@@ -40,6 +40,9 @@ pub(super) fn parameters<const N: usize>(
     let mut values = [const { None }; N];
     for parameter in query::parameters(&request.query).filter(|parameter| !parameter.text.is_empty()) {
         let name = parameter.name().unwrap_or_default();
+        if name == dry_run::NAME && !is_read(request) {
+            continue;
+        }
         let Some((_, value_slot)) = known.iter().zip(&mut values).find(|(known, _)| **known == name) else {
             let known = if N == 0 {
                 "this endpoint has no parameters".to_string()

@@ -41,26 +41,33 @@ pub(super) fn put(context: &mut RequestContext<'_>, id: &str) -> Result<AdminDec
     let body = body::object(context.request)?;
     let access = body::read::<AccessRecord>(body.clone(), INVALID)?;
     let before = scope(context.policy, ix);
-    require_available(context.policy, organization, &before, &access, "")?;
+    let place = (organization, context.policy.teams.get(ix.0));
+    require_available(context.policy, place, &before, &access, "")?;
     let change = with_field(context.policy, id, "access", &body);
     context.change(&change, &["teams", id, "access"], &|policy| Some(selection(policy, id)), &|policy, _| {
         Representation::new(preview(policy, id)).response(200)
     })
 }
 
-/// Rejects newly selected targets and groups that the organization does not grant, each by its name. Earlier
-/// selections stay, without effect.
+/// Rejects newly selected targets and groups that the organization does not grant or the ceiling of the team excludes,
+/// each by its name. Earlier selections stay, without effect.
 pub(super) fn require_available(
     policy: &Policy,
-    OrganizationId(organization): OrganizationId,
+    (OrganizationId(organization), team): (OrganizationId, Option<&Team>),
     before: &AccessScope,
     access: &AccessRecord,
     base: &str,
 ) -> Result<(), Problem> {
     let Some(organization) = policy.organizations.get(organization) else { return Ok(()) };
     let mut faults = Vec::new();
-    let mut refuse = |field: &str, index: usize, kind: &str, name: &str| {
-        let detail = format!("{kind} `{name}` is not available through organization `{}`.", organization.id);
+    let mut refuse = |field: &str, index: usize, kind: &str, name: &str, excluded: bool| {
+        let through = match excluded {
+            false => format!("is not available through organization `{}`", organization.id),
+            true => {
+                "is excluded by the ceiling that administrators of the organization set for the team".into()
+            }
+        };
+        let detail = format!("{kind} `{name}` {through}.");
         faults.push(Fault { location: FaultLocation::Body(format!("{base}/{field}/{index}")), detail });
     };
     let previous = match before {
@@ -71,10 +78,13 @@ pub(super) fn require_available(
     for (index, (_, name)) in targets.enumerate() {
         // Validation of the policy reports a missing target.
         let Some((ix, target)) = policy.target(&name.0) else { continue };
-        if !previous.is_some_and(|previous| previous.targets.contains(&ix))
-            && organization.access.has(ix, target).is_none()
-        {
-            refuse("targets", index, "target", &name.0);
+        if previous.is_some_and(|previous| previous.targets.contains(&ix)) {
+            continue;
+        }
+        if organization.access.has(ix, target).is_none() {
+            refuse("targets", index, "target", &name.0, false);
+        } else if team.is_some_and(|team| !team.ceiling_access().allows(ix, target)) {
+            refuse("targets", index, "target", &name.0, true);
         }
     }
     let groups = access.access_groups.iter().flat_map(|groups| &groups.0);
@@ -83,8 +93,13 @@ pub(super) fn require_available(
         let group = policy.groups.find(&name).map(GroupId);
         let was_selected =
             group.is_some_and(|group| previous.is_some_and(|previous| previous.groups.contains(&group)));
-        if !was_selected && !group.is_some_and(|group| organization.grants_group(policy, group)) {
-            refuse("access_groups", index, "group", &name);
+        if was_selected {
+            continue;
+        }
+        if !group.is_some_and(|group| organization.grants_group(policy, group)) {
+            refuse("access_groups", index, "group", &name, false);
+        } else if group.zip(team).is_some_and(|(group, team)| !team.ceiling_allows_group(policy, group)) {
+            refuse("access_groups", index, "group", &name, true);
         }
     }
     let Some(first) = faults.first() else { return Ok(()) };
@@ -113,7 +128,7 @@ fn preview(policy: &Policy, id: &str) -> Value {
     let team = policy.teams.find(id).and_then(|position| policy.teams.get(position));
     let organization = team.and_then(|team| policy.organizations.get(team.organization.0));
     if let (Some(fields), Some(team), Some(organization)) = (body.as_object_mut(), team, organization) {
-        fields.insert("inert".into(), inert(policy, organization, &team.access));
+        fields.insert("inert".into(), inert(policy, organization, team));
         let mut targets: Vec<(u32, &str, &Target)> = policy.targets.iter().collect();
         sort_by_key(&mut targets, |(_, name, _)| *name);
         let entries = targets.into_iter().map(|(position, _, target)| {
@@ -124,16 +139,20 @@ fn preview(policy: &Policy, id: &str) -> Value {
     body
 }
 
-/// Returns the selected targets and groups that the organization does not grant, or no longer grants.
-fn inert(policy: &Policy, organization: &Organization, scope: &AccessScope) -> Value {
-    let AccessScope::Restrict(selection) = scope else {
+/// Returns the selected targets and groups that the organization or the team's ceiling does not allow, or no longer.
+fn inert(policy: &Policy, organization: &Organization, team: &Team) -> Value {
+    let AccessScope::Restrict(selection) = &team.access else {
         return json!({ "targets": [], "access_groups": [] });
     };
     let offers = |ix: &TargetId| {
-        policy.targets.get(ix.0).is_some_and(|target| organization.access.has(*ix, target).is_some())
+        policy.targets.get(ix.0).is_some_and(|target| {
+            organization.access.has(*ix, target).is_some() && team.ceiling_access().allows(*ix, target)
+        })
     };
     let targets = selection.targets.iter().filter(|ix| !offers(ix)).map(|ix| policy.targets.name(ix.0));
-    let groups = selection.groups.iter().filter(|group| !organization.grants_group(policy, **group));
+    let groups = selection.groups.iter().filter(|group| {
+        !organization.grants_group(policy, **group) || !team.ceiling_allows_group(policy, **group)
+    });
     let mut targets: Vec<&str> = targets.collect();
     let mut groups: Vec<&str> = groups.map(|group| policy.groups.name(group.0)).collect();
     sort(&mut targets);
@@ -153,11 +172,16 @@ fn preview_entry(
         AccessScope::Inherit => Some("inherit".into()),
         AccessScope::Restrict(selection) => selection.has(ix, target).map(|by| grant_text(policy, by)),
     };
-    let available = organization.access.has(ix, target).map(|by| grant_text(policy, by));
+    let available = organization.access.has(ix, target).filter(|_| team.ceiling_access().allows(ix, target));
+    let available = available.map(|by| grant_text(policy, by));
     let (refused_by, reason) = match AccessChain::of_team(organization, team).reach(ix, target) {
         AccessDecision::Granted(by) => (None, granted(policy, organization, by)),
         AccessDecision::NotGranted => {
             (Some("organization"), format!("organization `{}` does not grant it", organization.id))
+        }
+        AccessDecision::RefusedBy(Restriction::Ceiling) => {
+            let detail = "the ceiling that administrators of the organization set for the team excludes it";
+            (Some("ceiling"), detail.into())
         }
         AccessDecision::RefusedBy(Restriction::Team) => {
             (Some("team"), format!("team `{}` restricts its access and has not selected it", team.id))

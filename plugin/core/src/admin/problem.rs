@@ -213,8 +213,3 @@ fn title(status: u16) -> &'static str {
 pub(crate) fn redacted(text: &str) -> String {
     redact::redact(text, 64)
 }
-
-/// Redacts and shortens a path.
-pub(super) fn redacted_path(path: &str) -> String {
-    redact::redact(path, 300)
-}

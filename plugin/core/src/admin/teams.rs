@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use super::AdminDecision;
 use super::body::{self, INVALID, Members, take_fixed};
 use super::caller::{Permission, Resource};
+use super::ceiling;
 use super::context::{Representation, RequestContext, new_id, removed, require_free};
 use super::organizations::refuse_members;
 use super::page::no_parameters;
@@ -34,14 +35,10 @@ pub(super) fn create(context: &mut RequestContext<'_>, organization: &str) -> Re
         body.push(("self_service".into(), Node::Object(on)));
     }
     let record: TeamRecord = context.read_record(Section::Teams, &id, &Node::Object(body.clone()))?;
+    ceiling::require_within(None, &record)?;
     if let Some(access) = &record.access {
-        preview::require_available(
-            context.policy,
-            organization_ix,
-            &AccessScope::Inherit,
-            access,
-            "/access",
-        )?;
+        let place = (organization_ix, None);
+        preview::require_available(context.policy, place, &AccessScope::Inherit, access, "/access")?;
     }
     let mut change = Change::default();
     change.put(Section::Teams, &id, body::object_json(&body));
@@ -73,22 +70,27 @@ pub(super) fn update(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     no_parameters(context.request)?;
     let (ix, organization) = context.team(id)?;
     context.require(Permission::ManageTeam, Resource::Team(ix))?;
-    context.require_match(Some(&view::team(context.policy, &context.caller, id)))?;
+    let shown = view::team(context.policy, &context.caller, id);
+    context.require_match(Some(&shown))?;
     let mut patch = body::object(context.request)?;
+    body::take_equal(&mut patch, &shown.body, &["may"])?;
     let organization_id = context.policy.organizations.name(organization.0).to_string();
     take_fixed(&mut patch, &[("id", id), ("organization", &organization_id)])?;
     require_platform_for_mode(context, &patch)?;
-    if patch.iter().any(|(name, _)| name == "state") {
-        // A team admin must not be able to unblock the team.
+    if patch.iter().any(|(name, _)| name == "state" || name == "ceiling") {
+        // A team admin must not be able to unblock the team, nor to lift its ceiling.
         context.require(Permission::ManageOrganization, Resource::Organization(organization))?;
     }
     refuse_members(&mut patch, &format!("{}/teams/{id}/members", context.path_prefix))?;
     let record = context.policy.record(Section::Teams, id).unwrap_or_default();
     let merged = body::merge(Node::from(&record), patch);
     let typed: TeamRecord = context.read_record(Section::Teams, id, &merged)?;
+    ceiling::require_within(context.policy.teams.get(ix.0), &typed)?;
     if let Some(access) = &typed.access {
         let before = scope(context.policy, ix);
-        preview::require_available(context.policy, organization, &before, access, "/access")?;
+        // A new ceiling applies as well as the present one.
+        let place = (organization, context.policy.teams.get(ix.0));
+        preview::require_available(context.policy, place, &before, access, "/access")?;
     }
     let mut change = Change::default();
     change.put(Section::Teams, id, body::to_json(&merged));

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::caller::{Caller, Permission, Resource};
 use super::context::Representation;
+use super::may;
 use crate::json::out_of_line::object;
 use crate::policy::access::role_of;
 use crate::policy::{Policy, Section, TeamId, UserId};
@@ -28,6 +29,24 @@ pub(super) fn audited(policy: &Policy, section: Section, id: &str) -> Option<Val
     policy.record(section, id).map(without_digests)
 }
 
+/// Returns an organization for a caller.
+pub(super) fn organization(policy: &Policy, caller: &Caller, id: &str) -> Representation {
+    shown(policy, Section::Organizations, id, may::on_organization(policy, caller, id))
+}
+
+/// Returns a key for a caller.
+pub(super) fn key(policy: &Policy, caller: &Caller, id: &str) -> Representation {
+    shown(policy, Section::Keys, id, may::on_key(policy, caller, id))
+}
+
+fn shown(policy: &Policy, section: Section, id: &str, may: Value) -> Representation {
+    let Representation { mut body, .. } = record(policy, section, id);
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("may".into(), may);
+    }
+    Representation::new(body)
+}
+
 /// Returns a record with its id.
 pub(super) fn record(policy: &Policy, section: Section, id: &str) -> Representation {
     let record = policy.record(section, id).unwrap_or_default();
@@ -42,6 +61,9 @@ pub(super) fn team(policy: &Policy, caller: &Caller, id: &str) -> Representation
     let sees_all = resource.is_some_and(|resource| caller.may(policy, Permission::ReadSelfService, resource));
     if let (Some(fields), false) = (body.as_object_mut(), sees_all) {
         fields.remove("self_service");
+    }
+    if let Some(fields) = body.as_object_mut() {
+        fields.insert("may".into(), may::on_team(policy, caller, id));
     }
     Representation::new(body)
 }

@@ -12,7 +12,7 @@ pub use load::{ConfigLoader, MAX_BODY, MAX_HELD, PREFIX};
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::admission::headers::HeaderStyle;
@@ -127,16 +127,64 @@ pub struct EtcdConfig {
     /// The prefix of the keys in etcd. Default `tollgate/1/`.
     pub prefix: Box<str>,
     /// User and password, if etcd requires authentication.
-    pub login: Option<(Box<str>, Box<str>)>,
+    pub login: Option<(Box<str>, Password)>,
     /// The counters of limits and budgets.
     pub counters: CounterSharing,
 }
 
+/// The password of an etcd user.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Password {
+    /// The password itself.
+    Text(Box<str>),
+    /// The name of the environment variable that holds it.
+    Variable(Box<str>),
+}
+
+/// Omits the password.
+impl core::fmt::Debug for Password {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Password::Text(_) => f.write_str("Text"),
+            Password::Variable(name) => f.debug_tuple("Variable").field(name).finish(),
+        }
+    }
+}
+
 impl EtcdConfig {
+    /// User and password, once a variable is read.
+    pub(crate) fn user(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.login.as_ref()?;
+        match password {
+            Password::Text(password) => Some((&**user, &**password)),
+            // The adapter reads variables first.
+            Password::Variable(_) => None,
+        }
+    }
+
     /// The prefix of the names of the records in shared data that belong to this etcd: each has its own.
     pub fn record_prefix(&self, prefix: &str) -> String {
         let etcd = fingerprint(format!("{} {}", self.cluster, self.prefix).as_bytes());
         format!("{prefix}fleet/{etcd:016x}/")
+    }
+
+    /// Replaces the name of an environment variable by its value, without a line end.
+    ///
+    /// # Errors
+    /// The message for the log, if the variable does not exist or is empty.
+    pub fn read_password(&mut self, variable: impl Fn(&str) -> Option<String>) -> Result<(), String> {
+        let Some((_, password)) = &mut self.login else { return Ok(()) };
+        let Password::Variable(name) = &*password else { return Ok(()) };
+        match variable(name).map(|value| value.trim_end_matches(['\r', '\n']).to_string()) {
+            Some(value) if !value.is_empty() => {
+                *password = Password::Text(value.into());
+                Ok(())
+            }
+            _ => Err(format!(
+                "error /fleet/password_env: there is no environment variable `{name}`: set it for the proxy's process, and in \
+                 Envoy name it in `vm_config.environment_variables.host_env_keys`"
+            )),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::string::ToString;
 
 use super::defaults::template;
 use super::{
-    AdminConfig, CounterSharing, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX,
+    AdminConfig, CounterSharing, EtcdConfig, FailureMode, JwtConfig, PREFIX as DEFAULT_PREFIX, Password,
     UnknownMembers, UnknownQuery, Unmatched,
 };
 use crate::admission::headers::HeaderStyle;
@@ -107,6 +107,39 @@ impl FromNode for Prefix {
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value {
         serde_json::json!({ "type": "string", "pattern": "^[A-Za-z0-9._/-]{1,63}/$", "description": PREFIX })
+    }
+}
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VariableName(pub alloc::boxed::Box<str>);
+
+const VARIABLE: &str =
+    "the name of an environment variable: 1 to 64 letters, digits and `_`, with no digit first";
+
+impl FromNode for VariableName {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other JSON type is an error")]
+    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
+        match &node {
+            Node::String(text)
+                if (1..=64).contains(&text.len())
+                    && !text.starts_with(|first: char| first.is_ascii_digit())
+                    && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') =>
+            {
+                Some(VariableName(text.as_str().into()))
+            }
+            _ => {
+                // The value is not repeated: it may be a password in the wrong place.
+                let found = "another value".to_string();
+                report.error(DiagnosticKind::Expected { expected: VARIABLE, found });
+                None
+            }
+        }
+    }
+
+    #[cfg(feature = "schema")]
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$", "description": VARIABLE })
     }
 }
 
@@ -289,22 +322,37 @@ record! {
         prefix: Prefix,
         /// The etcd user, if etcd requires authentication.
         user: DisplayText,
-        /// The password of the etcd user.
+        /// The password of the etcd user. Hosts show configurations, as Envoy's `/config_dump` does: prefer `password_env`.
         password: DisplayText,
         /// The counters of limits and budgets: `shared` by all gateways with this etcd (the default), or `own` of each gateway,
         /// which then admits the whole of every limit. All gateways with one prefix need the same setting.
         counters: CounterSharing,
+        /// The environment variable that holds the password. In Envoy it must be one of
+        /// `vm_config.environment_variables.host_env_keys`, which shows the names of variables and not their values.
+        password_env: VariableName,
     }
 }
 
 impl FleetRecord {
     /// Returns the settings, if the record is complete.
     pub fn settings(self, report: &mut Diagnostics) -> Option<EtcdConfig> {
-        let login = match (self.user, self.password) {
-            (Some(user), Some(password)) => Some((user.0, password.0)),
+        let password = match (self.password, self.password_env) {
+            (Some(password), None) => Some(Password::Text(password.0)),
+            (None, Some(variable)) => Some(Password::Variable(variable.0)),
+            (None, None) => None,
+            (Some(_), Some(_)) => {
+                report.within("password_env", |report| {
+                    let both = "`password` or `password_env`".to_string();
+                    report.error(DiagnosticKind::Expected { expected: "one password", found: both });
+                });
+                None
+            }
+        };
+        let login = match (self.user, password) {
+            (Some(user), Some(password)) => Some((user.0, password)),
             (None, None) => None,
             (Some(_), None) => {
-                report.error(DiagnosticKind::Missing("password"));
+                report.error(DiagnosticKind::Missing("password_env"));
                 None
             }
             (None, Some(_)) => {

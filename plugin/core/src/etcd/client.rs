@@ -147,10 +147,9 @@ pub struct EtcdClient {
 impl EtcdClient {
     /// Creates a client without requests.
     pub fn new(config: &EtcdConfig) -> Self {
-        let user = config.login.as_ref().map(|(user, password)| (&**user, &**password));
         EtcdClient {
             keys: KeySpace::new(&config.prefix),
-            credentials: Credentials::new(user),
+            credentials: Credentials::new(config.user()),
             queue: VecDeque::new(),
             tries: 0,
             in_flight: Vec::new(),

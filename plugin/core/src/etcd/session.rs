@@ -164,3 +164,28 @@ fn failure(status: u16, answer: &EtcdReply) -> Option<Failure> {
     let error = EtcdError::Rejected { status, message: redact(&message, MAX_MESSAGE) };
     Some(if stale { Failure::Unauthenticated(error) } else { Failure::Other(error) })
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_message_of_etcd_is_shown_bounded_and_without_hidden_characters() {
+        let shown = |message: &str| {
+            let body = serde_json::json!({ "error": message, "code": 3 }).to_string();
+            match failure(400, &EtcdReply::new(body.as_bytes())) {
+                Some(Failure::Other(error)) => error.to_string(),
+                Some(Failure::Unauthenticated(_)) | None => String::new(),
+            }
+        };
+        let key = crate::secret::api_key::mint("demo", &[7; 32]);
+        assert_eq!(
+            shown(&format!("no\u{202e} {key}\n")),
+            "etcd rejected the request (400): no\\u202e sk-tg-demo-…\\u000a"
+        );
+        assert!(shown(&"etcdserver: no ".repeat(1_000)).chars().count() < 300);
+    }
+}

@@ -77,6 +77,8 @@ pub struct AccessLogEntry {
     pub estimated: bool,
     /// The scope of a budget that is above its soft mark with this request.
     pub over_soft_budget: Option<QuotaScope>,
+    /// The `max_input_tokens` of the target, if the call had more input: its reservation was then too small.
+    pub over_max_input: Option<u64>,
     /// Forwarded although its limits could not be checked.
     pub uncounted: bool,
 }
@@ -126,6 +128,7 @@ impl AccessLogEntry {
             self.over_soft_budget
                 .map(|scope| ("tollgate.over_soft_budget", SmolStr::new_static(scope.name()))),
         );
+        fields.extend(self.over_max_input.map(|most| ("tollgate.over_max_input_tokens", number(most))));
         if self.usage.is_some() || self.cost > Pico(0) {
             fields.push((
                 "tollgate.estimated",

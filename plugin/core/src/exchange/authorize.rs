@@ -143,6 +143,8 @@ pub struct Grant {
     pub abandoned: Abandoned,
     /// The most output tokens of such a call that are taken to be generated unseen.
     pub unseen_output: u64,
+    /// The most input tokens that the targets read, by the policy; `None` if one of them has no maximum.
+    pub max_input_tokens: Option<u64>,
 }
 
 /// The output tokens that a reasoning model may generate for an answer before its first word (OpenAI's guide to reasoning models
@@ -389,5 +391,11 @@ pub(super) fn authorize<'p>(
         CallForm::Body(_) | CallForm::Bare | CallForm::Upgrade { .. } => 0,
     };
     let admission = AdmissionRequest { principals, reservation };
-    Ok(Grant { price, admission, requests_usage, abandoned, unseen_output })
+    let maximum = |target: &&Target| target.max_input_tokens;
+    let max_input_tokens = if candidates.iter().all(|target| maximum(target).is_some()) {
+        candidates.iter().filter_map(maximum).max()
+    } else {
+        None
+    };
+    Ok(Grant { price, admission, requests_usage, abandoned, unseen_output, max_input_tokens })
 }

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use crate::api::{Api, Provider};
 use crate::llm::usage::{Usage, UsageReport};
-use crate::money::{Pico, Price, Rates};
+use crate::money::{Pico, Price, Rate, Rates};
 
 /// The searches that are reserved for a call whose provider may search. More are charged if there were more.
 pub(super) const SEARCHES: u64 = 10;
@@ -68,7 +68,7 @@ impl CallPrice {
 
     /// The cost of a call whose provider reports no tokens, if it reports what the cost depends on instead.
     pub(super) fn cost_without_tokens(&self, api: Api, report: &UsageReport) -> Option<Pico> {
-        let by_time = report.nanoseconds.is_some() && self.price.rates(None, 0).second != Pico(0);
+        let by_time = report.nanoseconds.is_some() && self.price.rates(None, 0).get(Rate::Second) != Pico(0);
         let is_known = by_time || report.cost.is_some() && self.is_reported;
         is_known.then(|| self.cost(api, Usage::default(), report, true))
     }
@@ -97,6 +97,8 @@ fn usual_cost(price: &Price, usage: &Usage, units: &Units) -> Pico {
     ])
 }
 
+// Not inlined: few targets have such prices.
+#[inline(never)]
 fn detailed_cost(rates: &Rates, usage: &Usage, units: &Units) -> Pico {
     // What came from a cache is text first: sound and images that did are left out of their figures if they are known.
     let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);
@@ -106,28 +108,28 @@ fn detailed_cost(rates: &Rates, usage: &Usage, units: &Units) -> Pico {
     let output_audio = usage.output_audio.min(usage.output);
     let output_image = usage.output_image.min(usage.output.saturating_sub(output_audio));
     let tokens = sum([
-        (fresh.saturating_sub(input_audio).saturating_sub(input_image), rates.input),
-        (input_audio, rates.input_audio),
-        (input_image, rates.input_image),
-        (usage.cached_input, rates.cached_input),
-        (usage.cache_write.saturating_sub(for_an_hour), rates.cache_write),
-        (for_an_hour, rates.cache_write_1h),
-        (usage.output.saturating_sub(output_audio).saturating_sub(output_image), rates.output),
-        (output_audio, rates.output_audio),
-        (output_image, rates.output_image),
+        (fresh.saturating_sub(input_audio).saturating_sub(input_image), rates.get(Rate::Input)),
+        (input_audio, rates.get(Rate::InputAudio)),
+        (input_image, rates.get(Rate::InputImage)),
+        (usage.cached_input, rates.get(Rate::CachedInput)),
+        (usage.cache_write.saturating_sub(for_an_hour), rates.get(Rate::CacheWrite)),
+        (for_an_hour, rates.get(Rate::CacheWriteHour)),
+        (usage.output.saturating_sub(output_audio).saturating_sub(output_image), rates.get(Rate::Output)),
+        (output_audio, rates.get(Rate::OutputAudio)),
+        (output_image, rates.get(Rate::OutputImage)),
     ]);
     tokens.plus(cost_of_units(rates, units))
 }
 
 /// The cost of what is no tokens.
 pub(super) fn cost_of_units(rates: &Rates, units: &Units) -> Pico {
-    let time = Pico(rates.second.0.saturating_mul(units.nanoseconds.into()).div_ceil(SECOND));
+    let time = Pico(rates.get(Rate::Second).0.saturating_mul(units.nanoseconds.into()).div_ceil(SECOND));
     sum([
-        (units.calls, rates.request),
-        (units.images, rates.image),
-        (units.searches, rates.search),
+        (units.calls, rates.get(Rate::Request)),
+        (units.images, rates.get(Rate::Image)),
+        (units.searches, rates.get(Rate::Search)),
         (1, time),
-        (units.characters, rates.character),
+        (units.characters, rates.get(Rate::Character)),
     ])
 }
 

@@ -265,10 +265,11 @@ impl Exchange {
         // A rejection is logged with its target too, if the catalogue has it.
         self.log.target = Some(Rc::clone(&target.1.name));
         let call = Call { api: self.api, form, partial_response: self.partial_response };
-        let Grant { price, admission, requests_usage, abandoned, unseen_output } =
+        let Grant { price, admission, requests_usage, abandoned, unseen_output, max_input_tokens } =
             authorize(policy, &config.record_keys, identity, target, &call, &mut self.budget, trace)?;
         self.price = price;
         self.abandoned = abandoned;
+        self.max_input_tokens = max_input_tokens;
         self.unseen_reasoning = unseen_output;
         self.reservation = admission.reservation;
         if let Some(usage) = usage.filter(|_| requests_usage) {

@@ -13,6 +13,8 @@ use crate::http::headers::{HeaderMutator, Headers};
 use crate::http::local_response::{JSON, LocalResponse};
 use crate::http::rejection::Rejection;
 use crate::llm::request::BodyPatch;
+use crate::secret::api_key;
+use crate::secret::redact::without_known;
 
 /// Permission to forward a request: its credential and forged identity headers were removed through the
 /// [`HeaderMutator`]. Only an [`Exchange`] makes one.
@@ -118,15 +120,21 @@ impl Exchange {
         self.log.reason = Some(label.code);
         fields.extend(rejection.challenge().map(|challenge| ("www-authenticate", challenge.to_owned())));
         self.private(&mut fields);
+        let policy = self.config.policy.read();
+        let plain = |text: &str| {
+            let is_secret = |word: &[u8]| policy.contains_secret(&api_key::digest(word));
+            without_known(text, is_secret).into_owned()
+        };
         let response = match self.format.grpc {
             None => {
                 fields.push((JSON.0, JSON.1.to_owned()));
-                LocalResponse { status: label.status, fields, body: rejection.body(self.format.provider) }
+                let body = plain(&rejection.body(self.format.provider));
+                LocalResponse { status: label.status, fields, body }
             }
             Some(grpc) => {
                 fields.push((JSON.0, grpc.content_type().to_owned()));
                 fields.push(("grpc-status", grpc_status(label.status).to_string()));
-                fields.push(("grpc-message", grpc_message(&rejection.message())));
+                fields.push(("grpc-message", grpc_message(&plain(&rejection.message()))));
                 LocalResponse { status: 200, fields, body: String::new() }
             }
         };

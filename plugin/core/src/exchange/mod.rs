@@ -126,6 +126,8 @@ pub struct Exchange {
     abandoned: Abandoned,
     /// The most output tokens that such a call is taken to have generated unseen.
     unseen_reasoning: u64,
+    /// The most input tokens that the target reads, by the policy.
+    max_input_tokens: Option<u64>,
     /// The request's body was read, so its response holds usage.
     metered: bool,
     /// Only some fields of the response were requested, perhaps without the usage.
@@ -209,6 +211,7 @@ impl Exchange {
             price: None,
             abandoned: Abandoned::Seen,
             unseen_reasoning: 0,
+            max_input_tokens: None,
             metered: false,
             partial_response: false,
             unseen_output: false,

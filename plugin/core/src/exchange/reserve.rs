@@ -5,7 +5,7 @@ use crate::admission::Reservation;
 use crate::api::{Api, Provider};
 use crate::llm::dialect::Dialect;
 use crate::llm::request::{LlmRequest, MediaTokens};
-use crate::money::{Pico, Price, Rates};
+use crate::money::{Pico, Price, Rate, Rates};
 use crate::policy::{CostSource, Target};
 
 /// The names of a request for no tier with prices of its own.
@@ -33,9 +33,10 @@ pub(super) fn reserve(
             let dearest = price.input.max(price.cached_input).max(price.cache_write);
             (dearest.times(most).plus(price.request.times(call.units.calls)), price.output)
         } else {
-            let rates = price.highest(|tier| may_be_served_in(api, price, request, tier), most);
+            let rates = price.highest(&|tier| may_be_served_in(api, price, request, tier), most);
             let input_cost = most_input_cost(api, &rates, request, hidden, most);
-            let each_output = rates.output.max(rates.output_audio).max(rates.output_image);
+            let each_output =
+                rates.get(Rate::Output).max(rates.get(Rate::OutputAudio)).max(rates.get(Rate::OutputImage));
             (input_cost.plus(cost_of_units(&rates, &call.units)), each_output)
         };
         cost = input_cost.plus(each_output.times(output));
@@ -56,9 +57,10 @@ fn input_of(named: &[&Target], shown: u64, hidden: bool) -> u64 {
 
 /// The most that the input can cost, which is at most this number of tokens.
 fn most_input_cost(api: Api, rates: &Rates, request: &LlmRequest, hidden: bool, most: u64) -> Pico {
-    let hour = if request.hour_cache { rates.cache_write_1h } else { Pico(0) };
-    let text = rates.input.max(rates.cached_input).max(rates.cache_write).max(hour);
-    let (audio, image) = (text.max(rates.input_audio), text.max(rates.input_image));
+    let hour = if request.hour_cache { rates.get(Rate::CacheWriteHour) } else { Pico(0) };
+    let text =
+        rates.get(Rate::Input).max(rates.get(Rate::CachedInput)).max(rates.get(Rate::CacheWrite)).max(hour);
+    let (audio, image) = (text.max(rates.get(Rate::InputAudio)), text.max(rates.get(Rate::InputImage)));
     if hidden {
         return audio.max(image).times(most);
     }
@@ -168,6 +170,6 @@ pub(super) fn price_of_call(
 
 /// The reservation of a call whose bodies are not read: the price per call, in the dearest tier.
 pub(super) fn bare_call(call: Option<&CallPrice>) -> Reservation {
-    let cost = call.map_or(Pico(0), |call| call.price.highest(|_| true, 0).request);
+    let cost = call.map_or(Pico(0), |call| call.price.highest(&|_| true, 0).get(Rate::Request));
     Reservation { input_tokens: 0, tokens: 0, input_cost: cost, cost }
 }

@@ -58,6 +58,8 @@ named! {
         Estimated => "estimated",
         /// Calls above a budget's soft mark.
         OverSoftBudget => "over_soft_budget",
+        /// Calls with more input than the target's `max_input_tokens`.
+        OverMaxInput => "over_max_input_tokens",
         /// Requests that passed although limits could not be checked.
         Uncounted => "uncounted",
         /// Swaps of counters that had a conflict.
@@ -150,6 +152,7 @@ impl AccessLogEntry {
         let facts = [
             (self.estimated, Counter::Estimated),
             (self.over_soft_budget.is_some(), Counter::OverSoftBudget),
+            (self.over_max_input.is_some(), Counter::OverMaxInput),
             (self.uncounted, Counter::Uncounted),
         ];
         decision.into_iter().chain(facts.into_iter().filter_map(|(holds, counter)| holds.then_some(counter)))

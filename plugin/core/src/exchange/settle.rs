@@ -28,6 +28,8 @@ impl Exchange {
         self.log.status = self.status;
         let metered = self.meter.take().map(UsageMeter::finish);
         let (actual, usage) = self.actual(metered, complete);
+        let exceeds = |most: &u64| usage.is_some_and(|usage| usage.input > *most);
+        self.log.over_max_input = self.max_input_tokens.filter(exceeds);
         self.log.usage = usage;
         self.log.cost = actual.cost;
         self.log.estimated = actual.estimated;

@@ -115,11 +115,10 @@ impl LeaseClient {
     /// Creates a client without calls. `None`: the gateway's counters are its own. `vm` is a unique number of the VM.
     pub fn new(config: &GatewayConfig, vm: u64) -> Option<Self> {
         let etcd: &EtcdConfig = config.shared_counters()?;
-        let user = etcd.login.as_ref().map(|(user, password)| (&**user, &**password));
         Some(LeaseClient {
             keys: FleetKeys::new(etcd),
             records: FleetRecords::new(etcd, &config.prefix),
-            credentials: Credentials::new(user),
+            credentials: Credentials::new(etcd.user()),
             vm,
             standing: Standing::default(),
             survey: Survey::default(),

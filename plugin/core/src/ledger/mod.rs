@@ -53,7 +53,7 @@ use crate::time::{DAY, SECOND, period_end, period_index};
 const HOUR: u64 = 3_600 * SECOND;
 
 /// Sums of calls.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amounts {
     /// The number of forwarded requests.
     pub requests: u64,

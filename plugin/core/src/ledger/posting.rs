@@ -1,7 +1,5 @@
 //! Posting: the sums of an inbox go to the sheets, by steps that any VM may repeat.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::inbox::Inbox;
@@ -98,8 +96,7 @@ pub(super) fn post<C: CounterStore>(
         Ok::<_, StoreError>((stored == Cas::Stored).then_some(Some(inbox)))
     })?;
     let Some(inbox) = closed else { return Ok(false) };
-    for (key, (unit, postings)) in by_sheet(names, team, &inbox) {
-        let name = RecordKey::new(&key, &[]);
+    for SheetPostings { name, unit, postings } in by_sheet(names, team, &inbox) {
         store.update_bytes::<_, StoreError>(&name, |_, bytes| {
             let mut sheet = Sheet::read(bytes)?;
             if !sheet.take(inbox.number, &postings, unit, wall) {
@@ -120,13 +117,16 @@ pub(super) fn post<C: CounterStore>(
     Ok(true)
 }
 
-/// The sums of a posting by the record of their sheet, so that each record takes the posting at once.
-fn by_sheet<'i>(
-    names: &LedgerNames,
-    team: &str,
-    inbox: &'i Inbox,
-) -> BTreeMap<String, (Unit, Vec<Posting<'i>>)> {
-    let mut all: BTreeMap<String, (Unit, Vec<Posting<'i>>)> = BTreeMap::new();
+/// The sums of a posting for one sheet, which takes them at once.
+struct SheetPostings<'i> {
+    name: RecordKey,
+    unit: Unit,
+    postings: Vec<Posting<'i>>,
+}
+
+/// The sums of a posting by the record of their sheet.
+fn by_sheet<'i>(names: &LedgerNames, team: &str, inbox: &'i Inbox) -> Vec<SheetPostings<'i>> {
+    let mut all: Vec<SheetPostings<'i>> = Vec::new();
     for (label, amounts) in inbox.closed.iter() {
         for (subject, unit) in sheets_of(&label) {
             let wall = label.period.saturating_mul(HOUR);
@@ -134,7 +134,11 @@ fn by_sheet<'i>(
             let target = if subject == Subject::Team { label.target } else { "" };
             let posting = Posting { sheet, period: unit.index(wall), target, amounts };
             let name = names.sheet(team, subject, unit, sheet);
-            all.entry(name.as_str().into()).or_insert_with(|| (unit, Vec::new())).1.push(posting);
+            // A few dozen at most.
+            match all.iter_mut().find(|known| known.name == name) {
+                Some(known) => known.postings.push(posting),
+                None => all.push(SheetPostings { name, unit, postings: Vec::from([posting]) }),
+            }
         }
     }
     all

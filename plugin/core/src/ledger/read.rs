@@ -1,6 +1,5 @@
 //! Reading sums: those of sheets, and of the inbox those that its sheets do not have yet.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -10,13 +9,14 @@ use super::posting::matching;
 use super::rows::Rows;
 use super::sheet::Sheet;
 use super::{Amounts, HOUR, LedgerNames, Subject, Unit};
+use crate::collections::sort::sort;
 use crate::counters::{CounterStore, StoreError};
 
 /// The number of times that a reading begins anew because a posting has ended meanwhile.
 const MAX_READS: u32 = 16;
 
 /// The sums of one period and target.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeriodSum {
     /// The number of the hour, day or month.
     pub period: u64,
@@ -73,11 +73,11 @@ impl TeamReader<'_> {
         periods: &RangeInclusive<u64>,
     ) -> Result<Option<Vec<PeriodSum>>, StoreError> {
         let Some(stored) = subject.stored(unit) else { return Ok(Some(Vec::new())) };
-        let mut sums: BTreeMap<(u64, String), Amounts> = BTreeMap::new();
+        let mut sums = Vec::new();
         let mut add = |wall: u64, target: &str, amounts: &Amounts| {
             let period = unit.index(wall);
             if periods.contains(&period) {
-                sums.entry((period, target.into())).or_default().add(amounts);
+                sums.push(PeriodSum { period, target: target.into(), amounts: *amounts });
             }
         };
         for number in stored.sheet_range(unit, periods) {
@@ -102,8 +102,15 @@ impl TeamReader<'_> {
                 }
             }
         }
-        let sums = sums.into_iter().map(|((period, target), amounts)| PeriodSum { period, target, amounts });
-        Ok(Some(sums.collect()))
+        sort(&mut sums);
+        sums.dedup_by(|more, sum| {
+            let same = more.period == sum.period && more.target == sum.target;
+            if same {
+                sum.amounts.add(&more.amounts);
+            }
+            same
+        });
+        Ok(Some(sums))
     }
 }
 

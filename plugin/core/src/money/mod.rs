@@ -5,7 +5,6 @@ mod price;
 use alloc::format;
 use alloc::string::{String, ToString};
 
-pub(crate) use price::rates;
 pub use price::{Above, GivenRates, Price, PriceDetails, PriceLevel, Rate, RateTable, Rates, Tier};
 
 /// US dollars times 10^12.

@@ -52,20 +52,13 @@ macro_rules! rates {
         }
     };
 }
-pub(crate) use rates;
 
 macro_rules! define_rates {
-    ($($(#[doc = $doc:literal])* $variant:ident { $field:ident, $unit:ident, $general:ident })*) => {
+    ($(#[doc = $doc:literal] $variant:ident { $field:ident, $unit:ident, $general:ident })*) => {
         /// A kind of price.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Rate {
-            $($(#[doc = $doc])* $variant,)*
-        }
-
-        /// A value for each kind of price.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct RateTable<T> {
-            $($(#[doc = $doc])* pub $field: T,)*
+            $(#[doc = $doc] $variant,)*
         }
 
         impl Rate {
@@ -92,18 +85,12 @@ macro_rules! define_rates {
                     $(Rate::$variant => define_rates!(@per_token $unit),)*
                 }
             }
-        }
 
-        impl<T> RateTable<T> {
-            /// Makes a table of the values that a function returns.
-            pub fn of(mut value: impl FnMut(Rate) -> T) -> Self {
-                RateTable { $($field: value(Rate::$variant),)* }
-            }
-
-            /// Returns the value for a kind.
-            pub fn get(&self, rate: Rate) -> &T {
-                match rate {
-                    $(Rate::$variant => &self.$field,)*
+            /// Returns the description in the schema of a policy.
+            #[cfg(feature = "schema")]
+            pub fn description(self) -> &'static str {
+                match self {
+                    $(Rate::$variant => $doc.trim_ascii(),)*
                 }
             }
         }
@@ -115,6 +102,43 @@ macro_rules! define_rates {
 }
 rates!(define_rates!);
 
+impl Rate {
+    /// The number of kinds.
+    pub const COUNT: usize = Rate::ALL.len();
+
+    /// Returns the kind whose field in a policy has this name.
+    pub fn named(name: &str) -> Option<Rate> {
+        Rate::ALL.iter().copied().find(|rate| rate.name() == name)
+    }
+}
+
+/// A value for each kind of price. An array instead of fields: what is done for each kind is compiled once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateTable<T>([T; Rate::COUNT]);
+
+impl<T: Copy + Default> RateTable<T> {
+    /// Makes a table of the values that a function returns.
+    pub fn of(mut value: impl FnMut(Rate) -> T) -> Self {
+        let mut table = Self::default();
+        for (slot, rate) in table.0.iter_mut().zip(Rate::ALL) {
+            *slot = value(*rate);
+        }
+        table
+    }
+
+    /// Returns the value for a kind.
+    pub fn get(&self, rate: Rate) -> T {
+        self.0.get(rate as usize).copied().unwrap_or_default()
+    }
+
+    /// Sets the value for a kind.
+    pub fn set(&mut self, rate: Rate, value: T) {
+        if let Some(slot) = self.0.get_mut(rate as usize) {
+            *slot = value;
+        }
+    }
+}
+
 /// Prices that a policy gives, in one place; `None` where it leaves one out.
 pub type GivenRates = RateTable<Option<Pico>>;
 
@@ -125,7 +149,7 @@ pub type Rates = RateTable<Pico>;
 impl Rates {
     /// Returns the higher one of each two prices.
     fn highest(&self, other: &Rates) -> Rates {
-        Rates::of(|rate| *self.get(rate).max(other.get(rate)))
+        Rates::of(|rate| self.get(rate).max(other.get(rate)))
     }
 }
 
@@ -199,14 +223,19 @@ impl Price {
     /// Makes a price of all that a policy gives.
     #[must_use]
     pub fn of(level: PriceLevel, tiers: Box<[Tier]>) -> Price {
-        let RateTable { input, output, cached_input, cache_write, request, .. } = level.rates;
-        let usual = GivenRates { input, output, cached_input, cache_write, request, ..GivenRates::default() };
+        let others =
+            Rate::ALL.iter().filter(|rate| !is_usual(**rate)).any(|rate| level.rates.get(*rate).is_some());
+        let is_usual = !others && level.above.is_empty() && tiers.is_empty();
         let details = PriceDetails { level, tiers };
-        let Rates { input, output, cached_input, cache_write, request, .. } = details.rates(None, 0);
-        let is_usual =
-            details.level.rates == usual && details.level.above.is_empty() && details.tiers.is_empty();
-        let details = if is_usual { None } else { Some(Rc::new(details)) };
-        Price { input, output, cached_input, cache_write, request, details }
+        let rates = details.rates(None, 0);
+        Price {
+            input: rates.get(Rate::Input),
+            output: rates.get(Rate::Output),
+            cached_input: rates.get(Rate::CachedInput),
+            cache_write: rates.get(Rate::CacheWrite),
+            request: rates.get(Rate::Request),
+            details: if is_usual { None } else { Some(Rc::new(details)) },
+        }
     }
 
     /// Returns the prices of a call in this tier with this input. A tier without prices of its own has those of every
@@ -222,7 +251,7 @@ impl Price {
     /// Returns the highest price of each kind that a call with at most this input may have, in any of the tiers for which
     /// `may_be` returns true or in none.
     #[must_use]
-    pub fn highest(&self, may_be: impl Fn(&str) -> bool, most_input: u64) -> Rates {
+    pub fn highest(&self, may_be: &dyn Fn(&str) -> bool, most_input: u64) -> Rates {
         let Some(details) = &self.details else { return self.usual() };
         let steps = details.steps(most_input);
         let names = details.tiers.iter().map(|tier| &*tier.name).filter(|name| may_be(name));
@@ -234,8 +263,8 @@ impl Price {
     /// Returns true if some output may cost something.
     #[must_use]
     pub fn has_output(&self) -> bool {
-        let Rates { output, output_audio, output_image, .. } = self.highest(|_| true, u64::MAX);
-        [output, output_audio, output_image].iter().any(|price| *price != Pico(0))
+        let rates = self.highest(&|_| true, u64::MAX);
+        [Rate::Output, Rate::OutputAudio, Rate::OutputImage].iter().any(|rate| rates.get(*rate) != Pico(0))
     }
 
     /// Returns true if a tier of this name has prices of its own.
@@ -270,7 +299,7 @@ impl Price {
             let rates = |input: u64| {
                 let each = all.clone().map(|price| price.rates(tier, input));
                 let highest = each.reduce(|one, other| one.highest(&other)).unwrap_or_default();
-                GivenRates::of(|rate| Some(*highest.get(rate)))
+                GivenRates::of(|rate| Some(highest.get(rate)))
             };
             let later = steps.iter().filter(|input| **input > 0);
             let above =
@@ -288,20 +317,20 @@ impl Price {
 
     fn usual(&self) -> Rates {
         let Price { input, output, cached_input, cache_write, request, details: _ } = *self;
-        Rates {
-            input,
-            output,
-            cached_input,
-            cache_write,
-            cache_write_1h: cache_write,
-            input_audio: input,
-            output_audio: output,
-            input_image: input,
-            output_image: output,
-            request,
-            ..Rates::default()
-        }
+        Rates::of(|rate| match rate {
+            Rate::Input | Rate::InputAudio | Rate::InputImage => input,
+            Rate::Output | Rate::OutputAudio | Rate::OutputImage => output,
+            Rate::CachedInput => cached_input,
+            Rate::CacheWrite | Rate::CacheWriteHour => cache_write,
+            Rate::Request => request,
+            Rate::Image | Rate::Search | Rate::Second | Rate::Character => Pico(0),
+        })
     }
+}
+
+/// True for the kinds that a price without details has.
+fn is_usual(rate: Rate) -> bool {
+    matches!(rate, Rate::Input | Rate::Output | Rate::CachedInput | Rate::CacheWrite | Rate::Request)
 }
 
 impl PriceDetails {
@@ -309,6 +338,8 @@ impl PriceDetails {
         self.tiers.iter().find(|tier| &*tier.name == name)
     }
 
+    // Not inlined: few targets have such prices.
+    #[inline(never)]
     fn rates(&self, tier: Option<&str>, input_tokens: u64) -> Rates {
         let tier = tier.and_then(|name| self.tier(name)).map(|tier| &tier.level);
         // From the most special place to the most general one.
@@ -319,10 +350,14 @@ impl PriceDetails {
             Some(&self.level.rates),
         ];
         Rates::of(|rate| {
-            let kinds = core::iter::successors(Some(rate), |rate| rate.more_general());
-            let mut given =
-                kinds.flat_map(|kind| places.iter().flatten().filter_map(move |rates| *rates.get(kind)));
-            given.next().unwrap_or_default()
+            let mut kind = Some(rate);
+            while let Some(known) = kind {
+                if let Some(price) = places.iter().flatten().find_map(|rates| rates.get(known)) {
+                    return price;
+                }
+                kind = known.more_general();
+            }
+            Pico(0)
         })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! E = organization's direct targets + members of its groups
-//! for each of team, key, user that restricts:  E = E ∩ (its direct targets + members of its groups)
+//! for each of the team's ceiling, team, key, user that restricts:  E = E ∩ (its direct targets + members of its groups)
 //! ```
 
 use crate::policy::index::Policy;
@@ -12,12 +12,14 @@ use crate::policy::model::*;
 #[derive(Clone, Copy, Debug)]
 pub struct AccessChain<'p> {
     organization: &'p TargetSet,
-    restrictions: [(Restriction, &'p AccessScope); 3],
+    restrictions: [(Restriction, &'p AccessScope); 4],
 }
 
 /// A level that can restrict access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restriction {
+    /// The ceiling that the administrators of the organization set for the key's team.
+    Ceiling,
     /// The key's team.
     Team,
     /// The key itself.
@@ -64,6 +66,7 @@ impl<'p> AccessChain<'p> {
         AccessChain {
             organization: &organization.access,
             restrictions: [
+                (Restriction::Ceiling, team.ceiling_access()),
                 (Restriction::Team, &team.access),
                 (Restriction::Key, key.access()),
                 (Restriction::User, user),
@@ -76,6 +79,7 @@ impl<'p> AccessChain<'p> {
         AccessChain {
             organization: &organization.access,
             restrictions: [
+                (Restriction::Ceiling, team.ceiling_access()),
                 (Restriction::Team, &team.access),
                 (Restriction::Key, &INHERIT),
                 (Restriction::User, &INHERIT),
@@ -88,6 +92,7 @@ impl<'p> AccessChain<'p> {
         AccessChain {
             organization: &organization.access,
             restrictions: [
+                (Restriction::Ceiling, team.ceiling_access()),
                 (Restriction::Team, &team.access),
                 (Restriction::Key, &INHERIT),
                 (Restriction::User, &user.access),
@@ -131,6 +136,36 @@ impl TargetSet {
             return Some(GrantedBy::Group(*group));
         }
         self.all.then_some(GrantedBy::Everything)
+    }
+}
+
+impl AccessScope {
+    /// Returns true if the scope allows a target that the level above allows.
+    pub(crate) fn allows(&self, id: TargetId, target: &Target) -> bool {
+        match self {
+            AccessScope::Inherit => true,
+            AccessScope::Restrict(selection) => selection.has(id, target).is_some(),
+        }
+    }
+}
+
+impl Team {
+    /// Returns the access of the team's ceiling.
+    pub fn ceiling_access(&self) -> &AccessScope {
+        self.ceiling.as_ref().map_or(&INHERIT, |ceiling| &ceiling.access)
+    }
+
+    /// Returns true if the team's ceiling allows a group, or at least one target of it.
+    pub(crate) fn ceiling_allows_group(&self, policy: &Policy, group: GroupId) -> bool {
+        match self.ceiling_access() {
+            AccessScope::Inherit => true,
+            AccessScope::Restrict(selection) => {
+                let has = |(position, _, target): (u32, &str, &Target)| {
+                    target.groups.contains(&group) && selection.has(TargetId(position), target).is_some()
+                };
+                selection.groups.contains(&group) || policy.targets.iter().any(has)
+            }
+        }
     }
 }
 

@@ -239,8 +239,11 @@ pub struct Team {
     pub name: Box<str>,
     /// Access within that of the organization.
     pub access: AccessScope,
-    /// Limits and budget. `None`: nothing is limited, and there is no counter record.
+    /// Limits and budget that hold: the tighter ones of the team's own and its ceiling. `None`: nothing is limited, and there
+    /// is no counter record.
     pub allowance: Option<Box<Quota>>,
+    /// Ceiling that the administrators of the organization set.
+    pub ceiling: Option<Box<TeamCeiling>>,
     /// Limits and budget of each member.
     pub member_allowance: Option<Box<Quota>>,
     /// Self-service policy. `None`: disabled.
@@ -278,6 +281,39 @@ impl MemberOverride {
     }
 }
 
+/// The ceiling of a team.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TeamCeiling {
+    /// Limits of the team as a whole.
+    pub limits: Limits,
+    /// Budget of the team as a whole.
+    pub budget: Option<Budget>,
+    /// Access of the team, within that of the organization.
+    pub access: AccessScope,
+    /// Limits and budget that the team itself sets.
+    pub own: Option<Box<Quota>>,
+}
+
+impl TeamCeiling {
+    /// Returns the tighter of the team's own limits and budget and those of the ceiling.
+    pub(super) fn tighter(&self) -> Option<Box<Quota>> {
+        let own = self.own.as_deref();
+        let limits = self.limits.tighter(&own.map_or(Limits::default(), |own| own.limits));
+        let budget = match (own.and_then(|own| own.budget), self.budget) {
+            (Some(own), Some(ceiling)) if own.period == ceiling.period => {
+                let max = own.max.min(ceiling.max);
+                let soft = [own.soft, ceiling.soft].into_iter().flatten().min();
+                Some(Budget { max, soft: soft.filter(|soft| *soft < max), period: own.period })
+            }
+            // Different periods are an error of the document.
+            (Some(own), _) => Some(own),
+            (None, ceiling) => ceiling,
+        };
+        let target_limits = own.map_or_else(Box::default, |own| own.target_limits.clone());
+        Quota { limits, target_limits, budget, record: CachedRecordKey::default() }.boxed()
+    }
+}
+
 impl Team {
     /// Returns a member's own limits and budget, if it has any.
     pub fn member_override(&self, user: UserId) -> Option<&MemberOverride> {
@@ -289,6 +325,14 @@ impl Team {
     pub fn member_quota(&self, user: UserId) -> Option<&Quota> {
         let own = self.member_override(user).map(|own| &own.in_force);
         own.or(self.member_allowance.as_deref())
+    }
+
+    /// Returns the limits and budget that the team itself sets.
+    pub fn own_allowance(&self) -> Option<&Quota> {
+        match &self.ceiling {
+            Some(ceiling) => ceiling.own.as_deref(),
+            None => self.allowance.as_deref(),
+        }
     }
 }
 

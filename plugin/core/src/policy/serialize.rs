@@ -98,7 +98,8 @@ impl Policy {
             organization,
             name,
             access,
-            allowance,
+            allowance: _,
+            ceiling,
             member_allowance,
             self_service,
             members,
@@ -110,7 +111,15 @@ impl Policy {
         record.put("organization", self.organizations.name(organization.0));
         record.put("name", &**name);
         self.write_scope(access, record);
-        self.write_quota(allowance.as_deref(), record);
+        self.write_quota(team.own_allowance(), record);
+        if let Some(ceiling) = ceiling {
+            let TeamCeiling { limits, budget, access, own: _ } = &**ceiling;
+            let mut written = Object::default();
+            written.put_some("limits", write_limits(limits));
+            written.put_some("budget", budget.as_ref().map(write_budget));
+            self.write_scope(access, &mut written);
+            record.put("ceiling", written.0);
+        }
         if let Some(member) = member_allowance {
             // No record of a team has target limits for each member.
             let Quota { limits, target_limits: _, budget, record: _ } = &**member;
@@ -321,15 +330,12 @@ fn write_price(price: &Price) -> Value {
         }
         return Value::Object(record.0);
     }
-    let if_not_input = |amount: &Pico| (amount != input).then_some(*amount);
-    let rates = GivenRates {
-        input: Some(*input),
-        output: Some(*output),
-        cached_input: if_not_input(cached_input),
-        cache_write: if_not_input(cache_write),
-        request: (*request != Pico::default()).then_some(*request),
-        ..GivenRates::default()
-    };
+    let mut rates = GivenRates::default();
+    rates.set(Rate::Input, Some(*input));
+    rates.set(Rate::Output, Some(*output));
+    rates.set(Rate::CachedInput, Some(*cached_input).filter(|amount| amount != input));
+    rates.set(Rate::CacheWrite, Some(*cache_write).filter(|amount| amount != input));
+    rates.set(Rate::Request, Some(*request).filter(|amount| *amount != Pico(0)));
     write_rates(&rates, &mut record);
     Value::Object(record.0)
 }

@@ -133,6 +133,15 @@ macro_rules! define {
                 Limits { $($field: self.$field.or(others.$field),)* }
             }
 
+            /// Returns the tighter limit of both in each window.
+            pub fn tighter(&self, other: &Limits) -> Limits {
+                let tighter = |one: Option<NonZeroU64>, other: Option<NonZeroU64>| match (one, other) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (only, None) | (None, only) => only,
+                };
+                Limits { $($field: tighter(self.$field, other.$field),)* }
+            }
+
             /// The windows that are limited, in the order of the table, with their limits.
             pub fn iter(&self) -> impl Iterator<Item = (Window, u64)> {
                 // A plain loop: `get` would dispatch on each window.

@@ -233,6 +233,10 @@ impl PolicyStore {
                 effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
                 return;
             }
+            AdminDecision::Preview(write) => {
+                effects.push(Effect::Answer(id, admin_reply(write.response, None)));
+                return;
+            }
             AdminDecision::Audit(query) => etcd.client.page(id, &query, inputs.now),
             AdminDecision::Gateway { details } => {
                 let freshness = etcd.freshness(store);
@@ -366,6 +370,7 @@ impl PolicyStore {
                     AdminDecision::Answer(response) => response,
                     // The policy has changed, and other rows are needed.
                     AdminDecision::Rows(_)
+                    | AdminDecision::Preview(_)
                     | AdminDecision::Write(_)
                     | AdminDecision::Audit(_)
                     | AdminDecision::Drain
@@ -420,7 +425,8 @@ impl PolicyStore {
             (AdminDecision::Answer(response), _, _) => response,
             // Impossible: the same request was decided as a write before.
             (
-                AdminDecision::Audit(_)
+                AdminDecision::Preview(_)
+                | AdminDecision::Audit(_)
                 | AdminDecision::Rows(_)
                 | AdminDecision::Drain
                 | AdminDecision::Gateway { .. },

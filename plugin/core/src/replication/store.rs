@@ -205,7 +205,7 @@ impl PolicyStore {
         let result = retry_conflicts::<_, StoreError>(|| {
             let (decided, state) = self.decide(store, config, request, inputs);
             let Decided { outcome, entry } = decided;
-            let write = match outcome {
+            let (mut write, is_preview) = match outcome {
                 AdminDecision::Answer(response) => {
                     return Ok(Some(self.append_audit(store, response, entry)));
                 }
@@ -217,7 +217,8 @@ impl PolicyStore {
                 AdminDecision::Gateway { details } => {
                     return Ok(Some((self.overview(config, inputs, details), None)));
                 }
-                AdminDecision::Write(write) => write,
+                AdminDecision::Write(write) => (write, false),
+                AdminDecision::Preview(write) => (write, true),
             };
             let PolicyStore { journal: Some(journal), overlay: Some(overlay), .. } = self else {
                 return Ok(Some(self.reject(store, &write_problem(state.err()), entry)));
@@ -233,7 +234,15 @@ impl PolicyStore {
                 );
                 return Ok(Some(self.reject(store, &Problem::new(409, "already_exists", detail), entry)));
             }
-            let (mut write, mut entry) = (write, entry);
+            if is_preview {
+                let warn = |policy: &mut Policy| {
+                    let change = overlay.bind(policy, write.change.clone());
+                    warnings::ends_with_process(&mut write.response, &overlay.withdrawn(policy, &change));
+                };
+                let _ = config.policy.change(warn);
+                return Ok(Some((write.response, None)));
+            }
+            let mut entry = entry;
             let commit = |policy: &mut Policy| {
                 let change = overlay.bind(policy, write.change.clone());
                 warnings::ends_with_process(&mut write.response, &overlay.withdrawn(policy, &change));

@@ -52,18 +52,55 @@ pub(crate) fn has_mark(value: &[u8]) -> bool {
     value.windows(MARK.len()).any(|window| window.eq_ignore_ascii_case(MARK.as_bytes()))
 }
 
-/// Redacts a caller's or another server's text for a message or a log: no secrets, hidden characters escaped, and at most `most`
-/// characters.
+/// Redacts a caller's or another server's text for a message or a log: no secrets of Tollgate's own keys, hidden characters escaped,
+/// and at most `most` characters. A long word that is cut is left out: it may be the start of another secret.
 pub(crate) fn redact(text: &str, most: usize) -> String {
-    let start: String = without_secrets(text).chars().take(most).collect();
-    escaped(&start).chars().take(most).collect()
+    let text = without_secrets(text);
+    let shown = match beginning(&text, most) {
+        Some(shown) => Cow::Owned(String::from(shown) + "…"),
+        None => text,
+    };
+    escaped(&shown).chars().take(most).collect()
+}
+
+/// Returns the beginning of a longer text, without a long word that would be cut; `None` for a text of at most `most` characters.
+fn beginning(text: &str, most: usize) -> Option<&str> {
+    let (end, _) = text.char_indices().nth(most)?;
+    let (start, rest) = text.split_at_checked(end)?;
+    let word = start.trim_end_matches(is_word).len();
+    let cut = rest.starts_with(is_word) && start.len() - word >= MIN_SECRET;
+    start.get(..if cut { word } else { end })
+}
+
+/// Returns true for the characters of keys and tokens.
+fn is_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '~' | '+' | '=')
+}
+
+/// The most words of a text that are compared with known secrets.
+const MAX_WORDS: usize = 256;
+
+/// Replaces the words of a text that are known secrets.
+pub(crate) fn without_known(text: &str, is_secret: impl Fn(&[u8]) -> bool) -> Cow<'_, str> {
+    // These characters may be part of a secret, or stand before or behind one.
+    const SEAMS: [char; 4] = ['.', '=', '~', '+'];
+    let words = text.split(|c| !is_word(c)).flat_map(|word| {
+        let stem = word.rsplit_once('.').map(|(stem, _)| stem);
+        let pieces = word.contains(SEAMS).then(|| word.split(SEAMS)).into_iter().flatten();
+        core::iter::once(word).chain(stem).chain(pieces)
+    });
+    let words = words.filter(|word| word.len() >= MIN_SECRET).take(MAX_WORDS);
+    let secrets = words.filter(|word| is_secret(word.as_bytes()));
+    secrets.fold(Cow::Borrowed(text), |text, secret| Cow::Owned(text.replace(secret, "…")))
 }
 
 /// Quotes a text for a message: at most 40 characters, no secrets, control characters escaped.
 pub fn redact_quoted(text: &str) -> String {
     let text = &*without_secrets(text);
-    let shown: String = text.chars().take(40).collect();
-    if shown.len() < text.len() { format!("{shown:?}…") } else { format!("{shown:?}") }
+    match beginning(text, 40) {
+        Some(shown) => format!("{shown:?}…"),
+        None => format!("{text:?}"),
+    }
 }
 
 /// The most characters of a line in a log.
@@ -81,14 +118,14 @@ pub fn log_line(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The most segments of a path that are compared with known keys, and the most characters of one in a log.
+/// The most segments and characters of a path in a log.
 const MAX_SEGMENTS: usize = 32;
 const MAX_PATH: usize = 512;
 
-/// The shortest segment of a path that is compared with known keys: a shorter one is no secret.
+/// The shortest word that is compared with known secrets: a shorter one can be guessed.
 const MIN_SECRET: usize = 16;
 
-/// Redacts a path, without its query, for a log. `is_secret` compares a segment with known keys. A path with an encoded key is shown
+/// Redacts a path, without its query, for a log. `is_secret` compares a word with known secrets. A path with an encoded key is shown
 /// decoded.
 pub fn path(path: &str, is_secret: impl Fn(&[u8]) -> bool) -> String {
     let mut shown = String::new();
@@ -101,13 +138,13 @@ pub fn path(path: &str, is_secret: impl Fn(&[u8]) -> bool) -> String {
             break;
         }
         let decoded = percent::thoroughly(written);
-        let known = |text: &str| text.len() >= MIN_SECRET && is_secret(text.as_bytes());
-        if has_mark(decoded.as_bytes()) {
-            shown += &without_secrets(&decoded);
-        } else if known(&decoded) || decoded != written && known(written) {
-            shown.push('…');
-        } else {
-            shown += written;
+        let plain = match without_secrets(&decoded) {
+            Cow::Borrowed(text) => without_known(text, &is_secret),
+            Cow::Owned(text) => Cow::Owned(without_known(&text, &is_secret).into_owned()),
+        };
+        match plain {
+            Cow::Owned(plain) => shown += &plain,
+            Cow::Borrowed(_) => shown += written,
         }
     }
     redact(&shown, MAX_PATH)
@@ -149,6 +186,7 @@ mod tests {
         let is_known = |text: &[u8]| text == foreign.as_bytes();
         assert_eq!(path(&format!("/a/{foreign}"), is_known), "/a/…");
         assert_eq!(path("/a/a%2Dkey%2dof-another-gateway/b", is_known), "/a/…/b");
+        assert_eq!(path(&format!("/models/{foreign}:generate"), is_known), "/models/…:generate");
         assert_eq!(path("/v1/models/ft%3Amini/x", is_known), "/v1/models/ft%3Amini/x");
         assert_eq!(path("/a\u{202e}b\n", is_known), "/a\\u202eb\\u000a");
         assert!(path(&"/x".repeat(9_000), is_known).chars().count() <= MAX_PATH);
@@ -164,5 +202,10 @@ mod tests {
         assert!(log_line(&"x".repeat(100_000)).len() < 17_000);
         assert_eq!(redact("a\u{202e}\u{e9}", 64), "a\\u202e\u{e9}");
         assert_eq!(redact(&"\u{202e}".repeat(64), 64).len(), 64);
+        assert_eq!(redact(&format!("no {}", "x".repeat(70)), 64), "no …");
+        assert_eq!(redact(&"a b ".repeat(70), 64), "a b ".repeat(16));
+        assert_eq!(redact_quoted(&format!("no {}", "x".repeat(70))), "\"no \"…");
+        let known = |word: &[u8]| word == b"a-key-of-another-gateway";
+        assert_eq!(without_known("`a-key-of-another-gateway` and x", known), "`…` and x");
     }
 }

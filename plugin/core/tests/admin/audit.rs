@@ -156,6 +156,7 @@ fn query_of(person: &str, query: &str, policy: Value) -> Result<AuditQuery, u16>
     match World::of(policy).decide(&request).outcome {
         AdminDecision::Audit(query) => Ok(query),
         AdminDecision::Answer(response) => Err(response.status),
+        AdminDecision::Preview(_) => panic!("no dry run"),
         AdminDecision::Write(write) => panic!("{write:?}"),
         AdminDecision::Rows(_) | AdminDecision::Drain | AdminDecision::Gateway { .. } => {
             panic!("another endpoint")

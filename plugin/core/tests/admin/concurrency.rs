@@ -132,7 +132,7 @@ fn an_entity_tag_is_the_same_until_something_changes() {
 #[test]
 fn deletions_and_rotations_check_if_match() {
     let mut world = World::new();
-    let tag = world.get("platform", "/keys/developers").field("etag").unwrap().to_string();
+    let tag = world.get("developer", "/keys/developers").field("etag").unwrap().to_string();
     let rotate = |world: &mut World, tag: &str| {
         world.send_with("developer", "POST", "/keys/developers/rotate", json!({}), Some(tag)).status
     };

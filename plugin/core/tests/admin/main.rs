@@ -5,11 +5,14 @@
 mod allowances;
 mod audit;
 mod bodies;
+mod ceilings;
 mod concurrency;
 mod configurations;
+mod dry_runs;
 mod keeping;
 mod keys;
 mod lists;
+mod may;
 mod members;
 mod preview;
 #[path = "../support/random.rs"]

@@ -67,6 +67,8 @@ pub fn table() -> Vec<(&'static str, &'static str, Value, &'static [&'static str
         ("GET", "/teams/search", nothing.clone(), CEILING_READERS),
         ("PATCH", "/teams/search", json!({ "limits": { "rpm": 5 } }), TEAM_MANAGERS),
         ("PATCH", "/teams/search", json!({ "state": "blocked" }), ORGANIZATION_MANAGERS),
+        ("PATCH", "/teams/search", json!({ "ceiling": { "limits": { "rpm": 50 } } }), ORGANIZATION_MANAGERS),
+        ("PATCH", "/teams/search", json!({ "ceiling": null }), ORGANIZATION_MANAGERS),
         ("PATCH", "/teams/search", json!({ "mode": "shadow" }), PLATFORM),
         ("DELETE", "/teams/empty", nothing.clone(), ORGANIZATION_MANAGERS),
         ("GET", "/teams/search/access", nothing.clone(), CEILING_READERS),
@@ -121,7 +123,9 @@ fn every_endpoint_is_open_to_its_roles_only() {
             let decided = World::new().decide(&request(person, method, path, &body));
             let (status, body) = match decided.outcome {
                 AdminDecision::Answer(response) => (response.status, response.body),
-                AdminDecision::Write(write) => (write.response.status, write.response.body),
+                AdminDecision::Write(write) | AdminDecision::Preview(write) => {
+                    (write.response.status, write.response.body)
+                }
                 AdminDecision::Audit(_)
                 | AdminDecision::Rows(_)
                 | AdminDecision::Drain

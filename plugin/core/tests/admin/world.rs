@@ -199,6 +199,7 @@ impl World {
                 assert_eq!(findings, None, "after {:?}", self.audit.last());
                 read(write.response)
             }
+            AdminDecision::Preview(write) => read(write.response),
             AdminDecision::Audit(query) => panic!("no audit log here: {query:?}"),
             AdminDecision::Rows(rows) => panic!("no shared counters here: {rows:?}"),
             AdminDecision::Drain | AdminDecision::Gateway { .. } => panic!("no policy store here"),

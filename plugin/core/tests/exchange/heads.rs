@@ -225,3 +225,82 @@ fn the_log_has_the_path_without_keys() {
         assert_eq!(logged(&path), shown, "{path}");
     }
 }
+
+#[test]
+fn no_secret_of_a_request_is_in_its_log_or_in_its_answer() {
+    const FOREIGN: &str = "AIzaSy-of-another-gateway-0123456789abcdef";
+    const LONG: &str = "tg-9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let native = api_key::mint("laptop1", &[7; 32]);
+    let mut policy = policy();
+    policy["keys"]["foreign"] = json!({ "team": "blue", "digest": digest(FOREIGN) });
+    policy["keys"]["native"] = json!({ "team": "blue", "digest": digest(&native) });
+    policy["users"]["eve"] = json!({ "name": "Eve", "tokens": [digest(LONG)] });
+    let gateway = gateway(&json!({ "policy": policy, "unknown_query": "deny", "unknown_members": "deny" }));
+    let bearer = format!("Bearer {KEY}");
+    for secret in [&*native, FOREIGN, LONG] {
+        let encoded: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let twice = encoded.replace('%', "%25");
+        let mut answers = Vec::new();
+        let mut send = |path: &str, fields: &[(&str, &str)], body: Option<&str>| {
+            for with_key in [true, false] {
+                let mut fields = fields.to_vec();
+                if with_key {
+                    fields.push(("authorization", &bearer));
+                }
+                let decided = decide(&gateway, path, &fields, body);
+                if let Action::Answer(answer) = &decided.step {
+                    answers.push(format!("{path} {answer:?}"));
+                }
+                let fields = decided.exchange.log().fields();
+                answers.extend(fields.iter().map(|(name, value)| format!("{name} {value}")));
+            }
+        };
+        for spelled in [secret, &encoded, &twice, &secret.replace('-', "%2D")] {
+            for path in [
+                format!("/{spelled}"),
+                format!("/v1/models/{spelled}"),
+                format!("/v1/chat/completions/{spelled}"),
+                format!("/v1beta/models/{spelled}:generateContent"),
+                format!("/openai/deployments/{spelled}/chat/completions"),
+                format!("/x/{spelled};a/{spelled}.json"),
+                format!("{CHAT}?{spelled}=1"),
+                format!("{CHAT}?a={spelled}"),
+                format!("{CHAT}?model={spelled}"),
+                format!("{CHAT}?key={spelled}&key=x"),
+            ] {
+                send(&path, &[], Some(r#"{"model":"small"}"#));
+                send(&path, &[], None);
+            }
+        }
+        for body in [
+            json!({ "model": secret }),
+            json!({ secret: 1, "model": "small" }),
+            json!({ "model": "small", "fallbacks": [secret] }),
+            json!({ "model": "small", "max_tokens": secret }),
+            json!({ "model": { secret: 1 } }),
+        ] {
+            send(CHAT, &[], Some(&body.to_string()));
+        }
+        send(CHAT, &[], Some(secret));
+        for (name, value) in [
+            ("content-type", secret.to_owned()),
+            ("content-type", format!("text/plain; a={secret}")),
+            ("content-type", format!("multipart/form-data; boundary={secret}")),
+            ("content-encoding", secret.to_owned()),
+            ("upgrade", secret.to_owned()),
+            ("cookie", secret.to_owned()),
+        ] {
+            send(CHAT, &[(name, &value)], Some(r#"{"model":"small"}"#));
+        }
+        let form = format!("--b\r\nContent-Disposition: form-data; name=\"{secret}\"\r\n\r\nx\r\n--b--\r\n");
+        send("/v1/audio/transcriptions", &[("content-type", "multipart/form-data; boundary=b")], Some(&form));
+        let tail = &secret[secret.len() - 24..];
+        let head = &secret[..24];
+        for answer in answers {
+            let shown = answer.split_once(' ').unwrap().1;
+            for part in [tail, head, &*encoded, &*twice] {
+                assert!(!shown.contains(part) || part == head && secret == native, "{part} in {answer}");
+            }
+        }
+    }
+}

@@ -151,6 +151,26 @@ fn a_call_above_a_threshold_has_the_prices_above_it_as_a_whole() {
 }
 
 #[test]
+fn input_above_the_targets_maximum_is_charged_and_reported() {
+    let gateway = selling(json!({ "input": "1", "output": "8" }), json!({ "max_input_tokens": 100 }));
+    for (input, reported) in [(100, None), (101, Some(100))] {
+        let answer = json!({ "usage": used(input, 0) }).to_string();
+        let mut call = Call::new(&gateway, CHAT, &chat(json!({})));
+        call.pushed(JSON, &[answer.as_bytes()], true);
+        let actual = call.exchange.finish(true).unwrap().1;
+        assert_eq!({ actual.cost.0 }, u128::from(input) * MICRO);
+        let log = call.exchange.log();
+        assert_eq!(log.over_max_input, reported);
+        let counted = log.counters().any(|counter| counter.name() == "over_max_input_tokens");
+        let written = log
+            .fields()
+            .iter()
+            .any(|(name, most)| *name == "tollgate.over_max_input_tokens" && most == "100");
+        assert_eq!((counted, written), (reported.is_some(), reported.is_some()));
+    }
+}
+
+#[test]
 fn the_tier_that_the_answer_names_has_its_price() {
     let price = json!({ "input": "1", "output": "8", "cached_input": "0.1", "tiers": {
         "flex": { "input": "0.5", "output": "4" },

@@ -126,11 +126,34 @@ fn a_posting_may_be_held_up_twice_while_others_post_and_count() {
     assert_eq!(schedules, 2_025);
 }
 
+#[test]
+fn a_reader_may_be_held_up_at_any_call_while_calls_are_posted() {
+    for unit in Unit::ALL {
+        let mut over = 0;
+        for held_up in 0..8 {
+            let (mut map, mut calls) = with_calls(5);
+            let mut reader =
+                Stepped::start(move |remote: Remote<_>| read(remote, "search", Subject::Team, unit));
+            let mut sums = reader.steps(&mut map, held_up);
+            over += u32::from(sums.is_some());
+            tick(map.clone()).unwrap();
+            let mut expected_sums = vec![expected(&calls, Subject::Team, unit)];
+            calls.push(call(20));
+            assert!(Recorder::default().count(&mut store(map.clone()), &names(), call(20)));
+            tick(map.clone()).unwrap();
+            expected_sums.push(expected(&calls, Subject::Team, unit));
+            let sums = sums.take().unwrap_or_else(|| reader.finish(&mut map));
+            assert!(expected_sums.contains(&sums), "by {} after {held_up} calls: {sums:?}", unit.name());
+        }
+        assert!((1..8).contains(&over));
+    }
+}
+
 /// The work of a VM.
 enum Done {
     Counted(u32),
     Posted,
-    Read(u128),
+    Read(Amounts),
 }
 
 #[test]
@@ -154,7 +177,7 @@ fn random_schedules_with_traps_count_each_call_once_and_readers_see_all_that_end
                         Done::Posted
                     }),
                     1 => Stepped::start(|remote| {
-                        Done::Read(total(&read(remote, "search", Subject::Team, Unit::Month)).cost.0)
+                        Done::Read(total(&read(remote, "search", Subject::Team, Unit::Month)))
                     }),
                     _ => Stepped::start(move |remote| {
                         assert!(Recorder::default().count(&mut store(remote), &names(), call(number)));
@@ -179,9 +202,9 @@ fn random_schedules_with_traps_count_each_call_once_and_readers_see_all_that_end
             match done {
                 Done::Posted => {}
                 Done::Counted(number) => counted |= 1 << number,
-                Done::Read(sum) => {
+                Done::Read(Amounts { requests, cost: Pico(sum), .. }) => {
                     assert_eq!(sum & began, began, "a reader lacks what had ended, seed {seed}");
-                    assert!(sum < 1 << 26, "a call is counted twice, seed {seed}");
+                    assert_eq!(u64::from(sum.count_ones()), requests, "a call is read twice, seed {seed}");
                 }
             }
         }

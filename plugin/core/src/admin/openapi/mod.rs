@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use serde_json::{Map, Value, json};
 
 use super::route::{ENDPOINTS, Endpoint, HttpMethod};
-use super::{page, usage};
+use super::{dry_run, page, usage};
 use crate::ledger::Unit;
 
 /// Returns the document (OpenAPI 3.1.0). Paths are relative to the server URL, which contains the prefix.
@@ -267,6 +267,15 @@ fn is_usage(id: &str) -> bool {
 fn describe(operation: &OperationSpec, method: HttpMethod) -> Value {
     let mut parameters = query_parameters(&query(operation));
     let tagged = is_tagged(operation);
+    if method != HttpMethod::Get {
+        parameters.push(json!({
+            "name": dry_run::NAME,
+            "in": "query",
+            "description": "`true`: returns the response of the write, with every fault and warning, and changes nothing. The \
+                secret of a key is left out, and generated ids are examples. Only refused dry runs are in the audit log.",
+            "schema": { "type": "boolean", "default": false },
+        }));
+    }
     // A list has no entity tag to match.
     if !creates(operation, method) && (tagged || method != HttpMethod::Get) {
         parameters.push(json!({

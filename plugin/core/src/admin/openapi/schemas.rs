@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::reference;
 use crate::admin::keys::{MAX_GRACE_SECONDS, RotationBody, WRITABLE_FIELDS};
+use crate::admin::may;
 use crate::admin::members::{OrganizationMemberBody, TeamMemberBody};
 use crate::policy::load::records::*;
 use crate::policy::load::value::{FromNode as _, Id};
@@ -25,14 +26,14 @@ pub(super) fn all() -> Value {
         ("CallableTargets", list(&callable_target())),
         ("NewOrganization", optional(&with_id(&without(&organization, &["created"])), &["access"])),
         ("OrganizationPatch", mergeable(&without(&organization, &["members", "created"]))),
-        ("Organization", with_id(&organization)),
+        ("Organization", with_may(&with_id(&organization), &names(may::ORGANIZATION))),
         ("Organizations", list(&reference("Organization"))),
         ("OrganizationMemberBody", OrganizationMemberBody::schema()),
         ("OrganizationMember", member(&OrganizationRole::schema())),
         ("OrganizationMembers", list(&reference("OrganizationMember"))),
         ("NewTeam", with_id(&without(&team, &["organization", "created"]))),
         ("TeamPatch", mergeable(&without(&team, &["organization", "members", "created"]))),
-        ("Team", with_id(&team)),
+        ("Team", with_may(&with_id(&team), &names(may::TEAM))),
         ("Teams", list(&reference("Team"))),
         ("Access", AccessRecord::schema()),
         ("AccessPreview", preview()),
@@ -46,8 +47,8 @@ pub(super) fn all() -> Value {
         ("ServiceAccounts", list(&reference("ServiceAccount"))),
         ("NewKey", required(&only(&key, WRITABLE_FIELDS), &["name"])),
         ("KeyPatch", mergeable(&without(&only(&key, WRITABLE_FIELDS), &["owner"]))),
-        ("Key", shown_key(&key, &[])),
-        ("KeyWithSecret", shown_key(&key, &["secret"])),
+        ("Key", with_may(&shown_key(&key, &[]), may::KEY)),
+        ("KeyWithSecret", with_may(&shown_key(&key, &["secret"]), may::KEY)),
         ("Keys", list(&reference("Key"))),
         ("RotationBody", rotation()),
         ("Usage", usage()),
@@ -58,6 +59,22 @@ pub(super) fn all() -> Value {
         .into_iter()
         .map(|(name, schema)| (name, if WRITTEN.contains(&name) { warned(&schema) } else { schema }))
         .collect()
+}
+
+fn names<P>(actions: &[(&'static str, P)]) -> Vec<&'static str> {
+    actions.iter().map(|(name, _)| *name).collect()
+}
+
+/// Adds the actions of the caller to the schema of a response.
+fn with_may(schema: &Value, actions: &[&str]) -> Value {
+    let mut properties = fields(schema);
+    let may = json!({
+        "type": "array",
+        "items": { "enum": actions },
+        "description": "Actions that the caller's roles allow on this object.",
+    });
+    properties.insert("may".into(), may);
+    required(&object(properties, required_of(schema)), &["may"])
 }
 
 /// The responses of writes, which can have warnings.
@@ -288,7 +305,7 @@ fn preview() -> Value {
         "selected": perhaps,
         "available": perhaps,
         "effective": { "type": "boolean" },
-        "refused_by": { "enum": ["organization", "team", null] },
+        "refused_by": { "enum": ["organization", "ceiling", "team", null] },
         "reason": { "type": "string" },
     }));
     let access = AccessRecord::schema();
@@ -304,10 +321,10 @@ fn shown_key(key: &Value, more: &[&str]) -> Value {
     let previous = closed(json!({ "until": moment }));
     properties.insert("previous".into(), previous);
     for name in more {
-        let description = "The secret of the key; returned only in this response.";
+        let description = "The secret of the key; returned only in this response, and not by a dry run.";
         properties.insert((*name).into(), json!({ "type": "string", "description": description }));
     }
-    required(&with_id(&object(properties, required_of(key))), more)
+    with_id(&object(properties, required_of(key)))
 }
 
 fn rotation() -> Value {

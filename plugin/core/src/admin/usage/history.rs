@@ -1,18 +1,17 @@
 //! The sums that a question asks for, read from the ledger within a bound of records and rows.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::super::page::invalid_parameter;
 use super::super::problem::Problem;
-use super::query::{Group, MAX_READS, MAX_ROWS, Order, UsageQuery};
+use super::query::{Group, MAX_ROWS, Order, UsageQuery};
 use super::quotas::Quotas;
 use super::table::{Row, Rows};
 use super::unavailable;
-use crate::collections::sort::sort_by_key;
+use crate::collections::sort::{sort, sort_by_key};
 use crate::config::GatewayConfig;
 use crate::counters::{CounterStore, StoreError};
 use crate::ledger::{Amounts, LedgerNames, PeriodSum, Subject, consistent};
@@ -202,14 +201,11 @@ fn page<'p, T>(
     query: &UsageQuery,
 ) -> (Vec<(&'p str, T)>, Option<String>) {
     sort_by_key(&mut all, |(id, _)| *id);
-    let most = query
-        .limit
-        .min(MAX_ROWS / query.rows_of_each().max(1))
-        .min(MAX_READS / reads_of_each(subject, query));
+    let most = query.most_listed(reads_of_each(subject, query));
     let mut rest = all.into_iter();
     let after = query.after.as_deref();
     let page: Vec<_> =
-        rest.by_ref().filter(|(id, _)| after.is_none_or(|after| *id > after)).take(most.max(1)).collect();
+        rest.by_ref().filter(|(id, _)| after.is_none_or(|after| *id > after)).take(most).collect();
     let next = rest.next().and(page.last()).map(|(id, _)| (*id).to_string());
     (page, next)
 }
@@ -223,7 +219,7 @@ fn within<'p, T>(
     subject: Subject<'_>,
     query: &UsageQuery,
 ) -> Result<Vec<(&'p str, T)>, Problem> {
-    let most = MAX_READS / reads_of_each(subject, query);
+    let most = query.most_read(reads_of_each(subject, query));
     if all.len() <= most {
         return Ok(all);
     }
@@ -238,51 +234,55 @@ fn within<'p, T>(
 /// Rows that are being summed.
 struct Table<'q> {
     query: &'q UsageQuery,
-    sums: BTreeMap<(Option<u64>, Option<String>), Amounts>,
+    rows: Vec<Row>,
 }
 
 impl<'q> Table<'q> {
     fn new(query: &'q UsageQuery) -> Self {
-        Table { query, sums: BTreeMap::new() }
+        Table { query, rows: Vec::new() }
+    }
+
+    fn push(&mut self, period: u64, name: Option<String>, amounts: Amounts) {
+        let period = self.query.by.map(|_| period);
+        self.rows.push(Row { period, name, amounts, nearest: None });
     }
 
     fn add(&mut self, name: Option<&str>, sums: &[PeriodSum]) {
-        let name = name.map(ToString::to_string);
         if sums.is_empty() && self.query.by.is_none() && name.is_some() {
             // In a list of keys, members or teams each has its row.
-            self.sums.entry((None, name.clone())).or_default();
+            self.push(0, name.map(ToString::to_string), Amounts::default());
         }
         for sum in sums {
-            let period = self.query.by.map(|_| sum.period);
-            self.sums.entry((period, name.clone())).or_default().add(&sum.amounts);
+            self.push(sum.period, name.map(ToString::to_string), sum.amounts);
         }
     }
 
     /// Adds sums by target, or over all of them.
     fn add_targets(&mut self, sums: &[PeriodSum]) {
         for sum in sums {
-            let name = self.query.group.map(|_| sum.target.clone());
-            let period = self.query.by.map(|_| sum.period);
-            self.sums.entry((period, name)).or_default().add(&sum.amounts);
+            self.push(sum.period, self.query.group.map(|_| sum.target.clone()), sum.amounts);
         }
     }
 
     /// # Errors
     /// 400 if there are more rows than an answer has.
     fn finish(self, total: Option<Amounts>, next: Option<String>) -> Result<Rows, Problem> {
-        if self.sums.len() > MAX_ROWS {
+        let mut rows = self.rows;
+        sort(&mut rows);
+        rows.dedup_by(|more, row| {
+            let same = more.period == row.period && more.name == row.name;
+            if same {
+                row.amounts.add(&more.amounts);
+            }
+            same
+        });
+        if rows.len() > MAX_ROWS {
             let detail = format!(
                 "The answer would have {} rows; at most {MAX_ROWS} are sent. Choose a shorter range.",
-                self.sums.len()
+                rows.len()
             );
             return Err(invalid_parameter("from", detail));
         }
-        let rows = self.sums.into_iter().map(|((period, name), amounts)| Row {
-            period,
-            name,
-            amounts,
-            nearest: None,
-        });
-        Ok(Rows { rows: rows.collect(), total, next })
+        Ok(Rows { rows, total, next })
     }
 }

@@ -15,7 +15,10 @@ use crate::time::{Now, Timestamp, parse_rfc3339};
 pub(in crate::admin) const MAX_ROWS: usize = 1_000;
 
 /// The maximum number of records that an answer reads.
-pub(super) const MAX_READS: usize = 3_000;
+const MAX_READS: usize = 3_000;
+
+/// The maximum number of periods that an answer reads, over all keys, members or teams.
+const MAX_PERIODS: usize = 10_000;
 
 /// A dimension that sums are told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,12 +142,24 @@ impl UsageQuery {
         })
     }
 
-    /// Returns the number of rows of one target, key, member or team.
-    pub(super) fn rows_of_each(&self) -> usize {
-        let kept = usize::try_from(self.unit.kept()).unwrap_or(usize::MAX).saturating_mul(2);
+    /// Returns the number of keys, members or teams that one answer reads at most. `reads`: the number of records that are
+    /// read for each.
+    pub(super) fn most_read(&self, reads: usize) -> usize {
+        let of = |all: usize, each: usize| all.checked_div(each).unwrap_or(all).max(1);
+        of(MAX_READS, reads).min(of(MAX_PERIODS, self.period_count()))
+    }
+
+    /// Returns the number of those that one answer lists at most.
+    pub(super) fn most_listed(&self, reads: usize) -> usize {
+        let rows = if self.by.is_some() { MAX_ROWS.checked_div(self.period_count()) } else { None };
+        self.limit.min(self.most_read(reads)).min(rows.unwrap_or(MAX_ROWS).max(1))
+    }
+
+    /// The number of periods of each; of longer ranges no more is stored.
+    fn period_count(&self) -> usize {
         let (first, last) = (*self.periods.start(), *self.periods.end());
-        let periods = usize::try_from(last.saturating_sub(first).saturating_add(1)).unwrap_or(usize::MAX);
-        if self.by.is_some() { periods.min(kept) } else { 1 }
+        let count = last.saturating_sub(first).saturating_add(1).min(self.unit.kept().saturating_mul(2));
+        usize::try_from(count).unwrap_or(usize::MAX)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::money::dollars;
 use crate::time::{Timestamp, rfc3339};
 
 /// The part of a limit or budget that a team has used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Nearest {
     /// The limit, such as `rpd`, `small rpm` or `budget`.
     pub limit: String,
@@ -25,7 +25,7 @@ pub(super) struct Nearest {
 }
 
 /// A row.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Row {
     /// The number of the period; `None`: the whole range.
     pub period: Option<u64>,

@@ -28,7 +28,7 @@ impl Rejection {
             Rejection::TargetNotAllowed { target, shorter: None } => format!("`{}` is not available to this key. Choose one that GET /v1/models lists, or ask an administrator to grant it.", shown(target)),
             Rejection::InvalidBody(what) => format!("The request body cannot be read: {what}. Correct it, and send the request again."),
             Rejection::ModelMismatch { target, place, other } => format!("This request is one for `{}`, but {place} names `{}`. Name the same model in both, or leave the second out.", shown(target), shown(other)),
-            Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", shown(name)),
+            Rejection::UnknownMember { name } => format!("The member `{}` is in no table of this API's requests, and this gateway is configured to refuse such members (`unknown_members`). Remove it, or ask an administrator.", redact::redact(name, super::MAX_SHOWN)),
             Rejection::UnknownParameter { name } => format!("The parameter `{}` of the query is in no table of this API's requests, or has another value than the table, and this gateway is configured to refuse such parameters (`unknown_query`). Remove it, or ask an administrator.", shown(name)),
             Rejection::UnsupportedType(what) => format!("The media type of the request body cannot be read: {what}. Correct it, and send the request again."),
             Rejection::UnsupportedEncoding => "Send the request body without content-encoding.".into(),

@@ -135,6 +135,9 @@ pub struct ErrorCode {
     pub param: Option<Cow<'static, str>>,
 }
 
+/// The most characters of a member's name in a message. The scanner cuts names at 64 bytes, and a cut secret cannot be recognized.
+const MAX_SHOWN: usize = 48;
+
 const AUTHENTICATION: &str = "authentication_error";
 const PERMISSION: &str = "permission_error";
 const INVALID: &str = "invalid_request_error";
@@ -166,11 +169,11 @@ impl Rejection {
             Rejection::TargetNotAllowed { .. } => with(label(403, PERMISSION, "target_not_allowed"), "model"),
             Rejection::InvalidBody(_) => label(400, INVALID, "invalid_body"),
             Rejection::UnknownMember { name } => ErrorCode {
-                param: Some(Cow::Owned(redact::redact(name, 64))),
+                param: Some(Cow::Owned(redact::redact(name, MAX_SHOWN))),
                 ..label(400, INVALID, "unknown_member")
             },
             Rejection::UnknownParameter { name } => ErrorCode {
-                param: Some(Cow::Owned(redact::redact(name, 64))),
+                param: Some(Cow::Owned(redact::redact(name, MAX_SHOWN))),
                 ..label(400, INVALID, "unknown_parameter")
             },
             Rejection::UnsupportedType(_) => label(415, INVALID, "unsupported_media_type"),

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::{BodyError, LlmRequest, MultipartScanner, RequestScanner};
 use crate::api::Api;
+use crate::secret::redact::redact;
 use crate::text::media_type::MediaType;
 
 /// The maximum number of characters of a header in an error.
@@ -114,7 +115,7 @@ impl BodyParser {
 }
 
 fn start(value: &str) -> alloc::boxed::Box<str> {
-    value.chars().take(MAX_QUOTED).collect()
+    redact(value, MAX_QUOTED).into()
 }
 
 /// Returns true for `application/json`, and for types with the suffix `+json` that no server takes for a form: some look for a

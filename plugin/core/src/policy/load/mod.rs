@@ -11,7 +11,7 @@ pub mod schema;
 pub(crate) mod value;
 
 pub use document::PolicyLoader;
-pub use value::FromNode;
+pub use value::{FromNode, is_target_name};
 
 pub(crate) use builder::PolicyBuilder;
 pub(crate) use document::{DocumentFields, DocumentReader, PolicyFields};

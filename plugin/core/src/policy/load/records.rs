@@ -1,8 +1,9 @@
 //! The records of a policy document. The field comments are the descriptions in the published JSON Schema and OpenAPI.
 
 use crate::json::node::Node;
-use crate::money::{GivenRates, Period, rates};
+use crate::money::Period;
 use crate::policy::diagnostic::Diagnostics;
+use crate::policy::load::prices::PriceRecord;
 use crate::policy::load::record::{choice, record};
 use crate::policy::load::value::*;
 use crate::policy::model::{
@@ -44,82 +45,6 @@ choice!(AccessMode, "`inherit` or `restrict`", "inherit" => AccessMode::Inherit,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlatformAdmin;
 choice!(PlatformAdmin, "`platform_admin`", "platform_admin" => PlatformAdmin);
-
-macro_rules! given_rates {
-    ($($field:ident)*) => {
-        GivenRates { $($field: $field.map(|price| price.0),)* }
-    };
-}
-
-macro_rules! price_records {
-    (
-        $(#[doc = $input_doc:literal])* Input { input, $input:ident, $input_general:ident }
-        $(#[doc = $output_doc:literal])* Output { output, $output:ident, $output_general:ident }
-        $($(#[doc = $doc:literal])* $variant:ident { $field:ident, $form:ident, $general:ident })*
-    ) => {
-        record! {
-            /// The price of a target. A price that is left out is the nearest more general one.
-            PriceRecord {
-                $(#[doc = $input_doc])* input!required: PerMillion,
-                $(#[doc = $output_doc])* output!required: PerMillion,
-                $($(#[doc = $doc])* $field: $form,)*
-                /// Other prices for calls with more input tokens than a threshold; they apply to the whole call. Several
-                /// thresholds are a list.
-                above: OneOrMore<AboveRecord>,
-                /// Other prices for service tiers, by the name of the tier in answers.
-                tiers: Map<TierRecord>,
-            }
-        }
-        record! {
-            /// Prices of calls with more input tokens than a threshold. A price that is left out is that of a shorter call.
-            AboveRecord {
-                /// The threshold: a call with more input tokens, cached ones included, has these prices.
-                input_tokens!required: Count,
-                $(#[doc = $input_doc])* input: PerMillion,
-                $(#[doc = $output_doc])* output: PerMillion,
-                $($(#[doc = $doc])* $field: $form,)*
-            }
-        }
-        record! {
-            /// Prices of a service tier. A price that is left out is that of the target.
-            TierRecord {
-                $(#[doc = $input_doc])* input: PerMillion,
-                $(#[doc = $output_doc])* output: PerMillion,
-                $($(#[doc = $doc])* $field: $form,)*
-                /// Other prices for calls of the tier with more input tokens than a threshold.
-                above: OneOrMore<AboveRecord>,
-            }
-        }
-
-        impl PriceRecord {
-            /// Returns the prices, and what the record has besides them.
-            pub fn parts(self) -> (GivenRates, Option<OneOrMore<AboveRecord>>, Option<Map<TierRecord>>) {
-                let PriceRecord { input, output, $($field,)* above, tiers } = self;
-                let rates = given_rates!(input output $($field)*);
-                (rates, above, tiers)
-            }
-        }
-
-        impl AboveRecord {
-            /// Returns the prices, and the threshold; `None` if it is invalid.
-            pub fn parts(self) -> (GivenRates, Option<Count>) {
-                let AboveRecord { input_tokens, input, output, $($field,)* } = self;
-                let rates = given_rates!(input output $($field)*);
-                (rates, input_tokens)
-            }
-        }
-
-        impl TierRecord {
-            /// Returns the prices, and what the record has besides them.
-            pub fn parts(self) -> (GivenRates, Option<OneOrMore<AboveRecord>>) {
-                let TierRecord { input, output, $($field,)* above } = self;
-                let rates = given_rates!(input output $($field)*);
-                (rates, above)
-            }
-        }
-    };
-}
-rates!(price_records!);
 
 record! {
     /// A target of the catalog.
@@ -284,7 +209,18 @@ impl FromNode for TeamMember {
         serde_json::json!({ "anyOf": [TeamRole::schema(), TeamMemberRecord::schema()] })
     }
 }
-
+record! {
+    /// Bounds that the administrators of the organization set for a team, above those of its own administrators. The tighter of
+    /// both holds.
+    CeilingRecord {
+        /// Limits of the team as a whole. A window that the team does not limit has this limit.
+        limits: LimitsRecord,
+        /// Budget of the team as a whole. A budget of the team must have the same period.
+        budget: BudgetRecord,
+        /// Access within what the organization grants. Default: inherit.
+        access: AccessRecord,
+    }
+}
 record! {
     /// A team.
     TeamRecord {
@@ -312,6 +248,8 @@ record! {
         state: State,
         /// `shadow`: violations are recorded, and the requests pass. Default: `enforce`.
         mode: Mode,
+        /// Ceiling of the team's limits, budget and access, which only administrators of the organization set.
+        ceiling: CeilingRecord,
         /// Number that tells this record from an earlier one of the same id, set by the management API. Counters of one are
         /// not those of the other.
         created: Count,

@@ -5,6 +5,7 @@
 use crate::secret::api_key;
 use crate::secret::redact::redact_quoted;
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -16,7 +17,6 @@ use crate::policy::change::Section;
 use crate::policy::diagnostic::{DiagnosticKind, Diagnostics};
 use crate::policy::entity::Entity;
 use crate::policy::index::Policy;
-use crate::policy::load::prices::read_price;
 use crate::policy::load::records::*;
 use crate::policy::load::value::{
     Count, FromNode, GroupName, Id, Indexed, Map, Present, TargetName, group_name, is_target_name,
@@ -77,10 +77,7 @@ impl Policy {
         let mut source = SourceList::default();
         let listed = &mut source;
         let entity = match section {
-            Section::Targets => {
-                let record = TargetRecord::read(node, report)?;
-                Entity::Target(self.read_target(id, record, report))
-            }
+            Section::Targets => Entity::Target(self.read_target(id, TargetRecord::read(node, report)?)),
             Section::Organizations => Entity::Organization(self.read_organization(
                 id,
                 OrganizationRecord::read(node, report)?,
@@ -106,7 +103,7 @@ impl Policy {
         Some(ReadRecord { position: self.reserve(section, id), entity, source, all })
     }
 
-    fn read_target(&mut self, id: &str, record: TargetRecord, report: &mut Diagnostics) -> Target {
+    fn read_target(&mut self, id: &str, record: TargetRecord) -> Target {
         let TargetRecord {
             access_groups,
             max_input_tokens,
@@ -125,7 +122,7 @@ impl Policy {
             groups: groups.into(),
             max_input_tokens: max_input_tokens.map(|count| count.0),
             max_output_tokens: max_output_tokens.map(|count| count.0),
-            price: price.map(|price| report.within("price", |report| read_price(price, report))),
+            price: price.map(|price| price.0),
             cost: cost.unwrap_or_default(),
             usage_chunk: usage_chunk.unwrap_or_default(),
             abandoned: abandoned.unwrap_or_default(),
@@ -177,17 +174,21 @@ impl Policy {
             members,
             state,
             mode,
+            ceiling,
             created,
         } = record;
         let organization = organization.map_or_else(|| UNREADABLE.into(), |organization| organization.0);
         let member_allowance = self.quota(member_limits, None, member_budget);
         let (members, member_overrides) = self.team_members(members, member_allowance.as_deref());
+        let own = self.quota(limits, target_limits, budget);
+        let ceiling = ceiling.map(|ceiling| Box::new(self.read_ceiling(ceiling, own.clone(), report)));
         Team {
             id: id.into(),
             organization: OrganizationId(self.organizations.reserve(&organization)),
             name: name.map_or_else(|| id.into(), |name| name.0),
             access: self.scope(access, source, report),
-            allowance: self.quota(limits, target_limits, budget),
+            allowance: ceiling.as_ref().map_or(own, |ceiling| ceiling.tighter()),
+            ceiling,
             member_allowance,
             self_service: self_service.map(|record| Box::new(read_self_service(record))),
             members,
@@ -195,6 +196,34 @@ impl Policy {
             state: state.unwrap_or_default(),
             mode: mode.unwrap_or_default(),
             created: read_created(created),
+        }
+    }
+
+    fn read_ceiling(
+        &mut self,
+        record: CeilingRecord,
+        own: Option<Box<Quota>>,
+        report: &mut Diagnostics,
+    ) -> TeamCeiling {
+        let CeilingRecord { limits, budget, access } = record;
+        let budget = budget.and_then(read_budget);
+        if let (Some(ceiling), Some(own)) = (budget, own.as_ref().and_then(|own| own.budget))
+            && ceiling.period != own.period
+        {
+            let found = format!("`{}`, and the ceiling has `{}`", own.period.name(), ceiling.period.name());
+            let kind = DiagnosticKind::Expected {
+                expected: "the period of the budget of the team's ceiling",
+                found,
+            };
+            report.within("budget", |report| report.within("period", |report| report.error(kind)));
+        }
+        // The places of its selections are not recorded: diagnostics name the list.
+        let mut places = SourceList::default();
+        TeamCeiling {
+            limits: limits.map_or(Limits::default(), Limits::from),
+            budget,
+            access: report.within("ceiling", |report| self.scope(access, &mut places, report)),
+            own,
         }
     }
 

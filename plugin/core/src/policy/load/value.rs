@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "the types of JSON values are fixed")]
 
 use crate::secret::api_key::Digest;
+use crate::secret::redact::without_secrets;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -75,8 +76,8 @@ text_form! {
 }
 text_form! {
     /// A text for display.
-    DisplayText, "a text of 1 to 200 characters without control characters", "^[^\\u0000-\\u001f\\u007f]{1,200}$",
-    |text| (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(|c| c < ' ' || c == '\u{7f}')).then(|| text.to_string())
+    DisplayText, "a text of 1 to 200 characters without control characters, and without a key", "^[^\\u0000-\\u001f\\u007f]{1,200}$",
+    |text| (!text.is_empty() && text.chars().count() <= 200 && !text.chars().any(|c| c < ' ' || c == '\u{7f}') && without_secrets(text) == text).then(|| text.to_string())
 }
 text_form! {
     /// The owner of a key.
@@ -360,27 +361,6 @@ impl<T: FromNode> FromNode for Indexed<T> {
     #[cfg(feature = "schema")]
     fn schema() -> serde_json::Value {
         <Vec<T> as FromNode>::schema()
-    }
-}
-
-/// A list, or its only item in its place. Items keep their pointer: `None` for one that is not in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OneOrMore<T>(pub Vec<(Option<u32>, T)>);
-
-impl<T: FromNode> FromNode for OneOrMore<T> {
-    fn read(node: Node, report: &mut Diagnostics) -> Option<Self> {
-        if let Node::Array(_) = node {
-            let Indexed(items) = Indexed::read(node, report)?;
-            return Some(OneOrMore(
-                items.into_iter().map(|(position, item)| (Some(position), item)).collect(),
-            ));
-        }
-        Some(OneOrMore(Vec::from([(None, T::read(node, report)?)])))
-    }
-
-    #[cfg(feature = "schema")]
-    fn schema() -> serde_json::Value {
-        serde_json::json!({ "oneOf": [T::schema(), <Vec<T> as FromNode>::schema()] })
     }
 }
 

@@ -97,7 +97,7 @@ pub(in crate::policy) fn check_budget(
     own: Budget,
     above: &[Ceiling<'_>],
     path: RecordPath<'_>,
-    field: &str,
+    steps: &[&str],
     report: &mut Diagnostics,
 ) {
     let nearest = above.iter().find_map(|above| {
@@ -113,6 +113,7 @@ pub(in crate::policy) fn check_budget(
             maximum: format!("${}", dollars(maximum)),
             holder: holder.to_string(),
         };
-        report.error_at(path.at(&[field, "max"]), kind);
+        let steps: Vec<&str> = steps.iter().copied().chain(["max"]).collect();
+        report.error_at(path.at(&steps), kind);
     }
 }

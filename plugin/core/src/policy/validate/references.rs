@@ -133,7 +133,8 @@ impl<'a> Validator<'a> {
             return self.member_quotas(team, &above, path);
         };
         let ceiling = Ceiling::organization(organization);
-        self.check_quota(team.allowance.as_deref(), &[ceiling], path, ["limits", "budget"]);
+        self.check_quota(team.own_allowance(), &[ceiling], path, ["limits", "budget"]);
+        self.check_ceiling(team, organization, path);
         let above = [Ceiling::team(team), ceiling];
         self.member_quotas(team, &above, path);
         self.check_target_limits(team, organization, path);
@@ -343,7 +344,25 @@ impl<'a> Validator<'a> {
         let levels = above.iter().filter_map(|above| Some((&above.quota?.limits, above.holder)));
         check_limits(&own.limits, levels, path, &[limits], self.report);
         if let Some(own) = own.budget {
-            check_budget(own, above, path, budget, self.report);
+            check_budget(own, above, path, &[budget], self.report);
+        }
+    }
+
+    /// Validates a team's ceiling against its organization.
+    fn check_ceiling(&mut self, team: &Team, organization: &Organization, path: RecordPath<'_>) {
+        let Some(TeamCeiling { limits, budget, access, own: _ }) = team.ceiling.as_deref() else { return };
+        let above = Ceiling::organization(organization);
+        let level = above.quota.map(|quota| (&quota.limits, above.holder));
+        check_limits(limits, level.into_iter(), path, &["ceiling", "limits"], self.report);
+        if let Some(budget) = budget {
+            check_budget(*budget, &[above], path, &["ceiling", "budget"], self.report);
+        }
+        let AccessScope::Restrict(selection) = access else { return };
+        for target in &selection.targets {
+            if self.policy.targets.get(target.0).is_none() {
+                let at = path.at(&["ceiling", "access", "targets"]);
+                self.unknown(at, Section::Targets, target.0);
+            }
         }
     }
 
