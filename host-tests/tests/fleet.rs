@@ -431,9 +431,10 @@ impl Vm {
                     (self.revision, self.counter) = (revision, self.counter + 1);
                     ends.push(effect);
                 }
-                EtcdEffect::Page { .. } | EtcdEffect::Failed { .. } | EtcdEffect::BackgroundError(_) => {
-                    ends.push(effect)
-                }
+                EtcdEffect::Page { .. }
+                | EtcdEffect::Read { .. }
+                | EtcdEffect::Failed { .. }
+                | EtcdEffect::BackgroundError(_) => ends.push(effect),
             }
         }
         ends
