@@ -11,7 +11,7 @@ use super::held::{Held, Lane};
 use super::member::{LEASE_SECONDS, MARGIN};
 use super::row::{Row, RowBlock, Spent, signed};
 use super::sizing::{self, Supply};
-use super::slice::{Ask, CALL_TIMEOUT, Direct, Known, Nothing, Pending, PendingBlock, Slice};
+use super::slice::{Ask, CALL_TIMEOUT, Direct, Grade, Known, Nothing, Pending, PendingBlock, Slice};
 use super::term::Term;
 use crate::counters::{CounterId, CounterKind, SLOTS};
 use crate::time::{Now, SECOND};
@@ -133,6 +133,7 @@ impl Draft {
                     returned: 0,
                     direct: Vec::new(),
                     granted: 0,
+                    grades: [Grade::new(block.limit, block.term); 2],
                 });
             }
         }
@@ -245,6 +246,9 @@ impl Draft {
         row.advance(self.now);
         let block = self.slice.block_of(ask)?;
         if block.limit != ask.limit || block.term != ask.term {
+            // Before the change: it remembers the limit and the term of what is returned.
+            self.pending_block(ask.id)?;
+            let block = self.slice.block_of(ask)?;
             (block.limit, block.term) = (ask.limit, ask.term);
             self.give_back(ask.id, u128::MAX);
         }
@@ -327,7 +331,8 @@ impl Draft {
         let at = self.pending.blocks.iter().position(|block| block.id == id);
         let at = at.unwrap_or(self.pending.blocks.len());
         if at == self.pending.blocks.len() {
-            let term = self.slice.block(id)?.term;
+            let block = self.slice.block(id)?;
+            let (term, grade) = (block.term, Grade::new(block.limit, block.term));
             self.pending.blocks.push(PendingBlock {
                 id,
                 term,
@@ -335,6 +340,7 @@ impl Draft {
                 returned: 0,
                 direct: Vec::new(),
                 granted: 0,
+                grades: [grade; 2],
             });
         }
         self.pending.blocks.get_mut(at)
@@ -345,6 +351,10 @@ impl Draft {
         for block in &mut self.slice.blocks {
             if let Some(row) = self.row.block(block.id) {
                 block.known = Known { used: row.used(self.now), leased: row.leased, at: self.now.earliest };
+            }
+            if let Some(pending) = self.pending.blocks.iter_mut().find(|pending| pending.id == block.id) {
+                let [_, after] = &mut pending.grades;
+                *after = Grade::new(block.limit, block.term);
             }
         }
         self.slice.pending.push(self.pending);

@@ -43,8 +43,8 @@ pub use member::{FORGET_AFTER, GatewayId, LEASE_SECONDS, MARGIN, Membership, REN
 pub use row::{Entry, Row, RowBlock, Spent};
 pub use sizing::{Demand, backoff};
 pub use slice::{
-    Ask, CALL_TIMEOUT, Direct, Finished, Known, Local, Outcome, Pending, PendingBlock, STALE_CALL, Slice,
-    SliceBlock,
+    Ask, CALL_TIMEOUT, Direct, Finished, Grade, Known, Local, MIXED, Outcome, Pending, PendingBlock,
+    STALE_CALL, Slice, SliceBlock,
 };
 pub use slice_bytes::SLICE_MAGIC;
 pub use term::Term;

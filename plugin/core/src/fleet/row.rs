@@ -104,6 +104,13 @@ impl RowBlock {
         sum(self.spent.iter().filter(|spent| spent.slot >= oldest).map(|spent| spent.amount))
     }
 
+    /// The moment at which nothing counts any more if nothing else happens; `None`: nothing counts now, or it counts for ever.
+    pub fn empty_at(&self, now: FleetNow) -> Option<FleetTime> {
+        let oldest = self.oldest(now);
+        let newest = self.spent.iter().rev().find(|spent| spent.slot >= oldest && spent.amount > 0)?;
+        self.term.leaves(newest.slot)
+    }
+
     /// The part of [`RowBlock::used`] that is estimated.
     pub fn estimated(&self, now: FleetNow) -> u128 {
         let oldest = self.oldest(now);

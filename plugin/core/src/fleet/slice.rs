@@ -93,6 +93,22 @@ pub struct PendingBlock {
     pub direct: Vec<Direct>,
     /// The amount granted to the slice.
     pub granted: u128,
+    /// The limits and terms that `returned` and `granted` belong to: those of the slice before and after the draft.
+    pub grades: [Grade; 2],
+}
+
+/// The limit and the term that an amount of a slice was granted under, as one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grade(pub(super) u128);
+
+/// The limit of a slice with amounts of several grades, which no policy has: all of it is given back before the next spend.
+pub const MIXED: u128 = u128::MAX >> 8;
+
+impl Grade {
+    /// The grade of a limit and a term.
+    pub fn new(limit: u128, term: Term) -> Self {
+        Grade(limit.min(MIXED) << 8 | u128::from(term.code()))
+    }
 }
 
 /// A call whose outcome is not known. It is stored before the call is sent.
@@ -358,7 +374,8 @@ impl Slice {
             match outcome {
                 Outcome::Applied => {
                     if is_present {
-                        block.free = block.free.saturating_add(moved.granted);
+                        let [_, grade] = moved.grades;
+                        block.regain(moved.granted, grade);
                     }
                     // Nothing was forwarded for these charges, so that they can be given back at any time.
                     for Direct { slot, amount } in moved.direct.iter().filter(|_| !is_in_time || !is_present)
@@ -374,7 +391,8 @@ impl Slice {
                         block.merge(entry, moved.term, is_present);
                     }
                     if is_present {
-                        block.free = block.free.saturating_add(moved.returned);
+                        let [grade, _] = moved.grades;
+                        block.regain(moved.returned, grade);
                     }
                     let direct = moved.direct.iter().fold(0, |sum: u128, one| sum.saturating_add(one.amount));
                     block.demand.remove(direct);
@@ -437,6 +455,19 @@ impl Slice {
 }
 
 impl SliceBlock {
+    /// Adds an amount that was granted under this limit and term. Another call may have changed those of the slice meanwhile:
+    /// an amount is spent only under its own.
+    fn regain(&mut self, amount: u128, grade: Grade) {
+        if amount == 0 {
+            return;
+        }
+        if Grade::new(self.limit, self.term) != grade {
+            let of_grade = Grade(grade.0 >> 8 << 8 | u128::from(self.term.code()));
+            self.limit = if self.free == 0 && of_grade == grade { grade.0 >> 8 } else { MIXED };
+        }
+        self.free = self.free.saturating_add(amount);
+    }
+
     /// Takes back a report. The charges of an id that has ended are dropped with its credits.
     fn merge(&mut self, mut moved: Entry, term: Term, is_present: bool) {
         if !is_present {

@@ -12,7 +12,7 @@ use super::clock::FleetTime;
 use super::member::GatewayId;
 use super::row::{Entry, put_id, read_id};
 use super::sizing::Demand;
-use super::slice::{Direct, Known, Nothing, Pending, PendingBlock, Slice, SliceBlock};
+use super::slice::{Direct, Grade, Known, Nothing, Pending, PendingBlock, Slice, SliceBlock};
 use super::term::Term;
 use crate::counters::{StoreError, UnavailableError};
 
@@ -90,7 +90,7 @@ fn put_pending(bytes: &mut Vec<u8>, pending: &Pending) {
         put(bytes, u128::from(number));
     }
     put(bytes, blocks.len() as u128);
-    for PendingBlock { id, term, entries, returned, direct, granted } in blocks {
+    for PendingBlock { id, term, entries, returned, direct, granted, grades: [before, after] } in blocks {
         put_id(bytes, *id);
         put(bytes, u128::from(term.code()));
         put_entries(bytes, entries);
@@ -101,6 +101,8 @@ fn put_pending(bytes: &mut Vec<u8>, pending: &Pending) {
             put(bytes, *amount);
         }
         put(bytes, *granted);
+        put(bytes, before.0);
+        put(bytes, after.0);
     }
 }
 
@@ -160,6 +162,7 @@ fn read_pending(reader: &mut Reader<'_>) -> Option<Pending> {
                 direct: reader
                     .list(|reader| Some(Direct { slot: reader.long()?, amount: reader.number()? }))?,
                 granted: reader.number()?,
+                grades: [Grade(reader.number()?), Grade(reader.number()?)],
             })
         })?,
     })

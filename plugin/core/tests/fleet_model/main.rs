@@ -42,6 +42,17 @@ fn no_order_of_events_violates_an_invariant() {
     }
 }
 
+/// A slice of an old limit that a lost call has given back, and gets back under the new limit, is not spent.
+#[test]
+fn a_lost_call_does_not_bring_a_slice_of_an_old_limit_back() {
+    let admitted =
+        [Action::Request { gateway: 0, worker: 0, amount: 1 }, Action::Arrive(0), Action::Answer(0)];
+    let begin = [admitted.as_slice(), &[Action::LowerLimit]].concat();
+    let config = Config { amounts: vec![1], begin, probe: u64::MAX, ..config::policy() };
+    let explored = report(&config, 5_000, Order::Breadth);
+    assert!(explored.violation.is_none(), "{:?}", explored.violation);
+}
+
 /// Each rule with a fleet that is just large enough to need it, and the beginning of a way there where it is long.
 fn rules() -> Vec<Config> {
     use Action::{Advance, Answer, Arrive, Backup, Cut, Request, Restore, Retire, StepWall};

@@ -715,6 +715,7 @@ fn share(slice: &mut Slice, row: &mut Row, held: &mut Held, ask: &Ask, amount: u
             returned: 0,
             direct: Vec::new(),
             granted: 0,
+            grades: [tollgate_core::fleet::Grade::new(ask.limit, ask.term); 2],
         });
     }
     pending[0].granted += amount;
