@@ -31,6 +31,7 @@ fn serve(configuration: &Value, upstream: SocketAddr) -> (Server, Captured) {
         drain: Duration::ZERO,
         limits: Limits::default(),
         tls: None,
+        console: None,
     });
     (server.unwrap(), captured)
 }

@@ -84,7 +84,7 @@ pub struct Organization {
     pub id: String,
     /// The display name.
     pub name: String,
-    /// What its teams may be given.
+    /// The targets that its teams may be given.
     pub access: Access,
     /// Its limits.
     pub limits: Limits,

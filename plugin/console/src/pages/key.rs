@@ -88,7 +88,7 @@ fn draw_key(
     group("key", vec![path.into_any(), heading, group("cards", cards)])
 }
 
-/// What the person may do with the key, once its organization is known.
+/// The actions on the key that the person may take, once its organization is known.
 fn actions(
     key: &Resource<Key>,
     record: &Arc<Record<Key>>,

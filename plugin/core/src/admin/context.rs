@@ -274,7 +274,7 @@ fn current_records(policy: &Policy, change: &Change) -> Change {
     current
 }
 
-/// Builds the 204 response to a deletion.
+/// Builds the 204 response to a deletion, and to the trial of a drain.
 pub(super) fn removed() -> LocalResponse {
     LocalResponse {
         status: 204,

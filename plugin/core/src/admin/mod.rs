@@ -220,6 +220,9 @@ pub fn decide<C: CounterStore>(
         .and_then(|found| dry_run.map(|_| found))
         .and_then(|found| dispatch(&mut context, store, config, &found))
         .and_then(|outcome| {
+            if is_dry_run && outcome == AdminDecision::Drain {
+                return Ok(AdminDecision::Answer(context::removed()));
+            }
             let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
             let (log, changed) = (context.log_name(), (&*context.policy, &write.change));
             write.growth = Growth::of(store, &config.prefix, changed, log, inputs)?;

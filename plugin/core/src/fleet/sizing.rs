@@ -91,10 +91,10 @@ impl Demand {
         halved - (halved / 2).saturating_mul(part) / u128::from(HALF_LIFE)
     }
 
-    /// The use expected in a time: ln 2 of the recent use for each half-life.
+    /// The use expected in a time. Uses that follow each other soon decay along the line that begins a half-life, so that a
+    /// steady use adds up to that of two half-lives.
     fn expected(&self, nanos: u64, now: FleetTime) -> u128 {
-        self.recent_at(now).saturating_mul(u128::from(nanos)).saturating_mul(693)
-            / (1_000 * u128::from(HALF_LIFE))
+        self.recent_at(now).saturating_mul(u128::from(nanos)) / u128::from(2 * HALF_LIFE)
     }
 }
 
@@ -178,5 +178,69 @@ impl Supply {
     fn is_idle(&self, demand: &Demand, now: FleetTime) -> bool {
         let after = if self.is_relaxed() { IDLE } else { IDLE_CLOSE };
         now.0.saturating_sub(demand.last.0) > after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: FleetTime = FleetTime(1_000 * SECOND);
+
+    /// The demand of a request of 10 each second for a minute.
+    fn steady() -> Demand {
+        let mut demand = Demand::default();
+        for second in 0..60 {
+            demand.add(10, FleetTime(NOW.0 - (59 - second) * SECOND));
+        }
+        demand
+    }
+
+    fn supply(used: u128, leased: u128, live: u64) -> Supply {
+        Supply { limit: 10_000, used, leased, is_money: false, live, wanted: false }
+    }
+
+    #[test]
+    fn a_slice_lasts_for_half_a_minute_far_below_the_limit_and_for_a_second_near_it() {
+        let demand = steady();
+        assert_eq!(demand.typical, 10);
+        let far = supply(0, 0, 3).grant(&demand, 0, NOW);
+        assert!((270..=370).contains(&far), "{far}");
+        let near = supply(9_000, 0, 3).grant(&demand, 0, NOW);
+        assert!((15..=30).contains(&near), "{near}");
+        let money = Supply { is_money: true, ..supply(0, 0, 3) }.grant(&demand, 0, NOW);
+        assert!((80..=110).contains(&money), "{money}");
+    }
+
+    #[test]
+    fn nothing_is_leased_where_two_requests_for_each_gateway_are_not_left() {
+        assert_eq!(supply(9_950, 0, 3).grant(&steady(), 0, NOW), 0);
+        assert_eq!(Supply { wanted: true, ..supply(0, 0, 3) }.grant(&steady(), 0, NOW), 0);
+        assert_eq!(supply(9_950, 0, 3).pause(&steady()), None);
+        assert_eq!(supply(9_950, 0, 100).pause(&steady()), Some(SECOND), "a round of a hundred gateways");
+    }
+
+    #[test]
+    fn a_slice_goes_back_when_it_is_idle_or_wanted() {
+        let later = |nanos: u64| NOW.plus(nanos);
+        let far = supply(0, 300, 3);
+        assert_eq!(far.excess(&steady(), 300, later(IDLE)), 0);
+        assert_eq!(far.excess(&steady(), 300, later(IDLE + 1)), 300);
+        let near = supply(9_000, 20, 3);
+        assert_eq!(near.excess(&steady(), 20, later(IDLE_CLOSE)), 0);
+        assert_eq!(near.excess(&steady(), 20, later(IDLE_CLOSE + 1)), 20);
+        assert_eq!(Supply { wanted: true, ..far }.excess(&steady(), 300, NOW), 300);
+        assert!(far.is_low(&steady(), 20, NOW) && !far.is_low(&steady(), 200, NOW));
+    }
+
+    #[test]
+    fn the_calls_of_a_large_fleet_are_spread_over_a_round() {
+        let turns = (0..1_000).map(|id| turn(NOW, GatewayId(id), 100).0 - NOW.0);
+        let early = turns.clone().filter(|turn| *turn < SECOND / 2).count();
+        assert!((400..600).contains(&early), "{early}");
+        assert!(turns.max() < Some(SECOND));
+        assert_eq!(turn(NOW, GatewayId(7), 1), NOW);
+        assert_eq!(backoff(1, 100, u64::MAX), 0);
+        assert!(backoff(2, 100, u64::MAX) < SECOND / 4 && backoff(2, 3, u64::MAX) < SECOND / 100);
     }
 }

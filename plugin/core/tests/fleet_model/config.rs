@@ -172,7 +172,7 @@ pub fn policy() -> Config {
     Config {
         name: "policy",
         workers: vec![1, 1],
-        limits: vec![12, 4],
+        limits: vec![12, 1],
         amounts: vec![1, 4],
         requests: 4,
         advances: 0,

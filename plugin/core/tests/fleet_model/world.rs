@@ -230,7 +230,11 @@ impl World {
     fn renew_all(&mut self, config: &Config) {
         for gateway in 0..self.gateways.len() {
             let is_member = self.now(config, gateway).is_some();
-            if is_member && self.gateways[gateway].reaches(self.incarnation) {
+            let state = &self.gateways[gateway];
+            // A renewal finds that etcd was restored.
+            if state.runs() && !state.is_cut && state.incarnation != self.incarnation {
+                self.join(config, gateway);
+            } else if is_member && self.gateways[gateway].reaches(self.incarnation) {
                 self.renew(gateway);
             }
         }
