@@ -80,7 +80,9 @@ fn organization_role(role: &str, permission: Permission) -> bool {
     use Permission::{ManageOrganization, ManageTeam, ReadKeys, ReadSelfService, ReadUsage};
     match role {
         "org_owner" => permission != Permission::OwnKeys,
-        "org_admin" => matches!(permission, ReadSelfService | ReadKeys | ManageTeam | ManageOrganization),
+        "org_admin" => {
+            matches!(permission, ReadSelfService | ReadKeys | ReadUsage | ManageTeam | ManageOrganization)
+        }
         "org_billing" => matches!(permission, ReadUsage),
         "org_auditor" => matches!(permission, ReadSelfService | ReadKeys | ReadUsage),
         _ => false,
@@ -133,7 +135,7 @@ mod tests {
             (Permission::ManageTeam, "change keys; a team's fields, members, service accounts", "✓"),
             (
                 Permission::ManageOrganization,
-                "a team's `state`; create and delete teams; members of the organization",
+                "a team's `state` and `ceiling`; create and delete teams; members of the organization",
                 "✓",
             ),
         ] {
