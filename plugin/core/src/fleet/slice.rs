@@ -247,11 +247,21 @@ impl SliceBlock {
 
     /// The amount of the fleet's window or period, as far as this gateway knows: its own spends since the last call included.
     pub fn used(&self) -> u128 {
+        self.used_beside(self.known.used)
+    }
+
+    /// The same, where the row says `reported`.
+    pub fn used_beside(&self, reported: u128) -> u128 {
         let own = self
             .entries
             .iter()
             .fold(0_i128, |sum, entry| sum.saturating_add(signed(entry.charged)).saturating_add(entry.delta));
-        signed(self.known.used).saturating_add(own).max(0).unsigned_abs()
+        signed(reported).saturating_add(own).max(0).unsigned_abs()
+    }
+
+    /// The amount that was spent from the slice since the last call.
+    pub fn charged(&self) -> u128 {
+        self.entries.iter().fold(0, |sum: u128, entry| sum.saturating_add(entry.charged))
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::{AdminDecision, CountersRead, RequestInputs};
 use super::table::Nearest;
 use super::unavailable;
 use crate::counters::{CounterId, CounterKind, CounterRecord, CounterStore, RecordKey, RecordKeys};
-use crate::fleet::{FleetNow, Row, RowBlock};
+use crate::fleet::{FleetNow, GatewayId, Row, RowBlock, Slice, SliceBlock};
 use crate::json::out_of_line::object;
 use crate::money::{Budget, Period, Pico, dollars};
 use crate::policy::{Policy, Quota, Team};
@@ -22,7 +22,8 @@ use crate::time::{Now, SECOND, period_end, period_index};
 /// The counters of one principal.
 enum Counters<'r> {
     Own(CounterRecord),
-    Shared(&'r Row, FleetNow),
+    /// The row, the fleet's time, and the slice of this gateway: its spends since the last call are not in the row.
+    Shared(&'r Row, FleetNow, Slice),
 }
 
 /// Reads the counters of principals, and collects those that are to be read from the fleet's store first.
@@ -63,7 +64,12 @@ impl<'u> Quotas<'u> {
             }
             CountersRead::Rows(rows, fleet) => {
                 let row = rows.iter().find(|(of, _)| of == name).map_or(&self.nothing, |(_, row)| row);
-                Ok(Some(Counters::Shared(row, *fleet)))
+                let slice = store
+                    .read(name)
+                    .and_then(|(bytes, _)| Slice::open(&bytes, name.fingerprint(), GatewayId::default()));
+                slice
+                    .map(|slice| Some(Counters::Shared(row, *fleet, slice)))
+                    .map_err(|error| unavailable(&error))
             }
         }
     }
@@ -152,9 +158,9 @@ impl Counters<'_> {
     fn used(&mut self, window: Window, target: u64, now: Now) -> u64 {
         match self {
             Counters::Own(record) => record.counter(window, target, now).map_or(0, |counter| counter.used()),
-            Counters::Shared(row, fleet) => {
-                let block = row.block(CounterId { kind: CounterKind::Window(window), target });
-                count(block.map_or(0, |block| block.used(*fleet)))
+            Counters::Shared(row, fleet, slice) => {
+                let id = CounterId { kind: CounterKind::Window(window), target };
+                count(shared_use(row, *fleet, slice, id))
             }
         }
     }
@@ -167,7 +173,7 @@ impl Counters<'_> {
                 spend.advance(budget.period, now.wall);
                 spend.spent()
             }
-            Counters::Shared(row, fleet) => Pico(row.block(BUDGET).map_or(0, |block| block.used(*fleet))),
+            Counters::Shared(row, fleet, slice) => Pico(shared_use(row, *fleet, slice, BUDGET)),
         }
     }
 
@@ -179,11 +185,12 @@ impl Counters<'_> {
                     let counter = record.counter(window, target, now);
                     (counter.map_or(0, |counter| counter.until_empty(now)), None)
                 }
-                Counters::Shared(row, fleet) => {
-                    let block = row.block(CounterId { kind: CounterKind::Window(window), target });
+                Counters::Shared(row, fleet, slice) => {
+                    let id = CounterId { kind: CounterKind::Window(window), target };
+                    let block = row.block(id);
                     let empty = block.and_then(|block| block.empty_at(*fleet));
                     let until_empty = empty.map_or(0, |at| at.0.saturating_sub(fleet.earliest.0));
-                    (until_empty, Some((block, *fleet)))
+                    (until_empty, Some((block, *fleet, charged(slice, id))))
                 }
             };
             let mut line = object!({
@@ -193,8 +200,8 @@ impl Counters<'_> {
                 "left": limit.saturating_sub(used),
                 "resets_in_seconds": until_empty.div_ceil(SECOND),
             });
-            if let Some((block, fleet)) = shared {
-                add_shared(&mut line, block, fleet, |amount| count(amount).into());
+            if let Some(shared) = shared {
+                add_shared(&mut line, shared, |amount| count(amount).into());
             }
             line
         });
@@ -210,12 +217,12 @@ impl Counters<'_> {
                 spend.advance(budget.period, now.wall);
                 (spend.estimated(), spend.until_over(now.wall), None)
             }
-            Counters::Shared(row, fleet) => {
+            Counters::Shared(row, fleet, slice) => {
                 let block = row.block(BUDGET);
                 let estimated = Pico(block.map_or(0, |block| block.estimated(*fleet)));
                 let end = period_end(budget.period, period_index(budget.period, fleet.latest.0));
                 let until_over = end.map(|end| end.saturating_sub(fleet.earliest.0));
-                (estimated, until_over, Some((block, *fleet)))
+                (estimated, until_over, Some((block, *fleet, charged(slice, BUDGET))))
             }
         };
         let resets = match budget.period {
@@ -231,17 +238,32 @@ impl Counters<'_> {
             "left": dollars(Pico(budget.max.0.saturating_sub(spent.0))),
             "resets_in_seconds": resets,
         });
-        if let Some((block, fleet)) = shared {
-            add_shared(&mut line, block, fleet, |amount| dollars(Pico(amount)).into());
+        if let Some(shared) = shared {
+            add_shared(&mut line, shared, |amount| dollars(Pico(amount)).into());
         }
         line
     }
 }
 
-/// Adds the figures that only shared counters have.
-fn add_shared(fields: &mut Value, block: Option<&RowBlock>, fleet: FleetNow, show: impl Fn(u128) -> Value) {
+/// The amount of a window or period that the fleet has used, the spends of this gateway since its last call included.
+fn shared_use(row: &Row, fleet: FleetNow, slice: &Slice, id: CounterId) -> u128 {
+    let reported = row.block(id).map_or(0, |block| block.used(fleet));
+    slice.block(id).map_or(reported, |block| block.used_beside(reported))
+}
+
+/// The amount that this gateway has spent from its slice since the last call.
+fn charged(slice: &Slice, id: CounterId) -> u128 {
+    slice.block(id).map_or(0, SliceBlock::charged)
+}
+
+/// Adds the figures that only shared counters have. `charged` is a part of what the row has leased, and is shown as used.
+fn add_shared(
+    fields: &mut Value,
+    (block, fleet, charged): (Option<&RowBlock>, FleetNow, u128),
+    show: impl Fn(u128) -> Value,
+) {
     if let Some(fields) = fields.as_object_mut() {
-        fields.insert("leased".into(), show(block.map_or(0, |block| block.leased)));
+        fields.insert("leased".into(), show(block.map_or(0, |block| block.leased.saturating_sub(charged))));
         fields.insert("stranded".into(), show(block.map_or(0, |block| block.stranded(fleet))));
     }
 }
