@@ -41,7 +41,7 @@ pub enum LeaseEffect {
     },
     /// The decision about a request that has waited.
     Decided(RequestId, Result<Admitted, NotAdmitted>),
-    /// Retry these corrections later, with [`retry`].
+    /// Retry these corrections later, with [`crate::admission::retry`].
     Queue(Vec<Correction>),
     /// Log this event.
     Note(String),
