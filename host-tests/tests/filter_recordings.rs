@@ -43,6 +43,8 @@ fn read_folder(folder: &Path) -> Vec<Recording> {
                 "openai-completions" => "/v1/completions",
                 "openai-responses" => "/v1/responses",
                 "openai-embeddings" => "/v1/embeddings",
+                "openai-images" => "/v1/images/generations",
+                "openai-audio" => "/v1/audio/transcriptions",
                 "rerank" => "/v1/rerank",
                 "anthropic-messages" => "/v1/messages",
                 "gemini-generate" => "/v1beta/models/small:streamGenerateContent",

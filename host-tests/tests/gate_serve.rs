@@ -125,7 +125,7 @@ async fn a_key_appears_only_in_the_request_that_carries_it() {
     for fields in places {
         answers.push(send(&mut client, PATH, fields).await);
     }
-    answers.push(send(&mut client, &format!("{PATH}?a=1&key={key}&b=2"), &[]).await);
+    answers.push(send(&mut client, &format!("{PATH}?api-version=1&key={key}&b=2"), &[]).await);
     answers.push(send(&mut client, "/open", &[("x-api-key", b"of-another-service")]).await);
     answers.push(send(&mut client, "/open", &[("authorization", bearer.as_bytes())]).await);
     // One more than the limit, and an unknown target.
@@ -145,7 +145,7 @@ async fn a_key_appears_only_in_the_request_that_carries_it() {
     for connection in 0..serving.upstream.recording().connections() {
         written += &String::from_utf8_lossy(&serving.upstream.recording().wire(connection));
     }
-    assert!(written.contains("/v1/chat/completions?a=1&b=2"), "{written}");
+    assert!(written.contains("/v1/chat/completions?api-version=1 "), "{written}");
     let _ = writeln!(written, "{:?}", serving.lines.all());
     let _ = writeln!(written, "{:?}", serving.log.lines());
     let _ = writeln!(written, "{:?}", serving.server.process().metrics());

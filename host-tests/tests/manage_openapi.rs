@@ -90,7 +90,7 @@ fn run(python: &Path, url: &str) -> (Vec<Value>, Output) {
         .arg("run")
         .arg(&document)
         .args(["--url", url, "--header", &format!("Authorization: Bearer {TOKEN}")])
-        .args(["--phases", "coverage,fuzzing,stateful", "--max-examples", "25", "--seed", "1"])
+        .args(["--phases", "coverage,fuzzing,stateful", "--max-examples", "25", "--seed", "2"])
         .args(["--request-timeout", "20", "--continue-on-failure", "--warnings", "off"])
         .args(["--report", "ndjson", "--report-ndjson-path"])
         .arg(&report)

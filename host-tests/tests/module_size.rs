@@ -33,9 +33,9 @@ fn every_module_is_within_its_bound_and_matches_the_table() {
     let modules = [
         // Envoy and similar hosts have no limit: this bound prevents accidental growth. Management and fleet
         // are the difference to the bare one.
-        ("`tollgate.wasm`", module::build(&[]).unwrap(), 440 * KIB),
-        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 276 * KIB),
-        ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 258 * KIB),
+        ("`tollgate.wasm`", module::build(&[]).unwrap(), 690 * KIB),
+        ("`tollgate-bare.wasm`", module::build(&["bare"]).unwrap(), 312 * KIB),
+        ("`worker/tollgate_bg.wasm`", worker::build().unwrap().join("tollgate_bg.wasm"), 290 * KIB),
     ];
     let rows = modules.map(|(name, path, bound)| {
         let sizes = sizes(&path);
