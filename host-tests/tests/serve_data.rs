@@ -181,6 +181,37 @@ fn a_key_made_through_the_api_works_after_a_restart() {
     assert!(!contains(&place.bytes(), &made) && contains(&place.bytes(), &digest(&made)));
 }
 
+/// Waits until the gateway is ready, and returns how many of these calls it admits.
+fn admitted(serve: &Serve, calls: usize) -> usize {
+    let end = Instant::now() + Duration::from_secs(10);
+    while curl(serve, "GET", "/tollgate/readyz", "", &Value::Null).0 != 200 {
+        assert!(Instant::now() < end, "never ready");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (0..calls).filter(|_| chat(serve, &secret("first")) == 200).count()
+}
+
+#[test]
+fn a_limit_of_a_day_holds_over_a_stop_and_a_kill() {
+    let mut policy = policy(&["first"]);
+    policy["teams"]["search"]["limits"] = json!({"rpd": 6});
+    let place = Place::new(&policy);
+    let serve = place.serve();
+    assert_eq!(admitted(&serve, 2), 2);
+    stop(serve);
+
+    let mut serve = place.serve();
+    assert_eq!(admitted(&serve, 2), 2);
+    serve.signal(Signal::KILL);
+    serve.ended();
+
+    let serve = place.serve();
+    let last = admitted(&serve, 6);
+    assert!(last <= 2, "{last} after 4 of 6");
+    assert_eq!(chat(&serve, &secret("first")), 429);
+    stop(serve);
+}
+
 #[test]
 fn a_changed_file_is_reported_and_applied_by_push_while_the_gateway_runs() {
     let place = Place::new(&policy(&["first"]));
