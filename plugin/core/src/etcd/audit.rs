@@ -29,10 +29,12 @@ const ATTEMPTS_PER_ACTOR: u64 = 32;
 /// The bounds of the attempts of an organization.
 const ATTEMPTS: Shares = Shares { per_actor: ATTEMPTS_PER_ACTOR as usize, in_sum: 512 };
 
-/// Appends the entry of an attempt that changed nothing. It replaces an earlier attempt of the same actor.
+/// Appends the entry of an attempt that changed nothing. It takes one of two places: the second, where it replaces an earlier
+/// attempt of the same actor, only if the first is taken.
 #[derive(Clone, Debug)]
 pub struct Append {
-    key: String,
+    first: String,
+    second: String,
     text: String,
 }
 
@@ -41,8 +43,11 @@ impl Append {
     pub fn new(keys: &KeySpace, organization: Option<&str>, actor: &str, (name, text): (&str, &str)) -> Self {
         let slot = fingerprint(name.as_bytes()) % ATTEMPTS_PER_ACTOR;
         let actor = fingerprint(actor.as_bytes());
-        let key = format!("{}{slot:02x}-{actor:016x}", keys.attempts(organization));
-        Append { key, text: format!("{name}\n{text}") }
+        let key = |slot: u64| {
+            let slot = slot % ATTEMPTS_PER_ACTOR;
+            format!("{}{slot:02x}-{actor:016x}", keys.attempts(organization))
+        };
+        Append { first: key(slot), second: key(slot.saturating_add(1)), text: format!("{name}\n{text}") }
     }
 }
 
@@ -50,7 +55,15 @@ impl Operation for Append {
     type Output = ();
 
     fn call(&self) -> (&'static str, String) {
-        (TXN, text(&object!({ "success": [kv::put(&self.key, &self.text)] })))
+        // A missing key compares as revision 0.
+        let compare = json!([{
+            "key": kv::encode(&self.first),
+            "target": "MOD",
+            "result": "EQUAL",
+            "mod_revision": "0",
+        }]);
+        let [first, second] = [&self.first, &self.second].map(|key| kv::put(key, &self.text));
+        (TXN, text(&object!({ "compare": compare, "success": [first], "failure": [second] })))
     }
 
     fn answer(&mut self, answer: &EtcdReply) -> Result<Progress<()>, EtcdError> {
