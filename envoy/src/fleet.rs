@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tollgate_host::simulator::Upstream;
@@ -106,6 +108,20 @@ impl Member {
     pub fn manage(&self, user: &str, method: &str, path: &str, body: Option<&Value>) -> Response {
         self.request(&manage(user, method, path, body))
     }
+}
+
+/// Waits until a condition holds, and returns the time that it took.
+///
+/// # Panics
+///
+/// If it does not hold within `patience`.
+pub fn until(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < patience, "waited too long until {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    start.elapsed()
 }
 
 /// Creates a request to the management API as this user.

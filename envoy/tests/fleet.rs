@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tollgate_envoy::client::{Connection, Ended, Response};
-use tollgate_envoy::fleet::{Member, configuration, manage};
+use tollgate_envoy::fleet::{self, Member, configuration, manage};
 use tollgate_envoy::world::{chat, digest};
 use tollgate_host::tools::Etcd;
 
@@ -27,13 +27,8 @@ fn fleet() -> Option<(Etcd, Member, Member)> {
 }
 
 /// Waits for the condition and returns the time that it took.
-fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-    start.elapsed()
+fn until(what: &str, holds: impl FnMut() -> bool) -> Duration {
+    fleet::until(PATIENCE, what, holds)
 }
 
 fn mint(member: &Member, user: &str) -> Response {

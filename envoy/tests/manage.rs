@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tollgate_envoy::client::{self, Connection, Ended, Request, Response};
@@ -97,11 +97,9 @@ fn a_team_manages_itself_behind_envoy_with_etcd() {
     fields.insert("fleet".to_owned(), json!({"cluster": "etcd"}));
     let Some(member) = Member::start(&configuration, etcd.address()) else { return };
     // A load balancer sends no request before.
-    let begun = Instant::now();
-    while member.request(&Request::new("GET", "/tollgate/readyz")).status != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the gateway does not join its fleet");
-        thread::sleep(Duration::from_millis(20));
-    }
+    fleet::until(Duration::from_secs(20), "the gateway has joined its fleet", || {
+        member.request(&Request::new("GET", "/tollgate/readyz")).status == 200
+    });
     workflow(member.envoy.address());
 }
 

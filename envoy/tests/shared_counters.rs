@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tollgate_envoy::client::Request;
-use tollgate_envoy::fleet::{Member, configuration};
+use tollgate_envoy::fleet::{self, Member, configuration};
 use tollgate_envoy::world::{chat, digest};
 use tollgate_host::tools::Etcd;
 
@@ -34,13 +34,8 @@ fn call(member: &Member) -> u16 {
     member.request(&chat().bearer(SECRET)).status
 }
 
-fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < PATIENCE, "waited too long until {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-    start.elapsed()
+fn until(what: &str, holds: impl FnMut() -> bool) -> Duration {
+    fleet::until(PATIENCE, what, holds)
 }
 
 fn readiness(member: &Member) -> (u16, String) {

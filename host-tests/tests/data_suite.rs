@@ -2,10 +2,12 @@
 //! requests.
 
 mod data;
+mod random;
 
 use std::time::Duration;
 
 use data::{Embedded, Site, base64, call, done, put, range, revision};
+use random::Random;
 use serde_json::{Value, json};
 use tollgate_host::etcd::Etcd as Client;
 use tollgate_host::tools::Etcd;
@@ -20,31 +22,6 @@ const REVOKE: &str = "/v3/lease/revoke";
 const KEEP_ALIVE: &str = "/v3/lease/keepalive";
 const TIME_TO_LIVE: &str = "/v3/lease/timetolive";
 const LEASES: &str = "/v3/lease/leases";
-
-/// Numbers from a seed.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn one_in(&mut self, bound: u64) -> bool {
-        self.below(bound) == 0
-    }
-
-    fn pick<'t, T>(&mut self, from: &'t [T]) -> &'t T {
-        &from[usize::try_from(self.below(from.len() as u64)).unwrap()]
-    }
-}
 
 /// Writes requests that refer to what is there: few keys, revisions near the present one.
 struct Writer {

@@ -1,8 +1,11 @@
 //! The lease clients of gateways with a real etcd, on a clock of the test's own: answers are lost, and workers and gateways are
 //! stopped at any call.
 
+mod random;
+
 use std::collections::BTreeMap;
 
+use random::Random;
 use serde_json::json;
 use tollgate_core::admission::{ActualUsage, AdmissionRequest, Admitted, Principal, Receipt, Reservation};
 use tollgate_core::config::{ConfigLoader, GatewayConfig};
@@ -21,23 +24,6 @@ const MILLISECOND: u64 = SECOND / 1_000;
 const BUDGET: u128 = 20_000;
 /// The most that a request can cost.
 const RESERVED: u128 = 50;
-
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// The shared data of one gateway.
 #[derive(Default)]
@@ -83,7 +69,7 @@ struct Fleet {
     admitted: u64,
     refused: u64,
     unavailable: u64,
-    /// What the upstream has in its book.
+    /// The sum in the upstream's book.
     spent: u128,
 }
 

@@ -140,7 +140,7 @@ fn a_real_router_answers_with_no_model_that_is_not_allowed() {
     };
     let post = |path: &str, body: &Value, key: &str| Request::json(path, body).bearer(key);
 
-    // What the router does without a gateway: the attempts are real.
+    // The router answers these without a gateway: the attempts are real.
     for (works, path, body) in attempts() {
         let before = called();
         let answer = request(proxy.address, &post(&path, &body, master_key()));

@@ -179,7 +179,7 @@ fn no_spelling_of_a_governed_request_passes_without_a_key() {
             request(address, &Request::new("GET", path));
         }
         assert_eq!(upstream.recording().requests().len(), 3, "others pass");
-        // What passes with a key has the method and the path that were decided.
+        // A request that passes with a key has the method and the path that were decided.
         let decided = Request::new("GET", "/reports?_method=DELETE&a=1").bearer(&secret("laptop"));
         request(
             address,

@@ -215,10 +215,10 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
     }
     match (&arguments.fleet, &arguments.data) {
         (Some(url), _) => eprintln!(
-            "tollgate: changes made through the API are stored in {url}; counters last as long as this process"
+            "tollgate: changes made through the API, and counters of limits and budgets, are stored in {url}"
         ),
         (None, Some(folder)) => eprintln!(
-            "tollgate: changes made through the API are stored in {}; counters last as long as this process",
+            "tollgate: changes made through the API, and counters of limits and budgets, are stored in {}",
             folder.display()
         ),
         (None, None) if arguments.config.is_none() => {

@@ -14,7 +14,7 @@ use crate::usage_recorder::UsageRecorder;
 /// The kind of shared data that a counter is in, and true for a slice of a fleet's counter.
 type Place = (SharedDataKind, bool);
 
-/// What the VM has still to write.
+/// The corrections and calls that the VM has still to write.
 #[derive(Default)]
 pub struct SettlementQueue {
     /// Corrections, each with the place of its counter.

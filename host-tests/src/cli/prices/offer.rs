@@ -1,4 +1,4 @@
-//! What a file of prices has for one target.
+//! The entry of a file of prices for one target.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub struct Offer {
     pub max_output_tokens: Option<u64>,
     /// Prices of zero were removed.
     pub had_zeros: bool,
-    /// What a policy cannot have, with the reason.
+    /// Figures that a policy cannot have, with the reason.
     pub left_out: Vec<(String, Reason)>,
 }
 
@@ -185,7 +185,7 @@ impl Offer {
         if !is_priced {
             return;
         }
-        // What has no price of its own has that of the sound or the images, if there is one.
+        // A missing price is that of the sound or the images, if there is one.
         let special =
             [("input", ["input_audio", "input_image"]), ("output", ["output_audio", "output_image"])];
         for (name, others) in special {

@@ -20,7 +20,7 @@ pub struct Plan {
     pub same: usize,
     /// The number of targets whose `max_input_tokens` change.
     pub maxima: usize,
-    /// What is left out of targets whose other prices are taken.
+    /// Figures left out of targets whose other prices are taken.
     pub in_part: Vec<(String, Vec<(String, Reason)>)>,
     /// The targets that get no price.
     pub not_at_all: Vec<(String, Reason)>,

@@ -7,7 +7,7 @@ use alloc::string::ToString;
 use super::AdminDecision;
 use super::body::{self, INVALID, take_fixed};
 use super::caller::{Permission, Resource};
-use super::context::{Representation, RequestContext, removed};
+use super::context::{Representation, RequestContext, no_content};
 use super::page::{PageQuery, no_parameters};
 use super::problem::{Problem, redacted};
 use super::view;
@@ -82,7 +82,7 @@ pub(super) fn remove(
         change.remove(Section::Keys, &key.id);
     }
     change.remove(Section::ServiceAccounts, id);
-    context.change(&change, &["service_accounts", id], &|policy| audited(policy, id), &|_, _| removed())
+    context.change(&change, &["service_accounts", id], &|policy| audited(policy, id), &|_, _| no_content())
 }
 
 fn audited(policy: &Policy, id: &str) -> Option<Value> {

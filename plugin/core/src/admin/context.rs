@@ -274,8 +274,8 @@ fn current_records(policy: &Policy, change: &Change) -> Change {
     current
 }
 
-/// Builds the 204 response to a deletion, and to the trial of a drain.
-pub(super) fn removed() -> LocalResponse {
+/// Builds the 204 response to a deletion, and to the preparation of a planned stop.
+pub(crate) fn no_content() -> LocalResponse {
     LocalResponse {
         status: 204,
         fields: alloc::vec![("cache-control", "no-store".to_string())],

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::AdminDecision;
 use super::body::{self, INVALID, Members, take, take_fixed};
 use super::caller::{Permission, Resource};
-use super::context::{RequestContext, not_allowed, removed};
+use super::context::{RequestContext, no_content, not_allowed};
 use super::page::{PageQuery, no_parameters};
 use super::problem::Problem;
 use super::{Durability, RequestInputs, secret, self_service, view};
@@ -165,8 +165,9 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     context.require_match(Some(&view::key(context.policy, &context.caller, id)))?;
     let mut change = Change::default();
     change.remove(Section::Keys, id);
-    context
-        .change(&change, &["keys", id], &|policy| view::audited(policy, Section::Keys, id), &|_, _| removed())
+    context.change(&change, &["keys", id], &|policy| view::audited(policy, Section::Keys, id), &|_, _| {
+        no_content()
+    })
 }
 
 /// `POST /keys/{id}/rotate`: replaces the secret. Id, access, limits and counters stay.

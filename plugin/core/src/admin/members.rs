@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::AdminDecision;
 use super::body::{self, INVALID, take_fixed};
 use super::caller::{Permission, Resource};
-use super::context::{Representation, RequestContext, removed};
+use super::context::{Representation, RequestContext, no_content};
 use super::page::{PageQuery, no_parameters};
 use super::problem::{Problem, redacted};
 use super::view;
@@ -218,7 +218,7 @@ pub(super) fn remove_from_organization(
         &change,
         &["organizations", id, "members", user],
         &|policy| with_keys(in_organization(policy, id, user), &revoked),
-        &|_, _| removed(),
+        &|_, _| no_content(),
     )
 }
 
@@ -243,7 +243,7 @@ pub(super) fn remove_from_team(
         &change,
         &["teams", id, "members", user],
         &|policy| with_keys(in_team(policy, id, user), &revoked),
-        &|_, _| removed(),
+        &|_, _| no_content(),
     )
 }
 

@@ -40,6 +40,7 @@ use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+pub(crate) use context::no_content;
 
 use serde_json::Value;
 
@@ -221,7 +222,7 @@ pub fn decide<C: CounterStore>(
         .and_then(|found| dispatch(&mut context, store, config, &found))
         .and_then(|outcome| {
             if is_dry_run && outcome == AdminDecision::Drain {
-                return Ok(AdminDecision::Answer(context::removed()));
+                return Ok(AdminDecision::Answer(no_content()));
             }
             let AdminDecision::Write(mut write) = outcome else { return Ok(outcome) };
             let (log, changed) = (context.log_name(), (&*context.policy, &write.change));

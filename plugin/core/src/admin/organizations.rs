@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::AdminDecision;
 use super::body::{self, INVALID, Members, take, take_fixed};
 use super::caller::{Permission, Resource};
-use super::context::{RequestContext, new_id, removed, require_free};
+use super::context::{RequestContext, new_id, no_content, require_free};
 use super::page::{PageQuery, no_parameters};
 use super::problem::Problem;
 use super::view;
@@ -112,7 +112,7 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
         &change,
         &["organizations", id],
         &|policy| view::audited(policy, Section::Organizations, id),
-        &|_, _| removed(),
+        &|_, _| no_content(),
     )?;
     // The organization's own log cannot be read afterwards.
     context.organization = None;

@@ -7,7 +7,7 @@ use super::AdminDecision;
 use super::body::{self, INVALID, Members, take_fixed};
 use super::caller::{Permission, Resource};
 use super::ceiling;
-use super::context::{Representation, RequestContext, new_id, removed, require_free};
+use super::context::{Representation, RequestContext, new_id, no_content, require_free};
 use super::organizations::refuse_members;
 use super::page::no_parameters;
 use super::preview;
@@ -119,7 +119,7 @@ pub(super) fn remove(context: &mut RequestContext<'_>, id: &str) -> Result<Admin
     }
     change.remove(Section::Teams, id);
     context.change(&change, &["teams", id], &|policy| view::audited(policy, Section::Teams, id), &|_, _| {
-        removed()
+        no_content()
     })
 }
 

@@ -46,7 +46,7 @@ impl CallPrice {
         if let (Some(cost), true) = (reported, whole) {
             return cost;
         }
-        // What a text is spoken with.
+        // The output of speech is sound.
         if self.units.characters > 0 && usage.output_audio == 0 {
             usage.output_audio = usage.output;
         }
@@ -100,7 +100,7 @@ fn usual_cost(price: &Price, usage: &Usage, units: &Units) -> Pico {
 // Not inlined: few targets have such prices.
 #[inline(never)]
 fn detailed_cost(rates: &Rates, usage: &Usage, units: &Units) -> Pico {
-    // What came from a cache is text first: sound and images that did are left out of their figures if they are known.
+    // Cached input is text first: cached sound and images are left out of their figures if they are known.
     let fresh = usage.input.saturating_sub(usage.cached_input).saturating_sub(usage.cache_write);
     let input_audio = usage.input_audio.min(fresh);
     let input_image = usage.input_image.min(fresh.saturating_sub(input_audio));

@@ -34,7 +34,7 @@ pub(super) fn sanitize(
 ) -> Sanitized {
     config.credentials.remove(credential.sources, path, keeps, edit);
     remove_identity(head, edit);
-    // What is decided is the method and the path that the upstream serves.
+    // The upstream must serve the method and the path that were decided.
     remove_overrides(head, edit);
     for (name, value) in IDENTITY.into_iter().zip(log.identity()) {
         if let Some(value) = value {

@@ -9,7 +9,7 @@ use crate::counters::CounterId;
 /// A worker of a gateway: a random number that its VM draws at its start.
 pub type Lane = u64;
 
-/// What a gateway holds of one counter.
+/// The amounts that a gateway holds of one counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeldBlock {
     /// The counter.
@@ -20,7 +20,7 @@ pub struct HeldBlock {
     pub in_flight: u128,
 }
 
-/// What one gateway holds of one row. It is written only together with the row.
+/// The amounts that one gateway holds of one row. It is written only together with the row.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Held {
     /// True once the gateway was found dead and its amounts were moved. The record stays so that the gateway, if it comes

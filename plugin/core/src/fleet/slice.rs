@@ -166,7 +166,7 @@ pub(super) struct Nothing {
     pub until: FleetTime,
 }
 
-/// What a gateway holds of one counter.
+/// The slice of one counter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SliceBlock {
     /// The counter.

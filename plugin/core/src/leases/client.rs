@@ -54,7 +54,7 @@ pub enum LeaseEffect {
 pub(super) struct Waiter {
     pub(super) id: RequestId,
     pub(super) request: AdmissionRequest,
-    /// What its slices covered.
+    /// The charges that its slices covered.
     pub(super) receipt: Receipt,
     pub(super) status: RateLimitStatus,
     /// The positions of the principals that need a call.
@@ -67,6 +67,20 @@ pub(super) struct Waiter {
     pub(super) tried: bool,
     /// True once its stream has ended.
     pub(super) gone: bool,
+}
+
+impl Waiter {
+    /// Returns a stream that waits and is in no call. `tried`: its slices were just tried.
+    pub(super) fn new(
+        id: RequestId,
+        request: AdmissionRequest,
+        (receipt, status): (Receipt, RateLimitStatus),
+        missing: Vec<usize>,
+        deadline: u64,
+        tried: bool,
+    ) -> Self {
+        Waiter { id, request, receipt, status, missing, deadline, in_call: false, tried, gone: false }
+    }
 }
 
 /// The calls of one VM, and the streams that wait for them.

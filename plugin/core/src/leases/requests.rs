@@ -50,48 +50,18 @@ impl LeaseClient {
                 if missing.is_empty() {
                     return Some(admitted(receipt, status));
                 }
-                Waiter {
-                    id,
-                    request,
-                    receipt,
-                    status,
-                    missing,
-                    deadline,
-                    in_call: false,
-                    tried: true,
-                    gone: false,
-                }
+                Waiter::new(id, request, (receipt, status), missing, deadline, true)
             }
             // A gateway that is joining for the first time is about to be a member: each tick looks after the streams.
             None if self.ticked && !self.was_member && store.read(&self.records.membership).is_ok() => {
                 let missing = (0..request.principals.len()).collect();
                 let receipt = Receipt::default();
-                Waiter {
-                    id,
-                    request,
-                    receipt,
-                    status,
-                    missing,
-                    deadline,
-                    in_call: false,
-                    tried: false,
-                    gone: false,
-                }
+                Waiter::new(id, request, (receipt, status), missing, deadline, false)
             }
             None => {
                 let missing = (0..request.principals.len()).collect();
                 let receipt = Receipt::default();
-                let mut waiter = Waiter {
-                    id,
-                    request,
-                    receipt,
-                    status,
-                    missing,
-                    deadline,
-                    in_call: false,
-                    tried: true,
-                    gone: false,
-                };
+                let mut waiter = Waiter::new(id, request, (receipt, status), missing, deadline, true);
                 let decision = self.without_fleet(store, &mut waiter, now);
                 return Some(match decision {
                     Ok(()) => admitted(waiter.receipt, status),
@@ -153,7 +123,7 @@ impl LeaseClient {
             if waiter.receipt.is_empty() {
                 waiter.receipt = Receipt::under(gateway.0);
             }
-            // What was charged under an id that has ended counts as spent.
+            // Charges under an id that has ended count as spent.
             let mut failed = (waiter.receipt.gateway() != gateway.0).then_some(UNREACHABLE);
             let positions = core::mem::take(&mut waiter.missing);
             for position in positions {

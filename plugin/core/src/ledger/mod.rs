@@ -1,4 +1,4 @@
-//! Usage that is counted whether or not a limit is set: who called what, when, for how much.
+//! Usage that is counted whether or not a limit is set: by team, key, user, target and time.
 //!
 //! A call is counted once, when it has ended, by one compare-and-swap of its team's *inbox*. From there it is *posted* to
 //! *sheets*, which keep the past and are what the management API shows:

@@ -8,13 +8,12 @@ use alloc::vec::Vec;
 
 use super::publish::{Content, contents};
 use super::store::{
-    Effect, POLICY_IN_USE, PolicyStore, admin_reply, drained, log_line, parse_entry, rejected_entry,
-    write_problem,
+    Effect, POLICY_IN_USE, PolicyStore, admin_reply, log_line, parse_entry, rejected_entry, write_problem,
 };
 use crate::admin::audit;
 use crate::admin::audit::AuditEntry;
 use crate::admin::problem::Problem;
-use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs, Write};
+use crate::admin::{AdminDecision, AdminRequest, CountersRead, RequestInputs, Write, no_content};
 use crate::config::{CounterSharing, DRAIN, EtcdConfig, GatewayConfig, MEMBERSHIP, SLICES};
 use crate::counters::{Cas, CounterStore, RecordKey, StoreError, Update};
 use crate::etcd::{
@@ -228,7 +227,7 @@ impl PolicyStore {
             AdminDecision::Drain => {
                 let stored = etcd.drain(store, inputs.now);
                 let problem = stored.err().map(|error| Problem::new(503, "contended", error.to_string()));
-                let response = problem.map_or_else(drained, |problem| problem.response());
+                let response = problem.map_or_else(no_content, |problem| problem.response());
                 self.append_entry(decided.entry.as_ref(), inputs.now, store, config, inputs, effects);
                 effects.push(Effect::Answer(id, admin_reply(response, decided.entry.as_ref())));
                 return;

@@ -8,7 +8,7 @@
 //!
 //! A key that the API made therefore works under every inline policy with its team and owner. An edit of a record that
 //! differs in another inline policy has no effect there: policies do not mix. It is reported ([`Overlay::unapplied`]).
-//! What an edit takes away is taken away under every inline policy (`withdrawals`).
+//! Withdrawals hold under every inline policy (`withdrawals`).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;

@@ -16,7 +16,9 @@ use crate::admin::audit;
 use crate::admin::audit::{AuditEntry, AuditQuery, EntryKind};
 use crate::admin::problem::Problem;
 use crate::admin::warnings;
-use crate::admin::{AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide};
+use crate::admin::{
+    AdminDecision, AdminRequest, CountersRead, Decided, Durability, RequestInputs, decide, no_content,
+};
 use crate::config::GatewayConfig;
 use crate::counters::{CounterStore, StoreError, Update, retry_conflicts};
 use crate::etcd::{EtcdCall, RequestId, take_lease};
@@ -213,7 +215,7 @@ impl PolicyStore {
                 // Impossible: without etcd no counters are shared.
                 AdminDecision::Rows(_) => return Ok(Some((Problem::contended().response(), None))),
                 // The counters are those of this process: there is nothing to give back.
-                AdminDecision::Drain => return Ok(Some(self.append_audit(store, drained(), entry))),
+                AdminDecision::Drain => return Ok(Some(self.append_audit(store, no_content(), entry))),
                 AdminDecision::Gateway { details } => {
                     return Ok(Some((self.overview(config, inputs, details), None)));
                 }
@@ -358,12 +360,6 @@ impl PolicyStore {
         }
         effects
     }
-}
-
-/// The response to the preparation of a planned stop.
-pub(super) fn drained() -> LocalResponse {
-    let fields = Vec::from([("cache-control", "no-store".to_string())]);
-    LocalResponse { status: 204, fields, body: String::new() }
 }
 
 pub(super) fn admin_reply(response: LocalResponse, entry: Option<&AuditEntry>) -> AdminReply {

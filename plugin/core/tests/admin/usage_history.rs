@@ -94,7 +94,7 @@ fn a_teams_usage_is_told_apart_by_period_target_key_and_member() {
         (
             "by=hour&group=target",
             &[
-                // Of the hours 48 are kept for certain.
+                // At least 48 hours are kept.
                 "2027-01-14T08:00 small 0.04",
                 "2027-01-15T07:00 small 0.08",
                 "2027-01-15T08:00 large 0.16",

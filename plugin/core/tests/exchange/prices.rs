@@ -140,7 +140,7 @@ fn a_call_above_a_threshold_has_the_prices_above_it_as_a_whole() {
         let tenths = u128::from(input - cached) * fresh + u128::from(cached) * from_cache + 100 * output;
         assert_eq!(cost, tenths * MICRO / 10, "{input} {cached}");
     }
-    // What the body can hold decides about the thresholds that count for the reservation.
+    // The largest input that the body can hold decides about the thresholds that count for the reservation.
     let body = |length: usize| chat(json!({ "max_tokens": 1, "user": "z".repeat(length) }));
     for (length, input, output) in [(500, 1, 8), (2_000, 2, 12), (12_000, 3, 12)] {
         let body = body(length);

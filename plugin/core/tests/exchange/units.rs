@@ -1,4 +1,4 @@
-//! What is charged by the unit: characters, seconds, images and searches; and costs that the provider reports.
+//! Charges by the unit: characters, seconds, images and searches; and costs that the provider reports.
 
 use serde_json::json;
 

@@ -136,7 +136,7 @@ fn held(world: &World) -> Option<String> {
     None
 }
 
-/// What is leased is what gateways hold.
+/// The leased amount equals the sum that gateways hold.
 fn leased(world: &World) -> Option<String> {
     for block in &world.etcd.row.blocks {
         let held = world.etcd.held.values().map(|held| held.block(block.id).amount).sum::<u128>();

@@ -47,7 +47,7 @@ impl Form {
     }
 }
 
-/// What an object with prices has.
+/// The contents of an object with prices.
 #[derive(Default)]
 struct Given {
     level: PriceLevel,
